@@ -1,0 +1,148 @@
+"""Every error the core raises, on one screen.
+
+An error says what happened, to what, and what to do about it. Those that can end a TASK carry the
+``code`` under which they travel in an ERROR Signal.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cosmo_core.signal import Signal
+
+
+class CosmoError(Exception):
+    """The root of everything raised on purpose by the core and its plugins."""
+
+
+# --- Signals ----------------------------------------------------------------------------------------
+
+
+class MalformedSignalError(CosmoError, ValueError):
+    """A frame, or the arguments of a Signal, break the protocol.
+
+    Attributes:
+        field: The path of the offending field, such as ``payload.input``; ``$`` is the whole frame.
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+class UnencodableError(CosmoError, TypeError):
+    """A payload holds something that JSON cannot carry."""
+
+
+class RemoteError(CosmoError):
+    """An ERROR Signal, raised by `Signal.raise_for_error`.
+
+    Attributes:
+        code: The stable code, such as ``NO_ROUTE`` or ``NEURON_ERROR``.
+        recoverable: Whether trying again may help.
+        signal: The ERROR Signal itself.
+    """
+
+    def __init__(self, signal: Signal) -> None:
+        self.code: str = signal.payload["code"]
+        self.recoverable: bool = signal.payload["recoverable"]
+        self.signal = signal
+        super().__init__(f"{self.code}: {signal.payload['message']}")
+
+
+# --- Neurons ----------------------------------------------------------------------------------------
+
+
+class NeuronError(CosmoError):
+    """Raised by a Neuron to end its TASK with this message and code.
+
+    Unlike any other exception, its message travels to whoever asked: keep secrets out of it.
+
+    Args:
+        message: What happened, to what, and what to do about it.
+        code: A stable, upper-case code.
+        recoverable: Whether trying the same TASK again may help.
+    """
+
+    def __init__(self, message: str, *, code: str = "NEURON_ERROR", recoverable: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.recoverable = recoverable
+
+
+# --- the bus ----------------------------------------------------------------------------------------
+
+
+class SynapseError(CosmoError):
+    """A Synapse could not do what it was asked."""
+
+
+class SynapseClosedError(SynapseError):
+    """The Synapse is not connected: it never was, or it was closed."""
+
+
+class FrameTooLargeError(SynapseError):
+    """A frame is larger than the Synapse carries; nothing was sent."""
+
+
+class RoleError(CosmoError):
+    """A Dendrite with ``role="worker"`` tried to emit an orchestration Signal; nothing was sent."""
+
+
+class LifecycleError(CosmoError, RuntimeError):
+    """A Dendrite was used before it started, after it stopped, or started twice."""
+
+
+class NoRouteError(CosmoError):
+    """No live Neuron can take the TASK; nothing was sent.
+
+    Attributes:
+        known: The Neurons (or capabilities) that the Dendrite does see in its namespace.
+    """
+
+    code: ClassVar[str] = "NO_ROUTE"
+
+    def __init__(self, wanted: str, known: Iterable[str]) -> None:
+        self.known = sorted(known)
+        listed = ", ".join(self.known) or "none at all"
+        super().__init__(f"no live {wanted} in this namespace; known: {listed}")
+
+
+class RejectedError(CosmoError):
+    """A middleware of this Dendrite dropped the Signal; nothing was sent."""
+
+
+class PathwayClosedError(CosmoError):
+    """The Pathway closed before the awaited Signal came."""
+
+
+# --- plugins ----------------------------------------------------------------------------------------
+
+
+class PluginError(CosmoError):
+    """A plugin cannot be used."""
+
+
+class UnknownPluginError(PluginError, LookupError):
+    """No installed plugin answers to this name."""
+
+
+class PluginConflictError(PluginError):
+    """Two distributions claim one name."""
+
+
+class PluginLoadError(PluginError):
+    """A plugin was found but could not be imported."""
+
+
+class PluginIncompatibleError(PluginError):
+    """A plugin was written for another version of the plugin interface."""
+
+
+class HookError(PluginError):
+    """A hook implementation does not fit its specification."""

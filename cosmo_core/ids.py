@@ -1,0 +1,101 @@
+"""Identifiers and time stamps.
+
+An id is a prefix and a ULID: 48 bits of milliseconds, then 80 bits that start at random in every
+millisecond and count up within it. Ids made in one process therefore sort in the order they were made,
+and making one costs a counter, not 80 bits of randomness.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import secrets
+import time
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from cosmo_core.errors import MalformedSignalError
+
+ULID_PATTERN: Final = "[0-7][0-9A-HJKMNP-TV-Z]{25}"
+TOKEN_PATTERN: Final = "[A-Za-z0-9_-]{1,64}"  # noqa: S105 - a name, not a password
+
+_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS: Final = [a + b for a in _ALPHABET for b in _ALPHABET]
+_PAIR_BITS: Final = 10
+_COUNTER_BITS: Final = 2 * _PAIR_BITS
+# The counter starts in the lower half, so at least 2**19 ids fit into a millisecond.
+_COUNTER_START_BITS: Final = _COUNTER_BITS - 1
+
+_token = re.compile(TOKEN_PATTERN).fullmatch
+
+
+class _Tick(NamedTuple):
+    """What all ids of one millisecond share. Replaced as a whole, so threads never see half of one."""
+
+    ms: int
+    prefix: str
+    counter: itertools.count[int]
+    ts: str
+
+
+def _encode(value: int, pairs: int) -> str:
+    return "".join(_PAIRS[(value >> _PAIR_BITS * i) & 1023] for i in reversed(range(pairs)))
+
+
+def _new_tick(ms: int) -> _Tick:
+    ts = datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
+    prefix = _encode(ms, 5) + _encode(secrets.randbits(60), 6)
+    counter = itertools.count(secrets.randbits(_COUNTER_START_BITS))
+    return _Tick(ms, prefix, counter, ts.removesuffix("+00:00") + "Z")
+
+
+_tick = _new_tick(time.time_ns() // 1_000_000)
+
+
+def _stamp() -> tuple[str, str]:
+    global _tick
+    tick = _tick
+    ms = time.time_ns() // 1_000_000
+    if ms > tick.ms:
+        tick = _tick = _new_tick(ms)
+    n = next(tick.counter)
+    if n >> _COUNTER_BITS:
+        # The millisecond is used up, or the clock stands still: go on in the next one.
+        _tick = _new_tick(tick.ms + 1)
+        return _stamp()
+    return tick.prefix + _PAIRS[n >> _PAIR_BITS] + _PAIRS[n & 1023], tick.ts
+
+
+def new_ulid() -> str:
+    """Return a fresh 26-character ULID, greater than every one this process made before.
+
+    A clock that is set back does not undo that: ids then go on from the latest time seen.
+    """
+    return _stamp()[0]
+
+
+def new_event() -> tuple[str, str]:
+    """Return a fresh Signal id (``evt_`` + ULID) and its RFC 3339 time stamp, read from one clock."""
+    ulid, ts = _stamp()
+    return "evt_" + ulid, ts
+
+
+def new_trace_id() -> str:
+    """Return a fresh trace id: ``trc_`` + ULID."""
+    return "trc_" + _stamp()[0]
+
+
+def is_token(value: object) -> bool:
+    """Tell whether ``value`` is a token: 1 to 64 ASCII letters, digits, ``_`` or ``-``."""
+    return isinstance(value, str) and _token(value) is not None
+
+
+def check_token(field: str, value: str) -> str:
+    """Return ``value`` if it may name something on the bus (see `is_token`).
+
+    Raises:
+        MalformedSignalError: It may not; a dot or a star would reach other subjects than its own.
+    """
+    if not is_token(value):
+        raise MalformedSignalError(field, f"{value!r} is not a name: use 1 to 64 of A-Z a-z 0-9 _ -")
+    return value

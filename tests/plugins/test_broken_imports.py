@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cosmo_core.errors import PluginIncompatibleError, PluginLoadError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.plugins.conftest import Site
+
+
+def _fail(
+    site: Site, text: str, *, value: str = "acme_zmq:make", requires: Sequence[str] = ()
+) -> PluginLoadError:
+    """Install a Synapse plugin with this module, ask for it, and return the error."""
+    site.install(
+        "acme-zmq",
+        "0.2",
+        points={"cosmo.synapses:zmq": value},
+        files={"acme_zmq.py": text},
+        requires=requires,
+    )
+    with pytest.raises(PluginLoadError) as caught:
+        site.manager().factory("cosmo.synapses", "zmq")
+    assert str(caught.value).startswith("cosmo.synapses 'zmq' of acme-zmq 0.2 cannot be imported: ")
+    return caught.value
+
+
+def test_a_broken_import_names_the_distribution_and_keeps_the_cause(site: Site) -> None:
+    error = _fail(site, "1 / 0\n")
+    assert str(error).endswith("ZeroDivisionError: division by zero")
+    assert isinstance(error.__cause__, ZeroDivisionError)
+
+
+def test_a_module_that_exits_when_imported_does_not_end_the_program(site: Site) -> None:
+    assert isinstance(_fail(site, "raise SystemExit(3)\n").__cause__, SystemExit)
+
+
+def test_a_missing_attribute_is_named(site: Site) -> None:
+    assert "has no attribute 'make'" in str(_fail(site, "mak = 1\n"))
+
+
+def test_an_entry_point_that_names_nothing_importable_is_a_load_error(site: Site) -> None:
+    assert _fail(site, "", value="not a module!").__cause__ is not None
+
+
+def test_a_declared_requirement_that_is_not_installed_is_named_with_its_install(site: Site) -> None:
+    error = _fail(site, "import absent_bus\n", requires=["attrs>=25", "py-absent-bus[fast]>=26"])
+    assert "No module named 'absent_bus'" in str(error)
+    assert str(error).endswith(
+        'acme-zmq requires py-absent-bus[fast]>=26, not installed: pip install "py-absent-bus[fast]>=26"'
+    )
+
+
+def test_requirements_of_extras_and_other_platforms_are_not_blamed(site: Site) -> None:
+    requires = [
+        "absent-a; extra == 'all'",
+        "absent-b; sys_platform == 'plan9'",
+        "absent-bus>=1; python_version>'3'",
+    ]
+    error = _fail(site, "import absent_bus.fast\n", requires=requires)
+    assert str(error).endswith('acme-zmq requires absent-bus>=1, not installed: pip install "absent-bus>=1"')
+
+
+def test_a_requirement_by_url_is_shown_without_the_url_and_not_sought_by_its_name(site: Site) -> None:
+    error = _fail(site, "import absent_bus\n", requires=["absent-bus @ https://me:hunter2@host/absent.whl"])
+    assert str(error).endswith(
+        "acme-zmq requires absent-bus, not installed: pip install --force-reinstall acme-zmq"
+    )
+    assert "hunter2" not in str(error)
+
+
+def test_a_requirement_that_is_installed_without_the_module_is_to_be_upgraded(site: Site) -> None:
+    error = _fail(site, "import attrs.teleport\n", requires=["attrs>=25"])
+    assert str(error).endswith(
+        'requires attrs>=25, which is installed without that module: pip install --upgrade "attrs>=25"'
+    )
+
+
+def test_an_undeclared_dependency_is_said_to_be_undeclared(site: Site) -> None:
+    error = _fail(site, "import absent_bus\n", requires=["attrs>=25", "absent-bus; extra == 'fast'"])
+    assert "acme-zmq does not declare what brings 'absent_bus' as a requirement" in str(error)
+
+
+def test_a_missing_part_of_the_plugin_itself_is_not_taken_for_a_dependency(site: Site) -> None:
+    error = _fail(site, "", value="acme_zmq.core:make")
+    assert str(error).endswith("a part of the plugin itself: pip install --force-reinstall acme-zmq")
+
+
+def test_a_failed_lookup_is_tried_again(site: Site) -> None:
+    site.install(
+        "acme-zmq", points={"cosmo.synapses:zmq": "acme_zmq:make"}, files={"acme_zmq.py": "import later\n"}
+    )
+    manager = site.manager()
+    with pytest.raises(PluginLoadError):
+        manager.factory("cosmo.synapses", "zmq")
+    assert [record.status for record in manager.report().records] == ["failed"]
+    site.install("later", files={"later.py": "", "acme_zmq.py": "import later\nmake = 'made'\n"})
+    assert manager.factory("cosmo.synapses", "zmq") == "made"
+    assert [record.status for record in manager.report().records] == ["loaded"]
+
+
+@pytest.mark.parametrize(
+    ("declared", "advice"),
+    [
+        ("2", "written for plugin interface 2, this cosmo-core supports 1: pip install --upgrade cosmo-core"),
+        ("0", "written for plugin interface 0, this cosmo-core supports 1: pip install --upgrade acme-zmq"),
+        ("'1'", "COSMO_API in acme_zmq must be an integer and is '1'; upgrade acme-zmq, or tell its author"),
+        (
+            "True",
+            "COSMO_API in acme_zmq must be an integer and is True; upgrade acme-zmq, or tell its author",
+        ),
+    ],
+)
+def test_a_plugin_for_another_interface_says_which_side_to_upgrade(
+    site: Site, declared: str, advice: str
+) -> None:
+    files = {"acme_zmq/__init__.py": f"COSMO_API = {declared}\n", "acme_zmq/core.py": "1 / 0\n"}
+    site.install("acme-zmq", points={"cosmo.synapses:zmq": "acme_zmq.core:make"}, files=files)
+    manager = site.manager()
+    with pytest.raises(PluginIncompatibleError) as caught:
+        manager.factory("cosmo.synapses", "zmq")
+    assert advice in str(caught.value)
+    assert [record.status for record in manager.report().records] == ["incompatible"]
+
+
+def test_a_plugin_that_declares_this_interface_is_loaded(site: Site) -> None:
+    files = {"acme_zmq.py": "COSMO_API = 1\nmake = 'made'\n"}
+    site.install("acme-zmq", points={"cosmo.synapses:zmq": "acme_zmq:make"}, files=files)
+    assert site.manager().factory("cosmo.synapses", "zmq") == "made"

@@ -1,0 +1,52 @@
+"""A hook is a specification, a method of the manager, a line in the golden log and tests: no less."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import cosmo_core.plugin
+from cosmo_core.plugin import PluginManager
+from cosmo_core.plugin.signatures import SPECS, parameters
+
+TESTS = "\n".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
+
+
+def test_there_are_specifications() -> None:
+    assert set(SPECS) == {
+        "cosmo_signal_middleware",
+        "cosmo_signal_observers",
+        "cosmo_neuron_wrappers",
+        "cosmo_dendrite_started",
+        "cosmo_dendrite_stopping",
+        "cosmo_error_info",
+    }
+
+
+@pytest.mark.parametrize("hook", SPECS)
+def test_every_hook_has_a_test_that_names_it(hook: str) -> None:
+    assert re.search(rf"^(async )?def test_\w*{hook}\w*\(", TESTS, re.MULTILINE)
+
+
+@pytest.mark.parametrize("hook", SPECS)
+def test_every_hook_has_a_method_with_its_arguments(hook: str) -> None:
+    method = getattr(PluginManager, hook.removeprefix("cosmo_"))
+    assert parameters(method) == ("self", *parameters(SPECS[hook]))
+
+
+@pytest.mark.parametrize("hook", SPECS)
+def test_every_specification_is_a_manual(hook: str) -> None:
+    manual = inspect.getdoc(SPECS[hook]) or ""
+    assert re.search(r"^Called (once|twice|when)", manual, re.MULTILINE)
+    assert re.search(r"^If (it|the hook) raises", manual, re.MULTILINE)
+    assert "Returns:" in manual or hook.startswith("cosmo_dendrite_")
+    for parameter in parameters(SPECS[hook]):
+        assert f"    {parameter}: " in manual
+
+
+def test_everything_exported_exists() -> None:
+    for name in cosmo_core.plugin.__all__:
+        assert hasattr(cosmo_core.plugin, name)
