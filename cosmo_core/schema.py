@@ -1,0 +1,72 @@
+"""JSON Schemas of the envelope and of every payload, made from the code that checks them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from cosmo_core.ids import TOKEN_PATTERN
+from cosmo_core.payloads import PAYLOADS, ToolResult
+from cosmo_core.signal import EVENT_ID_PATTERN, TRACE_ID_PATTERN, TS_PATTERN, VERSION_PATTERN
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a Signal on the wire; ``$defs`` has the payload of every type.
+
+    What it accepts is what `decode` accepts, but for two things a schema cannot say: that a time stamp names
+    a day that exists, and that a number fits into a double.
+    """
+    names = {type: payload.__name__.rstrip("_") for type, payload in PAYLOADS.items()}
+    _, components = msgspec.json.schema_components(PAYLOADS.values(), ref_template="#/$defs/{name}")
+    definitions = {name.rstrip("_"): schema for name, schema in components.items()}
+    # Its check is a method, so the generator does not see it.
+    definitions[ToolResult.__name__]["anyOf"] = [{"required": ["result"]}, {"required": ["error"]}]
+    return {
+        "$schema": _DIALECT,
+        "title": "Signal",
+        "type": "object",
+        "required": ["v", "id", "trace_id", "type", "ts", "payload"],
+        "properties": {
+            "v": _pattern(VERSION_PATTERN),
+            "id": _pattern(EVENT_ID_PATTERN),
+            "trace_id": _pattern(TRACE_ID_PATTERN),
+            "parent_id": _optional(_pattern(EVENT_ID_PATTERN)),
+            "type": {"enum": [type.value for type in PAYLOADS]},
+            "directed": _optional(_directed()),
+            "ts": _pattern(TS_PATTERN),
+            "payload": {"type": "object"},
+            "meta": {"type": "object"},
+        },
+        "allOf": [
+            {
+                "if": {"properties": {"type": {"const": type.value}}, "required": ["type"]},
+                "then": {"properties": {"payload": {"$ref": f"#/$defs/{name}"}}},
+            }
+            for type, name in names.items()
+        ],
+        "$defs": definitions,
+    }
+
+
+def _directed() -> dict[str, Any]:
+    token = _pattern(TOKEN_PATTERN)
+    return {
+        "type": "object",
+        "properties": {
+            "id": _optional(token),
+            "type": _optional(token),
+            "capabilities": {"type": "array", "items": token},
+        },
+    }
+
+
+def _pattern(pattern: str) -> dict[str, Any]:
+    # Some libraries let $ match before a last newline; the look-ahead shuts that door in every dialect.
+    return {"type": "string", "pattern": f"^{pattern}$(?!\\n)"}
+
+
+def _optional(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [schema, {"type": "null"}]}

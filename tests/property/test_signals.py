@@ -1,0 +1,205 @@
+"""Laws of the envelope and its codec."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from cosmo_core import MalformedSignalError, Signal, SignalType, decode, encode
+from cosmo_core.payloads import PAYLOADS
+from cosmo_core.schema import json_schema
+from cosmo_core.testing.strategies import directed, json_objects, json_values, payloads, signals
+
+SCHEMA = json_schema()
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+SAMPLE = encode(Signal.new(SignalType.TASK, {"input": {"prompt": "hi"}}, meta={"reply_to": "me"}))
+
+
+def decodes(frame: bytes) -> bool:
+    """Tell whether a frame decodes; any error but MalformedSignalError fails the test."""
+    try:
+        decode(frame)
+    except MalformedSignalError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("type", SignalType)
+def test_every_type_survives_the_wire(type: SignalType) -> None:
+    @settings(max_examples=50)
+    @given(signals(type))
+    def check(signal: Signal) -> None:
+        assert decode(encode(signal)) == signal
+
+    check()
+
+
+@given(
+    st.binary(max_size=300)
+    | st.text().map(lambda text: text.encode())
+    | json_values().map(msgspec.json.encode)
+)
+@example(b"[" * 100_000)
+@example(b'{"v":' * 100_000)
+@example(b"1e999")
+@example(b'"\\ud800"')
+@example(b"\xff\xfe")
+def test_any_bytes_decode_or_are_malformed(frame: bytes) -> None:
+    decodes(frame)
+
+
+@given(
+    st.integers(0, len(SAMPLE) - 1),
+    st.integers(0, 10),
+    st.binary(max_size=4),
+)
+def test_a_damaged_frame_decodes_or_is_malformed(at: int, cut: int, patch: bytes) -> None:
+    frame = SAMPLE[:at] + patch + SAMPLE[at + cut :]
+    decodes(frame)
+
+
+@given(signals(), st.text().filter(lambda key: key not in SCHEMA["properties"]), json_values())
+def test_unknown_envelope_fields_are_ignored(signal: Signal, key: str, value: Any) -> None:
+    wire = msgspec.json.decode(encode(signal))
+    wire[key] = value
+    assert decode(msgspec.json.encode(wire)) == signal
+
+
+@given(
+    st.sampled_from(SignalType).flatmap(lambda kind: st.tuples(st.just(kind), payloads(kind))), json_objects()
+)
+def test_unknown_payload_and_meta_keys_survive(
+    drawn: tuple[SignalType, dict[str, Any]], meta: dict[str, Any]
+) -> None:
+    type, payload = drawn
+    signal = decode(encode(Signal.new(type, payload, meta=meta)))
+    assert signal.payload == payload
+    assert signal.meta == meta
+
+
+REQUIRED = [
+    (type, field.encode_name)
+    for type, payload in PAYLOADS.items()
+    for field in msgspec.structs.fields(payload)
+    if field.required
+]
+
+
+@pytest.mark.parametrize(("type", "key"), REQUIRED)
+def test_a_missing_payload_key_is_named(type: SignalType, key: str) -> None:
+    @settings(max_examples=5)
+    @given(signals(type))
+    def check(signal: Signal) -> None:
+        wire = msgspec.json.decode(encode(signal))
+        del wire["payload"][key]
+        with pytest.raises(MalformedSignalError, match=f"`{key}`") as caught:
+            decode(msgspec.json.encode(wire))
+        assert caught.value.field == f"payload.{key}"
+
+    check()
+
+
+@pytest.mark.parametrize("field", ["v", "id", "trace_id", "type", "ts", "payload"])
+def test_a_missing_envelope_field_is_named(field: str) -> None:
+    wire = msgspec.json.decode(SAMPLE)
+    del wire[field]
+    with pytest.raises(MalformedSignalError, match=f"`{field}`"):
+        decode(msgspec.json.encode(wire))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("v", "2"),
+        ("v", "1x"),
+        ("v", 1),
+        ("id", "evt_"),
+        ("id", "trc_01M7XJN3184V5JMW2Y9K221JJZ"),
+        ("id", "evt_01M7XJN3184V5JMW2Y9K221JJZ\n"),
+        ("id", "evt_01M7XJN3184V5JMW2Y9K221JJ!"),
+        ("id", "evt_81M7XJN3184V5JMW2Y9K221JJZ"),
+        ("id", "evt_01m7xjn3184v5jmw2y9k221jjz"),
+        ("trace_id", "evt_01M7XJN3184V5JMW2Y9K221JJZ"),
+        ("trace_id", None),
+        ("parent_id", "evt_"),
+        ("parent_id", 7),
+        ("type", "TUSK"),
+        ("type", "task"),
+        ("ts", "2026-11-20T22:35:51"),
+        ("ts", "2026-11-20T22:35:51+00:00"),
+        ("ts", "2026-11-20T22:35:51+05:30"),
+        ("ts", "2026-02-30T22:35:51Z"),
+        ("ts", "20261120T223551Z"),
+        ("ts", "\u0662026-11-20T22:35:51Z"),
+        ("ts", 1700000000),
+        ("directed", "echo"),
+        ("directed.id", "a.b"),
+        ("directed.id", "*"),
+        ("directed.id", ""),
+        ("directed.id", "x" * 65),
+        ("directed.id", "echo\n"),
+        ("directed.id", "\u0435cho"),
+        ("directed.type", "a b"),
+        ("directed.capabilities", [">"]),
+        ("payload", []),
+        ("payload.input", "hello"),
+        ("payload.capabilities", ["a.b"]),
+        ("meta", None),
+    ],
+)
+def test_a_wrong_field_is_named(field: str, value: object) -> None:
+    wire = msgspec.json.decode(SAMPLE)
+    outer, _, inner = field.partition(".")
+    if inner:
+        wire.setdefault(outer, {})[inner] = value
+    else:
+        wire[outer] = value
+    with pytest.raises(MalformedSignalError) as caught:
+        decode(msgspec.json.encode(wire))
+    assert caught.value.field.startswith(field)
+
+
+@given(signals(), payloads(SignalType.AGENT_OUTPUT), st.none() | directed())
+def test_a_reply_keeps_the_trace_and_names_its_parent(
+    cause: Signal, payload: dict[str, Any], address: Any
+) -> None:
+    reply = cause.reply(SignalType.AGENT_OUTPUT, payload, directed=address)
+    assert reply.trace_id == cause.trace_id
+    assert reply.parent_id == cause.id
+    assert reply.id != cause.id
+    assert reply.directed == (cause.directed if address is None else address)
+
+
+@given(signals())
+def test_what_decodes_satisfies_the_schema(signal: Signal) -> None:
+    VALIDATOR.validate(json.loads(encode(signal)))
+
+
+@given(signals(), st.data())
+def test_the_schema_and_the_decoder_agree_on_changed_signals(signal: Signal, data: st.DataObject) -> None:
+    wire = json.loads(encode(signal))
+    where = data.draw(st.sampled_from([wire, wire["payload"], wire.get("directed") or wire["payload"]]))
+    if where:
+        key = data.draw(st.sampled_from(sorted(where)))
+        if data.draw(st.booleans()):
+            del where[key]
+        else:
+            where[key] = data.draw(json_values())
+    assert decodes(json.dumps(wire).encode()) is VALIDATOR.is_valid(wire)
+
+
+def test_the_schema_itself_is_valid() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    assert set(SCHEMA["$defs"]) >= {"Task", "Final", "Error", "Stopped"}
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_numbers_without_a_json_form_become_null(number: float) -> None:
+    assert decode(encode(Signal.new(SignalType.FINAL, {"result": number}))).payload == {"result": None}
