@@ -1,18 +1,69 @@
 """A bus for agents: plain async functions, typed Signals, and plugins for everything that varies."""
 
+from cosmo_core.axon import Axon
 from cosmo_core.codec import decode, encode
-from cosmo_core.errors import CosmoError, MalformedSignalError, RemoteError, UnencodableError
+from cosmo_core.dendrite import Dendrite, NeuronRecord
+from cosmo_core.errors import (
+    CosmoError,
+    FrameTooLargeError,
+    HookError,
+    LifecycleError,
+    MalformedSignalError,
+    NeuronError,
+    NoRouteError,
+    PathwayClosedError,
+    PluginConflictError,
+    PluginError,
+    PluginIncompatibleError,
+    PluginLoadError,
+    RejectedError,
+    RemoteError,
+    RoleError,
+    SynapseClosedError,
+    SynapseError,
+    UnencodableError,
+    UnknownPluginError,
+)
+from cosmo_core.neuron import Neuron, NeuronFn
+from cosmo_core.pathway import Pathway
 from cosmo_core.signal import Directed, Signal
 from cosmo_core.signal_type import SignalType
+from cosmo_core.synapse import FrameHandler, Guarantees, Subscription, Synapse, connect_synapse
 
 __all__ = [
+    "Axon",
     "CosmoError",
+    "Dendrite",
     "Directed",
+    "FrameHandler",
+    "FrameTooLargeError",
+    "Guarantees",
+    "HookError",
+    "LifecycleError",
     "MalformedSignalError",
+    "Neuron",
+    "NeuronError",
+    "NeuronFn",
+    "NeuronRecord",
+    "NoRouteError",
+    "Pathway",
+    "PathwayClosedError",
+    "PluginConflictError",
+    "PluginError",
+    "PluginIncompatibleError",
+    "PluginLoadError",
+    "RejectedError",
     "RemoteError",
+    "RoleError",
     "Signal",
     "SignalType",
+    "Subscription",
+    "Synapse",
+    "SynapseClosedError",
+    "SynapseError",
     "UnencodableError",
+    "UnknownPluginError",
+    "connect_synapse",
     "decode",
     "encode",
 ]

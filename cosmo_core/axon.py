@@ -1,0 +1,159 @@
+"""The Axon: gives a Neuron identity, capabilities and validation, and never touches a Synapse."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Protocol
+
+import msgspec
+
+from cosmo_core.errors import NeuronError
+from cosmo_core.ids import check_token
+from cosmo_core.neuron import Emit, NeuronFn, invoker, is_streaming, streamer
+from cosmo_core.signal import Directed, Signal, mint
+from cosmo_core.signal_type import SignalType
+
+ContextFetcher = Callable[[str | None], Awaitable[list[Any]]]
+
+logger = logging.getLogger("cosmo_core.axon")
+
+
+class AxonPort(Protocol):
+    """What an Axon may ask of whoever hosts it."""
+
+    async def emit(self, task: Signal, signal: Signal) -> None:
+        """Send ``signal`` to whoever asked for ``task``."""
+        ...
+
+    def error_payload(self, error: Exception, task: Signal) -> dict[str, Any]:
+        """Return the payload of the ERROR that tells of an exception no Neuron meant to raise."""
+        ...
+
+
+class Axon:
+    """Hosts one Neuron under an address, and turns a TASK into the Signals that answer it.
+
+    Args:
+        neuron_id: The address; a token. Several Dendrites may host one id: they share its TASKs.
+        neuron_fn: The Neuron.
+        capabilities: Tokens that say what it can do, for those who do not know its id.
+        version: Of the Neuron; announced, and otherwise not looked at.
+        input_type: Any type msgspec can check, such as a TypedDict or a dataclass. A TASK whose input
+            does not fit is answered with ERROR ``INPUT_INVALID`` and never reaches the Neuron.
+        output_type: The same for the output; ERROR ``OUTPUT_INVALID``.
+        context_fetcher: Turns the TASK's ``context_ref`` (or None) into the Neuron's ``context``.
+        max_concurrency: TASKs that run at once.
+        max_backlog: TASKs that wait beyond those; one more is answered with ERROR ``OVERLOADED``.
+
+    Raises:
+        MalformedSignalError: The id or a capability is not a token.
+        TypeError: ``neuron_fn`` cannot be called.
+        ValueError: A limit makes no sense.
+    """
+
+    def __init__(
+        self,
+        *,
+        neuron_id: str,
+        neuron_fn: NeuronFn,
+        capabilities: Iterable[str] = (),
+        version: str | None = None,
+        input_type: Any = None,
+        output_type: Any = None,
+        context_fetcher: ContextFetcher | None = None,
+        max_concurrency: int = 256,
+        max_backlog: int = 1024,
+    ) -> None:
+        if max_concurrency < 1 or max_backlog < 0:
+            raise ValueError(f"Axon {neuron_id!r}: max_concurrency starts at 1 and max_backlog at 0")
+        self.neuron_id = check_token("neuron_id", neuron_id)
+        self.neuron_fn = neuron_fn
+        self.capabilities = tuple(check_token("capability", name) for name in capabilities)
+        self.version = version
+        self.input_type = input_type
+        self.output_type = output_type
+        self.context_fetcher = context_fetcher
+        self.max_concurrency = max_concurrency
+        self.max_backlog = max_backlog
+        self.directed = Directed(id=neuron_id, type="neuron", capabilities=self.capabilities)
+        self._stream = streamer(neuron_fn) if is_streaming(neuron_fn) else None
+        self._invoke = invoker(neuron_fn)
+
+    def wrapped(self, wrappers: Iterable[Callable[[NeuronFn], NeuronFn]]) -> Axon:
+        """Return an Axon like this one, its Neuron inside ``wrappers``; the first is the outermost."""
+        neuron = self.neuron_fn
+        for wrap in reversed(list(wrappers)):
+            neuron = wrap(neuron)
+        return Axon(
+            neuron_id=self.neuron_id,
+            neuron_fn=neuron,
+            capabilities=self.capabilities,
+            version=self.version,
+            input_type=self.input_type,
+            output_type=self.output_type,
+            context_fetcher=self.context_fetcher,
+            max_concurrency=self.max_concurrency,
+            max_backlog=self.max_backlog,
+        )
+
+    async def answer(self, task: Signal, port: AxonPort) -> Signal:
+        """Run the Neuron on ``task`` and return the Signal that ends it: AGENT_OUTPUT or ERROR.
+
+        Nothing but cancellation is raised: whatever else goes wrong is in the ERROR.
+        """
+        input: dict[str, Any] = task.payload["input"]
+        context: list[Any] = []
+        try:
+            if self.input_type is not None:
+                _check("INPUT_INVALID", f"the input of Neuron {self.neuron_id!r}", input, self.input_type)
+            if self.context_fetcher is not None:
+                context = await self.context_fetcher(task.payload.get("context_ref"))
+            if self._stream is None:
+                output = self._checked(await self._invoke(input, context))
+            else:
+                output = self._checked(await self._stream(input, context, _deltas(task, port)))
+        except NeuronError as error:
+            return error_reply(task, error.code, str(error), recoverable=error.recoverable)
+        except Exception as error:
+            logger.exception("Neuron %r failed on %s", self.neuron_id, task.id)
+            return task.reply(SignalType.ERROR, port.error_payload(error, task))
+        return mint(
+            SignalType.AGENT_OUTPUT,
+            {"output": output},
+            trace_id=task.trace_id,
+            parent_id=task.id,
+            directed=task.directed,
+        )
+
+    def _checked(self, output: Any) -> dict[str, Any]:
+        if output is None:
+            raise NeuronError(f"Neuron {self.neuron_id!r} returned nothing", code="OUTPUT_INVALID")
+        if self.output_type is not None:
+            _check("OUTPUT_INVALID", f"the output of Neuron {self.neuron_id!r}", output, self.output_type)
+        return output if isinstance(output, dict) else {"value": output}
+
+    def __repr__(self) -> str:
+        return f"<Axon {self.neuron_id!r} {list(self.capabilities)}>"
+
+
+def _deltas(task: Signal, port: AxonPort) -> Emit:
+    seq = itertools.count()
+
+    async def emit(delta: str) -> None:
+        await port.emit(task, task.reply(SignalType.THOUGHT_DELTA, {"delta": delta, "seq": next(seq)}))
+
+    return emit
+
+
+def error_reply(task: Signal, code: str, message: str, *, recoverable: bool) -> Signal:
+    """Return the ERROR that answers ``task``."""
+    return task.reply(SignalType.ERROR, {"code": code, "message": message, "recoverable": recoverable})
+
+
+def _check(code: str, what: str, value: Any, type: Any) -> None:
+    try:
+        msgspec.convert(value, type)
+    except msgspec.ValidationError as error:
+        raise NeuronError(f"{what} is wrong: {error}", code=code) from None

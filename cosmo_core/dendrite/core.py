@@ -1,0 +1,258 @@
+"""The Dendrite: the face of its rooms, and their order at the start and at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Self, Unpack
+
+from cosmo_core.dendrite.dispatch import Dispatcher, TaskOptions
+from cosmo_core.dendrite.hosting import Host
+from cosmo_core.dendrite.link import Link, Role
+from cosmo_core.dendrite.presence import Presence
+from cosmo_core.dendrite.recent import RecentIds
+from cosmo_core.dendrite.view import NeuronRecord, View
+from cosmo_core.errors import LifecycleError
+from cosmo_core.ids import new_ulid
+from cosmo_core.signal import Signal
+from cosmo_core.signal_type import SignalType
+
+if TYPE_CHECKING:
+    from cosmo_core.axon import Axon
+    from cosmo_core.pathway import Pathway, SignalHandler
+    from cosmo_core.plugin import PluginManager
+    from cosmo_core.synapse import Synapse
+
+
+class Dendrite:
+    """Hosts Axons, announces them, dispatches work and follows it. Use it as ``async with``.
+
+    It is the only part that touches the Synapse, and does not own it: connect it before, close it after.
+
+    Args:
+        synapse: A connected Synapse; Dendrites may share one.
+        namespace: A token. Dendrites of different namespaces never see each other.
+        role: ``"worker"`` may serve TASKs but not emit orchestration Signals such as TASK or STOP.
+        heartbeat_s: Seconds between announcements. Who misses three of their own counts as gone.
+        discovery_s: For how many seconds an unknown Neuron is asked for before `NoRouteError`. Raise it
+            where an answer over the bus takes longer.
+        grace_s: For how many seconds running Neurons may finish when the Dendrite stops.
+        pathway_buffer: How many Signals a Pathway keeps for those who read it late.
+        expose_errors: Let the text of unexpected exceptions travel. By default only their type does.
+        plugins: The hooks to use; those of all installed plugins by default.
+
+    Raises:
+        MalformedSignalError: The namespace is not a token.
+        ValueError: The role is unknown, or a number makes no sense.
+    """
+
+    def __init__(
+        self,
+        *,
+        synapse: Synapse,
+        namespace: str = "default",
+        role: Role = "orchestrator",
+        heartbeat_s: float = 30.0,
+        discovery_s: float = 0.05,
+        grace_s: float = 5.0,
+        pathway_buffer: int = 1024,
+        expose_errors: bool = False,
+        plugins: PluginManager | None = None,
+    ) -> None:
+        if role not in {"orchestrator", "worker"}:
+            raise ValueError(f'role is "orchestrator" or "worker", not {role!r}')
+        if heartbeat_s <= 0 or discovery_s < 0 or grace_s < 0 or pathway_buffer < 1:
+            raise ValueError("heartbeat_s, discovery_s, grace_s and pathway_buffer must be positive")
+        self.namespace = namespace
+        self.role = role
+        self._heartbeat_s = heartbeat_s
+        self._grace_s = grace_s
+        self._plugins = plugins
+        self._lifetime: contextlib.AsyncExitStack | None = None
+        self._stopping = False
+        self._reason: str | None = None
+        inbox = new_ulid()
+        self._link = Link(synapse, namespace, role)
+        self._view = View(time.monotonic, heartbeat_s)
+        self._host = Host(
+            self._link,
+            RecentIds(time.monotonic),
+            error_info=lambda error, task: self.plugins.error_info(error, task),
+            expose_errors=expose_errors,
+        )
+        self._presence = Presence(
+            self._link,
+            self._view,
+            inbox=inbox,
+            axons=self._host,
+            heartbeat_s=heartbeat_s,
+            discovery_s=discovery_s,
+        )
+        self._dispatcher = Dispatcher(
+            self._link, self._view, self._presence, inbox=inbox, buffer=pathway_buffer
+        )
+
+    # --- life ---------------------------------------------------------------------------------------
+
+    @property
+    def plugins(self) -> PluginManager:
+        """The hooks this Dendrite uses."""
+        if self._plugins is None:
+            # Imported on use: reading entry points costs more than the rest of the core together.
+            from cosmo_core.plugin import default_manager
+
+            self._plugins = default_manager()
+        return self._plugins
+
+    async def start(self) -> None:
+        """Listen, announce the Axons, and ask who else is there. A Dendrite starts once.
+
+        Raises:
+            LifecycleError: It was started before.
+            SynapseClosedError: The Synapse is not connected.
+            PluginError: A hook cannot be used.
+        """
+        if self._lifetime is not None:
+            raise LifecycleError("this Dendrite was started before; make a new one")
+        self._lifetime = contextlib.AsyncExitStack()
+        async with contextlib.AsyncExitStack() as stack:
+            # What is pushed last happens first when the Dendrite stops, or when starting fails.
+            self.plugins.load_hooks()
+            self._link.compose(self.plugins, self)
+            stack.push_async_callback(self._host.close_neurons)
+            stack.push_async_callback(self._link.close)
+            stack.push_async_callback(self._dispatcher.close)
+            await self._dispatcher.start()
+            stack.push_async_callback(lambda: self._presence.leave(self._reason))
+            stack.push_async_callback(lambda: self._host.drain(self._grace_s))
+            stack.push_async_callback(self._host.stop_intake)
+            stack.push_async_callback(self._presence.drain)
+            await self._host.start()
+            await self._presence.start()
+            stack.push_async_callback(_end, asyncio.create_task(self._presence.beat()))
+            await self.plugins.dendrite_started(self)
+            stack.push_async_callback(self.plugins.dendrite_stopping, self)
+            self._lifetime = stack.pop_all()
+
+    async def stop(self, reason: str | None = None) -> None:
+        """Drain and leave: Neurons finish within ``grace_s``, or are cancelled and answered with ERROR.
+
+        Then the Axons are deregistered, the Pathways closed, and the Neurons' resources released. Stopping
+        twice, or before the start, does nothing.
+        """
+        if self._lifetime is None or self._stopping:
+            return
+        self._stopping = True
+        self._reason = reason
+        await self._lifetime.aclose()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    # --- hosting ------------------------------------------------------------------------------------
+
+    def attach_axon(self, axon: Axon) -> None:
+        """Serve ``axon`` from the start on.
+
+        Raises:
+            LifecycleError: The Dendrite runs already.
+            ValueError: A Neuron of this id is attached already.
+            PluginError: A plugin's Neuron wrapper cannot be used.
+        """
+        if self._lifetime is not None:
+            raise LifecycleError(f"attach {axon.neuron_id!r} before the Dendrite starts")
+        self.plugins.load_hooks()
+        self._host.attach(axon, [found.value for found in self.plugins.neuron_wrappers(axon)])
+
+    @property
+    def axons(self) -> list[Axon]:
+        """The Axons attached here."""
+        return list(self._host)
+
+    def find_neurons(self, capability: str | None = None) -> list[NeuronRecord]:
+        """Return the live Neurons of the namespace, or those of them that have a capability."""
+        return self._view.records(capability)
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What was ignored so far: ``malformed`` frames and ``duplicates`` of TASKs."""
+        return {"malformed": self._link.malformed, "duplicates": self._host.duplicates}
+
+    # --- dispatching --------------------------------------------------------------------------------
+
+    async def emit(self, signal: Signal) -> None:
+        """Send a Signal: a TASK or STOP to the Neuron it is directed to, any other to all who listen.
+
+        Raises:
+            RoleError: The role of this Dendrite forbids the type; nothing was sent.
+            RejectedError: A middleware of this Dendrite dropped it.
+            UnencodableError: JSON cannot carry it.
+            SynapseError: The Synapse could not take it.
+        """
+        await self._dispatcher.emit(signal)
+
+    async def dispatch_task(self, **task: Unpack[TaskOptions]) -> Signal:
+        """Send a TASK and return it, without following it. See `TaskOptions`; raises as `dispatch` does."""
+        return await self._dispatcher.send(task)
+
+    async def dispatch(self, **task: Unpack[TaskOptions]) -> Pathway:
+        """Send a TASK and return the Pathway that follows it. See `TaskOptions`.
+
+        Raises:
+            LifecycleError: The Dendrite does not run.
+            RoleError: It is a worker.
+            NoRouteError: No live Neuron can take the TASK; nothing was sent.
+            RejectedError: A middleware of this Dendrite dropped it.
+            MalformedSignalError: An option is not what the protocol asks for; nothing was sent.
+            UnencodableError: JSON cannot carry the input; nothing was sent.
+            SynapseError: The Synapse could not take it.
+        """
+        return await self._dispatcher.dispatch(task)
+
+    async def dispatch_and_subscribe(
+        self, handlers: Mapping[SignalType, SignalHandler], **task: Unpack[TaskOptions]
+    ) -> Pathway:
+        """Send a TASK with callbacks in place, as `Pathway.on` would put them. Raises as `dispatch` does."""
+        pathway = await self._dispatcher.dispatch(task)
+        for type, handler in handlers.items():
+            pathway.on(type)(handler)
+        return pathway
+
+    async def dispatch_and_wait(
+        self, *, timeout_s: float | None = 30.0, **task: Unpack[TaskOptions]
+    ) -> Signal:
+        """Send a TASK and return what ends it: AGENT_OUTPUT, CLARIFICATION, PERMISSION, ERROR or FINAL.
+
+        An ERROR is returned, not raised: see `Signal.raise_for_error`. When the time is up, or the caller
+        is cancelled, the worker is told to stop.
+
+        Raises:
+            TimeoutError: No answer within ``timeout_s`` seconds; None waits for ever.
+            PathwayClosedError: The Dendrite stopped first.
+            CosmoError: Whatever else `dispatch` raises.
+        """
+        pathway = await self._dispatcher.dispatch(task)
+        try:
+            return await pathway.wait(timeout_s)
+        except TimeoutError:
+            self._dispatcher.stop_task(pathway, "the caller's time is up")
+            raise
+        except asyncio.CancelledError:
+            self._dispatcher.stop_task(pathway, "the caller was cancelled")
+            raise
+        finally:
+            pathway.close()
+
+    def __repr__(self) -> str:
+        return f"<Dendrite {self.role} in {self.namespace!r} with {[axon.neuron_id for axon in self._host]}>"
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])

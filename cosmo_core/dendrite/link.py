@@ -1,0 +1,204 @@
+"""The one place where a Dendrite touches its Synapse: Signals out, Signals in."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Literal
+
+from cosmo_core.codec import decode, encode
+from cosmo_core.errors import MalformedSignalError, RoleError
+from cosmo_core.signal import Signal
+from cosmo_core.signal_type import ORCHESTRATION_TYPES, SignalType
+from cosmo_core.subjects import Subjects
+
+if TYPE_CHECKING:
+    from cosmo_core.dendrite.core import Dendrite
+    from cosmo_core.dendrite.pipeline import Chain
+    from cosmo_core.plugin import Contribution, Dropped, PluginManager, SignalObserver
+    from cosmo_core.synapse import FrameHandler, Subscription, Synapse
+
+Role = Literal["orchestrator", "worker"]
+Receiver = Callable[[Signal], Awaitable[None] | None]
+Refuse = Callable[[Signal, str], Awaitable[None]]
+
+logger = logging.getLogger("cosmo_core.dendrite")
+
+
+class Link:
+    """Encodes, guards and publishes what leaves; decodes and hands over what arrives.
+
+    Attributes:
+        subjects: The subjects of the Dendrite's namespace.
+        malformed: How many frames arrived that were no Signals.
+    """
+
+    def __init__(self, synapse: Synapse, namespace: str, role: Role) -> None:
+        self.subjects = Subjects(namespace)
+        self.malformed = 0
+        self._synapse = synapse
+        self._forbidden = ORCHESTRATION_TYPES if role == "worker" else frozenset[SignalType]()
+        self._outbound: Chain[str] | None = None
+        self._inbound: Chain[Receiver] | None = None
+        self._observers: list[Contribution[SignalObserver]] = []
+        self._failed_observers: set[int] = set()
+        self._subscriptions: list[Subscription] = []
+
+    def compose(self, plugins: PluginManager, dendrite: Dendrite) -> None:
+        """Ask the plugins once what runs per Signal. Nothing is looked up after that.
+
+        Raises:
+            PluginError: A plugin's contribution cannot be used.
+        """
+        # Not at the top: a program that only makes Signals does not need the plugin machinery.
+        from cosmo_core.dendrite.pipeline import compile_chain
+
+        outbound = plugins.signal_middleware(dendrite, "outbound")
+        inbound = plugins.signal_middleware(dendrite, "inbound")
+        self._outbound = compile_chain(outbound, self._publish) if outbound else None
+        self._inbound = compile_chain(inbound, _hand_over) if inbound else None
+        self._observers = plugins.signal_observers(dendrite)
+
+    # --- out ----------------------------------------------------------------------------------------
+
+    def check_role(self, type: SignalType) -> None:
+        """Refuse what this Dendrite's role may not emit.
+
+        Raises:
+            RoleError: A worker may not orchestrate.
+        """
+        if type in self._forbidden:
+            raise RoleError(
+                f'a Dendrite with role="worker" may not emit {type.value}; use one with role="orchestrator"'
+            )
+
+    def send(self, subject: str, signal: Signal) -> Awaitable[Dropped | None]:
+        """Publish ``signal``; the awaitable's result says why, if a middleware dropped it.
+
+        Raises:
+            RoleError: The Dendrite's role forbids the type; nothing was sent.
+            UnencodableError: JSON cannot carry the payload; nothing was sent.
+            SynapseError: The Synapse is closed, or the frame is too large for it. Raised when awaited.
+        """
+        if signal.type in self._forbidden:
+            self.check_role(signal.type)
+        if self._outbound is not None:
+            return self._send_through(self._outbound, subject, signal)
+        if self._observers:
+            self._observe("sent", signal)
+        return self._synapse.publish(subject, encode(signal))
+
+    async def _send_through(self, outbound: Chain[str], subject: str, signal: Signal) -> Dropped | None:
+        result = await outbound(subject, signal)
+        if isinstance(result, Signal):
+            return None
+        self._observe("dropped", signal, result.reason)
+        return result
+
+    async def _publish(self, subject: str, signal: Signal) -> Signal:
+        await self._synapse.publish(subject, encode(signal))
+        if self._observers:
+            self._observe("sent", signal)
+        return signal
+
+    # --- in -----------------------------------------------------------------------------------------
+
+    async def listen(
+        self,
+        pattern: str,
+        receive: Receiver,
+        *,
+        queue_group: str | None = None,
+        refuse: Refuse | None = None,
+    ) -> Subscription:
+        """Call ``receive`` with every Signal that arrives, and ``refuse`` with what a middleware drops."""
+        inbound = self._inbound
+        handler = self._direct(receive) if inbound is None else self._chained(inbound, receive, refuse)
+        subscription = await self._synapse.subscribe(pattern, handler, queue_group=queue_group)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def _direct(self, receive: Receiver) -> FrameHandler:
+        def handle(frame: bytes) -> Awaitable[None] | None:
+            try:
+                signal = decode(frame)
+            except MalformedSignalError as error:
+                self._reject(error)
+                return None
+            if self._observers:
+                self._observe("received", signal)
+            return receive(signal)
+
+        return handle
+
+    def _chained(self, inbound: Chain[Receiver], receive: Receiver, refuse: Refuse | None) -> FrameHandler:
+        # One Signal at a time, first come first served: a slow middleware delays, it does not reorder.
+        in_order = asyncio.Lock()
+
+        async def run(signal: Signal) -> None:
+            taken = False
+
+            def take(passed: Signal) -> Awaitable[None] | None:
+                nonlocal taken
+                taken = True
+                return receive(passed)
+
+            async with in_order:
+                try:
+                    result = await inbound(take, signal)
+                except Exception:
+                    logger.exception("inbound middleware failed on %s %s", signal.type.value, signal.id)
+                    reason = "a middleware of the receiver failed"
+                else:
+                    if isinstance(result, Signal):
+                        return
+                    reason = result.reason
+                self._observe("dropped", signal, reason)
+                if refuse is not None and not taken:
+                    await refuse(signal, reason)
+
+        return self._direct(run)
+
+    def _reject(self, error: MalformedSignalError) -> None:
+        self.malformed += 1
+        # The 1st, 10th, 100th, ...: a flood of garbage must not become a flood of log lines.
+        if str(self.malformed).strip("0") == "1":
+            logger.warning("malformed frame ignored, %d so far; this one: %s", self.malformed, error)
+        self._observe("malformed", None, str(error))
+
+    # --- watching -----------------------------------------------------------------------------------
+
+    def _observe(
+        self,
+        kind: Literal["sent", "received", "dropped", "malformed"],
+        signal: Signal | None,
+        reason: str | None = None,
+    ) -> None:
+        if not self._observers:
+            return
+        from cosmo_core.plugin import SignalEvent
+
+        event = SignalEvent(kind=kind, signal=signal, reason=reason)
+        for index, observer in enumerate(self._observers):
+            try:
+                observer.value(event)
+            except Exception:
+                if index not in self._failed_observers:
+                    self._failed_observers.add(index)
+                    logger.exception(
+                        "an observer of %s failed; further failures are not logged", observer.plugin
+                    )
+
+    async def close(self) -> None:
+        """End every subscription."""
+        while self._subscriptions:
+            await self._subscriptions.pop().unsubscribe()
+
+
+async def _hand_over(receive: Receiver, signal: Signal) -> Signal:
+    result = receive(signal)
+    if inspect.isawaitable(result):
+        await result
+    return signal

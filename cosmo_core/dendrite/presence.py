@@ -1,0 +1,158 @@
+"""Announces the Neurons hosted here, answers who asks for them, and finds those hosted elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cosmo_core.dendrite.view import NeuronRecord, View
+from cosmo_core.errors import SynapseError
+from cosmo_core.ids import is_token
+from cosmo_core.signal import Signal
+from cosmo_core.signal_type import SignalType
+
+if TYPE_CHECKING:
+    from cosmo_core.axon import Axon
+    from cosmo_core.dendrite.link import Link
+
+logger = logging.getLogger("cosmo_core.dendrite")
+
+
+class Presence:
+    """Speaks for the Neurons of one Dendrite, and listens to those of all others in the namespace.
+
+    Args:
+        link: The way to the bus.
+        view: Where announcements are kept.
+        inbox: What tells this Dendrite from others; answers to its DISCOVER come there.
+        axons: What is hosted here; read anew at every announcement.
+        heartbeat_s: Seconds between announcements.
+        discovery_s: For how long an unknown Neuron is asked for before there is no route.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        view: View,
+        *,
+        inbox: str,
+        axons: Iterable[Axon],
+        heartbeat_s: float,
+        discovery_s: float,
+    ) -> None:
+        self._link = link
+        self._view = view
+        self._inbox = inbox
+        self._axons = axons
+        self._heartbeat_s = heartbeat_s
+        self._discovery_s = discovery_s
+        self._draining = False
+
+    async def start(self) -> None:
+        """Listen, announce what is hosted here, and ask who else is there."""
+        everyone = self._link.subjects.everyone
+        for type in (SignalType.REGISTER, SignalType.HEARTBEAT, SignalType.DEREGISTER):
+            await self._link.listen(everyone(type), self._view.take)
+        await self._link.listen(everyone(SignalType.DISCOVER), self._answer)
+        await self._announce(SignalType.REGISTER)
+        await self._discover({})
+
+    async def leave(self, reason: str | None) -> None:
+        """Say that what was hosted here is gone."""
+        await self._try_announce(SignalType.DEREGISTER, {} if reason is None else {"reason": reason})
+
+    async def drain(self) -> None:
+        """Say that what is hosted here takes no more work, and keep quiet when asked."""
+        self._draining = True
+        await self._try_announce(SignalType.HEARTBEAT, {"status": "draining"})
+
+    async def beat(self) -> None:
+        """Announce what is hosted here and forget who fell silent, at every heartbeat, until cancelled."""
+        while True:
+            await asyncio.sleep(self._heartbeat_s)
+            self._view.sweep()
+            if self._draining:
+                continue
+            await self._try_announce(SignalType.REGISTER)
+            await self._try_announce(SignalType.HEARTBEAT, {"status": "ok"})
+
+    async def _try_announce(self, type: SignalType, payload: dict[str, Any] | None = None) -> None:
+        try:
+            await self._announce(type, payload)
+        except SynapseError as error:
+            # Others notice the silence; here, a bus that is gone must not stop what does not need it.
+            logger.warning("%s not announced: %s", type.value, error)
+
+    async def route(self, neuron: str | None, capabilities: Sequence[str]) -> str:
+        """Return the id of a live Neuron: the one named, or one that has all the capabilities.
+
+        One that is not known is asked for, in case its announcement was missed.
+
+        Raises:
+            NoRouteError: There is none; the error names those that are known.
+        """
+        found = self._view.find(neuron, capabilities)
+        if found is not None:
+            return found
+        await self._discover(_wish(neuron, capabilities))
+        try:
+            async with asyncio.timeout(self._discovery_s):
+                while (found := self._view.find(neuron, capabilities)) is None:
+                    await self._view.changed()
+        except TimeoutError:
+            raise self._view.no_route(neuron, capabilities) from None
+        return found
+
+    def records(self, capability: str | None = None) -> list[NeuronRecord]:
+        """Return who is there, or who of them has a capability, in the order of their ids."""
+        return self._view.records(capability)
+
+    async def _discover(self, wish: dict[str, Any]) -> None:
+        signal = Signal.new(SignalType.DISCOVER, wish, meta={"reply_to": self._inbox})
+        await self._link.send(self._link.subjects.everyone(SignalType.DISCOVER), signal)
+
+    async def _answer(self, discover: Signal) -> None:
+        if self._draining:
+            return
+        reply_to = discover.meta.get("reply_to")
+        subjects = self._link.subjects
+        if isinstance(reply_to, str) and is_token(reply_to):
+            subject = subjects.inbox(SignalType.REGISTER, reply_to)
+        else:
+            subject = subjects.everyone(SignalType.REGISTER)
+        wanted = set(discover.payload.get("capabilities") or ())
+        for axon in self._axons:
+            if discover.payload.get("neuron") in {None, axon.neuron_id} and wanted.issubset(
+                axon.capabilities
+            ):
+                answer = discover.reply(
+                    SignalType.REGISTER, _registration(axon), directed=axon.directed, meta=self._meta()
+                )
+                await self._link.send(subject, answer)
+
+    async def _announce(self, type: SignalType, payload: dict[str, Any] | None = None) -> None:
+        for axon in self._axons:
+            content = _registration(axon) if payload is None else payload
+            signal = Signal.new(type, content, directed=axon.directed, meta=self._meta())
+            await self._link.send(self._link.subjects.everyone(type), signal)
+
+    def _meta(self) -> dict[str, Any]:
+        return {"dendrite": self._inbox, "heartbeat_s": self._heartbeat_s}
+
+
+def _registration(axon: Axon) -> dict[str, Any]:
+    payload: dict[str, Any] = {"role": "neuron", "capabilities": list(axon.capabilities)}
+    if axon.version is not None:
+        payload["version"] = axon.version
+    return payload
+
+
+def _wish(neuron: str | None, capabilities: Sequence[str]) -> dict[str, Any]:
+    wish: dict[str, Any] = {}
+    if neuron is not None:
+        wish["neuron"] = neuron
+    if capabilities:
+        wish["capabilities"] = list(capabilities)
+    return wish

@@ -1,0 +1,43 @@
+"""Remembers what came lately, within bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+
+class RecentIds:
+    """A set that forgets: an id is known for ``window_s`` seconds or ``capacity`` further ids at least.
+
+    Two generations take turns, so nothing is stored or swept per id; an id lives twice the bounds at most.
+
+    Args:
+        clock: Monotonic seconds.
+        window_s: For how long an id is remembered.
+        capacity: How many ids a generation holds.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float], *, window_s: float = 120.0, capacity: int = 10_000
+    ) -> None:
+        self._clock = clock
+        self._window_s = window_s
+        self._capacity = capacity
+        self._young: set[str] = set()
+        self._old: set[str] = set()
+        self._turns_at = clock() + window_s
+
+    def add(self, id: str) -> bool:
+        """Remember ``id``; tell whether it is new."""
+        now = self._clock()
+        if now >= self._turns_at or len(self._young) >= self._capacity:
+            self._turn(now)
+        if id in self._young or id in self._old:
+            return False
+        self._young.add(id)
+        return True
+
+    def _turn(self, now: float) -> None:
+        idle = now >= self._turns_at + self._window_s
+        self._old = set() if idle else self._young
+        self._young = set()
+        self._turns_at = now + self._window_s

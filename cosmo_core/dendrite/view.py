@@ -1,0 +1,149 @@
+"""Who is there: a namespace's Neurons, as their announcements tell it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+import attrs
+
+from cosmo_core.errors import NoRouteError
+from cosmo_core.ids import is_token
+from cosmo_core.signal import Signal
+from cosmo_core.signal_type import SignalType
+
+MISSED_HEARTBEATS: Final = 3
+"""After how many silent heartbeats a Neuron counts as gone."""
+
+MAX_NEURONS: Final = 100_000
+"""How many Neurons a view holds; what others announce beyond that is not recorded."""
+
+_LONGEST_HEARTBEAT_S: Final = 86_400.0
+
+
+@attrs.frozen
+class NeuronRecord:
+    """One Neuron as one Dendrite hosts it.
+
+    Attributes:
+        neuron_id: Its address.
+        capabilities: What it says it can do.
+        version: What it says of its version.
+        dendrite: Which Dendrite hosts it; replicas differ in this.
+        expires: When it counts as gone, on the view's clock.
+    """
+
+    neuron_id: str
+    capabilities: tuple[str, ...]
+    version: str | None
+    dendrite: str
+    expires: float
+
+
+class View:
+    """Remembers who announced, until they leave or fall silent.
+
+    Args:
+        clock: Monotonic seconds.
+        heartbeat_s: The interval to assume of those that do not say theirs.
+    """
+
+    def __init__(self, clock: Callable[[], float], heartbeat_s: float) -> None:
+        self._clock = clock
+        self._heartbeat_s = heartbeat_s
+        self._neurons: dict[str, dict[str, NeuronRecord]] = {}
+        self._change: asyncio.Future[None] | None = None
+        self._turn = 0
+
+    def __contains__(self, neuron: str | None) -> bool:
+        return neuron in self._neurons
+
+    def records(self, capability: str | None = None) -> list[NeuronRecord]:
+        """Return who is there, or who of them has a capability, in the order of their ids."""
+        found = (record for hosts in self._neurons.values() for record in hosts.values())
+        return sorted(
+            (record for record in found if capability is None or capability in record.capabilities),
+            key=lambda record: (record.neuron_id, record.dendrite),
+        )
+
+    def find(self, neuron: str | None, capabilities: Sequence[str]) -> str | None:
+        """Return the id of a Neuron that has all ``capabilities``: the one named, or any, in turn."""
+        names: Iterable[str] = self._neurons if neuron is None else (neuron,)
+        able = [name for name in names if self._covers(name, capabilities)]
+        if not able:
+            return None
+        self._turn += 1
+        return able[self._turn % len(able)]
+
+    def _covers(self, neuron: str, capabilities: Sequence[str]) -> bool:
+        hosts = self._neurons.get(neuron, {})
+        return any(set(capabilities).issubset(record.capabilities) for record in hosts.values())
+
+    def no_route(self, neuron: str | None, capabilities: Sequence[str]) -> NoRouteError:
+        """Return the error that says who was wanted, and who is there instead."""
+        needs = " and ".join(map(repr, capabilities))
+        if neuron is None:
+            known = {name for record in self.records() for name in record.capabilities}
+            return NoRouteError(f"Neuron with {needs}", known)
+        return NoRouteError(f"Neuron {neuron!r}" + (f" with {needs}" if needs else ""), self._neurons)
+
+    async def changed(self) -> None:
+        """Return when the next Neuron announces itself."""
+        if self._change is None:
+            self._change = asyncio.get_running_loop().create_future()
+        # Shielded: several dispatches may wait for the same change.
+        await asyncio.shield(self._change)
+
+    def take(self, signal: Signal) -> None:
+        """Read a REGISTER, HEARTBEAT or DEREGISTER."""
+        neuron = signal.directed.id if signal.directed is not None else None
+        host = signal.meta.get("dendrite", "unknown")
+        if neuron is None or not is_token(host):
+            return
+        if signal.type is SignalType.REGISTER:
+            self._register(neuron, host, signal)
+        elif signal.type is SignalType.DEREGISTER or signal.payload["status"] == "draining":
+            self._remove(neuron, host)
+        else:
+            self._refresh(neuron, host, signal)
+
+    def _register(self, neuron: str, host: str, signal: Signal) -> None:
+        full = len(self._neurons) >= MAX_NEURONS and neuron not in self._neurons
+        if signal.payload["role"] != "neuron" or full:
+            return
+        self._neurons.setdefault(neuron, {})[host] = NeuronRecord(
+            neuron,
+            tuple(signal.payload["capabilities"]),
+            signal.payload.get("version"),
+            host,
+            self._expiry(signal),
+        )
+        change, self._change = self._change, None
+        if change is not None and not change.done():
+            change.set_result(None)
+
+    def _refresh(self, neuron: str, host: str, signal: Signal) -> None:
+        hosts = self._neurons.get(neuron, {})
+        if host in hosts:
+            hosts[host] = attrs.evolve(hosts[host], expires=self._expiry(signal))
+
+    def _expiry(self, signal: Signal) -> float:
+        beat = signal.meta.get("heartbeat_s")
+        if not isinstance(beat, int | float) or not 0 < beat <= _LONGEST_HEARTBEAT_S:
+            beat = self._heartbeat_s
+        return self._clock() + MISSED_HEARTBEATS * beat
+
+    def _remove(self, neuron: str, host: str) -> None:
+        hosts = self._neurons.get(neuron)
+        if hosts is not None:
+            hosts.pop(host, None)
+            if not hosts:
+                del self._neurons[neuron]
+
+    def sweep(self) -> None:
+        """Forget who fell silent for `MISSED_HEARTBEATS` of their own heartbeats."""
+        now = self._clock()
+        for record in self.records():
+            if record.expires <= now:
+                self._remove(record.neuron_id, record.dendrite)

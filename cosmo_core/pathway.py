@@ -1,0 +1,240 @@
+"""The Pathway: everything that happens on one trace, seen from one Dendrite, in three shapes."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, Protocol, Self, TypeVar
+
+from cosmo_core.errors import PathwayClosedError
+from cosmo_core.signal import Signal
+from cosmo_core.signal_type import CLOSING_TYPES, TERMINAL_TYPES, SignalType
+
+SignalHandler = Callable[[Signal], Awaitable[None] | None]
+H = TypeVar("H", bound=SignalHandler)
+
+logger = logging.getLogger("cosmo_core.pathway")
+
+
+class PathwayOwner(Protocol):
+    """What a Pathway needs of the Dendrite that opened it."""
+
+    def forget(self, pathway: Pathway) -> None:
+        """Stop delivering to ``pathway``."""
+        ...
+
+    def keep(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work`` in the background, no longer than the Dendrite runs."""
+        ...
+
+    def expire(self, future: asyncio.Future[Any], timeout_s: float) -> Callable[[], None]:
+        """Fail ``future`` with TimeoutError after ``timeout_s`` seconds, unless the result is called."""
+        ...
+
+
+class Pathway:
+    """Follows one TASK, and whatever else happens on its trace.
+
+    Three shapes, freely mixed: ``await pathway.wait()``, ``@pathway.on(type)`` and ``async for``. Signals
+    are buffered from the moment the Pathway opens, up to ``buffer`` of them; then the oldest goes, and
+    `dropped` counts it. Waiting, a handler and an iteration all begin with the oldest Signal that is still
+    buffered, so each of them sees everything, even when it starts after the Pathway closed.
+
+    FINAL and ERROR close a Pathway. So do `close`, ``async with``, the end of its Dendrite, and nobody
+    holding it any more; a handler holds it.
+
+    Attributes:
+        trace_id: The trace it follows.
+        task_id: The TASK whose answers it takes; others on the trace have their own Pathways.
+        neuron: The Neuron that was asked.
+        dropped: How many Signals the buffer had to give up.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_buffer",
+        "_changed",
+        "_closed",
+        "_owner",
+        "_signals",
+        "_waiters",
+        "dropped",
+        "neuron",
+        "task_id",
+        "trace_id",
+    )
+
+    def __init__(
+        self, owner: PathwayOwner, *, trace_id: str, task_id: str, neuron: str, buffer: int = 1024
+    ) -> None:
+        self.trace_id = trace_id
+        self.task_id = task_id
+        self.neuron = neuron
+        self.dropped = 0
+        self._owner = owner
+        self._buffer = buffer
+        self._closed = False
+        # Made when they are needed: many Pathways are open at once, and most hold one Signal or none.
+        self._signals: list[Signal] | None = None
+        self._waiters: list[tuple[frozenset[SignalType], asyncio.Future[Signal]]] | None = None
+        self._changed: asyncio.Future[None] | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether no more Signals will come."""
+        return self._closed
+
+    # --- one answer ---------------------------------------------------------------------------------
+
+    async def wait(self, timeout_s: float | None = None) -> Signal:
+        """Return the first AGENT_OUTPUT, CLARIFICATION, PERMISSION, ERROR or FINAL.
+
+        An ERROR is returned, not raised: see `Signal.raise_for_error`.
+
+        Raises:
+            TimeoutError: None came within ``timeout_s`` seconds. The Pathway stays open.
+            PathwayClosedError: The Pathway closed, and none had come.
+        """
+        return await self._wait(TERMINAL_TYPES, timeout_s)
+
+    async def wait_for(self, type: SignalType, timeout_s: float | None = None) -> Signal:
+        """Return the first Signal of one type.
+
+        Raises:
+            TimeoutError: None came within ``timeout_s`` seconds. The Pathway stays open.
+            PathwayClosedError: The Pathway closed, and none had come.
+        """
+        return await self._wait(frozenset((type,)), timeout_s)
+
+    async def _wait(self, types: frozenset[SignalType], timeout_s: float | None) -> Signal:
+        for signal in self._signals or ():
+            if signal.type in types:
+                return signal
+        if self._closed:
+            raise self._closed_error(types)
+        future: asyncio.Future[Signal] = asyncio.get_running_loop().create_future()
+        entry = (types, future)
+        if self._waiters is None:
+            self._waiters = []
+        self._waiters.append(entry)
+        settle = None if timeout_s is None else self._owner.expire(future, timeout_s)
+        try:
+            return await future
+        except TimeoutError:
+            raise TimeoutError(
+                f"Neuron {self.neuron!r} did not answer {self.task_id} within {timeout_s} s"
+            ) from None
+        finally:
+            if settle is not None:
+                settle()
+            self._waiters.remove(entry)
+
+    def _closed_error(self, types: frozenset[SignalType]) -> PathwayClosedError:
+        wanted = " or ".join(sorted(type.value for type in types))
+        return PathwayClosedError(f"the Pathway of {self.task_id} to {self.neuron!r} closed before {wanted}")
+
+    # --- callbacks ----------------------------------------------------------------------------------
+
+    def on(self, type: SignalType) -> Callable[[H], H]:
+        """Call the decorated function, plain or async, with every Signal of ``type``, one at a time.
+
+        What a handler raises is logged and does not stop it.
+        """
+
+        def register(handler: H) -> H:
+            self._owner.keep(self._feed(type, handler))
+            return handler
+
+        return register
+
+    async def _feed(self, type: SignalType, handler: SignalHandler) -> None:
+        async for signal in self:
+            if signal.type is not type:
+                continue
+            try:
+                result = handler(signal)
+                if inspect.isawaitable(result):
+                    await result
+            except Exception:
+                logger.exception("the %s handler of %s failed on %s", type.value, self.task_id, signal.id)
+
+    # --- the stream ---------------------------------------------------------------------------------
+
+    async def __aiter__(self) -> AsyncIterator[Signal]:
+        """Yield every Signal, from the oldest one buffered until the Pathway closes."""
+        position = self.dropped
+        while True:
+            # What was dropped while this iteration was elsewhere cannot be had any more.
+            position = max(position, self.dropped)
+            signals = self._signals
+            if signals is not None and position - self.dropped < len(signals):
+                signal = signals[position - self.dropped]
+                position += 1
+                yield signal
+            elif self._closed:
+                return
+            else:
+                await self._change()
+
+    async def _change(self) -> None:
+        if self._changed is None:
+            self._changed = asyncio.get_running_loop().create_future()
+        # Shielded: other iterations wait for the same future.
+        await asyncio.shield(self._changed)
+
+    # --- the Dendrite's side ------------------------------------------------------------------------
+
+    def deliver(self, signal: Signal) -> None:
+        """Take a Signal that arrived: wake who waits for it, and buffer it for who comes later."""
+        if self._closed:
+            return
+        signals = self._signals
+        if signals is None:
+            self._signals = [signal]
+        else:
+            signals.append(signal)
+            if len(signals) > self._buffer:
+                del signals[0]
+                self.dropped += 1
+        type = signal.type
+        if self._waiters:
+            for types, future in self._waiters:
+                if type in types and not future.done():
+                    future.set_result(signal)
+        if type in CLOSING_TYPES:
+            self.close()
+        elif self._changed is not None:
+            self._wake()
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, None
+        if changed is not None and not changed.done():
+            changed.set_result(None)
+
+    def close(self) -> None:
+        """Take no more Signals. What is buffered can still be read; closing twice is not an error."""
+        if self._closed:
+            return
+        self._closed = True
+        self._owner.forget(self)
+        for types, future in self._waiters or ():
+            if not future.done():
+                future.set_exception(self._closed_error(types))
+        self._wake()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # Nobody can see this Pathway any more, so nothing may be kept for it.
+        if not self._closed:
+            self._owner.forget(self)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open"
+        return f"<Pathway {state} {self.task_id} to {self.neuron!r} on {self.trace_id}>"

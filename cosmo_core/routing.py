@@ -1,0 +1,144 @@
+"""Who gets a frame: subjects, wildcards and queue groups, without a socket or a clock.
+
+Every Synapse that routes by itself uses this table, so that they cannot drift apart. A subject is made of
+tokens joined by dots. In a pattern ``*`` stands for one token, and ``>``, only at the end, for one or more.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Generic, TypeVar
+
+import attrs
+
+from cosmo_core.errors import SynapseError
+from cosmo_core.ids import is_token
+
+T = TypeVar("T")
+
+MAX_CACHED_ROUTES: Final = 10_000
+"""How many subjects a table remembers the way of before it starts afresh."""
+
+
+class QueueGroup(Generic[T]):
+    """The members of one queue group; each frame goes to one of them, in turn."""
+
+    __slots__ = ("_next", "members")
+
+    def __init__(self, members: tuple[T, ...]) -> None:
+        self.members = members
+        self._next = 0
+
+    def pick(self) -> T:
+        """Return the member whose turn it is."""
+        members = self.members
+        index = self._next
+        self._next = (index + 1) % len(members)
+        return members[index]
+
+
+@attrs.frozen
+class Route(Generic[T]):
+    """Where the frames of one subject go: to every single target, and to one member of every group."""
+
+    targets: tuple[T, ...]
+    groups: tuple[QueueGroup[T], ...]
+
+
+@attrs.frozen
+class _Entry(Generic[T]):
+    target: T
+    queue_group: str | None
+
+
+@attrs.define
+class _Node(Generic[T]):
+    children: dict[str, _Node[T]] = attrs.field(factory=dict)
+    entries: list[_Entry[T]] = attrs.field(factory=list)
+
+
+class SubjectTable(Generic[T]):
+    """Maps patterns to targets, and subjects to the targets they reach."""
+
+    def __init__(self) -> None:
+        self._root: _Node[T] = _Node()
+        self._routes: dict[str, Route[T]] = {}
+
+    def add(self, pattern: str, target: T, queue_group: str | None = None) -> None:
+        """Let ``target`` have the frames of ``pattern``, alone or as a member of a queue group.
+
+        Members of one group share even when their patterns differ.
+
+        Raises:
+            SynapseError: The pattern or the group's name is malformed.
+        """
+        if queue_group is not None and not is_token(queue_group):
+            raise SynapseError(f"{queue_group!r} is no name for a queue group: use A-Z a-z 0-9 _ -")
+        node = self._root
+        for token in _pattern_tokens(pattern):
+            node = node.children.setdefault(token, _Node())
+        node.entries.append(_Entry(target, queue_group))
+        self._routes.clear()
+
+    def remove(self, pattern: str, target: T) -> None:
+        """Take back one `add` of ``target``; nothing happens if there was none."""
+        path = [self._root]
+        tokens = pattern.split(".")
+        for token in tokens:
+            child = path[-1].children.get(token)
+            if child is None:
+                return
+            path.append(child)
+        path[-1].entries = [entry for entry in path[-1].entries if entry.target is not target]
+        for parent, token in zip(reversed(path[:-1]), reversed(tokens), strict=True):
+            if parent.children[token].entries or parent.children[token].children:
+                break
+            del parent.children[token]
+        self._routes.clear()
+
+    def route(self, subject: str) -> Route[T]:
+        """Return where a frame on ``subject`` goes. The same object comes back until the table changes.
+
+        Raises:
+            SynapseError: The subject is malformed; wildcards are for patterns only.
+        """
+        route = self._routes.get(subject)
+        return route if route is not None else self._resolve(subject)
+
+    def _resolve(self, subject: str) -> Route[T]:
+        tokens = subject.split(".")
+        if not all(map(is_token, tokens)):
+            raise SynapseError(f"{subject!r} is no subject: use tokens of A-Z a-z 0-9 _ - joined by dots")
+        targets: list[T] = []
+        groups: dict[str, list[T]] = {}
+        for entry in _matching(self._root, tokens, 0):
+            if entry.queue_group is None:
+                targets.append(entry.target)
+            else:
+                groups.setdefault(entry.queue_group, []).append(entry.target)
+        if len(self._routes) >= MAX_CACHED_ROUTES:
+            self._routes.clear()
+        route = Route(tuple(targets), tuple(QueueGroup(tuple(members)) for members in groups.values()))
+        self._routes[subject] = route
+        return route
+
+
+def _pattern_tokens(pattern: str) -> list[str]:
+    tokens = pattern.split(".")
+    for index, token in enumerate(tokens):
+        last = index == len(tokens) - 1
+        if not (is_token(token) or token == "*" or (token == ">" and last)):  # noqa: S105 - not a password
+            raise SynapseError(f"{pattern!r} is no pattern: tokens are names, * or a final >")
+    return tokens
+
+
+def _matching(node: _Node[T], tokens: list[str], at: int) -> list[_Entry[T]]:
+    if at == len(tokens):
+        return node.entries
+    found: list[_Entry[T]] = []
+    rest = node.children.get(">")
+    if rest is not None:
+        found += rest.entries
+    for branch in (node.children.get("*"), node.children.get(tokens[at])):
+        if branch is not None:
+            found += _matching(branch, tokens, at + 1)
+    return found

@@ -1,0 +1,55 @@
+"""Where Signals go: the subjects of one namespace.
+
+``cosmonapse.<namespace>.<TYPE>`` is for everybody who wants to see a type. Two more tokens address one
+receiver: ``.neuron.<id>`` whoever hosts that Neuron, ``.inbox.<id>`` the one Dendrite that asked. Nobody
+else pays for an addressed Signal; who wants to watch them subscribes with a wildcard.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cosmo_core.ids import check_token
+from cosmo_core.signal_type import SignalType
+
+ROOT: Final = "cosmonapse"
+
+
+class Subjects:
+    """Builds the subjects and patterns of one namespace.
+
+    Args:
+        namespace: A token; it keeps this population apart from every other one on the bus.
+
+    Raises:
+        MalformedSignalError: The namespace is not a token.
+    """
+
+    __slots__ = ("_everyone", "_inbox", "_neuron", "_prefix")
+
+    def __init__(self, namespace: str) -> None:
+        self._prefix = f"{ROOT}.{check_token('namespace', namespace)}."
+        # Joined once: formatting an enum member costs more than the rest of building a subject.
+        self._everyone = {type: self._prefix + type.value for type in SignalType}
+        self._neuron = {type: subject + ".neuron." for type, subject in self._everyone.items()}
+        self._inbox = {type: subject + ".inbox." for type, subject in self._everyone.items()}
+
+    def everyone(self, type: SignalType) -> str:
+        """Return the subject of a type for all who listen to it."""
+        return self._everyone[type]
+
+    def neuron(self, type: SignalType, neuron_id: str) -> str:
+        """Return the subject of a type for the hosts of one Neuron."""
+        return self._neuron[type] + neuron_id
+
+    def inbox(self, type: SignalType, inbox: str) -> str:
+        """Return the subject of a type for one Dendrite."""
+        return self._inbox[type] + inbox
+
+    def whole_inbox(self, inbox: str) -> str:
+        """Return the pattern for everything that is sent to one Dendrite."""
+        return f"{self._prefix}*.inbox.{inbox}"
+
+    def everything(self) -> str:
+        """Return the pattern for every Signal of the namespace, addressed ones too."""
+        return self._prefix + ">"

@@ -1,0 +1,8 @@
+"""The in-process Synapse: a bus without a socket."""
+
+from cosmo_synapse_memory.bus import MemoryBus
+from cosmo_synapse_memory.synapse import MemorySynapse, from_url
+
+COSMO_API = 1
+
+__all__ = ["COSMO_API", "MemoryBus", "MemorySynapse", "from_url"]

@@ -1,0 +1,140 @@
+"""A Synapse without a socket: the core's routing, called directly."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from cosmo_core.errors import FrameTooLargeError, SynapseClosedError, SynapseError
+from cosmo_core.ids import is_token
+from cosmo_core.routing import QueueGroup
+from cosmo_core.synapse import DEFAULT_MAX_FRAME, FrameHandler, Guarantees
+from cosmo_synapse_memory.bus import MemoryBus, named_bus
+from cosmo_synapse_memory.subscription import MemorySubscription
+
+
+class MemorySynapse:
+    """Carries frames between the Dendrites of one process and one event loop.
+
+    A frame is handed over as bytes, inside `publish`, so what arrives is what a socket would have brought.
+
+    Args:
+        bus: The bus to join; one of its own by default.
+        max_frame: Bytes in the largest frame.
+        max_in_flight: How many frames a handler may work on at once.
+        max_pending: How many more may wait for it.
+
+    Raises:
+        ValueError: A limit is less than 1.
+    """
+
+    def __init__(
+        self,
+        bus: MemoryBus | None = None,
+        *,
+        max_frame: int = DEFAULT_MAX_FRAME,
+        max_in_flight: int = 1000,
+        max_pending: int = 1000,
+    ) -> None:
+        if min(max_frame, max_in_flight, max_pending) < 1:
+            raise ValueError("max_frame, max_in_flight and max_pending start at 1")
+        self.guarantees = Guarantees(max_frame=max_frame)
+        self._bus = MemoryBus() if bus is None else bus
+        self._max_frame = max_frame
+        self._max_in_flight = max_in_flight
+        self._max_pending = max_pending
+        self._connected = False
+        self._subscriptions: set[MemorySubscription] = set()
+
+    async def connect(self) -> None:
+        """Make the Synapse usable. Doing it twice is not an error."""
+        self._connected = True
+
+    async def close(self) -> None:
+        """End every subscription of this Synapse, and cancel what their handlers still work on."""
+        self._connected = False
+        for subscription in list(self._subscriptions):
+            await subscription.close()
+
+    async def publish(self, subject: str, frame: bytes) -> None:
+        """Hand ``frame`` to whoever subscribes to ``subject``, before this returns.
+
+        Raises:
+            SynapseClosedError: The Synapse is not connected.
+            FrameTooLargeError: The frame is larger than ``guarantees.max_frame``; nothing was sent.
+            SynapseError: The subject is malformed.
+        """
+        if not self._connected:
+            raise self._closed(f"publish on {subject}")
+        if len(frame) > self._max_frame:
+            raise FrameTooLargeError(
+                f"{len(frame)} bytes on {subject} are more than the {self._max_frame} this Synapse carries"
+            )
+        route = self._bus.table.route(subject)
+        for subscription in route.targets:
+            subscription.deliver(frame)
+        for group in route.groups:
+            member = group.pick()
+            if member.full:
+                await self._wait_for_room(group, frame)
+            else:
+                member.deliver(frame)
+
+    async def _wait_for_room(self, group: QueueGroup[MemorySubscription], frame: bytes) -> None:
+        while members := [member for member in group.members if not member.closed]:
+            for member in members:
+                if not member.full:
+                    member.deliver(frame)
+                    return
+            await members[0].room()
+
+    async def subscribe(
+        self, pattern: str, handler: FrameHandler, *, queue_group: str | None = None
+    ) -> MemorySubscription:
+        """Call ``handler`` with every frame that matches ``pattern``, from now on.
+
+        Raises:
+            SynapseClosedError: The Synapse is not connected.
+            SynapseError: The pattern or the queue group is malformed.
+        """
+        if not self._connected:
+            raise self._closed(f"subscribe to {pattern}")
+        subscription = MemorySubscription(
+            self._bus.table,
+            self._subscriptions,
+            pattern,
+            handler,
+            max_in_flight=self._max_in_flight,
+            max_pending=self._max_pending,
+        )
+        self._bus.table.add(pattern, subscription, queue_group)
+        self._subscriptions.add(subscription)
+        return subscription
+
+    def _closed(self, what: str) -> SynapseClosedError:
+        return SynapseClosedError(
+            f"cannot {what}: this MemorySynapse is not connected; await connect() first"
+        )
+
+    def __repr__(self) -> str:
+        return f"<MemorySynapse {'connected' if self._connected else 'closed'}>"
+
+
+def from_url(url: str, **options: Any) -> MemorySynapse:
+    """Return the Synapse for ``memory://`` (a bus of its own) or ``memory://name`` (the bus of that name).
+
+    Args:
+        url: The URL.
+        **options: As for `MemorySynapse`.
+
+    Raises:
+        SynapseError: The name is not a token, or the URL has a part that means nothing here.
+    """
+    parts = urlsplit(url)
+    if parts.path not in {"", "/"} or parts.query or parts.fragment:
+        raise SynapseError(f"{url!r}: a memory Synapse takes memory:// or memory://name")
+    if not parts.netloc:
+        return MemorySynapse(**options)
+    if not is_token(parts.netloc):
+        raise SynapseError(f"{url!r}: the name of a memory bus is made of A-Z a-z 0-9 _ -")
+    return MemorySynapse(named_bus(parts.netloc), **options)

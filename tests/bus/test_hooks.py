@@ -1,0 +1,278 @@
+"""Hooks at work on a running Dendrite."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import attrs
+import pytest
+
+from cosmo_core import Dendrite, HookError, NeuronFn, RejectedError, Signal, SignalType
+from cosmo_core.plugin import Dropped, ErrorInfo, Forward, PluginManager, SignalEvent, hookimpl
+from cosmo_synapse_memory import MemorySynapse
+
+Start = Callable[..., Awaitable[Dendrite]]
+Middleware = Callable[[Signal, Forward], Awaitable[Any]]
+
+
+async def echo(input: dict[str, Any], context: list[Any]) -> Any:
+    return input
+
+
+def plugins(*hooks: object) -> PluginManager:
+    manager = PluginManager()
+    for number, hook in enumerate(hooks):
+        manager.register(hook, name=f"hook{number}")
+    return manager
+
+
+def middleware(direction: str, function: Middleware) -> object:
+    class Plugin:
+        @hookimpl
+        def cosmo_signal_middleware(self, direction: str) -> Middleware | None:
+            return function if direction == wanted else None
+
+    wanted = direction
+    return Plugin()
+
+
+async def redact(signal: Signal, forward: Forward) -> Signal | Dropped:
+    payload = {key: value for key, value in signal.payload.items() if key != "secret"}
+    if signal.type is SignalType.TASK:
+        payload["input"] = {key: value for key, value in payload["input"].items() if key != "secret"}
+    return await forward(attrs.evolve(signal, payload=payload))
+
+
+async def drop_tasks(signal: Signal, forward: Forward) -> Signal | Dropped:
+    return Dropped("no work on Sundays") if signal.type is SignalType.TASK else await forward(signal)
+
+
+async def drop_answers(signal: Signal, forward: Forward) -> Signal | Dropped:
+    if signal.type is SignalType.AGENT_OUTPUT:
+        return Dropped("classified")
+    return await forward(signal)
+
+
+async def change_the_id(signal: Signal, forward: Forward) -> Signal | Dropped:
+    if signal.type is not SignalType.TASK:
+        return await forward(signal)
+    return await forward(signal.reply(SignalType.TASK, signal.payload))
+
+
+async def return_nothing(signal: Signal, forward: Forward) -> None:
+    await forward(signal)
+
+
+async def explode(signal: Signal, forward: Forward) -> Signal | Dropped:
+    if signal.type in {SignalType.TASK, SignalType.AGENT_OUTPUT}:
+        raise ZeroDivisionError
+    return await forward(signal)
+
+
+@pytest.mark.parametrize("side", ["outbound", "inbound"])
+async def test_middleware_changes_payloads_both_ways(start: Start, side: str) -> None:
+    worker_hooks = [middleware("inbound", redact)] if side == "inbound" else []
+    caller_hooks = [middleware("outbound", redact)] if side == "outbound" else []
+    await start(echo, role="worker", plugins=plugins(*worker_hooks))
+    orchestrator = await start(plugins=plugins(*caller_hooks))
+    reply = await orchestrator.dispatch_and_wait(neuron="echo", input={"a": 1, "secret": 2})
+    assert reply.payload["output"] == {"a": 1}
+
+
+async def test_middleware_runs_in_order_around_what_follows(start: Start) -> None:
+    log: list[str] = []
+
+    def logging(name: str) -> object:
+        async def note(signal: Signal, forward: Forward) -> Signal | Dropped:
+            if signal.type is not SignalType.TASK:
+                return await forward(signal)
+            log.append(f"{name} before")
+            result = await forward(signal)
+            log.append(f"{name} after")
+            return result
+
+        return middleware("outbound", note)
+
+    await start(echo, role="worker")
+    orchestrator = await start(plugins=plugins(logging("outer"), logging("inner")))
+    await orchestrator.dispatch_and_wait(neuron="echo", input={})
+    assert log == ["outer before", "inner before", "inner after", "outer after"]
+
+
+async def test_a_task_dropped_on_the_way_out_is_said_at_once(start: Start) -> None:
+    await start(echo, role="worker")
+    orchestrator = await start(plugins=plugins(middleware("outbound", drop_tasks)))
+    with pytest.raises(RejectedError, match=r"TASK evt_\w+: no work on Sundays"):
+        await orchestrator.dispatch_and_wait(neuron="echo", input={})
+    assert orchestrator._dispatcher.pathways() == []
+
+
+@pytest.mark.parametrize(
+    ("direction", "function", "reason"),
+    [
+        ("inbound", drop_tasks, "no work on Sundays"),
+        ("outbound", drop_answers, "classified"),
+        ("inbound", explode, "middleware of the receiver failed"),
+        ("outbound", explode, "middleware of the worker failed"),
+    ],
+)
+async def test_a_worker_says_what_its_middleware_did(
+    start: Start, direction: str, function: Middleware, reason: str
+) -> None:
+    await start(echo, role="worker", plugins=plugins(middleware(direction, function)))
+    orchestrator = await start()
+    reply = await orchestrator.dispatch_and_wait(neuron="echo", input={})
+    assert reply.payload["code"] == "REJECTED"
+    assert reason in reply.payload["message"]
+
+
+async def test_middleware_that_forwards_and_then_fails_does_not_answer_twice(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    await start(echo, role="worker", plugins=plugins(middleware("inbound", return_nothing)))
+    orchestrator = await start()
+    pathway = await orchestrator.dispatch(neuron="echo", input={})
+    await pathway.wait()
+    await orchestrator.stop()
+    assert [signal.type.value async for signal in pathway] == ["AGENT_OUTPUT"]
+    assert "hook0 returned None" in caplog.text
+
+
+async def test_the_envelope_is_not_for_middleware(start: Start) -> None:
+    await start(echo, role="worker")
+    orchestrator = await start(plugins=plugins(middleware("outbound", change_the_id)))
+    with pytest.raises(HookError, match="hook0 changed the envelope"):
+        await orchestrator.dispatch_and_wait(neuron="echo", input={})
+
+
+async def test_observers_see_everything_and_disturb_nothing(
+    start: Start, synapse: MemorySynapse, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[tuple[str, str | None]] = []
+
+    def observe(event: SignalEvent) -> None:
+        seen.append((event.kind, event.signal.type.value if event.signal else None))
+        raise RuntimeError("observer broke")
+
+    class Watcher:
+        @hookimpl
+        def cosmo_signal_observers(self) -> Callable[[SignalEvent], None]:
+            return observe
+
+    await start(echo, role="worker")
+    orchestrator = await start(plugins=plugins(Watcher()))
+    await orchestrator.dispatch_and_wait(neuron="echo", input={})
+    await synapse.publish("cosmonapse.test.REGISTER", b"garbage")
+    assert ("sent", "DISCOVER") in seen
+    assert ("sent", "TASK") in seen
+    assert ("received", "AGENT_OUTPUT") in seen
+    assert seen[-1] == ("malformed", None)
+    assert caplog.text.count("further failures are not logged") == 1
+
+
+async def test_a_wrapper_retries_a_flaky_neuron_and_the_neuron_is_closed(start: Start) -> None:
+    class Flaky:
+        __name__ = "flaky"
+        calls = 0
+        closed = False
+
+        async def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
+            self.calls += 1
+            if self.calls < 3:
+                raise ConnectionError
+            return {"calls": self.calls}
+
+        async def aclose(self) -> None:
+            self.closed = True
+
+    class Retry:
+        @hookimpl
+        def cosmo_neuron_wrappers(self) -> Callable[[NeuronFn], NeuronFn]:
+            return self.wrap
+
+        def wrap(self, neuron: NeuronFn) -> NeuronFn:
+            async def retrying(input: dict[str, Any], context: list[Any]) -> Any:
+                for _ in range(2):
+                    with contextlib.suppress(ConnectionError):
+                        return await neuron(input, context)
+                return await neuron(input, context)
+
+            return retrying
+
+    flaky = Flaky()
+    worker = await start(flaky, role="worker", plugins=plugins(Retry()))
+    orchestrator = await start()
+    reply = await orchestrator.dispatch_and_wait(neuron="flaky", input={})
+    assert reply.payload["output"] == {"calls": 3}
+    await worker.stop()
+    assert flaky.closed
+
+
+async def test_a_plugin_can_say_what_an_error_means(start: Start) -> None:
+    class Translator:
+        @hookimpl
+        def cosmo_error_info(self, error: Exception) -> ErrorInfo | None:
+            if isinstance(error, LookupError):
+                return ErrorInfo(code="NOT_FOUND", message="no such thing", recoverable=True)
+            return None
+
+    async def lookup(input: dict[str, Any], context: list[Any]) -> Any:
+        raise KeyError("private")
+
+    await start(lookup, role="worker", plugins=plugins(Translator()))
+    orchestrator = await start()
+    reply = await orchestrator.dispatch_and_wait(neuron="lookup", input={})
+    assert reply.payload == {"code": "NOT_FOUND", "message": "no such thing", "recoverable": True}
+
+
+async def test_inbound_middleware_that_waits_keeps_the_order(start: Start) -> None:
+    async def slow_first(signal: Signal, forward: Forward) -> Signal | Dropped:
+        if signal.payload.get("seq") == 0:
+            for _ in range(10):
+                await asyncio.sleep(0)
+        return await forward(signal)
+
+    async def words(input: dict[str, Any], context: list[Any]) -> Any:
+        for word in "abc":
+            yield word
+
+    await start(words, role="worker")
+    orchestrator = await start(plugins=plugins(middleware("inbound", slow_first)))
+    pathway = await orchestrator.dispatch(neuron="words", input={})
+    await pathway.wait()
+    pathway.close()
+    assert [signal.payload.get("delta") async for signal in pathway] == ["a", "b", "c", None]
+
+
+async def test_life_cycle_hooks_run_inside_the_dendrites_life(start: Start) -> None:
+    log: list[str] = []
+
+    class Life:
+        @hookimpl
+        async def cosmo_dendrite_started(self, dendrite: Dendrite) -> None:
+            reply = await dendrite.dispatch_and_wait(neuron="echo", input={"from": "started"})
+            log.append(reply.payload["output"]["from"])
+
+        @hookimpl
+        async def cosmo_dendrite_stopping(self, dendrite: Dendrite) -> None:
+            reply = await dendrite.dispatch_and_wait(neuron="echo", input={"from": "stopping"})
+            log.append(reply.payload["output"]["from"])
+
+    both = await start(echo, plugins=plugins(Life()))
+    await both.stop()
+    assert log == ["started", "stopping"]
+
+
+async def test_a_start_that_fails_leaves_nothing(synapse: MemorySynapse) -> None:
+    class Fails:
+        @hookimpl
+        async def cosmo_dendrite_started(self) -> None:
+            raise OSError("no port")
+
+    dendrite = Dendrite(synapse=synapse, plugins=plugins(Fails()))
+    with pytest.raises(OSError, match="no port"):
+        await dendrite.start()
+    assert not synapse._subscriptions

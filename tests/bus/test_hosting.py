@@ -1,0 +1,398 @@
+"""Hosting: what a Neuron may do, and what becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypedDict
+
+import pytest
+
+from cosmo_core import (
+    Axon,
+    Dendrite,
+    MalformedSignalError,
+    NeuronError,
+    NoRouteError,
+    Signal,
+    SignalType,
+    encode,
+)
+from cosmo_core.plugin import PluginManager
+from cosmo_synapse_memory import MemorySynapse
+
+Start = Callable[..., Awaitable[Dendrite]]
+
+
+async def echo(input: dict[str, Any], context: list[Any]) -> Any:
+    return input
+
+
+async def ask(start: Start, neuron: Any, input: dict[str, Any] | None = None, **options: Any) -> Signal:
+    """Host a Neuron, ask it once, and check that its Dendrite lives on."""
+    await start(neuron, echo, role="worker", **options)
+    orchestrator = await start()
+    name = neuron.neuron_id if isinstance(neuron, Axon) else neuron.__name__
+    reply = await orchestrator.dispatch_and_wait(neuron=name, input=input or {})
+    again = await orchestrator.dispatch_and_wait(neuron="echo", input={"still": "here"})
+    assert again.payload["output"] == {"still": "here"}
+    return reply
+
+
+def assert_error(reply: Signal, code: str, *, recoverable: bool = False) -> None:
+    assert reply.type is SignalType.ERROR
+    assert (reply.payload["code"], reply.payload["recoverable"]) == (code, recoverable), reply.payload
+
+
+async def test_a_plain_function_works(start: Start) -> None:
+    def shout(input: dict[str, Any], context: list[Any]) -> Any:
+        return {"loud": input["text"].upper()}
+
+    reply = await ask(start, shout, {"text": "hi"})
+    assert reply.payload["output"] == {"loud": "HI"}
+
+
+async def test_a_lambda_around_an_async_function_works(start: Start) -> None:
+    axon = Axon(neuron_id="wrapped", neuron_fn=lambda input, context: echo(input, context))
+    assert (await ask(start, axon, {"a": 1})).payload["output"] == {"a": 1}
+
+
+async def test_a_callable_object_works(start: Start) -> None:
+    class Doubler:
+        __name__ = "doubler"
+
+        async def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
+            return {"twice": input["n"] * 2}
+
+    assert (await ask(start, Doubler(), {"n": 4})).payload["output"] == {"twice": 8}
+
+
+async def test_a_stream_without_an_object_is_joined(start: Start) -> None:
+    async def words(input: dict[str, Any], context: list[Any]) -> AsyncIterator[Any]:
+        yield "one "
+        yield "two"
+
+    assert (await ask(start, words)).payload["output"] == {"response": "one two"}
+
+
+async def test_an_output_that_is_no_object_is_wrapped(start: Start) -> None:
+    async def answer(input: dict[str, Any], context: list[Any]) -> Any:
+        return 42
+
+    assert (await ask(start, answer)).payload["output"] == {"value": 42}
+
+
+async def test_returning_nothing_is_an_error(start: Start) -> None:
+    async def nothing(input: dict[str, Any], context: list[Any]) -> None:
+        pass
+
+    reply = await ask(start, nothing)
+    assert_error(reply, "OUTPUT_INVALID")
+    assert "'nothing' returned nothing" in reply.payload["message"]
+
+
+async def test_returning_what_json_cannot_carry_is_an_error(start: Start) -> None:
+    async def odd(input: dict[str, Any], context: list[Any]) -> Any:
+        return {"odd": object()}
+
+    assert_error(await ask(start, odd), "OUTPUT_INVALID")
+
+
+async def test_returning_too_much_is_an_error(start: Start) -> None:
+    async def flood(input: dict[str, Any], context: list[Any]) -> Any:
+        return {"flood": "x" * 2_000_000}
+
+    reply = await ask(start, flood)
+    assert_error(reply, "OUTPUT_INVALID")
+    assert "more than the 1044480" in reply.payload["message"]
+
+
+async def test_what_a_neuron_raises_stays_in_the_workers_log(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def boom(input: dict[str, Any], context: list[Any]) -> Any:
+        raise KeyError("hf_s3cr3t")
+
+    reply = await ask(start, boom)
+    assert_error(reply, "NEURON_ERROR")
+    assert "KeyError" in reply.payload["message"]
+    assert str(reply.parent_id) in reply.payload["message"]
+    assert "s3cr3t" not in reply.payload["message"]
+    assert "s3cr3t" in caplog.text
+
+
+async def test_what_a_neuron_raises_travels_when_asked_for(start: Start) -> None:
+    async def boom(input: dict[str, Any], context: list[Any]) -> Any:
+        raise ValueError("no such city")
+
+    reply = await ask(start, boom, expose_errors=True)
+    assert reply.payload["message"] == "ValueError: no such city"
+
+
+async def test_a_neuron_error_speaks_for_itself(start: Start) -> None:
+    async def busy(input: dict[str, Any], context: list[Any]) -> Any:
+        raise NeuronError("come back at nine", code="CLOSED", recoverable=True)
+
+    reply = await ask(start, busy)
+    assert_error(reply, "CLOSED", recoverable=True)
+    assert reply.payload["message"] == "come back at nine"
+
+
+async def test_a_stream_that_breaks_ends_in_an_error(start: Start) -> None:
+    async def breaks(input: dict[str, Any], context: list[Any]) -> AsyncIterator[Any]:
+        yield "so far"
+        raise NeuronError("cut", code="PROVIDER_UNREACHABLE", recoverable=True)
+
+    await start(breaks, role="worker")
+    orchestrator = await start()
+    pathway = await orchestrator.dispatch(neuron="breaks", input={})
+    assert [signal.type.value async for signal in pathway] == ["THOUGHT_DELTA", "ERROR"]
+
+
+class Question(TypedDict):
+    city: str
+
+
+async def test_input_and_output_are_checked(start: Start) -> None:
+    async def weather(input: dict[str, Any], context: list[Any]) -> Any:
+        return {"degrees": "warm"} if input["city"] == "Rome" else {"degrees": 3}
+
+    class Answer(TypedDict):
+        degrees: int
+
+    axon = Axon(neuron_id="weather", neuron_fn=weather, input_type=Question, output_type=Answer)
+    await start(axon, role="worker")
+    orchestrator = await start()
+    wrong = await orchestrator.dispatch_and_wait(neuron="weather", input={"town": "Oslo"})
+    assert_error(wrong, "INPUT_INVALID")
+    assert "missing required field `city`" in wrong.payload["message"]
+    assert_error(
+        await orchestrator.dispatch_and_wait(neuron="weather", input={"city": "Rome"}), "OUTPUT_INVALID"
+    )
+    fine = await orchestrator.dispatch_and_wait(neuron="weather", input={"city": "Oslo"})
+    assert fine.payload["output"] == {"degrees": 3}
+
+
+async def test_the_context_is_fetched(start: Start) -> None:
+    async def fetch(ref: str | None) -> list[Any]:
+        return [ref, "notes"]
+
+    async def reader(input: dict[str, Any], context: list[Any]) -> Any:
+        return {"context": context}
+
+    await start(Axon(neuron_id="reader", neuron_fn=reader, context_fetcher=fetch), role="worker")
+    orchestrator = await start()
+    reply = await orchestrator.dispatch_and_wait(neuron="reader", input={}, context_ref="chapter-1")
+    assert reply.payload["output"] == {"context": ["chapter-1", "notes"]}
+
+
+@pytest.mark.parametrize("name", ["", "a.b", "*", ">", "a b", "a\n", "x" * 65, "\u0435cho"])
+def test_only_names_name(name: str) -> None:
+    with pytest.raises(MalformedSignalError):
+        Axon(neuron_id=name, neuron_fn=echo)
+    with pytest.raises(MalformedSignalError):
+        Axon(neuron_id="fine", neuron_fn=echo, capabilities=[name])
+    with pytest.raises(MalformedSignalError):
+        Dendrite(synapse=MemorySynapse(), namespace=name)
+
+
+def test_what_cannot_be_called_is_no_neuron() -> None:
+    with pytest.raises(TypeError, match="async function"):
+        Axon(neuron_id="x", neuron_fn="echo")  # type: ignore[arg-type]
+
+
+async def test_replicas_share_the_work_and_each_task_runs_once(start: Start) -> None:
+    ran: list[list[int]] = [[], []]
+
+    def replica(into: list[int]) -> Axon:
+        async def work(input: dict[str, Any], context: list[Any]) -> Any:
+            into.append(input["n"])
+            return {}
+
+        return Axon(neuron_id="work", neuron_fn=work)
+
+    for into in ran:
+        await start(replica(into), role="worker")
+    orchestrator = await start()
+    await asyncio.gather(*(orchestrator.dispatch_and_wait(neuron="work", input={"n": n}) for n in range(20)))
+    assert sorted(ran[0] + ran[1]) == list(range(20))
+    assert len(ran[0]) == len(ran[1]) == 10
+
+
+async def test_a_task_id_runs_once(start: Start, synapse: MemorySynapse) -> None:
+    runs: list[int] = []
+
+    async def once(input: dict[str, Any], context: list[Any]) -> Any:
+        runs.append(1)
+        return {}
+
+    worker = await start(once, role="worker")
+    orchestrator = await start()
+    task = await orchestrator.dispatch_task(neuron="once", input={})
+    for _ in range(1000):
+        await synapse.publish("cosmonapse.test.TASK.neuron.once", encode(task))
+    await orchestrator.dispatch_and_wait(neuron="once", input={})
+    assert len(runs) == 2
+    assert worker.counters == {"malformed": 0, "duplicates": 1000}
+
+
+async def test_beyond_its_limits_an_axon_refuses(start: Start) -> None:
+    release = asyncio.Event()
+
+    async def slow(input: dict[str, Any], context: list[Any]) -> Any:
+        await release.wait()
+        return {"n": input["n"]}
+
+    await start(Axon(neuron_id="slow", neuron_fn=slow, max_concurrency=2, max_backlog=3), role="worker")
+    orchestrator = await start()
+    pathways = [await orchestrator.dispatch(neuron="slow", input={"n": n}) for n in range(7)]
+    for refused in pathways[5:]:
+        reply = await refused.wait()
+        assert_error(reply, "OVERLOADED", recoverable=True)
+        assert "runs 2 TASKs and has 3 waiting" in reply.payload["message"]
+    release.set()
+    for number, pathway in enumerate(pathways[:5]):
+        assert (await pathway.wait()).payload["output"] == {"n": number}
+
+
+async def test_a_waiting_task_can_be_stopped(start: Start) -> None:
+    release = asyncio.Event()
+    ran: list[int] = []
+
+    async def slow(input: dict[str, Any], context: list[Any]) -> Any:
+        ran.append(input["n"])
+        await release.wait()
+        return {}
+
+    await start(Axon(neuron_id="slow", neuron_fn=slow, max_concurrency=1), role="worker")
+    orchestrator = await start()
+    first = await orchestrator.dispatch(neuron="slow", input={"n": 0})
+    with pytest.raises(TimeoutError):
+        await orchestrator.dispatch_and_wait(neuron="slow", input={"n": 1}, timeout_s=0.02)
+    last = await orchestrator.dispatch(neuron="slow", input={"n": 2})
+    release.set()
+    await first.wait()
+    await last.wait()
+    assert ran == [0, 2]
+
+
+async def test_a_whole_trace_can_be_stopped(start: Start) -> None:
+    async def stuck(input: dict[str, Any], context: list[Any]) -> Any:
+        await asyncio.Event().wait()
+
+    await start(stuck, role="worker")
+    orchestrator = await start()
+    one = await orchestrator.dispatch(neuron="stuck", input={})
+    two = await orchestrator.dispatch(neuron="stuck", input={}, trace_id=one.trace_id)
+    await orchestrator.emit(Signal.new(SignalType.STOP, {"rollback": False}, trace_id=one.trace_id))
+    for pathway in (one, two):
+        assert_error(await pathway.wait(), "CANCELLED", recoverable=True)
+
+
+async def test_malformed_frames_are_counted_and_nobody_notices(
+    start: Start, synapse: MemorySynapse, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = await start(echo, role="worker")
+    orchestrator = await start()
+    good = encode(Signal.new(SignalType.TASK, {"input": {}}))
+    for frame in [b"", b"{}", b"\xff", b"[" * 10_000, good.replace(b'"input"', b'"output"')] * 4:
+        await synapse.publish("cosmonapse.test.TASK.neuron.echo", frame)
+    reply = await orchestrator.dispatch_and_wait(neuron="echo", input={"a": 1})
+    assert reply.payload["output"] == {"a": 1}
+    assert worker.counters["malformed"] == 20
+    assert orchestrator.counters["malformed"] == 0
+    assert caplog.text.count("malformed frame ignored") == 2
+
+
+async def test_other_implementations_may_address_a_neuron_on_everybodys_subject(
+    start: Start, synapse: MemorySynapse
+) -> None:
+    await start(echo, role="worker")
+    answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    await synapse.subscribe("cosmonapse.test.AGENT_OUTPUT", answer.set_result)
+    frame = (
+        b'{"v":"1","id":"evt_01M7XHM3F0C57SYYYWS7WN72E4","trace_id":"trc_01M7XHM3F0C57SYYYWS7WN72E3",'
+        b'"parent_id":null,"type":"TASK","directed":{"id":"echo","type":null,"capabilities":[]},'
+        b'"ts":"2026-11-20T22:35:51.136131Z","payload":{"input":{"a":1}},"meta":{}}'
+    )
+    await synapse.publish("cosmonapse.test.TASK", frame)
+    assert b'"parent_id":"evt_01M7XHM3F0C57SYYYWS7WN72E4"' in await answer
+
+
+async def test_stopping_drains_what_runs(start: Start, synapse: MemorySynapse) -> None:
+    entered, release = asyncio.Event(), asyncio.Event()
+
+    async def slow(input: dict[str, Any], context: list[Any]) -> Any:
+        entered.set()
+        await release.wait()
+        return {"done": True}
+
+    worker = await start(slow, role="worker")
+    orchestrator = await start()
+    draining = asyncio.Event()
+    await synapse.subscribe("cosmonapse.test.HEARTBEAT", lambda _: draining.set())
+    pathway = await orchestrator.dispatch(neuron="slow", input={})
+    await entered.wait()
+    stopping = asyncio.create_task(worker.stop("maintenance"))
+    await draining.wait()
+    with pytest.raises(NoRouteError):
+        await orchestrator.dispatch_and_wait(neuron="slow", input={})
+    release.set()
+    await stopping
+    assert (await pathway.wait()).payload["output"] == {"done": True}
+    assert orchestrator.find_neurons() == []
+
+
+async def test_what_does_not_finish_in_time_is_cancelled_and_answered(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def stuck(input: dict[str, Any], context: list[Any]) -> Any:
+        await asyncio.Event().wait()
+
+    worker = await start(
+        Axon(neuron_id="stuck", neuron_fn=stuck, max_concurrency=1), role="worker", grace_s=0.02
+    )
+    orchestrator = await start()
+    pathways = [await orchestrator.dispatch(neuron="stuck", input={}) for _ in range(3)]
+    await worker.stop()
+    for pathway in pathways:
+        assert_error(await pathway.wait(), "CANCELLED", recoverable=True)
+    assert "1 TASKs did not finish within 0.02 s" in caplog.text
+
+
+async def test_a_neuron_is_closed_with_its_host(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    class Pooled:
+        __name__ = "pooled"
+        closed = 0
+
+        async def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
+            return {}
+
+        async def aclose(self) -> None:
+            self.closed += 1
+            raise OSError("already gone")
+
+    neuron = Pooled()
+    worker = await start(neuron, role="worker")
+    await worker.stop()
+    await worker.stop()
+    assert neuron.closed == 1
+    assert "'pooled' did not close cleanly" in caplog.text
+
+
+async def test_a_dendrite_outlives_its_synapse(
+    start: Start, synapse: MemorySynapse, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    worker = await start(echo, role="worker")
+    await synapse.close()
+    await worker.stop()
+    assert "DEREGISTER not announced" in caplog.text
+
+
+async def test_one_id_is_attached_once(start: Start) -> None:
+    dendrite = Dendrite(synapse=MemorySynapse(), plugins=PluginManager())
+    dendrite.attach_axon(Axon(neuron_id="echo", neuron_fn=echo))
+    with pytest.raises(ValueError, match="'echo' is attached"):
+        dendrite.attach_axon(Axon(neuron_id="echo", neuron_fn=echo))

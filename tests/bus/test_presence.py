@@ -1,0 +1,122 @@
+"""Who is there, and who no longer is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from cosmo_core import Dendrite, NoRouteError, Signal, SignalType, decode
+from cosmo_core.dendrite.view import MISSED_HEARTBEATS, View
+from cosmo_core.signal import Directed
+from cosmo_synapse_memory import MemorySynapse
+
+Start = Callable[..., Awaitable[Dendrite]]
+
+
+async def echo(input: dict[str, Any], context: list[Any]) -> Any:
+    return input
+
+
+def announcement(type: SignalType, neuron: str, host: object, **payload: Any) -> Signal:
+    if type is SignalType.REGISTER:
+        payload = {"role": "neuron", "capabilities": [], **payload}
+    meta = {"dendrite": host, "heartbeat_s": 10}
+    return Signal.new(type, payload, directed=Directed(neuron), meta=meta)
+
+
+async def test_register_heartbeat_and_deregister_are_emitted(start: Start, synapse: MemorySynapse) -> None:
+    heard: list[Signal] = []
+    beating = asyncio.Event()
+
+    def listen(frame: bytes) -> None:
+        heard.append(decode(frame))
+        if heard[-1].type is SignalType.HEARTBEAT:
+            beating.set()
+
+    await synapse.subscribe("cosmonapse.test.*", listen)
+    worker = await start(echo, role="worker", axon={"capabilities": ["x"], "version": "2"}, heartbeat_s=0.01)
+    await beating.wait()
+    await worker.stop("done")
+    first, last = heard[0], heard[-1]
+    assert first.type is SignalType.REGISTER
+    assert first.payload == {"role": "neuron", "capabilities": ["x"], "version": "2"}
+    assert first.directed == Directed("echo", "neuron", ("x",))
+    assert last.type is SignalType.DEREGISTER
+    assert last.payload == {"reason": "done"}
+
+
+def test_who_falls_silent_is_gone_after_three_heartbeats_of_its_own() -> None:
+    now = 0.0
+    view = View(lambda: now, 999)
+    view.take(announcement(SignalType.REGISTER, "a", "host1"))
+    view.take(announcement(SignalType.REGISTER, "b", "host1"))
+    now = 20.0
+    view.take(announcement(SignalType.HEARTBEAT, "b", "host1", status="ok"))
+    now = MISSED_HEARTBEATS * 10.0
+    view.sweep()
+    assert [record.neuron_id for record in view.records()] == ["b"]
+    now = 20.0 + MISSED_HEARTBEATS * 10.0
+    view.sweep()
+    assert view.records() == []
+
+
+def test_one_replica_leaving_leaves_the_other() -> None:
+    view = View(lambda: 0.0, 30)
+    view.take(announcement(SignalType.REGISTER, "a", "host1"))
+    view.take(announcement(SignalType.REGISTER, "a", "host2"))
+    view.take(announcement(SignalType.DEREGISTER, "a", "host1"))
+    assert view.find("a", ()) == "a"
+    view.take(announcement(SignalType.HEARTBEAT, "a", "host2", status="draining"))
+    assert view.find("a", ()) is None
+
+
+@pytest.mark.parametrize(
+    "signal",
+    [
+        Signal.new(SignalType.REGISTER, {"role": "neuron", "capabilities": []}),
+        announcement(SignalType.REGISTER, "a", 7),
+        announcement(SignalType.REGISTER, "a", "a.b"),
+        announcement(SignalType.REGISTER, "a", "host", role="engram"),
+        announcement(SignalType.HEARTBEAT, "a", "host", status="ok"),
+        announcement(SignalType.DEREGISTER, "a", "host"),
+    ],
+    ids=["nobody", "host-number", "host-dots", "engram", "heartbeat", "deregister"],
+)
+def test_what_announces_no_neuron_is_not_recorded(signal: Signal) -> None:
+    view = View(lambda: 0.0, 30)
+    view.take(signal)
+    assert view.records() == []
+
+
+@pytest.mark.parametrize("beat", [None, 0, -1, 1e12, "often", float("nan")])
+def test_a_senseless_interval_is_replaced_by_the_views_own(beat: object) -> None:
+    view = View(lambda: 0.0, 30)
+    signal = announcement(SignalType.REGISTER, "a", "host")
+    signal.meta["heartbeat_s"] = beat
+    view.take(signal)
+    assert view.records()[0].expires == 90
+
+
+async def test_namespaces_do_not_see_each_other(start: Start) -> None:
+    await start(echo, role="worker", namespace="theirs")
+    mine = await start(namespace="mine")
+    with pytest.raises(NoRouteError, match="known: none at all"):
+        await mine.dispatch_and_wait(neuron="echo", input={})
+
+
+async def test_a_neuron_that_starts_while_it_is_asked_for_is_found(start: Start) -> None:
+    orchestrator = await start(discovery_s=5)
+    asking = asyncio.create_task(orchestrator.dispatch_and_wait(neuron="echo", input={"a": 1}))
+    await asyncio.sleep(0)
+    await start(echo, role="worker")
+    assert (await asking).payload["output"] == {"a": 1}
+
+
+async def test_who_missed_a_deregistration_gets_a_time_out_not_a_hang(start: Start) -> None:
+    orchestrator = await start()
+    orchestrator._view.take(announcement(SignalType.REGISTER, "ghost", "gone"))
+    with pytest.raises(TimeoutError):
+        await orchestrator.dispatch_and_wait(neuron="ghost", input={}, timeout_s=0.02)

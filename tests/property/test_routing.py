@@ -1,0 +1,118 @@
+"""The routing table against the plainest model there is: a list and a recursive match."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+
+from cosmo_core import SynapseError
+from cosmo_core.routing import MAX_CACHED_ROUTES, SubjectTable
+
+TOKENS = st.sampled_from(["a", "b", "c"])
+SUBJECTS = st.lists(TOKENS, min_size=1, max_size=4).map(".".join)
+
+
+@st.composite
+def patterns(draw: st.DrawFn) -> str:
+    tokens = draw(st.lists(TOKENS | st.just("*"), min_size=0, max_size=3))
+    last = draw(st.just(">") | TOKENS | st.just("*"))
+    return ".".join([*tokens, last])
+
+
+def matches(pattern: list[str], subject: list[str]) -> bool:
+    if pattern == [">"]:
+        return len(subject) > 0
+    if not pattern or not subject:
+        return not pattern and not subject
+    return pattern[0] in {"*", subject[0]} and matches(pattern[1:], subject[1:])
+
+
+class RoutingMachine(RuleBasedStateMachine):
+    """Adds and removes subscriptions, and compares where frames go."""
+
+    added = Bundle("added")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table: SubjectTable[object] = SubjectTable()
+        self.model: list[tuple[str, object, str | None]] = []
+        self.made = 0
+
+    @rule(target=added, pattern=patterns(), group=st.none() | st.sampled_from(["g", "h"]))
+    def add(self, pattern: str, group: str | None) -> tuple[str, object, str | None]:
+        self.made += 1
+        entry = (pattern, f"target {self.made}", group)
+        self.table.add(pattern, entry[1], group)
+        self.model.append(entry)
+        return entry
+
+    @rule(entry=consumes(added))
+    def remove(self, entry: tuple[str, object, str | None]) -> None:
+        self.table.remove(entry[0], entry[1])
+        self.model.remove(entry)
+
+    @rule(subject=SUBJECTS)
+    def route(self, subject: str) -> None:
+        route = self.table.route(subject)
+        expected = [entry for entry in self.model if matches(entry[0].split("."), subject.split("."))]
+        singles = Counter(target for _, target, group in expected if group is None)
+        assert Counter(route.targets) == singles
+        groups: dict[str, set[object]] = {}
+        for _, target, group in expected:
+            if group is not None:
+                groups.setdefault(group, set()).add(target)
+        assert Counter(frozenset(group.members) for group in route.groups) == Counter(
+            map(frozenset, groups.values())
+        )
+        assert sum(len(group.members) for group in route.groups) == sum(map(len, groups.values()))
+
+    @invariant()
+    def nothing_is_left_behind(self) -> None:
+        if not self.model:
+            assert not self.table._root.children
+
+
+TestRouting = RoutingMachine.TestCase
+
+
+@given(st.integers(1, 5), st.integers(1, 40))
+def test_a_queue_group_takes_turns(members: int, frames: int) -> None:
+    table: SubjectTable[int] = SubjectTable()
+    for member in range(members):
+        table.add("work", member, "group")
+    taken = Counter(table.route("work").groups[0].pick() for _ in range(frames))
+    assert max(taken.values()) - min(taken[member] for member in range(members)) <= 1
+
+
+@given(st.text(alphabet=st.sampled_from("ab.*> \n\0\u0430"), max_size=8))
+def test_only_names_make_a_subject(subject: str) -> None:
+    table: SubjectTable[int] = SubjectTable()
+    table.add(">", 1)
+    if all(set(token) <= {"a", "b"} and token for token in subject.split(".")):
+        assert table.route(subject).targets == (1,)
+    else:
+        with pytest.raises(SynapseError, match="is no subject"):
+            table.route(subject)
+
+
+@pytest.mark.parametrize("pattern", ["", ".", "a.", "a..b", "a.>.b", "a*", "a b", "a.>>", "\n", "ä"])
+def test_a_malformed_pattern_is_refused(pattern: str) -> None:
+    with pytest.raises(SynapseError, match="is no pattern"):
+        SubjectTable[int]().add(pattern, 1)
+
+
+def test_a_malformed_queue_group_is_refused() -> None:
+    with pytest.raises(SynapseError, match="queue group"):
+        SubjectTable[int]().add("a", 1, "no good")
+
+
+def test_the_memory_of_routes_is_bounded() -> None:
+    table: SubjectTable[int] = SubjectTable()
+    table.add("inbox.>", 1)
+    for number in range(MAX_CACHED_ROUTES + 10):
+        assert table.route(f"inbox.n{number}").targets == (1,)
+    assert len(table._routes) <= MAX_CACHED_ROUTES
