@@ -50,7 +50,8 @@ class Deadlines:
 
     def _fire(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
-        now = int(loop.time() / RESOLUTION_S)
+        # At least the tick it was set for: dividing the time may round to just below it.
+        now = max(int(loop.time() / RESOLUTION_S), self._armed_for)
         for tick in [tick for tick in self._buckets if tick <= now]:
             for future in self._buckets.pop(tick):
                 if not future.done():

@@ -1,0 +1,36 @@
+"""The de-duplication window: knows what came lately, and never grows past its bounds."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cosmo_core.dendrite.recent import RecentIds
+
+WINDOW_S, CAPACITY = 10.0, 5
+
+
+@given(st.lists(st.tuples(st.floats(0, 12), st.integers(0, 12)), max_size=60))
+def test_an_id_is_known_within_both_bounds_and_forgotten_beyond_twice(
+    events: list[tuple[float, int]],
+) -> None:
+    now = 0.0
+    recent = RecentIds(lambda: now, window_s=WINDOW_S, capacity=CAPACITY)
+    added: dict[str, tuple[float, int]] = {}
+    count = 0
+    for after, number in events:
+        now += after
+        id = f"id{number}"
+        new = recent.add(id)
+        if id in added:
+            then, earlier = added[id]
+            if now - then < WINDOW_S and count - earlier < CAPACITY:
+                assert not new
+            if now - then >= 2 * WINDOW_S:
+                assert new
+        else:
+            assert new
+        if new:
+            count += 1
+            added[id] = (now, count)
+        assert len(recent._young) + len(recent._old) <= 2 * CAPACITY
