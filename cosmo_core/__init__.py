@@ -26,6 +26,7 @@ from cosmo_core.errors import (
 )
 from cosmo_core.neuron import Neuron, NeuronFn
 from cosmo_core.pathway import Pathway
+from cosmo_core.schema import json_schema
 from cosmo_core.signal import Directed, Signal
 from cosmo_core.signal_type import SignalType
 from cosmo_core.synapse import FrameHandler, Guarantees, Subscription, Synapse, connect_synapse
@@ -66,4 +67,5 @@ __all__ = [
     "connect_synapse",
     "decode",
     "encode",
+    "json_schema",
 ]

@@ -18,8 +18,9 @@ class NeuronFn(Protocol):
         context: What the Axon's context fetcher returned; empty without one.
 
     The output is anything JSON can carry; what is not an object arrives as ``{"value": output}``.
-    A Neuron may also be an async generator: every ``str`` it yields becomes a THOUGHT_DELTA, and the
-    last object it yields is the output. A plain function works too; it runs in a thread.
+    A Neuron may also be an async generator: every ``str`` it yields becomes a THOUGHT_DELTA, and the last
+    object it yields is the output. A plain function works too; it runs in a thread, which goes on to its end
+    even when its TASK is stopped.
 
     A Neuron that holds resources has an ``async def aclose(self) -> None``, called when its host stops.
     It may be called again afterwards and then opens what it needs anew.

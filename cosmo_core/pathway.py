@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, Self, TypeVar
 
 from cosmo_core.errors import PathwayClosedError
@@ -29,8 +30,8 @@ class PathwayOwner(Protocol):
         """Run ``work`` in the background, no longer than the Dendrite runs."""
         ...
 
-    def expire(self, future: asyncio.Future[Any], timeout_s: float) -> Callable[[], None]:
-        """Fail ``future`` with TimeoutError after ``timeout_s`` seconds, unless the result is called."""
+    def within(self, timeout_s: float | None) -> AbstractContextManager[object]:
+        """Return a context that raises TimeoutError when it takes longer than ``timeout_s`` seconds."""
         ...
 
 
@@ -119,16 +120,16 @@ class Pathway:
         if self._waiters is None:
             self._waiters = []
         self._waiters.append(entry)
-        settle = None if timeout_s is None else self._owner.expire(future, timeout_s)
         try:
-            return await future
+            if timeout_s is None:
+                return await future
+            with self._owner.within(timeout_s):
+                return await future
         except TimeoutError:
             raise TimeoutError(
                 f"Neuron {self.neuron!r} did not answer {self.task_id} within {timeout_s} s"
             ) from None
         finally:
-            if settle is not None:
-                settle()
             self._waiters.remove(entry)
 
     def _closed_error(self, types: frozenset[SignalType]) -> PathwayClosedError:

@@ -237,17 +237,7 @@ class Dendrite:
             PathwayClosedError: The Dendrite stopped first.
             CosmoError: Whatever else `dispatch` raises.
         """
-        pathway = await self._dispatcher.dispatch(task)
-        try:
-            return await pathway.wait(timeout_s)
-        except TimeoutError:
-            self._dispatcher.stop_task(pathway, "the caller's time is up")
-            raise
-        except asyncio.CancelledError:
-            self._dispatcher.stop_task(pathway, "the caller was cancelled")
-            raise
-        finally:
-            pathway.close()
+        return await self._dispatcher.ask(task, timeout_s)
 
     def __repr__(self) -> str:
         return f"<Dendrite {self.role} in {self.namespace!r} with {[axon.neuron_id for axon in self._host]}>"

@@ -67,7 +67,7 @@ class Dispatcher:
         self._inbox = inbox
         self._buffer = buffer
         self._deadlines = Deadlines()
-        self.expire = self._deadlines.add
+        self.within = self._deadlines.within
         # By trace; a Pathway alone on its trace, as nearly all are, is kept without a dict of its own.
         # Weak, so that a Pathway nobody holds is gone.
         self._open: dict[str, weakref.ref[Pathway] | dict[str, weakref.ref[Pathway]]] = {}
@@ -122,13 +122,36 @@ class Dispatcher:
         pathway = self._follow(neuron, task)
         try:
             dropped = await self._link.send(self._link.subjects.neuron(SignalType.TASK, neuron), task)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError):
+                # The TASK may have left already.
+                self.stop_task(pathway, "the caller was cancelled")
             pathway.close()
             raise
         if dropped is not None:
             pathway.close()
             raise _rejected(task, dropped)
         return pathway
+
+    async def ask(self, options: TaskOptions, timeout_s: float | None) -> Signal:
+        """Send a TASK and return what ends it. Raises what `Dendrite.dispatch_and_wait` does."""
+        deadline = self._deadlines.within(timeout_s)
+        try:
+            with deadline:
+                pathway = await self.dispatch(options)
+                try:
+                    return await pathway.wait()
+                except asyncio.CancelledError:
+                    reason = "the caller's time is up" if deadline.expired else "the caller was cancelled"
+                    self.stop_task(pathway, reason)
+                    raise
+                finally:
+                    pathway.close()
+        except TimeoutError:
+            if not deadline.expired:
+                raise
+            wanted = options.get("neuron") or " and ".join(options.get("capabilities") or ())
+            raise TimeoutError(f"no answer from Neuron {wanted!r} within {timeout_s} s") from None
 
     def _known(self, options: TaskOptions) -> str | None:
         self._link.check_role(SignalType.TASK)

@@ -20,6 +20,7 @@ from cosmo_core import (
     SignalType,
     UnencodableError,
 )
+from cosmo_synapse_memory import MemorySynapse
 
 Start = Callable[..., Awaitable[Dendrite]]
 
@@ -212,8 +213,39 @@ async def test_a_time_out_stops_the_worker(start: Start) -> None:
     gate = Gate()
     await start(gate, role="worker")
     orchestrator = await start()
-    with pytest.raises(TimeoutError, match=r"Neuron 'gate' did not answer evt_\w+ within 0.05 s"):
+    with pytest.raises(TimeoutError, match=r"no answer from Neuron 'gate' within 0\.05 s"):
         await orchestrator.dispatch_and_wait(neuron="gate", input={}, timeout_s=0.05)
+    await gate.cancelled.wait()
+
+
+async def test_waiting_on_a_pathway_times_out_and_leaves_it_open(start: Start) -> None:
+    gate = Gate()
+    await start(gate, role="worker")
+    orchestrator = await start()
+    pathway = await orchestrator.dispatch(neuron="gate", input={})
+    with pytest.raises(TimeoutError, match=r"Neuron 'gate' did not answer evt_\w+ within 0\.02 s"):
+        await pathway.wait(0.02)
+    gate.open.set()
+    assert (await pathway.wait(5)).type is SignalType.AGENT_OUTPUT
+
+
+async def test_the_time_is_up_even_while_the_bus_is_full(
+    start: Start, synapse: MemorySynapse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+    await start(gate, role="worker")
+    orchestrator = await start()
+    publish, stuck = synapse.publish, asyncio.Event()
+
+    async def full(subject: str, frame: bytes) -> None:
+        if ".TASK." in subject:
+            await publish(subject, frame)
+            await stuck.wait()
+        await publish(subject, frame)
+
+    monkeypatch.setattr(synapse, "publish", full)
+    with pytest.raises(TimeoutError, match="no answer from Neuron 'gate'"):
+        await orchestrator.dispatch_and_wait(neuron="gate", input={}, timeout_s=0.02)
     await gate.cancelled.wait()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypedDict
 
@@ -396,3 +397,25 @@ async def test_one_id_is_attached_once(start: Start) -> None:
     dendrite.attach_axon(Axon(neuron_id="echo", neuron_fn=echo))
     with pytest.raises(ValueError, match="'echo' is attached"):
         dendrite.attach_axon(Axon(neuron_id="echo", neuron_fn=echo))
+
+
+async def test_a_neuron_that_blocks_the_loop_delays_but_answers(start: Start) -> None:
+    async def blocks(input: dict[str, Any], context: list[Any]) -> Any:
+        threading.Event().wait(0.05)
+        return {"done": True}
+
+    assert (await ask(start, blocks)).payload["output"] == {"done": True}
+
+
+async def test_a_plain_function_that_blocks_holds_up_nobody(start: Start) -> None:
+    release = threading.Event()
+
+    def blocks(input: dict[str, Any], context: list[Any]) -> Any:
+        return {"released": release.wait(10)}
+
+    await start(blocks, echo, role="worker")
+    orchestrator = await start()
+    blocked = await orchestrator.dispatch(neuron="blocks", input={})
+    await orchestrator.dispatch_and_wait(neuron="echo", input={})
+    release.set()
+    assert (await blocked.wait()).payload["output"] == {"released": True}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosmo_core.dendrite.deadlines import RESOLUTION_S, Deadlines
+from cosmo_core.dendrite.deadlines import RESOLUTION_S, Deadline, Deadlines
 
 
 class Clock:
@@ -42,71 +43,99 @@ class Clock:
         self.now = when
 
 
-class Waiter:
-    """As much of a future as deadlines need."""
+class Recorder(Deadline):
+    """Notes when it expired, instead of interrupting somebody."""
 
-    def __init__(self, clock: Clock) -> None:
+    __slots__ = ("clock", "expired_at")
+
+    def __init__(self, deadlines: Deadlines, clock: Clock) -> None:
+        super().__init__(deadlines, None)
         self.clock = clock
-        self.failed_at: float | None = None
+        self.expired_at: float | None = None
 
-    def get_loop(self) -> Clock:
-        return self.clock
-
-    def done(self) -> bool:
-        return self.failed_at is not None
-
-    def set_exception(self, error: BaseException) -> None:
-        assert isinstance(error, TimeoutError)
-        self.failed_at = self.clock.now
+    def expire(self) -> None:
+        assert self.expired_at is None
+        self.expired_at = self.clock.now
 
 
-@given(
-    st.lists(
-        st.tuples(st.floats(0, 2), st.floats(0, 5), st.none() | st.floats(0, 5)),
-        max_size=30,
-    )
-)
+@given(st.lists(st.tuples(st.floats(0, 2), st.floats(0, 5), st.none() | st.floats(0, 5)), max_size=30))
 def test_each_deadline_is_kept_unless_it_is_called_off(
     waits: list[tuple[float, float, float | None]],
 ) -> None:
     clock, deadlines = Clock(), Deadlines()
-    expected: list[tuple[Waiter, float | None]] = []
+    expected: list[tuple[Recorder, float | None]] = []
     now = 0.0
-    for after, timeout, off_after in waits:
-        now += after
-        clock.go_to(now)
-        waiter = Waiter(clock)
-        call_off = deadlines.add(waiter, timeout)  # type: ignore[arg-type]
-        off = off_after is not None and off_after < timeout - RESOLUTION_S
-        if off_after is not None and off:
-            clock.timers.append((now + off_after, call_off, ()))
-        expected.append((waiter, None if off else now + timeout))
-    clock.go_to(now + 20)
-    for waiter, due in expected:
+    with patch("asyncio.get_running_loop", lambda: clock):
+        for after, timeout, off_after in waits:
+            now += after
+            clock.go_to(now)
+            deadline = Recorder(deadlines, clock)
+            tick = deadlines.add(deadline, timeout)
+            called_off = off_after is not None and off_after < timeout - RESOLUTION_S
+            if off_after is not None and called_off:
+                clock.call_at(now + off_after, deadlines.discard, tick, deadline)
+            expected.append((deadline, None if called_off else now + timeout))
+        clock.go_to(now + 20)
+    for deadline, due in expected:
         if due is None:
-            assert waiter.failed_at is None
+            assert deadline.expired_at is None
         else:
-            assert waiter.failed_at is not None
-            assert due <= waiter.failed_at <= due + 2 * RESOLUTION_S
+            assert deadline.expired_at is not None
+            assert due <= deadline.expired_at <= due + 2 * RESOLUTION_S
     assert not deadlines._buckets
 
 
-async def test_a_future_fails_on_the_real_clock() -> None:
+async def test_what_takes_too_long_is_interrupted() -> None:
     deadlines = Deadlines()
     loop = asyncio.get_running_loop()
     due = loop.time() + 0.02
-    future: asyncio.Future[None] = loop.create_future()
-    deadlines.add(future, 0.02)
-    with pytest.raises(TimeoutError):
-        await future
+    with pytest.raises(TimeoutError), deadlines.within(0.02):
+        await asyncio.Event().wait()
     assert loop.time() >= due
+    assert not deadlines._buckets
+
+
+@pytest.mark.parametrize("timeout_s", [None, 60])
+async def test_what_is_done_in_time_is_left_alone(timeout_s: float | None) -> None:
+    deadlines = Deadlines()
+    with deadlines.within(timeout_s) as deadline:
+        await asyncio.sleep(0)
+    assert not deadline.expired
+    assert not deadlines._buckets
+    deadlines.close()
+
+
+async def test_a_time_out_from_inside_is_not_taken_for_its_own() -> None:
+    deadlines = Deadlines()
+    with pytest.raises(TimeoutError, match="theirs"), deadlines.within(60) as deadline:
+        raise TimeoutError("theirs")
+    assert not deadline.expired
+    deadlines.close()
+
+
+async def test_cancellation_from_outside_wins() -> None:
+    deadlines = Deadlines()
+    inside = asyncio.Event()
+
+    async def work() -> None:
+        with deadlines.within(0.01):
+            inside.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                task.cancel()
+                raise
+
+    task = asyncio.create_task(work())
+    await inside.wait()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 async def test_closing_forgets_everything() -> None:
     deadlines = Deadlines()
-    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    deadlines.add(future, 0.001)
-    deadlines.close()
-    deadlines.close()
+    with deadlines.within(0.001) as deadline:
+        deadlines.close()
+        deadlines.close()
     assert deadlines._timer is None
-    assert not future.done()
+    assert not deadline.expired
