@@ -63,6 +63,8 @@ class Host:
         self._expose_errors = expose_errors
         self._hosted: dict[str, _Hosted] = {}
         self._intake: list[Subscription] = []
+        # Answers to TASKs that were stopped before they ran; no more than fit into the backlogs.
+        self._answering: set[asyncio.Task[None]] = set()
 
     def attach(self, axon: Axon, wrappers: Sequence[NeuronWrapper]) -> None:
         """Serve ``axon``, its Neuron inside ``wrappers``, from the start on.
@@ -134,7 +136,8 @@ class Host:
                 logger.exception("Neuron %r did not close cleanly", neuron_id)
 
     def _running(self) -> list[asyncio.Task[None]]:
-        return [work for hosted in self._hosted.values() for work, _ in hosted.running.values()]
+        works = [work for hosted in self._hosted.values() for work, _ in hosted.running.values()]
+        return [*works, *self._answering]
 
     # --- a TASK arrives -----------------------------------------------------------------------------
 
@@ -224,21 +227,22 @@ class Host:
 
     # --- a STOP arrives -----------------------------------------------------------------------------
 
-    def _stop(self, stop: Signal) -> Awaitable[None] | None:
-        waiting: list[tuple[Signal, Axon]] = []
+    def _stop(self, stop: Signal) -> None:
+        if stop.parent_id is not None:
+            # A bus may bring the TASK after its STOP: then it counts as run already.
+            self._recent.add(stop.parent_id)
         for hosted in self._hosted.values():
-            for task_id, (work, trace_id) in list(hosted.running.items()):
+            for task_id, (work, trace_id) in hosted.running.items():
                 if _stops(stop, task_id, trace_id):
                     _cancel(work)
-            for task in list(hosted.backlog):
-                if _stops(stop, task.id, task.trace_id):
-                    hosted.backlog.remove(task)
-                    waiting.append((task, hosted.axon))
-        return self._answer_cancelled(waiting) if waiting else None
-
-    async def _answer_cancelled(self, waiting: list[tuple[Signal, Axon]]) -> None:
-        for task, axon in waiting:
-            await self._send(task, _cancelled(task, axon))
+            for task in [task for task in hosted.backlog if _stops(stop, task.id, task.trace_id)]:
+                hosted.backlog.remove(task)
+                # Not awaited by the Synapse: held back behind answers, the next STOP would come too late.
+                answering = asyncio.get_running_loop().create_task(
+                    self._send(task, _cancelled(task, hosted.axon))
+                )
+                self._answering.add(answering)
+                answering.add_done_callback(self._answering.discard)
 
 
 def _stops(stop: Signal, task_id: str, trace_id: str) -> bool:

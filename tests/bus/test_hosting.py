@@ -13,6 +13,7 @@ import pytest
 from cosmo_core import (
     Axon,
     Dendrite,
+    Directed,
     MalformedSignalError,
     NeuronError,
     NoRouteError,
@@ -276,6 +277,42 @@ async def test_a_waiting_task_can_be_stopped(start: Start) -> None:
     await first.wait()
     await last.wait()
     assert ran == [0, 2]
+
+
+async def test_a_task_that_comes_after_its_stop_does_not_run(start: Start, synapse: MemorySynapse) -> None:
+    ran: list[int] = []
+
+    async def note(input: dict[str, Any], context: list[Any]) -> Any:
+        ran.append(input["n"])
+        return {}
+
+    await start(note, role="worker")
+    orchestrator = await start()
+    late = Signal.new(SignalType.TASK, {"input": {"n": 1}}, directed=Directed("note"))
+    await orchestrator.emit(late.reply(SignalType.STOP, {"rollback": False}))
+    await orchestrator.emit(late)
+    await orchestrator.dispatch_and_wait(neuron="note", input={"n": 2})
+    assert ran == [2]
+
+
+async def test_many_cancelled_callers_leave_nothing_running(start: Start) -> None:
+    async def stuck(input: dict[str, Any], context: list[Any]) -> Any:
+        await asyncio.Event().wait()
+
+    worker = await start(Axon(neuron_id="stuck", neuron_fn=stuck, max_concurrency=100), role="worker")
+    orchestrator = await start()
+    callers = [
+        asyncio.create_task(orchestrator.dispatch_and_wait(neuron="stuck", input={})) for _ in range(5000)
+    ]
+    await asyncio.wait(callers, return_when=asyncio.FIRST_COMPLETED)
+    for caller in callers:
+        caller.cancel()
+    await asyncio.gather(*callers, return_exceptions=True)
+    await orchestrator.stop()
+    while running := worker._host._running():
+        await asyncio.wait(running)
+    assert not orchestrator._dispatcher._open
+    assert not orchestrator._dispatcher._deadlines._buckets
 
 
 async def test_a_whole_trace_can_be_stopped(start: Start) -> None:
