@@ -49,7 +49,7 @@ class Axon:
 
     Raises:
         MalformedSignalError: The id or a capability is not a token.
-        TypeError: ``neuron_fn`` cannot be called.
+        TypeError: ``neuron_fn`` cannot be called, or ``capabilities`` is one string.
         ValueError: A limit makes no sense.
     """
 
@@ -66,6 +66,8 @@ class Axon:
         max_concurrency: int = 256,
         max_backlog: int = 1024,
     ) -> None:
+        if isinstance(capabilities, str):
+            raise TypeError(f"capabilities is a list of names, not {capabilities!r}")
         if max_concurrency < 1 or max_backlog < 0:
             raise ValueError(f"Axon {neuron_id!r}: max_concurrency starts at 1 and max_backlog at 0")
         self.neuron_id = check_token("neuron_id", neuron_id)

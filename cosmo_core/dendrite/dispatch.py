@@ -161,6 +161,8 @@ class Dispatcher:
 
     async def _find(self, options: TaskOptions) -> str:
         neuron, capabilities = options.get("neuron"), options.get("capabilities")
+        if isinstance(capabilities, str):
+            raise TypeError(f"capabilities is a list of names, not {capabilities!r}")
         if neuron is not None:
             check_token("neuron", neuron)
         elif not capabilities:

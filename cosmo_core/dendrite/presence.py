@@ -84,6 +84,8 @@ class Presence:
         except SynapseError as error:
             # Others notice the silence; here, a bus that is gone must not stop what does not need it.
             logger.warning("%s not announced: %s", type.value, error)
+        except Exception:
+            logger.exception("%s not announced: a middleware failed", type.value)
 
     async def route(self, neuron: str | None, capabilities: Sequence[str]) -> str:
         """Return the id of a live Neuron: the one named, or one that has all the capabilities.

@@ -356,6 +356,7 @@ async def test_dispatch_task_only_sends(start: Start) -> None:
         ({"neuron": "echo", "input": {}, "context_ref": 3}, MalformedSignalError),
         ({"neuron": "echo", "input": {"x": object()}}, UnencodableError),
         ({"input": {}}, TypeError),
+        ({"input": {}, "capabilities": "echo"}, TypeError),
     ],
 )
 async def test_a_wrong_dispatch_is_refused_and_leaves_nothing(

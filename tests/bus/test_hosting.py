@@ -202,6 +202,10 @@ def test_only_names_name(name: str) -> None:
 def test_what_cannot_be_called_is_no_neuron() -> None:
     with pytest.raises(TypeError, match="async function"):
         Axon(neuron_id="x", neuron_fn="echo")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="not 'chat'"):
+        Axon(neuron_id="x", neuron_fn=echo, capabilities="chat")
+    with pytest.raises(ValueError, match="max_concurrency"):
+        Axon(neuron_id="x", neuron_fn=echo, max_concurrency=0)
 
 
 async def test_replicas_share_the_work_and_each_task_runs_once(start: Start) -> None:
