@@ -1,0 +1,141 @@
+"""The project's commands, for people and for CI alike; `nox -l` lists them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nox
+from packaging.requirements import Requirement
+
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["tests"]
+
+CORE = nox.project.load_toml("pyproject.toml")
+PLUGINS: dict[str, dict[str, Any]] = {
+    path.parent.name: nox.project.load_toml(path)
+    for path in sorted(Path("plugins").glob("cosmo-*/pyproject.toml"))
+}
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Run the greeter: against HuggingFace's router with HF_TOKEN set, else against a local chat server."""
+    install_from_checkout(session, "cosmo-compat", "cosmo-source-huggingface")
+    greeter = ("python", "docs/examples/greeter.py")
+    if os.environ.get("HF_TOKEN"):
+        print("HF_TOKEN is set: asking HuggingFace's router", flush=True)
+        session.run(*greeter, env={"COSMO_ENDPOINT": None})
+        return
+    with chat_server(session) as url:
+        print(f"HF_TOKEN is not set: asking the local chat server at {url}", flush=True)
+        session.run(*greeter, env={"COSMO_ENDPOINT": url})
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run everything CI runs: all tests together, then lint, types, and each plugin alone."""
+    for check in ("lint", "types", *(f"plugin({name})" for name in PLUGINS)):
+        session.notify(check, posargs=())
+    install_everything(session)
+    session.run("pytest", "tests", *(f"plugins/{name}/tests" for name in PLUGINS), *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, format, and who may import whom."""
+    session.install(*nox.project.dependency_groups(CORE, "lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types of the core, the plugins and all tests."""
+    install_everything(session)
+    sources = [f"plugins/{name}/src" for name in PLUGINS]
+    path = {"MYPYPATH": os.pathsep.join(sources)}
+    session.run("mypy", "noxfile.py", "cosmo_core", "docs/examples", "tests", *sources, env=path)
+    for name in PLUGINS:
+        with session.chdir(f"plugins/{name}"):
+            session.run("mypy", "--config-file", "../../pyproject.toml", "tests")
+
+
+@nox.session
+@nox.parametrize("name", list(PLUGINS), ids=list(PLUGINS))
+def plugin(session: nox.Session, name: str) -> None:
+    """Test one plugin alone: installed as a user would, with nothing but what it and its tests require."""
+    extra = nox.project.dependency_groups({"dependency-groups": {"test": []}, **PLUGINS[name]}, "test")
+    install_from_checkout(session, name, *extra)
+    session.install(*nox.project.dependency_groups(CORE, "test"))
+    with session.chdir(f"plugins/{name}"):
+        session.run("pytest", *session.posargs)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build wheels and sdists of every distribution into dist/, and look into them."""
+    session.install(*nox.project.dependency_groups(CORE, "build"))
+    shutil.rmtree("dist", ignore_errors=True)
+    for project in (".", *(f"plugins/{name}" for name in PLUGINS)):
+        session.run("python", "-m", "build", "--installer", "uv", "--outdir", "dist", project)
+    session.run("python", "tests/packaging/check_dist.py", "dist")
+
+
+@nox.session(requires=["build"])
+def smoke(session: nox.Session) -> None:
+    """Install every distribution from its wheel, and make one round trip."""
+    session.install("--only-binary", ":all:", *map(str, Path("dist").glob("*.whl")))
+    session.run("python", "-I", "tests/packaging/round_trip.py")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure speed and memory, each figure against a baseline from the same run."""
+    install_from_checkout(session, "cosmo-synapse-memory")
+    session.run("python", "tests/bench/run.py", *session.posargs)
+
+
+def install_everything(session: nox.Session) -> None:
+    """Install the core and every plugin from the checkout, editable, with the tools of the dev group."""
+    editable = [argument for name in PLUGINS for argument in ("-e", f"./plugins/{name}")]
+    session.install("-e", ".[testing]", *editable, *nox.project.dependency_groups(CORE, "dev"))
+
+
+def install_from_checkout(session: nox.Session, *requirements: str) -> None:
+    """Install the core with its testing extra, and ``requirements``; this project's own from the checkout."""
+    session.install(".[testing]", *located(requirements))
+
+
+def located(requirements: Iterable[str]) -> list[str]:
+    """Give the requirements, this project's own replaced by their folders, with those that they require."""
+    found: dict[str, None] = {}
+    pending = list(requirements)
+    for requirement in pending:
+        name = Requirement(requirement).name
+        if name in PLUGINS:
+            found[f"./plugins/{name}"] = None
+            pending += PLUGINS[name]["project"]["dependencies"]
+        elif name != "cosmo-core":
+            found[requirement] = None
+    return list(found)
+
+
+@contextmanager
+def chat_server(session: nox.Session) -> Iterator[str]:
+    """Run the chat server of `cosmo_core.testing` on a free port, and yield its URL."""
+    command = [f"{session.bin}/python", "-m", "cosmo_core.testing.chat_server", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603 - our own
+        try:
+            url = server.stdout.readline().strip() if server.stdout else ""
+            if not url:
+                session.error("the local chat server did not start; its own words are above")
+            yield url
+        finally:
+            server.terminate()

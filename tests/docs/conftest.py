@@ -1,0 +1,46 @@
+"""A chat server, and a way to run Python programs against it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from cosmo_core.testing import ChatServer
+
+RunPython = Callable[..., Awaitable[tuple[int | None, str]]]
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ChatServer]:
+    """The chat server that the program under test talks to."""
+    async with ChatServer() as server:
+        yield server
+
+
+@pytest.fixture
+def run_python(tmp_path: Path) -> RunPython:
+    """Run Python, every warning an error, for a minute at most; return its status and all it printed."""
+
+    async def run(*arguments: str | Path, **env: str) -> tuple[int | None, str]:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-W", "error", *arguments),
+            cwd=tmp_path,
+            env={**os.environ, "HF_TOKEN": "hf_test", **env},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        try:
+            async with asyncio.timeout(60):
+                printed, _ = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        return process.returncode, printed.decode()
+
+    return run

@@ -1,0 +1,26 @@
+"""Runs the files it is given, in order and in one namespace, `await` allowed as in `python -m asyncio`."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def main(files: list[str]) -> None:
+    """Run the files."""
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    with asyncio.Runner() as runner:
+        for file in files:
+            source = Path(file).read_text("utf-8")
+            code = compile(source, file, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            result = eval(code, namespace)  # noqa: S307 - the pages' own snippets
+            if inspect.iscoroutine(result):
+                runner.run(result)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,33 @@
+"""The examples are whole programs, and each runs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from cosmo_core.testing import ChatServer
+
+FOLDER = Path(__file__).parents[2] / "docs" / "examples"
+GREETER = FOLDER / "greeter.py"
+
+RunPython = Callable[..., Awaitable[tuple[int | None, str]]]
+
+
+@pytest.mark.parametrize("example", sorted(FOLDER.glob("*.py")), ids=lambda path: path.name)
+async def test_an_example_runs(example: Path, server: ChatServer, run_python: RunPython) -> None:
+    status, printed = await run_python(example, COSMO_ENDPOINT=server.url)
+    assert status == 0, printed
+
+
+async def test_the_greeter_prints_what_the_model_answered(server: ChatServer, run_python: RunPython) -> None:
+    _, printed = await run_python(GREETER, COSMO_ENDPOINT=server.url)
+    assert printed.startswith("[AGENT_OUTPUT] Hello, Cosmonapse!")
+    assert server.received == 1
+
+
+async def test_the_greeter_without_a_key_says_where_to_get_one(run_python: RunPython) -> None:
+    status, printed = await run_python(GREETER, HF_TOKEN="")
+    assert status == 1
+    assert "HF_TOKEN" in printed.splitlines()[-1]

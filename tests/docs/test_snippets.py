@@ -1,0 +1,76 @@
+"""Every Python snippet of the documentation runs.
+
+A page is a program: its snippets run in order and in one namespace, as if typed into `python -m asyncio`.
+A snippet that needs a server names HuggingFace's router or ``http://localhost:8080``, where
+``python -m cosmo_core.testing.chat_server`` listens; here, that address is replaced by a chat server's own.
+A snippet that cannot run says so, and why, on its fence: ``python not-run: needs a GPU``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cosmo_core.testing import ChatServer
+
+CHECKOUT = Path(__file__).parents[2]
+PAGES = [
+    CHECKOUT / "README.md",
+    *sorted((CHECKOUT / "docs").rglob("*.md")),
+    *sorted((CHECKOUT / "plugins").glob("cosmo-*/README.md")),
+]
+FENCED = re.compile(r"^```python *(?P<mark>[^\n]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+ANY_PYTHON_FENCE = re.compile(r"^[ >]*(?:```|~~~)+ *py", re.MULTILINE | re.IGNORECASE)
+SERVERS = re.compile(r"https://router\.huggingface\.co|http://localhost:8080")
+
+RunPython = Callable[..., Awaitable[tuple[int | None, str]]]
+
+
+def _snippets(page: Path) -> Iterator[tuple[int, str, str]]:
+    """Give the line, the mark and the code of each snippet of a page."""
+    text = page.read_text("utf-8")
+    for found in FENCED.finditer(text):
+        yield text.count("\n", 0, found.start("code")), found["mark"], found["code"]
+
+
+def _title(page: Path) -> str:
+    return page.relative_to(CHECKOUT).as_posix()
+
+
+RUNNING = [page for page in PAGES if any(not mark for _, mark, _ in _snippets(page))]
+MARKED = [
+    pytest.param(mark, code, id=f"{_title(page)}:{line}")
+    for page in PAGES
+    for line, mark, code in _snippets(page)
+    if mark
+]
+
+
+@pytest.mark.parametrize("page", RUNNING, ids=_title)
+async def test_a_page_runs(page: Path, server: ChatServer, run_python: RunPython, tmp_path: Path) -> None:
+    files = []
+    for line, mark, code in _snippets(page):
+        if not mark:
+            files.append(tmp_path / f"{page.stem}-{line}.py")
+            # Lines are where they are on the page, so that a traceback points there.
+            files[-1].write_text("\n" * line + SERVERS.sub(server.url, code), encoding="utf-8")
+
+    status, printed = await run_python(Path(__file__).with_name("run_snippets.py"), *files)
+    assert status == 0, printed
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_title)
+def test_no_snippet_escapes_by_how_it_is_fenced(page: Path) -> None:
+    assert len(list(_snippets(page))) == len(ANY_PYTHON_FENCE.findall(page.read_text("utf-8")))
+
+
+@pytest.mark.parametrize(("mark", "code"), MARKED)
+def test_a_snippet_that_is_not_run_is_python_and_says_why(mark: str, code: str) -> None:
+    compile(code, "<snippet>", "exec")
+    word, _, reason = mark.partition(" ")
+    assert word == "not-run:"
+    assert reason
+    pytest.skip(f"not run: {reason}")

@@ -1,0 +1,45 @@
+"""Who may reach whom, as far as the import contracts in pyproject.toml do not say it already."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def _imports(file: Path) -> Iterator[str]:
+    """Give the dotted name of everything that a file imports."""
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: a relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_a_plugin_imports_nothing_private_of_anybody_else(plugin: Path) -> None:
+    (package,) = [path for path in (plugin / "src").iterdir() if path.name.isidentifier()]
+    private = [
+        f"{file.relative_to(plugin)}: {name}"
+        for file in package.rglob("*.py")
+        for name in _imports(file)
+        if not name.startswith((f"{package.name}.", "__future__."))
+        and any(part.startswith("_") for part in name.split("."))
+    ]
+    assert private == []
+
+
+def test_a_plugin_leaves_the_plugin_machinery_to_the_core(plugin: Path) -> None:
+    names = {name.partition(".")[0] for file in (plugin / "src").rglob("*.py") for name in _imports(file)}
+    assert names.isdisjoint({"pluggy", "importlib_metadata"})
+
+
+def test_only_the_link_of_a_dendrite_calls_a_synapse(checkout: Path) -> None:
+    core = checkout / "cosmo_core"
+    callers = {
+        file.relative_to(core).as_posix()
+        for file in core.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr in {"publish", "subscribe"}
+    }
+    assert callers - {name for name in callers if name.startswith("testing/")} == {"dendrite/link.py"}
