@@ -102,6 +102,17 @@ def bench(session: nox.Session) -> None:
     session.run("python", "tests/bench/run.py", *session.posargs)
 
 
+@nox.session(venv_backend="virtualenv")
+def live(session: nox.Session) -> None:
+    """Run the HuggingFace source against `transformers serve` with a tiny model made on the spot."""
+    # With pip, not uv: it heeds PIP_FIND_LINKS, PIP_EXTRA_INDEX_URL and pip.conf, by which a machine offers a
+    # CPU build of PyTorch.
+    session.install(*nox.project.dependency_groups(CORE, "live"), silent=False)
+    install_from_checkout(session, "cosmo-compat", "cosmo-source-huggingface")
+    session.install(*nox.project.dependency_groups(CORE, "test"))
+    session.run("pytest", "tests/live", *session.posargs, env={"COSMO_REQUIRE_LIVE": "1"})
+
+
 def install_everything(session: nox.Session) -> None:
     """Install the core and every plugin from the checkout, editable, with the tools of the dev group."""
     editable = [argument for name in PLUGINS for argument in ("-e", f"./plugins/{name}")]

@@ -1,0 +1,156 @@
+"""`transformers serve` with a tiny model, both started for these tests, and Neurons that talk to it.
+
+Where transformers is not installed, these tests are skipped. `nox -s live` installs it, and sets
+COSMO_REQUIRE_LIVE, with which they fail instead.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import Future, wait
+from contextlib import AsyncExitStack, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Thread
+from typing import IO, Any
+
+import httpx
+import pytest
+
+from cosmo_core import Axon, Dendrite, Neuron
+from cosmo_synapse_memory import MemorySynapse
+
+MODEL = "meta-llama/Llama-3.1-8B-Instruct"  # not that one, but the name that the promised program asks for
+NEEDED = ("fastapi", "openai", "torch", "transformers", "uvicorn")
+LISTENING = re.compile(r"Uvicorn running on (http://127\.0\.0\.1:\d+)")
+START_S = 120
+STOP_S = 10
+
+Say = Callable[[str], None]
+
+
+def pytest_pycollect_makemodule() -> None:
+    """Collect nothing here where something is missing."""
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if not missing:
+        return
+    reason = f"not installed: {', '.join(missing)}; `nox -s live` installs what these tests need"
+    if os.environ.get("COSMO_REQUIRE_LIVE"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def say(pytestconfig: pytest.Config) -> Say:
+    """Tell whoever watches what is being waited for, past the capture of all that tests print."""
+    capture: Any = pytestconfig.pluginmanager.getplugin("capturemanager")
+
+    def say(text: str) -> None:
+        with capture.global_and_fixture_disabled():
+            print(f"\n{text}", end=" ", flush=True)  # noqa: T201 - it takes a while
+
+    return say
+
+
+@pytest.fixture(scope="session")
+def endpoint(tmp_path_factory: pytest.TempPathFactory, say: Say) -> Iterator[str]:
+    """The URL of a server that has one model, and nowhere to get another from."""
+    folder = tmp_path_factory.mktemp("live")
+    # One thread: with so small a model, several only wait for each other.
+    settings = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1"}
+    env = {**os.environ, **settings}
+    say("making a tiny model")
+    maker = Path(__file__).with_name("tiny_model.py")
+    subprocess.run([sys.executable, maker, folder / MODEL], env=env, check=True, timeout=START_S)  # noqa: S603
+    say("starting transformers serve")
+    with _serving(folder, env, say) as url:
+        yield url
+
+
+@contextmanager
+def _serving(folder: Path, env: dict[str, str], say: Say) -> Iterator[str]:
+    """Serve the model in ``folder``, where its name is its path, on a free port."""
+    script = shutil.which("transformers", path=sysconfig.get_path("scripts"))
+    assert script, "transformers is installed without its command"
+    with subprocess.Popen(  # noqa: S603 - the command that was just looked up
+        [script, "serve", MODEL, "--host", "127.0.0.1", "--port", "0", "--device", "cpu"],
+        cwd=folder,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+    ) as server:
+        assert server.stdout is not None
+        output = ServerOutput(server.stdout)
+        try:
+            url = output.url(say)
+            httpx.get(f"{url}/health", trust_env=False, timeout=STOP_S).raise_for_status()
+            yield url
+        finally:
+            _end(server)
+            output.reader.join(STOP_S)
+
+
+def _end(server: subprocess.Popen[str]) -> None:
+    server.terminate()
+    try:
+        server.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        server.kill()
+
+
+class ServerOutput:
+    """Reads all that a server prints, for it would stall on a full pipe; its URL is in there."""
+
+    def __init__(self, pipe: IO[str]) -> None:
+        self._pipe = pipe
+        self._last = deque[str](maxlen=50)
+        self._url: Future[str | None] = Future()
+        self.reader = Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def url(self, say: Say) -> str:
+        """Wait until the server listens."""
+        for waited_s in range(0, START_S, 5):
+            if wait([self._url], timeout=5).done:
+                break
+            say(f"... {waited_s + 5} s")
+        url = self._url.result() if self._url.done() else None
+        if url is None:
+            pytest.fail(f"transformers serve does not listen; the last it said:\n{''.join(self._last)}")
+        return url
+
+    def _read(self) -> None:
+        for line in self._pipe:
+            self._last.append(line)
+            found = LISTENING.search(line)
+            if found and not self._url.done():
+                self._url.set_result(found[1])
+        if not self._url.done():
+            self._url.set_result(None)
+
+
+@pytest.fixture
+async def chat(endpoint: str) -> AsyncIterator[Callable[..., Awaitable[Dendrite]]]:
+    """Host a Neuron named ``chat`` with the given options, and return a Dendrite that can ask it."""
+    async with AsyncExitStack() as stack:
+
+        async def chat(**options: Any) -> Dendrite:
+            synapse = MemorySynapse()
+            await synapse.connect()
+            stack.push_async_callback(synapse.close)
+            neuron = Neuron(source="huggingface", **{"endpoint": endpoint, "model": MODEL, **options})
+            worker = Dendrite(synapse=synapse, role="worker")
+            worker.attach_axon(Axon(neuron_id="chat", neuron_fn=neuron, capabilities=["chat"]))
+            await stack.enter_async_context(worker)
+            return await stack.enter_async_context(Dendrite(synapse=synapse))
+
+        yield chat
