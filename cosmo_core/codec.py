@@ -8,7 +8,23 @@ from typing import Any, Final
 import msgspec
 
 from cosmo_core.errors import MalformedSignalError, UnencodableError
-from cosmo_core.signal import Signal
+from cosmo_core.signal import Directed, Signal
+from cosmo_core.signal_type import SignalType
+
+
+class _Wire(msgspec.Struct, omit_defaults=True, gc=False):
+    """A Signal as it is written: msgspec leaves out the defaults of its own structs, not those of attrs."""
+
+    v: str
+    id: str
+    trace_id: str
+    type: SignalType
+    ts: str
+    payload: dict[str, Any]
+    parent_id: str | None = None
+    directed: Directed | None = None
+    meta: dict[str, Any] = {}
+
 
 _encode_json: Final = msgspec.json.Encoder().encode
 _decode_signal: Final = msgspec.json.Decoder(Signal).decode
@@ -24,15 +40,17 @@ def encode(signal: Signal) -> bytes:
     Raises:
         UnencodableError: The payload or meta holds something that JSON cannot carry.
     """
-    wire: dict[str, Any] = {"v": signal.v, "id": signal.id, "trace_id": signal.trace_id, "type": signal.type}
-    if signal.parent_id is not None:
-        wire["parent_id"] = signal.parent_id
-    if signal.directed is not None:
-        wire["directed"] = signal.directed
-    wire["ts"] = signal.ts
-    wire["payload"] = signal.payload
-    if signal.meta:
-        wire["meta"] = signal.meta
+    wire = _Wire(
+        signal.v,
+        signal.id,
+        signal.trace_id,
+        signal.type,
+        signal.ts,
+        signal.payload,
+        signal.parent_id,
+        signal.directed,
+        signal.meta,
+    )
     try:
         return _encode_json(wire)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:

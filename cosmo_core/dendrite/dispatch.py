@@ -250,11 +250,11 @@ class Dispatcher:
 
     def forget(self, pathway: Pathway) -> None:
         """Deliver nothing more to ``pathway``."""
-        entry = self._open.get(pathway.trace_id)
+        entry = self._open.pop(pathway.trace_id, None)
         if isinstance(entry, dict):
             entry.pop(pathway.task_id, None)
-        if not isinstance(entry, dict) or not entry:
-            self._open.pop(pathway.trace_id, None)
+            if entry:
+                self._open[pathway.trace_id] = entry
 
     def keep(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` in the background, until it ends or this Dendrite does."""

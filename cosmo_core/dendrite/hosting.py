@@ -159,7 +159,7 @@ class Host:
         return None if hosted is None else self._accept(hosted, task)
 
     def _begin(self, hosted: _Hosted, task: Signal) -> None:
-        work = asyncio.get_running_loop().create_task(self._run(hosted, task))
+        work = asyncio.get_running_loop().create_task(self._run(hosted, task), name=hosted.axon.neuron_id)
         hosted.running[task.id] = (work, task.trace_id)
 
     async def _run(self, hosted: _Hosted, task: Signal) -> None:
