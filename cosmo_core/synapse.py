@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from cosmo_core.errors import SynapseError
+
 FrameHandler = Callable[[bytes], Awaitable[None] | None]
 """Takes a frame. None: done with it. An awaitable: done when that completes; a Synapse that acknowledges
 does so then, and one that is at its in-flight limit stops delivering until then."""
@@ -98,11 +100,14 @@ async def connect_synapse(url: str, **options: Any) -> Synapse:
     Raises:
         UnknownPluginError: No installed plugin answers to the scheme; the message names those that are
             installed, and the install that would add this one.
-        SynapseError: The Synapse could not connect.
+        SynapseError: The URL has no scheme, or the Synapse could not connect.
     """
+    scheme = urlsplit(url).scheme
+    if not scheme:
+        raise SynapseError(f"{url!r} has no scheme to say which Synapse is meant; write memory://, for example")
     # Imported on use: reading entry points costs more than the rest of the core together.
     from cosmo_core.plugin.manager import default_manager
 
-    synapse: Synapse = default_manager().factory("cosmo.synapses", urlsplit(url).scheme)(url, **options)
+    synapse: Synapse = default_manager().factory("cosmo.synapses", scheme)(url, **options)
     await synapse.connect()
     return synapse

@@ -226,6 +226,12 @@ def test_a_url_that_means_nothing_is_refused(url: str) -> None:
         from_url(url)
 
 
+@pytest.mark.parametrize("url", ["", "demo", "//demo"])
+async def test_a_url_without_a_scheme_is_said(url: str) -> None:
+    with pytest.raises(SynapseError, match="has no scheme"):
+        await connect_synapse(url)
+
+
 def test_options_go_to_the_synapse() -> None:
     assert from_url("memory://", max_frame=10).guarantees.max_frame == 10
     with pytest.raises(ValueError, match="start at 1"):
