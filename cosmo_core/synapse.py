@@ -104,7 +104,7 @@ async def connect_synapse(url: str, **options: Any) -> Synapse:
     """
     scheme = urlsplit(url).scheme
     if not scheme:
-        raise SynapseError(f"{url!r} has no scheme to say which Synapse is meant; write memory://, for example")
+        raise SynapseError(f"{url!r} has no scheme to say which Synapse is meant: write memory://")
     # Imported on use: reading entry points costs more than the rest of the core together.
     from cosmo_core.plugin.manager import default_manager
 
