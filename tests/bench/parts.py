@@ -1,0 +1,83 @@
+"""What a round trip is made of: the pieces that each have a cost of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from typing import Final
+
+from cosmo_core import SignalType
+from cosmo_core.signal import address, mint
+from cosmo_synapse_memory import MemorySynapse
+from tests.bench.bus import INPUT, NEURON
+from tests.bench.measure import by_turns, ping_pong
+from tests.bench.report import Figure, Pair
+
+AT_ONCE: Final = 100
+
+Work = Callable[[int], Awaitable[None]]
+
+
+def figures(scale: float) -> Iterator[Figure]:
+    """Yield each piece against a round trip through two queues."""
+    count = max(1, int(20 * scale)) * AT_ONCE
+    rounds = max(3, int(25 * scale))
+    parts: list[tuple[str, Work]] = [
+        ("a turn of the event loop", _turns),
+        (f"a task that runs and ends, {AT_ONCE} per turn", _tasks),
+        ("a TASK made by a Dendrite", _mints),
+        ("a frame published to one subscriber", _publishes),
+    ]
+    for name, work in parts:
+        yield Figure(
+            name=name,
+            unit="µs",
+            against="two queues, two tasks",
+            measure=partial(_measure, work, count, rounds),
+        )
+
+
+def _measure(work: Work, count: int, rounds: int) -> Pair:
+    async def value() -> float:
+        start = time.perf_counter()
+        await work(count)
+        return (time.perf_counter() - start) / count * 1e6
+
+    async def baseline() -> float:
+        return 1e6 / await ping_pong(count)
+
+    return asyncio.run(by_turns(value, baseline, rounds))
+
+
+async def _turns(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def _tasks(count: int) -> None:
+    create_task = asyncio.get_running_loop().create_task
+    for _ in range(count // AT_ONCE):
+        for _ in range(AT_ONCE):
+            create_task(_nothing())
+        # All of them run within the turn that this waits for.
+        await asyncio.sleep(0)
+
+
+async def _nothing() -> None:
+    pass
+
+
+async def _mints(count: int) -> None:
+    for _ in range(count):
+        mint(SignalType.TASK, {"input": INPUT}, directed=address(NEURON), meta={"reply_to": "inbox"})
+
+
+async def _publishes(count: int) -> None:
+    synapse = MemorySynapse()
+    await synapse.connect()
+    await synapse.subscribe("cosmonapse.demo.TASK", lambda frame: None)
+    for _ in range(count):
+        await synapse.publish("cosmonapse.demo.TASK", b"")
+    await synapse.close()

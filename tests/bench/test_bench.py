@@ -1,0 +1,76 @@
+"""The bench still measures everything: every family, with next to no work."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RUN = Path(__file__).with_name("run.py")
+WANTED = {
+    "sequential dispatch_and_wait": "≥ 0.20 (goal 0.35)",
+    "100 in flight": "≥ 0.25 (goal 0.45)",
+    "build + encode + decode": "≥ 150,000/s",
+    "import cosmo_core": "≤ 80 ms",
+    "open Pathway, no answer yet": "≤ 1.5 KB",
+    "open Pathway, one answer buffered": "≤ 1.5 KB",
+    "memory after 100 x dispatch_and_wait": "no growth",
+    "memory after 100 x dispatch, wait, no close": "no growth",
+    "a dispatch beside 3 orchestrators and 3 other namespaces": "≤ 1.10",
+}
+
+
+def bench(*options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", str(RUN), "--scale", "0.001", *options]
+    return subprocess.run(  # noqa: S603 - our own interpreter and script
+        command, capture_output=True, text=True, encoding="utf-8", check=False, timeout=120
+    )
+
+
+@pytest.fixture(scope="module")
+def run() -> subprocess.CompletedProcess[str]:
+    return bench("--json")
+
+
+@pytest.fixture(scope="module")
+def figures(run: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    assert run.returncode == 0, run.stderr
+    found: list[dict[str, Any]] = json.loads(run.stdout)
+    return found
+
+
+@pytest.mark.parametrize("name", WANTED)
+def test_every_promised_figure_is_measured(name: str, figures: list[dict[str, Any]]) -> None:
+    assert WANTED[name] in {figure["reach"] for figure in figures if figure["name"].startswith(name)}
+
+
+def test_what_is_measured_is_a_sane_number(figures: list[dict[str, Any]]) -> None:
+    for figure in figures:
+        assert math.isfinite(figure["value"]), figure
+        # Of so few objects the system may see nothing: they fit into memory it gave out before.
+        if not figure["name"].endswith("resident"):
+            assert figure["value"] > 0, figure
+            assert figure["baseline"] > 0, figure
+            assert 0 < figure["ratio"] < 1000, figure
+
+
+def test_the_start_of_every_figure_is_reported_and_nothing_else(
+    run: subprocess.CompletedProcess[str], figures: list[dict[str, Any]]
+) -> None:
+    reported = [line.split(" s  ", 1)[1] for line in run.stderr.splitlines()]
+    assert reported == [figure["name"] for figure in figures]
+
+
+def test_without_json_it_prints_one_table() -> None:
+    done = bench("--only", "codec")
+    assert done.returncode == 0, done.stderr
+    header, rule, *rows = done.stdout.splitlines()
+    assert "measured" in header
+    assert set(rule) == set("|- ")
+    assert len(rows) == 4
+    assert {row.count("|") for row in (header, rule, *rows)} == {7}
