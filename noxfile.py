@@ -98,7 +98,7 @@ def smoke(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure speed and memory, each figure against a baseline from the same run."""
-    install_from_checkout(session, "cosmo-synapse-memory")
+    install_from_checkout(session, "cosmo-synapse-memory", "cosmo-source-huggingface")
     session.run("python", "tests/bench/run.py", *session.posargs)
 
 

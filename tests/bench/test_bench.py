@@ -22,6 +22,8 @@ WANTED = {
     "memory after 100 x dispatch_and_wait": "no growth",
     "memory after 100 x dispatch, wait, no close": "no growth",
     "a dispatch beside 3 orchestrators and 3 other namespaces": "≤ 1.10",
+    "huggingface: 32 requests in flight": "≥ 0.8",
+    "huggingface: time to the first delta": "≤ 1.3",
 }
 
 
