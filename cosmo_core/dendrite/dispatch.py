@@ -71,7 +71,7 @@ class Dispatcher:
         # By trace; a Pathway alone on its trace, as nearly all are, is kept without a dict of its own.
         # Weak, so that a Pathway nobody holds is gone.
         self._open: dict[str, weakref.ref[Pathway] | dict[str, weakref.ref[Pathway]]] = {}
-        self._background: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[Any]] = set()
         self._running = False
 
     async def start(self) -> None:
@@ -85,10 +85,14 @@ class Dispatcher:
             pathway.close()
         self._deadlines.close()
         self._running = False
-        if self._background:
-            _, stuck = await asyncio.wait(self._background, timeout=BACKGROUND_GRACE_S)
+        # A handler may be what stops the Dendrite: it cannot wait for itself.
+        if others := self._background - {asyncio.current_task()}:
+            _, stuck = await asyncio.wait(others, timeout=BACKGROUND_GRACE_S)
             for work in stuck:
                 work.cancel()
+            if stuck:
+                logger.warning("%d handlers of Pathways did not end and are cancelled", len(stuck))
+                await asyncio.wait(stuck, timeout=BACKGROUND_GRACE_S)
 
     def pathways(self) -> list[Pathway]:
         """Return the Pathways that are open."""
@@ -150,8 +154,11 @@ class Dispatcher:
         except TimeoutError:
             if not deadline.expired:
                 raise
-            wanted = options.get("neuron") or " and ".join(options.get("capabilities") or ())
-            raise TimeoutError(f"no answer from Neuron {wanted!r} within {timeout_s} s") from None
+            neuron, capabilities = options.get("neuron"), options.get("capabilities") or ()
+            wanted = (
+                f"Neuron {neuron!r}" if neuron else f"a Neuron with {' and '.join(map(repr, capabilities))}"
+            )
+            raise TimeoutError(f"no answer from {wanted} within {timeout_s} s") from None
 
     def _known(self, options: TaskOptions) -> str | None:
         self._link.check_role(SignalType.TASK)

@@ -157,6 +157,42 @@ async def test_a_handler_that_raises_is_logged_and_goes_on(
     assert caplog.text.count("handler of evt_") == 2
 
 
+async def test_a_handler_that_never_ends_is_cancelled_when_the_dendrite_stops(
+    start: Start, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cosmo_core.dendrite.dispatch.BACKGROUND_GRACE_S", 0.02)
+    await start(echo, role="worker")
+    orchestrator = await start()
+    cancelled = asyncio.Event()
+
+    async def stuck(_: Signal) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    pathway = await orchestrator.dispatch_and_subscribe(
+        {SignalType.AGENT_OUTPUT: stuck}, neuron="echo", input={}
+    )
+    await pathway.wait()
+    await orchestrator.stop()
+    assert cancelled.is_set()
+    assert "1 handlers of Pathways did not end" in caplog.text
+
+
+async def test_a_handler_may_stop_its_dendrite(start: Start) -> None:
+    await start(echo, role="worker")
+    orchestrator = await start()
+    stopped = asyncio.Event()
+
+    async def stop(_: Signal) -> None:
+        await orchestrator.stop()
+        stopped.set()
+
+    await orchestrator.dispatch_and_subscribe({SignalType.AGENT_OUTPUT: stop}, neuron="echo", input={})
+    await stopped.wait()
+
+
 async def test_dispatches_on_one_trace_each_get_their_own_answer(start: Start) -> None:
     await start(echo, count, role="worker")
     orchestrator = await start()
