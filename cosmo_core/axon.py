@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -18,6 +18,10 @@ from cosmo_core.signal_type import SignalType
 ContextFetcher = Callable[[str | None], Awaitable[list[Any]]]
 
 logger = logging.getLogger("cosmo_core.axon")
+
+
+# Named once: up to Python 3.11, looking up an enum's member costs as much as a call.
+_AGENT_OUTPUT: Final = SignalType.AGENT_OUTPUT
 
 
 class AxonPort(Protocol):
@@ -122,7 +126,7 @@ class Axon:
             logger.exception("Neuron %r failed on %s", self.neuron_id, task.id)
             return task.reply(SignalType.ERROR, port.error_payload(error, task))
         return mint(
-            SignalType.AGENT_OUTPUT,
+            _AGENT_OUTPUT,
             {"output": output},
             trace_id=task.trace_id,
             parent_id=task.id,

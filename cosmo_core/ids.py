@@ -12,7 +12,10 @@ import re
 import secrets
 import time
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from functools import lru_cache
+from typing import Final
+
+import attrs
 
 from cosmo_core.errors import MalformedSignalError
 
@@ -26,10 +29,12 @@ _COUNTER_BITS: Final = 2 * _PAIR_BITS
 # The counter starts in the lower half, so at least 2**19 ids fit into a millisecond.
 _COUNTER_START_BITS: Final = _COUNTER_BITS - 1
 
-_token = re.compile(TOKEN_PATTERN).fullmatch
+# The same few names come with every Signal.
+_token = lru_cache(maxsize=10_000)(re.compile(TOKEN_PATTERN).fullmatch)
 
 
-class _Tick(NamedTuple):
+@attrs.frozen
+class _Tick:
     """What all ids of one millisecond share. Replaced as a whole, so threads never see half of one."""
 
     ms: int
@@ -52,7 +57,7 @@ def _new_tick(ms: int) -> _Tick:
 _tick = _new_tick(time.time_ns() // 1_000_000)
 
 
-def _stamp() -> tuple[str, str]:
+def _stamp(kind: str) -> tuple[str, str]:
     global _tick
     tick = _tick
     ms = time.time_ns() // 1_000_000
@@ -62,8 +67,8 @@ def _stamp() -> tuple[str, str]:
     if n >> _COUNTER_BITS:
         # The millisecond is used up, or the clock stands still: go on in the next one.
         _tick = _new_tick(tick.ms + 1)
-        return _stamp()
-    return tick.prefix + _PAIRS[n >> _PAIR_BITS] + _PAIRS[n & 1023], tick.ts
+        return _stamp(kind)
+    return kind + tick.prefix + _PAIRS[n >> _PAIR_BITS] + _PAIRS[n & 1023], tick.ts
 
 
 def new_ulid() -> str:
@@ -71,18 +76,17 @@ def new_ulid() -> str:
 
     A clock that is set back does not undo that: ids then go on from the latest time seen.
     """
-    return _stamp()[0]
+    return _stamp("")[0]
 
 
 def new_event() -> tuple[str, str]:
     """Return a fresh Signal id (``evt_`` + ULID) and its RFC 3339 time stamp, read from one clock."""
-    ulid, ts = _stamp()
-    return "evt_" + ulid, ts
+    return _stamp("evt_")
 
 
 def new_trace_id() -> str:
     """Return a fresh trace id: ``trc_`` + ULID."""
-    return "trc_" + _stamp()[0]
+    return _stamp("trc_")[0]
 
 
 def is_token(value: object) -> bool:

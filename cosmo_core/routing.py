@@ -6,6 +6,7 @@ tokens joined by dots. In a pattern ``*`` stands for one token, and ``>``, only 
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import Final, Generic, TypeVar
 
 import attrs
@@ -22,18 +23,15 @@ MAX_CACHED_ROUTES: Final = 10_000
 class QueueGroup(Generic[T]):
     """The members of one queue group; each frame goes to one of them, in turn."""
 
-    __slots__ = ("_next", "members")
+    __slots__ = ("_turns", "members")
 
     def __init__(self, members: tuple[T, ...]) -> None:
         self.members = members
-        self._next = 0
+        self._turns = cycle(members)
 
     def pick(self) -> T:
         """Return the member whose turn it is."""
-        members = self.members
-        index = self._next
-        self._next = (index + 1) % len(members)
-        return members[index]
+        return next(self._turns)
 
 
 @attrs.frozen

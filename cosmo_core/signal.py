@@ -11,7 +11,7 @@ import attrs
 import msgspec
 
 from cosmo_core.errors import MalformedSignalError, RemoteError
-from cosmo_core.ids import TOKEN_PATTERN, ULID_PATTERN, new_event
+from cosmo_core.ids import ULID_PATTERN, is_token, new_event
 from cosmo_core.payloads import PAYLOADS
 from cosmo_core.signal_type import SignalType
 
@@ -20,31 +20,31 @@ TRACE_ID_PATTERN: Final = f"trc_{ULID_PATTERN}"
 TS_PATTERN: Final = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z"
 VERSION_PATTERN: Final = r"1(?:\.\d{1,9})*"
 
-# One match over the three fields that every Signal has is cheaper than three; none of them can hold the
-# space that keeps them apart.
-_stamps = re.compile(f"{EVENT_ID_PATTERN} {TRACE_ID_PATTERN} {TS_PATTERN}", re.ASCII).fullmatch
+# One match over all the stamps is cheaper than one for each; none can hold the space that keeps them apart.
+_root = re.compile(f"{EVENT_ID_PATTERN} {TRACE_ID_PATTERN} {TS_PATTERN}", re.ASCII).fullmatch
+_child = re.compile(
+    f"{EVENT_ID_PATTERN} {TRACE_ID_PATTERN} {TS_PATTERN} {EVENT_ID_PATTERN}", re.ASCII
+).fullmatch
 _event_id = re.compile(EVENT_ID_PATTERN).fullmatch
 _trace_id = re.compile(TRACE_ID_PATTERN).fullmatch
 _version = re.compile(VERSION_PATTERN, re.ASCII).fullmatch
-_token = re.compile(TOKEN_PATTERN).fullmatch
 _missing = re.compile("Object missing required field `([^`]*)`").match
 
 
-@attrs.frozen
-class Directed:
+class Directed(msgspec.Struct, frozen=True):
     """Whom a Signal is meant for: ``id`` outranks ``type``, ``type`` outranks ``capabilities``."""
 
     id: str | None = None
     type: str | None = None
     capabilities: tuple[str, ...] = ()
 
-    def __attrs_post_init__(self) -> None:
-        if self.id is not None and _token(self.id) is None:
+    def __post_init__(self) -> None:
+        if self.id is not None and not is_token(self.id):
             raise MalformedSignalError("directed.id", f"{self.id!r} is not a name")
-        if self.type is not None and _token(self.type) is None:
+        if self.type is not None and not is_token(self.type):
             raise MalformedSignalError("directed.type", f"{self.type!r} is not a name")
         for capability in self.capabilities:
-            if _token(capability) is None:
+            if not is_token(capability):
                 raise MalformedSignalError("directed.capabilities", f"{capability!r} is not a name")
 
 
@@ -91,8 +91,11 @@ class Signal:
     meta: dict[str, Any] = attrs.field(factory=dict, repr=_keys_only)
 
     def __attrs_post_init__(self) -> None:
-        stamped = _stamps(f"{self.id} {self.trace_id} {self.ts}")
-        if stamped is None or (self.parent_id is not None and _event_id(self.parent_id) is None):
+        if self.parent_id is None:
+            stamped = _root(f"{self.id} {self.trace_id} {self.ts}")
+        else:
+            stamped = _child(f"{self.id} {self.trace_id} {self.ts} {self.parent_id}")
+        if stamped is None:
             raise _envelope_error(self)
         if self.v != "1" and _version(self.v) is None:
             raise MalformedSignalError("v", f"version {self.v!r} is not spoken here; only 1 and 1.x are")

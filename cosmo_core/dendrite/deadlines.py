@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from types import TracebackType
 from typing import Final, Self
 
@@ -14,85 +15,83 @@ class Deadlines:
     """Ends what is not done in time.
 
     A timer of the event loop costs several times what waiting for an answer does, and nearly every one of
-    them is cancelled. So deadlines go into buckets, one for each tick, and one timer serves them all.
+    them is cancelled. So one timer serves all deadlines: it is set for the earliest, and looks through those
+    that are left when it goes off.
     """
 
     def __init__(self) -> None:
-        self._buckets: dict[int, set[Deadline]] = {}
+        self._open: set[Deadline] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._armed_for = 0
+        self._armed_for = math.inf
 
     def within(self, timeout_s: float | None) -> Deadline:
         """Return a context that raises TimeoutError when it takes longer than ``timeout_s`` seconds."""
         return Deadline(self, timeout_s)
 
-    def add(self, deadline: Deadline, timeout_s: float) -> int:
-        """Let ``deadline`` expire after ``timeout_s`` seconds; return the tick to `discard` it from."""
-        loop = asyncio.get_running_loop()
-        tick = int((loop.time() + timeout_s) / RESOLUTION_S) + 1
-        bucket = self._buckets.get(tick)
-        if bucket is None:
-            bucket = self._buckets[tick] = set()
-            if self._timer is None or tick < self._armed_for:
-                self._arm(loop, tick)
-        bucket.add(deadline)
-        return tick
+    def add(self, deadline: Deadline, loop: asyncio.AbstractEventLoop) -> None:
+        """Let ``deadline`` expire when it is due, unless it is called off."""
+        self._open.add(deadline)
+        if deadline.due < self._armed_for:
+            self._arm(deadline.due, loop)
 
-    def discard(self, tick: int, deadline: Deadline) -> None:
+    def discard(self, deadline: Deadline) -> None:
         """Call off a deadline, if it has not expired."""
-        bucket = self._buckets.get(tick)
-        if bucket is not None:
-            bucket.discard(deadline)
-            if not bucket:
-                del self._buckets[tick]
+        self._open.discard(deadline)
 
-    def _arm(self, loop: asyncio.AbstractEventLoop, tick: int) -> None:
+    def _arm(self, due: float, loop: asyncio.AbstractEventLoop) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._armed_for = tick
-        self._timer = loop.call_at(tick * RESOLUTION_S, self._fire, loop)
+        self._armed_for = due
+        # Later by the grain, so that those which are due soon after come in one go.
+        self._timer = loop.call_at(due + RESOLUTION_S, self._fire, loop)
 
     def _fire(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
-        # At least the tick it was set for: dividing the time may round to just below it.
-        now = max(int(loop.time() / RESOLUTION_S), self._armed_for)
-        for tick in [tick for tick in self._buckets if tick <= now]:
-            for deadline in self._buckets.pop(tick):
-                deadline.expire()
-        if self._buckets:
-            self._arm(loop, min(self._buckets))
+        self._armed_for = math.inf
+        now = loop.time()
+        for deadline in [deadline for deadline in self._open if deadline.due <= now]:
+            self._open.discard(deadline)
+            deadline.expire()
+        if self._open:
+            self._arm(min(deadline.due for deadline in self._open), loop)
 
     def close(self) -> None:
         """Forget every deadline."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._buckets.clear()
+        self._armed_for = math.inf
+        self._open.clear()
 
 
 class Deadline:
     """A context that must be left in time: `asyncio.timeout`, on the shared timer.
 
     Attributes:
+        due: When it expires, on the event loop's clock.
         expired: Whether the time was up before the context was left.
     """
 
-    __slots__ = ("_cancelling", "_deadlines", "_task", "_tick", "_timeout_s", "expired")
+    __slots__ = ("_cancelling", "_deadlines", "_task", "_timeout_s", "due", "expired")
 
     def __init__(self, deadlines: Deadlines, timeout_s: float | None) -> None:
         self.expired = False
+        self.due = math.inf
         self._deadlines = deadlines
         self._timeout_s = timeout_s
         self._task: asyncio.Task[object] | None = None
         self._cancelling = 0
-        self._tick = 0
 
     def __enter__(self) -> Self:
-        task = asyncio.current_task()
-        if self._timeout_s is not None and task is not None:
+        if self._timeout_s is None:
+            return self
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
+        if task is not None:
             self._task = task
             self._cancelling = task.cancelling()
-            self._tick = self._deadlines.add(self, self._timeout_s)
+            self.due = loop.time() + self._timeout_s
+            self._deadlines.add(self, loop)
         return self
 
     def expire(self) -> None:
@@ -107,7 +106,7 @@ class Deadline:
         if self._task is None:
             return
         if not self.expired:
-            self._deadlines.discard(self._tick, self)
+            self._deadlines.discard(self)
         # Only if nobody else cancelled the task too: that would have to be obeyed.
         elif self._task.uncancel() <= self._cancelling and type is asyncio.CancelledError:
             raise TimeoutError from error

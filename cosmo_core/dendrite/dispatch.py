@@ -27,6 +27,10 @@ BACKGROUND_GRACE_S: Final = 1.0
 logger = logging.getLogger("cosmo_core.dendrite")
 
 
+# Named once: up to Python 3.11, looking up an enum's member costs as much as a call.
+_TASK: Final = SignalType.TASK
+
+
 class TaskOptions(TypedDict, total=False):
     """What every way to dispatch a TASK takes, by keyword.
 
@@ -107,7 +111,7 @@ class Dispatcher:
         """Send a Signal where its type and direction say. Raises what `Dendrite.emit` does."""
         self._check_running()
         subjects, neuron = self._link.subjects, signal.directed.id if signal.directed is not None else None
-        if neuron is not None and signal.type in {SignalType.TASK, SignalType.STOP}:
+        if neuron is not None and signal.type in {_TASK, SignalType.STOP}:
             await self._send(subjects.neuron(signal.type, neuron), signal)
         else:
             await self._send(subjects.everyone(signal.type), signal)
@@ -116,7 +120,7 @@ class Dispatcher:
         """Send a TASK and return it. Raises what `Dendrite.dispatch` does."""
         neuron = self._known(options) or await self._find(options)
         task = self._task(neuron, options)
-        await self._send(self._link.subjects.neuron(SignalType.TASK, neuron), task)
+        await self._send(self._link.subjects.neuron(_TASK, neuron), task)
         return task
 
     async def dispatch(self, options: TaskOptions) -> Pathway:
@@ -125,7 +129,7 @@ class Dispatcher:
         task = self._task(neuron, options)
         pathway = self._follow(neuron, task)
         try:
-            dropped = await self._link.send(self._link.subjects.neuron(SignalType.TASK, neuron), task)
+            dropped = await self._link.send(self._link.subjects.neuron(_TASK, neuron), task)
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError):
                 # The TASK may have left already.
@@ -161,7 +165,7 @@ class Dispatcher:
             raise TimeoutError(f"no answer from {wanted} within {timeout_s} s") from None
 
     def _known(self, options: TaskOptions) -> str | None:
-        self._link.check_role(SignalType.TASK)
+        self._link.check_role(_TASK)
         self._check_running()
         neuron = options.get("neuron")
         return neuron if neuron in self._view and not options.get("capabilities") else None
@@ -190,7 +194,7 @@ class Dispatcher:
         # Most TASKs hold nothing that could be wrong; the rest is checked.
         safe = len(payload) == 1 and isinstance(payload["input"], dict) and trace_id is parent_id is None
         return (mint if safe else Signal.new)(
-            SignalType.TASK,
+            _TASK,
             payload,
             trace_id=trace_id,
             parent_id=parent_id,

@@ -83,6 +83,8 @@ class Host:
     async def start(self) -> None:
         """Listen for TASKs and STOPs."""
         subjects = self._link.subjects
+        # Asked for once: up to Python 3.11 every question is a system call.
+        self._loop = asyncio.get_running_loop()
         for neuron_id, hosted in self._hosted.items():
             intake = await self._link.listen(
                 subjects.neuron(SignalType.TASK, neuron_id),
@@ -159,7 +161,7 @@ class Host:
         return None if hosted is None else self._accept(hosted, task)
 
     def _begin(self, hosted: _Hosted, task: Signal) -> None:
-        work = asyncio.get_running_loop().create_task(self._run(hosted, task), name=hosted.axon.neuron_id)
+        work = self._loop.create_task(self._run(hosted, task), name=hosted.axon.neuron_id)
         hosted.running[task.id] = (work, task.trace_id)
 
     async def _run(self, hosted: _Hosted, task: Signal) -> None:

@@ -316,7 +316,7 @@ async def test_many_cancelled_callers_leave_nothing_running(start: Start) -> Non
     while running := worker._host._running():
         await asyncio.wait(running)
     assert not orchestrator._dispatcher._open
-    assert not orchestrator._dispatcher._deadlines._buckets
+    assert not orchestrator._dispatcher._deadlines._open
 
 
 async def test_a_whole_trace_can_be_stopped(start: Start) -> None:
