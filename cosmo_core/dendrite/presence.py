@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from cosmo_core.dendrite.view import NeuronRecord, View
 from cosmo_core.errors import SynapseError
@@ -16,6 +17,9 @@ from cosmo_core.signal_type import SignalType
 if TYPE_CHECKING:
     from cosmo_core.axon import Axon
     from cosmo_core.dendrite.link import Link
+
+STALL_TURNS: Final = 10
+"""How often the event loop may turn, after the time for an answer is up, to bring one that is there."""
 
 logger = logging.getLogger("cosmo_core.dendrite")
 
@@ -99,13 +103,16 @@ class Presence:
         if found is not None:
             return found
         await self._discover(_wish(neuron, capabilities))
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._discovery_s):
-                while (found := self._view.find(neuron, capabilities)) is None:
+                while self._view.find(neuron, capabilities) is None:
                     await self._view.changed()
-        except TimeoutError:
-            raise self._view.no_route(neuron, capabilities) from None
-        return found
+        # A process that stalled has answers waiting that it did not come to read.
+        for _ in range(STALL_TURNS):
+            if (found := self._view.find(neuron, capabilities)) is not None:
+                return found
+            await asyncio.sleep(0)
+        raise self._view.no_route(neuron, capabilities)
 
     def records(self, capability: str | None = None) -> list[NeuronRecord]:
         """Return who is there, or who of them has a capability, in the order of their ids."""
@@ -115,24 +122,27 @@ class Presence:
         signal = Signal.new(SignalType.DISCOVER, wish, meta={"reply_to": self._inbox})
         await self._link.send(self._link.subjects.everyone(SignalType.DISCOVER), signal)
 
-    async def _answer(self, discover: Signal) -> None:
-        if self._draining:
-            return
+    def _answer(self, discover: Signal) -> Awaitable[None] | None:
+        wanted = set(discover.payload.get("capabilities") or ())
+        asked = [
+            axon
+            for axon in self._axons
+            if discover.payload.get("neuron") in {None, axon.neuron_id} and wanted.issubset(axon.capabilities)
+        ]
+        return self._introduce(asked, discover) if asked and not self._draining else None
+
+    async def _introduce(self, axons: Sequence[Axon], discover: Signal) -> None:
         reply_to = discover.meta.get("reply_to")
         subjects = self._link.subjects
         if isinstance(reply_to, str) and is_token(reply_to):
             subject = subjects.inbox(SignalType.REGISTER, reply_to)
         else:
             subject = subjects.everyone(SignalType.REGISTER)
-        wanted = set(discover.payload.get("capabilities") or ())
-        for axon in self._axons:
-            if discover.payload.get("neuron") in {None, axon.neuron_id} and wanted.issubset(
-                axon.capabilities
-            ):
-                answer = discover.reply(
-                    SignalType.REGISTER, _registration(axon), directed=axon.directed, meta=self._meta()
-                )
-                await self._link.send(subject, answer)
+        for axon in axons:
+            answer = discover.reply(
+                SignalType.REGISTER, _registration(axon), directed=axon.directed, meta=self._meta()
+            )
+            await self._link.send(subject, answer)
 
     async def _announce(self, type: SignalType, payload: dict[str, Any] | None = None) -> None:
         for axon in self._axons:

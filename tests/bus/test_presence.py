@@ -120,3 +120,10 @@ async def test_who_missed_a_deregistration_gets_a_time_out_not_a_hang(start: Sta
     orchestrator._view.take(announcement(SignalType.REGISTER, "ghost", "gone"))
     with pytest.raises(TimeoutError):
         await orchestrator.dispatch_and_wait(neuron="ghost", input={}, timeout_s=0.02)
+
+
+async def test_a_process_that_stalls_still_finds_who_is_there(start: Start) -> None:
+    await start(echo, role="worker")
+    # So short that it is over before any answer can be read.
+    orchestrator = await start(discovery_s=0)
+    assert (await orchestrator.dispatch_and_wait(neuron="echo", input={"a": 1})).payload["output"] == {"a": 1}
