@@ -9,14 +9,55 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cosmo_core.testing._messages import (
+        ReceivedRequest,
+        RefusedError,
+        Response,
+        event_response,
+        json_response,
+    )
     from cosmo_core.testing.chat_server import ChatServer
     from cosmo_core.testing.faults import Fault
+    from cosmo_core.testing.sources.http import chat_answers
+    from cosmo_core.testing.sources.requirements import ConformanceError
+    from cosmo_core.testing.sources.scenario import Scenario
+    from cosmo_core.testing.sources.server import ProviderServer
+    from cosmo_core.testing.sources.subject import SourceUnderTest
+    from cosmo_core.testing.sources.suite import SourceConformance
+    from cosmo_core.testing.sources.transport import provider_transport
 
-__all__ = ["ChatServer", "Fault"]
+__all__ = [
+    "ChatServer",
+    "ConformanceError",
+    "Fault",
+    "ProviderServer",
+    "ReceivedRequest",
+    "RefusedError",
+    "Response",
+    "Scenario",
+    "SourceConformance",
+    "SourceUnderTest",
+    "chat_answers",
+    "event_response",
+    "json_response",
+    "provider_transport",
+]
 
 _HOMES = {
     "ChatServer": "cosmo_core.testing.chat_server",
+    "ConformanceError": "cosmo_core.testing.sources.requirements",
     "Fault": "cosmo_core.testing.faults",
+    "ProviderServer": "cosmo_core.testing.sources.server",
+    "ReceivedRequest": "cosmo_core.testing._messages",
+    "RefusedError": "cosmo_core.testing._messages",
+    "Response": "cosmo_core.testing._messages",
+    "Scenario": "cosmo_core.testing.sources.scenario",
+    "SourceConformance": "cosmo_core.testing.sources.suite",
+    "SourceUnderTest": "cosmo_core.testing.sources.subject",
+    "chat_answers": "cosmo_core.testing.sources.http",
+    "event_response": "cosmo_core.testing._messages",
+    "json_response": "cosmo_core.testing._messages",
+    "provider_transport": "cosmo_core.testing.sources.transport",
 }
 
 

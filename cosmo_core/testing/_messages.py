@@ -70,16 +70,42 @@ def event_response(events: Iterable[object | str], *, space: str = " ") -> Respo
     return Response(200, pieces, content_type="text/event-stream", chunked=True)
 
 
-def openai_error(status: int, message: str, *, headers: Mapping[str, str] | None = None) -> Response:
-    """A refusal in the shape in which OpenAI's API words it."""
-    kind = "invalid_request_error" if status < 500 else "server_error"
-    error = {"message": message, "type": kind, "param": None, "code": None}
-    return json_response(status, {"error": error}, headers=headers)
+def line_response(lines: Iterable[object]) -> Response:
+    """A stream of JSON objects, one to a line and to a piece."""
+    pieces = tuple(json.dumps(line).encode() + b"\n" for line in lines)
+    return Response(200, pieces, content_type="application/x-ndjson", chunked=True)
+
+
+@attrs.frozen
+class Refusal:
+    """Why a request is not answered.
+
+    Attributes:
+        status: The HTTP status.
+        message: The provider's words.
+        headers: Further headers.
+    """
+
+    status: int
+    message: str
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+
+    @property
+    def response(self) -> Response:
+        """The refusal in the shape in which OpenAI's API words it, and most others do."""
+        kind = "invalid_request_error" if self.status < 500 else "server_error"
+        error = {"message": self.message, "type": kind, "param": None, "code": None}
+        return json_response(self.status, {"error": error}, headers=self.headers)
 
 
 class RefusedError(Exception):
-    """Raised while a request is read or routed; the response is what the client gets."""
+    """Raised while a request is read or routed; the client gets the refusal."""
 
     def __init__(self, status: int, message: str, *, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
-        self.response = openai_error(status, message, headers=headers)
+        self.refusal = Refusal(status, message, headers or {})
+
+    @property
+    def response(self) -> Response:
+        """What the client gets, unless the API that it asked has a shape of its own."""
+        return self.refusal.response

@@ -14,7 +14,7 @@ from cosmo_core.testing.faults import Fault
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cosmo_core.testing._messages import ReceivedRequest, Response
+    from cosmo_core.testing._messages import ReceivedRequest, Refusal, Response
 
 HOST: Final = "127.0.0.1"
 MAX_RECORDED: Final = 1_000
@@ -28,6 +28,7 @@ class LoopbackServer:
         respond: Answers one request, given its serial number too; may raise `RefusedError`.
         port: 0 lets the system choose.
         max_body: The largest request body it takes, in bytes.
+        refuse: Words a refusal, given the path that was asked for, if there was one.
 
     Attributes:
         disconnected: Set when a client leaves before its answer is complete.
@@ -36,12 +37,18 @@ class LoopbackServer:
     """
 
     def __init__(
-        self, respond: Callable[[ReceivedRequest, int], Response], *, port: int = 0, max_body: int = MAX_BODY
+        self,
+        respond: Callable[[ReceivedRequest, int], Response],
+        *,
+        port: int = 0,
+        max_body: int = MAX_BODY,
+        refuse: Callable[[str, Refusal], Response] = lambda path, refusal: refusal.response,
     ) -> None:
         self.disconnected = asyncio.Event()
         self.connections = 0
         self.received = 0
         self._respond = respond
+        self._refuse = refuse
         self._port = port
         self._max_body = max_body
         self._server: asyncio.Server | None = None
@@ -95,6 +102,8 @@ class LoopbackServer:
         if server is None:
             return
         server.close()
+        # Not at once: a task that is cancelled before its first step never runs, not even to clean up.
+        await asyncio.sleep(0)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -132,14 +141,18 @@ class LoopbackServer:
     async def _exchange(self, connection: HttpConnection) -> bool:
         """Answer one request; ``False`` when the connection is to be closed."""
         fault = Fault.none()
+        path = ""
         try:
             request = await connection.receive()
             if request is None:
                 return False
+            path = request.path
             serial, fault = await self._record(request)
             response = fault.response or self._respond(request, serial)
-        except RefusedError as refusal:
-            response = refusal.response
+        except RefusedError as error:
+            response = self._refuse(path, error.refusal)
+        if fault.refusal is not None:
+            response = self._refuse(path, fault.refusal)
         return await self._send(connection, response, fault)
 
     async def _record(self, request: ReceivedRequest) -> tuple[int, Fault]:

@@ -7,27 +7,30 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from cosmo_core.testing._ollama_models import PULLED, Models
 from cosmo_core.testing._replies import canned_reply
-from cosmo_core.testing._routes import respond
+from cosmo_core.testing._routes import refuse, respond
 from cosmo_core.testing._server import MAX_BODY, LoopbackServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from cosmo_core.testing._messages import ReceivedRequest, Response
 
 
 class ChatServer(LoopbackServer):
-    """Serves OpenAI chat completions and TGI's native API, deterministically, on 127.0.0.1.
+    """Serves OpenAI chat completions, TGI's native API and Ollama's, deterministically, on 127.0.0.1.
 
-    Paths: ``/v1/chat/completions``, ``/v1/models``, ``/generate`` and ``/generate_stream``. Use it as
-    ``async with ChatServer() as server``, point a source at ``server.url``, and let requests fail with
+    Paths: ``/v1/chat/completions``, ``/v1/models``; ``/generate``, ``/generate_stream``; ``/api/chat``,
+    ``/api/generate``, ``/api/show``, ``/api/tags``, ``/api/version``. Use it as ``async with ChatServer() as
+    server``, point a source at ``server.url``, and let requests fail with
     ``server.script(Fault.status(429, retry_after=0))``.
 
     Args:
         port: 0 lets the system choose.
         api_key: Refuse requests without it; ``None`` asks for none.
         reply: Makes the answer from the last user message.
+        pulled: The models that Ollama's API knows; the other APIs take any name.
         max_body: The largest request body it takes, in bytes.
     """
 
@@ -37,12 +40,15 @@ class ChatServer(LoopbackServer):
         port: int = 0,
         api_key: str | None = None,
         reply: Callable[[str], str] = canned_reply,
+        pulled: Iterable[str] = PULLED,
         max_body: int = MAX_BODY,
     ) -> None:
-        def answer(request: ReceivedRequest, serial: int) -> Response:
-            return respond(request, serial=serial, api_key=api_key, reply=reply)
+        models = Models(pulled)
 
-        super().__init__(answer, port=port, max_body=max_body)
+        def answer(request: ReceivedRequest, serial: int) -> Response:
+            return respond(request, serial=serial, api_key=api_key, reply=reply, models=models)
+
+        super().__init__(answer, port=port, max_body=max_body, refuse=refuse)
 
 
 async def _serve_until_cancelled(port: int, api_key: str | None) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 import attrs
 
-from cosmo_core.testing._messages import Response, openai_error
+from cosmo_core.testing._messages import Refusal, Response
 
 if TYPE_CHECKING:
     import asyncio
@@ -17,13 +17,15 @@ class Fault:
     """How one request is to fail; made by the class methods.
 
     ``after`` counts the pieces of the answer that are still sent: the events of a stream, the halves of any
-    other body. ``None`` is before the head of the response, 0 right after it.
+    other body. ``None`` is before the head of the response, 0 right after it. ``refusal`` is what a refusing
+    response says, for an API with a shape of its own.
     """
 
     response: Response | None = None
     act: Literal["cut", "wait"] | None = None
     after: int | None = None
     until: asyncio.Event | None = None
+    refusal: Refusal | None = None
 
     @classmethod
     def none(cls) -> Self:
@@ -32,7 +34,7 @@ class Fault:
 
     @classmethod
     def status(cls, status: int, *, retry_after: float | str | None = None, message: str = "") -> Self:
-        """Refuse with an HTTP status, in the shape of OpenAI's errors.
+        """Refuse with an HTTP status, in the shape of the API that was asked.
 
         Args:
             status: The HTTP status.
@@ -40,7 +42,8 @@ class Fault:
             message: The provider's words.
         """
         headers = {} if retry_after is None else {"retry-after": str(retry_after)}
-        return cls(openai_error(status, message or f"a scripted {status}", headers=headers))
+        refusal = Refusal(status, message or f"a scripted {status}", headers)
+        return cls(refusal.response, refusal=refusal)
 
     @classmethod
     def redirect(cls, location: str) -> Self:

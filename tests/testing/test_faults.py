@@ -49,6 +49,14 @@ async def test_a_status_comes_in_openais_shape(
     assert "retry-after" not in response.headers
 
 
+async def test_a_status_comes_in_the_shape_of_the_api_that_was_asked(
+    server: ChatServer, client: httpx.AsyncClient
+) -> None:
+    server.script(Fault.status(503, message="no can do"))
+    response = await generate(client, "/api/generate")
+    assert (response.status_code, response.json()) == (503, {"error": "no can do"})
+
+
 @pytest.mark.parametrize("retry_after", [1, 0.5, "Wed, 21 Oct 2015 07:28:00 GMT"])
 async def test_a_status_may_say_when_to_come_back(
     server: ChatServer, client: httpx.AsyncClient, retry_after: float | str

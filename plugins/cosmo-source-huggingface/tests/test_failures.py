@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from cosmo_core.chat import retry
+from cosmo_core.chat.http import stream, transport
 from cosmo_core.errors import NeuronError
 from cosmo_core.testing import ChatServer, Fault
-from cosmo_source_huggingface import event_stream, huggingface, retry, transport
+from cosmo_source_huggingface import huggingface
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -184,7 +186,7 @@ async def test_an_answer_larger_than_the_cap_is_refused(
     make: Make, ask: Ask, mode: dict[str, bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transport, "MAX_BODY_BYTES", 64)
-    monkeypatch.setattr(event_stream, "MAX_STREAM_BYTES", 64)
+    monkeypatch.setattr(stream, "MAX_STREAM_BYTES", 64)
     with pytest.raises(NeuronError, match="MiB") as caught:
         await ask(make(**mode))
     assert (caught.value.code, caught.value.recoverable) == ("PROVIDER_MALFORMED", False)

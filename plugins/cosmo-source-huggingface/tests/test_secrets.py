@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from cosmo_core.chat import retry
 from cosmo_core.errors import NeuronError
 from cosmo_core.testing import ChatServer, Fault
-from cosmo_source_huggingface import huggingface, retry
+from cosmo_source_huggingface import huggingface
 from cosmo_source_huggingface.options import Options
 
 if TYPE_CHECKING:

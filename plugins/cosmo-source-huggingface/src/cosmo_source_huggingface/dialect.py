@@ -10,10 +10,6 @@ if TYPE_CHECKING:
     from cosmo_source_huggingface.settings import Settings
 
 
-class UnexpectedShapeError(Exception):
-    """An answer is JSON, but not what the dialect's API answers; says what is missing or wrong."""
-
-
 class StreamedAnswer(Protocol):
     """An answer that comes in pieces.
 

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
-import httpx
-
-from cosmo_source_huggingface.checks import is_number, need, need_flag
+from cosmo_core.chat.checks import names_of, need_flag, need_known, picked
+from cosmo_core.chat.http import HttpOptions
 from cosmo_source_huggingface.endpoint import ROUTER, Endpoint
-from cosmo_source_huggingface.settings import NAMES as SETTING_NAMES
 from cosmo_source_huggingface.settings import Settings
 
-DEFAULT_TIMEOUT_S: Final = 60.0
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _KEY: Final = re.compile(r"[!-~]+")
-_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_HEADER_VALUE: Final = re.compile(r"[ -~]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,33 +23,24 @@ class Options:
     """Everything a Neuron of this source is made from; what may be secret is not in the repr.
 
     Attributes:
-        endpoint: Where the requests go.
+        http: How the server is reached.
+        endpoint: Where it is.
         settings: What to ask the model for.
         api_key: Sent as a bearer token.
         use_chat_api: Whether to speak chat completions rather than TGI's native API.
-        timeout: How long one call may take, all in all, in seconds.
         stream: Whether the Neuron yields the answer as it comes.
-        headers: Sent with every request.
-        client: The user's own HTTP client; never closed by this source.
     """
 
+    http: HttpOptions
     endpoint: Endpoint
     settings: Settings
     api_key: str | None = field(default=None, repr=False)
     use_chat_api: bool = True
-    timeout: float = DEFAULT_TIMEOUT_S
     stream: bool = False
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    client: httpx.AsyncClient | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         need_flag("use_chat_api", self.use_chat_api)
         need_flag("stream", self.stream)
-        limit, client = self.timeout, self.client
-        need(is_number(limit) and limit > 0, "timeout", limit, "a positive number of seconds")
-        is_client = client is None or isinstance(client, httpx.AsyncClient)
-        need(is_client, "client", type(client), "an httpx.AsyncClient")
-        _check_headers(self.headers)
         if self.endpoint.is_router:
             self._check_router()
 
@@ -65,14 +52,16 @@ class Options:
             TypeError: There is no such option.
             ValueError: A value cannot work, or one is missing.
         """
-        if unknown := sorted(set(given) - set(NAMES)):
-            raise TypeError(f"huggingface has no option {', '.join(unknown)}; it has {', '.join(NAMES)}")
-        rest = {name: value for name, value in given.items() if name not in SETTING_NAMES}
-        rest["endpoint"] = Endpoint.parse(given.get("endpoint", ROUTER))
-        rest["api_key"] = _api_key(given.get("api_key"), rest["endpoint"])
-        rest["headers"] = {} if given.get("headers") is None else given["headers"]
-        settings = {name: value for name, value in given.items() if name in SETTING_NAMES}
-        return cls(settings=Settings(**settings), **rest)
+        need_known("huggingface", given, NAMES)
+        endpoint = Endpoint.parse(given.get("endpoint", ROUTER))
+        own = {
+            **picked(given, cls),
+            "endpoint": endpoint,
+            "api_key": _api_key(given.get("api_key"), endpoint),
+            "http": HttpOptions(**{**picked(given, HttpOptions), "endpoint": endpoint}),
+            "settings": Settings(**picked(given, Settings)),
+        }
+        return cls(**own)
 
     def _check_router(self) -> None:
         if not self.use_chat_api:
@@ -88,9 +77,7 @@ class Options:
             )
 
 
-NAMES: Final = tuple(
-    sorted({*SETTING_NAMES, *(option.name for option in fields(Options) if option.name != "settings")})
-)
+NAMES: Final = frozenset({*names_of(Settings), *names_of(HttpOptions), "api_key", "use_chat_api", "stream"})
 
 
 def _api_key(given: object, endpoint: Endpoint) -> str | None:
@@ -105,14 +92,3 @@ def _api_key(given: object, endpoint: Endpoint) -> str | None:
     if not _KEY.fullmatch(stripped):
         raise ValueError(f"{origin}: a key of printable ASCII characters without spaces is needed")
     return stripped
-
-
-def _check_headers(headers: object) -> None:
-    if not isinstance(headers, Mapping):
-        need(False, "headers", type(headers), "a mapping of names to values")
-        return
-    for name, value in headers.items():
-        is_name = isinstance(name, str) and _HEADER_NAME.fullmatch(name)
-        need(bool(is_name), "headers", name, "a header name")
-        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
-            raise ValueError(f"headers[{name!r}]: a string of printable ASCII characters is needed")

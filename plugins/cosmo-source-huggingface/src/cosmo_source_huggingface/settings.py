@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
 
-from cosmo_core.chat import INPUT_INVALID
-from cosmo_source_huggingface.checks import is_number, need, need_count, need_text
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from cosmo_core.chat.checks import is_number, need, need_count, need_temperature, need_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +31,8 @@ class Settings:
         need_text("model", self.model)
         need_text("system", self.system)
         need_count("max_new_tokens", self.max_new_tokens)
-        heat, top_p = self.temperature, self.top_p
-        need(heat is None or (is_number(heat) and heat >= 0), "temperature", heat, "a number, at least 0,")
+        need_temperature("temperature", self.temperature)
+        top_p = self.top_p
         is_share = top_p is None or (is_number(top_p) and 0 < top_p <= 1)
         need(is_share, "top_p", top_p, "a number above 0, at most 1,")
         is_stop = self.stop is None or _are_texts(self.stop)
@@ -47,23 +42,6 @@ class Settings:
     def stop_texts(self) -> list[str]:
         """The texts that end the answer, as a list."""
         return [self.stop] if isinstance(self.stop, str) else list(self.stop or ())
-
-    def for_call(self, input: Mapping[str, Any]) -> Settings:
-        """These settings, with those that the input brings put in their place.
-
-        Raises:
-            NeuronError: With code ``INPUT_INVALID``, when a value in the input cannot work.
-        """
-        given = {name: input[name] for name in NAMES if input.get(name) is not None}
-        if not given:
-            return self
-        try:
-            return replace(self, **given)
-        except ValueError as error:
-            raise INPUT_INVALID.error(f"input.{error}") from None
-
-
-NAMES = tuple(field.name for field in fields(Settings))
 
 
 def _are_texts(value: object) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cosmo_source_huggingface.dialect import UnexpectedShapeError
+from cosmo_core.chat import UnexpectedShapeError
 
 
 class ToolCalls:

@@ -1,0 +1,67 @@
+"""What Ollama's words for a failure mean, and the command that helps."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+from cosmo_core.chat import (
+    AUTH_FAILED,
+    INPUT_INVALID,
+    MODEL_NOT_FOUND,
+    PROVIDER_ERROR,
+    PROVIDER_MALFORMED,
+    PROVIDER_TIMEOUT,
+    PROVIDER_UNREACHABLE,
+    RATE_LIMITED,
+    Failure,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_NOT_OLLAMA: Final = "check that endpoint is an Ollama server"
+
+_ADVICE: Final = {
+    AUTH_FAILED: "sign in with `ollama signin`, or check headers",
+    MODEL_NOT_FOUND: _NOT_OLLAMA,
+    RATE_LIMITED: "try again later, or send less at once",
+    PROVIDER_ERROR: "try again later, or look into Ollama's log",
+    PROVIDER_UNREACHABLE: (
+        "start Ollama there with `ollama serve`, or set endpoint or OLLAMA_HOST to where it runs"
+    ),
+    PROVIDER_TIMEOUT: "raise timeout (a first call also loads the model), or ask for less with max_tokens",
+    PROVIDER_MALFORMED: _NOT_OLLAMA,
+}
+
+_MODEL_MISSING: Final = re.compile(r"model .* not found")
+_WRONG_OPTION: Final = re.compile(r'option ".*" must be of type')
+
+
+class Ollama:
+    """The `Provider` that this source is for.
+
+    Args:
+        model: What a call asks for.
+    """
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+
+    def failure_in(self, answer: Mapping[str, Any], status: int | None) -> Failure | None:
+        """Tell an option of the wrong type from a failure on Ollama's side; it calls both a 500."""
+        is_option = status == HTTPStatus.INTERNAL_SERVER_ERROR and _says(answer, _WRONG_OPTION)
+        return INPUT_INVALID if is_option else None
+
+    def advice(self, failure: Failure, answer: Mapping[str, Any] | None) -> str | None:
+        """Name the command, or the options to look at."""
+        if failure == MODEL_NOT_FOUND and answer is not None and _says(answer, _MODEL_MISSING):
+            return f"`ollama pull {shlex.quote(self._model)}` fetches it"
+        return _ADVICE.get(failure)
+
+
+def _says(answer: Mapping[str, Any], pattern: re.Pattern[str]) -> bool:
+    words = answer.get("error")
+    return isinstance(words, str) and pattern.search(words) is not None

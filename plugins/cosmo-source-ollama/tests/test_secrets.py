@@ -1,0 +1,63 @@
+"""Secrets where the conformance kit does not look: in a part of a header, escaped, in options, in retries."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cosmo_core.errors import NeuronError
+from cosmo_core.testing import ChatServer, Fault
+from cosmo_source_ollama import ollama
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from cosmo_source_ollama import OllamaNeuron, StreamingOllamaNeuron
+
+    Ask = Callable[..., Coroutine[Any, Any, dict[str, Any]]]
+    Make = Callable[..., OllamaNeuron | StreamingOllamaNeuron]
+
+KEY = 'THEKEY/0123"456789'
+SECRET: dict[str, Any] = {
+    "headers": {"Authorization": f"Bearer {KEY}", "Cookie": "id=1; session=THEKEY-of-session"}
+}
+ECHO = f"neither {KEY} nor THEKEY-of-session is known"
+ESCAPED = KEY.replace("/", r"\/").replace('"', r"\"")
+
+FAULTS = {
+    "refused": Fault.status(401, message=ECHO),
+    "refused-at-length": Fault.status(400, message="x" * 480 + ECHO),
+    "not-understood": Fault.malformed(f'{{"message": "{ESCAPED}"}}'.encode()),
+    "reported-in-an-object": Fault.malformed(f'{{"error": {{"details": ["{ESCAPED}"]}}}}'.encode()),
+    "redirected": Fault.redirect("http://localhost/?key=THEKEY-of-session"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=list(FAULTS))
+async def test_no_part_of_a_header_is_repeated_however_it_is_written(
+    make: Make, ask: Ask, server: ChatServer, stream: bool, fault: Fault
+) -> None:
+    server.script(fault)
+    with pytest.raises(NeuronError) as caught:
+        await ask(make(stream=stream, **SECRET))
+    assert "THEKEY" not in str(caught.value)
+
+
+async def test_no_log_of_a_retry_shows_a_secret(
+    make: Make, ask: Ask, server: ChatServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    server.script(Fault.status(503, retry_after=0, message=ECHO))
+    await ask(make(**SECRET))
+    assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
+    assert "attempt 1 failed" in caplog.text
+    assert "THEKEY" not in caplog.text
+
+
+@pytest.mark.parametrize("option", [{"timeout": -1}, {"temprature": 1}, {"endpoint": "u:THEKEY@host"}])
+def test_no_construction_error_shows_a_secret(option: dict[str, Any]) -> None:
+    with pytest.raises((TypeError, ValueError)) as caught:
+        ollama(**{"model": "llama3", **SECRET, **option})
+    assert "THEKEY" not in str(caught.value)
