@@ -1,0 +1,123 @@
+"""Every check of a source, for whatever runs coroutines: no pytest, and hypothesis for one of them only.
+
+A check takes a `SourceUnderTest`; those about failing providers take the name of a fault as well. Each
+proves the requirement that `CHECKS` has it under, or raises a `ConformanceError`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING
+
+from cosmo_core.testing.sources.checks_conduct import (
+    check_cancel_prompt,
+    check_concurrent_answers,
+    check_concurrent_cancel,
+    check_no_task_left,
+    check_nothing_left_open,
+    check_usable_after_cancel,
+)
+from cosmo_core.testing.sources.checks_construction import (
+    check_construction_offline,
+    check_import_offline,
+    check_unknown_option,
+)
+from cosmo_core.testing.sources.checks_contract import (
+    check_aclose_idempotent,
+    check_any_input,
+    check_input_untouched,
+    check_invalid_input,
+    check_llm_output,
+    check_neuron_shape,
+    check_output_json,
+    check_stream_abandoned,
+    check_stream_joined,
+    check_stream_order,
+    check_usable_after_aclose,
+)
+from cosmo_core.testing.sources.checks_failures import (
+    check_failure_code,
+    check_failure_recoverable,
+    check_failure_signal,
+    check_retry_after,
+    check_usable_after_failure,
+)
+from cosmo_core.testing.sources.checks_secrets import (
+    check_secret_errors,
+    check_secret_logs,
+    check_secret_repr,
+    check_secret_signals,
+)
+from cosmo_core.testing.sources.faults import FAULTS
+from cosmo_core.testing.sources.registry import CHECKS
+from cosmo_core.testing.sources.requirements import ConformanceError
+
+if TYPE_CHECKING:
+    from cosmo_core.testing.sources.subject import SourceUnderTest
+
+__all__ = [
+    "CHECKS",
+    "cases",
+    "check_aclose_idempotent",
+    "check_any_input",
+    "check_cancel_prompt",
+    "check_concurrent_answers",
+    "check_concurrent_cancel",
+    "check_construction_offline",
+    "check_failure_code",
+    "check_failure_recoverable",
+    "check_failure_signal",
+    "check_import_offline",
+    "check_input_untouched",
+    "check_invalid_input",
+    "check_llm_output",
+    "check_neuron_shape",
+    "check_no_task_left",
+    "check_nothing_left_open",
+    "check_output_json",
+    "check_retry_after",
+    "check_secret_errors",
+    "check_secret_logs",
+    "check_secret_repr",
+    "check_secret_signals",
+    "check_stream_abandoned",
+    "check_stream_joined",
+    "check_stream_order",
+    "check_unknown_option",
+    "check_usable_after_aclose",
+    "check_usable_after_cancel",
+    "check_usable_after_failure",
+    "violation",
+    "violations",
+]
+
+
+def cases(source: SourceUnderTest, requirement: str) -> list[str | None]:
+    """The faults with which a requirement is checked; ``None`` is the check without a fault."""
+    fault = inspect.signature(CHECKS[requirement]).parameters.get("fault")
+    if fault is None:
+        return [None]
+    each: list[str | None] = list(dict.fromkeys([*FAULTS, *source.failures]))
+    return each if fault.default is inspect.Parameter.empty else [None, *each]
+
+
+async def violation(
+    source: SourceUnderTest, requirement: str, fault: str | None = None
+) -> ConformanceError | None:
+    """Run one check; return what it has to say, or ``None`` when the requirement is met."""
+    try:
+        await (CHECKS[requirement](source) if fault is None else CHECKS[requirement](source, fault))
+    except ConformanceError as error:
+        return error
+    return None
+
+
+async def violations(source: SourceUnderTest) -> list[ConformanceError]:
+    """Run every check that applies, and return what the failing ones say."""
+    found = [
+        await violation(source, requirement, fault)
+        for requirement in CHECKS
+        for fault in cases(source, requirement)
+        if source.exemption(requirement, fault) is None
+    ]
+    return [error for error in found if error is not None]

@@ -1,0 +1,94 @@
+"""Catches whoever reaches out of the process while this is forbidden."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from importlib.machinery import all_suffixes
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_REACHING_OUT: Final = {
+    "socket.connect": "connects a socket",
+    "socket.bind": "binds a socket",
+    "socket.sendto": "sends a datagram",
+    "socket.sendmsg": "sends a datagram",
+    "socket.getaddrinfo": "resolves a name",
+    "socket.gethostbyname": "resolves a name",
+    "subprocess.Popen": "starts a process",
+    "os.system": "starts a process",
+    "os.posix_spawn": "starts a process",
+    "os.spawn": "starts a process",
+    "os.fork": "starts a process",
+    "os.exec": "becomes another process",
+}
+_CODE: Final = tuple(all_suffixes())
+
+
+class ForbiddenError(RuntimeError):
+    """Raised in place of what was attempted."""
+
+
+@attrs.frozen
+class _Watch:
+    files: bool
+    attempts: list[str]
+
+
+_watch: ContextVar[_Watch | None] = ContextVar("_watch", default=None)
+
+
+@contextmanager
+def offline(*, files: bool) -> Iterator[list[str]]:
+    """Forbid connections, name look-ups and processes to the code that runs inside; other threads may.
+
+    What is attempted raises `ForbiddenError`, and is kept: whoever swallows the error is caught all the same.
+
+    Args:
+        files: Whether opening a file is forbidden, too, unless it holds code to import.
+
+    Yields:
+        What was attempted so far, in words.
+    """
+    _install()
+    attempts: list[str] = []
+    token = _watch.set(_Watch(files, attempts))
+    try:
+        yield attempts
+    finally:
+        _watch.reset(token)
+
+
+@cache
+def _install() -> None:
+    # Auditing sees every way to do these things, and patching only those one thinks of. A hook stays for
+    # good; this one is idle while nobody watches.
+    sys.addaudithook(_audit)
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    if event != "open" and event not in _REACHING_OUT:
+        return
+    watch = _watch.get()
+    if watch is None:
+        return
+    if event == "open":
+        if not watch.files or str(arguments[0]).endswith(_CODE):
+            return
+        attempt = f"opens {arguments[0]!r}"
+    else:
+        # The first argument of most is what they want; that of a socket's methods is the socket.
+        attempt = f"{_REACHING_OUT[event]}: {next(filter(_is_wanted, arguments), '')!r}"
+    watch.attempts.append(attempt)
+    raise ForbiddenError(f"forbidden here: {attempt}")
+
+
+def _is_wanted(argument: Any) -> bool:
+    return not isinstance(argument, socket.SocketType)
