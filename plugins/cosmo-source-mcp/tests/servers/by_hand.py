@@ -1,0 +1,131 @@
+"""An MCP server without the SDK, of the 2025 protocol, that can be told to do what no server should.
+
+Its first argument is what is wrong with it, if anything; with a second one, the path of a file, that is
+wrong only until the file exists, and it is made. Its tools are named after what is wrong with their
+answers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HUGE = 17 << 20
+lists_sent = 0
+TEXT = {"content": [{"type": "text", "text": "fine"}]}
+
+
+def write(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def answer(id: object, result: dict[str, Any]) -> None:
+    write(json.dumps({"jsonrpc": "2.0", "id": id, "result": result}))
+
+
+def huge(id: object) -> str:
+    text = "x" * HUGE
+    return f'{{"jsonrpc":"2.0","id":{id},"result":{{"content":[{{"type":"text","text":"{text}"}}]}}}}'
+
+
+# What each tool prints for an answer to the request with this id.
+ODD_ANSWERS: dict[str, Callable[[object], str]] = {
+    "huge": huge,
+    "huge_with_id_last": lambda id: f'{{"result":{{"x":"{"x" * HUGE}"}},"jsonrpc":"2.0","id":{id}}}',
+    "huge_without_id": lambda id: f'{{"junk":"{"x" * HUGE}"}}',
+    "not_json": lambda id: f'{{"jsonrpc":"2.0","id":{id},"result":{{"content":[}}}}',
+    "half_a_surrogate": lambda id: f'{{"jsonrpc":"2.0","id":{id},"result":{{"content":[],"x":"\\ud800"}}}}',
+    "not_a_number": lambda id: (
+        f'{{"jsonrpc":"2.0","id":{id},"result":{{"content":[],"structuredContent":{{"x":NaN}}}}}}'
+    ),
+    "no_result": lambda id: f'{{"jsonrpc":"2.0","id":{id},"result":{{"content":7}}}}',
+    "an_error": lambda id: (
+        f'{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32603,"message":"out of order"}}}}'
+    ),
+    "silence": lambda id: "",
+}
+
+
+def call(id: object, name: str, arguments: dict[str, Any]) -> None:
+    if name in ODD_ANSWERS:
+        write(ODD_ANSWERS[name](id))
+    elif name == "pid":
+        answer(id, {"content": [], "structuredContent": {"pid": os.getpid()}})
+    elif name == "lists":
+        answer(id, {"content": [], "structuredContent": {"lists": lists_sent}})
+    elif name == "deaf":
+        os.close(sys.stdout.fileno())
+        signal.pause()
+    elif name == "die":
+        sys.exit(9)
+    elif name == "change":
+        write('{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}')
+        answer(id, TEXT)
+    else:
+        answer(id, {**TEXT, "structuredContent": {"arguments": arguments}})
+
+
+def tools() -> list[dict[str, Any]]:
+    names = [*ODD_ANSWERS, "fine", "pid", "lists", "deaf", "die", "change"]
+    plain = [{"name": name, "inputSchema": {"type": "object"}} for name in names]
+    broken = {"type": "object", "properties": {"x": {"$ref": "http://127.0.0.1:9/schema"}}}
+    promise = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    return [
+        *plain,
+        {"name": "unresolvable", "inputSchema": broken},
+        {"name": "broken_promise", "inputSchema": {"type": "object"}, "outputSchema": promise},
+    ]
+
+
+def serve(fault: str) -> None:
+    global lists_sent  # noqa: PLW0603
+    for line in sys.stdin:
+        message = json.loads(line)
+        id, method, params = message.get("id"), message["method"], message.get("params", {})
+        if method == "initialize":
+            about = {"name": "by hand", "version": "0"}
+            version = "1999-01-01" if fault == "old" else "2025-06-18"
+            answer(id, {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": about})
+        elif method == "tools/list":
+            lists_sent += 1
+            more = {"nextCursor": "more"} if fault == "endless" else {}
+            answer(id, {"tools": tools(), **more})
+        elif method == "tools/call":
+            call(id, params["name"], params.get("arguments", {}))
+        elif id is not None:
+            error = {"code": -32601, "message": f"no method {method}"}
+            write(json.dumps({"jsonrpc": "2.0", "id": id, "error": error}))
+
+
+def main(fault: str = "", once: str = "") -> None:
+    if once and Path(once).exists():
+        fault = ""
+    elif once:
+        Path(once).write_text(str(os.getpid()))
+    if fault == "exit":
+        sys.stderr.write(f"no {os.environ.get('NEEDED', 'luck')} today\n")
+        sys.exit(3)
+    if fault == "mute":
+        sys.stdin.read()
+    if fault == "flood":
+        while True:
+            write("I am not an MCP server")
+    if fault == "chatty":
+        write("Welcome!")
+    if fault == "loud":
+        sys.stderr.write("noise " * 100_000)
+    if fault == "stubborn":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    serve(fault)
+    while fault == "stubborn":
+        signal.pause()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,144 @@
+"""An MCP server made with the SDK: over stdio, or with ``--port`` over Streamable HTTP on loopback."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from collections import defaultdict
+
+import uvicorn
+from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.types import ImageContent, TextContent
+
+server = MCPServer("toolbox", version="7.1")
+begun: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
+released: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
+cancelled: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
+
+
+@server.tool()
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+@server.tool(structured_output=False)
+def shout(text: str) -> str:
+    return text.upper()
+
+
+@server.tool(structured_output=False)
+def picture() -> list[TextContent | ImageContent]:
+    return [
+        TextContent(type="text", text="a dot"),
+        ImageContent(type="image", data="AAAA", mime_type="image/png"),
+        TextContent(type="text", text="and no more"),
+    ]
+
+
+@server.tool(structured_output=False)
+def repeat(text: str, times: int) -> str:
+    return text * times
+
+
+@server.tool()
+def fail(reason: str) -> str:
+    raise ToolError(reason)
+
+
+@server.tool()
+async def hold(name: str) -> str:
+    """Answer when told to."""
+    begun[name].set()
+    try:
+        await released[name].wait()
+    except asyncio.CancelledError:
+        cancelled[name].set()
+        raise
+    return name
+
+
+@server.tool()
+async def release(name: str) -> str:
+    released[name].set()
+    return name
+
+
+@server.tool()
+async def await_begun(name: str) -> str:
+    await begun[name].wait()
+    return name
+
+
+@server.tool()
+async def await_cancelled(name: str) -> str:
+    await cancelled[name].wait()
+    return name
+
+
+@server.tool()
+def learn(name: str) -> str:
+    """Get one tool more, and tell nobody."""
+    server.add_tool(lambda: name, name=name)
+    return name
+
+
+@server.tool()
+def forget(name: str) -> str:
+    """Have one tool less, and tell nobody."""
+    server.remove_tool(name)
+    return name
+
+
+@server.tool()
+def pid() -> int:
+    return os.getpid()
+
+
+@server.tool()
+def surroundings(variable: str) -> dict[str, str | None]:
+    return {"value": os.environ.get(variable), "folder": os.getcwd()}  # noqa: PTH109
+
+
+@server.tool()
+def spawn() -> int:
+    """Start a process that would outlive everybody."""
+    idle = [sys.executable, "-c", "import signal; signal.pause()"]
+    nothing = subprocess.DEVNULL
+    return subprocess.Popen(idle, stdin=nothing, stdout=nothing, stderr=nothing).pid  # noqa: S603
+
+
+@server.tool()
+def die(status: int, last_words: str) -> None:
+    sys.stderr.write(last_words)
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def serve_http(port: int, *, json_response: bool) -> None:
+    # With its protocol named, so that asyncio turns off the delays of TCP.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    listener.listen()
+    app = server.streamable_http_app(json_response=json_response)
+    config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1)
+    sys.stdout.write(f"http://127.0.0.1:{listener.getsockname()[1]}/mcp\n")
+    sys.stdout.flush()
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--json-response", action="store_true")
+    options = parser.parse_args()
+    if options.port is None:
+        server.run()
+    else:
+        serve_http(options.port, json_response=options.json_response)

@@ -1,0 +1,186 @@
+"""Tools, called over stdio and over Streamable HTTP: it makes no difference."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cosmo_core.errors import NeuronError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from cosmo_source_mcp import McpNeuron
+
+    Ask = Callable[..., Coroutine[Any, Any, dict[str, Any]]]
+    Make = Callable[..., McpNeuron]
+
+IN_FLIGHT = 32
+
+
+async def test_a_structured_result_is_the_result(toolbox: Make, ask: Ask) -> None:
+    output = await ask(toolbox(), "add", a=19, b=23)
+    assert output["response"] == "42"
+    assert output["result"] == {"result": 42}
+    assert output["is_error"] is False
+    assert output["content"] == [{"type": "text", "text": "42"}]
+    assert output["meta"]["tool"] == "add"
+    assert output["meta"]["server"] == {"name": "toolbox", "version": "7.1"}
+    assert output["meta"]["protocol_version"] >= "2025"
+
+
+async def test_without_one_the_text_is_the_result(toolbox: Make, ask: Ask) -> None:
+    output = await ask(toolbox(), "shout", text="hi")
+    assert (output["response"], output["result"]) == ("HI", "HI")
+
+
+async def test_text_that_is_a_json_object_or_array_is_parsed(toolbox: Make, ask: Ask) -> None:
+    neuron = toolbox()
+    for value in ({"a": [1, None]}, [1, {"b": "ü"}]):
+        output = await ask(neuron, "repeat", text=json.dumps(value), times=1)
+        assert output["result"] == value
+        assert json.loads(output["response"]) == value
+
+
+async def test_other_text_stays_text(toolbox: Make, ask: Ask) -> None:
+    neuron = toolbox()
+    for text in ("42", "null", '"x"', "{", "[NaN]", "[1e999]", '["\\ud800"]', "[" * 100_000):
+        assert (await ask(neuron, "repeat", text=text, times=1))["result"] == text
+
+
+async def test_content_of_other_kinds_is_passed_on(toolbox: Make, ask: Ask) -> None:
+    output = await ask(toolbox(), "picture")
+    assert output["response"] == "a dot\nand no more"
+    assert output["content"][1] == {"type": "image", "data": "AAAA", "mimeType": "image/png"}
+
+
+async def test_the_tools_are_listed(toolbox: Make) -> None:
+    neuron = toolbox()
+    for input in ({"list_tools": True}, {"tool": "__list_tools__"}, {"__list_tools__": True}):
+        output = await neuron(input, [])
+        assert output["response"].split("\n")[:2] == ["add", "shout"]
+        (add,) = (tool for tool in output["result"] if tool["name"] == "add")
+        assert add["description"] == "Add two numbers."
+        assert add["inputSchema"]["required"] == ["a", "b"]
+        assert output["is_error"] is False
+        json.dumps(output, allow_nan=False)
+
+
+async def test_a_bound_tool_takes_the_bare_arguments(toolbox: Make) -> None:
+    output = await toolbox(tool="add")({"a": 1, "b": 2}, [])
+    assert output["result"] == {"result": 3}
+
+
+async def test_the_input_is_left_as_it_was(toolbox: Make) -> None:
+    input = {"tool": "add", "arguments": {"a": 1, "b": 2}}
+    before = copy.deepcopy(input)
+    await toolbox()(input, [])
+    assert input == before
+
+
+@pytest.mark.parametrize(
+    ("input", "message"),
+    [
+        ({}, "does not name one tool"),
+        ({"tool": ""}, "does not name one tool"),
+        ({"tool": 7}, "does not name one tool"),
+        ({"tool": "add", "list_tools": True}, "does not name one tool"),
+        ({"tool": "add", "arguments": [1, 2]}, "arguments is not an object"),
+        ({"tool": "add", "a": 1, "b": 2}, "unknown keys, a, b"),
+        ({"tool": "add", "arguments": {"a": float("nan"), "b": 2}}, "cannot be sent as JSON"),
+        ({"tool": "add", "arguments": {"a": object(), "b": 2}}, "cannot be sent as JSON"),
+        ({"tool": "shout", "arguments": {"text": "\ud800"}}, "cannot be sent as JSON"),
+    ],
+    ids=str,
+)
+async def test_an_input_of_another_shape_starts_no_server(
+    make: Make, input: dict[str, Any], message: str
+) -> None:
+    neuron = make(command="there-is-no-such-command")
+    with pytest.raises(NeuronError, match=message) as caught:
+        await neuron(input, [])
+    assert (caught.value.code, caught.value.recoverable) == ("INPUT_INVALID", False)
+
+
+async def test_arguments_that_break_the_schema_are_not_sent(toolbox: Make, ask: Ask) -> None:
+    neuron = toolbox()
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"a": "x", "b": 2}, "'x' is not of type 'integer' .at arguments\\.a"),
+        ({"a": 1}, "'b' is a required property"),
+        ({}, "is a required property"),
+    ]
+    for arguments, message in wrong:
+        with pytest.raises(NeuronError, match=message) as caught:
+            await ask(neuron, "add", **arguments)
+        assert (caught.value.code, caught.value.recoverable) == ("INPUT_INVALID", False)
+    assert (await ask(neuron, "add", a=1, b=2))["response"] == "3"
+
+
+async def test_an_unknown_tool_is_told_with_those_that_are_known(toolbox: Make, ask: Ask) -> None:
+    neuron = toolbox()
+    with pytest.raises(NeuronError, match=r"did you mean 'shout'. known: add, .*shout") as caught:
+        await ask(neuron, "shuot", text="hi")
+    assert (caught.value.code, caught.value.recoverable) == ("TOOL_NOT_FOUND", False)
+    assert (await ask(neuron, "shout", text="hi"))["response"] == "HI"
+
+
+async def test_a_tools_error_is_told_in_its_own_words(toolbox: Make, ask: Ask) -> None:
+    neuron = toolbox()
+    with pytest.raises(NeuronError, match=r"the tool 'fail' .* failed: .*out of paper") as caught:
+        await ask(neuron, "fail", reason="out of paper " + "x" * 10_000)
+    assert (caught.value.code, caught.value.recoverable) == ("TOOL_ERROR", False)
+    assert len(str(caught.value)) < 1_000
+    assert (await ask(neuron, "add", a=1, b=2))["response"] == "3"
+
+
+async def test_a_tool_that_is_new_is_found(toolbox: Make, ask: Ask) -> None:
+    neuron = toolbox()
+    await ask(neuron, "learn", name="trick")
+    assert (await ask(neuron, "trick"))["response"] == "trick"
+    await ask(neuron, "forget", name="trick")
+
+
+async def test_calls_in_flight_share_the_session_and_do_not_wait_for_each_other(
+    toolbox: Make, ask: Ask
+) -> None:
+    neuron = toolbox()
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        held = [group.create_task(ask(neuron, "hold", name=f"{n}")) for n in range(IN_FLIGHT)]
+        for n in range(IN_FLIGHT):
+            await ask(neuron, "await_begun", name=f"{n}")
+        for n in reversed(range(IN_FLIGHT)):
+            await ask(neuron, "release", name=f"{n}")
+    assert [call.result()["response"] for call in held] == [f"{n}" for n in range(IN_FLIGHT)]
+    pids = {(await ask(neuron, "pid"))["response"] for _ in range(3)}
+    assert len(pids) == 1
+    assert int(pids.pop()) != os.getpid()
+
+
+# With plain JSON in the place of a stream, the SDK's server does not notice that nobody waits any more.
+@pytest.mark.parametrize("toolbox", ["stdio", "http"], indirect=True)
+async def test_a_cancelled_call_is_cancelled_at_the_server_and_leaves_the_session_usable(
+    toolbox: Make, ask: Ask
+) -> None:
+    neuron = toolbox()
+    pid = (await ask(neuron, "pid"))["response"]
+    call = asyncio.ensure_future(ask(neuron, "hold", name="for ever"))
+    await ask(neuron, "await_begun", name="for ever")
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert (await ask(neuron, "await_cancelled", name="for ever"))["response"] == "for ever"
+    assert (await ask(neuron, "pid"))["response"] == pid
+
+
+@pytest.mark.parametrize("toolbox", ["http"], indirect=True)  # where no start of a server takes time
+async def test_a_call_whose_time_is_up_is_cancelled_at_the_server(toolbox: Make, ask: Ask) -> None:
+    neuron = toolbox(timeout=1)
+    with pytest.raises(NeuronError, match=r"did not answer within 1 s") as caught:
+        await ask(neuron, "hold", name="too long")
+    assert (caught.value.code, caught.value.recoverable) == ("PROVIDER_TIMEOUT", True)
+    assert (await ask(neuron, "await_cancelled", name="too long"))["response"] == "too long"

@@ -1,0 +1,173 @@
+"""Laws that hold for whatever a server sends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from cosmo_core.errors import NeuronError
+from cosmo_source_mcp import wire_errors
+from cosmo_source_mcp.calls import LIST_TOOLS, Call, read_call
+from cosmo_source_mcp.http_events import CheckedEvents
+from cosmo_source_mcp.redaction import Secrets
+from cosmo_source_mcp.stdio_lines import Overlong, error_for, parse_line, read_line
+from cosmo_source_mcp.tool_schema import ToolSchema
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+LIMIT = 300
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
+JSON = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+)
+LINES = st.lists(st.binary(max_size=3 * LIMIT).map(lambda line: line.replace(b"\n", b"")), max_size=5)
+
+
+def cut(data: st.DataObject, body: bytes) -> list[bytes]:
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=8)))
+    return [body[start:end] for start, end in zip([0, *cuts], [*cuts, len(body)], strict=True)]
+
+
+@given(lines=LINES, data=st.data())
+@settings(deadline=None)
+async def test_lines_are_read_whole_or_by_their_ends_wherever_the_chunks_are_cut(
+    lines: list[bytes], data: st.DataObject
+) -> None:
+    stream = asyncio.StreamReader(limit=LIMIT)
+    for chunk in cut(data, b"".join(line + b"\n" for line in lines)):
+        stream.feed_data(chunk)
+    stream.feed_eof()
+    for line in lines:
+        read = await read_line(stream)
+        if isinstance(read, Overlong):
+            assert len(line) >= LIMIT
+            assert line.startswith(read.head[: len(line)])
+            assert (line + b"\n").endswith(read.tail)
+            assert len(read.tail) == min(256, len(line) + 1)
+        else:
+            assert read == line + b"\n"
+            assert len(line) <= LIMIT
+    assert await read_line(stream) is None
+
+
+@given(line=st.binary(max_size=200))
+@example(line=b"[" * 100_000)
+@example(line=b'{"jsonrpc":"2.0","id":1,"result":{"x":' + b"9" * 5_000 + b"}}")
+def test_any_line_is_a_message_or_none(line: bytes) -> None:
+    parse_line(line)
+
+
+@given(
+    id=st.integers(0, 10**17), result=st.dictionaries(st.text(max_size=5), JSON, max_size=3), data=st.data()
+)
+def test_an_answer_is_known_by_its_ends(id: int, result: dict[str, Any], data: st.DataObject) -> None:
+    kind = data.draw(st.sampled_from(["result", "error"]))
+    separators = data.draw(st.sampled_from([(",", ":"), (", ", ": ")]))
+    version = {"jsonrpc": "2.0"}
+    for answer in ({**version, "id": id, kind: result}, {kind: result, **version, "id": id}):
+        line = json.dumps(answer, separators=separators).encode() + b"\n"
+        error = error_for(line[:256], line[-256:], wire_errors.TOO_LARGE)
+        assert error is not None
+        assert (error.id, error.error.code) == (id, wire_errors.TOO_LARGE)
+
+
+@given(id=st.integers(0, 99), params=st.dictionaries(st.text(max_size=5), JSON, max_size=3))
+def test_what_is_no_answer_is_not_taken_for_one(id: int, params: dict[str, Any]) -> None:
+    version = {"jsonrpc": "2.0"}
+    for message in (
+        {**version, "id": id, "method": "ping", "params": params},
+        {**version, "method": "notify", "params": {**params, "id": id}},
+        {"method": "ping", "params": params, **version, "id": id},
+        {"result": {**params, "id": id}},
+    ):
+        line = json.dumps(message).encode() + b"\n"
+        found = error_for(line[:256], line[-256:], wire_errors.TOO_LARGE)
+        assert found is None
+
+
+@given(
+    messages=st.lists(st.dictionaries(st.text(max_size=5), JSON, max_size=3), max_size=4),
+    ends=st.sampled_from(["\n", "\r\n"]),
+    data=st.data(),
+)
+@settings(deadline=None)
+async def test_events_pass_unchanged_wherever_the_chunks_are_cut(
+    messages: list[dict[str, Any]], ends: str, data: st.DataObject
+) -> None:
+    events = [
+        f"event: message{ends}id: {n}{ends}data: "
+        + json.dumps({"jsonrpc": "2.0", "id": n, "result": result})
+        + 2 * ends
+        for n, result in enumerate(messages)
+    ]
+    body = "".join([f": hello{2 * ends}", *events]).encode()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for chunk in cut(data, body):
+            yield chunk
+
+    checked = CheckedEvents(httpx2.Response(200, content=chunks()), Secrets([]))
+    assert b"".join([chunk async for chunk in checked]) == body
+
+
+@given(
+    secrets=st.lists(st.text("ABC123", min_size=4, max_size=9), max_size=4),
+    pieces=st.lists(st.text("ABC123 .", max_size=12) | st.integers(0, 3), max_size=9),
+)
+def test_no_secret_survives_a_quote(secrets: list[str], pieces: list[str | int]) -> None:
+    text = "".join(
+        piece if isinstance(piece, str) else secrets[piece] if piece < len(secrets) else ""
+        for piece in pieces
+    )
+    kept = Secrets(secrets)
+    for quote in (kept.quote(text), kept.quote_end(text, cut=False), kept.quote_end(text, cut=True)):
+        assert not any(secret in quote for secret in secrets)
+        assert len(quote) <= 500
+
+
+WORDS = "type properties required items $ref $defs $schema enum const pattern minimum allOf not if format"
+SCHEMAS = st.recursive(
+    LEAVES | st.sampled_from(["object", "integer", "string", "#", "#/$defs/a", "[", "http://x/", "a"]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from([*WORDS.split(), "a"]), inner, max_size=3)
+    ),
+)
+
+
+@given(
+    schema=st.dictionaries(st.sampled_from([*WORDS.split(), "a"]), SCHEMAS, max_size=4),
+    arguments=st.dictionaries(st.sampled_from(["a", "b"]), JSON, max_size=2),
+)
+@settings(max_examples=500, deadline=None)
+@example(schema={"$ref": "#"}, arguments={})
+@example(schema={"properties": {"a": {"pattern": "["}}}, arguments={"a": "x"})
+@example(schema={"$schema": []}, arguments={})
+def test_any_schema_has_a_verdict(schema: dict[str, Any], arguments: dict[str, Any]) -> None:
+    problem = ToolSchema(schema).problem(arguments)
+    assert problem is None or problem.endswith(")")
+
+
+KEYS = st.sampled_from(["tool", "arguments", "list_tools", LIST_TOOLS, "x"])
+
+
+@given(input=st.dictionaries(KEYS, JSON, max_size=4), bound=st.sampled_from([None, "add"]))
+def test_any_input_is_a_call_or_invalid(input: dict[str, Any], bound: str | None) -> None:
+    before = json.dumps(input)
+    outcome = call_or_code(input, bound)
+    assert outcome in (None, "INPUT_INVALID") or isinstance(outcome, Call)
+    assert json.dumps(input) == before
+
+
+def call_or_code(input: dict[str, Any], bound: str | None) -> Call | str | None:
+    try:
+        return read_call(input, bound)
+    except NeuronError as error:
+        return error.code
