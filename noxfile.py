@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,7 @@ def types(session: nox.Session) -> None:
 @nox.parametrize("name", list(PLUGINS), ids=list(PLUGINS))
 def plugin(session: nox.Session, name: str) -> None:
     """Test one plugin alone: installed as a user would, with nothing but what it and its tests require."""
-    extra = nox.project.dependency_groups({"dependency-groups": {"test": []}, **PLUGINS[name]}, "test")
-    install_from_checkout(session, name, *extra)
+    install_from_checkout(session, name, *test_group(name))
     session.install(*nox.project.dependency_groups(CORE, "test"))
     with session.chdir(f"plugins/{name}"):
         session.run("pytest", *session.posargs)
@@ -98,7 +98,8 @@ def smoke(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure speed and memory, each figure against a baseline from the same run."""
-    install_from_checkout(session, "cosmo-synapse-memory", "cosmo-source-huggingface")
+    sources = ("cosmo-source-huggingface", "cosmo-source-mcp", "cosmo-source-ollama")
+    install_from_checkout(session, "cosmo-synapse-memory", *sources)
     session.run("python", "tests/bench/run.py", *session.posargs)
 
 
@@ -114,14 +115,25 @@ def live(session: nox.Session) -> None:
 
 
 def install_everything(session: nox.Session) -> None:
-    """Install the core and every plugin from the checkout, editable, with the tools of the dev group."""
+    """Install the core and every plugin from the checkout, editable, with all that their tests need."""
     editable = [argument for name in PLUGINS for argument in ("-e", f"./plugins/{name}")]
-    session.install("-e", ".[testing]", *editable, *nox.project.dependency_groups(CORE, "dev"))
+    tools = [*nox.project.dependency_groups(CORE, "dev"), *chain.from_iterable(map(test_group, PLUGINS))]
+    session.install("-e", ".[testing]", *editable, *(tool for tool in tools if not is_ours(tool)))
 
 
 def install_from_checkout(session: nox.Session, *requirements: str) -> None:
     """Install the core with its testing extra, and ``requirements``; this project's own from the checkout."""
     session.install(".[testing]", *located(requirements))
+
+
+def test_group(name: str) -> Sequence[str]:
+    """Give what a plugin's own tests need beyond what every plugin's do."""
+    return nox.project.dependency_groups({"dependency-groups": {"test": []}, **PLUGINS[name]}, "test")
+
+
+def is_ours(requirement: str) -> bool:
+    """Tell whether a requirement is a distribution of this project."""
+    return Requirement(requirement).name in {"cosmo-core", *PLUGINS}
 
 
 def located(requirements: Iterable[str]) -> list[str]:

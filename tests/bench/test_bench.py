@@ -24,6 +24,9 @@ WANTED = {
     "a dispatch beside 3 orchestrators and 3 other namespaces": "≤ 1.10",
     "huggingface: 32 requests in flight": "≥ 0.8",
     "huggingface: time to the first delta": "≤ 1.3",
+    "ollama: 32 requests in flight": "≥ 0.8",
+    "ollama: time to the first delta": "≤ 1.3",
+    "mcp: tool calls": "≥ 0.8",
 }
 
 

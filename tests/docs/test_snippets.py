@@ -1,7 +1,7 @@
 """Every Python snippet of the documentation runs.
 
 A page is a program: its snippets run in order and in one namespace, as if typed into `python -m asyncio`.
-A snippet that needs a server names HuggingFace's router or ``http://localhost:8080``, where
+A snippet that needs a server names HuggingFace's router, ``http://localhost:8080`` or Ollama's 11434, where
 ``python -m cosmo_core.testing.chat_server`` listens; here, that address is replaced by a chat server's own.
 A snippet that cannot run says so, and why, on its fence: ``python not-run: needs a GPU``.
 """
@@ -24,7 +24,7 @@ PAGES = [
 ]
 FENCED = re.compile(r"^```python *(?P<mark>[^\n]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 ANY_PYTHON_FENCE = re.compile(r"^[ >]*(?:```|~~~)+ *py", re.MULTILINE | re.IGNORECASE)
-SERVERS = re.compile(r"https://router\.huggingface\.co|http://localhost:8080")
+SERVERS = re.compile(r"https://router\.huggingface\.co|http://localhost:(?:8080|11434)")
 
 RunPython = Callable[..., Awaitable[tuple[int | None, str]]]
 
