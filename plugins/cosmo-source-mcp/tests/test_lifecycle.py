@@ -91,6 +91,7 @@ async def test_a_new_server_is_started_when_the_old_one_is_gone(
     by_hand: Make, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cosmo_source_mcp.process.GRACE_S", 0.1)
+    monkeypatch.setattr("cosmo_source_mcp.session.LAST_WORDS_S", 0)
     neuron = by_hand("stubborn")
     pid = await server_pid(ask, neuron)
     with pytest.raises(NeuronError, match="the next call begins a new one"):
@@ -118,6 +119,15 @@ async def test_closing_fails_the_calls_in_flight(by_hand: Make, ask: Ask) -> Non
             await call
         assert (caught.value.code, caught.value.recoverable) == ("PROVIDER_UNREACHABLE", True)
     assert not is_alive(pid)
+
+
+async def test_a_session_that_is_over_says_so(by_hand: Make, ask: Ask) -> None:
+    neuron = by_hand()
+    await ask(neuron, "fine")
+    session = neuron._sessions.current()
+    await neuron.aclose()
+    with pytest.raises(NeuronError, match="was closed during the call"):
+        await session.tools.listed()
 
 
 async def test_closing_ends_a_server_that_is_still_starting(
@@ -224,6 +234,27 @@ async def test_a_host_that_ends_without_closing_leaves_no_server_behind(
     async with asyncio.timeout(60):
         printed, _ = await host.communicate()
     await ended(int(printed))
+
+
+FORKING = """
+loop = asyncio.new_event_loop()
+loop.run_until_complete(main())
+child = os.fork()
+if child:
+    os.waitpid(child, 0)
+    loop.run_until_complete(main())
+"""
+
+
+async def test_a_fork_of_the_host_does_not_end_the_server() -> None:
+    host = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "ignore", "-c", PROGRAM + FORKING, SERVERS / "by_hand.py"),
+        stdout=subprocess.PIPE,
+    )
+    async with asyncio.timeout(60):
+        printed, _ = await host.communicate()
+    first, second = printed.split()
+    assert first == second
 
 
 async def test_an_http_server_that_was_started_again_is_used_again(

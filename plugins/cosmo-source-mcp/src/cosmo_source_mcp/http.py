@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx2
 from mcp.client.streamable_http import streamable_http_client
@@ -12,8 +12,6 @@ from cosmo_source_mcp.http_carrier import Carrier
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
-
-    from mcp.client._transport import TransportStreams
 
     from cosmo_source_mcp.options import Options
     from cosmo_source_mcp.redaction import Secrets
@@ -37,7 +35,7 @@ class HttpLink:
         self._secrets = secrets
 
     @asynccontextmanager
-    async def open(self, on_end: Callable[[], None]) -> AsyncGenerator[TransportStreams]:
+    async def open(self, on_end: Callable[[], None]) -> AsyncGenerator[Any]:
         """Make connections when they are needed, and close them on the way out; they end with us only."""
         carrier = Carrier(self._url, self._options.headers, self._secrets, self._options.timeout)
         # Neither time limits nor a bound on events here: the calls and the carrier have them.

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _SHORTEST: Final = 4
 """A shorter value is no secret, and redacting it would garble every quote."""
 _MARK: Final = "[redacted]"
+_QUOTED_END: Final = 400
 
 
 class Secrets:
@@ -30,30 +31,25 @@ class Secrets:
     def __repr__(self) -> str:
         return f"<Secrets: {len(self._secrets)}>"
 
-    @property
-    def longest(self) -> int:
-        """The length of the longest of them."""
-        return len(self._secrets[0]) if self._secrets else 0
-
     def quote(self, text: str) -> str:
         """The beginning of a server's own words, without secrets, on one line and not too long."""
         return provider_text(self._redact(text))
 
     def quote_end(self, text: str, *, cut: bool) -> str:
-        """The same for the end of its words; ``cut`` when the text does not begin where they do."""
-        text = self._redact(text)
+        """The same for the end of its words; ``cut`` when the text begins later than they do."""
         if cut:
-            # What is left of a secret whose beginning was cut off could not be recognised.
-            text = text[self.longest :]
-        return provider_text(text[-_QUOTED_END:])
+            text = self._without_remainder(text.lstrip("\ufffd"))
+        return provider_text(self._redact(text)[-_QUOTED_END:])
+
+    def _without_remainder(self, text: str) -> str:
+        """Drop what is left of a secret whose beginning was cut off."""
+        ends = (secret[start:] for secret in self._secrets for start in range(1, len(secret)))
+        return text[max((len(end) for end in ends if text.startswith(end)), default=0) :]
 
     def _redact(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, _MARK)
         return text
-
-
-_QUOTED_END: Final = 400
 
 
 def _written(secret: str) -> tuple[str, ...]:

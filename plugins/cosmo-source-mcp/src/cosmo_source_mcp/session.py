@@ -108,8 +108,6 @@ class Session:
             SessionLostError: The server does not know this session.
         """
         client = await asyncio.shield(self._ready)
-        if self._over.is_set():
-            raise await self._end()
         task = asyncio.create_task(request(client))
         self._requests.add(task)
         task.add_done_callback(self._requests.discard)
@@ -119,7 +117,8 @@ class Session:
             task.cancel()
             raise
         except (MCPError, ValueError, RuntimeError) as error:
-            # The latter two are for a result that does not fit the protocol, or the schema of its tool.
+            # The latter two are for a result that does not fit the protocol or the schema of its tool, and
+            # for a session that is closed already.
             complaint = error
         if isinstance(complaint, MCPError) and complaint.code == wire_errors.SESSION_LOST:
             self._over.set()

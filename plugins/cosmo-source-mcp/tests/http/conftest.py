@@ -44,7 +44,8 @@ class Stub:
         url: Where it is.
         replies: To the next calls of a tool; when there are none left, it replies as it should.
         refusal: To every request, if there is one.
-        silent: Whether it does not reply to calls at all.
+        silent: The methods to which it does not reply at all.
+        left: Set when a client gave up waiting for a reply.
         lost_status: To a request in a session that it does not know.
         sessions: Those that it knows.
         requests: The methods, first lines and headers of all requests.
@@ -54,7 +55,8 @@ class Stub:
     url: str = ""
     replies: list[Reply] = field(default_factory=list)
     refusal: Reply | None = None
-    silent: bool = False
+    silent: set[str] = field(default_factory=set)
+    left: asyncio.Event = field(default_factory=asyncio.Event)
     lost_status: int = 404
     sessions: set[str] = field(default_factory=set)
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
@@ -70,6 +72,7 @@ class Stub:
                 reply = self.reply(line, headers, json.loads(body or b"{}"))
                 if reply is None:
                     await reader.read()
+                    self.left.set()
                     break
                 writer.write(reply.encode())
                 await writer.drain()
@@ -92,8 +95,10 @@ class Stub:
         if method == "initialize":
             session = f"session-{next(self._numbers)}"
             self.sessions.add(session)
-        if method == "tools/call" and (self.silent or self.replies):
-            return None if self.silent else self.replies.pop(0).to(message["id"])
+        if (method or line.split()[0]) in self.silent:
+            return None
+        if method == "tools/call" and self.replies:
+            return self.replies.pop(0).to(message["id"])
         return self._proper(method, message.get("id"), (("mcp-session-id", session or "none"),))
 
     def _proper(self, method: str, id: object, headers: tuple[tuple[str, str], ...]) -> Reply:

@@ -153,12 +153,13 @@ async def test_nobody_at_the_url_is_unreachable(make: Make, ask: Ask) -> None:
 async def test_a_server_that_does_not_reply_runs_into_the_time_limit(make: Make, ask: Ask, stub: Any) -> None:
     neuron = make(url=stub.url, timeout=1)
     await ask(neuron, "fine")
-    stub.silent = True
+    stub.silent = {"tools/call"}
     with pytest.raises(NeuronError, match="did not answer within 1 s") as caught:
         await ask(neuron, "fine")
     assert (caught.value.code, caught.value.recoverable) == ("PROVIDER_TIMEOUT", True)
     async with asyncio.timeout(10):
         await stub.received["notifications/cancelled"].wait()
+        await stub.left.wait()  # nor is the connection kept for ever
 
 
 @pytest.mark.parametrize("status", [404, 400])
@@ -191,6 +192,17 @@ async def test_the_end_of_the_session_is_told_to_the_server(make: Make, ask: Ask
     assert "DELETE /mcp HTTP/1.1" in [line for _, line, _ in stub.requests]
     assert (await ask(neuron, "fine"))["response"] == "fine"
     assert len(stub.sessions) == 2
+
+
+async def test_a_server_that_takes_no_notice_of_the_end_does_not_hold_it_up(
+    make: Make, ask: Ask, stub: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cosmo_source_mcp.limits.GOODBYE_S", 0.1)
+    neuron = make(url=stub.url)
+    await ask(neuron, "fine")
+    stub.silent = {"DELETE"}
+    async with asyncio.timeout(10):
+        await neuron.aclose()
 
 
 async def test_headers_and_query_are_sent_with_every_request(make: Make, ask: Ask, stub: Any) -> None:

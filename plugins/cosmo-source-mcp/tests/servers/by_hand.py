@@ -84,7 +84,7 @@ def tools() -> list[dict[str, Any]]:
 
 
 def serve(fault: str) -> None:
-    global lists_sent  # noqa: PLW0603
+    global lists_sent
     for line in sys.stdin:
         message = json.loads(line)
         id, method, params = message.get("id"), message["method"], message.get("params", {})
