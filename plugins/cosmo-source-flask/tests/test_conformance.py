@@ -64,7 +64,7 @@ class TestWsgi(SourceConformance):
             if scenario.fault == "stalled":
                 scenario.stall_in_thread()
 
-        yield {"app": app, "timeout": 0.05 if scenario.fault == "stalled" else 30}
+        yield {"app": app, "timeout": 0.3 if scenario.fault == "stalled" else 30}
 
 
 class TestAsgi(TestWsgi):
@@ -95,4 +95,4 @@ class TestAsgi(TestWsgi):
                 assert await receive() == {"type": f"lifespan.{step}"}
                 await send({"type": f"lifespan.{step}.complete"})
 
-        yield {"app": app, "timeout": 0.05 if scenario.fault == "stalled" else 30}
+        yield {"app": app, "timeout": 0.3 if scenario.fault == "stalled" else 30}

@@ -39,7 +39,7 @@ class TestChat(SourceConformance):
     @asynccontextmanager
     async def provider(self, scenario: Scenario) -> AsyncIterator[dict[str, Any]]:
         transport = provider_transport(scenario, chat_answers(reply=str.upper))
-        timeout = 0.05 if scenario.fault == "stalled" else 30
+        timeout = 0.3 if scenario.fault == "stalled" else 30
         async with httpx.AsyncClient(transport=transport) as client:
             yield {"endpoint": "http://models.example", "client": client, "timeout": timeout}
 

@@ -39,7 +39,7 @@ class TestWhole(SourceConformance):
     @asynccontextmanager
     async def provider(self, scenario: Scenario) -> AsyncIterator[dict[str, Any]]:
         transport = provider_transport(scenario, chat_answers(reply=str.upper))
-        timeout = 0.05 if scenario.fault == "stalled" else 30
+        timeout = 0.3 if scenario.fault == "stalled" else 30
         async with httpx.AsyncClient(transport=transport) as client:
             yield {"endpoint": "http://ollama.example", "client": client, "timeout": timeout}
 
@@ -55,6 +55,6 @@ class TestStream(TestWhole):
 class TestOverASocket(TestStream):
     @asynccontextmanager
     async def provider(self, scenario: Scenario) -> AsyncIterator[dict[str, Any]]:
-        timeout = 0.05 if scenario.fault == "stalled" else 30
+        timeout = 0.3 if scenario.fault == "stalled" else 30
         async with ProviderServer(scenario, chat_answers(reply=str.upper)) as server:
             yield {"endpoint": server.url, "timeout": timeout}
