@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypedDict
@@ -13,10 +12,8 @@ import pytest
 from cosmo_core import (
     Axon,
     Dendrite,
-    Directed,
     MalformedSignalError,
     NeuronError,
-    NoRouteError,
     Signal,
     SignalType,
     encode,
@@ -262,76 +259,6 @@ async def test_beyond_its_limits_an_axon_refuses(start: Start) -> None:
         assert (await pathway.wait()).payload["output"] == {"n": number}
 
 
-async def test_a_waiting_task_can_be_stopped(start: Start) -> None:
-    release = asyncio.Event()
-    ran: list[int] = []
-
-    async def slow(input: dict[str, Any], context: list[Any]) -> Any:
-        ran.append(input["n"])
-        await release.wait()
-        return {}
-
-    await start(Axon(neuron_id="slow", neuron_fn=slow, max_concurrency=1), role="worker")
-    orchestrator = await start()
-    first = await orchestrator.dispatch(neuron="slow", input={"n": 0})
-    with pytest.raises(TimeoutError):
-        await orchestrator.dispatch_and_wait(neuron="slow", input={"n": 1}, timeout_s=0.02)
-    last = await orchestrator.dispatch(neuron="slow", input={"n": 2})
-    release.set()
-    await first.wait()
-    await last.wait()
-    assert ran == [0, 2]
-
-
-async def test_a_task_that_comes_after_its_stop_does_not_run(start: Start, synapse: MemorySynapse) -> None:
-    ran: list[int] = []
-
-    async def note(input: dict[str, Any], context: list[Any]) -> Any:
-        ran.append(input["n"])
-        return {}
-
-    await start(note, role="worker")
-    orchestrator = await start()
-    late = Signal.new(SignalType.TASK, {"input": {"n": 1}}, directed=Directed("note"))
-    await orchestrator.emit(late.reply(SignalType.STOP, {"rollback": False}))
-    await orchestrator.emit(late)
-    await orchestrator.dispatch_and_wait(neuron="note", input={"n": 2})
-    assert ran == [2]
-
-
-async def test_many_cancelled_callers_leave_nothing_running(start: Start) -> None:
-    async def stuck(input: dict[str, Any], context: list[Any]) -> Any:
-        await asyncio.Event().wait()
-
-    worker = await start(Axon(neuron_id="stuck", neuron_fn=stuck, max_concurrency=100), role="worker")
-    orchestrator = await start()
-    callers = [
-        asyncio.create_task(orchestrator.dispatch_and_wait(neuron="stuck", input={})) for _ in range(5000)
-    ]
-    await asyncio.wait(callers, return_when=asyncio.FIRST_COMPLETED)
-    for caller in callers:
-        caller.cancel()
-    await asyncio.gather(*callers, return_exceptions=True)
-    await orchestrator.stop()
-    while running := worker._host._running():
-        await asyncio.wait(running)
-    assert not orchestrator._dispatcher._open
-    assert not orchestrator._dispatcher._deadlines._open
-
-
-async def test_a_whole_trace_can_be_stopped(start: Start) -> None:
-    async def stuck(input: dict[str, Any], context: list[Any]) -> Any:
-        await asyncio.Event().wait()
-
-    await start(stuck, role="worker")
-    orchestrator = await start()
-    one = await orchestrator.dispatch(neuron="stuck", input={})
-    two = await orchestrator.dispatch(neuron="stuck", input={}, trace_id=one.trace_id)
-    await orchestrator.emit(Signal.new(SignalType.STOP, {"rollback": False}, trace_id=one.trace_id))
-    for pathway in (one, two):
-        assert_error(await pathway.wait(), "CANCELLED", recoverable=True)
-
-
 async def test_malformed_frames_are_counted_and_nobody_notices(
     start: Start, synapse: MemorySynapse, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -360,77 +287,6 @@ async def test_other_implementations_may_address_a_neuron_on_everybodys_subject(
     )
     await synapse.publish("cosmonapse.test.TASK", frame)
     assert b'"parent_id":"evt_01M7XHM3F0C57SYYYWS7WN72E4"' in await answer
-
-
-async def test_stopping_drains_what_runs(start: Start, synapse: MemorySynapse) -> None:
-    entered, release = asyncio.Event(), asyncio.Event()
-
-    async def slow(input: dict[str, Any], context: list[Any]) -> Any:
-        entered.set()
-        await release.wait()
-        return {"done": True}
-
-    worker = await start(slow, role="worker")
-    orchestrator = await start()
-    draining = asyncio.Event()
-    await synapse.subscribe("cosmonapse.test.HEARTBEAT", lambda _: draining.set())
-    pathway = await orchestrator.dispatch(neuron="slow", input={})
-    await entered.wait()
-    stopping = asyncio.create_task(worker.stop("maintenance"))
-    await draining.wait()
-    with pytest.raises(NoRouteError):
-        await orchestrator.dispatch_and_wait(neuron="slow", input={})
-    release.set()
-    await stopping
-    assert (await pathway.wait()).payload["output"] == {"done": True}
-    assert orchestrator.find_neurons() == []
-
-
-async def test_what_does_not_finish_in_time_is_cancelled_and_answered(
-    start: Start, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def stuck(input: dict[str, Any], context: list[Any]) -> Any:
-        await asyncio.Event().wait()
-
-    worker = await start(
-        Axon(neuron_id="stuck", neuron_fn=stuck, max_concurrency=1), role="worker", grace_s=0.02
-    )
-    orchestrator = await start()
-    pathways = [await orchestrator.dispatch(neuron="stuck", input={}) for _ in range(3)]
-    await worker.stop()
-    for pathway in pathways:
-        assert_error(await pathway.wait(), "CANCELLED", recoverable=True)
-    assert "1 TASKs did not finish within 0.02 s" in caplog.text
-
-
-async def test_a_neuron_is_closed_with_its_host(start: Start, caplog: pytest.LogCaptureFixture) -> None:
-    class Pooled:
-        __name__ = "pooled"
-        closed = 0
-
-        async def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
-            return {}
-
-        async def aclose(self) -> None:
-            self.closed += 1
-            raise OSError("already gone")
-
-    neuron = Pooled()
-    worker = await start(neuron, role="worker")
-    await worker.stop()
-    await worker.stop()
-    assert neuron.closed == 1
-    assert "'pooled' did not close cleanly" in caplog.text
-
-
-async def test_a_dendrite_outlives_its_synapse(
-    start: Start, synapse: MemorySynapse, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.WARNING)
-    worker = await start(echo, role="worker")
-    await synapse.close()
-    await worker.stop()
-    assert "DEREGISTER not announced" in caplog.text
 
 
 async def test_one_id_is_attached_once(start: Start) -> None:

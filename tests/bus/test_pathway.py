@@ -1,0 +1,164 @@
+"""The Pathway: its three shapes, its buffer, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from cosmo_core import (
+    Dendrite,
+    Signal,
+    SignalType,
+)
+
+Start = Callable[..., Awaitable[Dendrite]]
+
+
+async def echo(input: dict[str, Any], context: list[Any]) -> Any:
+    return {"response": input.get("prompt")}
+
+
+async def count(input: dict[str, Any], context: list[Any]) -> AsyncIterator[Any]:
+    for number in range(input["to"]):
+        yield str(number)
+    yield {"response": "done", "meta": {}}
+
+
+async def test_a_pathway_shows_everything_to_every_reader(start: Start) -> None:
+    await start(count, role="worker")
+    orchestrator = await start()
+    seen: list[str] = []
+    pathway = await orchestrator.dispatch(neuron="count", input={"to": 3})
+
+    @pathway.on(SignalType.THOUGHT_DELTA)
+    async def on_delta(signal: Signal) -> None:
+        seen.append(signal.payload["delta"])
+
+    first, second = pathway.__aiter__(), pathway.__aiter__()
+    for iterator in (first, second):
+        assert [(await anext(iterator)).payload["seq"] for _ in range(3)] == [0, 1, 2]
+    answer = await pathway.wait()
+    assert answer.payload["output"] == {"response": "done", "meta": {}}
+    assert (await pathway.wait_for(SignalType.THOUGHT_DELTA)).payload == {"delta": "0", "seq": 0}
+    pathway.close()
+    types = [signal.type.value async for signal in pathway]
+    assert types == ["THOUGHT_DELTA"] * 3 + ["AGENT_OUTPUT"]
+    assert [signal.type.value async for signal in first] == ["AGENT_OUTPUT"]
+    await orchestrator.stop()
+    assert seen == ["0", "1", "2"]
+
+
+async def test_callbacks_can_be_in_place_before_the_task_leaves(start: Start) -> None:
+    await start(echo, role="worker")
+    orchestrator = await start()
+    done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def on_output(signal: Signal) -> None:
+        done.set_result(signal.payload["output"]["response"])
+
+    await orchestrator.dispatch_and_subscribe(
+        {SignalType.AGENT_OUTPUT: on_output}, neuron="echo", input={"prompt": "hi"}
+    )
+    gc.collect()  # nobody holds the Pathway but its handler
+    assert await done == "hi"
+
+
+async def test_a_handler_that_raises_is_logged_and_goes_on(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    await start(count, role="worker")
+    orchestrator = await start()
+    seen: list[int] = []
+
+    def on_delta(signal: Signal) -> None:
+        seen.append(signal.payload["seq"])
+        raise ValueError("handler broke")
+
+    pathway = await orchestrator.dispatch_and_subscribe(
+        {SignalType.THOUGHT_DELTA: on_delta}, neuron="count", input={"to": 2}
+    )
+    await pathway.wait()
+    await orchestrator.stop()
+    assert seen == [0, 1]
+    assert caplog.text.count("handler of evt_") == 2
+
+
+async def test_a_handler_that_never_ends_is_cancelled_when_the_dendrite_stops(
+    start: Start, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cosmo_core.dendrite.dispatch.BACKGROUND_GRACE_S", 0.02)
+    await start(echo, role="worker")
+    orchestrator = await start()
+    cancelled = asyncio.Event()
+
+    async def stuck(_: Signal) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    pathway = await orchestrator.dispatch_and_subscribe(
+        {SignalType.AGENT_OUTPUT: stuck}, neuron="echo", input={}
+    )
+    await pathway.wait()
+    await orchestrator.stop()
+    assert cancelled.is_set()
+    assert "1 handlers of Pathways did not end" in caplog.text
+
+
+async def test_a_handler_may_stop_its_dendrite(start: Start) -> None:
+    await start(echo, role="worker")
+    orchestrator = await start()
+    stopped = asyncio.Event()
+
+    async def stop(_: Signal) -> None:
+        await orchestrator.stop()
+        stopped.set()
+
+    await orchestrator.dispatch_and_subscribe({SignalType.AGENT_OUTPUT: stop}, neuron="echo", input={})
+    await stopped.wait()
+
+
+async def test_a_pathway_nobody_holds_is_gone(start: Start) -> None:
+    await start(echo, role="worker")
+    orchestrator = await start()
+    for _ in range(10):
+        await (await orchestrator.dispatch(neuron="echo", input={})).wait()
+    assert orchestrator._dispatcher.pathways() == []
+    assert not orchestrator._dispatcher._open
+
+
+async def test_the_buffer_of_a_pathway_is_bounded_and_counts(start: Start) -> None:
+    await start(count, role="worker")
+    orchestrator = await start(pathway_buffer=10)
+    pathway = await orchestrator.dispatch(neuron="count", input={"to": 25})
+    await pathway.wait()
+    pathway.close()
+    kept = [signal async for signal in pathway]
+    assert pathway.dropped == 16
+    assert [signal.payload.get("seq") for signal in kept] == [*range(16, 25), None]
+
+
+async def test_a_slow_iterator_goes_on_with_what_is_left(start: Start) -> None:
+    go_on = asyncio.Event()
+
+    async def talk(input: dict[str, Any], context: list[Any]) -> AsyncIterator[Any]:
+        yield "first"
+        await go_on.wait()
+        for number in range(24):
+            yield str(number)
+        yield {"response": "done"}
+
+    await start(talk, role="worker")
+    orchestrator = await start(pathway_buffer=10)
+    pathway = await orchestrator.dispatch(neuron="talk", input={})
+    iterator = pathway.__aiter__()
+    assert (await anext(iterator)).payload["seq"] == 0
+    go_on.set()
+    await pathway.wait()
+    pathway.close()
+    assert (await anext(iterator)).payload["seq"] == 16
