@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from cosmo_source_mcp.server_url import ServerUrl
 
 _LIMITS: Final = httpx2.Limits(
-    max_connections=limits.MAX_CONNECTIONS, max_keepalive_connections=limits.MAX_IDLE_CONNECTIONS
+    max_connections=limits.MAX_CONNECTIONS,
+    max_keepalive_connections=limits.MAX_IDLE_CONNECTIONS,
+    keepalive_expiry=limits.IDLE_CONNECTION_S,
 )
 _SESSION_ID: Final = "mcp-session-id"
 _KEPT: Final = (_SESSION_ID, "content-type", "set-cookie")

@@ -21,6 +21,8 @@ MAX_CONNECTIONS: Final = 100
 """How many HTTP requests of one session are on the wire at once; further ones wait for their turn."""
 MAX_IDLE_CONNECTIONS: Final = 20
 """How many connections are kept open between requests: every request looks at all of them."""
+IDLE_CONNECTION_S: Final = 3.0
+"""For how long they are: many servers close theirs after 5 s, and a request just then would be lost."""
 
 STDERR_TAIL_BYTES: Final = 8 << 10
 """How much of what a server wrote to its stderr is kept, to tell why it ended."""
