@@ -24,18 +24,25 @@ def provider_text(text: str, *, secrets: Iterable[str] = ()) -> str:
     Secrets, as they are or as JSON or a repr writes them, become ``[redacted]``, white space and control
     characters become single spaces, and what is longer than `MAX_PROVIDER_TEXT` ends in ``…``.
     """
-    # Longest first: a secret that contains another must not survive in part.
-    for secret in sorted(_written(filter(None, secrets)), key=len, reverse=True):
-        text = text.replace(secret, "[redacted]")
+    secrets = _written(filter(None, secrets))
+    text = _redacted(text, secrets)
     text = "".join(char if char.isprintable() else " " for char in text[: 4 * MAX_PROVIDER_TEXT])
-    text = " ".join(text.split())
+    # Once more: a secret with a space in it may have come with another white space in its place.
+    text = _redacted(" ".join(text.split()), secrets)
     return text if len(text) <= MAX_PROVIDER_TEXT else text[: MAX_PROVIDER_TEXT - 1] + "…"
 
 
-def _written(secrets: Iterable[str]) -> set[str]:
-    """The secrets in every way in which they may be written."""
+def _written(secrets: Iterable[str]) -> list[str]:
+    """The secrets in every way in which they may be written, the longest first."""
     forms = {form for secret in secrets for form in (secret, json.dumps(secret)[1:-1], repr(secret)[1:-1])}
-    return forms | {form.replace("/", r"\/") for form in forms}
+    # A secret that contains another must not survive in part.
+    return sorted(forms | {form.replace("/", r"\/") for form in forms}, key=len, reverse=True)
+
+
+def _redacted(text: str, secrets: Iterable[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "[redacted]")
+    return text
 
 
 def retry_after_s(value: str | None, *, now: float | None = None) -> float | None:

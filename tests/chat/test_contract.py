@@ -20,6 +20,8 @@ ANY_JSON = st.recursive(
 ROLES = st.sampled_from(["user", "system", "developer"]) | ANY_JSON
 MESSAGE = st.fixed_dictionaries({}, optional={"role": ROLES, "content": ANY_JSON})
 PROMPTS = dict.fromkeys(chat.PROMPT_KEYS, st.text(max_size=3) | ANY_JSON)
+# A bracket of `[redacted]` would complete a secret that has one, too.
+SECRETS = st.text(st.characters(exclude_characters="[]…"), min_size=1)
 INPUTS = st.fixed_dictionaries({}, optional={"messages": st.lists(MESSAGE, max_size=3) | ANY_JSON, **PROMPTS})
 
 
@@ -120,7 +122,9 @@ def test_a_failure_makes_the_error_that_ends_a_task() -> None:
     assert (str(error), error.code, error.recoverable) == ("too fast", "RATE_LIMITED", True)
 
 
-@given(st.text(), st.lists(st.text(min_size=1), max_size=3), st.text())
+@given(st.text(), st.lists(SECRETS, max_size=3), st.text())
+@example("", ["0 "], "0\x1f0")
+@example("", ["Bearer hf_secret"], "Bearer\t hf_secret")
 def test_a_providers_words_are_one_bounded_line_without_secrets(
     before: str, secrets: list[str], after: str
 ) -> None:
