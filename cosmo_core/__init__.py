@@ -2,6 +2,7 @@
 
 from cosmo_core.axon import Axon
 from cosmo_core.codec import decode, encode
+from cosmo_core.current import CurrentTask, current_task
 from cosmo_core.dendrite import Dendrite, NeuronRecord
 from cosmo_core.errors import (
     CosmoError,
@@ -34,6 +35,7 @@ from cosmo_core.synapse import FrameHandler, Guarantees, Subscription, Synapse, 
 __all__ = [
     "Axon",
     "CosmoError",
+    "CurrentTask",
     "Dendrite",
     "Directed",
     "FrameHandler",
@@ -65,6 +67,7 @@ __all__ = [
     "UnencodableError",
     "UnknownPluginError",
     "connect_synapse",
+    "current_task",
     "decode",
     "encode",
     "json_schema",

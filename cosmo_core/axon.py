@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from cosmo_core.current import begin
 from cosmo_core.errors import NeuronError
 from cosmo_core.ids import check_token
 from cosmo_core.neuron import Emit, NeuronFn, invoker, is_streaming, streamer
@@ -107,8 +108,10 @@ class Axon:
     async def answer(self, task: Signal, port: AxonPort) -> Signal:
         """Run the Neuron on ``task`` and return the Signal that ends it: AGENT_OUTPUT or ERROR.
 
-        Nothing but cancellation is raised: whatever else goes wrong is in the ERROR.
+        Nothing but cancellation is raised: whatever else goes wrong is in the ERROR. Call it in an asyncio
+        task of its own: `current_task` answers from there on.
         """
+        begin(task, self.neuron_id)
         input: dict[str, Any] = task.payload["input"]
         context: list[Any] = []
         try:

@@ -1,0 +1,46 @@
+"""What a running Neuron may ask about the TASK it runs for, without knowing the protocol."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+if TYPE_CHECKING:
+    from cosmo_core.signal import Signal
+
+# The Signal itself is kept: most Neurons never ask, and setting is all they pay for.
+_running: Final[ContextVar[tuple[Signal, str] | None]] = ContextVar("cosmo_core_running", default=None)
+
+
+@attrs.frozen
+class CurrentTask:
+    """The TASK that a Neuron runs for.
+
+    Attributes:
+        id: Of the TASK.
+        trace_id: Of the workflow it is part of.
+        neuron: The id of the Neuron that was asked.
+    """
+
+    id: str
+    trace_id: str
+    neuron: str
+
+
+def current_task() -> CurrentTask | None:
+    """Return the TASK that the caller runs for; None when it is not called by a hosted Neuron.
+
+    Tasks and threads that the Neuron starts with asyncio know it, too.
+    """
+    running = _running.get()
+    if running is None:
+        return None
+    task, neuron = running
+    return CurrentTask(task.id, task.trace_id, neuron)
+
+
+def begin(task: Signal, neuron: str) -> None:
+    """Note what the calling asyncio task, and what it starts from now on, runs for."""
+    _running.set((task, neuron))
