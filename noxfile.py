@@ -99,7 +99,7 @@ def smoke(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure speed and memory, each figure against a baseline from the same run."""
     sources = ("cosmo-source-huggingface", "cosmo-source-mcp", "cosmo-source-ollama")
-    install_from_checkout(session, "cosmo-synapse-memory", *sources)
+    install_from_checkout(session, "cosmo-context", "cosmo-synapse-memory", *sources)
     session.run("python", "tests/bench/run.py", *session.posargs)
 
 

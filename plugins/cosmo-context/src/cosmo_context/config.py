@@ -1,0 +1,81 @@
+"""How much of a Context a prompt shows, and the three presets."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Final
+
+import attrs
+
+
+class AutomationMode(StrEnum):
+    """How much a program does on its own."""
+
+    PILOT = "pilot"
+    COPILOT = "copilot"
+    NAVIGATOR = "navigator"
+
+
+def _mode(value: AutomationMode | str) -> AutomationMode:
+    try:
+        return AutomationMode(value)
+    except ValueError:
+        modes = ", ".join(map(repr, map(str, AutomationMode)))
+        raise ValueError(f"ContextConfig.mode is one of {modes}, not {value!r}") from None
+
+
+def _at_least_one(config: ContextConfig, field: attrs.Attribute[int], value: object) -> None:
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(f"ContextConfig.{field.name} is a whole number, 1 or more, not {value!r}")
+
+
+def _share(config: ContextConfig, field: attrs.Attribute[float], value: object) -> None:
+    if not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise ValueError(f"ContextConfig.{field.name} is a number between 0 and 1, not {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class ContextConfig:
+    """The settings of a Context.
+
+    Attributes:
+        mode: ``"pilot"``, ``"copilot"`` or ``"navigator"``; `make_config` gives the settings that go with it.
+        history_rounds: The history shows the last ``2 * history_rounds`` messages.
+        summary_threshold: From how many messages on a program should summarise its history.
+        offload_threshold: From how many messages on it should move them elsewhere.
+        token_budget_trigger: From which share of a budget on `Rendered.over_trigger` is set.
+
+    Raises:
+        ValueError: A value is out of range, or ``summary_threshold`` is above ``offload_threshold``.
+    """
+
+    mode: AutomationMode = attrs.field(default=AutomationMode.COPILOT, converter=_mode)
+    history_rounds: int = attrs.field(default=20, validator=_at_least_one)
+    summary_threshold: int = attrs.field(default=10, validator=_at_least_one)
+    offload_threshold: int = attrs.field(default=50, validator=_at_least_one)
+    token_budget_trigger: float = attrs.field(default=0.8, validator=_share)
+
+    def __attrs_post_init__(self) -> None:
+        if self.summary_threshold > self.offload_threshold:
+            raise ValueError(
+                f"ContextConfig.summary_threshold ({self.summary_threshold}) is above offload_threshold"
+                f" ({self.offload_threshold})"
+            )
+
+
+_PRESETS: Final[dict[AutomationMode, dict[str, int]]] = {
+    AutomationMode.PILOT: {"history_rounds": 100, "summary_threshold": 100, "offload_threshold": 100},
+    AutomationMode.COPILOT: {"history_rounds": 20, "summary_threshold": 10, "offload_threshold": 50},
+    AutomationMode.NAVIGATOR: {"history_rounds": 10, "summary_threshold": 5, "offload_threshold": 20},
+}
+
+
+def make_config(mode: AutomationMode | str = AutomationMode.COPILOT, **overrides: Any) -> ContextConfig:
+    """Make the settings that go with a mode; ``overrides`` come on top.
+
+    Raises:
+        ValueError: There is no such mode, or a value is out of range.
+        TypeError: There is no such setting.
+    """
+    mode = _mode(mode)
+    return ContextConfig(mode=mode, **(_PRESETS[mode] | overrides))

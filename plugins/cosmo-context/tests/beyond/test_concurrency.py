@@ -1,0 +1,151 @@
+"""Neurons that wait do so at the same time; what they make of it is in their order all the same."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cosmo_context import Context, FactNeuron, PromptBuilder, StateNeuron
+
+Make = Callable[..., Any]
+
+pytestmark = pytest.mark.usefixtures("nobody_left")
+
+
+def builder_of(*neurons: Any, **settings: Any) -> PromptBuilder:
+    builder = PromptBuilder(Context("t", state={"facts": ["one"]}), separator=" ", **settings)
+    for neuron in neurons:
+        builder.add_neuron(neuron)
+    return builder
+
+
+async def test_nine_that_wait_for_one_another_wait_at_once(told: Make) -> None:
+    all_here = asyncio.Barrier(9)
+
+    async def says(ctx: Context) -> str:
+        await all_here.wait()
+        return "here"
+
+    async with asyncio.timeout(5):
+        prompt = await builder_of(*(told(f"n{number}", says) for number in range(9))).build()
+    assert prompt == " ".join(["here"] * 9)
+
+
+@given(finishing=st.permutations(range(6)))
+async def test_the_order_is_the_same_in_whatever_order_they_finish(told: Make, finishing: list[int]) -> None:
+    turns = [asyncio.Event() for _ in finishing]
+    turns[finishing[0]].set()
+
+    def saying(number: int) -> Any:
+        async def says(ctx: Context) -> str:
+            await turns[number].wait()
+            place = finishing.index(number)
+            if place + 1 < len(finishing):
+                turns[finishing[place + 1]].set()
+            return str(number)
+
+        return told(str(number), says, priority=number // 2)
+
+    async with asyncio.timeout(5):
+        assert await builder_of(*map(saying, range(6))).build() == "0 1 2 3 4 5"
+
+
+async def test_those_that_do_not_wait_are_not_kept_by_those_that_do(told: Make) -> None:
+    class Counting(FactNeuron):
+        def lines(self, items: Any) -> list[str]:
+            asked.set()
+            return super().lines(items)
+
+    asked = asyncio.Event()
+
+    async def says(ctx: Context) -> str:
+        await asked.wait()
+        return "waited"
+
+    async with asyncio.timeout(5):
+        prompt = await builder_of(told("waits", says, priority=1), Counting(priority=2)).build()
+    assert prompt == "waited <facts>\n  - one\n</facts>"
+
+
+class _Late(FactNeuron):
+    """Waits, although its base class never does."""
+
+    async def format(self, ctx: Context, **kwargs: Any) -> str:
+        await asyncio.get_running_loop().run_in_executor(None, lambda: None)
+        return f"late: {self.fragment(ctx)}"
+
+
+async def test_a_state_neuron_that_overrides_format_is_asked_by_it() -> None:
+    assert await builder_of(_Late()).build() == "late: <facts>\n  - one\n</facts>"
+
+
+async def test_a_state_neuron_is_asked_by_its_fragment() -> None:
+    class Short(StateNeuron):
+        def fragment(self, ctx: Context, **kwargs: Any) -> str:
+            return f"{sorted(kwargs)}"
+
+    builder = PromptBuilder(Context("t")).add_neuron(Short("s"), limit=3)
+    assert await builder.build() == "['limit']"
+
+
+async def test_many_builds_of_one_builder_at_once_do_not_mix(told: Make) -> None:
+    user: contextvars.ContextVar[str] = contextvars.ContextVar("user")
+
+    async def says(ctx: Context) -> str:
+        await asyncio.sleep(0)
+        return user.get()
+
+    builder = builder_of(told("a", says), told("b", says))
+
+    async def build(name: str) -> str:
+        user.set(name)
+        return await builder.build()
+
+    names = [f"user {number}" for number in range(20)]
+    assert await asyncio.gather(*map(build, names)) == [f"{name} {name}" for name in names]
+
+
+async def test_what_one_sets_in_its_context_no_other_sees(told: Make) -> None:
+    mood = contextvars.ContextVar("mood", default="calm")
+
+    async def says(ctx: Context) -> str:
+        before = mood.get()
+        mood.set("angry")
+        return before
+
+    assert await builder_of(told("a", says), told("b", says)).build() == "calm calm"
+    assert mood.get() == "calm"
+
+
+async def test_one_may_bound_its_own_waiting(told: Make) -> None:
+    async def says(ctx: Context) -> str:
+        try:
+            async with asyncio.timeout(0.001):
+                await asyncio.Event().wait()
+        except TimeoutError:
+            return "gave up"
+        raise AssertionError
+
+    assert await builder_of(told("a", says)).build() == "gave up"
+
+
+async def test_one_may_make_tasks_of_its_own(told: Make) -> None:
+    async def says(ctx: Context) -> str:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(asyncio.sleep(0, number)) for number in range(3)]
+        return str([task.result() for task in tasks])
+
+    assert await builder_of(told("a", says)).build() == "[0, 1, 2]"
+
+
+async def test_one_may_be_made_of_a_builder_itself(told: Make) -> None:
+    async def says(ctx: Context) -> str:
+        return f"({await PromptBuilder(ctx).add('fact').build()})"
+
+    assert await builder_of(told("a", says)).build() == "(<facts>\n  - one\n</facts>)"

@@ -1,0 +1,256 @@
+"""Neurons that fail, hang, or do not let go."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from cosmo_context import Context, ContextNeuronError, FactNeuron, PromptBuilder, StateShapeError
+
+Make = Callable[..., Any]
+
+pytestmark = pytest.mark.usefixtures("nobody_left")
+
+
+def builder_of(*neurons: Any, **settings: Any) -> PromptBuilder:
+    builder = PromptBuilder(Context("t", state={"facts": 7}), separator=" ", **settings)
+    for neuron in neurons:
+        builder.add_neuron(neuron)
+    return builder
+
+
+async def for_ever(ctx: Context) -> str:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+def failing(error: BaseException) -> Callable[[Context], Any]:
+    async def says(ctx: Context) -> str:
+        raise error
+
+    return says
+
+
+# --- raise ----------------------------------------------------------------------------------------------
+
+
+async def test_one_that_raises_is_named_and_what_it_raised_is_the_cause(told: Make) -> None:
+    error = LookupError("no such city")
+    with pytest.raises(
+        ContextNeuronError, match=r"^context Neuron 'weather' failed: LookupError: no such"
+    ) as caught:
+        await builder_of(told("weather", failing(error))).build()
+    assert (caught.value.__cause__, caught.value.neuron) == (error, "weather")
+
+
+@pytest.mark.parametrize("given", [7, b"text", ["text"], object()])
+async def test_one_that_gives_no_text_is_named(told: Make, given: object) -> None:
+    async def says(ctx: Context) -> object:
+        return given
+
+    message = f"context Neuron 'odd' gave a fragment that is no str: {type(given).__name__}"
+    with pytest.raises(ContextNeuronError, match=message):
+        await builder_of(told("odd", says)).build()
+
+
+async def test_one_that_gives_none_has_nothing_to_say(told: Make) -> None:
+    async def says(ctx: Context) -> None:
+        return None
+
+    assert await builder_of(told("a", says), told("b", "x")).build() == "x"
+
+
+async def test_one_that_takes_too_long_is_named_and_stopped(told: Make) -> None:
+    with pytest.raises(ContextNeuronError, match=r"^context Neuron 'slow' gave no fragment within 0.01 s$"):
+        await builder_of(told("fast", "x"), told("slow", for_ever), timeout_s=0.01).build()
+
+
+async def test_of_several_that_fail_the_first_in_order_is_told(told: Make) -> None:
+    neurons = [told(f"n{number}", failing(ValueError(f"{number}"))) for number in range(5)]
+    for _ in range(10):
+        with pytest.raises(ContextNeuronError, match="'n0' failed: ValueError: 0"):
+            await builder_of(*neurons).build()
+
+
+async def test_of_several_that_take_too_long_the_first_in_order_is_told(told: Make) -> None:
+    neurons = [told(f"n{number}", for_ever) for number in range(5)]
+    with pytest.raises(ContextNeuronError, match="'n0' gave no fragment"):
+        await builder_of(*neurons, timeout_s=0.01).build()
+
+
+async def test_a_failure_is_told_at_once_and_the_others_are_stopped(told: Make) -> None:
+    stopped = []
+
+    async def says(ctx: Context) -> str:
+        try:
+            return await for_ever(ctx)
+        finally:
+            stopped.append(ctx.task_id)
+
+    async with asyncio.timeout(5):
+        with pytest.raises(ContextNeuronError, match="'broken' failed"):
+            await builder_of(told("a", says), told("broken", failing(ValueError())), timeout_s=None).build()
+    assert stopped == ["t"]
+
+
+async def test_what_a_stopped_one_raises_does_not_hide_what_went_wrong(
+    told: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def says(ctx: Context) -> str:
+        try:
+            return await for_ever(ctx)
+        except asyncio.CancelledError:
+            raise RuntimeError("cannot clean up") from None
+
+    with pytest.raises(ContextNeuronError, match="'broken' failed: ValueError"):
+        await builder_of(told("first", says), told("broken", failing(ValueError()))).build()
+    assert "context Neuron 'first' failed when cancelled" in caplog.text
+    with pytest.raises(ContextNeuronError, match=r"'first' gave no fragment within 0.01 s"):
+        await builder_of(told("first", says), timeout_s=0.01).build()
+
+
+async def test_one_that_never_waits_and_fails_keeps_the_others_from_starting(told: Make) -> None:
+    started = []
+
+    async def says(ctx: Context) -> str:
+        started.append(1)
+        return ""
+
+    with pytest.raises(StateShapeError, match="expected a list as state key 'facts', not int"):
+        await builder_of(told("a", says), FactNeuron()).build()
+    assert started == []
+
+
+async def test_one_that_cancels_itself_is_named(told: Make) -> None:
+    with pytest.raises(ContextNeuronError, match="context Neuron 'odd' cancelled itself"):
+        await builder_of(told("odd", failing(asyncio.CancelledError()))).build()
+
+
+class Stop(BaseException):
+    """Ends programs, as KeyboardInterrupt does."""
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip", "placeholder"])
+async def test_what_ends_a_program_is_not_taken_for_a_failure(told: Make, on_error: Any) -> None:
+    with pytest.raises(Stop):
+        await builder_of(told("a", failing(Stop())), told("b", for_ever), on_error=on_error).build()
+
+
+# --- skip and placeholder -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("on_error", "prompt"), [("skip", "x y"), ("placeholder", "x [weather is not available] y")]
+)
+@pytest.mark.parametrize("says", [failing(LookupError("no such city")), for_ever], ids=["fails", "hangs"])
+async def test_without_it_or_with_a_word_that_it_is_missing(
+    told: Make, on_error: Any, prompt: str, says: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    neurons = told("a", "x"), told("weather", says), told("b", "y")
+    assert await builder_of(*neurons, on_error=on_error, timeout_s=0.05).build() == prompt
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.getMessage().startswith("context Neuron 'weather' ")
+    assert record.getMessage().endswith("; its fragment is left out")
+
+
+async def test_one_that_does_not_wait_is_skipped_alike(told: Make) -> None:
+    assert await builder_of(told("a", "x"), FactNeuron(), on_error="skip").build() == "x"
+    assert await builder_of(FactNeuron(), on_error="placeholder").build() == "[fact is not available]"
+
+
+async def test_a_text_that_comes_too_late_is_not_used(told: Make) -> None:
+    async def says(ctx: Context) -> str:
+        try:
+            return await for_ever(ctx)
+        except asyncio.CancelledError:
+            return "too late"
+
+    assert (
+        await builder_of(told("late", says), told("b", "x"), on_error="skip", timeout_s=0.01).build() == "x"
+    )
+
+
+# --- cancelling -----------------------------------------------------------------------------------------
+
+
+async def test_cancelling_a_build_stops_its_neurons(told: Make) -> None:
+    started, stopped = asyncio.Barrier(4), []
+
+    async def says(ctx: Context) -> str:
+        await started.wait()
+        try:
+            return await for_ever(ctx)
+        finally:
+            await asyncio.sleep(0)
+            stopped.append(1)
+
+    build = asyncio.create_task(builder_of(*(told(name, says) for name in "abc"), timeout_s=None).build())
+    async with asyncio.timeout(5):
+        await started.wait()
+        build.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await build
+    assert stopped == [1, 1, 1]
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+async def test_one_that_does_not_let_go_is_left_and_logged(
+    told: Make, on_error: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("cosmo_context.formatting.CANCEL_GRACE_S", 0.01)
+    release, ended = asyncio.Event(), asyncio.Event()
+
+    async def says(ctx: Context) -> str:
+        while not release.is_set():
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                continue
+        ended.set()
+        return "at last"
+
+    builder = builder_of(told("stubborn", says), on_error=on_error, timeout_s=0.01)
+    async with asyncio.timeout(5):
+        if on_error == "raise":
+            with pytest.raises(ContextNeuronError, match=r"'stubborn' gave no fragment within 0.01 s"):
+                await builder.build()
+        else:
+            assert await builder.build() == ""
+        assert "context Neuron 'stubborn' does not end although it was cancelled" in caplog.text
+        release.set()
+        await ended.wait()
+        await asyncio.sleep(0)
+
+
+async def test_no_failure_is_left_for_the_loop_to_complain_about(told: Make) -> None:
+    complaints: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
+
+    async def says(ctx: Context) -> str:
+        try:
+            return await for_ever(ctx)
+        except asyncio.CancelledError:
+            raise RuntimeError("cannot clean up") from None
+
+    neurons = [told(f"n{number}", failing(ValueError())) for number in range(3)]
+    with pytest.raises(ContextNeuronError):
+        await builder_of(told("a", says), *neurons).build()
+    gc.collect()
+    assert complaints == []
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1, float("nan")])
+def test_a_time_out_is_a_time(timeout_s: float) -> None:
+    with pytest.raises(ValueError, match="timeout_s is a number of seconds above 0, or None, not"):
+        PromptBuilder(Context("t"), timeout_s=timeout_s)
+
+
+def test_no_other_way_to_take_errors_is_known() -> None:
+    with pytest.raises(ValueError, match='on_error is "raise", "skip" or "placeholder", not \'ignore\''):
+        PromptBuilder(Context("t"), on_error="ignore")  # type: ignore[arg-type]

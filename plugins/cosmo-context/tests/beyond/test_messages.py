@@ -1,0 +1,222 @@
+"""`to_messages()`: the prompt as chat messages, with cache breakpoints where stability is lost."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cosmo_context import Budget, Context, DynamicVariableRegistry, PromptBuilder, Rendered, Stability
+
+Make = Callable[..., Any]
+Nine = Callable[..., PromptBuilder]
+Known = Callable[..., Context]
+
+MARK = {"cache_control": {"type": "ephemeral"}}
+CALL = {
+    "role": "assistant",
+    "content": None,
+    "tool_calls": [{"id": "c1", "function": {"name": "f", "arguments": "{}"}}],
+}
+BARE_CALL = {"role": "assistant", "tool_calls": [{"id": "c2"}]}
+RESULT = {"role": "tool", "tool_call_id": "c1", "content": "42"}
+PICTURE = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}
+
+
+def text(said: str, **more: Any) -> dict[str, Any]:
+    return {"type": "text", "text": said, **more}
+
+
+async def rendered(history: list[Any], *around: Any, **settings: Any) -> Rendered:
+    ctx = Context("t", state={"history": history, "skills": [{"name": "sort"}], "facts": ["one"]})
+    builder = PromptBuilder(ctx, layout="cache", **settings)
+    for name in around or ("skill", "history", "fact"):
+        builder.add(name)
+    return await builder.render()
+
+
+SKILLS = "<available_skills>\n  - sort: \n</available_skills>"
+FACTS = "<facts>\n  - one\n</facts>"
+TALK = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Well."}]
+
+
+# --- roles ----------------------------------------------------------------------------------------------
+
+
+async def test_a_plain_prompt_is_a_system_message_the_conversation_and_the_users_rest() -> None:
+    assert (await rendered(TALK)).to_messages(cache_control=None) == [
+        {"role": "system", "content": SKILLS},
+        *TALK,
+        {"role": "user", "content": FACTS},
+    ]
+
+
+async def test_a_breakpoint_comes_after_every_degree_of_stability() -> None:
+    assert (await rendered(TALK)).to_messages() == [
+        {"role": "system", "content": [text(SKILLS, **MARK)]},
+        {"role": "user", "content": [text("Hi.")]},
+        {"role": "assistant", "content": [text("Well.", **MARK)]},
+        {"role": "user", "content": [text(FACTS)]},
+    ]
+
+
+async def test_what_marks_a_breakpoint_can_be_chosen_and_is_not_shared() -> None:
+    mark = {"type": "ephemeral", "ttl": "1h"}
+    messages = (await rendered(TALK)).to_messages(cache_control=mark)
+    found = [
+        block["cache_control"]
+        for message in messages
+        for block in message["content"]
+        if "cache_control" in block
+    ]
+    assert found == [mark, mark]
+    assert found[0] is not mark
+    assert found[0] is not found[1]
+
+
+async def test_neighbours_of_one_role_are_one_message() -> None:
+    messages = (await rendered([*TALK, {"role": "user", "content": "So?"}])).to_messages(cache_control=None)
+    assert messages[-1] == {"role": "user", "content": f"So?\n\n{FACTS}"}
+
+
+async def test_in_the_default_order_the_users_part_begins_where_the_first_unstable_neuron_is(
+    nine: Nine, known: Known
+) -> None:
+    messages = (await nine(known()).render()).to_messages(cache_control=None)
+    assert [message["role"] for message in messages] == ["user", "assistant", "user"]
+
+
+async def test_the_nine_have_three_breakpoints(nine: Nine, known: Known) -> None:
+    messages = (await nine(known(), layout="cache").render()).to_messages()
+    assert [[sorted(block) for block in message["content"]] for message in messages] == [
+        [["cache_control", "text", "type"], ["text", "type"], ["cache_control", "text", "type"]],
+        [["text", "type"]],
+        [["cache_control", "text", "type"]],
+        [["text", "type"]] * 5,
+    ]
+
+
+@pytest.mark.parametrize("cache_control", [None, {"type": "ephemeral"}])
+async def test_an_empty_prompt_has_no_messages(cache_control: Any) -> None:
+    assert (await PromptBuilder(Context("t")).render()).to_messages(cache_control=cache_control) == []
+
+
+async def test_what_is_not_in_the_prompt_is_not_in_the_messages() -> None:
+    budget = Budget(18)
+    shorter = await rendered([{"role": "user", "content": "x" * 400}], budget=budget)
+    assert [item.status for item in shorter.fragments] == ["kept", "dropped", "dropped"]
+    assert shorter.to_messages(cache_control=None) == [{"role": "system", "content": SKILLS}]
+
+
+@given(
+    stabilities=st.lists(st.sampled_from(Stability), max_size=8),
+    layout=st.sampled_from(["priority", "cache"]),
+)
+async def test_breakpoints_are_few_and_only_after_what_stays(
+    told: Make, stabilities: list[Stability], layout: Any
+) -> None:
+    builder = PromptBuilder(Context("t"), layout=layout)
+    for place, stability in enumerate(stabilities):
+        builder.add_neuron(told(f"n{place}", f"text {place}", stability=stability))
+    prompt = await builder.render()
+    blocks = [block for message in prompt.to_messages() for block in message["content"]]
+    assert [block["text"] for block in blocks] == [item.text for item in prompt.fragments]
+    so_far = Stability.STATIC
+    for place, (block, item) in enumerate(zip(blocks, prompt.fragments, strict=True)):
+        so_far = max(so_far, item.stability)
+        following = [item.stability for item in prompt.fragments[place + 1 :][:1]] or [Stability.VOLATILE]
+        assert ("cache_control" in block) == (so_far <= Stability.GROWING and following[0] > so_far)
+    assert sum("cache_control" in block for block in blocks) <= 3
+
+
+# --- conversations --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cache_control", [None, {"type": "ephemeral"}])
+async def test_calls_of_tools_and_their_results_stay_as_they_are(cache_control: Any) -> None:
+    history = [
+        TALK[0],
+        CALL,
+        RESULT,
+        RESULT,
+        BARE_CALL,
+        {"role": "user", "name": "ada", "content": "So?"},
+        TALK[1],
+    ]
+    messages = (await rendered(history)).to_messages(cache_control=cache_control)
+    assert messages[2:7] == history[1:6]
+
+
+async def test_a_result_at_the_end_carries_the_breakpoint_and_all_that_it_had() -> None:
+    messages = (await rendered([TALK[0], CALL, RESULT])).to_messages()
+    assert messages[3] == {"role": "tool", "tool_call_id": "c1", "content": [text("42", **MARK)]}
+    assert (await rendered([TALK[0], CALL, RESULT])).to_messages(cache_control=None)[3] == RESULT
+
+
+async def test_a_call_at_the_end_leaves_the_breakpoint_to_what_is_before_it() -> None:
+    messages = (await rendered([TALK[0], CALL])).to_messages()
+    assert messages[1:3] == [{"role": "user", "content": [text("Hi.", **MARK)]}, CALL]
+
+
+async def test_pictures_pass_through_and_can_carry_a_breakpoint() -> None:
+    history = [PICTURE]
+    assert (await rendered(history)).to_messages(cache_control=None)[1] == {
+        "role": "user",
+        "content": [*PICTURE["content"], text(FACTS)],
+    }
+    marked = (await rendered(history)).to_messages()[1]["content"][0]
+    assert marked == {**PICTURE["content"][0], **MARK}  # type: ignore[dict-item]
+
+
+async def test_an_empty_message_stays_and_makes_no_empty_block() -> None:
+    history = [{"role": "user", "content": ""}, {"role": "assistant", "content": "Well."}]
+    assert (await rendered(history)).to_messages()[1:3] == [
+        {"role": "user", "content": ""},
+        {"role": "assistant", "content": [text("Well.", **MARK)]},
+    ]
+
+
+async def test_one_without_a_role_is_the_users() -> None:
+    assert (await rendered([{"content": "Hi."}])).to_messages(cache_control=None)[1]["role"] == "user"
+
+
+async def test_the_conversation_is_told_as_it_was_said_whatever_is_escaped_or_resolved() -> None:
+    history = [{"role": "user", "content": "</facts> ${history} \ufdd0"}]
+    prompt = await rendered(history, "history", escape_tags=True, variables=DynamicVariableRegistry())
+    assert prompt.to_messages(cache_control=None) == history
+
+
+json = st.recursive(
+    st.one_of(st.none(), st.text(max_size=5), st.integers()),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+turns = st.fixed_dictionaries(
+    {},
+    optional={
+        "role": st.sampled_from(["user", "assistant", "tool", "system"]),
+        "content": json,
+        "tool_calls": json,
+    },
+)
+
+
+@given(history=st.lists(turns, max_size=6), marked=st.booleans())
+async def test_no_message_that_came_in_is_changed(history: list[Any], marked: bool) -> None:
+    before = copy.deepcopy(history)
+    messages = (await rendered(history)).to_messages(cache_control={"type": "x"} if marked else None)
+    assert history == before
+    for message in messages:
+        message["content"] = "mine now"
+    assert history == before
+
+
+@given(history=st.lists(turns, max_size=6))
+async def test_without_marks_none_is_anywhere(history: list[Any]) -> None:
+    assert "cache_control" not in str((await rendered(history)).to_messages(cache_control=None))

@@ -1,0 +1,132 @@
+"""What is remembered of a trace, and what prompts tell of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cosmo_context import Context, PromptBuilder, TraceMemory, with_prompt
+from cosmo_core import Axon, Dendrite, Directed, Signal, SignalType
+from cosmo_core.ids import new_trace_id
+from cosmo_core.plugin import PluginManager
+from cosmo_synapse_memory import MemorySynapse
+
+TRACE = new_trace_id()
+
+
+def signal(type: SignalType, payload: dict[str, Any], source: str | None = "searcher") -> Signal:
+    return Signal.new(type, payload, trace_id=TRACE, directed=Directed(id=source, type="neuron"))
+
+
+def told(memory: TraceMemory, trace_id: str = TRACE, neuron: str = "writer", **state: Any) -> dict[str, Any]:
+    ctx = Context("task", state=state)
+    memory.feed(ctx, trace_id, neuron)
+    return ctx.state.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("learnt", "state"),
+    [
+        (
+            signal(SignalType.AGENT_OUTPUT, {"output": {"response": "42"}}),
+            {"knowledge_items": [{"source": "searcher", "content": "42"}]},
+        ),
+        (
+            signal(SignalType.FINAL, {"result": {"n": "ü"}}),
+            {"knowledge_items": [{"source": "searcher", "content": '{"n": "ü"}'}]},
+        ),
+        (
+            signal(SignalType.TOOL_RESULT, {"tool": "clock", "result": "noon"}),
+            {"knowledge_items": [{"source": "clock", "content": "noon"}]},
+        ),
+        (signal(SignalType.TOOL_RESULT, {"tool": "clock", "error": "broken"}), {}),
+        (signal(SignalType.PLAN, {"steps": ["a", "b"]}), {"subtasks": ["a", "b"]}),
+        (signal(SignalType.MEMORY_APPEND, {"key": "facts", "value": "wet"}), {"facts": ["wet"]}),
+        (signal(SignalType.ERROR, {"code": "X", "message": "no", "recoverable": False}), {}),
+    ],
+)
+def test_what_a_signal_teaches(learnt: Signal, state: dict[str, Any]) -> None:
+    memory = TraceMemory()
+    memory.observe(learnt)
+    memory.observe(learnt)
+    assert told(memory) == state
+    assert told(memory, trace_id=new_trace_id()) == {}
+
+
+def test_a_neuron_is_not_told_its_own_output_as_knowledge() -> None:
+    memory = TraceMemory()
+    memory.observe(signal(SignalType.AGENT_OUTPUT, {"output": {"response": "42"}}, source="writer"))
+    assert told(memory) == {}
+
+
+def test_what_is_known_comes_before_what_the_task_brings() -> None:
+    memory = TraceMemory()
+    memory.observe(signal(SignalType.MEMORY_APPEND, {"key": "facts", "value": "old"}))
+    assert told(memory, facts=["new"]) == {"facts": ["old", "new"]}
+
+
+def test_a_history_that_came_with_the_task_stays_alone() -> None:
+    memory = TraceMemory()
+    memory.note(TRACE, "writer", asked="q", answered="a")
+    assert told(memory, history=[{"role": "user", "content": "x"}]) == {
+        "history": [{"role": "user", "content": "x"}]
+    }
+    assert [turn["content"] for turn in told(memory)["history"]] == ["q", "a"]
+
+
+def test_every_neuron_has_its_own_conversation() -> None:
+    memory = TraceMemory()
+    memory.note(TRACE, "writer", asked="q", answered="a")
+    assert told(memory, neuron="critic") == {}
+
+
+def test_it_forgets_the_quietest_trace_and_the_oldest_items() -> None:
+    memory = TraceMemory(max_traces=2, max_items=4)
+    traces = [new_trace_id() for _ in range(3)]
+    for trace_id in (traces[0], traces[1], traces[0], traces[2]):
+        for number in range(5):
+            memory.note(trace_id, "writer", asked=f"q{number}", answered=f"a{number}")
+    assert [bool(told(memory, trace_id)) for trace_id in traces] == [True, False, True]
+    assert [turn["content"] for turn in told(memory, traces[2])["history"]] == ["q3", "a3", "q4", "a4"]
+
+    for number in range(5):
+        memory.observe(signal(SignalType.MEMORY_APPEND, {"key": "facts", "value": number}))
+    assert told(memory) == {"facts": [1, 2, 3, 4]}
+
+
+@pytest.mark.parametrize("limits", [{"max_traces": 0}, {"max_items": 0}])
+def test_limits_start_at_one(limits: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="start at 1"):
+        TraceMemory(**limits)
+
+
+async def test_it_learns_from_a_pathway_and_from_whole_dendrites() -> None:
+    prompts: list[str] = []
+
+    async def search(input: dict[str, Any], context: list[Any]) -> dict[str, str]:
+        return {"response": "rain tomorrow"}
+
+    async def write(input: dict[str, Any], context: list[Any]) -> dict[str, str]:
+        prompts.append(input["prompt"])
+        return {"response": "take an umbrella"}
+
+    by_hook, by_pathway, plugins = TraceMemory(), TraceMemory(), PluginManager()
+    plugins.register(by_hook, name="memory")
+    synapse = MemorySynapse()
+    await synapse.connect()
+    dendrite = Dendrite(synapse=synapse, plugins=plugins)
+    writer = with_prompt(write, lambda ctx: PromptBuilder(ctx).add("knowledge"), memory=by_hook)
+    dendrite.attach_axon(Axon(neuron_id="search", neuron_fn=search))
+    dendrite.attach_axon(Axon(neuron_id="write", neuron_fn=writer))
+    async with dendrite:
+        pathway = await dendrite.dispatch(neuron="search", input={"prompt": "weather?"})
+        by_pathway.follow(pathway)
+        await pathway.wait(timeout_s=5)
+        await dendrite.dispatch_and_wait(
+            neuron="write", input={"prompt": "advise"}, trace_id=pathway.trace_id, timeout_s=5
+        )
+    await synapse.close()
+    knowledge = [{"source": "search", "content": "rain tomorrow"}]
+    assert told(by_pathway, pathway.trace_id)["knowledge_items"] == knowledge
+    assert prompts == ["<knowledge>\n  [search]: rain tomorrow\n</knowledge>"]

@@ -1,0 +1,196 @@
+"""How a PromptBuilder composes: who comes when, what is left out, what can be added."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cosmo_context import (
+    Context,
+    ContextNeuronError,
+    FactNeuron,
+    Neuron,
+    PromptBuilder,
+    PromptBuilderError,
+    RegistryError,
+    StateNeuron,
+)
+from cosmo_core import CosmoError
+
+Say = Callable[..., Any]
+
+
+class Placed(Neuron):
+    """Gives its own name, through the event loop or at once."""
+
+    async def format(self, ctx: Context, **kwargs: Any) -> str:
+        await asyncio.sleep(0)
+        return self.name
+
+
+class PlacedAtOnce(StateNeuron):
+    """Gives its own name without waiting."""
+
+    def fragment(self, ctx: Context, **kwargs: Any) -> str:
+        return self.name
+
+
+@pytest.fixture
+def builder() -> PromptBuilder:
+    return PromptBuilder(Context("t"))
+
+
+# --- order ------------------------------------------------------------------------------------------
+
+PRIORITIES = st.one_of(
+    st.integers(-3, 3), st.integers(), st.floats(allow_nan=False), st.sampled_from([0.5, -0.0, 0.0])
+)
+
+
+@given(st.lists(st.tuples(PRIORITIES, st.sampled_from([Placed, PlacedAtOnce])), max_size=12))
+async def test_order_is_ascending_and_stable(
+    entries: list[tuple[float, type[Placed | PlacedAtOnce]]],
+) -> None:
+    builder = PromptBuilder(Context("t"), separator="|")
+    for place, (priority, kind) in enumerate(entries):
+        builder.add_neuron(kind(str(place), priority=priority))
+    built = await builder.build()
+    told = [int(place) for place in built.split("|")] if built else []
+    assert sorted(told) == list(range(len(entries)))
+    for earlier, later in pairwise(told):
+        assert (entries[earlier][0], earlier) < (entries[later][0], later)
+
+
+async def test_a_neuron_can_be_added_twice(builder: PromptBuilder, say: Say) -> None:
+    again = say("again")
+    builder.add_neuron(again).add_neuron(say("first", priority=1)).add_neuron(again)
+    assert await builder.build() == "first\n\nagain\n\nagain"
+    assert len(builder) == 3
+
+
+async def test_a_priority_among_the_options_moves_nothing(builder: PromptBuilder, say: Say) -> None:
+    builder.add_neuron(say("a", priority=1), priority=9).add_neuron(say("b", priority=2), priority=0)
+    assert await builder.build() == "a\n\nb"
+
+
+# --- what is left out, and what is between ----------------------------------------------------------
+
+
+async def test_without_neurons_it_is_empty(builder: PromptBuilder) -> None:
+    assert await builder.build() == ""
+
+
+@pytest.mark.parametrize("nothing", ["", None])
+async def test_a_fragment_of_nothing_leaves_no_gap(
+    builder: PromptBuilder, say: Say, nothing: str | None
+) -> None:
+    for fragment in (nothing, "a", nothing, nothing, "b", nothing):
+        builder.add_neuron(say(fragment))
+    assert await builder.build() == "a\n\nb"
+
+
+async def test_only_fragments_of_nothing_make_an_empty_prompt(builder: PromptBuilder, say: Say) -> None:
+    assert await builder.add_neuron(say("")).add_neuron(say(None)).build() == ""
+
+
+async def test_white_space_is_something(builder: PromptBuilder, say: Say) -> None:
+    for fragment in (" ", "a\n", "\n\t"):
+        builder.add_neuron(say(fragment))
+    assert await builder.build() == " \n\na\n\n\n\n\t"
+
+
+@pytest.mark.parametrize("separator", ["", "\n", "\n---\n", "$&", "\\1", "${x}"])
+async def test_the_separator_is_between_fragments_only(say: Say, separator: str) -> None:
+    builder = PromptBuilder(Context("t"), separator=separator)
+    for fragment in ("a", "", "b", "c"):
+        builder.add_neuron(say(fragment))
+    assert await builder.build() == f"a{separator}b{separator}c"
+
+
+# --- adding -----------------------------------------------------------------------------------------
+
+
+async def test_options_go_to_format(builder: PromptBuilder, say: Say) -> None:
+    neuron = say("a")
+    await builder.add_neuron(neuron, limit=3, name="x").add_neuron(neuron).build()
+    assert neuron.asked_with == [{"limit": 3, "name": "x"}, {}]
+
+
+async def test_options_may_have_any_name_that_format_can_take(builder: PromptBuilder, say: Say) -> None:
+    neuron = say("a")
+    await builder.add_neuron(neuron, neuron="n", neuron_name="x").build()
+    assert neuron.asked_with == [{"neuron": "n", "neuron_name": "x"}]
+
+
+async def test_an_option_that_format_cannot_take_is_an_error_that_names_the_neuron(
+    builder: PromptBuilder, say: Say
+) -> None:
+    builder.add_neuron(say("a", "greedy"), ctx=1)
+    with pytest.raises(ContextNeuronError, match=r"'greedy' failed: TypeError: .* multiple values") as caught:
+        await builder.build()
+    assert isinstance(caught.value.__cause__, TypeError)
+
+
+def test_adding_can_be_chained(builder: PromptBuilder) -> None:
+    assert builder.add("task") is builder
+    assert builder.add_neuron(FactNeuron()) is builder
+    assert builder.clear() is builder
+
+
+def test_an_unknown_name_is_an_error_at_once(builder: PromptBuilder) -> None:
+    builder.add("task")
+    with pytest.raises(PromptBuilderError) as caught:
+        builder.add("wether")
+    assert str(caught.value).startswith("Neuron 'wether' not found in neuron_registry: ")
+    nine = ("entity", "fact", "history", "knowledge", "skill", "system", "task", "todo", "workspace")
+    assert all(f"{name} (cosmo-context" in str(caught.value) for name in nine)
+    assert isinstance(caught.value.__cause__, RegistryError)
+    assert isinstance(caught.value, CosmoError)
+    assert len(builder) == 1
+
+
+@pytest.mark.parametrize("wrong", ["task", None, FactNeuron, lambda ctx: "a"])
+def test_only_a_neuron_can_be_added_as_one(builder: PromptBuilder, wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"^expected a cosmo_context\.Neuron, not "):
+        builder.add_neuron(wrong)
+    assert len(builder) == 0
+
+
+# --- building again ---------------------------------------------------------------------------------
+
+
+async def test_building_takes_nothing_away() -> None:
+    ctx = Context("t", state={"facts": ["a"]})
+    builder = PromptBuilder(ctx).add("fact")
+    assert await builder.build() == await builder.build() == "<facts>\n  - a\n</facts>"
+    ctx.state["facts"] = ["b"]
+    assert await builder.build() == "<facts>\n  - b\n</facts>"
+
+
+async def test_what_was_added_can_be_forgotten(builder: PromptBuilder, say: Say) -> None:
+    builder.add_neuron(say("a")).clear().add_neuron(say("b"))
+    assert len(builder) == 1
+    assert await builder.build() == "b"
+
+
+async def test_builds_may_overlap(builder: PromptBuilder) -> None:
+    for name in "abc":
+        builder.add_neuron(Placed(name))
+    assert await asyncio.gather(*(builder.build() for _ in range(3))) == ["a\n\nb\n\nc"] * 3
+
+
+def test_the_repr_names_neurons_in_the_order_they_were_added(builder: PromptBuilder) -> None:
+    assert repr(builder) == "PromptBuilder(neurons=[])"
+    builder.add("system").add("task").add_neuron(FactNeuron("mine"))
+    assert repr(builder) == "PromptBuilder(neurons=['system', 'task', 'mine'])"
+
+
+def test_it_knows_its_context() -> None:
+    ctx = Context("t")
+    assert PromptBuilder(ctx).ctx is ctx

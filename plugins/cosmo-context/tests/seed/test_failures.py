@@ -1,0 +1,74 @@
+"""Neurons that fail: each is named, and what it raised is the cause."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from cosmo_context import Context, ContextNeuronError, Neuron, PromptBuilder, StateNeuron
+
+Say = Callable[..., Any]
+
+
+@pytest.fixture
+def builder() -> PromptBuilder:
+    return PromptBuilder(Context("t"))
+
+
+async def test_a_neuron_that_raises_is_named_and_its_error_is_the_cause(
+    builder: PromptBuilder, say: Say
+) -> None:
+    cause = RuntimeError("boom")
+    builder.add("task").add_neuron(say(cause, "broken"))
+    with pytest.raises(ContextNeuronError) as caught:
+        await builder.build()
+    assert str(caught.value) == "context Neuron 'broken' failed: RuntimeError: boom"
+    assert caught.value.neuron == "broken"
+    assert caught.value.__cause__ is cause
+
+
+class BrokenAtOnce(StateNeuron):
+    def fragment(self, ctx: Context, **kwargs: Any) -> str:
+        return f"{ctx.state['nothing']}"
+
+
+async def test_a_neuron_that_never_waits_is_named_too(builder: PromptBuilder) -> None:
+    builder.add_neuron(BrokenAtOnce("hasty"))
+    with pytest.raises(ContextNeuronError, match=r"'hasty' failed: KeyError: 'nothing'$") as caught:
+        await builder.build()
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+@pytest.mark.parametrize("fragment", [0, False, 7, b"hush", ["hush"], {}, object()])
+async def test_a_fragment_that_is_no_str_is_an_error_that_tells_no_value(
+    builder: PromptBuilder, say: Say, fragment: object
+) -> None:
+    with pytest.raises(ContextNeuronError) as caught:
+        await builder.add_neuron(say(fragment, "odd")).build()
+    given_type = type(fragment).__name__
+    assert str(caught.value) == f"context Neuron 'odd' gave a fragment that is no str: {given_type}"
+
+
+class Plain(Neuron):
+    """Was written with a plain `format`, as the seed's guide once showed."""
+
+    def format(self, ctx: Context, **kwargs: Any) -> str:  # type: ignore[override]
+        return "a"
+
+
+async def test_a_format_that_is_no_coroutine_is_an_error_that_names_the_neuron(
+    builder: PromptBuilder,
+) -> None:
+    with pytest.raises(ContextNeuronError, match=r"^context Neuron 'plain' failed: TypeError: .*await"):
+        await builder.add_neuron(Plain("plain")).build()
+
+
+async def test_after_an_error_the_builder_builds_again(builder: PromptBuilder, say: Say) -> None:
+    neuron = say(RuntimeError("boom"))
+    builder.add_neuron(neuron)
+    with pytest.raises(ContextNeuronError):
+        await builder.build()
+    neuron.fragment = "well"
+    assert await builder.build() == "well"
