@@ -18,9 +18,9 @@ def _imports(file: Path) -> Iterator[str]:
 
 
 def test_a_plugin_imports_nothing_private_of_anybody_else(plugin: Path) -> None:
-    (package,) = [path for path in (plugin / "src").iterdir() if path.name.isidentifier()]
     private = [
         f"{file.relative_to(plugin)}: {name}"
+        for package in (plugin / "src").iterdir()
         for file in package.rglob("*.py")
         for name in _imports(file)
         if not name.startswith((f"{package.name}.", "__future__."))

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import importlib_metadata
 from packaging.requirements import Requirement
 from packaging.version import Version
+
+BORROWED_NAMES: Final = {"cosmo-compat": {"cosmonapse", "orbiter"}}
+
+
+def _packages(plugin: Path) -> list[Path]:
+    return sorted(path for path in (plugin / "src").iterdir() if path.name.isidentifier())
 
 
 def _core_version(checkout: Path) -> Version:
@@ -26,9 +32,18 @@ def test_a_plugin_has_a_readme_a_licence_and_tests_of_its_own(plugin: Path, proj
     assert list(plugin.glob("tests/**/test_*.py"))
 
 
-def test_a_plugin_is_one_typed_package(plugin: Path) -> None:
-    (package,) = [path for path in (plugin / "src").iterdir() if path.name.isidentifier()]
-    assert (package / "py.typed").read_bytes() == b""
+def test_a_plugin_is_one_package_unless_it_exists_to_bring_the_names_of_others(plugin: Path) -> None:
+    own = {plugin.name.replace("-", "_")}
+    assert {package.name for package in _packages(plugin)} == BORROWED_NAMES.get(plugin.name, own)
+
+
+def test_every_package_of_a_plugin_is_typed_and_in_its_wheel(plugin: Path) -> None:
+    packages = _packages(plugin)
+    assert all((package / "py.typed").read_bytes() == b"" for package in packages)
+    targets = tomllib.loads((plugin / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"][
+        "targets"
+    ]
+    assert targets["wheel"]["packages"] == [f"src/{package.name}" for package in packages]
 
 
 def test_a_plugin_takes_this_core_but_not_the_next_minor_version(

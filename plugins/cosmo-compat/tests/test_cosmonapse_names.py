@@ -1,4 +1,4 @@
-"""What the import name offers, and that the README says the same."""
+"""What the import name `cosmonapse` offers, and that the README says the same."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ def test_a_name_is_the_object_of_the_core_or_of_the_memory_synapse(name: str) ->
 
 
 def test_the_readme_lists_exactly_the_names_there_are() -> None:
-    section = README.partition("## What is there\n")[2].partition("\n## ")[0]
+    section = README.partition("\n## `cosmonapse`\n")[2].partition("\n### What differs\n")[0]
     assert sorted(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == sorted(cosmonapse.__all__)

@@ -1,0 +1,5 @@
+"""The snapshot of a Context."""
+
+from cosmo_context import Checkpoint
+
+__all__ = ["Checkpoint"]

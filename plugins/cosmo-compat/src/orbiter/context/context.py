@@ -1,0 +1,5 @@
+"""The Context."""
+
+from cosmo_context import Context, ContextError
+
+__all__ = ["Context", "ContextError"]

@@ -1,0 +1,5 @@
+"""The variables of a prompt."""
+
+from cosmo_context import DynamicVariableRegistry, VariableResolveError
+
+__all__ = ["DynamicVariableRegistry", "VariableResolveError"]
