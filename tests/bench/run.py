@@ -15,7 +15,7 @@ from typing import Final
 # Run as a script, only this folder is on the path; what is imported below starts at the root.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.bench import codec, crowd, growth, imports, parts, pathways, round_trips, sources, tools
+from tests.bench import codec, context, crowd, growth, imports, parts, pathways, round_trips, sources, tools
 from tests.bench.report import Figure, as_json, as_table
 
 FAMILIES: Final[dict[str, Callable[[float], Iterator[Figure]]]] = {
@@ -28,6 +28,7 @@ FAMILIES: Final[dict[str, Callable[[float], Iterator[Figure]]]] = {
     "crowd": crowd.figures,
     "sources": sources.figures,
     "tools": tools.figures,
+    "context": context.figures,
 }
 
 

@@ -27,6 +27,10 @@ WANTED = {
     "ollama: 32 requests in flight": "≥ 0.8",
     "ollama: time to the first delta": "≤ 1.3",
     "mcp: tool calls": "≥ 0.8",
+    "context: nine Neurons, one prompt": "≤ 97 µs",
+    "context: nine Neurons that each wait 50 ms": "≤ 70 ms",
+    "context: 100,000 messages of history": "≈ 1",
+    "context: bytes shared with the previous prompt, cache layout": "≥ 0.90",
 }
 
 
