@@ -27,6 +27,16 @@ async def test_the_greeter_prints_what_the_model_answered(server: ChatServer, ru
     assert server.received == 1
 
 
+async def test_the_prompted_chat_composes_both_prompts(server: ChatServer, run_python: RunPython) -> None:
+    status, printed = await run_python(FOLDER / "prompted.py", COSMO_ENDPOINT=server.url)
+    assert status == 0, printed
+    first, second = (request.json["messages"][-1]["content"] for request in server.requests)
+    weather = "<weather>Current weather: rain, 14 °C</weather>"
+    facts = "<facts>\n  - The user lives in Lisbon.\n</facts>"
+    assert first.endswith(f"\nInput: Do I need an umbrella?\n</task_info>\n\n{facts}\n\n{weather}")
+    assert "\n\n<conversation_history>\n[user]: Do I need an umbrella?\n[assistant]: " in second
+
+
 async def test_the_greeter_without_a_key_says_where_to_get_one(run_python: RunPython) -> None:
     status, printed = await run_python(GREETER, HF_TOKEN="")
     assert status == 1
