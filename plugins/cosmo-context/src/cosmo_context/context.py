@@ -147,7 +147,9 @@ class Context:
         return copied
 
     @classmethod
-    def restore(cls, checkpoint: Checkpoint, *, config: ContextConfig | None = None) -> Self:
+    def restore(
+        cls, checkpoint: Checkpoint, *, config: ContextConfig | None = None, clock: Clock | None = None
+    ) -> Self:
         """Make a new Context, without a parent, from a snapshot. The snapshot can be used again.
 
         Raises:
@@ -155,7 +157,9 @@ class Context:
         """
         if not isinstance(checkpoint, Checkpoint):
             raise ContextError(f"expected a Checkpoint, not {type(checkpoint).__name__}")
-        return cls(checkpoint.task_id, config=config, state=copy.deepcopy(dict(checkpoint.values)))
+        return cls(
+            checkpoint.task_id, config=config, state=copy.deepcopy(dict(checkpoint.values)), clock=clock
+        )
 
     def __repr__(self) -> str:
         parent = f", parent={self._parent.task_id!r}" if self._parent else ""

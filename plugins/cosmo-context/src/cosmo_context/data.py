@@ -75,10 +75,10 @@ def parts(fragment: str) -> list[Part] | None:
     if _KEY not in fragment:
         return None
     pieces = fragment.split(_KEY)
-    # Before an end and after a beginning there is data, also when a Neuron cut off the other of the two.
+    # After a beginning and before an end there is data, also when a Neuron cut off the other of the two.
     marked = [
-        Part(unmarked(piece), own=not (_BEGUN.match(piece) or following.startswith(_ENDS)))
-        for piece, following in pairwise([*pieces, ""])
+        Part(unmarked(piece), own=following.startswith(_BEGINS) and not _BEGUN.match(piece))
+        for piece, following in pairwise([*pieces, _BEGINS])
     ]
     return [part for part in marked if part.text]
 

@@ -115,8 +115,10 @@ async def test_an_option_given_to_add_goes_before_the_layouts(known: Known) -> N
     assert [len(rendered.fragments[0].messages or ()) for rendered in (by_one, by_twenty)] == [40, 21]
 
 
-async def test_a_history_that_was_cut_begins_where_somebody_asks() -> None:
+async def test_a_history_that_was_cut_begins_with_no_result_of_a_tool() -> None:
     history = history_of(47, first="assistant")
+    assert await shown(history, 20) == history[20:]
+    history[20] = {"role": "tool", "content": "42"}
     assert await shown(history, 20) == history[21:]
 
 

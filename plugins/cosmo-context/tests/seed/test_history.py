@@ -120,10 +120,15 @@ async def test_a_step_longer_than_the_window_is_as_long_as_the_window() -> None:
 async def test_with_a_step_no_tool_result_stands_without_its_call() -> None:
     roles = ["user", "assistant", "tool", "assistant", "user", "assistant", "tool", "assistant"]
     history = [{"role": role, "content": str(n)} for n, role in enumerate(roles)]
-    assert await window(history, 3, step=2) == [4, 5, 6, 7]
+    assert await window(history, 3, step=2) == [3, 4, 5, 6, 7]
 
 
-async def test_with_a_step_a_window_without_a_user_begins_where_it_can() -> None:
+async def test_with_a_step_a_history_that_fits_is_told_whole() -> None:
+    history = [{"role": role, "content": str(n)} for n, role in enumerate(("system", "tool", "user"))]
+    assert await window(history, 2, step=2) == [0, 1, 2]
+
+
+async def test_with_a_step_a_window_of_results_alone_begins_where_it_can() -> None:
     history = [{"role": "tool", "content": str(n)} for n in range(7)]
     assert await window(history, 2, step=2) == [4, 5, 6]
 
@@ -136,7 +141,7 @@ ROLES = st.sampled_from(["user", "assistant", "tool", "system"])
     rounds=st.integers(1, 8),
     step=st.integers(2, 40),
 )
-async def test_with_a_step_the_window_is_the_end_of_the_full_one_and_begins_with_a_user(
+async def test_with_a_step_the_window_is_the_end_of_the_full_one_and_begins_with_no_result(
     roles: Sequence[str], rounds: int, step: int
 ) -> None:
     history = [{"role": role, "content": str(n)} for n, role in enumerate(roles)]
@@ -144,5 +149,5 @@ async def test_with_a_step_the_window_is_the_end_of_the_full_one_and_begins_with
     stepped = await window(history, rounds, step=step)
     assert stepped
     assert full[-len(stepped) :] == stepped
-    if "user" in [roles[number] for number in stepped]:
-        assert roles[stepped[0]] == "user"
+    if len(stepped) < len(roles) and {roles[number] for number in stepped} != {"tool"}:
+        assert roles[stepped[0]] != "tool"

@@ -32,8 +32,8 @@ class HistoryNeuron(ListNeuron):
     The last ``2 * ctx.config.history_rounds`` messages, whatever their role.
 
     With the option ``step``, which the cache layout gives, the window's beginning moves by that many messages
-    at a time, so that most prompts begin as the one before; and it begins with a user's message if it has
-    one, so that no tool's result stands without its call. It is never longer than without.
+    at a time, so that most prompts begin as the one before; and a window that leaves messages out does not
+    begin with a tool's result, which would stand without its call. It is never longer than without.
     """
 
     key = "history"
@@ -51,12 +51,13 @@ class HistoryNeuron(ListNeuron):
         history = as_list(self.name, self.key, ctx.state.get(self.key))
         window = 2 * ctx.config.history_rounds
         surplus = len(history) - window
+        if surplus <= 0:
+            return history
         if step <= 1:
-            return history[surplus:] if surplus > 0 else history
+            return history[surplus:]
         step = min(step, window)
         # Rounded up: the window may be shorter than it could be, never longer.
-        start = -(-surplus // step) * step if surplus > 0 else 0
-        return history[_first_turn(history, start) :]
+        return history[_after_results(history, -(-surplus // step) * step) :]
 
     def kept(self, items: Sequence[Any], count: int) -> Sequence[Any]:
         """Return the last ``count`` messages."""
@@ -73,9 +74,9 @@ class HistoryNeuron(ListNeuron):
         return Conversation(text, items) if text else ""
 
 
-def _first_turn(history: Sequence[Any], start: int) -> int:
+def _after_results(history: Sequence[Any], start: int) -> int:
     for index in range(start, len(history)):
         message = history[index]
-        if isinstance(message, Mapping) and message.get("role") == "user":
+        if not isinstance(message, Mapping) or message.get("role") != "tool":
             return index
     return start
