@@ -17,9 +17,9 @@ if TYPE_CHECKING:
         json_response,
     )
     from cosmo_core.testing.chat_server import ChatServer
+    from cosmo_core.testing.conformance.errors import ConformanceError
     from cosmo_core.testing.faults import Fault
     from cosmo_core.testing.sources.http import chat_answers
-    from cosmo_core.testing.sources.requirements import ConformanceError
     from cosmo_core.testing.sources.scenario import Scenario
     from cosmo_core.testing.sources.server import ProviderServer
     from cosmo_core.testing.sources.subject import SourceUnderTest
@@ -45,7 +45,7 @@ __all__ = [
 
 _HOMES = {
     "ChatServer": "cosmo_core.testing.chat_server",
-    "ConformanceError": "cosmo_core.testing.sources.requirements",
+    "ConformanceError": "cosmo_core.testing.conformance.errors",
     "Fault": "cosmo_core.testing.faults",
     "ProviderServer": "cosmo_core.testing.sources.server",
     "ReceivedRequest": "cosmo_core.testing._messages",

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from cosmo_core.testing import Scenario
-from cosmo_core.testing.sources import calls, checks_conduct, leftovers, scenario
+from cosmo_core.testing.conformance import steps
+from cosmo_core.testing.sources import checks_conduct, leftovers, scenario
 from cosmo_core.testing.sources.checks import cases, violation, violations
 from cosmo_core.testing.sources.requirements import REQUIREMENTS
 from tests.conformance import mutants_conduct, mutants_contract, mutants_failures, mutants_life_cycle
@@ -31,7 +32,7 @@ def tidy() -> Iterator[None]:
 @pytest.fixture
 def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up soon on those who are known to keep one waiting."""
-    monkeypatch.setattr(calls, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(steps, "PATIENCE_S", 1.0)
     monkeypatch.setattr(scenario, "PATIENCE_S", 1.0)
     monkeypatch.setattr(checks_conduct, "CANCEL_S", 0.05)
     monkeypatch.setattr(checks_conduct, "LINGER_S", 0.05)

@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import aclosing, asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from cosmo_core.codec import decode, encode
 from cosmo_core.errors import NeuronError, UnencodableError
 from cosmo_core.neuron import is_streaming
 from cosmo_core.signal import Signal
 from cosmo_core.signal_type import SignalType
-from cosmo_core.testing.sources.registry import UnmetError, need
-from cosmo_core.testing.sources.scenario import PATIENCE_S, Scenario
+from cosmo_core.testing.conformance.errors import UnmetError
+from cosmo_core.testing.conformance.steps import bounded, need
+from cosmo_core.testing.sources.scenario import Scenario
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncIterator
 
     from cosmo_core.neuron import NeuronFn
     from cosmo_core.testing.sources.subject import SourceUnderTest
-
-T = TypeVar("T")
-
-
-async def bounded(what: str, step: Awaitable[T], limit_s: float | None = None) -> T:
-    """Await one step of a check.
-
-    Raises:
-        UnmetError: It does not end within ``limit_s`` seconds, or `PATIENCE_S`.
-    """
-    limit_s = PATIENCE_S if limit_s is None else limit_s
-    limit = asyncio.timeout(limit_s)
-    try:
-        async with limit:
-            return await step
-    except TimeoutError:
-        if limit.expired():
-            raise UnmetError(f"{what} did not end within {limit_s:g} s") from None
-        raise
 
 
 @asynccontextmanager

@@ -6,9 +6,9 @@ proves the requirement that `CHECKS` has it under, or raises a `ConformanceError
 
 from __future__ import annotations
 
-import inspect
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from cosmo_core.testing.conformance.checking import cases, violation, violations
 from cosmo_core.testing.sources.checks_conduct import (
     check_cancel_prompt,
     check_concurrent_answers,
@@ -48,12 +48,12 @@ from cosmo_core.testing.sources.checks_secrets import (
     check_secret_repr,
     check_secret_signals,
 )
-from cosmo_core.testing.sources.faults import FAULTS
-from cosmo_core.testing.sources.registry import CHECKS
-from cosmo_core.testing.sources.requirements import ConformanceError
+from cosmo_core.testing.sources.requirements import REQUIREMENTS
 
 if TYPE_CHECKING:
-    from cosmo_core.testing.sources.subject import SourceUnderTest
+    from collections.abc import Mapping
+
+    from cosmo_core.testing.conformance.requirements import Check
 
 __all__ = [
     "CHECKS",
@@ -91,33 +91,5 @@ __all__ = [
     "violations",
 ]
 
-
-def cases(source: SourceUnderTest, requirement: str) -> list[str | None]:
-    """The faults with which a requirement is checked; ``None`` is the check without a fault."""
-    fault = inspect.signature(CHECKS[requirement]).parameters.get("fault")
-    if fault is None:
-        return [None]
-    each: list[str | None] = list(dict.fromkeys([*FAULTS, *source.failures]))
-    return each if fault.default is inspect.Parameter.empty else [None, *each]
-
-
-async def violation(
-    source: SourceUnderTest, requirement: str, fault: str | None = None
-) -> ConformanceError | None:
-    """Run one check; return what it has to say, or ``None`` when the requirement is met."""
-    try:
-        await (CHECKS[requirement](source) if fault is None else CHECKS[requirement](source, fault))
-    except ConformanceError as error:
-        return error
-    return None
-
-
-async def violations(source: SourceUnderTest) -> list[ConformanceError]:
-    """Run every check that applies, and return what the failing ones say."""
-    found = [
-        await violation(source, requirement, fault)
-        for requirement in CHECKS
-        for fault in cases(source, requirement)
-        if source.exemption(requirement, fault) is None
-    ]
-    return [error for error in found if error is not None]
+CHECKS: Final[Mapping[str, Check[...]]] = REQUIREMENTS.checks
+"""The check of every requirement, by its id."""

@@ -7,9 +7,11 @@ from contextlib import aclosing, asynccontextmanager
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
 
-from cosmo_core.testing.sources.calls import bounded, error_of, made, output_of, provided, running
+from cosmo_core.testing.conformance.errors import UnmetError
+from cosmo_core.testing.conformance.steps import bounded, need
+from cosmo_core.testing.sources.calls import error_of, made, output_of, provided, running
 from cosmo_core.testing.sources.leftovers import LINGER_S, leftovers
-from cosmo_core.testing.sources.registry import UnmetError, need, proves
+from cosmo_core.testing.sources.requirements import REQUIREMENTS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,14 +26,14 @@ CANCEL_S: Final = 2.0
 """For how long a cancelled call may go on."""
 
 
-@proves("source:cancel-prompt")
+@REQUIREMENTS.proves("source:cancel-prompt")
 async def check_cancel_prompt(source: SourceUnderTest) -> None:
     """Cancel a call that waits for its provider."""
     async with running(source) as (neuron, scenario), held_calls(source, neuron, scenario, 1) as (call,):
         await cancel(call)
 
 
-@proves("source:usable-after-cancel")
+@REQUIREMENTS.proves("source:usable-after-cancel")
 async def check_usable_after_cancel(source: SourceUnderTest) -> None:
     """Cancel a call, and call again."""
     async with running(source) as (neuron, scenario):
@@ -43,7 +45,7 @@ async def check_usable_after_cancel(source: SourceUnderTest) -> None:
         need(after == before, f"the answer was {before!r}, and {after!r} after a cancelled call")
 
 
-@proves("source:concurrent-answers")
+@REQUIREMENTS.proves("source:concurrent-answers")
 async def check_concurrent_answers(source: SourceUnderTest) -> None:
     """Let several calls wait at the provider at once, and compare with what each gets alone."""
     async with running(source) as (neuron, scenario):
@@ -54,7 +56,7 @@ async def check_concurrent_answers(source: SourceUnderTest) -> None:
         need(together == alone, f"alone {alone!r}, together {together!r}")
 
 
-@proves("source:concurrent-cancel")
+@REQUIREMENTS.proves("source:concurrent-cancel")
 async def check_concurrent_cancel(source: SourceUnderTest) -> None:
     """Cancel the first of several calls that wait at the provider."""
     async with running(source) as (neuron, scenario):
@@ -67,7 +69,7 @@ async def check_concurrent_cancel(source: SourceUnderTest) -> None:
         need(together == alone[1:], f"alone {alone[1:]!r}, beside a cancelled call {together!r}")
 
 
-@proves("source:no-task-left")
+@REQUIREMENTS.proves("source:no-task-left")
 async def check_no_task_left(source: SourceUnderTest, fault: str | None = None) -> None:
     """Compare the tasks of the loop before a Neuron was made and after it was closed."""
     async with provided(source, fault) as (scenario, options):
@@ -81,7 +83,7 @@ async def check_no_task_left(source: SourceUnderTest, fault: str | None = None) 
         need(not left, f"still running: {', '.join(sorted(repr(task.get_coro()) for task in left))}")
 
 
-@proves("source:nothing-left-open")
+@REQUIREMENTS.proves("source:nothing-left-open")
 async def check_nothing_left_open(source: SourceUnderTest) -> None:
     """Compare threads, sockets and processes before and after a loop in which Neurons live, one per fault."""
 

@@ -7,10 +7,12 @@ import sys
 from asyncio.subprocess import PIPE
 from typing import TYPE_CHECKING, Any, Final
 
-from cosmo_core.testing.sources.calls import bounded, close, provided, running
+from cosmo_core.testing.conformance.errors import UnmetError
+from cosmo_core.testing.conformance.steps import bounded, need
+from cosmo_core.testing.sources.calls import close, provided, running
 from cosmo_core.testing.sources.guard import offline
 from cosmo_core.testing.sources.leftovers import living
-from cosmo_core.testing.sources.registry import UnmetError, need, proves
+from cosmo_core.testing.sources.requirements import REQUIREMENTS
 
 if TYPE_CHECKING:
     from cosmo_core.neuron import NeuronFn
@@ -32,7 +34,7 @@ with offline(files=False) as attempts:
 _NO_SUCH_OPTION: Final = "no_such_option"
 
 
-@proves("source:import-offline")
+@REQUIREMENTS.proves("source:import-offline")
 async def check_import_offline(source: SourceUnderTest) -> None:
     """Import the module of the Neuron afresh, in another interpreter, with everything else forbidden."""
     async with running(source) as (neuron, _):
@@ -51,7 +53,7 @@ async def check_import_offline(source: SourceUnderTest) -> None:
     need(process.returncode == 0, f"import {module} failed: {complaints.decode().strip()}")
 
 
-@proves("source:construction-offline")
+@REQUIREMENTS.proves("source:construction-offline")
 async def check_construction_offline(source: SourceUnderTest) -> None:
     """Make a Neuron in a thread without an event loop, with everything else forbidden."""
     async with provided(source) as (scenario, options):
@@ -68,7 +70,7 @@ def _construct(source: SourceUnderTest, options: dict[str, Any]) -> tuple[Neuron
     return neuron, [*attempts, *(f"leaves {each!r}" for each in living() - before)]
 
 
-@proves("source:unknown-option")
+@REQUIREMENTS.proves("source:unknown-option")
 async def check_unknown_option(source: SourceUnderTest) -> None:
     """Make a Neuron with an option that no source has."""
     async with provided(source) as (_, options):

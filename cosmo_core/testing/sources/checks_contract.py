@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from cosmo_core.chat import INPUT_INVALID
 from cosmo_core.neuron import is_streaming
+from cosmo_core.testing.conformance.steps import bounded, need
 from cosmo_core.testing.sources.calls import (
-    bounded,
     close,
     error_of,
     items_of,
@@ -18,13 +18,13 @@ from cosmo_core.testing.sources.calls import (
     output_of,
     running,
 )
-from cosmo_core.testing.sources.registry import need, proves
+from cosmo_core.testing.sources.requirements import REQUIREMENTS
 
 if TYPE_CHECKING:
     from cosmo_core.testing.sources.subject import SourceUnderTest
 
 
-@proves("source:neuron-shape")
+@REQUIREMENTS.proves("source:neuron-shape")
 async def check_neuron_shape(source: SourceUnderTest) -> None:
     """Look at what kind of function the Neuron is."""
     async with running(source) as (neuron, _):
@@ -37,7 +37,7 @@ def _is_async(neuron: Any) -> bool:
     return inspect.iscoroutinefunction(neuron) or inspect.iscoroutinefunction(type(neuron).__call__)
 
 
-@proves("source:aclose-idempotent")
+@REQUIREMENTS.proves("source:aclose-idempotent")
 async def check_aclose_idempotent(source: SourceUnderTest) -> None:
     """Close before the first call, and twice after it."""
     async with running(source) as (neuron, _):
@@ -47,7 +47,7 @@ async def check_aclose_idempotent(source: SourceUnderTest) -> None:
         await close(neuron)
 
 
-@proves("source:usable-after-aclose")
+@REQUIREMENTS.proves("source:usable-after-aclose")
 async def check_usable_after_aclose(source: SourceUnderTest) -> None:
     """Call, close, call."""
     async with running(source) as (neuron, _):
@@ -57,7 +57,7 @@ async def check_usable_after_aclose(source: SourceUnderTest) -> None:
         need(after == before, f"the answer was {before!r}, and {after!r} once the Neuron was closed")
 
 
-@proves("source:input-untouched")
+@REQUIREMENTS.proves("source:input-untouched")
 async def check_input_untouched(source: SourceUnderTest) -> None:
     """Compare the input and the context with copies of them."""
     async with running(source) as (neuron, _):
@@ -68,14 +68,14 @@ async def check_input_untouched(source: SourceUnderTest) -> None:
         need(context == kept[1], f"the context was {kept[1]!r} and is now {context!r}")
 
 
-@proves("source:output-json")
+@REQUIREMENTS.proves("source:output-json")
 async def check_output_json(source: SourceUnderTest) -> None:
     """Send the output through the codec."""
     async with running(source) as (neuron, _):
         need_transportable(await output_of(neuron, source.input(0)))
 
 
-@proves("source:llm-output")
+@REQUIREMENTS.proves("source:llm-output")
 async def check_llm_output(source: SourceUnderTest) -> None:
     """Look at the keys of the output and their types."""
     async with running(source) as (neuron, _):
@@ -84,7 +84,7 @@ async def check_llm_output(source: SourceUnderTest) -> None:
         need(shape == {"response": "str", "meta": "dict"}, f"the output's keys and their types are {shape}")
 
 
-@proves("source:stream-order")
+@REQUIREMENTS.proves("source:stream-order")
 async def check_stream_order(source: SourceUnderTest) -> None:
     """Look at the types of all that the stream yields."""
     async with running(source) as (neuron, _):
@@ -93,7 +93,7 @@ async def check_stream_order(source: SourceUnderTest) -> None:
         need(kinds == ["str"] * (len(kinds) - 1) + ["dict"], f"the stream yields {kinds}")
 
 
-@proves("source:stream-joined")
+@REQUIREMENTS.proves("source:stream-joined")
 async def check_stream_joined(source: SourceUnderTest) -> None:
     """Join the texts of the stream."""
     async with running(source) as (neuron, _):
@@ -102,7 +102,7 @@ async def check_stream_joined(source: SourceUnderTest) -> None:
         need(joined == output["response"], f"joined {joined!r}, but response {output['response']!r}")
 
 
-@proves("source:stream-abandoned")
+@REQUIREMENTS.proves("source:stream-abandoned")
 async def check_stream_abandoned(source: SourceUnderTest) -> None:
     """Take one text of the stream, close it, and call again."""
     async with running(source) as (neuron, _):
@@ -111,7 +111,7 @@ async def check_stream_abandoned(source: SourceUnderTest) -> None:
         await output_of(neuron, source.input(0))
 
 
-@proves("source:invalid-input")
+@REQUIREMENTS.proves("source:invalid-input")
 async def check_invalid_input(source: SourceUnderTest) -> None:
     """Call with each of the invalid inputs."""
     need(bool(source.invalid_inputs), "invalid_inputs is empty: name some inputs that must be refused")
@@ -122,7 +122,7 @@ async def check_invalid_input(source: SourceUnderTest) -> None:
             need(found == INPUT_INVALID, f"{input!r} ends in {error.code}, recoverable={error.recoverable}")
 
 
-@proves("source:any-input")
+@REQUIREMENTS.proves("source:any-input")
 async def check_any_input(source: SourceUnderTest) -> None:
     """Call with whatever Hypothesis comes up with."""
     # Imported on use: no other check needs hypothesis.

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cosmo_core.signal_type import SignalType
+from cosmo_core.testing.conformance.steps import PATIENCE_S, need
 from cosmo_core.testing.sources.bus import NEURON_ID, hosted
 from cosmo_core.testing.sources.calls import error_of, output_of, provided, running
 from cosmo_core.testing.sources.faults import FAULTS, RETRY_AFTER_S
-from cosmo_core.testing.sources.registry import need, proves
-from cosmo_core.testing.sources.scenario import PATIENCE_S
+from cosmo_core.testing.sources.requirements import REQUIREMENTS
 
 if TYPE_CHECKING:
     from cosmo_core.testing.sources.subject import SourceUnderTest
 
 
-@proves("source:failure-code")
+@REQUIREMENTS.proves("source:failure-code")
 async def check_failure_code(source: SourceUnderTest, fault: str) -> None:
     """Call while the provider fails, and compare the code with the declared one."""
     async with running(source, fault) as (neuron, scenario):
@@ -25,7 +25,7 @@ async def check_failure_code(source: SourceUnderTest, fault: str) -> None:
         need(error.code == expected, f"{fault} ends in {error.code!r}, not {expected!r}: {error}")
 
 
-@proves("source:failure-recoverable")
+@REQUIREMENTS.proves("source:failure-recoverable")
 async def check_failure_recoverable(source: SourceUnderTest, fault: str) -> None:
     """Call while the provider fails, and compare ``recoverable`` with the nature of the fault."""
     declared = source.failures[fault].recoverable
@@ -36,7 +36,7 @@ async def check_failure_recoverable(source: SourceUnderTest, fault: str) -> None
         need(error.recoverable is truth, f"{fault} ends with recoverable={error.recoverable!r}: {error}")
 
 
-@proves("source:failure-signal")
+@REQUIREMENTS.proves("source:failure-signal")
 async def check_failure_signal(source: SourceUnderTest, fault: str) -> None:
     """Dispatch a TASK over a bus while the provider fails."""
     async with (
@@ -53,7 +53,7 @@ async def check_failure_signal(source: SourceUnderTest, fault: str) -> None:
         need(bool(message.strip()), f"the ERROR for {fault} does not say what happened")
 
 
-@proves("source:usable-after-failure")
+@REQUIREMENTS.proves("source:usable-after-failure")
 async def check_usable_after_failure(source: SourceUnderTest, fault: str) -> None:
     """Call while the provider fails, and again when it works."""
     async with running(source, fault) as (neuron, scenario):
@@ -62,7 +62,7 @@ async def check_usable_after_failure(source: SourceUnderTest, fault: str) -> Non
         await output_of(neuron, source.input(0))
 
 
-@proves("source:retry-after")
+@REQUIREMENTS.proves("source:retry-after")
 async def check_retry_after(source: SourceUnderTest) -> None:
     """Call while the provider asks for an hour's pause, and count how often it is asked."""
     async with running(source, "rate-limited") as (neuron, scenario):

@@ -8,10 +8,10 @@ import traceback
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from cosmo_core.testing.conformance.steps import PATIENCE_S, need
 from cosmo_core.testing.sources.bus import NEURON_ID, hosted
 from cosmo_core.testing.sources.calls import error_of, items_of, output_of, provided, running
-from cosmo_core.testing.sources.registry import need, proves
-from cosmo_core.testing.sources.scenario import PATIENCE_S
+from cosmo_core.testing.sources.requirements import REQUIREMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ def need_clean(source: SourceUnderTest, where: str, text: str) -> None:
         need(not any(part in text for part in parts), f"{where} shows a secret, or a part of one")
 
 
-@proves("source:secret-repr")
+@REQUIREMENTS.proves("source:secret-repr")
 async def check_secret_repr(source: SourceUnderTest) -> None:
     """Look at how a Neuron shows itself, before and after a call."""
     async with running(source) as (neuron, _):
@@ -43,7 +43,7 @@ async def check_secret_repr(source: SourceUnderTest) -> None:
         need_clean(source, "the repr of a Neuron that was called", f"{neuron!r} {neuron}")
 
 
-@proves("source:secret-errors")
+@REQUIREMENTS.proves("source:secret-errors")
 async def check_secret_errors(source: SourceUnderTest, fault: str | None = None) -> None:
     """Look at the error of a call, at everything in its chain, and at its traceback.
 
@@ -85,7 +85,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
                 yield from _chain(each)
 
 
-@proves("source:secret-logs")
+@REQUIREMENTS.proves("source:secret-logs")
 async def check_secret_logs(source: SourceUnderTest, fault: str | None = None) -> None:
     """Read every log record of a Neuron's life, down to DEBUG."""
     with _all_logs() as logs:
@@ -124,7 +124,7 @@ def _all_logs() -> Iterator[list[tuple[str, str]]]:
         root.removeHandler(keeper)
 
 
-@proves("source:secret-signals")
+@REQUIREMENTS.proves("source:secret-signals")
 async def check_secret_signals(source: SourceUnderTest, fault: str | None = None) -> None:
     """Read every frame of a TASK over a bus, with the provider failing and then well."""
     async with (

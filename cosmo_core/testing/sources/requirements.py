@@ -2,49 +2,9 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-import attrs
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-
-class ConformanceError(AssertionError):
-    """A source does not meet a requirement.
-
-    Attributes:
-        requirement: Its id.
-    """
-
-    def __init__(self, requirement: str, reason: str) -> None:
-        super().__init__(f"{requirement}: {reason}")
-        self.requirement = requirement
-
-
-@attrs.frozen
-class Requirement:
-    """One thing that every source must do.
-
-    Attributes:
-        id: Stable: it is never given to another requirement.
-        text: What must hold, in a sentence.
-        since: The level of the kit that brought it.
-    """
-
-    id: str
-    text: str
-    since: str
-
-    def is_claimed_by(self, level: str) -> bool:
-        """Whether a source that was proved at ``level`` has claimed this one, too."""
-        return _release(self.since) <= _release(level)
-
-
-def _release(version: str) -> tuple[int, ...]:
-    return tuple(map(int, version.split(".")))
-
+from cosmo_core.testing.conformance.requirements import Requirements
 
 _TEXTS_0_1: Final = {
     "source:import-offline": "Importing the source opens no connection and starts no process.",
@@ -78,7 +38,5 @@ _TEXTS_0_1: Final = {
     "source:nothing-left-open": "After `aclose` no thread, socket or process of the Neuron is left.",
 }
 
-REQUIREMENTS: Final[Mapping[str, Requirement]] = MappingProxyType(
-    {id: Requirement(id, text, since="0.1") for id, text in _TEXTS_0_1.items()}
-)
+REQUIREMENTS: Final = Requirements(prefix="source:", kind="source", levels={"0.1": _TEXTS_0_1})
 """Every requirement, by id."""

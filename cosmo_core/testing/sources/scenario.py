@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
+
+from cosmo_core.testing.conformance.steps import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
-
-PATIENCE_S: Final = 10.0
-"""For how long a check waits for anything; it fails then."""
 
 
 class Scenario:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from cosmo_core.testing.conformance.subject import Subject
 from cosmo_core.testing.sources.faults import CHAT_FAILURES, FAULTS
 from cosmo_core.testing.sources.requirements import REQUIREMENTS
 
@@ -14,10 +15,11 @@ if TYPE_CHECKING:
 
     from cosmo_core.chat import Failure
     from cosmo_core.neuron import NeuronFn
+    from cosmo_core.testing.conformance.requirements import Requirements
     from cosmo_core.testing.sources.scenario import Scenario
 
 
-class SourceUnderTest(ABC):
+class SourceUnderTest(Subject, ABC):
     """A source, a provider to put behind it, and what is claimed of it.
 
     Attributes:
@@ -29,18 +31,16 @@ class SourceUnderTest(ABC):
         llm: Whether the output is that of a language model, ``{"response": …, "meta": …}``.
         failures: How a call ends for each fault of its provider: all of `FAULTS`, and the source's own.
         not_applicable: Why a requirement, or a fault as ``fault:<name>``, has no meaning for this source.
-        level: The kit's level that is claimed. What came later is skipped, so that a new release of the
-            kit fails nobody's tests.
+        level: The kit's level that is claimed, as `Subject` explains it.
     """
 
+    requirements: ClassVar[Requirements] = REQUIREMENTS
     secrets: ClassVar[Mapping[str, Any]]
     invalid_inputs: ClassVar[Sequence[dict[str, Any]]]
     options: ClassVar[Mapping[str, Any]] = {}
     streams: ClassVar[bool] = False
     llm: ClassVar[bool] = False
     failures: ClassVar[Mapping[str, Failure]] = CHAT_FAILURES
-    not_applicable: ClassVar[Mapping[str, str]] = {}
-    level: ClassVar[str] = "0.1"
 
     @abstractmethod
     def neuron(self, **options: Any) -> NeuronFn:
@@ -62,13 +62,15 @@ class SourceUnderTest(ABC):
         """Every string that nobody may see."""
         return list(_strings(self.secrets))
 
+    def faults(self) -> Iterable[str]:
+        """Return the faults of every provider, and those of this one."""
+        return dict.fromkeys([*FAULTS, *self.failures])
+
     def exemption(self, requirement: str, fault: str | None = None) -> str | None:
         """Why a requirement is not checked, or not with this fault; ``None`` when it is."""
-        since = REQUIREMENTS[requirement].since
-        if not REQUIREMENTS[requirement].is_claimed_by(self.level):
-            return f"not yet claimed: level is {self.level}, and it is new in {since}"
-        if requirement in self.not_applicable:
-            return self.not_applicable[requirement]
+        reason = super().exemption(requirement, fault)
+        if reason is not None:
+            return reason
         kind = requirement.removeprefix("source:").partition("-")[0]
         if kind == "stream" and not self.streams:
             return "streams = False"
@@ -80,6 +82,10 @@ class SourceUnderTest(ABC):
             fault = "rate-limited"
         return self.not_applicable.get(f"fault:{fault}")
 
+    def exemptible(self) -> Iterable[str]:
+        """Return the requirements, and the faults as ``fault:<name>``."""
+        return [*super().exemptible(), *(f"fault:{name}" for name in self.faults())]
+
     def contradictions(self) -> Iterator[str]:
         """What is missing from these claims, or does not fit together."""
         for name in ("secrets", "invalid_inputs"):
@@ -88,12 +94,7 @@ class SourceUnderTest(ABC):
         for name in sorted(FAULTS.keys() - self.failures.keys()):
             if f"fault:{name}" not in self.not_applicable:
                 yield f"failures has no {name!r}, and not_applicable no reason under 'fault:{name}'"
-        known = {*REQUIREMENTS, *(f"fault:{name}" for name in (*FAULTS, *self.failures))}
-        for id, reason in self.not_applicable.items():
-            if id not in known:
-                yield f"not_applicable names {id!r}, which does not exist"
-            if not reason:
-                yield f"not_applicable[{id!r}] is no reason"
+        yield from super().contradictions()
 
 
 def _strings(value: Any) -> Iterator[str]:

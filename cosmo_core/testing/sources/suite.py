@@ -2,57 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING
-
-from cosmo_core.testing.sources.checks import cases, violation
+import cosmo_core.testing.sources.checks  # noqa: F401 - fills the list of what proves the requirements
 from cosmo_core.testing.sources.subject import SourceUnderTest
 
 try:
     import hypothesis  # noqa: F401 - one check needs it, and it is better said now than then
-    import pytest
+
+    from cosmo_core.testing.conformance.suite import Conformance
 except ImportError as error:
     raise ImportError('SourceConformance needs its extra: pip install "cosmo-core[testing]"') from error
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
-
-class SourceConformance(SourceUnderTest):
+class SourceConformance(Conformance, SourceUnderTest):
     """What every source must do, one test per requirement.
 
     Subclass it as ``class TestMySource(SourceConformance)`` and fill in what `SourceUnderTest` asks for.
     A requirement that has no meaning for the source gets its reason in ``not_applicable``. One that the
     source does not meet yet is overridden, marked ``@pytest.mark.xfail(reason=…)``.
     """
-
-    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Run a test once for every fault, if it has to do with faults."""
-        if "fault" in metafunc.fixturenames:
-            faults = cases(self, _requirement(metafunc.function.__name__))
-            metafunc.parametrize("fault", faults, ids=[fault or "healthy" for fault in faults])
-
-    def prove(self, requirement: str, fault: str | None = None) -> None:
-        """Run the check of a requirement, in a loop of its own.
-
-        Raises:
-            ConformanceError: The source does not meet it.
-        """
-        __tracebackhide__ = True
-        exemption = self.exemption(requirement, fault)
-        if exemption is not None:
-            pytest.skip(f"{requirement}: {exemption}")
-        with asyncio.Runner() as runner:
-            error = runner.run(violation(self, requirement, fault))
-        if error is not None:
-            # It says all there is to say; what the source itself raised is its cause, traceback and all.
-            raise error.with_traceback(None)
-
-    def test_the_suite_is_whole(self) -> None:
-        """What is claimed fits together, and every standard test is there."""
-        complaints = [*self.contradictions(), *_replaced_tests(type(self))]
-        if complaints:
-            pytest.fail("\n".join(complaints), pytrace=False)
 
     def test_import_offline(self) -> None:
         """Importing the source opens no connection and starts no process."""
@@ -169,24 +136,3 @@ class SourceConformance(SourceUnderTest):
     def test_nothing_left_open(self) -> None:
         """After `aclose` no thread, socket or process of the Neuron is left."""
         self.prove("source:nothing-left-open")
-
-
-def _requirement(test: str) -> str:
-    return "source:" + test.removeprefix("test_").replace("_", "-")
-
-
-def _replaced_tests(suite: type[SourceConformance]) -> Iterator[str]:
-    for name, standard in vars(SourceConformance).items():
-        if not name.startswith("test_"):
-            continue
-        test = getattr(suite, name)
-        if test is not standard and not _is_expected_to_fail(test):
-            yield (
-                f"{name} is replaced: give the reason in not_applicable, or mark it "
-                "@pytest.mark.xfail(reason=…)"
-            )
-
-
-def _is_expected_to_fail(test: object) -> bool:
-    marks = getattr(test, "pytestmark", [])
-    return any(mark.name == "xfail" and mark.kwargs.get("reason") for mark in marks)
