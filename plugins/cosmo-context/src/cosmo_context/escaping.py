@@ -29,7 +29,7 @@ TAGS: Final = frozenset(
 
 _TAG: Final = re.compile(r"</?([A-Za-z_][\w.-]*)")
 _LINE_END: Final = r"\n\r\v\f\x1c-\x1e\x85\u2028\u2029"
-_TURN: Final = re.compile(rf"(?:\A|[{_LINE_END}])[^\S{_LINE_END}]*+(\[)[^\]{_LINE_END}]*+(\]:)")
+_TURN: Final = re.compile(rf"(?:\A|[{_LINE_END}])[^\S{_LINE_END}]*(\[)[^\]{_LINE_END}]*(\]:)")
 _ESCAPED: Final = {"<": "&lt;", "[": "\\["}
 
 

@@ -197,11 +197,12 @@ json = st.recursive(
     ),
     max_leaves=5,
 )
+blocks = st.lists(st.builds(text, st.text(max_size=5)), min_size=1, max_size=2)
 turns = st.fixed_dictionaries(
     {},
     optional={
         "role": st.sampled_from(["user", "assistant", "tool", "system"]),
-        "content": json,
+        "content": st.one_of(json, blocks),
         "tool_calls": json,
     },
 )

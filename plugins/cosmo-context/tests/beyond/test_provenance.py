@@ -67,6 +67,12 @@ def test_marks_tell_exactly_what_is_whose(pieces: list[tuple[str, bool]]) -> Non
     ]
 
 
+def test_data_in_data_is_all_data() -> None:
+    with marking():
+        fragment = data(f"{data('a')} and {data('b')}")
+    assert parts(fragment) == [quoted("a and b")]
+
+
 def test_without_marking_data_is_the_value_as_an_f_string_would_have_it() -> None:
     assert [data(value) for value in (1.5, None, "\ufdd0", [1])] == ["1.5", "None", "\ufdd0", "[1]"]
 

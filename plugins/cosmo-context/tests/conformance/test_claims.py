@@ -1,0 +1,52 @@
+"""What an author claims is tested, and what the checks need is said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import pytest
+
+from cosmo_context import Context, FactNeuron, Neuron
+from cosmo_context.testing import ConformanceError, ContextNeuronUnderTest, Example
+from cosmo_context.testing.checks import check_data_marked, violation, violations
+
+
+class FactsUnderTest(ContextNeuronUnderTest):
+    reads: ClassVar[Mapping[str, Sequence[Any]]] = {"facts": ("some text",)}
+
+    def neuron(self) -> Neuron:
+        return FactNeuron()
+
+    def examples(self) -> list[Example]:
+        return [Example(Context("task", state={"facts": ["It rains"]}), "<facts>\n  - It rains\n</facts>")]
+
+
+async def test_a_correct_neuron_violates_nothing() -> None:
+    assert await violations(FactsUnderTest()) == []
+
+
+async def test_one_that_claims_never_to_be_empty_is_held_to_it() -> None:
+    class NeverEmpty(FactsUnderTest):
+        never_empty = True
+
+    (error,) = await violations(NeverEmpty())
+    assert str(error) == ("context:nothing-to-say: never_empty = True, but nothing_to_say() makes it empty")
+
+
+async def test_a_check_alone_raises_what_it_has_to_say() -> None:
+    with pytest.raises(ConformanceError, match=r"context:data-marked: quoting\(.*\) gives no Context"):
+        await check_data_marked(FactsUnderTest())
+
+
+async def test_a_state_whose_changes_nobody_could_see_is_refused() -> None:
+    class WithoutEquality(FactsUnderTest):
+        def examples(self) -> list[Example]:
+            facts = Context("task", state={"facts": ["It rains"], "clock": Clock()})
+            return [Example(facts, "<facts>\n  - It rains\n</facts>")]
+
+    class Clock:
+        pass
+
+    error = await violation(WithoutEquality(), "context:state-untouched")
+    assert "the value of 'clock' does not equal a deep copy of it" in str(error)

@@ -1,0 +1,146 @@
+"""The pytest class: what an author sees of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+SUITE = """
+import pytest
+
+from cosmo_context import Context, FactNeuron
+from cosmo_context.testing import ContextNeuronConformance, Example
+
+
+class TestFacts(ContextNeuronConformance):
+    reads = {"facts": ["some text"]}
+
+    def neuron(self):
+        return FactNeuron()
+
+    def examples(self):
+        facts = Context("task", state={"facts": ["It rains"]})
+        return [Example(facts, "<facts>\\n  - It rains\\n</facts>")]
+
+    def quoting(self, text):
+        return Context("task", state={"facts": [text]})
+"""
+WITHOUT_EXTRAS = """
+import sys
+for name in ("h11", "hypothesis", "pytest"):
+    sys.modules[name] = None
+import cosmo_context.testing.checks
+from cosmo_context.testing import ConformanceError, ContextNeuronUnderTest, Example
+try:
+    from cosmo_context.testing import ContextNeuronConformance
+except ImportError as error:
+    print(error)
+"""
+
+Run = Callable[..., pytest.RunResult]
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the suite of the facts Neuron, with more lines in its class, in a pytest without any plugin."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+    def run(lines: str = "", *arguments: str) -> pytest.RunResult:
+        body = "".join(f"    {line}\n" for line in lines.splitlines())
+        pytester.makepyfile(test_facts=f"{SUITE}\n{body}")
+        return pytester.runpytest_subprocess("-W", "error", "-rsx", *arguments)
+
+    return run
+
+
+def test_a_correct_neuron_passes_with_nothing_but_pytest(run: Run) -> None:
+    run().assert_outcomes(passed=26)
+
+
+def test_a_skip_names_the_requirement_and_the_reason(run: Run) -> None:
+    lines = 'not_applicable = {"context:fork": "no forks"}\ndef quoting(self, text): pass'
+    result = run(lines, "-k", "fork or data_tags")
+    result.stdout.fnmatch_lines_random(
+        ["*context:fork: no forks", "*context:data-tags: quoting() gives no Context"]
+    )
+    assert result.parseoutcomes().keys() == {"skipped", "deselected"}
+
+
+def test_a_failure_names_the_requirement_and_shows_what_the_neuron_raised(run: Run) -> None:
+    lines = (
+        "class neuron(FactNeuron):\n    def fragment(self, ctx, **kwargs):\n        raise OSError('it hangs')"
+    )
+    result = run(lines, "-k", "test_text")
+    result.stdout.fnmatch_lines(
+        [
+            "*raise OSError('it hangs')*",
+            "E*OSError: it hangs",
+            "*def test_text(self)*",
+            '>*self.prove("context:text")',
+            "E*ConformanceError: context:text: the context Neuron raised OSError: it hangs",
+        ]
+    )
+    assert result.parseoutcomes()["failed"] == 1
+
+
+def test_what_came_after_the_claimed_level_is_skipped(run: Run) -> None:
+    result = run('level = "0.0"')
+    result.assert_outcomes(passed=1, skipped=25)
+    result.stdout.fnmatch_lines(["*context:text: not yet claimed: level is 0.0, and it is new in 0.1"])
+
+
+REPLACED = "def test_text(self): pass"
+
+
+@pytest.mark.parametrize(
+    ("lines", "complaint"),
+    [
+        (REPLACED, "test_text is replaced"),
+        ("test_text = None", "test_text is replaced"),
+        (f"@pytest.mark.skip(reason='no time')\n{REPLACED}", "test_text is replaced"),
+        (f"@pytest.mark.xfail\n{REPLACED}", "test_text is replaced"),
+        ("not_applicable = {'context:magic': 'why'}", "names 'context:magic', which does not exist"),
+        ("not_applicable = {'context:fork': ''}", "'context:fork'? is no reason"),
+        ("def examples(self): return []", "examples() gives none"),
+        (
+            "def examples(self): return [Example(Context('task'), '')]",
+            "the fragment of examples()?0? is *: that belongs into nothing_to_say()",
+        ),
+    ],
+    ids=[
+        *("replaced", "deleted", "skipped", "no reason", "no requirement", "empty reason"),
+        *("no examples", "empty example"),
+    ],
+)
+def test_a_suite_that_is_not_whole_fails(run: Run, lines: str, complaint: str) -> None:
+    result = run(lines, "-k", "whole")
+    assert result.parseoutcomes()["failed"] == 1
+    result.stdout.fnmatch_lines([f"*{complaint}*"])
+
+
+def test_a_claim_that_is_missing_is_named(run: Run) -> None:
+    result = run("@pytest.fixture(autouse=True)\ndef forget(self): del TestFacts.reads", "-k", "whole")
+    assert result.parseoutcomes()["failed"] == 1
+    result.stdout.fnmatch_lines(["*reads is not set*"])
+
+
+def test_a_requirement_that_is_not_met_yet_is_marked_as_expected_to_fail(run: Run) -> None:
+    lines = """
+@pytest.mark.xfail(reason="nobody shortens it yet")
+def test_shorten_fits(self):
+    raise AssertionError
+"""
+    result = run(lines, "-k", "whole or shorten_fits")
+    result.assert_outcomes(passed=1, xfailed=1, deselected=result.parseoutcomes()["deselected"])
+
+
+def test_without_its_extra_everything_but_the_pytest_class_can_be_imported() -> None:
+    program = (sys.executable, "-W", "error", "-c", WITHOUT_EXTRAS)
+    done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
+    assert (done.returncode, done.stderr) == (0, "")
+    assert 'pip install "cosmo-context[testing]"' in done.stdout
