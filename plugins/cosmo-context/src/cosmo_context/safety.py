@@ -68,7 +68,8 @@ class Refiner:
     def _resolved(self, part: Part) -> Iterator[Part]:
         place = 0
         if (variables := self._variables) is not None and (part.own or self._resolve_in_data):
-            for found in PLACEHOLDER.finditer(part.text):
+            # Behind the last brace, every `${` would be followed to the end in vain.
+            for found in PLACEHOLDER.finditer(part.text, 0, part.text.rfind("}") + 1):
                 yield Part(part.text[place : found.start()], part.own)
                 # What a variable stands for is data again.
                 yield Part(variables.replacement(found, self._ctx.state), own=False)

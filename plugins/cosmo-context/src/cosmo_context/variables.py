@@ -86,13 +86,21 @@ class DynamicVariableRegistry:
         pieces: list[str] = []
         # Where each placeholder ends, and what is added to places from there on.
         ends, shifts = [0], [0]
-        for found in PLACEHOLDER.finditer(template):
+        # Not beyond the last brace: every `${` there would be looked after to the end.
+        for found in PLACEHOLDER.finditer(template, 0, template.rfind("}") + 1):
             value = self.replacement(found, state)
             pieces += (template[ends[-1] : found.start()], value)
             ends.append(found.end())
             shifts.append(shifts[-1] + len(value) - len(found[0]))
         pieces.append(template[ends[-1] :])
-        return "".join(pieces), lambda place: place + shifts[bisect_right(ends, place) - 1]
+
+        def moved(place: int) -> int:
+            before = bisect_right(ends, place) - 1
+            after = place + shifts[before]
+            # A place inside a placeholder is not beyond its value.
+            return min(after, ends[before + 1] + shifts[before + 1]) if before + 1 < len(ends) else after
+
+        return "".join(pieces), moved
 
     def replacement(self, found: re.Match[str], state: State) -> str:
         """Return what takes the place of one ``${path}``: its value, or itself."""

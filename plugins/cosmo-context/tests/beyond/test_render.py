@@ -212,3 +212,11 @@ async def test_an_empty_prompt_has_no_fragments() -> None:
 
 async def test_the_repr_tells_no_text_of_the_prompt(told: Make) -> None:
     assert "hunter2" not in repr(await PromptBuilder(Context("t")).add_neuron(told("a", "hunter2")).render())
+
+
+async def test_a_placeholder_over_two_fragments_leaves_each_its_part(told: Make) -> None:
+    ctx = Context("t", state={"a | b": "v"})
+    builder = PromptBuilder(ctx, variables=DynamicVariableRegistry(), resolve_in_data=True, separator=" | ")
+    rendered = await builder.add_neuron(told("one", "x ${a")).add_neuron(told("two", "b} yyy")).render()
+    assert rendered.text == "x v yyy"
+    assert [fragment.text for fragment in rendered.fragments] == ["x v", " yyy"]

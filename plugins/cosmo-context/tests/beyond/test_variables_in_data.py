@@ -216,6 +216,15 @@ async def test_a_state_that_holds_itself_is_looked_through_once(told: Make) -> N
     assert await built({"loop": loop}, told("p", "Own ${secret}.")) == "Own ${secret}."
 
 
+async def test_a_text_of_nothing_but_beginnings_takes_no_longer_than_its_length(told: Make) -> None:
+    async def says(ctx: Context) -> str:
+        return str(ctx.state["one"][1:-1])
+
+    # With a pattern that follows each to the end, this does not end within the test's time.
+    beginnings = "${" * 200_000
+    assert await built({"one": beginnings}, told("cuts", says)) == beginnings[1:-1]
+
+
 # --- the switch back, with escapes ----------------------------------------------------------------------
 
 
