@@ -27,6 +27,7 @@ from cosmo_core.errors import (
 )
 from cosmo_core.neuron import Neuron, NeuronFn
 from cosmo_core.pathway import Pathway
+from cosmo_core.retry import RetryStrategy
 from cosmo_core.schema import json_schema
 from cosmo_core.signal import Directed, Signal
 from cosmo_core.signal_type import SignalType
@@ -57,6 +58,7 @@ __all__ = [
     "PluginLoadError",
     "RejectedError",
     "RemoteError",
+    "RetryStrategy",
     "RoleError",
     "Signal",
     "SignalType",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
@@ -22,11 +23,17 @@ class CurrentTask:
         id: Of the TASK.
         trace_id: Of the workflow it is part of.
         neuron: The id of the Neuron that was asked.
+        deadline: From when on the answer is of no use, in Unix seconds; None if it always is.
     """
 
     id: str
     trace_id: str
     neuron: str
+    deadline: float | None = None
+
+    def time_left_s(self) -> float | None:
+        """Return for how many seconds the answer is still of use; None for ever, 0 when it is too late."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.time())
 
 
 def current_task() -> CurrentTask | None:
@@ -38,7 +45,8 @@ def current_task() -> CurrentTask | None:
     if running is None:
         return None
     task, neuron = running
-    return CurrentTask(task.id, task.trace_id, neuron)
+    deadline = task.payload.get("deadline")
+    return CurrentTask(task.id, task.trace_id, neuron, None if deadline is None else deadline / 1000)
 
 
 def begin(task: Signal, neuron: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 from cosmo_core.errors import PathwayClosedError
 from cosmo_core.signal import Signal
-from cosmo_core.signal_type import CLOSING_TYPES, TERMINAL_TYPES, SignalType
+from cosmo_core.signal_type import CLOSING_TYPES, ENDING_TYPES, TERMINAL_TYPES, SignalType
 
 SignalHandler = Callable[[Signal], Awaitable[None] | None]
 H = TypeVar("H", bound=SignalHandler)
@@ -66,6 +66,7 @@ class Pathway:
         "_changed",
         "_closed",
         "_owner",
+        "_settled",
         "_signals",
         "_waiters",
         "dropped",
@@ -75,7 +76,7 @@ class Pathway:
     )
 
     def __init__(
-        self, owner: PathwayOwner, *, trace_id: str, task_id: str, neuron: str, buffer: int = 1024
+        self, owner: PathwayOwner, trace_id: str, task_id: str, neuron: str, buffer: int = 1024
     ) -> None:
         self.trace_id = trace_id
         self.task_id = task_id
@@ -88,6 +89,7 @@ class Pathway:
         self._signals: list[Signal] | None = None
         self._waiters: list[tuple[frozenset[SignalType], asyncio.Future[Signal]]] | None = None
         self._changed: asyncio.Future[None] | None = None
+        self._settled: Callable[[], None] | None = None
 
     @property
     def closed(self) -> bool:
@@ -211,6 +213,8 @@ class Pathway:
                 del signals[0]
                 self.dropped += 1
         type = signal.type
+        if self._settled is not None and type in TERMINAL_TYPES:
+            self._settle()
         if self._waiters:
             for types, future in self._waiters:
                 if type in types and not future.done():
@@ -219,6 +223,15 @@ class Pathway:
             self.close()
         elif self._changed is not None:
             self._wake()
+
+    def when_settled(self, call: Callable[[], None]) -> None:
+        """Call ``call`` once, with the first answer, or when none will come any more."""
+        self._settled = call
+
+    def _settle(self) -> None:
+        settled, self._settled = self._settled, None
+        if settled is not None:
+            settled()
 
     def _wake(self) -> None:
         changed, self._changed = self._changed, None
@@ -231,6 +244,7 @@ class Pathway:
             return
         self._closed = True
         self._owner.forget(self)
+        self._settle()
         for types, future in self._waiters or ():
             if not future.done():
                 future.set_exception(self._closed_error(types))
@@ -246,7 +260,19 @@ class Pathway:
         # Nobody can see this Pathway any more, so nothing may be kept for it.
         if not self._closed:
             self._owner.forget(self)
+            self._settle()
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"
         return f"<Pathway {state} {self.task_id} to {self.neuron!r} on {self.trace_id}>"
+
+
+class TerminalPathway(Pathway):
+    """A Pathway that sees only what ends work: FINAL, ERROR, CLARIFICATION and PERMISSION."""
+
+    __slots__ = ()
+
+    def deliver(self, signal: Signal) -> None:
+        """Take a Signal that arrived, if it ends work."""
+        if signal.type in ENDING_TYPES:
+            super().deliver(signal)

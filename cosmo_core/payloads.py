@@ -25,12 +25,17 @@ Probability = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Task(Struct):
-    """Work for one Neuron."""
+    """Work for one Neuron.
+
+    ``deadline`` is the moment from which the answer is of no use: Unix time in milliseconds. ``finalize``
+    asks for the output to be sent as FINAL, too.
+    """
 
     input: Object
     context_ref: str | None = None
     capabilities: list[Token] | None = None
     finalize: bool | None = None
+    deadline: Millis | None = None
 
 
 class AgentOutput(Struct):

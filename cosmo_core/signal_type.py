@@ -85,5 +85,8 @@ TERMINAL_TYPES: Final = frozenset(
 )
 """What ends `Pathway.wait`."""
 
+ENDING_TYPES: Final = TERMINAL_TYPES - {SignalType.AGENT_OUTPUT}
+"""What a Pathway with ``scope="terminal"`` sees."""
+
 CLOSING_TYPES: Final = frozenset({SignalType.FINAL, SignalType.ERROR})
 """What closes a Pathway."""

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Self, Unpack
 
+from cosmo_core.dendrite.answers import Answers
+from cosmo_core.dendrite.clock import SystemClock
 from cosmo_core.dendrite.dispatch import Dispatcher, TaskOptions
+from cosmo_core.dendrite.following import Followed
 from cosmo_core.dendrite.hosting import Host
 from cosmo_core.dendrite.link import Link, Role
 from cosmo_core.dendrite.presence import Presence
 from cosmo_core.dendrite.recent import RecentIds
+from cosmo_core.dendrite.retrying import ask_again
+from cosmo_core.dendrite.stopping import TraceStopper
 from cosmo_core.dendrite.view import NeuronRecord, View
 from cosmo_core.errors import LifecycleError
 from cosmo_core.ids import new_ulid
@@ -21,8 +25,10 @@ from cosmo_core.signal_type import SignalType
 
 if TYPE_CHECKING:
     from cosmo_core.axon import Axon
+    from cosmo_core.dendrite.clock import Clock
     from cosmo_core.pathway import Pathway, SignalHandler
     from cosmo_core.plugin import PluginManager
+    from cosmo_core.retry import RetryStrategy
     from cosmo_core.synapse import Synapse
 
 
@@ -41,6 +47,7 @@ class Dendrite:
         grace_s: For how many seconds running Neurons may finish when the Dendrite stops.
         pathway_buffer: How many Signals a Pathway keeps for those who read it late.
         expose_errors: Let the text of unexpected exceptions travel. By default only their type does.
+        clock: The time by which heartbeats are sent and missed; the system's by default.
         plugins: The hooks to use; those of all installed plugins by default.
 
     Raises:
@@ -59,6 +66,7 @@ class Dendrite:
         grace_s: float = 5.0,
         pathway_buffer: int = 1024,
         expose_errors: bool = False,
+        clock: Clock | None = None,
         plugins: PluginManager | None = None,
     ) -> None:
         if role not in {"orchestrator", "worker"}:
@@ -73,26 +81,35 @@ class Dendrite:
         self._lifetime: contextlib.AsyncExitStack | None = None
         self._stopping = False
         self._reason: str | None = None
+        clock = SystemClock() if clock is None else clock
         inbox = new_ulid()
         self._link = Link(synapse, namespace, role)
-        self._view = View(time.monotonic, heartbeat_s)
-        self._host = Host(
+        self._view = View(clock.now, heartbeat_s)
+        self._recent = RecentIds(clock.now)
+        answers = Answers(
             self._link,
-            RecentIds(time.monotonic),
             error_info=lambda error, task: self.plugins.error_info(error, task),
             expose_errors=expose_errors,
         )
+        self._host = Host(self._link, answers, self._recent, name=inbox)
         self._presence = Presence(
             self._link,
             self._view,
             inbox=inbox,
-            axons=self._host,
+            host=self._host,
+            clock=clock,
             heartbeat_s=heartbeat_s,
             discovery_s=discovery_s,
         )
+        self._followed = Followed()
         self._dispatcher = Dispatcher(
-            self._link, self._view, self._presence, inbox=inbox, buffer=pathway_buffer
+            self._link, self._view, self._presence, self._followed, inbox=inbox, buffer=pathway_buffer
         )
+        self._stopper = TraceStopper(self._link, self._view, inbox=inbox)
+        self._followed.others |= {
+            SignalType.REGISTER: self._view.take,
+            SignalType.STOPPED: self._stopper.take,
+        }
 
     # --- life ---------------------------------------------------------------------------------------
 
@@ -158,17 +175,48 @@ class Dendrite:
     # --- hosting ------------------------------------------------------------------------------------
 
     def attach_axon(self, axon: Axon) -> None:
-        """Serve ``axon`` from the start on.
+        """Serve ``axon`` from the start on; while the Dendrite runs, use `add_axon`.
 
         Raises:
-            LifecycleError: The Dendrite runs already.
+            LifecycleError: The Dendrite was started.
             ValueError: A Neuron of this id is attached already.
             PluginError: A plugin's Neuron wrapper cannot be used.
         """
         if self._lifetime is not None:
-            raise LifecycleError(f"attach {axon.neuron_id!r} before the Dendrite starts")
+            raise LifecycleError(f"the Dendrite was started: use `await add_axon(…)` for {axon.neuron_id!r}")
+        self._attach(axon)
+
+    async def add_axon(self, axon: Axon) -> None:
+        """Serve and announce ``axon`` from now on, while the Dendrite runs.
+
+        Raises:
+            LifecycleError: The Dendrite does not run.
+            ValueError: A Neuron of this id is attached already.
+            PluginError: A plugin's Neuron wrapper cannot be used.
+        """
+        self._check_running()
+        self._attach(axon)
+        await self._host.serve(axon.neuron_id)
+        await self._presence.introduce(axon)
+
+    async def detach_axon(self, neuron_id: str, reason: str | None = None) -> None:
+        """Deregister a Neuron, let its TASKs end as `stop` does, and close it, while the Dendrite runs on.
+
+        Raises:
+            LifecycleError: The Dendrite does not run.
+            KeyError: No Neuron of this id is attached.
+        """
+        self._check_running()
+        await self._presence.dismiss(self._host[neuron_id], reason)
+        await self._host.detach(neuron_id, self._grace_s)
+
+    def _attach(self, axon: Axon) -> None:
         self.plugins.load_hooks()
         self._host.attach(axon, [found.value for found in self.plugins.neuron_wrappers(axon)])
+
+    def _check_running(self) -> None:
+        if self._lifetime is None or self._stopping:
+            raise LifecycleError("the Dendrite does not run: use it inside `async with`, or start it")
 
     @property
     def axons(self) -> list[Axon]:
@@ -179,10 +227,31 @@ class Dendrite:
         """Return the live Neurons of the namespace, or those of them that have a capability."""
         return self._view.records(capability)
 
+    async def wait_until_ready(
+        self,
+        *,
+        neuron: str | None = None,
+        capabilities: Sequence[str] = (),
+        timeout_s: float = 30.0,
+    ) -> None:
+        """Return when a live Neuron could take a TASK, for programs whose parts start in any order.
+
+        Args:
+            neuron: The id of the Neuron that is meant; any when omitted.
+            capabilities: What it must be able to do.
+            timeout_s: For how many seconds to wait.
+
+        Raises:
+            TimeoutError: There was none in time; the message names those there are.
+            LifecycleError: The Dendrite does not run.
+        """
+        self._check_running()
+        await self._presence.wait_until_ready(neuron, capabilities, timeout_s)
+
     @property
     def counters(self) -> dict[str, int]:
         """What was ignored so far: ``malformed`` frames and ``duplicates`` of TASKs."""
-        return {"malformed": self._link.malformed, "duplicates": self._host.duplicates}
+        return {"malformed": self._link.malformed, "duplicates": self._recent.repeated}
 
     # --- dispatching --------------------------------------------------------------------------------
 
@@ -225,19 +294,61 @@ class Dendrite:
         return pathway
 
     async def dispatch_and_wait(
-        self, *, timeout_s: float | None = 30.0, **task: Unpack[TaskOptions]
+        self,
+        *,
+        timeout_s: float | None = 30.0,
+        retry: RetryStrategy | None = None,
+        **task: Unpack[TaskOptions],
     ) -> Signal:
         """Send a TASK and return what ends it: AGENT_OUTPUT, CLARIFICATION, PERMISSION, ERROR or FINAL.
 
         An ERROR is returned, not raised: see `Signal.raise_for_error`. When the time is up, or the caller
         is cancelled, the worker is told to stop.
 
+        Args:
+            timeout_s: For how many seconds to wait; None for ever. It travels as the TASK's deadline.
+            retry: When to try again. Each attempt then has the strategy's time instead of ``timeout_s``.
+            **task: See `TaskOptions`.
+
         Raises:
-            TimeoutError: No answer within ``timeout_s`` seconds; None waits for ever.
+            TimeoutError: No answer in time.
             PathwayClosedError: The Dendrite stopped first.
             CosmoError: Whatever else `dispatch` raises.
         """
+        if retry is not None:
+            return await ask_again(self._dispatcher.ask, task, retry)
         return await self._dispatcher.ask(task, timeout_s)
+
+    async def stop_trace(
+        self,
+        trace_id: str,
+        *,
+        reason: str | None = None,
+        rollback: bool = False,
+        timeout_s: float = 1.0,
+    ) -> list[Signal]:
+        """Stop everything that runs or waits on a trace, in every Dendrite of the namespace.
+
+        Its Neurons are cancelled and their TASKs answered with ERROR ``CANCELLED``. TASKs of the trace that
+        were sent before, and arrive only later, do not run; those sent afterwards do.
+
+        Args:
+            trace_id: The trace.
+            reason: For those who read along.
+            rollback: Undo what the trace wrote to Engrams.
+            timeout_s: For how many seconds to wait for acknowledgements; less when all have come.
+
+        Returns:
+            The STOPPED of each Dendrite that answered in time; their payload counts what was ``cancelled``.
+
+        Raises:
+            RoleError: This Dendrite is a worker; nothing was sent.
+            LifecycleError: The Dendrite does not run.
+            MalformedSignalError: ``trace_id`` is none.
+            SynapseError: The Synapse could not take it.
+        """
+        self._check_running()
+        return await self._stopper.stop(trace_id, reason=reason, rollback=rollback, timeout_s=timeout_s)
 
     def __repr__(self) -> str:
         return f"<Dendrite {self.role} in {self.namespace!r} with {[axon.neuron_id for axon in self._host]}>"

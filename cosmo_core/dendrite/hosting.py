@@ -1,46 +1,33 @@
-"""Hosting: takes the TASKs for the Axons attached here, runs each once, and sends what answers it."""
+"""Hosting: takes the TASKs for the Axons attached here, and ends them when they are to end."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from cosmo_core.axon import Axon, error_reply
-from cosmo_core.errors import FrameTooLargeError, SynapseError, UnencodableError
-from cosmo_core.ids import is_token
+from cosmo_core.dendrite.hosted import Hosted
+from cosmo_core.dendrite.stopped import StoppedTraces
 from cosmo_core.signal import Signal
-from cosmo_core.signal_type import AXON_TYPES, SignalType
+from cosmo_core.signal_type import SignalType
 
 if TYPE_CHECKING:
+    from cosmo_core.axon import Axon
+    from cosmo_core.dendrite.answers import Answers
     from cosmo_core.dendrite.link import Link
     from cosmo_core.dendrite.recent import RecentIds
-    from cosmo_core.neuron import NeuronFn
-    from cosmo_core.plugin import ErrorInfo, NeuronWrapper
+    from cosmo_core.plugin import NeuronWrapper
     from cosmo_core.synapse import Subscription
 
-ErrorInfoHook = Callable[[Exception, Signal], "ErrorInfo | None"]
-
 CLOSE_TIMEOUT_S: Final = 5.0
-"""For how long a Neuron's ``aclose`` may take."""
+"""For how long a Neuron's ``aclose``, or its clean-up when it is stopped, may take."""
+
+# No Neuron has this id.
+_EVERYBODY: Final = "*"
 
 logger = logging.getLogger("cosmo_core.dendrite")
-
-
-class _Hosted:
-    """One Axon, the TASKs that run on it, and those that wait."""
-
-    __slots__ = ("axon", "backlog", "neuron", "running")
-
-    def __init__(self, axon: Axon, neuron: NeuronFn) -> None:
-        self.axon = axon
-        # The Neuron itself, outside of any wrapper: it is the one to close.
-        self.neuron = neuron
-        self.running: dict[str, tuple[asyncio.Task[None], str]] = {}
-        self.backlog: deque[Signal] = deque()
 
 
 class Host:
@@ -48,26 +35,34 @@ class Host:
 
     Args:
         link: The way to the bus.
+        answers: The way back to those who asked.
         recent: The TASK ids seen lately; one of them is not run again.
-        error_info: Asks the plugins what an exception means.
-        expose_errors: Whether the text of an unexpected exception may travel.
+        name: What tells this Dendrite from others.
     """
 
-    def __init__(
-        self, link: Link, recent: RecentIds, *, error_info: ErrorInfoHook, expose_errors: bool
-    ) -> None:
-        self.duplicates = 0
+    def __init__(self, link: Link, answers: Answers, recent: RecentIds, *, name: str) -> None:
         self._link = link
+        self._answers = answers
         self._recent = recent
-        self._error_info = error_info
-        self._expose_errors = expose_errors
-        self._hosted: dict[str, _Hosted] = {}
-        self._intake: list[Subscription] = []
-        # Answers to TASKs that were stopped before they ran; no more than fit into the backlogs.
-        self._answering: set[asyncio.Task[None]] = set()
+        self._name = name
+        self._stopped = StoppedTraces()
+        self._hosted: dict[str, Hosted] = {}
+        self._intake: dict[str, list[Subscription]] = {}
+
+    def __iter__(self) -> Iterator[Axon]:
+        return (hosted.axon for hosted in self._hosted.values())
+
+    def __getitem__(self, neuron_id: str) -> Axon:
+        return self._hosted[neuron_id].axon
+
+    def load(self, neuron_id: str) -> int:
+        """Return how many TASKs run or wait on a Neuron hosted here."""
+        return self._hosted[neuron_id].load
+
+    # --- coming and going ---------------------------------------------------------------------------
 
     def attach(self, axon: Axon, wrappers: Sequence[NeuronWrapper]) -> None:
-        """Serve ``axon``, its Neuron inside ``wrappers``, from the start on.
+        """Have ``axon`` ready to be served, its Neuron inside ``wrappers``.
 
         Raises:
             ValueError: A Neuron of this id is attached already.
@@ -75,193 +70,113 @@ class Host:
         if axon.neuron_id in self._hosted:
             raise ValueError(f"a Neuron {axon.neuron_id!r} is attached to this Dendrite already")
         served = axon.wrapped(wrappers) if wrappers else axon
-        self._hosted[axon.neuron_id] = _Hosted(served, axon.neuron_fn)
-
-    def __iter__(self) -> Iterator[Axon]:
-        return (hosted.axon for hosted in self._hosted.values())
+        self._hosted[axon.neuron_id] = Hosted(
+            served, axon.neuron_fn, self._answers, self._recent, self._stopped
+        )
 
     async def start(self) -> None:
-        """Listen for TASKs and STOPs."""
-        subjects = self._link.subjects
-        # Asked for once: up to Python 3.11 every question is a system call.
-        self._loop = asyncio.get_running_loop()
-        for neuron_id, hosted in self._hosted.items():
-            intake = await self._link.listen(
-                subjects.neuron(SignalType.TASK, neuron_id),
-                partial(self._accept, hosted),
-                queue_group=neuron_id,
-                refuse=self._refuse_dropped,
-            )
-            self._intake.append(intake)
-            await self._link.listen(subjects.neuron(SignalType.STOP, neuron_id), self._stop)
-        if self._hosted:
+        """Listen for the TASKs of everything attached so far, and for STOPs."""
+        for neuron_id in self._hosted:
+            await self.serve(neuron_id)
+
+    async def serve(self, neuron_id: str) -> None:
+        """Listen for the TASKs of a Neuron that is attached, and for STOPs of them."""
+        subjects, hosted = self._link.subjects, self._hosted[neuron_id]
+        if _EVERYBODY not in self._intake:
+            stops = await self._link.listen(subjects.everyone(SignalType.STOP), self._stop)
             # Other implementations of the protocol address a Neuron on everybody's subject.
-            intake = await self._link.listen(subjects.everyone(SignalType.TASK), self._accept_addressed)
-            self._intake.append(intake)
-            await self._link.listen(subjects.everyone(SignalType.STOP), self._stop)
+            tasks = await self._link.listen(subjects.everyone(SignalType.TASK), self._accept_addressed)
+            self._intake[_EVERYBODY] = [tasks, stops]
+        stops = await self._link.listen(subjects.neuron(SignalType.STOP, neuron_id), self._stop)
+        tasks = await self._link.listen(
+            subjects.neuron(SignalType.TASK, neuron_id),
+            hosted.accept,
+            queue_group=neuron_id,
+            refuse=self._answers.reject,
+        )
+        self._intake[neuron_id] = [tasks, stops]
+
+    async def detach(self, neuron_id: str, grace_s: float) -> None:
+        """Take no more TASKs for a Neuron, let what runs finish as `drain` does, and close it.
+
+        Raises:
+            KeyError: No Neuron of this id is attached.
+        """
+        hosted = self._hosted[neuron_id]
+        tasks, stops = self._intake.pop(neuron_id)
+        await tasks.unsubscribe()
+        await self._drain([hosted], grace_s)
+        await stops.unsubscribe()
+        del self._hosted[neuron_id]
+        await _close(hosted)
 
     async def stop_intake(self) -> None:
         """Take no more TASKs."""
-        while self._intake:
-            await self._intake.pop().unsubscribe()
+        for tasks, *_ in self._intake.values():
+            await tasks.unsubscribe()
 
     async def drain(self, grace_s: float) -> None:
         """Let what runs or waits finish; after ``grace_s`` seconds, cancel it and answer with ERROR."""
+        await self._drain(list(self._hosted.values()), grace_s)
+
+    async def _drain(self, leaving: Sequence[Hosted], grace_s: float) -> None:
         try:
             async with asyncio.timeout(grace_s):
-                while running := self._running():
+                while running := self._running(leaving):
                     await asyncio.wait(running)
         except TimeoutError:
-            logger.warning(
-                "%d TASKs did not finish within %s s and are cancelled", len(self._running()), grace_s
-            )
-        for hosted in self._hosted.values():
-            waiting, hosted.backlog = hosted.backlog, deque()
-            for task in waiting:
-                await self._send(task, _cancelled(task, hosted.axon))
-        running = self._running()
-        for work in running:
-            _cancel(work)
-        if running:
+            count = sum(hosted.load for hosted in leaving)
+            logger.warning("%d TASKs did not finish within %s s and are cancelled", count, grace_s)
+        for hosted in leaving:
+            hosted.stop(lambda _: True)
+        if running := self._running(leaving):
             await asyncio.wait(running, timeout=CLOSE_TIMEOUT_S)
+
+    def _running(self, leaving: Sequence[Hosted]) -> list[asyncio.Task[None]]:
+        return [*(work for hosted in leaving for work in hosted.works), *self._answers.pending]
 
     async def close_neurons(self) -> None:
         """Let every Neuron release what it holds."""
-        for neuron_id, hosted in self._hosted.items():
-            aclose = getattr(hosted.neuron, "aclose", None)
-            if aclose is None:
-                continue
-            try:
-                async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                    await aclose()
-            except Exception:
-                logger.exception("Neuron %r did not close cleanly", neuron_id)
+        for hosted in self._hosted.values():
+            await _close(hosted)
 
-    def _running(self) -> list[asyncio.Task[None]]:
-        works = [work for hosted in self._hosted.values() for work, _ in hosted.running.values()]
-        return [*works, *self._answering]
-
-    # --- a TASK arrives -----------------------------------------------------------------------------
-
-    def _accept(self, hosted: _Hosted, task: Signal) -> Awaitable[None] | None:
-        if not self._recent.add(task.id):
-            self.duplicates += 1
-            return None
-        if len(hosted.running) < hosted.axon.max_concurrency:
-            self._begin(hosted, task)
-            return None
-        if len(hosted.backlog) < hosted.axon.max_backlog:
-            hosted.backlog.append(task)
-            return None
-        # Awaited by the Synapse, so a flood of refusals is held back by its in-flight limit.
-        return self._overloaded(hosted, task)
+    # --- a Signal arrives ---------------------------------------------------------------------------
 
     def _accept_addressed(self, task: Signal) -> Awaitable[None] | None:
         hosted = self._hosted.get(task.directed.id or "") if task.directed is not None else None
-        return None if hosted is None else self._accept(hosted, task)
-
-    def _begin(self, hosted: _Hosted, task: Signal) -> None:
-        work = self._loop.create_task(self._run(hosted, task), name=hosted.axon.neuron_id)
-        hosted.running[task.id] = (work, task.trace_id)
-
-    async def _run(self, hosted: _Hosted, task: Signal) -> None:
-        try:
-            try:
-                answer = await hosted.axon.answer(task, self)
-            except asyncio.CancelledError:
-                # The TASK ends here, and so does its cancellation: whoever watches is told.
-                answer = _cancelled(task, hosted.axon)
-            await self._send(task, answer)
-        finally:
-            del hosted.running[task.id]
-            if hosted.backlog:
-                self._begin(hosted, hosted.backlog.popleft())
-
-    # --- what answers it ----------------------------------------------------------------------------
-
-    async def emit(self, task: Signal, signal: Signal) -> None:
-        """Send a Signal of an Axon to whoever asked for ``task``."""
-        if signal.type not in AXON_TYPES:
-            raise ValueError(f"an Axon may not produce {signal.type.value}")
-        await self._link.send(self._reply_subject(task, signal.type), signal)
-
-    def error_payload(self, error: Exception, task: Signal) -> dict[str, Any]:
-        """Return what may be told of an exception: what a plugin says of it, or little more than its type."""
-        info = self._error_info(error, task)
-        if info is not None:
-            return {"code": info.code, "message": info.message, "recoverable": info.recoverable}
-        name = type(error).__name__
-        text = (
-            f"{name}: {error}" if self._expose_errors else f"{name}; the worker's log has it under {task.id}"
-        )
-        return {"code": "NEURON_ERROR", "message": text, "recoverable": False}
-
-    def _reply_subject(self, task: Signal, type: SignalType) -> str:
-        inbox = task.meta.get("reply_to")
-        if inbox is not None and is_token(inbox):
-            return self._link.subjects.inbox(type, inbox)
-        return self._link.subjects.everyone(type)
-
-    async def _send(self, task: Signal, answer: Signal) -> None:
-        try:
-            dropped = await self._link.send(self._reply_subject(task, answer.type), answer)
-            if dropped is not None and answer.type is not SignalType.ERROR:
-                await self._send(task, _rejected(task, f"a middleware dropped the answer: {dropped.reason}"))
-        except (UnencodableError, FrameTooLargeError) as error:
-            await self._send(task, error_reply(task, "OUTPUT_INVALID", str(error), recoverable=False))
-        except SynapseError:
-            logger.exception("the answer to %s could not be sent", task.id)
-        except Exception:
-            logger.exception("an outbound middleware failed on the answer to %s", task.id)
-            if answer.type is not SignalType.ERROR:
-                await self._send(task, _rejected(task, "a middleware of the worker failed on the answer"))
-
-    async def _overloaded(self, hosted: _Hosted, task: Signal) -> None:
-        axon = hosted.axon
-        message = (
-            f"Neuron {axon.neuron_id!r} runs {axon.max_concurrency} TASKs and has {axon.max_backlog} waiting;"
-            " try again later, host it more often, or raise its limits"
-        )
-        await self._send(task, error_reply(task, "OVERLOADED", message, recoverable=True))
-
-    async def _refuse_dropped(self, task: Signal, reason: str) -> None:
-        await self._send(task, _rejected(task, reason))
-
-    # --- a STOP arrives -----------------------------------------------------------------------------
+        return None if hosted is None else hosted.accept(task)
 
     def _stop(self, stop: Signal) -> None:
         if stop.parent_id is not None:
             # A bus may bring the TASK after its STOP: then it counts as run already.
             self._recent.add(stop.parent_id)
-        for hosted in self._hosted.values():
-            for task_id, (work, trace_id) in hosted.running.items():
-                if _stops(stop, task_id, trace_id):
-                    _cancel(work)
-            for task in [task for task in hosted.backlog if _stops(stop, task.id, task.trace_id)]:
-                hosted.backlog.remove(task)
-                # Not awaited by the Synapse: held back behind answers, the next STOP would come too late.
-                answering = asyncio.get_running_loop().create_task(
-                    self._send(task, _cancelled(task, hosted.axon))
-                )
-                self._answering.add(answering)
-                answering.add_done_callback(self._answering.discard)
+        else:
+            self._stopped.add(stop)
+        ending = [work for hosted in self._hosted.values() for work in hosted.stop(partial(_concerns, stop))]
+        if stop.parent_id is None:
+            self._answers.keep(self._acknowledge(stop, ending))
+
+    async def _acknowledge(self, stop: Signal, ending: Sequence[asyncio.Task[None]]) -> None:
+        if ending:
+            await asyncio.wait(ending, timeout=CLOSE_TIMEOUT_S)
+        ended = sum(work.done() for work in ending)
+        await self._answers.reply(
+            stop, SignalType.STOPPED, {"cancelled": ended, "rolled_back": 0}, self._name
+        )
 
 
-def _stops(stop: Signal, task_id: str, trace_id: str) -> bool:
+def _concerns(stop: Signal, task: Signal) -> bool:
     if stop.parent_id is not None:
-        return stop.parent_id == task_id
-    return stop.trace_id == trace_id
+        return stop.parent_id == task.id
+    return stop.trace_id == task.trace_id
 
 
-def _cancel(work: asyncio.Task[None]) -> None:
-    # Not at once: work that is cancelled before its first step never runs, not even to clean up.
-    asyncio.get_running_loop().call_soon(work.cancel)
-
-
-def _cancelled(task: Signal, axon: Axon) -> Signal:
-    message = f"Neuron {axon.neuron_id!r} was stopped before it answered"
-    return error_reply(task, "CANCELLED", message, recoverable=True)
-
-
-def _rejected(task: Signal, reason: str) -> Signal:
-    return error_reply(task, "REJECTED", reason, recoverable=False)
+async def _close(hosted: Hosted) -> None:
+    aclose = getattr(hosted.neuron, "aclose", None)
+    if aclose is None:
+        return
+    try:
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            await aclose()
+    except Exception:
+        logger.exception("Neuron %r did not close cleanly", hosted.axon.neuron_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from cosmo_core.dendrite.view import NeuronRecord, View
@@ -16,6 +16,8 @@ from cosmo_core.signal_type import SignalType
 
 if TYPE_CHECKING:
     from cosmo_core.axon import Axon
+    from cosmo_core.dendrite.clock import Clock
+    from cosmo_core.dendrite.hosting import Host
     from cosmo_core.dendrite.link import Link
 
 STALL_TURNS: Final = 10
@@ -31,7 +33,8 @@ class Presence:
         link: The way to the bus.
         view: Where announcements are kept.
         inbox: What tells this Dendrite from others; answers to its DISCOVER come there.
-        axons: What is hosted here; read anew at every announcement.
+        host: What is hosted here; read anew at every announcement.
+        clock: Says when to announce it again.
         heartbeat_s: Seconds between announcements.
         discovery_s: For how long an unknown Neuron is asked for before there is no route.
     """
@@ -42,14 +45,16 @@ class Presence:
         view: View,
         *,
         inbox: str,
-        axons: Iterable[Axon],
+        host: Host,
+        clock: Clock,
         heartbeat_s: float,
         discovery_s: float,
     ) -> None:
         self._link = link
         self._view = view
         self._inbox = inbox
-        self._axons = axons
+        self._host = host
+        self._clock = clock
         self._heartbeat_s = heartbeat_s
         self._discovery_s = discovery_s
         self._draining = False
@@ -63,6 +68,14 @@ class Presence:
         await self._announce(SignalType.REGISTER)
         await self._discover({})
 
+    async def introduce(self, axon: Axon) -> None:
+        """Announce an Axon that came while the Dendrite runs."""
+        await self._announce_one(axon, SignalType.REGISTER)
+
+    async def dismiss(self, axon: Axon, reason: str | None) -> None:
+        """Say that an Axon takes no more work, while the Dendrite runs on."""
+        await self._announce_one(axon, SignalType.DEREGISTER, {} if reason is None else {"reason": reason})
+
     async def leave(self, reason: str | None) -> None:
         """Say that what was hosted here is gone."""
         await self._try_announce(SignalType.DEREGISTER, {} if reason is None else {"reason": reason})
@@ -75,7 +88,7 @@ class Presence:
     async def beat(self) -> None:
         """Announce what is hosted here and forget who fell silent, at every heartbeat, until cancelled."""
         while True:
-            await asyncio.sleep(self._heartbeat_s)
+            await self._clock.sleep(self._heartbeat_s)
             self._view.sweep()
             if self._draining:
                 continue
@@ -90,6 +103,19 @@ class Presence:
             logger.warning("%s not announced: %s", type.value, error)
         except Exception:
             logger.exception("%s not announced: a middleware failed", type.value)
+
+    async def wait_until_ready(
+        self, neuron: str | None, capabilities: Sequence[str], timeout_s: float
+    ) -> None:
+        """Return when there is a Neuron that can take such a TASK; see `Dendrite.wait_until_ready`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._discover(_wish(neuron, capabilities))
+                while self._view.find(neuron, capabilities) is None:
+                    await self._view.changed()
+        except TimeoutError:
+            reason = self._view.no_route(neuron, capabilities)
+            raise TimeoutError(f"not ready within {timeout_s} s: {reason}") from None
 
     async def route(self, neuron: str | None, capabilities: Sequence[str]) -> str:
         """Return the id of a live Neuron: the one named, or one that has all the capabilities.
@@ -126,7 +152,7 @@ class Presence:
         wanted = set(discover.payload.get("capabilities") or ())
         asked = [
             axon
-            for axon in self._axons
+            for axon in self._host
             if discover.payload.get("neuron") in {None, axon.neuron_id} and wanted.issubset(axon.capabilities)
         ]
         return self._introduce(asked, discover) if asked and not self._draining else None
@@ -140,18 +166,25 @@ class Presence:
             subject = subjects.everyone(SignalType.REGISTER)
         for axon in axons:
             answer = discover.reply(
-                SignalType.REGISTER, _registration(axon), directed=axon.directed, meta=self._meta()
+                SignalType.REGISTER, _registration(axon), directed=axon.directed, meta=self._meta(axon)
             )
             await self._link.send(subject, answer)
 
     async def _announce(self, type: SignalType, payload: dict[str, Any] | None = None) -> None:
-        for axon in self._axons:
-            content = _registration(axon) if payload is None else payload
-            signal = Signal.new(type, content, directed=axon.directed, meta=self._meta())
-            await self._link.send(self._link.subjects.everyone(type), signal)
+        # A copy: Axons come and go meanwhile.
+        for axon in list(self._host):
+            await self._announce_one(axon, type, payload)
 
-    def _meta(self) -> dict[str, Any]:
-        return {"dendrite": self._inbox, "heartbeat_s": self._heartbeat_s}
+    async def _announce_one(
+        self, axon: Axon, type: SignalType, payload: dict[str, Any] | None = None
+    ) -> None:
+        content = _registration(axon) if payload is None else payload
+        signal = Signal.new(type, content, directed=axon.directed, meta=self._meta(axon))
+        await self._link.send(self._link.subjects.everyone(type), signal)
+
+    def _meta(self, axon: Axon) -> dict[str, Any]:
+        load = self._host.load(axon.neuron_id)
+        return {"dendrite": self._inbox, "heartbeat_s": self._heartbeat_s, "load": load}
 
 
 def _registration(axon: Axon) -> dict[str, Any]:

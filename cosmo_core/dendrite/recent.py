@@ -15,11 +15,15 @@ class RecentIds:
         clock: Monotonic seconds.
         window_s: For how long an id is remembered.
         capacity: How many ids a generation holds.
+
+    Attributes:
+        repeated: How many ids were not new.
     """
 
     def __init__(
         self, clock: Callable[[], float], *, window_s: float = 120.0, capacity: int = 10_000
     ) -> None:
+        self.repeated = 0
         self._clock = clock
         self._window_s = window_s
         self._capacity = capacity
@@ -33,6 +37,7 @@ class RecentIds:
         if now >= self._turns_at or len(self._young) >= self._capacity:
             self._turn(now)
         if id in self._young or id in self._old:
+            self.repeated += 1
             return False
         self._young.add(id)
         return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -13,6 +13,9 @@ from cosmo_core.ids import is_token
 from cosmo_core.signal import Signal
 from cosmo_core.signal_type import SignalType
 
+if TYPE_CHECKING:
+    from cosmo_core.pathway import Pathway
+
 MISSED_HEARTBEATS: Final = 3
 """After how many silent heartbeats a Neuron counts as gone."""
 
@@ -20,6 +23,7 @@ MAX_NEURONS: Final = 100_000
 """How many Neurons a view holds; what others announce beyond that is not recorded."""
 
 _LONGEST_HEARTBEAT_S: Final = 86_400.0
+_MAX_LOAD: Final = 1_000_000
 
 
 @attrs.frozen
@@ -32,6 +36,7 @@ class NeuronRecord:
         version: What it says of its version.
         dendrite: Which Dendrite hosts it; replicas differ in this.
         expires: When it counts as gone, on the view's clock.
+        load: How many TASKs ran or waited there when it last announced itself.
     """
 
     neuron_id: str
@@ -39,6 +44,18 @@ class NeuronRecord:
     version: str | None
     dendrite: str
     expires: float
+    load: int = 0
+
+
+@attrs.define
+class _Load:
+    """How busy a Neuron is, as far as this Dendrite can know.
+
+    What it has dispatched by capability itself is counted; what others have is as last announced.
+    """
+
+    mine: int = 0
+    others: int = 0
 
 
 class View:
@@ -53,6 +70,7 @@ class View:
         self._clock = clock
         self._heartbeat_s = heartbeat_s
         self._neurons: dict[str, dict[str, NeuronRecord]] = {}
+        self._loads: dict[str, _Load] = {}
         self._change: asyncio.Future[None] | None = None
         self._turn = 0
 
@@ -68,13 +86,34 @@ class View:
         )
 
     def find(self, neuron: str | None, capabilities: Sequence[str]) -> str | None:
-        """Return the id of a Neuron that has all ``capabilities``: the one named, or any, in turn."""
+        """Return the id of a Neuron that has all ``capabilities``: the one named, or the least busy."""
         names: Iterable[str] = self._neurons if neuron is None else (neuron,)
         able = [name for name in names if self._covers(name, capabilities)]
+        if len(able) > 1:
+            least = min(map(self._busyness, able))
+            able = [name for name in able if self._busyness(name) <= least]
         if not able:
             return None
         self._turn += 1
         return able[self._turn % len(able)]
+
+    def _busyness(self, neuron: str) -> float:
+        load = self._loads.get(neuron)
+        return 0 if load is None else (load.mine + load.others) / len(self._neurons[neuron])
+
+    def count(self, pathway: Pathway) -> None:
+        """Count a TASK as work of its Neuron until it is answered, or given up."""
+        load = self._loads.setdefault(pathway.neuron, _Load())
+        load.mine += 1
+
+        def settled() -> None:
+            load.mine -= 1
+
+        pathway.when_settled(settled)
+
+    def hosts(self) -> set[str]:
+        """Return the Dendrites that host Neurons."""
+        return {host for hosts in self._neurons.values() for host in hosts}
 
     def _covers(self, neuron: str, capabilities: Sequence[str]) -> bool:
         hosts = self._neurons.get(neuron, {})
@@ -89,7 +128,7 @@ class View:
         return NoRouteError(f"Neuron {neuron!r}" + (f" with {needs}" if needs else ""), self._neurons)
 
     async def changed(self) -> None:
-        """Return when the next Neuron announces itself."""
+        """Return when the next Neuron announces itself or leaves."""
         if self._change is None:
             self._change = asyncio.get_running_loop().create_future()
         # Shielded: several dispatches may wait for the same change.
@@ -118,7 +157,18 @@ class View:
             signal.payload.get("version"),
             host,
             self._expiry(signal),
+            _announced_load(signal),
         )
+        self._weigh(neuron)
+        self._changed()
+
+    def _weigh(self, neuron: str) -> None:
+        announced = sum(record.load for record in self._neurons[neuron].values())
+        load = self._loads.setdefault(neuron, _Load())
+        # What was dispatched from here is part of what was announced.
+        load.others = max(0, announced - load.mine)
+
+    def _changed(self) -> None:
         change, self._change = self._change, None
         if change is not None and not change.done():
             change.set_result(None)
@@ -126,7 +176,9 @@ class View:
     def _refresh(self, neuron: str, host: str, signal: Signal) -> None:
         hosts = self._neurons.get(neuron, {})
         if host in hosts:
-            hosts[host] = attrs.evolve(hosts[host], expires=self._expiry(signal))
+            load = _announced_load(signal)
+            hosts[host] = attrs.evolve(hosts[host], expires=self._expiry(signal), load=load)
+            self._weigh(neuron)
 
     def _expiry(self, signal: Signal) -> float:
         beat = signal.meta.get("heartbeat_s")
@@ -140,6 +192,8 @@ class View:
             hosts.pop(host, None)
             if not hosts:
                 del self._neurons[neuron]
+                self._loads.pop(neuron, None)
+            self._changed()
 
     def sweep(self) -> None:
         """Forget who fell silent for `MISSED_HEARTBEATS` of their own heartbeats."""
@@ -147,3 +201,8 @@ class View:
         for record in self.records():
             if record.expires <= now:
                 self._remove(record.neuron_id, record.dendrite)
+
+
+def _announced_load(signal: Signal) -> int:
+    load = signal.meta.get("load", 0)
+    return load if isinstance(load, int) and 0 <= load <= _MAX_LOAD else 0

@@ -129,7 +129,7 @@ async def test_final_closes_every_pathway_of_its_trace(start: Start) -> None:
     one = await orchestrator.dispatch(neuron="gate", input={})
     two = await orchestrator.dispatch(neuron="gate", input={}, trace_id=one.trace_id)
     final = Signal.new(SignalType.FINAL, {"result": 42}, trace_id=one.trace_id, parent_id=one.task_id)
-    orchestrator._dispatcher._receive(final)
+    orchestrator._followed.receive(final)
     assert one.closed
     assert two.closed
     assert (await two.wait()).payload == {"result": 42}
@@ -242,7 +242,7 @@ async def test_dispatch_task_only_sends(start: Start) -> None:
     await gate.entered.wait()
     assert task.type is SignalType.TASK
     assert task.meta["note"] == "x"
-    assert orchestrator._dispatcher.pathways() == []
+    assert orchestrator._followed.pathways() == []
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ async def test_a_wrong_dispatch_is_refused_and_leaves_nothing(
     orchestrator = await start()
     with pytest.raises(error):
         await orchestrator.dispatch_and_wait(**options)
-    assert orchestrator._dispatcher.pathways() == []
+    assert orchestrator._followed.pathways() == []
 
 
 async def test_a_dendrite_that_does_not_run_says_so(start: Start) -> None:

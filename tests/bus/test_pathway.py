@@ -90,7 +90,7 @@ async def test_a_handler_that_raises_is_logged_and_goes_on(
 async def test_a_handler_that_never_ends_is_cancelled_when_the_dendrite_stops(
     start: Start, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cosmo_core.dendrite.dispatch.BACKGROUND_GRACE_S", 0.02)
+    monkeypatch.setattr("cosmo_core.dendrite.following.BACKGROUND_GRACE_S", 0.02)
     await start(echo, role="worker")
     orchestrator = await start()
     cancelled = asyncio.Event()
@@ -128,8 +128,8 @@ async def test_a_pathway_nobody_holds_is_gone(start: Start) -> None:
     orchestrator = await start()
     for _ in range(10):
         await (await orchestrator.dispatch(neuron="echo", input={})).wait()
-    assert orchestrator._dispatcher.pathways() == []
-    assert not orchestrator._dispatcher._open
+    assert orchestrator._followed.pathways() == []
+    assert not orchestrator._followed._open
 
 
 async def test_the_buffer_of_a_pathway_is_bounded_and_counts(start: Start) -> None:

@@ -77,10 +77,10 @@ async def test_many_cancelled_callers_leave_nothing_running(start: Start) -> Non
         caller.cancel()
     await asyncio.gather(*callers, return_exceptions=True)
     await orchestrator.stop()
-    while running := worker._host._running():
+    while running := worker._host._running(list(worker._host._hosted.values())):
         await asyncio.wait(running)
-    assert not orchestrator._dispatcher._open
-    assert not orchestrator._dispatcher._deadlines._open
+    assert not orchestrator._followed._open
+    assert not orchestrator._followed.deadlines._open
 
 
 async def test_a_whole_trace_can_be_stopped(start: Start) -> None:
@@ -134,7 +134,7 @@ async def test_what_does_not_finish_in_time_is_cancelled_and_answered(
     await worker.stop()
     for pathway in pathways:
         assert (await pathway.wait()).payload["code"] == "CANCELLED"
-    assert "1 TASKs did not finish within 0.02 s" in caplog.text
+    assert "3 TASKs did not finish within 0.02 s" in caplog.text
 
 
 async def test_a_neuron_is_closed_with_its_host(start: Start, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,66 @@
+"""Stopping whole traces, and hearing of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from cosmo_core.signal import Signal
+from cosmo_core.signal_type import SignalType
+
+if TYPE_CHECKING:
+    from cosmo_core.dendrite.link import Link
+    from cosmo_core.dendrite.view import View
+
+
+class TraceStopper:
+    """Stops traces for one Dendrite.
+
+    Args:
+        link: The way to the bus.
+        view: Says which Dendrites have something to stop.
+        inbox: Where the acknowledgements come to.
+    """
+
+    def __init__(self, link: Link, view: View, *, inbox: str) -> None:
+        self._link = link
+        self._view = view
+        self._inbox = inbox
+        # By the id of the STOP; gone when its caller is.
+        self._waiting: dict[str, Callable[[Signal], None]] = {}
+
+    async def stop(
+        self, trace_id: str, *, reason: str | None, rollback: bool, timeout_s: float
+    ) -> list[Signal]:
+        """Tell everybody to stop what runs on a trace; see `Dendrite.stop_trace`."""
+        payload = {"rollback": rollback} | ({} if reason is None else {"reason": reason})
+        stop = Signal.new(SignalType.STOP, payload, trace_id=trace_id, meta={"reply_to": self._inbox})
+        acknowledged: dict[str, Signal] = {}
+        missing = self._view.hosts()
+        done = asyncio.Event()
+
+        def take(stopped: Signal) -> None:
+            host = str(stopped.meta.get("dendrite", stopped.id))
+            acknowledged[host] = stopped
+            missing.discard(host)
+            if not missing:
+                done.set()
+
+        self._waiting[stop.id] = take
+        try:
+            await self._link.send(self._link.subjects.everyone(SignalType.STOP), stop)
+            async with asyncio.timeout(timeout_s):
+                if missing:
+                    await done.wait()
+        except TimeoutError:
+            pass  # Who does not answer in time is not in the list: that is the answer.
+        finally:
+            del self._waiting[stop.id]
+        return list(acknowledged.values())
+
+    def take(self, stopped: Signal) -> None:
+        """Take a STOPPED from the inbox."""
+        waiting = self._waiting.get(stopped.parent_id or "")
+        if waiting is not None:
+            waiting(stopped)
