@@ -65,6 +65,7 @@ class Pathway:
         "_buffer",
         "_changed",
         "_closed",
+        "_first",
         "_owner",
         "_settled",
         "_signals",
@@ -82,6 +83,7 @@ class Pathway:
         self.task_id = task_id
         self.neuron = neuron
         self.dropped = 0
+        self._first = 0
         self._owner = owner
         self._buffer = buffer
         self._closed = False
@@ -178,13 +180,13 @@ class Pathway:
 
     async def __aiter__(self) -> AsyncIterator[Signal]:
         """Yield every Signal, from the oldest one buffered until the Pathway closes."""
-        position = self.dropped
+        position = self._first
         while True:
             # What was dropped while this iteration was elsewhere cannot be had any more.
-            position = max(position, self.dropped)
+            position = max(position, self._first)
             signals = self._signals
-            if signals is not None and position - self.dropped < len(signals):
-                signal = signals[position - self.dropped]
+            if signals is not None and position - self._first < len(signals):
+                signal = signals[position - self._first]
                 position += 1
                 yield signal
             elif self._closed:
@@ -210,8 +212,7 @@ class Pathway:
         else:
             signals.append(signal)
             if len(signals) > self._buffer:
-                del signals[0]
-                self.dropped += 1
+                self._overflow()
         type = signal.type
         if self._settled is not None and type in TERMINAL_TYPES:
             self._settle()
@@ -223,6 +224,12 @@ class Pathway:
             self.close()
         elif self._changed is not None:
             self._wake()
+
+    def _overflow(self) -> None:
+        if self._signals:
+            del self._signals[0]
+            self._first += 1
+            self.dropped += 1
 
     def when_settled(self, call: Callable[[], None]) -> None:
         """Call ``call`` once, with the first answer, or when none will come any more."""

@@ -105,7 +105,7 @@ class Dendrite:
         self._dispatcher = Dispatcher(
             self._link, self._view, self._presence, self._followed, inbox=inbox, buffer=pathway_buffer
         )
-        self._stopper = TraceStopper(self._link, self._view, inbox=inbox)
+        self._stopper = TraceStopper(self._link, self._view, inbox=inbox, discovery_s=discovery_s)
         self._followed.others |= {
             SignalType.REGISTER: self._view.take,
             SignalType.STOPPED: self._stopper.take,

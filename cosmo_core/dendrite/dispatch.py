@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+import weakref
+from collections.abc import Awaitable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, Required, TypedDict
 
 from cosmo_core.errors import CosmoError, LifecycleError, RejectedError
-from cosmo_core.ids import check_token
+from cosmo_core.held_pathway import HeldPathway
+from cosmo_core.ids import check_token, new_ulid
 from cosmo_core.pathway import Pathway, TerminalPathway
 from cosmo_core.signal import Signal, address, mint
 from cosmo_core.signal_type import SignalType
@@ -44,6 +47,8 @@ class TaskOptions(TypedDict, total=False):
         scope: ``"terminal"`` follows only what ends work: FINAL, ERROR, CLARIFICATION and PERMISSION.
         finalize: Have the output sent as FINAL, too, which ends the trace; by default if ``scope`` is
             ``"terminal"``.
+        backpressure: Hold the Neuron back while the Pathway's buffer is full of what nobody has read;
+            otherwise its oldest Signal goes, and the Pathway counts it.
     """
 
     input: Required[dict[str, Any]]
@@ -56,6 +61,7 @@ class TaskOptions(TypedDict, total=False):
     deadline_s: float | None
     scope: Literal["all", "terminal"]
     finalize: bool | None
+    backpressure: bool
 
 
 class Dispatcher:
@@ -116,16 +122,20 @@ class Dispatcher:
     async def send(self, options: TaskOptions) -> Signal:
         """Send a TASK and return it. Raises what `Dendrite.dispatch` does."""
         neuron = self._known(options) or await self._find(options)
-        task = self._task(neuron, options, options.get("deadline_s"))
+        task = self._task(neuron, options, options.get("deadline_s"), self._inbox)
         await self._send(self._link.subjects.neuron(_TASK, neuron), task)
         return task
 
     async def dispatch(self, options: TaskOptions, deadline_s: float | None = None) -> Pathway:
         """Send a TASK and return the Pathway that follows it. Raises what `Dendrite.dispatch` does."""
         neuron = self._known(options) or await self._find(options)
-        task = self._task(neuron, options, options.get("deadline_s", deadline_s))
-        kind = TerminalPathway if options.get("scope") == "terminal" else Pathway
-        pathway = kind(self._followed, task.trace_id, task.id, neuron, self._buffer)
+        if options.get("backpressure"):
+            pathway: Pathway
+            pathway, task = await self._held(neuron, options, deadline_s)
+        else:
+            task = self._task(neuron, options, options.get("deadline_s", deadline_s), self._inbox)
+            kind = TerminalPathway if options.get("scope") == "terminal" else Pathway
+            pathway = kind(self._followed, task.trace_id, task.id, neuron, self._buffer)
         self._followed.add(pathway)
         if "capabilities" in options:
             self._view.count(pathway)
@@ -181,14 +191,34 @@ class Dispatcher:
             raise TypeError("a TASK needs a neuron, or the capabilities to look for")
         return await self._presence.route(neuron, capabilities or ())
 
-    def _task(self, neuron: str, options: TaskOptions, deadline_s: float | None) -> Signal:
+    async def _held(
+        self, neuron: str, options: TaskOptions, deadline_s: float | None
+    ) -> tuple[Pathway, Signal]:
+        """Make a Pathway with an inbox of its own, so that nobody else is held back with it."""
+        inbox = new_ulid()
+        task = self._task(neuron, options, options.get("deadline_s", deadline_s), inbox)
+        pathway = HeldPathway(self._followed, task.trace_id, task.id, neuron, self._buffer)
+        held = weakref.ref(pathway)
+
+        def receive(signal: Signal) -> Awaitable[None] | None:
+            follower = held()
+            return None if follower is None else follower.take(signal)
+
+        # Of the members of a queue group one takes each frame, and the publisher waits if none has room.
+        listening = await self._link.listen(
+            self._link.subjects.whole_inbox(inbox), receive, queue_group=inbox
+        )
+        pathway.when_closed(partial(self._link.end, listening))
+        return pathway, task
+
+    def _task(self, neuron: str, options: TaskOptions, deadline_s: float | None, inbox: str) -> Signal:
         input = options["input"]
         payload: dict[str, Any] = {"input": input}
         if deadline_s is not None:
             payload["deadline"] = int((time.time() + deadline_s) * 1000)
         # Most TASKs name a Neuron and an input, and hold nothing that could be wrong; the rest is checked.
         if len(options) == 2 and isinstance(input, dict):
-            return mint(_TASK, payload, directed=address(neuron), meta={"reply_to": self._inbox})
+            return mint(_TASK, payload, directed=address(neuron), meta={"reply_to": inbox})
         if capabilities := options.get("capabilities"):
             payload["capabilities"] = list(capabilities)
         if (context_ref := options.get("context_ref")) is not None:
@@ -201,7 +231,7 @@ class Dispatcher:
             trace_id=options.get("trace_id"),
             parent_id=options.get("parent_id"),
             directed=address(neuron),
-            meta={**(options.get("meta") or {}), "reply_to": self._inbox},
+            meta={**(options.get("meta") or {}), "reply_to": inbox},
         )
 
     async def _send(self, subject: str, signal: Signal) -> None:

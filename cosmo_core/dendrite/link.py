@@ -191,6 +191,12 @@ class Link:
                         "an observer of %s failed; further failures are not logged", observer.plugin
                     )
 
+    async def end(self, subscription: Subscription) -> None:
+        """End one subscription."""
+        if subscription in self._subscriptions:
+            self._subscriptions.remove(subscription)
+        await subscription.unsubscribe()
+
     async def close(self) -> None:
         """End every subscription."""
         while self._subscriptions:

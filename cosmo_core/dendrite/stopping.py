@@ -21,12 +21,14 @@ class TraceStopper:
         link: The way to the bus.
         view: Says which Dendrites have something to stop.
         inbox: Where the acknowledgements come to.
+        discovery_s: For how long to listen when nobody is known.
     """
 
-    def __init__(self, link: Link, view: View, *, inbox: str) -> None:
+    def __init__(self, link: Link, view: View, *, inbox: str, discovery_s: float) -> None:
         self._link = link
         self._view = view
         self._inbox = inbox
+        self._discovery_s = discovery_s
         # By the id of the STOP; gone when its caller is.
         self._waiting: dict[str, Callable[[Signal], None]] = {}
 
@@ -38,6 +40,8 @@ class TraceStopper:
         stop = Signal.new(SignalType.STOP, payload, trace_id=trace_id, meta={"reply_to": self._inbox})
         acknowledged: dict[str, Signal] = {}
         missing = self._view.hosts()
+        if not missing:
+            timeout_s = min(timeout_s, self._discovery_s)
         done = asyncio.Event()
 
         def take(stopped: Signal) -> None:
@@ -51,8 +55,7 @@ class TraceStopper:
         try:
             await self._link.send(self._link.subjects.everyone(SignalType.STOP), stop)
             async with asyncio.timeout(timeout_s):
-                if missing:
-                    await done.wait()
+                await done.wait()
         except TimeoutError:
             pass  # Who does not answer in time is not in the list: that is the answer.
         finally:

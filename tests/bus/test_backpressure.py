@@ -1,0 +1,162 @@
+"""A reader that would rather slow a Neuron down than miss what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from cosmo_core import Dendrite, Pathway, SignalType
+from cosmo_synapse_memory import MemorySynapse
+
+Start = Callable[..., Awaitable[Dendrite]]
+
+
+class Counter:
+    """A Neuron that streams numbers, and tells how far it is."""
+
+    __name__ = "counter"
+
+    def __init__(self) -> None:
+        self.said = 0
+
+    async def __call__(self, input: dict[str, Any], context: list[Any]) -> AsyncIterator[Any]:
+        for number in range(input["to"]):
+            self.said = number + 1
+            yield str(number)
+        yield {"done": True}
+
+
+@pytest.fixture
+async def synapse() -> AsyncIterator[MemorySynapse]:
+    """A bus that holds four frames for a slow reader, and works on four."""
+    synapse = MemorySynapse(max_in_flight=4, max_pending=4)
+    await synapse.connect()
+    yield synapse
+    await synapse.close()
+
+
+def numbers(signals: list[Any]) -> list[int]:
+    return [int(signal.payload["delta"]) for signal in signals if signal.type is SignalType.THOUGHT_DELTA]
+
+
+async def turns(count: int = 50) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def read_all(pathway: Pathway) -> list[int]:
+    seen = []
+    async for signal in pathway:
+        seen.append(signal)
+        if signal.type is SignalType.AGENT_OUTPUT:
+            break
+    return numbers(seen)
+
+
+async def test_a_neuron_is_held_until_somebody_reads_and_nothing_is_lost(start: Start) -> None:
+    counter = Counter()
+    dendrite = await start(counter, pathway_buffer=4)
+    async with asyncio.timeout(5):
+        pathway = await dendrite.dispatch(neuron="counter", input={"to": 100}, backpressure=True)
+        await turns()
+        held_at = counter.said
+        assert 4 <= held_at <= 4 + 4 + 4 + 1
+        await turns()
+        assert counter.said == held_at
+        assert await read_all(pathway) == list(range(100))
+        assert pathway.dropped == 0
+        pathway.close()
+
+
+async def test_the_slowest_of_several_readers_holds(start: Start) -> None:
+    counter = Counter()
+    dendrite = await start(counter, pathway_buffer=4)
+    async with asyncio.timeout(5):
+        pathway = await dendrite.dispatch(neuron="counter", input={"to": 60}, backpressure=True)
+        slow = aiter(pathway)
+        first = await anext(slow)
+        fast = asyncio.create_task(read_all(pathway))
+        await turns()
+        assert not fast.done()
+        assert counter.said < 30
+        rest = [first]
+        async for signal in slow:
+            rest.append(signal)
+            if signal.type is SignalType.AGENT_OUTPUT:
+                break
+        assert numbers(rest) == await fast == list(range(60))
+        pathway.close()
+
+
+async def test_a_reader_that_leaves_holds_nobody(start: Start) -> None:
+    dendrite = await start(Counter(), pathway_buffer=4)
+    async with asyncio.timeout(5):
+        pathway = await dendrite.dispatch(neuron="counter", input={"to": 60}, backpressure=True)
+        leaver = aiter(pathway)
+        await anext(leaver)
+        staying = asyncio.create_task(read_all(pathway))
+        await turns()
+        await leaver.aclose()  # type: ignore[attr-defined]
+        assert await staying == list(range(60))
+        pathway.close()
+
+
+async def test_who_awaits_the_answer_does_not_wait_for_itself(start: Start) -> None:
+    dendrite = await start(Counter(), pathway_buffer=4)
+    async with asyncio.timeout(5):
+        answer = await dendrite.dispatch_and_wait(neuron="counter", input={"to": 100}, backpressure=True)
+        assert answer.payload["output"] == {"done": True}
+        pathway = await dendrite.dispatch(neuron="counter", input={"to": 100}, backpressure=True)
+        await turns()
+        assert (await pathway.wait()).type is SignalType.AGENT_OUTPUT
+        assert pathway.dropped == 101 - 4
+        pathway.close()
+
+
+async def test_others_are_not_held_with_it(start: Start) -> None:
+    dendrite = await start(Counter(), pathway_buffer=4)
+    async with asyncio.timeout(5):
+        held = await dendrite.dispatch(neuron="counter", input={"to": 100}, backpressure=True)
+        await turns()
+        answer = await dendrite.dispatch_and_wait(neuron="counter", input={"to": 100})
+        assert answer.type is SignalType.AGENT_OUTPUT
+        held.close()
+
+
+async def test_closing_lets_the_neuron_go_and_ends_the_subscription(
+    start: Start, synapse: MemorySynapse
+) -> None:
+    counter = Counter()
+    dendrite = await start(counter, pathway_buffer=4)
+    before = len(synapse._subscriptions)
+    async with asyncio.timeout(5):
+        async with await dendrite.dispatch(neuron="counter", input={"to": 100}, backpressure=True):
+            await turns()
+            assert len(synapse._subscriptions) == before + 1
+        while counter.said < 100:
+            await turns()
+    assert len(synapse._subscriptions) == before
+
+
+async def test_a_held_pathway_nobody_holds_is_gone(start: Start, synapse: MemorySynapse) -> None:
+    dendrite = await start(Counter(), pathway_buffer=4)
+    before = len(synapse._subscriptions)
+    pathway = await dendrite.dispatch(neuron="counter", input={"to": 3}, backpressure=True)
+    await pathway.wait(timeout_s=5)
+    del pathway
+    gc.collect()
+    await turns()
+    assert len(synapse._subscriptions) == before
+    assert dendrite._followed.pathways() == []
+
+
+async def test_without_it_a_slow_reader_is_told_how_much_it_missed(start: Start) -> None:
+    dendrite = await start(Counter(), pathway_buffer=4)
+    pathway = await dendrite.dispatch(neuron="counter", input={"to": 100})
+    await pathway.wait(timeout_s=5)
+    assert await read_all(pathway) == [97, 98, 99]
+    assert pathway.dropped == 101 - 4

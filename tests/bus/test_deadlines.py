@@ -1,0 +1,91 @@
+"""Deadlines travel with a TASK: who would be late does not begin, and a Neuron knows how long it has."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from cosmo_core import Axon, CurrentTask, Dendrite, Signal, SignalType, current_task
+from cosmo_core.signal import address
+
+Start = Callable[..., Awaitable[Dendrite]]
+
+
+async def left(input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
+    task = current_task()
+    assert task is not None
+    return {"left": task.time_left_s()}
+
+
+async def test_a_neuron_can_read_how_long_it_has(start: Start) -> None:
+    dendrite = await start(left)
+    answer = await dendrite.dispatch_and_wait(neuron="left", input={}, timeout_s=600)
+    assert 0 < answer.payload["output"]["left"] <= 600
+    answer = await dendrite.dispatch_and_wait(neuron="left", input={}, timeout_s=600, deadline_s=5)
+    assert 0 < answer.payload["output"]["left"] <= 5
+    answer = await dendrite.dispatch_and_wait(neuron="left", input={}, timeout_s=None)
+    assert answer.payload["output"] == {"left": None}
+    pathway = await dendrite.dispatch(neuron="left", input={}, deadline_s=7)
+    assert 0 < (await pathway.wait(timeout_s=5)).payload["output"]["left"] <= 7
+
+
+@pytest.mark.parametrize(("deadline", "seconds"), [(None, None), (0.0, 0.0)])
+def test_time_left_is_never_negative(deadline: float | None, seconds: float | None) -> None:
+    assert CurrentTask("id", "trace", "neuron", deadline).time_left_s() == seconds
+
+
+async def test_what_is_late_already_is_not_begun(start: Start) -> None:
+    worker = await start(left, role="worker")
+    orchestrator = await start()
+    pathway = await orchestrator.dispatch(neuron="left", input={}, deadline_s=-1)
+    answer = await pathway.wait(timeout_s=5)
+    assert answer.payload == {
+        "code": "DEADLINE",
+        "message": "the deadline passed before Neuron 'left' could begin; allow more time",
+        "recoverable": True,
+    }
+    assert worker._host._hosted["left"].load == 0
+
+
+async def test_what_became_late_while_it_waited_is_not_begun(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, ran = asyncio.Event(), []
+
+    async def slow(input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
+        ran.append(input["turn"])
+        await go.wait()
+        return {}
+
+    dendrite = await start(Axon(neuron_id="slow", neuron_fn=slow, max_concurrency=1))
+    deadlines = (None, 60, 60, None)
+    pathways = [
+        await dendrite.dispatch(neuron="slow", input={"turn": turn}, deadline_s=deadline)
+        for turn, deadline in enumerate(deadlines)
+    ]
+    now = time.time
+    monkeypatch.setattr("cosmo_core.dendrite.hosted.time.time", lambda: now() + 61)
+    go.set()
+    answers = [await pathway.wait(timeout_s=5) for pathway in pathways]
+    assert [answer.payload.get("code") for answer in answers] == [None, "DEADLINE", "DEADLINE", None]
+    assert ran == [0, 3]
+
+
+async def test_a_deadline_travels_as_unix_milliseconds(start: Start) -> None:
+    dendrite = await start(left)
+    before = time.time()
+    task = await dendrite.dispatch_task(neuron="left", input={}, deadline_s=2)
+    assert before + 2 - 0.001 <= task.payload["deadline"] / 1000 <= time.time() + 2
+
+
+async def test_a_task_without_one_runs_whenever_it_comes(start: Start) -> None:
+    dendrite = await start(left)
+    task = Signal.new(SignalType.TASK, {"input": {}}, directed=address("left"))
+    assert "deadline" not in task.payload
+    hosted = dendrite._host._hosted["left"]
+    assert hosted.accept(task) is None
+    assert hosted.load == 1

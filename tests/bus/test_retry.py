@@ -1,0 +1,157 @@
+"""Trying a TASK again, within a strategy."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cosmo_core import (
+    Dendrite,
+    NeuronError,
+    NoRouteError,
+    PathwayClosedError,
+    RetryStrategy,
+    Signal,
+    SignalType,
+    current_task,
+)
+from cosmo_core.retry import jittered, may_pass
+
+Start = Callable[..., Awaitable[Dendrite]]
+
+
+class Flaky:
+    """A Neuron that fails so many times before it answers; it keeps the trace of every attempt."""
+
+    __name__ = "flaky"
+
+    def __init__(self, *failures: str) -> None:
+        self.failures = list(failures)
+        self.traces: list[str] = []
+        self.began = asyncio.Event()
+        self.stopped = asyncio.Semaphore(0)
+
+    async def __call__(self, input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
+        task = current_task()
+        assert task is not None
+        self.traces.append(task.trace_id)
+        self.began.set()
+        failure = self.failures.pop(0) if self.failures else "none"
+        if failure == "hang":
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.stopped.release()
+        if failure != "none":
+            raise NeuronError("no", code="X", recoverable=failure == "recoverable")
+        return {"attempts": len(self.traces)}
+
+
+QUICK = RetryStrategy(max_attempts=3, timeout_s=5, backoff=0)
+
+
+async def test_a_recoverable_error_is_tried_again_on_the_same_trace(start: Start) -> None:
+    flaky = Flaky("recoverable", "recoverable")
+    dendrite = await start(flaky)
+    answer = await dendrite.dispatch_and_wait(neuron="flaky", input={}, retry=QUICK)
+    assert answer.payload["output"] == {"attempts": 3}
+    assert flaky.traces == [answer.trace_id] * 3
+
+
+async def test_each_attempt_may_have_a_trace_of_its_own(start: Start) -> None:
+    flaky = Flaky("recoverable", "recoverable")
+    dendrite = await start(flaky)
+    retry = RetryStrategy(timeout_s=5, backoff=0, new_trace=True)
+    answer = await dendrite.dispatch_and_wait(neuron="flaky", input={}, retry=retry)
+    assert len(set(flaky.traces)) == 3
+    assert flaky.traces[-1] == answer.trace_id
+
+
+async def test_the_last_answer_is_returned_whatever_it_is(start: Start) -> None:
+    flaky = Flaky(*["recoverable"] * 5)
+    dendrite = await start(flaky)
+    answer = await dendrite.dispatch_and_wait(neuron="flaky", input={}, retry=QUICK)
+    assert (answer.type, len(flaky.traces)) == (SignalType.ERROR, 3)
+
+
+async def test_what_trying_again_cannot_help_is_not_tried_again(start: Start) -> None:
+    flaky = Flaky("final")
+    dendrite = await start(flaky)
+    answer = await dendrite.dispatch_and_wait(neuron="flaky", input={}, retry=QUICK)
+    assert (answer.type, len(flaky.traces)) == (SignalType.ERROR, 1)
+    with pytest.raises(NoRouteError):
+        await dendrite.dispatch_and_wait(neuron="nobody", input={}, retry=QUICK)
+
+
+async def test_an_attempt_that_takes_too_long_is_stopped_before_the_next(start: Start) -> None:
+    flaky = Flaky("hang", "hang")
+    dendrite = await start(flaky)
+    retry = RetryStrategy(max_attempts=3, timeout_s=0.05, backoff=0)
+    answer = await dendrite.dispatch_and_wait(neuron="flaky", input={}, retry=retry)
+    assert answer.payload["output"] == {"attempts": 3}
+    async with asyncio.timeout(5):
+        await flaky.stopped.acquire()
+        await flaky.stopped.acquire()
+
+
+async def test_the_last_time_out_is_raised(start: Start) -> None:
+    flaky = Flaky("hang", "hang")
+    dendrite = await start(flaky)
+    with pytest.raises(TimeoutError, match="'flaky'"):
+        await dendrite.dispatch_and_wait(
+            neuron="flaky", input={}, retry=RetryStrategy(max_attempts=2, timeout_s=0.02, backoff=0)
+        )
+    assert len(flaky.traces) == 2
+
+
+async def test_a_program_decides_what_to_try_again_and_how_long_to_wait(start: Start) -> None:
+    flaky = Flaky("final", "final")
+    dendrite = await start(flaky)
+    waited: list[int] = []
+
+    def backoff(attempt: int) -> float:
+        waited.append(attempt)
+        return 0
+
+    retry = RetryStrategy(
+        timeout_s=5,
+        backoff=backoff,
+        retry_on=lambda outcome: isinstance(outcome, Signal) and outcome.type is SignalType.ERROR,
+    )
+    answer = await dendrite.dispatch_and_wait(neuron="flaky", input={}, retry=retry)
+    assert answer.payload["output"] == {"attempts": 3}
+    assert waited == [1, 2]
+
+
+async def test_a_cancelled_caller_tries_nothing_again(start: Start) -> None:
+    flaky = Flaky("hang", "hang")
+    dendrite = await start(flaky)
+    asking = asyncio.create_task(dendrite.dispatch_and_wait(neuron="flaky", input={}, retry=QUICK))
+    async with asyncio.timeout(5):
+        await flaky.began.wait()
+        asking.cancel()
+        await asyncio.wait([asking])
+    assert asking.cancelled()
+    assert len(flaky.traces) == 1
+
+
+@given(st.integers(1, 1000))
+def test_the_default_wait_grows_up_to_a_bound(attempt: int) -> None:
+    assert 0 <= jittered(attempt) <= min(10.0, 0.1 * 2 ** (attempt - 1))
+
+
+def test_what_may_pass() -> None:
+    assert may_pass(TimeoutError())
+    assert may_pass(PathwayClosedError("x"))
+    assert not may_pass(ValueError())
+
+
+@pytest.mark.parametrize("wrong", [{"max_attempts": 0}, {"timeout_s": 0}, {"timeout_s": -1}])
+def test_a_strategy_without_an_attempt_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        RetryStrategy(**wrong)

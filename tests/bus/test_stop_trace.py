@@ -1,0 +1,131 @@
+"""Stopping everything on a trace, wherever it runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from cosmo_core import Axon, Dendrite, LifecycleError, MalformedSignalError, RoleError, Signal, SignalType
+from cosmo_core.dendrite.stopped import MAX_STOPPED, StoppedTraces
+from cosmo_core.ids import new_trace_id
+from cosmo_core.signal import address
+
+Start = Callable[..., Awaitable[Dendrite]]
+
+
+class Stuck:
+    """A Neuron that never answers, and tells how its TASKs ended."""
+
+    def __init__(self, name: str) -> None:
+        self.__name__ = name
+        self.began = asyncio.Semaphore(0)
+        self.cancelled = 0
+
+    async def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
+        self.began.release()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+
+
+async def test_it_reaches_every_dendrite_and_collects_what_each_did(start: Start) -> None:
+    one, two = Stuck("one"), Stuck("two")
+    await start(one, role="worker")
+    await start(two, Axon(neuron_id="crowded", neuron_fn=two, max_concurrency=1), role="worker")
+    orchestrator = await start()
+    trace_id = new_trace_id()
+    wanted = ("one", "one", "two", "crowded", "crowded")
+    pathways = [await orchestrator.dispatch(neuron=name, input={}, trace_id=trace_id) for name in wanted]
+    other = await orchestrator.dispatch(neuron="one", input={})
+    async with asyncio.timeout(5):
+        for neuron, begun in ((one, 3), (two, 2)):
+            for _ in range(begun):
+                await neuron.began.acquire()
+        acknowledged = await orchestrator.stop_trace(trace_id, reason="enough", timeout_s=5)
+        answers = [await pathway.wait() for pathway in pathways]
+    assert {stopped.type for stopped in acknowledged} == {SignalType.STOPPED}
+    assert sorted(stopped.payload["cancelled"] for stopped in acknowledged) == [2, 3]
+    assert {answer.payload["code"] for answer in answers} == {"CANCELLED"}
+    assert (one.cancelled, two.cancelled) == (2, 2)
+    assert not other.closed
+    await orchestrator.stop_trace(other.trace_id)
+
+
+async def test_who_has_nothing_to_stop_says_so_at_once(start: Start) -> None:
+    await start(Stuck("one"), role="worker")
+    orchestrator = await start()
+    async with asyncio.timeout(5):
+        (stopped,) = await orchestrator.stop_trace(new_trace_id(), timeout_s=60)
+    assert stopped.payload == {"cancelled": 0, "rolled_back": 0}
+
+
+async def test_nobody_there_is_an_empty_answer_at_once(start: Start) -> None:
+    orchestrator = await start()
+    async with asyncio.timeout(5):
+        assert await orchestrator.stop_trace(new_trace_id(), timeout_s=60) == []
+
+
+async def test_who_does_not_answer_in_time_is_not_in_the_list(start: Start) -> None:
+    orchestrator = await start()
+    ghost = Signal.new(
+        SignalType.REGISTER,
+        {"role": "neuron", "capabilities": []},
+        directed=address("ghost"),
+        meta={"dendrite": "gone"},
+    )
+    await orchestrator.emit(ghost)
+    assert orchestrator.find_neurons()
+    async with asyncio.timeout(5):
+        assert await orchestrator.stop_trace(new_trace_id(), timeout_s=0.01) == []
+    assert orchestrator._stopper._waiting == {}
+
+
+async def test_a_task_that_arrives_after_its_trace_was_stopped_does_not_run(start: Start) -> None:
+    one = Stuck("one")
+    worker = await start(one, role="worker")
+    orchestrator = await start()
+    late = Signal.new(SignalType.TASK, {"input": {}}, directed=address("one"))
+    await orchestrator.stop_trace(late.trace_id)
+    hosted = worker._host._hosted["one"]
+    answering = hosted.accept(late)
+    assert answering is not None
+    await answering
+    assert hosted.load == 0
+    answer = orchestrator.dispatch_and_wait(neuron="one", input={}, trace_id=late.trace_id, timeout_s=60)
+    asking = asyncio.create_task(answer)
+    async with asyncio.timeout(5):
+        await one.began.acquire()
+    await orchestrator.stop_trace(late.trace_id)
+    assert (await asking).payload["code"] == "CANCELLED"
+
+
+async def test_a_worker_may_not_stop_traces(start: Start) -> None:
+    worker = await start(Stuck("one"), role="worker")
+    with pytest.raises(RoleError, match="STOP"):
+        await worker.stop_trace(new_trace_id())
+
+
+async def test_what_is_no_trace_is_refused(start: Start) -> None:
+    orchestrator = await start()
+    with pytest.raises(MalformedSignalError, match="trace_id"):
+        await orchestrator.stop_trace("trc_")
+    await orchestrator.stop()
+    with pytest.raises(LifecycleError):
+        await orchestrator.stop_trace(new_trace_id())
+
+
+def test_only_so_many_stopped_traces_are_remembered() -> None:
+    stopped = StoppedTraces()
+    tasks = [Signal.new(SignalType.TASK, {"input": {}}) for _ in range(MAX_STOPPED + 1)]
+    assert not stopped
+    for task in tasks:
+        stopped.add(Signal.new(SignalType.STOP, {"rollback": False}, trace_id=task.trace_id))
+    assert stopped
+    assert [stopped.covers(task) for task in (tasks[0], tasks[1], tasks[-1])] == [False, True, True]
+    after = Signal.new(SignalType.TASK, {"input": {}}, trace_id=tasks[-1].trace_id)
+    assert not stopped.covers(after)
