@@ -1,9 +1,10 @@
 """A bus for agents: plain async functions, typed Signals, and plugins for everything that varies."""
 
+from cosmo_core.asking import AskBack, ask_permission, clarify
 from cosmo_core.axon import Axon
 from cosmo_core.codec import decode, encode
 from cosmo_core.current import CurrentTask, current_task
-from cosmo_core.dendrite import Dendrite, NeuronRecord
+from cosmo_core.dendrite import Bid, Dendrite, NeuronRecord, Watcher
 from cosmo_core.errors import (
     CosmoError,
     FrameTooLargeError,
@@ -11,6 +12,7 @@ from cosmo_core.errors import (
     LifecycleError,
     MalformedSignalError,
     NeuronError,
+    NoBidError,
     NoRouteError,
     PathwayClosedError,
     PluginConflictError,
@@ -26,6 +28,7 @@ from cosmo_core.errors import (
     UnknownPluginError,
 )
 from cosmo_core.neuron import Neuron, NeuronFn
+from cosmo_core.observed_pathway import ObservedPathway
 from cosmo_core.pathway import Pathway
 from cosmo_core.retry import RetryStrategy
 from cosmo_core.schema import json_schema
@@ -34,7 +37,9 @@ from cosmo_core.signal_type import SignalType
 from cosmo_core.synapse import FrameHandler, Guarantees, Subscription, Synapse, connect_synapse
 
 __all__ = [
+    "AskBack",
     "Axon",
+    "Bid",
     "CosmoError",
     "CurrentTask",
     "Dendrite",
@@ -49,7 +54,9 @@ __all__ = [
     "NeuronError",
     "NeuronFn",
     "NeuronRecord",
+    "NoBidError",
     "NoRouteError",
+    "ObservedPathway",
     "Pathway",
     "PathwayClosedError",
     "PluginConflictError",
@@ -68,6 +75,9 @@ __all__ = [
     "SynapseError",
     "UnencodableError",
     "UnknownPluginError",
+    "Watcher",
+    "ask_permission",
+    "clarify",
     "connect_synapse",
     "current_task",
     "decode",

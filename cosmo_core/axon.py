@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from cosmo_core.asking import AskBack, asked_back, marked
 from cosmo_core.current import begin
 from cosmo_core.errors import NeuronError
 from cosmo_core.ids import check_token
@@ -46,11 +47,11 @@ class Axon:
         capabilities: Tokens that say what it can do, for those who do not know its id.
         version: Of the Neuron; announced, and otherwise not looked at.
         input_type: Any type msgspec can check, such as a TypedDict or a dataclass. A TASK whose input
-            does not fit is answered with ERROR ``INPUT_INVALID`` and never reaches the Neuron.
-        output_type: The same for the output; ERROR ``OUTPUT_INVALID``.
+            does not fit is answered with ERROR ``INPUT_INVALID`` and never reaches the Neuron (P-5.14).
+        output_type: The same for the output; ERROR ``OUTPUT_INVALID``. What asks back is no output.
         context_fetcher: Turns the TASK's ``context_ref`` (or None) into the Neuron's ``context``.
         max_concurrency: TASKs that run at once.
-        max_backlog: TASKs that wait beyond those; one more is answered with ERROR ``OVERLOADED``.
+        max_backlog: TASKs that wait beyond those; one more is answered with ERROR ``OVERLOADED`` (P-5.11).
 
     Raises:
         MalformedSignalError: The id or a capability is not a token.
@@ -106,10 +107,11 @@ class Axon:
         )
 
     async def answer(self, task: Signal, port: AxonPort) -> Signal:
-        """Run the Neuron on ``task`` and return the Signal that ends it: AGENT_OUTPUT or ERROR.
+        """Run the Neuron on ``task`` and return the Signal that ends it.
 
-        Nothing but cancellation is raised: whatever else goes wrong is in the ERROR. Call it in an asyncio
-        task of its own: `current_task` answers from there on.
+        That is AGENT_OUTPUT, or CLARIFICATION or PERMISSION if the Neuron asks back, or ERROR. Nothing but
+        cancellation is raised: whatever else goes wrong is in the ERROR. Call it in an asyncio task of its
+        own: `current_task` answers from there on.
         """
         begin(task, self.neuron_id)
         input: dict[str, Any] = task.payload["input"]
@@ -120,28 +122,31 @@ class Axon:
             if self.context_fetcher is not None:
                 context = await self.context_fetcher(task.payload.get("context_ref"))
             if self._stream is None:
-                output = self._checked(await self._invoke(input, context))
-            else:
-                output = self._checked(await self._stream(input, context, _deltas(task, port)))
+                return self._answered(task, await self._invoke(input, context))
+            return self._answered(task, await self._stream(input, context, _deltas(task, port)))
         except NeuronError as error:
             return error_reply(task, error.code, str(error), recoverable=error.recoverable)
         except Exception as error:
             logger.exception("Neuron %r failed on %s", self.neuron_id, task.id)
             return task.reply(SignalType.ERROR, port.error_payload(error, task))
-        return mint(
-            _AGENT_OUTPUT,
-            {"output": output},
-            trace_id=task.trace_id,
-            parent_id=task.id,
-            directed=task.directed,
-        )
 
-    def _checked(self, output: Any) -> dict[str, Any]:
-        if output is None:
+    def _answered(self, task: Signal, output: Any) -> Signal:
+        payload = {"output": output}
+        if isinstance(output, dict):
+            # Three look-ups are cheaper than one call.
+            if "__clarification__" in output or "__permission__" in output or "__error__" in output:
+                request = marked(output)
+                if request is not None:
+                    return asked_back(task, self.neuron_id, request)
+        elif isinstance(output, AskBack):
+            return asked_back(task, self.neuron_id, output)
+        elif output is None:
             raise NeuronError(f"Neuron {self.neuron_id!r} returned nothing", code="OUTPUT_INVALID")
+        else:
+            payload = {"output": {"value": output}}
         if self.output_type is not None:
             _check("OUTPUT_INVALID", f"the output of Neuron {self.neuron_id!r}", output, self.output_type)
-        return output if isinstance(output, dict) else {"value": output}
+        return mint(_AGENT_OUTPUT, payload, trace_id=task.trace_id, parent_id=task.id, directed=task.directed)
 
     def __repr__(self) -> str:
         return f"<Axon {self.neuron_id!r} {list(self.capabilities)}>"

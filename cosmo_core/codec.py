@@ -32,7 +32,7 @@ _AT = re.compile(r"^(?P<reason>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
 
 
 def encode(signal: Signal) -> bytes:
-    """Return the frame that carries ``signal``. Fields without a value are left out.
+    """Return the frame that carries ``signal``. Fields without a value are left out (P-1.8).
 
     Payloads may also hold what has an obvious JSON form: tuples and sets become arrays, dates and UUIDs
     strings, dataclasses and attrs classes objects, NaN and infinities null.
@@ -58,10 +58,10 @@ def encode(signal: Signal) -> bytes:
 
 
 def decode(frame: bytes | bytearray | memoryview | str) -> Signal:
-    """Return the Signal that ``frame`` carries, with every field of its envelope checked.
+    """Return the Signal that ``frame`` carries, with every field of its envelope checked (P-1.10).
 
     Fields of the envelope that this version does not know are ignored; unknown keys of the payload and of
-    meta are kept.
+    meta are kept (P-12.2, P-12.3).
 
     Raises:
         MalformedSignalError: The frame is no valid Signal, whatever its bytes are. The error names the

@@ -113,6 +113,26 @@ class NoRouteError(CosmoError):
         super().__init__(f"no live {wanted} in this namespace; known: {listed}")
 
 
+class NoBidError(CosmoError, TimeoutError):
+    """Nobody got the work of a TASK_OFFER: no bid came in time, or none was taken.
+
+    Attributes:
+        capabilities: What was asked for.
+        waited_s: For how many seconds bids were taken.
+        bids: How many came.
+    """
+
+    code: ClassVar[str] = "NO_BID"
+
+    def __init__(self, capabilities: Iterable[str], waited_s: float, bids: int) -> None:
+        self.capabilities = list(capabilities)
+        self.waited_s = waited_s
+        self.bids = bids
+        wanted = " and ".join(map(repr, self.capabilities))
+        came = f"none of {bids} bids was taken" if bids else "no Neuron bid"
+        super().__init__(f"{came} for work that needs {wanted} within {waited_s} s")
+
+
 class RejectedError(CosmoError):
     """A middleware of this Dendrite dropped the Signal; nothing was sent."""
 

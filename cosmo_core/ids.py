@@ -90,7 +90,7 @@ def new_trace_id() -> str:
 
 
 def is_token(value: object) -> bool:
-    """Tell whether ``value`` is a token: 1 to 64 ASCII letters, digits, ``_`` or ``-``."""
+    """Tell whether ``value`` is a token: 1 to 64 ASCII letters, digits, ``_`` or ``-`` (P-3.1)."""
     return isinstance(value, str) and _token(value) is not None
 
 

@@ -17,7 +17,7 @@ class NeuronFn(Protocol):
         input: The ``input`` object of the TASK. It is the Neuron's own copy.
         context: What the Axon's context fetcher returned; empty without one.
 
-    The output is anything JSON can carry; what is not an object arrives as ``{"value": output}``.
+    The output is anything JSON can carry; what is not an object arrives as ``{"value": output}`` (P-5.8).
     A Neuron may also be an async generator: every ``str`` it yields becomes a THOUGHT_DELTA, and the last
     object it yields is the output. A plain function works too; it runs in a thread, which goes on to its end
     even when its TASK is stopped.

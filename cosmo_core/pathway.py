@@ -141,11 +141,12 @@ class Pathway:
             with self._owner.within(timeout_s):
                 return await future
         except TimeoutError:
-            raise TimeoutError(
-                f"Neuron {self.neuron!r} did not answer {self.task_id} within {timeout_s} s"
-            ) from None
+            raise self._timeout_error(wanted, timeout_s) from None
         finally:
             self._waiters.remove(entry)
+
+    def _timeout_error(self, types: frozenset[SignalType], timeout_s: float | None) -> TimeoutError:
+        return TimeoutError(f"Neuron {self.neuron!r} did not answer {self.task_id} within {timeout_s} s")
 
     def _closed_error(self, types: frozenset[SignalType]) -> PathwayClosedError:
         wanted = " or ".join(sorted(type.value for type in types))
@@ -174,7 +175,11 @@ class Pathway:
                 if inspect.isawaitable(result):
                     await result
             except Exception:
-                logger.exception("the %s handler of %s failed on %s", type.value, self.task_id, signal.id)
+                logger.exception("the %s handler of %s failed on %s", type.value, self._name, signal.id)
+
+    @property
+    def _name(self) -> str:
+        return self.task_id
 
     # --- the stream ---------------------------------------------------------------------------------
 
@@ -220,7 +225,7 @@ class Pathway:
             for types, future in self._waiters:
                 if type in types and not future.done():
                     future.set_result(signal)
-        if type in CLOSING_TYPES:
+        if type in CLOSING_TYPES and self._ends_with(type):
             self.close()
         elif self._changed is not None:
             self._wake()
@@ -230,6 +235,9 @@ class Pathway:
             del self._signals[0]
             self._first += 1
             self.dropped += 1
+
+    def _ends_with(self, type: SignalType) -> bool:
+        return True
 
     def when_settled(self, call: Callable[[], None]) -> None:
         """Call ``call`` once, with the first answer, or when none will come any more."""

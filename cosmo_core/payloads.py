@@ -27,8 +27,8 @@ Probability = Annotated[float, Meta(ge=0, le=1)]
 class Task(Struct):
     """Work for one Neuron.
 
-    ``deadline`` is the moment from which the answer is of no use: Unix time in milliseconds. ``finalize``
-    asks for the output to be sent as FINAL, too.
+    ``deadline`` is the moment from which the answer is of no use: Unix time in milliseconds (P-5.9).
+    ``finalize`` asks for the output to be sent as FINAL, too (P-5.15).
     """
 
     input: Object
@@ -75,10 +75,13 @@ class Bid(Struct):
 
 
 class TaskAwarded(Struct):
-    """The offered work, given to the winner."""
+    """The offered work, given to the winner: a TASK, with the id of the BID that won."""
 
     input: Object
     winning_bid: Any = None
+    context_ref: str | None = None
+    finalize: bool | None = None
+    deadline: Millis | None = None
 
 
 class TaskDeclined(Struct):

@@ -37,7 +37,7 @@ def _positive(strategy: RetryStrategy, field: attrs.Attribute[Any], value: float
 
 @attrs.frozen(kw_only=True)
 class RetryStrategy:
-    """How often and when a TASK is dispatched again. An attempt that is given up is stopped first.
+    """How often and when a TASK is dispatched again. An attempt that is given up is stopped first (P-5.16).
 
     Attributes:
         max_attempts: How often in all.

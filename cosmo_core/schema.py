@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import msgspec
@@ -16,12 +17,13 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a Signal on the wire; ``$defs`` has the payload of every type.
 
-    What it accepts is what `decode` accepts, but for two things a schema cannot say: that a time stamp names
-    a day that exists, and that a number fits into a double.
+    What it accepts is what `decode` accepts, but for what a schema cannot say (P-1.14): that a time stamp
+    names a moment that exists, that an integer is written without fraction and exponent, that a number fits
+    into a double, and that text is Unicode.
     """
     names = {type: payload.__name__.rstrip("_") for type, payload in PAYLOADS.items()}
     _, components = msgspec.json.schema_components(PAYLOADS.values(), ref_template="#/$defs/{name}")
-    definitions = {name.rstrip("_"): schema for name, schema in components.items()}
+    definitions = {name.rstrip("_"): _tidy(schema) for name, schema in components.items()}
     # Its check is a method, so the generator does not see it.
     definitions[ToolResult.__name__]["anyOf"] = [{"required": ["result"]}, {"required": ["error"]}]
     return {
@@ -63,9 +65,19 @@ def _directed() -> dict[str, Any]:
     }
 
 
+def _tidy(definition: dict[str, Any]) -> dict[str, Any]:
+    """Give a definition the name by which it is referred to, and its text without indentation."""
+    tidied = {**definition, "title": definition["title"].rstrip("_")}
+    # Without docstrings, as under ``python -OO``, there is none.
+    if description := definition.get("description"):
+        tidied["description"] = inspect.cleandoc(description)
+    return tidied
+
+
 def _pattern(pattern: str) -> dict[str, Any]:
-    # Some libraries let $ match before a last newline; the look-ahead shuts that door in every dialect.
-    return {"type": "string", "pattern": f"^{pattern}$(?!\\n)"}
+    # Some dialects let $ match before a last newline, and \d match digits of any script: here, none can.
+    portable = pattern.replace(r"\d", "[0-9]")
+    return {"type": "string", "pattern": f"^{portable}$(?!\\n)"}
 
 
 def _optional(schema: dict[str, Any]) -> dict[str, Any]:

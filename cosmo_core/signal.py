@@ -32,7 +32,7 @@ _missing = re.compile("Object missing required field `([^`]*)`").match
 
 
 class Directed(msgspec.Struct, frozen=True):
-    """Whom a Signal is meant for: ``id`` outranks ``type``, ``type`` outranks ``capabilities``."""
+    """Whom a Signal is meant for, or speaks of (P-1.7). Only ``id`` chooses who acts (P-3.10)."""
 
     id: str | None = None
     type: str | None = None
@@ -66,11 +66,11 @@ class Signal:
     holds is not shown by ``repr``: it may be private, and long.
 
     Attributes:
-        v: The envelope's version, ``1`` or ``1.x``.
-        id: ``evt_`` + ULID, never used twice.
-        trace_id: ``trc_`` + ULID, the same for everything that belongs to one workflow.
-        type: What kind of message this is; it decides which keys ``payload`` must have.
-        ts: When it was made: RFC 3339, UTC, ending in ``Z``.
+        v: The envelope's version, ``1`` or ``1.x`` (P-12.1).
+        id: ``evt_`` + ULID, never used twice (P-1.3).
+        trace_id: ``trc_`` + ULID, the same for everything that belongs to one workflow (P-1.4).
+        type: What kind of message this is; it decides which keys ``payload`` must have (P-2.2).
+        ts: When it was made: RFC 3339, UTC, ending in ``Z`` (P-1.6).
         payload: The content.
         parent_id: The ``id`` of the Signal that caused this one; None at the root of a trace.
         directed: Whom it is meant for, if it is not for everybody.

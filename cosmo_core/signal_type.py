@@ -55,7 +55,7 @@ AXON_TYPES: Final = frozenset(
         SignalType.ERROR,
     }
 )
-"""What an Axon may produce."""
+"""What an Axon may produce (P-10.1)."""
 
 ORCHESTRATION_TYPES: Final = frozenset(
     {
@@ -72,7 +72,7 @@ ORCHESTRATION_TYPES: Final = frozenset(
         SignalType.STOP,
     }
 )
-"""What a Dendrite with ``role="worker"`` may not emit."""
+"""What a Dendrite with ``role="worker"`` may not emit (P-10.2)."""
 
 TERMINAL_TYPES: Final = frozenset(
     {
@@ -83,10 +83,10 @@ TERMINAL_TYPES: Final = frozenset(
         SignalType.FINAL,
     }
 )
-"""What ends `Pathway.wait`."""
+"""What ends `Pathway.wait` (P-11.1)."""
 
 ENDING_TYPES: Final = TERMINAL_TYPES - {SignalType.AGENT_OUTPUT}
-"""What a Pathway with ``scope="terminal"`` sees."""
+"""What a Pathway with ``scope="terminal"`` sees (P-11.4)."""
 
 CLOSING_TYPES: Final = frozenset({SignalType.FINAL, SignalType.ERROR})
-"""What closes a Pathway."""
+"""What closes a Pathway (P-11.3)."""

@@ -1,8 +1,8 @@
 """Where Signals go: the subjects of one namespace.
 
 ``cosmonapse.<namespace>.<TYPE>`` is for everybody who wants to see a type. Two more tokens address one
-receiver: ``.neuron.<id>`` whoever hosts that Neuron, ``.inbox.<id>`` the one Dendrite that asked. Nobody
-else pays for an addressed Signal; who wants to watch them subscribes with a wildcard.
+receiver: ``.neuron.<id>`` whoever hosts that Neuron, ``.inbox.<id>`` the one Dendrite that asked (P-3.3).
+Nobody else pays for an addressed Signal; who wants to watch them subscribes with a wildcard.
 """
 
 from __future__ import annotations
@@ -46,9 +46,18 @@ class Subjects:
         """Return the subject of a type for one Dendrite."""
         return self._inbox[type] + inbox
 
+    def addressed(self, type: SignalType) -> str:
+        """Return the pattern for every Signal of a type that is addressed to one receiver."""
+        return self._everyone[type] + ".>"
+
     def whole_inbox(self, inbox: str) -> str:
         """Return the pattern for everything that is sent to one Dendrite."""
         return f"{self._prefix}*.inbox.{inbox}"
+
+    def type_of(self, pattern: str) -> SignalType | None:
+        """Return the type whose subjects a pattern of this namespace matches; None if it matches several."""
+        token = pattern.removeprefix(self._prefix).partition(".")[0]
+        return SignalType(token) if token in SignalType.__members__ else None
 
     def everything(self) -> str:
         """Return the pattern for every Signal of the namespace, addressed ones too."""

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
+from cosmo_core.asking import ASKING_TYPES
 from cosmo_core.axon import error_reply
 from cosmo_core.errors import FrameTooLargeError, SynapseError, UnencodableError
 from cosmo_core.ids import is_token
@@ -56,7 +57,7 @@ class Answers:
         """Send a Signal of an Axon to whoever asked for ``task``."""
         if signal.type not in AXON_TYPES:
             raise ValueError(f"an Axon may not produce {signal.type.value}")
-        await self._link.send(self._subject(task, signal.type), signal)
+        await self._link.send(self.subject(task, signal.type), signal)
 
     def error_payload(self, error: Exception, task: Signal) -> dict[str, Any]:
         """Return what may be told of an exception: what a plugin says of it, or little more than its type."""
@@ -71,15 +72,15 @@ class Answers:
 
     # --- what ends a TASK ---------------------------------------------------------------------------
 
-    async def send(self, task: Signal, answer: Signal) -> None:
+    async def send(self, task: Signal, answer: Signal, promoted: bool = False) -> None:
         """Send what ends ``task``; what cannot be sent is told in an ERROR.
 
-        An AGENT_OUTPUT is followed by FINAL if the TASK asks for it.
+        An AGENT_OUTPUT is followed by FINAL if the TASK asks for it: that one is ``promoted``.
         """
         try:
-            dropped = await self._link.send(self._subject(task, answer.type), answer)
+            dropped = await self._link.send(self.subject(task, answer.type), answer, promoted)
         except (UnencodableError, FrameTooLargeError) as error:
-            await self.send(task, error_reply(task, "OUTPUT_INVALID", str(error), recoverable=False))
+            await self.send(task, _unsendable(task, answer, error))
         except SynapseError:
             logger.exception("the answer to %s could not be sent", task.id)
         except Exception:
@@ -92,7 +93,7 @@ class Answers:
                     await self.reject(task, f"a middleware dropped the answer: {dropped.reason}")
             elif answer.type is SignalType.AGENT_OUTPUT and task.payload.get("finalize"):
                 final = answer.reply(SignalType.FINAL, {"result": answer.payload["output"]})
-                await self.send(task, final)
+                await self.send(task, final, True)
 
     async def reject(self, task: Signal, reason: str) -> None:
         """Answer with ERROR ``REJECTED``."""
@@ -102,14 +103,22 @@ class Answers:
         """Answer a request that is no TASK, naming this Dendrite; a bus that is gone is logged."""
         answer = request.reply(type, payload, meta={"dendrite": host})
         try:
-            await self._link.send(self._subject(request, type), answer)
+            await self._link.send(self.subject(request, type), answer)
         except SynapseError as error:
             logger.warning("%s was not answered with %s: %s", request.id, type.value, error)
         except Exception:
             logger.exception("an outbound middleware failed on the %s to %s", type.value, request.id)
 
-    def _subject(self, request: Signal, type: SignalType) -> str:
+    def subject(self, request: Signal, type: SignalType) -> str:
+        """Return where an answer of a type goes: to who asked, or to everybody if that is not said."""
         inbox = request.meta.get("reply_to")
         if inbox is not None and is_token(inbox):
             return self._link.subjects.inbox(type, inbox)
         return self._link.subjects.everyone(type)
+
+
+def _unsendable(task: Signal, answer: Signal, error: Exception) -> Signal:
+    message = str(error)
+    if isinstance(error, FrameTooLargeError) and answer.type in ASKING_TYPES:
+        message += f"; a {answer.type.value} carries the input of its TASK, so that anybody can respond"
+    return error_reply(task, "OUTPUT_INVALID", message, recoverable=False)

@@ -4,35 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Self, Unpack
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self
 
 from cosmo_core.dendrite.answers import Answers
+from cosmo_core.dendrite.asking import Asking
+from cosmo_core.dendrite.auctions import Auctions, Offering
+from cosmo_core.dendrite.bidding import Bidder, Bidding
 from cosmo_core.dendrite.clock import SystemClock
-from cosmo_core.dendrite.dispatch import Dispatcher, TaskOptions
+from cosmo_core.dendrite.dispatch import Dispatcher
+from cosmo_core.dendrite.dispatching import Dispatching
+from cosmo_core.dendrite.emitters import Emitters
 from cosmo_core.dendrite.following import Followed
 from cosmo_core.dendrite.hosting import Host
 from cosmo_core.dendrite.link import Link, Role
 from cosmo_core.dendrite.presence import Presence
 from cosmo_core.dendrite.recent import RecentIds
-from cosmo_core.dendrite.retrying import ask_again
 from cosmo_core.dendrite.stopping import TraceStopper
 from cosmo_core.dendrite.view import NeuronRecord, View
+from cosmo_core.dendrite.watching import Watch, Watching
 from cosmo_core.errors import LifecycleError
 from cosmo_core.ids import new_ulid
-from cosmo_core.signal import Signal
 from cosmo_core.signal_type import SignalType
 
 if TYPE_CHECKING:
     from cosmo_core.axon import Axon
     from cosmo_core.dendrite.clock import Clock
-    from cosmo_core.pathway import Pathway, SignalHandler
     from cosmo_core.plugin import PluginManager
-    from cosmo_core.retry import RetryStrategy
     from cosmo_core.synapse import Synapse
 
 
-class Dendrite:
+class Dendrite(Asking, Bidding, Dispatching, Emitters, Offering, Watching):
     """Hosts Axons, announces them, dispatches work and follows it. Use it as ``async with``.
 
     It is the only part that touches the Synapse, and does not own it: connect it before, close it after.
@@ -40,12 +42,13 @@ class Dendrite:
     Args:
         synapse: A connected Synapse; Dendrites may share one.
         namespace: A token. Dendrites of different namespaces never see each other.
-        role: ``"worker"`` may serve TASKs but not emit orchestration Signals such as TASK or STOP.
-        heartbeat_s: Seconds between announcements. Who misses three of their own counts as gone.
+        role: ``"worker"`` may serve TASKs but not emit orchestration Signals such as TASK or STOP (P-10.2).
+        heartbeat_s: Seconds between announcements. Who misses three of their own counts as gone (P-4.6).
         discovery_s: For how many seconds an unknown Neuron is asked for before `NoRouteError`. Raise it
             where an answer over the bus takes longer.
         grace_s: For how many seconds running Neurons may finish when the Dendrite stops.
-        pathway_buffer: How many Signals a Pathway keeps for those who read it late.
+        pathway_buffer: How many Signals a Pathway keeps for those who read it late, and how many wait for a
+            watcher that is busy.
         expose_errors: Let the text of unexpected exceptions travel. By default only their type does.
         clock: The time by which heartbeats are sent and missed; the system's by default.
         plugins: The hooks to use; those of all installed plugins by default.
@@ -105,8 +108,24 @@ class Dendrite:
         self._dispatcher = Dispatcher(
             self._link, self._view, self._presence, self._followed, inbox=inbox, buffer=pathway_buffer
         )
+        self._watch = Watch(self._link, self._followed, clock.now, buffer=pathway_buffer)
         self._stopper = TraceStopper(self._link, self._view, inbox=inbox, discovery_s=discovery_s)
+        self._auctions = Auctions(
+            self._link,
+            self._view,
+            self._dispatcher,
+            self._followed,
+            inbox=inbox,
+            buffer=pathway_buffer,
+            clock=clock.now,
+        )
+        self._view.departed = self._auctions.lose
+        self._bidder = Bidder(self._link, self._host, answers, name=inbox, clock=clock.now)
+        self._followed.refusals[SignalType.TASK_AWARDED] = self._bidder.refuse_award
         self._followed.others |= {
+            SignalType.BID: self._auctions.take,
+            SignalType.TASK_AWARDED: self._bidder.take_award,
+            SignalType.TASK_DECLINED: self._bidder.take_decline,
             SignalType.REGISTER: self._view.take,
             SignalType.STOPPED: self._stopper.take,
         }
@@ -141,12 +160,17 @@ class Dendrite:
             stack.push_async_callback(self._host.close_neurons)
             stack.push_async_callback(self._link.close)
             stack.push_async_callback(self._dispatcher.close)
+            stack.callback(self._auctions.close)
             await self._dispatcher.start()
+            stack.callback(self._watch.close)
+            await self._watch.start()
             stack.push_async_callback(lambda: self._presence.leave(self._reason))
             stack.push_async_callback(lambda: self._host.drain(self._grace_s))
             stack.push_async_callback(self._host.stop_intake)
             stack.push_async_callback(self._presence.drain)
+            stack.push_async_callback(self._bidder.leave)
             await self._host.start()
+            await self._bidder.attend()
             await self._presence.start()
             stack.push_async_callback(_end, asyncio.create_task(self._presence.beat()))
             await self.plugins.dendrite_started(self)
@@ -196,19 +220,27 @@ class Dendrite:
         """
         self._check_running()
         self._attach(axon)
-        await self._host.serve(axon.neuron_id)
+        try:
+            await self._host.serve(axon.neuron_id)
+        except BaseException:
+            self._host.forget(axon.neuron_id)
+            raise
+        await self._bidder.attend()
         await self._presence.introduce(axon)
 
     async def detach_axon(self, neuron_id: str, reason: str | None = None) -> None:
-        """Deregister a Neuron, let its TASKs end as `stop` does, and close it, while the Dendrite runs on.
+        """Let a Neuron's TASKs end as `stop` does, close it, and deregister it, while the Dendrite runs on.
 
         Raises:
             LifecycleError: The Dendrite does not run.
             KeyError: No Neuron of this id is attached.
         """
         self._check_running()
-        await self._presence.dismiss(self._host[neuron_id], reason)
+        axon = self._host.retire(neuron_id)
+        await self._presence.retire(axon)
         await self._host.detach(neuron_id, self._grace_s)
+        await self._presence.dismiss(axon, reason)
+        await self._bidder.attend()
 
     def _attach(self, axon: Axon) -> None:
         self.plugins.load_hooks()
@@ -250,105 +282,15 @@ class Dendrite:
 
     @property
     def counters(self) -> dict[str, int]:
-        """What was ignored so far: ``malformed`` frames and ``duplicates`` of TASKs."""
-        return {"malformed": self._link.malformed, "duplicates": self._recent.repeated}
+        """What was ignored so far.
 
-    # --- dispatching --------------------------------------------------------------------------------
-
-    async def emit(self, signal: Signal) -> None:
-        """Send a Signal: a TASK or STOP to the Neuron it is directed to, any other to all who listen.
-
-        Raises:
-            RoleError: The role of this Dendrite forbids the type; nothing was sent.
-            RejectedError: A middleware of this Dendrite dropped it.
-            UnencodableError: JSON cannot carry it.
-            SynapseError: The Synapse could not take it.
+        ``malformed`` frames, ``duplicates`` of TASKs, and ``unbid_awards``: work for which no bid was open.
         """
-        await self._dispatcher.emit(signal)
-
-    async def dispatch_task(self, **task: Unpack[TaskOptions]) -> Signal:
-        """Send a TASK and return it, without following it. See `TaskOptions`; raises as `dispatch` does."""
-        return await self._dispatcher.send(task)
-
-    async def dispatch(self, **task: Unpack[TaskOptions]) -> Pathway:
-        """Send a TASK and return the Pathway that follows it. See `TaskOptions`.
-
-        Raises:
-            LifecycleError: The Dendrite does not run.
-            RoleError: It is a worker.
-            NoRouteError: No live Neuron can take the TASK; nothing was sent.
-            RejectedError: A middleware of this Dendrite dropped it.
-            MalformedSignalError: An option is not what the protocol asks for; nothing was sent.
-            UnencodableError: JSON cannot carry the input; nothing was sent.
-            SynapseError: The Synapse could not take it.
-        """
-        return await self._dispatcher.dispatch(task)
-
-    async def dispatch_and_subscribe(
-        self, handlers: Mapping[SignalType, SignalHandler], **task: Unpack[TaskOptions]
-    ) -> Pathway:
-        """Send a TASK with callbacks in place, as `Pathway.on` would put them. Raises as `dispatch` does."""
-        pathway = await self._dispatcher.dispatch(task)
-        for type, handler in handlers.items():
-            pathway.on(type)(handler)
-        return pathway
-
-    async def dispatch_and_wait(
-        self,
-        *,
-        timeout_s: float | None = 30.0,
-        retry: RetryStrategy | None = None,
-        **task: Unpack[TaskOptions],
-    ) -> Signal:
-        """Send a TASK and return what ends it: AGENT_OUTPUT, CLARIFICATION, PERMISSION, ERROR or FINAL.
-
-        An ERROR is returned, not raised: see `Signal.raise_for_error`. When the time is up, or the caller
-        is cancelled, the worker is told to stop.
-
-        Args:
-            timeout_s: For how many seconds to wait; None for ever. It travels as the TASK's deadline.
-            retry: When to try again. Each attempt then has the strategy's time instead of ``timeout_s``.
-            **task: See `TaskOptions`.
-
-        Raises:
-            TimeoutError: No answer in time.
-            PathwayClosedError: The Dendrite stopped first.
-            CosmoError: Whatever else `dispatch` raises.
-        """
-        if retry is not None:
-            return await ask_again(self._dispatcher.ask, task, retry)
-        return await self._dispatcher.ask(task, timeout_s)
-
-    async def stop_trace(
-        self,
-        trace_id: str,
-        *,
-        reason: str | None = None,
-        rollback: bool = False,
-        timeout_s: float = 1.0,
-    ) -> list[Signal]:
-        """Stop everything that runs or waits on a trace, in every Dendrite of the namespace.
-
-        Its Neurons are cancelled and their TASKs answered with ERROR ``CANCELLED``. TASKs of the trace that
-        were sent before, and arrive only later, do not run; those sent afterwards do.
-
-        Args:
-            trace_id: The trace.
-            reason: For those who read along.
-            rollback: Undo what the trace wrote to Engrams.
-            timeout_s: For how many seconds to wait for acknowledgements; less when all have come.
-
-        Returns:
-            The STOPPED of each Dendrite that answered in time; their payload counts what was ``cancelled``.
-
-        Raises:
-            RoleError: This Dendrite is a worker; nothing was sent.
-            LifecycleError: The Dendrite does not run.
-            MalformedSignalError: ``trace_id`` is none.
-            SynapseError: The Synapse could not take it.
-        """
-        self._check_running()
-        return await self._stopper.stop(trace_id, reason=reason, rollback=rollback, timeout_s=timeout_s)
+        return {
+            "malformed": self._link.malformed,
+            "duplicates": self._recent.repeated,
+            "unbid_awards": self._bidder.unbid,
+        }
 
     def __repr__(self) -> str:
         return f"<Dendrite {self.role} in {self.namespace!r} with {[axon.neuron_id for axon in self._host]}>"

@@ -38,13 +38,15 @@ class TaskOptions(TypedDict, total=False):
         input: The Neuron's input: an object that JSON can carry.
         neuron: The id of the Neuron that is meant.
         capabilities: What the Neuron must be able to do, all of it; without ``neuron``, the least busy one
-            that can gets the TASK.
+            that can gets the TASK (P-5.2).
         trace_id: The trace to go on with; a new one by default.
         parent_id: The id of the Signal that causes this TASK.
         context_ref: Passed to the Axon's context fetcher.
         meta: Whatever else shall travel along.
-        deadline_s: For how many seconds from now an answer is of use. Who could only begin later does not.
-        scope: ``"terminal"`` follows only what ends work: FINAL, ERROR, CLARIFICATION and PERMISSION.
+        deadline_s: For how many seconds from now an answer is of use. Who could only begin later does not
+            (P-5.9).
+        scope: ``"terminal"`` follows only what ends work: FINAL, ERROR, CLARIFICATION and PERMISSION
+            (P-11.4).
         finalize: Have the output sent as FINAL, too, which ends the trace; by default if ``scope`` is
             ``"terminal"``.
         backpressure: Hold the Neuron back while the Pathway's buffer is full of what nobody has read;
@@ -89,7 +91,10 @@ class Dispatcher:
 
     async def start(self) -> None:
         """Listen for answers."""
-        await self._link.listen(self._link.subjects.whole_inbox(self._inbox), self._followed.receive)
+        followed = self._followed
+        await self._link.listen(
+            self._link.subjects.whole_inbox(self._inbox), followed.receive, refuse=followed.refuse
+        )
         self._running = True
 
     async def close(self) -> None:
@@ -217,7 +222,7 @@ class Dispatcher:
         if deadline_s is not None:
             payload["deadline"] = int((time.time() + deadline_s) * 1000)
         # Most TASKs name a Neuron and an input, and hold nothing that could be wrong; the rest is checked.
-        if len(options) == 2 and isinstance(input, dict):
+        if len(options) == 2 and "neuron" in options and isinstance(input, dict):
             return mint(_TASK, payload, directed=address(neuron), meta={"reply_to": inbox})
         if capabilities := options.get("capabilities"):
             payload["capabilities"] = list(capabilities)
@@ -235,9 +240,7 @@ class Dispatcher:
         )
 
     async def _send(self, subject: str, signal: Signal) -> None:
-        dropped = await self._link.send(subject, signal)
-        if dropped is not None:
-            raise _rejected(signal, dropped)
+        await send_or_raise(self._link, subject, signal)
 
     def stop_task(self, pathway: Pathway, reason: str) -> None:
         """Tell whoever works on a Pathway's TASK to stop, in the background."""
@@ -259,6 +262,17 @@ class Dispatcher:
             await self._send(subject, stop)
         except CosmoError as error:
             logger.warning("%s could not be stopped: %s", stop.parent_id, error)
+
+
+async def send_or_raise(link: Link, subject: str, signal: Signal) -> None:
+    """Send a Signal as `Link.send` does.
+
+    Raises:
+        RejectedError: A middleware of this Dendrite dropped it.
+    """
+    dropped = await link.send(subject, signal)
+    if dropped is not None:
+        raise _rejected(signal, dropped)
 
 
 def _rejected(signal: Signal, dropped: Dropped) -> RejectedError:

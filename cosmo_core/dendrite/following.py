@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from cosmo_core.dendrite.deadlines import Deadlines
@@ -26,12 +26,14 @@ class Followed:
         deadlines: Of everything that waits here.
         within: Returns a context that raises TimeoutError when it takes longer than so many seconds.
         others: Who else takes what arrives, by type: Signals that are no answer of an Axon.
+        refusals: Who is told, by type, when a middleware drops what arrived.
     """
 
     def __init__(self) -> None:
         self.deadlines = Deadlines()
         self.within = self.deadlines.within
         self.others: dict[SignalType, Callable[[Signal], None]] = {}
+        self.refusals: dict[SignalType, Callable[[Signal, str], Awaitable[None]]] = {}
         # By trace; a Pathway alone on its trace, as nearly all are, is kept without a dict of its own.
         # Weak, so that a Pathway nobody holds is gone.
         self._open: dict[str, weakref.ref[Pathway] | dict[str, weakref.ref[Pathway]]] = {}
@@ -55,7 +57,7 @@ class Followed:
             for work in stuck:
                 work.cancel()
             if stuck:
-                logger.warning("%d handlers of Pathways did not end and are cancelled", len(stuck))
+                logger.warning("%d handlers did not end and are cancelled", len(stuck))
                 await asyncio.wait(stuck, timeout=BACKGROUND_GRACE_S)
 
     def add(self, pathway: Pathway) -> None:
@@ -68,6 +70,12 @@ class Followed:
             other = entry()
             others = {} if other is None else {other.task_id: entry}
             self._open[pathway.trace_id] = {**others, pathway.task_id: ref}
+
+    def rename(self, pathway: Pathway, task_id: str) -> None:
+        """Have ``pathway`` follow another TASK of its trace from now on."""
+        self.forget(pathway)
+        pathway.task_id = task_id
+        self.add(pathway)
 
     # --- in -----------------------------------------------------------------------------------------
 
@@ -84,6 +92,11 @@ class Followed:
         pathway = ref() if ref is not None else None
         if pathway is not None and signal.parent_id == pathway.task_id:
             pathway.deliver(signal)
+
+    async def refuse(self, signal: Signal, reason: str) -> None:
+        """Tell who relies on a Signal that a middleware dropped it on its way in."""
+        if (refuse := self.refusals.get(signal.type)) is not None:
+            await refuse(signal, reason)
 
     def _deliver_to_trace(self, signal: Signal) -> None:
         entry = self._open.get(signal.trace_id)

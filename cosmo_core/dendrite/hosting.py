@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from cosmo_core.axon import error_reply
 from cosmo_core.dendrite.hosted import Hosted
 from cosmo_core.dendrite.stopped import StoppedTraces
 from cosmo_core.signal import Signal
@@ -48,16 +49,26 @@ class Host:
         self._stopped = StoppedTraces()
         self._hosted: dict[str, Hosted] = {}
         self._intake: dict[str, list[Subscription]] = {}
+        self._taking: set[str] = set()
 
     def __iter__(self) -> Iterator[Axon]:
         return (hosted.axon for hosted in self._hosted.values())
 
-    def __getitem__(self, neuron_id: str) -> Axon:
-        return self._hosted[neuron_id].axon
+    def serves(self, neuron_id: str) -> bool:
+        """Tell whether a Neuron attached here has been served."""
+        return neuron_id in self._intake
 
     def load(self, neuron_id: str) -> int:
-        """Return how many TASKs run or wait on a Neuron hosted here."""
-        return self._hosted[neuron_id].load
+        """Return how many TASKs run or wait on a Neuron hosted here; none on one that has left."""
+        hosted = self._hosted.get(neuron_id)
+        return 0 if hosted is None else hosted.load
+
+    def has_room(self, neuron_id: str) -> bool:
+        """Tell whether a Neuron hosted here takes work, and would not refuse one more TASK."""
+        hosted = self._hosted.get(neuron_id)
+        if hosted is None or neuron_id not in self._taking:
+            return False
+        return hosted.load < hosted.axon.max_concurrency + hosted.axon.max_backlog
 
     # --- coming and going ---------------------------------------------------------------------------
 
@@ -95,6 +106,21 @@ class Host:
             refuse=self._answers.reject,
         )
         self._intake[neuron_id] = [tasks, stops]
+        self._taking.add(neuron_id)
+
+    def forget(self, neuron_id: str) -> None:
+        """Undo `attach` of a Neuron that could not be served."""
+        del self._hosted[neuron_id]
+
+    def retire(self, neuron_id: str) -> Axon:
+        """Let a Neuron win no more work, and return its Axon.
+
+        Raises:
+            KeyError: No Neuron of this id is attached.
+        """
+        axon = self._hosted[neuron_id].axon
+        self._taking.discard(neuron_id)
+        return axon
 
     async def detach(self, neuron_id: str, grace_s: float) -> None:
         """Take no more TASKs for a Neuron, let what runs finish as `drain` does, and close it.
@@ -112,6 +138,7 @@ class Host:
 
     async def stop_intake(self) -> None:
         """Take no more TASKs."""
+        self._taking.clear()
         for tasks, *_ in self._intake.values():
             await tasks.unsubscribe()
 
@@ -146,7 +173,19 @@ class Host:
         hosted = self._hosted.get(task.directed.id or "") if task.directed is not None else None
         return None if hosted is None else hosted.accept(task)
 
+    def take(self, neuron_id: str, task: Signal) -> None:
+        """Run a TASK that came on another way; it is refused as any other, in the background."""
+        if neuron_id in self._taking:
+            refusal = self._hosted[neuron_id].accept(task)
+        else:
+            message = f"Neuron {neuron_id!r} takes no more work: it leaves"
+            refusal = self._answers.send(task, error_reply(task, "OVERLOADED", message, recoverable=True))
+        if refusal is not None:
+            self._answers.keep(_wait_for(refusal))
+
     def _stop(self, stop: Signal) -> None:
+        if not self._recent.add(stop.id):
+            return
         if stop.parent_id is not None:
             # A bus may bring the TASK after its STOP: then it counts as run already.
             self._recent.add(stop.parent_id)
@@ -163,6 +202,10 @@ class Host:
         await self._answers.reply(
             stop, SignalType.STOPPED, {"cancelled": ended, "rolled_back": 0}, self._name
         )
+
+
+async def _wait_for(refusal: Awaitable[None]) -> None:
+    await refusal
 
 
 def _concerns(stop: Signal, task: Signal) -> bool:

@@ -8,6 +8,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Literal
 
+import attrs
+
 from cosmo_core.codec import decode, encode
 from cosmo_core.errors import MalformedSignalError, RoleError
 from cosmo_core.signal import Signal
@@ -27,6 +29,14 @@ Refuse = Callable[[Signal, str], Awaitable[None]]
 logger = logging.getLogger("cosmo_core.dendrite")
 
 
+@attrs.define
+class _Way:
+    """Where a Signal goes, and whether it has left: what cannot be taken back cannot be refused."""
+
+    subject: str
+    left: bool = False
+
+
 class Link:
     """Encodes, guards and publishes what leaves; decodes and hands over what arrives.
 
@@ -40,7 +50,7 @@ class Link:
         self.malformed = 0
         self._synapse = synapse
         self._forbidden = ORCHESTRATION_TYPES if role == "worker" else frozenset[SignalType]()
-        self._outbound: Chain[str] | None = None
+        self._outbound: Chain[_Way] | None = None
         self._inbound: Chain[Receiver] | None = None
         self._observers: list[Contribution[SignalObserver]] = []
         self._failed_observers: set[int] = set()
@@ -74,15 +84,20 @@ class Link:
                 f'a Dendrite with role="worker" may not emit {type.value}; use one with role="orchestrator"'
             )
 
-    def send(self, subject: str, signal: Signal) -> Awaitable[Dropped | None]:
+    def send(self, subject: str, signal: Signal, promoted: bool = False) -> Awaitable[Dropped | None]:
         """Publish ``signal``; the awaitable's result says why, if a middleware dropped it.
+
+        Args:
+            subject: Where to.
+            signal: What.
+            promoted: It is what a host made of an output, as its TASK asked: no role forbids that.
 
         Raises:
             RoleError: The Dendrite's role forbids the type; nothing was sent.
             UnencodableError: JSON cannot carry the payload; nothing was sent.
             SynapseError: The Synapse is closed, or the frame is too large for it. Raised when awaited.
         """
-        if signal.type in self._forbidden:
+        if signal.type in self._forbidden and not promoted:
             self.check_role(signal.type)
         if self._outbound is not None:
             return self._send_through(self._outbound, subject, signal)
@@ -90,17 +105,26 @@ class Link:
             self._observe("sent", signal)
         return self._synapse.publish(subject, encode(signal))
 
-    async def _send_through(self, outbound: Chain[str], subject: str, signal: Signal) -> Dropped | None:
-        result = await outbound(subject, signal)
-        if isinstance(result, Signal):
+    async def _send_through(self, outbound: Chain[_Way], subject: str, signal: Signal) -> Dropped | None:
+        way = _Way(subject)
+        try:
+            result = await outbound(way, signal)
+        except Exception:
+            if not way.left:
+                raise
+            logger.exception("an outbound middleware failed after %s %s left", signal.type.value, signal.id)
+            return None
+        if way.left or isinstance(result, Signal):
             return None
         self._observe("dropped", signal, result.reason)
         return result
 
-    async def _publish(self, subject: str, signal: Signal) -> Signal:
-        await self._synapse.publish(subject, encode(signal))
+    async def _publish(self, way: _Way, signal: Signal) -> Signal:
+        frame = encode(signal)
         if self._observers:
             self._observe("sent", signal)
+        await self._synapse.publish(way.subject, frame)
+        way.left = True
         return signal
 
     # --- in -----------------------------------------------------------------------------------------
@@ -115,17 +139,23 @@ class Link:
     ) -> Subscription:
         """Call ``receive`` with every Signal that arrives, and ``refuse`` with what a middleware drops."""
         inbound = self._inbound
-        handler = self._direct(receive) if inbound is None else self._chained(inbound, receive, refuse)
+        taken = receive if inbound is None else self._chained(inbound, receive, refuse)
+        handler = self._direct(taken, self.subjects.type_of(pattern))
         subscription = await self._synapse.subscribe(pattern, handler, queue_group=queue_group)
         self._subscriptions.append(subscription)
         return subscription
 
-    def _direct(self, receive: Receiver) -> FrameHandler:
+    def _direct(self, receive: Receiver, expected: SignalType | None) -> FrameHandler:
         def handle(frame: bytes) -> Awaitable[None] | None:
             try:
                 signal = decode(frame)
             except MalformedSignalError as error:
                 self._reject(error)
+                return None
+            if expected is not None and signal.type is not expected:
+                self._reject(
+                    MalformedSignalError("type", f"{signal.type.value} on a subject of {expected.value}")
+                )
                 return None
             if self._observers:
                 self._observe("received", signal)
@@ -133,7 +163,7 @@ class Link:
 
         return handle
 
-    def _chained(self, inbound: Chain[Receiver], receive: Receiver, refuse: Refuse | None) -> FrameHandler:
+    def _chained(self, inbound: Chain[Receiver], receive: Receiver, refuse: Refuse | None) -> Receiver:
         # One Signal at a time, first come first served: a slow middleware delays, it does not reorder.
         in_order = asyncio.Lock()
 
@@ -159,7 +189,7 @@ class Link:
                 if refuse is not None and not taken:
                     await refuse(signal, reason)
 
-        return self._direct(run)
+        return run
 
     def _reject(self, error: MalformedSignalError) -> None:
         self.malformed += 1

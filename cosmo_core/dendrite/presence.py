@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from cosmo_core.dendrite.view import NeuronRecord, View
-from cosmo_core.errors import SynapseError
+from cosmo_core.errors import LifecycleError, SynapseError
 from cosmo_core.ids import is_token
 from cosmo_core.signal import Signal
 from cosmo_core.signal_type import SignalType
@@ -58,6 +58,9 @@ class Presence:
         self._heartbeat_s = heartbeat_s
         self._discovery_s = discovery_s
         self._draining = False
+        self._left = False
+        # Still hosted, to finish what runs.
+        self._leaving: set[str] = set()
 
     async def start(self) -> None:
         """Listen, announce what is hosted here, and ask who else is there."""
@@ -70,15 +73,24 @@ class Presence:
 
     async def introduce(self, axon: Axon) -> None:
         """Announce an Axon that came while the Dendrite runs."""
+        self._leaving.discard(axon.neuron_id)
         await self._announce_one(axon, SignalType.REGISTER)
 
+    async def retire(self, axon: Axon) -> None:
+        """Say that an Axon takes no more work, while the Dendrite runs on, and announce it no more."""
+        self._leaving.add(axon.neuron_id)
+        await self._announce_one(axon, SignalType.HEARTBEAT, {"status": "draining"})
+
     async def dismiss(self, axon: Axon, reason: str | None) -> None:
-        """Say that an Axon takes no more work, while the Dendrite runs on."""
+        """Say that an Axon is gone, while the Dendrite runs on."""
+        self._leaving.discard(axon.neuron_id)
         await self._announce_one(axon, SignalType.DEREGISTER, {} if reason is None else {"reason": reason})
 
     async def leave(self, reason: str | None) -> None:
-        """Say that what was hosted here is gone."""
+        """Say that what was hosted here is gone, and let nobody wait for others any more."""
         await self._try_announce(SignalType.DEREGISTER, {} if reason is None else {"reason": reason})
+        self._left = True
+        self._view.wake()
 
     async def drain(self) -> None:
         """Say that what is hosted here takes no more work, and keep quiet when asked."""
@@ -112,7 +124,7 @@ class Presence:
             async with asyncio.timeout(timeout_s):
                 await self._discover(_wish(neuron, capabilities))
                 while self._view.find(neuron, capabilities) is None:
-                    await self._view.changed()
+                    await self._change()
         except TimeoutError:
             reason = self._view.no_route(neuron, capabilities)
             raise TimeoutError(f"not ready within {timeout_s} s: {reason}") from None
@@ -132,13 +144,19 @@ class Presence:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._discovery_s):
                 while self._view.find(neuron, capabilities) is None:
-                    await self._view.changed()
+                    await self._change()
         # A process that stalled has answers waiting that it did not come to read.
         for _ in range(STALL_TURNS):
             if (found := self._view.find(neuron, capabilities)) is not None:
                 return found
             await asyncio.sleep(0)
         raise self._view.no_route(neuron, capabilities)
+
+    async def _change(self) -> None:
+        if not self._left:
+            await self._view.changed()
+        if self._left:
+            raise LifecycleError("the Dendrite stopped while it waited for a Neuron")
 
     def records(self, capability: str | None = None) -> list[NeuronRecord]:
         """Return who is there, or who of them has a capability, in the order of their ids."""
@@ -152,7 +170,7 @@ class Presence:
         wanted = set(discover.payload.get("capabilities") or ())
         asked = [
             axon
-            for axon in self._host
+            for axon in self._announced()
             if discover.payload.get("neuron") in {None, axon.neuron_id} and wanted.issubset(axon.capabilities)
         ]
         return self._introduce(asked, discover) if asked and not self._draining else None
@@ -171,9 +189,16 @@ class Presence:
             await self._link.send(subject, answer)
 
     async def _announce(self, type: SignalType, payload: dict[str, Any] | None = None) -> None:
-        # A copy: Axons come and go meanwhile.
-        for axon in list(self._host):
+        for axon in self._announced():
             await self._announce_one(axon, type, payload)
+
+    def _announced(self) -> list[Axon]:
+        # A copy: Axons come and go meanwhile.
+        return [
+            axon
+            for axon in self._host
+            if axon.neuron_id not in self._leaving and self._host.serves(axon.neuron_id)
+        ]
 
     async def _announce_one(
         self, axon: Axon, type: SignalType, payload: dict[str, Any] | None = None

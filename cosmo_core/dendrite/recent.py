@@ -8,8 +8,8 @@ from collections.abc import Callable
 class RecentIds:
     """A set that forgets: an id is known for ``window_s`` seconds or ``capacity`` further ids at least.
 
-    Two generations take turns, so nothing is stored or swept per id. It holds twice ``capacity`` ids at most,
-    and none for longer than three windows.
+    It is the window of P-5.6. Two generations take turns, so nothing is stored or swept per id. It holds
+    twice ``capacity`` ids at most, and none for longer than three windows.
 
     Args:
         clock: Monotonic seconds.

@@ -14,7 +14,7 @@ MAX_STOPPED: Final = 1_000
 class StoppedTraces:
     """Remembers which traces were stopped, and when. True as soon as there is one.
 
-    What is dispatched on a trace after it was stopped runs: ids tell the order.
+    What is dispatched on a trace after it was stopped runs: ids tell the order (P-9.5).
     """
 
     def __init__(self) -> None:

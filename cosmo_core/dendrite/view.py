@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from cosmo_core.pathway import Pathway
 
 MISSED_HEARTBEATS: Final = 3
-"""After how many silent heartbeats a Neuron counts as gone."""
+"""After how many silent heartbeats a Neuron counts as gone (P-4.6)."""
 
 MAX_NEURONS: Final = 100_000
-"""How many Neurons a view holds; what others announce beyond that is not recorded."""
+"""How many Neurons a view holds; what others announce beyond that is not recorded (P-4.13)."""
 
 _LONGEST_HEARTBEAT_S: Final = 86_400.0
 _MAX_LOAD: Final = 1_000_000
@@ -64,21 +64,30 @@ class View:
     Args:
         clock: Monotonic seconds.
         heartbeat_s: The interval to assume of those that do not say theirs.
+
+    Attributes:
+        departed: Called with a Neuron's id and its Dendrite, once nothing will come from there any more. Who
+            drains takes no more work and is in no record, but departs only with its DEREGISTER, or silently.
     """
 
     def __init__(self, clock: Callable[[], float], heartbeat_s: float) -> None:
+        self.departed: Callable[[str, str], None] = lambda _neuron, _dendrite: None
         self._clock = clock
         self._heartbeat_s = heartbeat_s
         self._neurons: dict[str, dict[str, NeuronRecord]] = {}
+        self._draining: dict[tuple[str, str], float] = {}
         self._loads: dict[str, _Load] = {}
         self._change: asyncio.Future[None] | None = None
         self._turn = 0
+        # No later than the first time at which somebody may count as gone.
+        self._due = float("inf")
 
     def __contains__(self, neuron: str | None) -> bool:
         return neuron in self._neurons
 
     def records(self, capability: str | None = None) -> list[NeuronRecord]:
         """Return who is there, or who of them has a capability, in the order of their ids."""
+        self._sweep_if_due()
         found = (record for hosts in self._neurons.values() for record in hosts.values())
         return sorted(
             (record for record in found if capability is None or capability in record.capabilities),
@@ -87,6 +96,7 @@ class View:
 
     def find(self, neuron: str | None, capabilities: Sequence[str]) -> str | None:
         """Return the id of a Neuron that has all ``capabilities``: the one named, or the least busy."""
+        self._sweep_if_due()
         names: Iterable[str] = self._neurons if neuron is None else (neuron,)
         able = [name for name in names if self._covers(name, capabilities)]
         if len(able) > 1:
@@ -111,24 +121,30 @@ class View:
 
         pathway.when_settled(settled)
 
+    def is_hosted(self, neuron: str, dendrite: str) -> bool:
+        """Tell whether one Dendrite hosts a Neuron, and does not drain."""
+        return dendrite in self._neurons.get(neuron, {})
+
     def hosts(self) -> set[str]:
         """Return the Dendrites that host Neurons."""
+        self._sweep_if_due()
         return {host for hosts in self._neurons.values() for host in hosts}
 
     def _covers(self, neuron: str, capabilities: Sequence[str]) -> bool:
-        hosts = self._neurons.get(neuron, {})
-        return any(set(capabilities).issubset(record.capabilities) for record in hosts.values())
+        # All of its replicas: which of them gets a TASK is decided by the bus.
+        hosts = self._neurons.get(neuron, {}).values()
+        return bool(hosts) and all(set(capabilities).issubset(record.capabilities) for record in hosts)
 
     def no_route(self, neuron: str | None, capabilities: Sequence[str]) -> NoRouteError:
         """Return the error that says who was wanted, and who is there instead."""
         needs = " and ".join(map(repr, capabilities))
         if neuron is None:
             known = {name for record in self.records() for name in record.capabilities}
-            return NoRouteError(f"Neuron with {needs}", known)
+            return NoRouteError(f"Neuron with {needs}" if needs else "Neuron", known)
         return NoRouteError(f"Neuron {neuron!r}" + (f" with {needs}" if needs else ""), self._neurons)
 
     async def changed(self) -> None:
-        """Return when the next Neuron announces itself or leaves."""
+        """Return when the next Neuron announces itself or leaves, or `wake` is called."""
         if self._change is None:
             self._change = asyncio.get_running_loop().create_future()
         # Shielded: several dispatches may wait for the same change.
@@ -142,8 +158,10 @@ class View:
             return
         if signal.type is SignalType.REGISTER:
             self._register(neuron, host, signal)
-        elif signal.type is SignalType.DEREGISTER or signal.payload["status"] == "draining":
-            self._remove(neuron, host)
+        elif signal.type is SignalType.DEREGISTER:
+            self._depart(neuron, host)
+        elif signal.payload["status"] == "draining":
+            self._drain(neuron, host)
         else:
             self._refresh(neuron, host, signal)
 
@@ -151,6 +169,7 @@ class View:
         full = len(self._neurons) >= MAX_NEURONS and neuron not in self._neurons
         if signal.payload["role"] != "neuron" or full:
             return
+        self._draining.pop((neuron, host), None)
         self._neurons.setdefault(neuron, {})[host] = NeuronRecord(
             neuron,
             tuple(signal.payload["capabilities"]),
@@ -160,7 +179,7 @@ class View:
             _announced_load(signal),
         )
         self._weigh(neuron)
-        self._changed()
+        self.wake()
 
     def _weigh(self, neuron: str) -> None:
         announced = sum(record.load for record in self._neurons[neuron].values())
@@ -168,7 +187,8 @@ class View:
         # What was dispatched from here is part of what was announced.
         load.others = max(0, announced - load.mine)
 
-    def _changed(self) -> None:
+    def wake(self) -> None:
+        """Let everybody look who waits for a change."""
         change, self._change = self._change, None
         if change is not None and not change.done():
             change.set_result(None)
@@ -184,7 +204,20 @@ class View:
         beat = signal.meta.get("heartbeat_s")
         if not isinstance(beat, int | float) or not 0 < beat <= _LONGEST_HEARTBEAT_S:
             beat = self._heartbeat_s
-        return self._clock() + MISSED_HEARTBEATS * beat
+        expires = self._clock() + MISSED_HEARTBEATS * beat
+        self._due = min(self._due, expires)
+        return expires
+
+    def _drain(self, neuron: str, host: str) -> None:
+        record = self._neurons.get(neuron, {}).get(host)
+        if record is not None and len(self._draining) < MAX_NEURONS:
+            self._draining[neuron, host] = record.expires
+        self._remove(neuron, host)
+
+    def _depart(self, neuron: str, host: str) -> None:
+        self._draining.pop((neuron, host), None)
+        self._remove(neuron, host)
+        self.departed(neuron, host)
 
     def _remove(self, neuron: str, host: str) -> None:
         hosts = self._neurons.get(neuron)
@@ -193,14 +226,23 @@ class View:
             if not hosts:
                 del self._neurons[neuron]
                 self._loads.pop(neuron, None)
-            self._changed()
+            self.wake()
 
     def sweep(self) -> None:
         """Forget who fell silent for `MISSED_HEARTBEATS` of their own heartbeats."""
         now = self._clock()
-        for record in self.records():
-            if record.expires <= now:
-                self._remove(record.neuron_id, record.dendrite)
+        expiries = dict(self._draining)
+        for neuron, hosts in self._neurons.items():
+            expiries.update({(neuron, host): record.expires for host, record in hosts.items()})
+        self._due = min((expires for expires in expiries.values() if expires > now), default=float("inf"))
+        for (neuron, host), expires in expiries.items():
+            if expires <= now:
+                self._depart(neuron, host)
+
+    def _sweep_if_due(self) -> None:
+        # Others may beat faster than this Dendrite, which sweeps with its own heartbeat.
+        if self._clock() >= self._due:
+            self.sweep()
 
 
 def _announced_load(signal: Signal) -> int:

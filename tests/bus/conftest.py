@@ -45,3 +45,22 @@ async def start(synapse: MemorySynapse) -> AsyncIterator[Callable[..., Awaitable
             return await stack.enter_async_context(dendrite)
 
         yield start
+
+
+@pytest.fixture
+def settled() -> Callable[[Dendrite], Awaitable[None]]:
+    """Return when a Dendrite has nothing to do in the background."""
+
+    async def settled(dendrite: Dendrite) -> None:
+        async with asyncio.timeout(5):
+            await asyncio.sleep(0)  # what another thread asked for begins
+            while background := dendrite._followed._background:
+                await asyncio.wait(background)
+
+    return settled
+
+
+@pytest.fixture
+def patterns(synapse: MemorySynapse) -> Callable[[], set[str]]:
+    """Return what is subscribed to at present."""
+    return lambda: {subscription._pattern for subscription in synapse._subscriptions}

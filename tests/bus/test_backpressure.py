@@ -57,6 +57,7 @@ async def read_all(pathway: Pathway) -> list[int]:
     return numbers(seen)
 
 
+@pytest.mark.clause("P-6.6")
 async def test_a_neuron_is_held_until_somebody_reads_and_nothing_is_lost(start: Start) -> None:
     counter = Counter()
     dendrite = await start(counter, pathway_buffer=4)
@@ -117,6 +118,7 @@ async def test_who_awaits_the_answer_does_not_wait_for_itself(start: Start) -> N
         pathway.close()
 
 
+@pytest.mark.clause("P-6.6")
 async def test_others_are_not_held_with_it(start: Start) -> None:
     dendrite = await start(Counter(), pathway_buffer=4)
     async with asyncio.timeout(5):
@@ -154,6 +156,7 @@ async def test_a_held_pathway_nobody_holds_is_gone(start: Start, synapse: Memory
     assert dendrite._followed.pathways() == []
 
 
+@pytest.mark.clause("P-6.5")
 async def test_without_it_a_slow_reader_is_told_how_much_it_missed(start: Start) -> None:
     dendrite = await start(Counter(), pathway_buffer=4)
     pathway = await dendrite.dispatch(neuron="counter", input={"to": 100})

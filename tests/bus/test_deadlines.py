@@ -21,6 +21,7 @@ async def left(input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
     return {"left": task.time_left_s()}
 
 
+@pytest.mark.clause("P-5.10")
 async def test_a_neuron_can_read_how_long_it_has(start: Start) -> None:
     dendrite = await start(left)
     answer = await dendrite.dispatch_and_wait(neuron="left", input={}, timeout_s=600)
@@ -38,6 +39,7 @@ def test_time_left_is_never_negative(deadline: float | None, seconds: float | No
     assert CurrentTask("id", "trace", "neuron", deadline).time_left_s() == seconds
 
 
+@pytest.mark.clause("P-5.9")
 async def test_what_is_late_already_is_not_begun(start: Start) -> None:
     worker = await start(left, role="worker")
     orchestrator = await start()
@@ -51,6 +53,7 @@ async def test_what_is_late_already_is_not_begun(start: Start) -> None:
     assert worker._host._hosted["left"].load == 0
 
 
+@pytest.mark.clause("P-5.9")
 async def test_what_became_late_while_it_waited_is_not_begun(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,6 +78,7 @@ async def test_what_became_late_while_it_waited_is_not_begun(
     assert ran == [0, 3]
 
 
+@pytest.mark.clause("P-5.9")
 async def test_a_deadline_travels_as_unix_milliseconds(start: Start) -> None:
     dendrite = await start(left)
     before = time.time()

@@ -56,6 +56,7 @@ class Gate:
         return {"runs": self.runs}
 
 
+@pytest.mark.clause("P-5.1")
 async def test_request_and_reply(start: Start) -> None:
     await start(echo, role="worker")
     orchestrator = await start()
@@ -69,6 +70,7 @@ async def test_a_dendrite_may_serve_and_dispatch(start: Start) -> None:
     assert (await both.dispatch_and_wait(neuron="echo", input={})).type is SignalType.AGENT_OUTPUT
 
 
+@pytest.mark.clause("P-4.9")
 async def test_a_late_orchestrator_finds_who_is_there(start: Start) -> None:
     await start(echo, role="worker")
     late = await start()
@@ -76,6 +78,7 @@ async def test_a_late_orchestrator_finds_who_is_there(start: Start) -> None:
     assert [record.neuron_id for record in late.find_neurons()] == ["echo"]
 
 
+@pytest.mark.clause("P-5.2", "P-5.3")
 async def test_capabilities_find_a_neuron(start: Start) -> None:
     await start(echo, role="worker", axon={"capabilities": ["text", "echo"]})
     await start(count, role="worker", axon={"capabilities": ["count"]})
@@ -88,6 +91,7 @@ async def test_capabilities_find_a_neuron(start: Start) -> None:
     assert [record.neuron_id for record in orchestrator.find_neurons("count")] == ["count"]
 
 
+@pytest.mark.clause("P-5.3")
 async def test_an_unknown_neuron_is_an_error_that_names_the_known_ones(start: Start) -> None:
     await start(echo, count, role="worker")
     orchestrator = await start()
@@ -97,6 +101,7 @@ async def test_an_unknown_neuron_is_an_error_that_names_the_known_ones(start: St
     assert caught.value.code == "NO_ROUTE"
 
 
+@pytest.mark.clause("P-11.2")
 async def test_dispatches_on_one_trace_each_get_their_own_answer(start: Start) -> None:
     await start(echo, count, role="worker")
     orchestrator = await start()
@@ -111,6 +116,7 @@ async def test_dispatches_on_one_trace_each_get_their_own_answer(start: Start) -
         assert len([signal async for signal in pathway]) == 1
 
 
+@pytest.mark.clause("P-11.2")
 async def test_a_late_answer_to_another_dispatch_is_not_mine(start: Start) -> None:
     gate = Gate()
     await start(gate, role="worker")
@@ -122,6 +128,7 @@ async def test_a_late_answer_to_another_dispatch_is_not_mine(start: Start) -> No
     assert (await mine.wait()).parent_id == mine.task_id
 
 
+@pytest.mark.clause("P-11.3")
 async def test_final_closes_every_pathway_of_its_trace(start: Start) -> None:
     gate = Gate()
     await start(gate, role="worker", grace_s=0)
@@ -135,6 +142,7 @@ async def test_final_closes_every_pathway_of_its_trace(start: Start) -> None:
     assert (await two.wait()).payload == {"result": 42}
 
 
+@pytest.mark.clause("P-11.3")
 async def test_an_error_closes_its_pathway_and_is_returned(start: Start) -> None:
     async def fail(input: dict[str, Any], context: list[Any]) -> Any:
         raise ValueError("private")
@@ -149,6 +157,7 @@ async def test_an_error_closes_its_pathway_and_is_returned(start: Start) -> None
         await pathway.wait_for(SignalType.AGENT_OUTPUT)
 
 
+@pytest.mark.clause("P-9.8")
 async def test_a_time_out_stops_the_worker(start: Start) -> None:
     gate = Gate()
     await start(gate, role="worker")
@@ -189,6 +198,7 @@ async def test_the_time_is_up_even_while_the_bus_is_full(
     await gate.cancelled.wait()
 
 
+@pytest.mark.clause("P-9.8")
 async def test_a_cancelled_caller_stops_the_worker(start: Start) -> None:
     gate = Gate()
     await start(gate, role="worker")
@@ -201,6 +211,7 @@ async def test_a_cancelled_caller_stops_the_worker(start: Start) -> None:
     await gate.cancelled.wait()
 
 
+@pytest.mark.clause("P-9.1")
 async def test_stopping_one_task_leaves_the_others_on_its_trace(start: Start) -> None:
     gate = Gate()
     await start(gate, role="worker")
@@ -224,6 +235,7 @@ async def test_waiting_ends_when_the_dendrite_stops(start: Start) -> None:
         await waiting
 
 
+@pytest.mark.clause("P-10.2")
 async def test_a_worker_may_not_orchestrate(start: Start) -> None:
     worker = await start(echo, role="worker")
     for call in (worker.dispatch, worker.dispatch_and_wait, worker.dispatch_task):

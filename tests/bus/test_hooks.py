@@ -72,6 +72,7 @@ async def explode(signal: Signal, forward: Forward) -> Signal | Dropped:
     return await forward(signal)
 
 
+@pytest.mark.clause("P-1.13")
 @pytest.mark.parametrize("side", ["outbound", "inbound"])
 async def test_middleware_changes_payloads_both_ways(start: Start, side: str) -> None:
     worker_hooks = [middleware("inbound", redact)] if side == "inbound" else []
@@ -110,6 +111,7 @@ async def test_a_task_dropped_on_the_way_out_is_said_at_once(start: Start) -> No
     assert orchestrator._followed.pathways() == []
 
 
+@pytest.mark.clause("P-5.12")
 @pytest.mark.parametrize(
     ("direction", "function", "reason"),
     [
@@ -139,6 +141,26 @@ async def test_middleware_that_forwards_and_then_fails_does_not_answer_twice(
     await orchestrator.stop()
     assert [signal.type.value async for signal in pathway] == ["AGENT_OUTPUT"]
     assert "hook0 returned None" in caplog.text
+
+
+@pytest.mark.clause("P-1.13")
+@pytest.mark.parametrize("afterwards", ["raises", "drops"])
+async def test_what_has_left_is_not_answered_again_by_what_its_middleware_does(
+    start: Start, afterwards: str
+) -> None:
+    async def too_late(signal: Signal, forward: Forward) -> Signal | Dropped:
+        result = await forward(signal)
+        if signal.type not in {SignalType.TASK, SignalType.AGENT_OUTPUT}:
+            return result
+        if afterwards == "raises":
+            raise ZeroDivisionError
+        return Dropped("too late")
+
+    await start(echo, role="worker", plugins=plugins(middleware("outbound", too_late)))
+    orchestrator = await start(plugins=plugins(middleware("outbound", too_late)))
+    pathway = await orchestrator.dispatch(neuron="echo", input={"a": 1})
+    assert (await pathway.wait(timeout_s=5)).payload["output"] == {"a": 1}
+    assert not pathway.closed
 
 
 async def test_the_envelope_is_not_for_middleware(start: Start) -> None:
@@ -211,6 +233,7 @@ async def test_a_wrapper_retries_a_flaky_neuron_and_the_neuron_is_closed(start: 
     assert flaky.closed
 
 
+@pytest.mark.clause("P-5.13")
 async def test_a_plugin_can_say_what_an_error_means(start: Start) -> None:
     class Translator:
         @hookimpl

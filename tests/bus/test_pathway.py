@@ -28,6 +28,7 @@ async def count(input: dict[str, Any], context: list[Any]) -> AsyncIterator[Any]
     yield {"response": "done", "meta": {}}
 
 
+@pytest.mark.clause("P-6.1", "P-11.1")
 async def test_a_pathway_shows_everything_to_every_reader(start: Start) -> None:
     await start(count, role="worker")
     orchestrator = await start()
@@ -107,7 +108,7 @@ async def test_a_handler_that_never_ends_is_cancelled_when_the_dendrite_stops(
     await pathway.wait()
     await orchestrator.stop()
     assert cancelled.is_set()
-    assert "1 handlers of Pathways did not end" in caplog.text
+    assert "1 handlers did not end" in caplog.text
 
 
 async def test_a_handler_may_stop_its_dendrite(start: Start) -> None:
@@ -132,6 +133,7 @@ async def test_a_pathway_nobody_holds_is_gone(start: Start) -> None:
     assert not orchestrator._followed._open
 
 
+@pytest.mark.clause("P-6.5")
 async def test_the_buffer_of_a_pathway_is_bounded_and_counts(start: Start) -> None:
     await start(count, role="worker")
     orchestrator = await start(pathway_buffer=10)

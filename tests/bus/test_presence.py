@@ -27,6 +27,7 @@ def announcement(type: SignalType, neuron: str, host: object, **payload: Any) ->
     return Signal.new(type, payload, directed=Directed(neuron), meta=meta)
 
 
+@pytest.mark.clause("P-4.1", "P-4.4", "P-9.10")
 async def test_register_heartbeat_and_deregister_are_emitted(start: Start, synapse: MemorySynapse) -> None:
     heard: list[Signal] = []
     beating = asyncio.Event()
@@ -48,6 +49,7 @@ async def test_register_heartbeat_and_deregister_are_emitted(start: Start, synap
     assert last.payload == {"reason": "done"}
 
 
+@pytest.mark.clause("P-4.6")
 def test_who_falls_silent_is_gone_after_three_heartbeats_of_its_own() -> None:
     now = 0.0
     view = View(lambda: now, 999)
@@ -63,6 +65,7 @@ def test_who_falls_silent_is_gone_after_three_heartbeats_of_its_own() -> None:
     assert view.records() == []
 
 
+@pytest.mark.clause("P-4.7")
 def test_one_replica_leaving_leaves_the_other() -> None:
     view = View(lambda: 0.0, 30)
     view.take(announcement(SignalType.REGISTER, "a", "host1"))
@@ -73,6 +76,7 @@ def test_one_replica_leaving_leaves_the_other() -> None:
     assert view.find("a", ()) is None
 
 
+@pytest.mark.clause("P-4.12")
 @pytest.mark.parametrize(
     "signal",
     [
@@ -91,6 +95,7 @@ def test_what_announces_no_neuron_is_not_recorded(signal: Signal) -> None:
     assert view.records() == []
 
 
+@pytest.mark.clause("P-4.6")
 @pytest.mark.parametrize("beat", [None, 0, -1, 1e12, "often", float("nan")])
 def test_a_senseless_interval_is_replaced_by_the_views_own(beat: object) -> None:
     view = View(lambda: 0.0, 30)
@@ -100,6 +105,7 @@ def test_a_senseless_interval_is_replaced_by_the_views_own(beat: object) -> None
     assert view.records()[0].expires == 90
 
 
+@pytest.mark.clause("P-3.4")
 async def test_namespaces_do_not_see_each_other(start: Start) -> None:
     await start(echo, role="worker", namespace="theirs")
     mine = await start(namespace="mine")
@@ -107,6 +113,7 @@ async def test_namespaces_do_not_see_each_other(start: Start) -> None:
         await mine.dispatch_and_wait(neuron="echo", input={})
 
 
+@pytest.mark.clause("P-4.10")
 async def test_a_neuron_that_starts_while_it_is_asked_for_is_found(start: Start) -> None:
     orchestrator = await start(discovery_s=5)
     asking = asyncio.create_task(orchestrator.dispatch_and_wait(neuron="echo", input={"a": 1}))

@@ -88,6 +88,7 @@ async def test_what_trying_again_cannot_help_is_not_tried_again(start: Start) ->
         await dendrite.dispatch_and_wait(neuron="nobody", input={}, retry=QUICK)
 
 
+@pytest.mark.clause("P-5.16")
 async def test_an_attempt_that_takes_too_long_is_stopped_before_the_next(start: Start) -> None:
     flaky = Flaky("hang", "hang")
     dendrite = await start(flaky)

@@ -33,6 +33,7 @@ class Stuck:
             raise
 
 
+@pytest.mark.clause("P-9.2", "P-9.3", "P-9.6")
 async def test_it_reaches_every_dendrite_and_collects_what_each_did(start: Start) -> None:
     one, two = Stuck("one"), Stuck("two")
     await start(one, role="worker")
@@ -56,6 +57,7 @@ async def test_it_reaches_every_dendrite_and_collects_what_each_did(start: Start
     await orchestrator.stop_trace(other.trace_id)
 
 
+@pytest.mark.clause("P-9.6", "P-9.9")
 async def test_who_has_nothing_to_stop_says_so_at_once(start: Start) -> None:
     await start(Stuck("one"), role="worker")
     orchestrator = await start()
@@ -85,6 +87,7 @@ async def test_who_does_not_answer_in_time_is_not_in_the_list(start: Start) -> N
     assert orchestrator._stopper._waiting == {}
 
 
+@pytest.mark.clause("P-9.5")
 async def test_a_task_that_arrives_after_its_trace_was_stopped_does_not_run(start: Start) -> None:
     one = Stuck("one")
     worker = await start(one, role="worker")
@@ -104,6 +107,7 @@ async def test_a_task_that_arrives_after_its_trace_was_stopped_does_not_run(star
     assert (await asking).payload["code"] == "CANCELLED"
 
 
+@pytest.mark.clause("P-10.2")
 async def test_a_worker_may_not_stop_traces(start: Start) -> None:
     worker = await start(Stuck("one"), role="worker")
     with pytest.raises(RoleError, match="STOP"):
@@ -119,6 +123,7 @@ async def test_what_is_no_trace_is_refused(start: Start) -> None:
         await orchestrator.stop_trace(new_trace_id())
 
 
+@pytest.mark.clause("P-9.5")
 def test_only_so_many_stopped_traces_are_remembered() -> None:
     stopped = StoppedTraces()
     tasks = [Signal.new(SignalType.TASK, {"input": {}}) for _ in range(MAX_STOPPED + 1)]

@@ -26,6 +26,7 @@ async def echo(input: dict[str, Any], context: list[Any]) -> Any:
     return input
 
 
+@pytest.mark.clause("P-9.1")
 async def test_a_waiting_task_can_be_stopped(start: Start) -> None:
     release = asyncio.Event()
     ran: list[int] = []
@@ -47,6 +48,7 @@ async def test_a_waiting_task_can_be_stopped(start: Start) -> None:
     assert ran == [0, 2]
 
 
+@pytest.mark.clause("P-9.4")
 async def test_a_task_that_comes_after_its_stop_does_not_run(start: Start, synapse: MemorySynapse) -> None:
     ran: list[int] = []
 
@@ -83,6 +85,7 @@ async def test_many_cancelled_callers_leave_nothing_running(start: Start) -> Non
     assert not orchestrator._followed.deadlines._open
 
 
+@pytest.mark.clause("P-9.2", "P-9.3")
 async def test_a_whole_trace_can_be_stopped(start: Start) -> None:
     async def stuck(input: dict[str, Any], context: list[Any]) -> Any:
         await asyncio.Event().wait()
@@ -96,6 +99,7 @@ async def test_a_whole_trace_can_be_stopped(start: Start) -> None:
         assert (await pathway.wait()).payload["code"] == "CANCELLED"
 
 
+@pytest.mark.clause("P-4.5", "P-9.10")
 async def test_stopping_drains_what_runs(start: Start, synapse: MemorySynapse) -> None:
     entered, release = asyncio.Event(), asyncio.Event()
 
@@ -120,6 +124,7 @@ async def test_stopping_drains_what_runs(start: Start, synapse: MemorySynapse) -
     assert orchestrator.find_neurons() == []
 
 
+@pytest.mark.clause("P-9.10")
 async def test_what_does_not_finish_in_time_is_cancelled_and_answered(
     start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:

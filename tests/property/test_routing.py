@@ -79,6 +79,7 @@ class RoutingMachine(RuleBasedStateMachine):
 TestRouting = RoutingMachine.TestCase
 
 
+@pytest.mark.clause("P-3.6")
 @given(st.integers(1, 5), st.integers(1, 40))
 def test_a_queue_group_takes_turns(members: int, frames: int) -> None:
     table: SubjectTable[int] = SubjectTable()
@@ -88,6 +89,7 @@ def test_a_queue_group_takes_turns(members: int, frames: int) -> None:
     assert max(taken.values()) - min(taken[member] for member in range(members)) <= 1
 
 
+@pytest.mark.clause("P-3.2")
 @given(st.text(alphabet=st.sampled_from("ab.*> \n\0\u0430"), max_size=8))
 def test_only_names_make_a_subject(subject: str) -> None:
     table: SubjectTable[int] = SubjectTable()
@@ -99,12 +101,14 @@ def test_only_names_make_a_subject(subject: str) -> None:
             table.route(subject)
 
 
+@pytest.mark.clause("P-3.2")
 @pytest.mark.parametrize("pattern", ["", ".", "a.", "a..b", "a.>.b", "a*", "a b", "a.>>", "\n", "ä"])
 def test_a_malformed_pattern_is_refused(pattern: str) -> None:
     with pytest.raises(SynapseError, match="is no pattern"):
         SubjectTable[int]().add(pattern, 1)
 
 
+@pytest.mark.clause("P-3.1")
 def test_a_malformed_queue_group_is_refused() -> None:
     with pytest.raises(SynapseError, match="queue group"):
         SubjectTable[int]().add("a", 1, "no good")

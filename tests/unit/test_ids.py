@@ -16,12 +16,14 @@ from cosmo_core import MalformedSignalError, ids
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
+@pytest.mark.clause("P-1.3")
 def test_ulids_sort_in_the_order_they_were_made_and_never_repeat() -> None:
     made = [ids.new_ulid() for _ in range(100_000)]
     assert made == sorted(made)
     assert len(set(made)) == len(made)
 
 
+@pytest.mark.clause("P-1.3")
 def test_threads_never_make_the_same_id() -> None:
     made: list[list[str]] = [[] for _ in range(4)]
 
@@ -36,6 +38,7 @@ def test_threads_never_make_the_same_id() -> None:
     assert len({id for into in made for id in into}) == 80_000
 
 
+@pytest.mark.clause("P-1.6")
 def test_a_ulid_holds_the_time_of_its_time_stamp() -> None:
     before = datetime.now(UTC)
     id, ts = ids.new_event()
@@ -63,11 +66,13 @@ def test_ids_go_on_when_a_millisecond_is_used_up(monkeypatch: pytest.MonkeyPatch
     assert all(one < other for one, other in pairwise(made))
 
 
+@pytest.mark.clause("P-3.1")
 @given(st.text(alphabet=st.sampled_from("abcXYZ019_-"), min_size=1, max_size=64))
 def test_a_token_is_a_token(name: str) -> None:
     assert ids.check_token("namespace", name) == name
 
 
+@pytest.mark.clause("P-3.1")
 @given(
     st.text().filter(lambda name: not (name.isascii() and name.replace("_", "a").replace("-", "a").isalnum()))
     | st.text(alphabet="ab", min_size=65)

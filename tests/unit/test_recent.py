@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +11,7 @@ from cosmo_core.dendrite.recent import RecentIds
 WINDOW_S, CAPACITY = 10.0, 5
 
 
+@pytest.mark.clause("P-5.6")
 @given(st.lists(st.tuples(st.floats(0, 12), st.integers(0, 12)), max_size=60))
 def test_an_id_is_known_within_both_bounds_and_forgotten_long_after(
     events: list[tuple[float, int]],

@@ -22,12 +22,14 @@ def task(**input: object) -> Signal:
     return Signal.new(SignalType.TASK, {"input": input}, directed=Directed("echo"))
 
 
+@pytest.mark.clause("P-1.13")
 def test_a_signal_cannot_be_changed() -> None:
     signal = task()
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         signal.id = "evt_other"  # type: ignore[misc]
 
 
+@pytest.mark.clause("P-1.4", "P-1.5")
 def test_a_root_begins_a_trace_of_its_own() -> None:
     one, other = task(), task()
     assert one.parent_id is None
@@ -39,12 +41,14 @@ def test_a_wrong_payload_is_refused_when_it_is_made() -> None:
         Signal.new(SignalType.ERROR, {"message": "no code", "recoverable": False})
 
 
+@pytest.mark.clause("P-1.8")
 def test_a_root_is_sent_without_empty_fields() -> None:
     frame = encode(Signal.new(SignalType.STOP, {"rollback": False}))
     for absent in (b"parent_id", b"directed", b"meta", b"null"):
         assert absent not in frame
 
 
+@pytest.mark.clause("P-1.11")
 @pytest.mark.parametrize(
     "value", [object(), "\ud800", {1: {object(): 2}}], ids=["object", "surrogate", "key"]
 )

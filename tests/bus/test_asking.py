@@ -1,0 +1,328 @@
+"""Neurons ask back, and whoever reads it can answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from cosmo_core import (
+    Axon,
+    Dendrite,
+    NeuronFn,
+    Signal,
+    SignalType,
+    ask_permission,
+    clarify,
+    decode,
+    encode,
+)
+from cosmo_core.plugin import PluginManager, hookimpl
+from cosmo_core.testing import assert_valid_trace
+from cosmo_synapse_memory import MemorySynapse
+
+Start = Callable[..., Awaitable[Dendrite]]
+
+
+async def translate(input: dict[str, Any], context: list[Any]) -> Any:
+    if not input.get("clarifications"):
+        return clarify("into which language?", context=["de", "fr"])
+    return {"language": input["clarifications"][-1]["answer"], "text": input["text"], "context": context}
+
+
+async def delete(input: dict[str, Any], context: list[Any]) -> Any:
+    if not input.get("permissions"):
+        return ask_permission("delete", scope=input["path"], reason="the disk is full")
+    return {"permissions": input["permissions"]}
+
+
+def marks(input: dict[str, Any], context: list[Any]) -> Any:
+    if "clarifications" in input:
+        return input
+    return {"__clarification__": True, "question": "which?"}
+
+
+async def streams(input: dict[str, Any], context: list[Any]) -> AsyncIterator[Any]:
+    if "clarifications" in input:
+        yield input
+    else:
+        yield "let me see"
+        yield clarify("which?")
+
+
+async def streams_marks(input: dict[str, Any], context: list[Any]) -> AsyncIterator[Any]:
+    if "clarifications" in input:
+        yield input
+    else:
+        yield {"__clarification__": True, "question": "which?"}
+
+
+@pytest.fixture
+async def heard(synapse: MemorySynapse) -> list[Signal]:
+    """Everything but presence that is published on the bus of the test, as it comes."""
+    signals: list[Signal] = []
+    presence = {SignalType.REGISTER, SignalType.DEREGISTER, SignalType.HEARTBEAT, SignalType.DISCOVER}
+
+    def hear(frame: bytes) -> None:
+        signal = decode(frame)
+        if signal.type not in presence:
+            signals.append(signal)
+
+    await synapse.subscribe("cosmonapse.test.>", hear)
+    return signals
+
+
+async def asked(orchestrator: Dendrite, neuron: str, **input: Any) -> Signal:
+    return await orchestrator.dispatch_and_wait(neuron=neuron, input=input, timeout_s=5)
+
+
+# --- the Neuron is asked again ----------------------------------------------------------------------
+
+
+@pytest.mark.clause("P-8.1", "P-8.6")
+async def test_a_question_is_answered_and_the_neuron_goes_on(start: Start, heard: list[Signal]) -> None:
+    await start(translate, role="worker")
+    orchestrator = await start()
+    question = await asked(orchestrator, "translate", text="hello")
+    assert question.type is SignalType.CLARIFICATION
+    assert question.payload == {"question": "into which language?", "context": ["de", "fr"]}
+    pathway = await orchestrator.respond_to_clarification(question, "de")
+    reply = await pathway.wait(5)
+    assert reply.payload["output"] == {"language": "de", "text": "hello", "context": []}
+    assert [signal.type.value for signal in heard] == [
+        "TASK",
+        "CLARIFICATION",
+        "CLARIFICATION_ANSWER",
+        "TASK",
+        "AGENT_OUTPUT",
+    ]
+    assert [signal.parent_id for signal in heard] == [None, *(signal.id for signal in heard[:-1])]
+    assert {signal.trace_id for signal in heard} == {pathway.trace_id}
+    assert_valid_trace(heard)
+
+
+@pytest.mark.clause("P-8.1", "P-8.6")
+@pytest.mark.parametrize("granted", [True, False])
+async def test_a_permission_is_decided_and_the_neuron_goes_on(
+    start: Start, heard: list[Signal], granted: bool
+) -> None:
+    await start(delete, role="worker")
+    orchestrator = await start()
+    request = await asked(orchestrator, "delete", path="/a")
+    assert request.payload == {"action": "delete", "scope": "/a", "reason": "the disk is full"}
+    pathway = await orchestrator.respond_to_permission(request, granted, "so be it")
+    entry = {"action": "delete", "scope": "/a", "granted": granted, "reason": "so be it"}
+    assert (await pathway.wait(5)).payload["output"] == {"permissions": [entry]}
+    decision = heard[2]
+    assert decision.type is SignalType.PERMISSION_DECISION
+    assert decision.payload == {"granted": granted, "reason": "so be it"}
+    assert_valid_trace(heard)
+
+
+@pytest.mark.clause("P-8.6")
+async def test_what_nobody_said_of_a_permission_is_none(start: Start) -> None:
+    async def bare(input: dict[str, Any], context: list[Any]) -> Any:
+        return input if "permissions" in input else ask_permission("delete")
+
+    dendrite = await start(bare)
+    pathway = await dendrite.respond_to_permission(await asked(dendrite, "bare"), True)
+    entry = {"action": "delete", "scope": None, "granted": True, "reason": None}
+    assert (await pathway.wait(5)).payload["output"] == {"permissions": [entry]}
+
+
+@pytest.mark.clause("P-8.1", "P-8.3")
+@pytest.mark.parametrize("neuron", [marks, streams, streams_marks])
+async def test_every_shape_of_neuron_can_ask_back(start: Start, neuron: NeuronFn) -> None:
+    dendrite = await start(neuron)
+    question = await asked(dendrite, neuron.__name__, n=1)  # type: ignore[attr-defined]
+    assert question.payload == {"question": "which?"}
+    pathway = await dendrite.respond_to_clarification(question, {"any": ["json"]})
+    answers = [{"question": "which?", "answer": {"any": ["json"]}}]
+    assert (await pathway.wait(5)).payload["output"] == {"n": 1, "clarifications": answers}
+
+
+@pytest.mark.clause("P-8.2")
+async def test_somebody_else_can_respond(start: Start) -> None:
+    await start(translate, role="worker")
+    asker = await start()
+    question = decode(encode(await asked(asker, "translate", text="hello")))
+    await asker.stop()
+    somebody = await start()
+    pathway = await somebody.respond_to_clarification(question, "fr")
+    assert (await pathway.wait(5)).payload["output"]["language"] == "fr"
+
+
+async def test_who_only_watches_can_respond(start: Start) -> None:
+    await start(translate, role="worker")
+    asker, terminal = await start(), await start()
+    questions: asyncio.Queue[Signal] = asyncio.Queue()
+    await terminal.watch(SignalType.CLARIFICATION, questions.put_nowait)
+    await asker.dispatch_task(neuron="translate", input={"text": "hello"})
+    async with asyncio.timeout(5):
+        pathway = await terminal.respond_to_clarification(await questions.get(), "fr")
+        assert (await pathway.wait()).payload["output"]["language"] == "fr"
+
+
+@pytest.mark.clause("P-8.2", "P-8.6")
+async def test_the_task_is_dispatched_as_it_was(start: Start, heard: list[Signal]) -> None:
+    async def fetch(ref: str | None) -> list[Any]:
+        return [ref]
+
+    axon = Axon(neuron_id="translate", neuron_fn=translate, capabilities=["a", "b"], context_fetcher=fetch)
+    await start(axon, role="worker")
+    orchestrator = await start()
+    question = await orchestrator.dispatch_and_wait(
+        capabilities=["b"], input={"text": "x"}, context_ref="c1", scope="terminal"
+    )
+    pathway = await orchestrator.respond_to_clarification(question, "de")
+    assert (await pathway.wait_for(SignalType.FINAL, 5)).payload["result"]["context"] == ["c1"]
+    first, again = (signal.payload for signal in heard if signal.type is SignalType.TASK)
+    assert {**first, "deadline": 0, "input": 0} == {**again, "deadline": 0, "input": 0}
+
+
+async def test_the_task_can_be_dispatched_otherwise(start: Start, heard: list[Signal]) -> None:
+    await start(translate, role="worker")
+    orchestrator = await start()
+    question = await asked(orchestrator, "translate", text="hello")
+    pathway = await orchestrator.respond_to_clarification(
+        question, "de", input={"text": "bye"}, scope="terminal", deadline_s=60, context_ref="c", meta={"m": 1}
+    )
+    final = await pathway.wait(5)
+    assert (final.type, final.payload["result"]["text"]) == (SignalType.FINAL, "bye")
+    task = heard[3]
+    assert (task.payload["context_ref"], task.meta["m"]) == ("c", 1)
+    assert "deadline" in task.payload
+    assert "deadline" not in heard[2].payload
+
+
+async def test_answering_twice_runs_the_neuron_twice(start: Start) -> None:
+    dendrite = await start(translate)
+    question = await asked(dendrite, "translate", text="hello")
+    pathways = [await dendrite.respond_to_clarification(question, answer) for answer in ("de", "fr")]
+    outputs = [(await pathway.wait(5)).payload["output"]["language"] for pathway in pathways]
+    assert outputs == ["de", "fr"]
+
+
+async def test_a_question_that_comes_twice_is_asked_once(start: Start, synapse: MemorySynapse) -> None:
+    await start(translate, role="worker")
+    orchestrator = await start()
+    pathway = await orchestrator.dispatch(neuron="translate", input={"text": "x"})
+    question = await pathway.wait(5)
+    orchestrator._followed.receive(question)
+    again = await orchestrator.respond_to_clarification(question, "de")
+    orchestrator._followed.receive(question)
+    assert (await again.wait(5)).type is SignalType.AGENT_OUTPUT
+    again.close()
+    assert SignalType.CLARIFICATION not in {signal.type async for signal in again}
+
+
+async def test_a_wrapper_sees_what_is_asked_and_hands_it_on(start: Start) -> None:
+    seen: list[Any] = []
+
+    class Watches:
+        @hookimpl
+        def cosmo_neuron_wrappers(self) -> Callable[[NeuronFn], NeuronFn]:
+            return self.wrap
+
+        def wrap(self, neuron: NeuronFn) -> NeuronFn:
+            async def watching(input: dict[str, Any], context: list[Any]) -> Any:
+                seen.append(await neuron({**input, "prompt": "put together"}, context))
+                return seen[-1]
+
+            return watching
+
+    plugins = PluginManager()
+    plugins.register(Watches(), name="watches")
+    await start(translate, role="worker", plugins=plugins)
+    orchestrator = await start()
+    question = await asked(orchestrator, "translate", text="hello")
+    assert seen == [clarify("into which language?", context=["de", "fr"])]
+    assert question.meta["task"]["input"] == {"text": "hello"}
+    pathway = await orchestrator.respond_to_clarification(question, "de")
+    assert (await pathway.wait(5)).type is SignalType.AGENT_OUTPUT
+
+
+# --- Signals for others -----------------------------------------------------------------------------
+
+
+@pytest.mark.clause("P-8.5")
+async def test_answers_are_signals_on_the_trace_and_run_nothing(start: Start, heard: list[Signal]) -> None:
+    await start(translate, delete, role="worker")
+    orchestrator = await start()
+    one = await orchestrator.dispatch(neuron="translate", input={"text": "x"})
+    question = await one.wait(5)
+    sent = [await orchestrator.answer_clarification(question, None)]
+    assert await one.wait_for(SignalType.CLARIFICATION_ANSWER, 5) == sent[0]
+    two = await orchestrator.dispatch(neuron="delete", input={"path": "/"})
+    request = await two.wait(5)
+    sent.append(await orchestrator.grant_permission(request, reason="fine", ttl_ms=5))
+    sent.append(await orchestrator.deny_permission(request))
+    assert [(signal.type.value, signal.payload) for signal in sent] == [
+        ("CLARIFICATION_ANSWER", {"answer": None}),
+        ("PERMISSION_DECISION", {"granted": True, "reason": "fine", "ttl_ms": 5}),
+        ("PERMISSION_DECISION", {"granted": False}),
+    ]
+    for signal, cause in zip(sent, [question, request, request], strict=True):
+        assert (signal.trace_id, signal.parent_id) == (cause.trace_id, cause.id)
+        assert signal.directed == cause.directed
+        assert signal in heard
+    assert [signal.type for signal in heard].count(SignalType.TASK) == 2
+
+
+@pytest.mark.clause("P-8.5")
+async def test_an_answer_is_heard_by_who_listens_to_everybody(start: Start, synapse: MemorySynapse) -> None:
+    dendrite = await start(translate)
+    listening: asyncio.Queue[bytes] = asyncio.Queue()
+    await synapse.subscribe("cosmonapse.test.CLARIFICATION_ANSWER", listening.put_nowait)
+    question = await asked(dendrite, "translate", text="x")
+    await (await dendrite.respond_to_clarification(question, "de")).wait(5)
+    async with asyncio.timeout(5):
+        heard = decode(await listening.get())
+    assert (heard.payload, heard.parent_id) == ({"answer": "de"}, question.id)
+
+
+# --- the end ----------------------------------------------------------------------------------------
+
+
+async def test_a_responder_that_is_cancelled_leaves_nothing(start: Start, synapse: MemorySynapse) -> None:
+    entered, ended = asyncio.Event(), asyncio.Event()
+
+    async def slow(input: dict[str, Any], context: list[Any]) -> Any:
+        if "clarifications" not in input:
+            return clarify("which?")
+        entered.set()
+        try:
+            return await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    await start(slow, role="worker")
+    orchestrator = await start()
+    question = await asked(orchestrator, "slow")
+
+    async def respond() -> Signal:
+        async with await orchestrator.respond_to_clarification(question, "x") as pathway:
+            return await pathway.wait()
+
+    responding = asyncio.create_task(respond())
+    async with asyncio.timeout(5):
+        await entered.wait()
+        responding.cancel()
+        await asyncio.wait([responding])
+        assert orchestrator._followed.pathways() == []
+        await orchestrator.stop_trace(question.trace_id)
+        await ended.wait()
+
+
+async def test_stopping_while_a_question_is_open_is_clean(start: Start) -> None:
+    await start(translate, role="worker")
+    orchestrator = await start()
+    pathway = await orchestrator.dispatch(neuron="translate", input={"text": "x"})
+    question = await pathway.wait(5)
+    assert orchestrator._followed.pathways() == [pathway]
+    await orchestrator.stop()
+    assert pathway.closed
+    assert await pathway.wait() == question
+    assert orchestrator._followed.pathways() == []

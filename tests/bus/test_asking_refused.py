@@ -1,0 +1,187 @@
+"""Answers to what Neurons ask that are refused, and requests that cannot be sent."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from cosmo_core import (
+    Axon,
+    Dendrite,
+    Directed,
+    LifecycleError,
+    MalformedSignalError,
+    NoRouteError,
+    RoleError,
+    Signal,
+    SignalType,
+    UnencodableError,
+    ask_permission,
+    clarify,
+    decode,
+)
+from cosmo_core.plugin import PluginManager
+from cosmo_synapse_memory import MemorySynapse
+
+Start = Callable[..., Awaitable[Dendrite]]
+
+
+async def translate(input: dict[str, Any], context: list[Any]) -> Any:
+    if not input.get("clarifications"):
+        return clarify("into which language?", context=["de", "fr"])
+    return {"language": input["clarifications"][-1]["answer"], "text": input["text"], "context": context}
+
+
+async def delete(input: dict[str, Any], context: list[Any]) -> Any:
+    if not input.get("permissions"):
+        return ask_permission("delete", scope=input["path"], reason="the disk is full")
+    return {"permissions": input["permissions"]}
+
+
+@pytest.fixture
+async def heard(synapse: MemorySynapse) -> list[Signal]:
+    """Everything but presence that is published on the bus of the test, as it comes."""
+    signals: list[Signal] = []
+    presence = {SignalType.REGISTER, SignalType.DEREGISTER, SignalType.HEARTBEAT, SignalType.DISCOVER}
+
+    def hear(frame: bytes) -> None:
+        signal = decode(frame)
+        if signal.type not in presence:
+            signals.append(signal)
+
+    await synapse.subscribe("cosmonapse.test.>", hear)
+    return signals
+
+
+async def asked(orchestrator: Dendrite, neuron: str, **input: Any) -> Signal:
+    return await orchestrator.dispatch_and_wait(neuron=neuron, input=input, timeout_s=5)
+
+
+@pytest.mark.clause("P-10.2")
+async def test_a_worker_may_not_answer(start: Start, heard: list[Signal]) -> None:
+    await start(translate, delete, role="worker")
+    orchestrator, worker = await start(), await start(role="worker")
+    question = await asked(orchestrator, "translate", text="x")
+    request = await asked(orchestrator, "delete", path="/")
+    del heard[:]
+    for call in (
+        worker.answer_clarification(question, "de"),
+        worker.respond_to_clarification(question, "de"),
+    ):
+        with pytest.raises(RoleError, match="may not emit CLARIFICATION_ANSWER"):
+            await call
+    for decide in (
+        worker.grant_permission(request),
+        worker.deny_permission(request),
+        worker.respond_to_permission(request, True),
+    ):
+        with pytest.raises(RoleError, match="may not emit PERMISSION_DECISION"):
+            await decide
+    # The role is looked at before anybody is looked for.
+    nobody = Signal.new(SignalType.CLARIFICATION, {"question": "which?"}, directed=Directed("nobody"))
+    with pytest.raises(RoleError):
+        await worker.respond_to_clarification(nobody, "x", input={})
+    assert heard == []
+
+
+async def test_a_wrong_signal_is_refused(start: Start) -> None:
+    dendrite = await start(translate, delete)
+    question = await asked(dendrite, "translate", text="x")
+    request = await asked(dendrite, "delete", path="/")
+    output = await (await dendrite.respond_to_clarification(question, "de")).wait(5)
+    for call in (
+        dendrite.answer_clarification(request, "x"),
+        dendrite.respond_to_clarification(request, "x"),
+    ):
+        with pytest.raises(MalformedSignalError, match=r"is a PERMISSION, no CLARIFICATION; use grant_perm"):
+            await call
+    for decide in (
+        dendrite.grant_permission(question),
+        dendrite.deny_permission(question),
+        dendrite.respond_to_permission(question, True),
+    ):
+        with pytest.raises(MalformedSignalError, match=r"is a CLARIFICATION, no PERMISSION; use answer_cla"):
+            await decide
+    with pytest.raises(MalformedSignalError, match=r"is a AGENT_OUTPUT, no PERMISSION$"):
+        await dendrite.grant_permission(output)
+
+
+@pytest.mark.clause("P-8.8")
+@pytest.mark.parametrize("meta", [{}, {"task": None}, {"task": "x"}, {"task": {"input": 1}}])
+async def test_a_request_that_lacks_its_task_says_what_to_pass(
+    start: Start, heard: list[Signal], meta: dict[str, Any]
+) -> None:
+    dendrite = await start(translate)
+    foreign = Signal.new(SignalType.CLARIFICATION, {"question": "which?"}, meta=meta)
+    with pytest.raises(MalformedSignalError, match=r"does not carry the TASK it is about: pass input="):
+        await dendrite.respond_to_clarification(foreign, "de")
+    with pytest.raises(MalformedSignalError, match=r"does not name the Neuron that asks: pass neuron="):
+        await dendrite.respond_to_clarification(foreign, "de", input={})
+    assert heard == []
+    pathway = await dendrite.respond_to_clarification(foreign, "de", input={"text": "x"}, neuron="translate")
+    assert (await pathway.wait(5)).payload["output"]["language"] == "de"
+
+
+async def test_an_answer_that_has_no_place_in_the_input_says_so(start: Start, heard: list[Signal]) -> None:
+    async def odd(input: dict[str, Any], context: list[Any]) -> Any:
+        return clarify("which?")
+
+    dendrite = await start(odd)
+    question = await asked(dendrite, "odd", clarifications="none yet")
+    del heard[:]
+    with pytest.raises(MalformedSignalError, match=r"input\.clarifications: .* has str: pass input="):
+        await dendrite.respond_to_clarification(question, "x")
+    with pytest.raises(MalformedSignalError, match="an object"):
+        await dendrite.respond_to_clarification(question, "x", input=[])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"not \['trace_id'\]"):
+        await dendrite.respond_to_clarification(question, "x", trace_id="t")  # type: ignore[call-arg]
+    with pytest.raises(UnencodableError):
+        await dendrite.respond_to_clarification(question, object(), input={})
+    assert heard == []
+    assert dendrite._followed.pathways() == []
+
+
+@pytest.mark.clause("P-8.7")
+async def test_nothing_is_answered_when_the_neuron_is_gone(start: Start, heard: list[Signal]) -> None:
+    worker = await start(translate, role="worker")
+    orchestrator = await start()
+    question = await asked(orchestrator, "translate", text="x")
+    await worker.stop()
+    del heard[:]
+    with pytest.raises(NoRouteError, match="'translate'"):
+        await orchestrator.respond_to_clarification(question, "de")
+    await orchestrator.stop()
+    with pytest.raises(LifecycleError):
+        await orchestrator.respond_to_clarification(question, "de")
+    with pytest.raises(LifecycleError):
+        await orchestrator.answer_clarification(question, "de")
+    assert heard == []
+
+
+async def test_a_request_that_does_not_fit_into_a_frame_says_so(start: Start) -> None:
+    synapse = MemorySynapse(max_frame=2000)
+    await synapse.connect()
+
+    async def wordy(input: dict[str, Any], context: list[Any]) -> Any:
+        return clarify("x" * 1000)
+
+    options = {"synapse": synapse, "namespace": "small", "plugins": PluginManager()}
+    async with Dendrite(**options) as dendrite:  # type: ignore[arg-type]
+        await dendrite.add_axon(Axon(neuron_id="wordy", neuron_fn=wordy))
+        assert (await asked(dendrite, "wordy", text="y")).type is SignalType.CLARIFICATION
+        reply = await asked(dendrite, "wordy", text="y" * 1000)
+    await synapse.close()
+    assert reply.payload["code"] == "OUTPUT_INVALID"
+    assert "are more than the 2000" in reply.payload["message"]
+    assert "a CLARIFICATION carries the input of its TASK" in reply.payload["message"]
+
+
+async def test_a_request_that_json_cannot_carry_is_an_error(start: Start) -> None:
+    async def odd(input: dict[str, Any], context: list[Any]) -> Any:
+        return clarify("which?", context=object())
+
+    dendrite = await start(odd)
+    reply = await asked(dendrite, "odd")
+    assert reply.payload["code"] == "OUTPUT_INVALID"

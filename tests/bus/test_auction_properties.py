@@ -1,0 +1,402 @@
+"""The laws of an auction, for arbitrary bids, outcomes and orders of events."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cosmo_core import Axon, Bid, Dendrite, NeuronError, NoBidError, Signal, SignalType, decode
+from cosmo_core.dendrite import auction as module
+from cosmo_core.dendrite.auction import CROWDED, EXPIRED, GONE, LATE, LOST, Auction, Select
+from cosmo_core.plugin import PluginManager
+from cosmo_core.testing import assert_valid_trace
+from cosmo_core.testing.life_cycle import PRESENCE
+from cosmo_synapse_memory import MemorySynapse
+
+TASK = Signal.new(SignalType.TASK, {"input": {}})
+
+
+def failure(message: str = "no") -> Signal:
+    return TASK.reply(SignalType.ERROR, {"code": "NEURON_ERROR", "message": message, "recoverable": True})
+
+
+class Ledger:
+    """A house that writes down what it is told to do."""
+
+    def __init__(self) -> None:
+        self.awards: list[Bid] = []
+        self.declined: list[tuple[Bid, str]] = []
+        self.ends: list[tuple[Signal | None, Exception | None]] = []
+
+    def award(self, bid: Bid) -> None:
+        self.awards.append(bid)
+
+    def decline(self, bids: Sequence[Bid], reason: str) -> None:
+        self.declined += [(bid, reason) for bid in bids]
+
+    def end(self, failure: Signal | None, error: Exception | None) -> None:
+        self.ends.append((failure, error))
+
+
+# --- rules, and the same rules told in another way --------------------------------------------------
+
+
+def dearest(bids: list[Bid]) -> Bid:
+    return max(bids, key=lambda bid: (bid.cost, bid.id))
+
+
+def frugal(bids: list[Bid]) -> Bid | None:
+    return next((bid for bid in bids if bid.cost < 3), None)
+
+
+def _order(rule: Select, bids: list[Bid]) -> list[Bid]:
+    """Return the bids a rule takes, best first, if none of them ever goes."""
+    if rule == "lowest_cost":
+        return sorted(bids, key=lambda bid: bid.cost)
+    if rule == "highest_confidence":
+        return sorted(bids, key=lambda bid: (bid.confidence is None, -(bid.confidence or 0)))
+    if rule is frugal:
+        return [bid for bid in bids if bid.cost < 3]
+    return sorted(bids, key=lambda bid: (bid.cost, bid.id))[::-1] if rule is dearest else bids
+
+
+RULES: list[Select] = ["first_bid", "lowest_cost", "highest_confidence", dearest, frugal]
+
+
+@attrs.frozen
+class Bidder:
+    """Somebody who bids, and what comes of it."""
+
+    bid: Bid
+    in_time: bool
+    outcome: str
+
+
+@st.composite
+def bidders(draw: st.DrawFn) -> list[Bidder]:
+    return [
+        Bidder(
+            Bid(
+                f"bid{n}",
+                f"neuron{n % 3}",
+                f"dendrite{n}",
+                draw(st.integers(0, 5)),
+                confidence=draw(st.none() | st.sampled_from([0.0, 0.5, 1.0])),
+            ),
+            draw(st.booleans()),
+            draw(st.sampled_from(["answers", "fails", "leaves"])),
+        )
+        for n in range(draw(st.integers(0, 6)))
+    ]
+
+
+class Run:
+    """Everything that happens to one auction, in an order that Hypothesis chooses."""
+
+    def __init__(self, bidders: list[Bidder], rule: Select) -> None:
+        self.ledger = Ledger()
+        self.auction = Auction(rule, self.ledger)
+        self.rule = rule
+        self.outcome = {bidder.bid.id: bidder.outcome for bidder in bidders}
+        self.early = [bidder.bid for bidder in bidders if bidder.in_time]
+        self.late = [bidder.bid for bidder in bidders if not bidder.in_time]
+        self.deadline = False
+        self.failures: list[Signal] = []
+        # Told apart from the auction: who could win now.
+        self.standing: list[Bid] = []
+
+    def events(self) -> list[Callable[[], None]]:
+        possible: list[Callable[[], None]] = []
+        if self.early and not self.deadline:
+            possible.append(self.take_early)
+        if not self.early and not self.deadline:
+            possible.append(self.reach_the_deadline)
+        if self.late and self.deadline:
+            possible.append(lambda: self.auction.bid(self.late.pop(0)))
+        if self.auction.winner is not None and not self.auction.settled:
+            possible.append(self.end_the_work)
+        return possible
+
+    def take_early(self) -> None:
+        bid = self.early.pop(0)
+        if not self.auction.settled:
+            self.standing.append(bid)
+        self.act(lambda: self.auction.bid(bid))
+
+    def reach_the_deadline(self) -> None:
+        self.deadline = True
+        self.act(self.auction.end_bidding)
+
+    def end_the_work(self) -> None:
+        winner = self.auction.winner
+        assert winner is not None
+        if self.outcome[winner.id] == "answers":
+            self.auction.settle()
+        else:
+            self.failures.append(failure())
+            self.act(lambda: self.auction.fail(self.failures[-1]))
+
+    def act(self, event: Callable[[], None]) -> None:
+        """Let something happen, and check whom it made the winner."""
+        before, had_winner = len(self.ledger.awards), self.auction.winner is not None
+        event()
+        awarded = self.ledger.awards[before:]
+        assert len(awarded) <= 1
+        if awarded:
+            # One at a time: who had the work has failed.
+            assert not had_winner or self.outcome[self.ledger.awards[before - 1].id] != "answers"
+            assert awarded[0] == _order(self.rule, self.standing)[0] == self.auction.winner
+            self.standing.remove(awarded[0])
+        else:
+            waiting = self.rule == "first_bid" or self.deadline
+            settled = self.auction.settled or self.auction.winner is not None
+            assert settled or not waiting or not _order(self.rule, self.standing)
+
+
+@pytest.mark.clause("P-7.6", "P-7.9")
+@given(bidders(), st.sampled_from(RULES), st.data())
+def test_one_award_at_a_time_in_the_order_of_select_and_one_answer_to_everybody(
+    bidders: list[Bidder], rule: Select, data: st.DataObject
+) -> None:
+    run = Run(bidders, rule)
+    while possible := run.events():
+        data.draw(st.sampled_from(possible), label="event")()
+    ledger = run.ledger
+    awarded = [bid.id for bid in ledger.awards]
+    declined = [bid.id for bid, _ in ledger.declined]
+    assert len(set(awarded)) == len(awarded)
+    # Everybody hears once: awarded, or declined.
+    assert sorted(awarded + declined) == sorted(bidder.bid.id for bidder in bidders)
+    assert {bid.id for bid, reason in ledger.declined if reason == LATE} >= {
+        bidder.bid.id for bidder in bidders if not bidder.in_time
+    }
+    succeeded = [id for id in awarded if run.outcome[id] == "answers"]
+    assert len(succeeded) <= 1
+    assert run.auction.settled
+    if succeeded:
+        assert succeeded == awarded[-1:]
+        assert ledger.ends == []
+    else:
+        # The last failure is the one that is told.
+        assert ledger.ends == [(run.failures[-1] if awarded else None, None)]
+
+
+@pytest.mark.clause("P-7.9")
+@given(bidders(), st.sampled_from(RULES), st.data())
+def test_nobody_hears_twice_whoever_leaves_and_whenever_it_ends(
+    bidders: list[Bidder], rule: Select, data: st.DataObject
+) -> None:
+    ledger = Ledger()
+    auction = Auction(rule, ledger)
+    everybody = [bidder.bid for bidder in bidders]
+
+    def fail() -> None:
+        if auction.winner is not None and not auction.settled:
+            auction.fail(failure())
+
+    def leave() -> None:
+        bid = data.draw(st.sampled_from(everybody))
+        if bid != auction.winner:
+            auction.withdraw(bid.neuron, bid.dendrite)
+
+    events = [auction.end_bidding, auction.expire, auction.settle, fail]
+    if everybody:
+        events += [leave, lambda: auction.bid(data.draw(st.sampled_from(everybody)))]
+    for event in data.draw(st.lists(st.sampled_from(events), max_size=20)):
+        event()
+    auction.settle()
+    heard = [bid.id for bid in ledger.awards] + [bid.id for bid, _ in ledger.declined]
+    assert len(set(heard)) == len(heard) == auction.bids
+    assert len(ledger.ends) <= 1
+
+
+# --- single cases -----------------------------------------------------------------------------------
+
+A, B = Bid("bid0", "a", "one", 1.0), Bid("bid1", "a", "two", 1.0)
+
+
+def test_the_first_bid_is_awarded_even_after_the_winner_failed() -> None:
+    ledger = Ledger()
+    auction = Auction("first_bid", ledger)
+    auction.bid(A)
+    auction.fail(failure())
+    assert ledger.ends == []
+    auction.bid(B)
+    assert ledger.awards == [A, B]
+
+
+@pytest.mark.clause("P-7.13")
+def test_bids_that_stood_too_long_are_declined_and_the_winner_keeps_the_work() -> None:
+    ledger = Ledger()
+    auction = Auction("first_bid", ledger)
+    auction.bid(A)
+    auction.bid(B)
+    auction.expire()
+    assert ledger.declined == [(B, EXPIRED)]
+    assert auction.winner == A
+
+
+def test_who_leaves_is_not_awarded() -> None:
+    ledger = Ledger()
+    auction = Auction("lowest_cost", ledger)
+    auction.bid(A)
+    auction.bid(B)
+    auction.withdraw("a", "one")
+    auction.end_bidding()
+    assert ledger.declined == [(A, GONE)]
+    assert ledger.awards == [B]
+
+
+@pytest.mark.clause("P-7.14")
+def test_an_offer_takes_no_more_than_so_many_bids(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_BIDS", 1)
+    ledger = Ledger()
+    auction = Auction("first_bid", ledger)
+    auction.bid(A)
+    auction.bid(B)
+    assert ledger.declined == [(B, CROWDED)]
+
+
+@pytest.mark.clause("P-7.4")
+def test_a_second_bid_of_the_same_neuron_is_ignored() -> None:
+    ledger = Ledger()
+    auction = Auction("lowest_cost", ledger)
+    auction.bid(A)
+    auction.bid(attrs.evolve(A, id="bid9", cost=0.0))
+    auction.end_bidding()
+    auction.settle()
+    assert ledger.awards == [A]
+    assert ledger.declined == []
+
+
+@pytest.mark.parametrize(
+    ("select", "error"),
+    [(lambda bids: B, ValueError), (lambda bids: 1 / 0, ZeroDivisionError)],
+)
+def test_a_function_that_selects_wrongly_ends_the_auction(
+    select: Callable[[list[Bid]], Any], error: type[Exception]
+) -> None:
+    ledger = Ledger()
+    auction = Auction(select, ledger)
+    auction.bid(A)
+    auction.end_bidding()
+    assert ledger.declined == [(A, LOST)]
+    [(failed, raised)] = ledger.ends
+    assert failed is None
+    assert isinstance(raised, error)
+
+
+def test_an_unknown_rule_is_refused() -> None:
+    with pytest.raises(ValueError, match="'lowest_cost', 'highest_confidence' or a function, not 'cheapest'"):
+        Auction("cheapest", Ledger())  # type: ignore[arg-type]
+
+
+# --- the same on a bus ------------------------------------------------------------------------------
+
+
+Terms = tuple[int, float | None, bool]
+"""Cost, confidence, and whether the Neuron does its work."""
+
+
+async def _bid_and_work(terms: list[Terms], rule: Select) -> None:
+    trace: list[Signal] = []
+    ran: list[int] = []
+    async with contextlib.AsyncExitStack() as stack:
+        synapse = MemorySynapse()
+        await synapse.connect()
+        stack.push_async_callback(synapse.close)
+        orchestrator = await stack.enter_async_context(Dendrite(synapse=synapse, plugins=PluginManager()))
+        workers = [_worker(synapse, number, term, ran) for number, term in enumerate(terms)]
+        for worker in workers:
+            await stack.enter_async_context(worker)
+
+        everybody_bid = asyncio.Event()
+
+        def record(frame: bytes) -> None:
+            signal = decode(frame)
+            if signal.type not in PRESENCE:
+                trace.append(signal)
+                if len([bid for bid in trace if bid.type is SignalType.BID]) == len(terms):
+                    everybody_bid.set()
+
+        await synapse.subscribe("cosmonapse.default.>", record)
+        expected = _order(
+            rule, [Bid(f"bid{i}", f"n{i}", "", cost, None, sure) for i, (cost, sure, _) in enumerate(terms)]
+        )
+        order = [int(bid.neuron[1:]) for bid in expected]
+        good = next((n for n in order if terms[n][2]), None)
+        awarded = order if good is None else order[: order.index(good) + 1]
+        await _offer(orchestrator, rule, everybody_bid, None if not order else good is not None)
+        assert ran == awarded
+        while background := orchestrator._followed._background:
+            await asyncio.wait(background)
+        assert_valid_trace(trace)
+        assert _addressees(trace, SignalType.TASK_AWARDED) == awarded
+        losers = sorted(set(range(len(terms))) - set(awarded))
+        assert sorted(_addressees(trace, SignalType.TASK_DECLINED)) == losers
+        assert orchestrator._followed._open == orchestrator._auctions._open == {}
+        assert [len(worker._bidder._bids) for worker in workers] == [0] * len(workers)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def _offer(
+    orchestrator: Dendrite, rule: Select, everybody_bid: asyncio.Event, works: bool | None
+) -> None:
+    """Offer work until everybody bid; ``works`` says what must come of it, None that nobody may take it."""
+    offering = asyncio.create_task(
+        orchestrator.dispatch_offer(capabilities=["x"], input={}, select=rule, deadline_ms=60_000)
+    )
+    await everybody_bid.wait()
+    for lot in list(orchestrator._auctions._open.values()):
+        lot.end_bidding()
+    if works is None:
+        with pytest.raises(NoBidError):
+            await offering
+        return
+    async with await offering as pathway:
+        answer = await pathway.wait(5)
+    assert answer.type is (SignalType.AGENT_OUTPUT if works else SignalType.ERROR)
+
+
+def _worker(synapse: MemorySynapse, number: int, terms: Terms, ran: list[int]) -> Dendrite:
+    cost, sure, works = terms
+
+    async def neuron(input: dict[str, Any], context: list[Any]) -> Any:
+        ran.append(number)
+        if not works:
+            raise NeuronError("cannot")
+        return {}
+
+    worker = Dendrite(synapse=synapse, role="worker", plugins=PluginManager())
+    worker.attach_axon(Axon(neuron_id=f"n{number}", neuron_fn=neuron, capabilities=["x"]))
+
+    @worker.on_task_offer
+    async def decide(offer: Signal) -> None:
+        await worker.bid(offer, cost=cost, confidence=sure)
+
+    return worker
+
+
+def _addressees(trace: list[Signal], type: SignalType) -> list[int]:
+    found = [signal.directed for signal in trace if signal.type is type]
+    return [int(((directed and directed.id) or "")[1:]) for directed in found]
+
+
+TERMS = st.lists(
+    st.tuples(st.integers(0, 5), st.none() | st.sampled_from([0.0, 0.5, 1.0]), st.booleans()), max_size=5
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(TERMS, st.sampled_from(RULES))
+def test_on_a_bus_the_work_is_done_if_anybody_can_and_nothing_is_left(
+    terms: list[Terms], rule: Select
+) -> None:
+    asyncio.run(_bid_and_work(terms, rule))

@@ -1,0 +1,248 @@
+"""What ends work: FINAL after AGENT_OUTPUT, and Pathways that see only such ends."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from cosmo_core import (
+    Dendrite,
+    Directed,
+    NeuronError,
+    NeuronFn,
+    PathwayClosedError,
+    RoleError,
+    Signal,
+    SignalType,
+    ask_permission,
+    clarify,
+    decode,
+)
+from cosmo_core.plugin import Dropped, Forward, PluginManager, hookimpl
+from cosmo_core.testing import assert_valid_trace
+from cosmo_synapse_memory import MemorySynapse
+
+Start = Callable[..., Awaitable[Dendrite]]
+
+
+async def count(input: dict[str, Any], context: list[Any]) -> AsyncIterator[Any]:
+    for number in range(3):
+        yield str(number)
+    yield {"response": "done"}
+
+
+async def plain(input: dict[str, Any], context: list[Any]) -> Any:
+    return 42
+
+
+async def fails(input: dict[str, Any], context: list[Any]) -> Any:
+    raise NeuronError("no")
+
+
+async def returns_nothing(input: dict[str, Any], context: list[Any]) -> Any:
+    return None
+
+
+async def asks(input: dict[str, Any], context: list[Any]) -> Any:
+    return input if "clarifications" in input else clarify("which?")
+
+
+async def asks_permission(input: dict[str, Any], context: list[Any]) -> Any:
+    return ask_permission("delete")
+
+
+async def everything(dendrite: Dendrite, **task: Any) -> list[Signal]:
+    """Return all that comes for a TASK until its Pathway closes."""
+    pathway = await dendrite.dispatch(**task)
+    return [signal async for signal in pathway]
+
+
+def types(signals: list[Signal]) -> list[str]:
+    return [signal.type.value for signal in signals]
+
+
+@pytest.fixture
+async def answers(synapse: MemorySynapse) -> list[Signal]:
+    """Everything that is published by those who are asked, as it comes."""
+    signals: list[Signal] = []
+    for type in ("AGENT_OUTPUT", "THOUGHT_DELTA", "FINAL", "ERROR", "CLARIFICATION", "PERMISSION"):
+        await synapse.subscribe(f"cosmonapse.test.{type}.>", lambda frame: signals.append(decode(frame)))
+    return signals
+
+
+@pytest.fixture(params=["worker", "orchestrator"])
+async def orchestrator(request: pytest.FixtureRequest, start: Start) -> Dendrite:
+    """One to dispatch with, while a Dendrite of either role serves."""
+    neurons: list[NeuronFn] = [count, plain, fails, returns_nothing, asks, asks_permission]
+    await start(*neurons, role=request.param)
+    return await start()
+
+
+# --- finalize ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.clause("P-5.15", "P-10.3")
+async def test_final_follows_the_output(orchestrator: Dendrite) -> None:
+    seen = await everything(orchestrator, neuron="count", input={}, finalize=True)
+    assert types(seen) == ["THOUGHT_DELTA"] * 3 + ["AGENT_OUTPUT", "FINAL"]
+    output, final = seen[-2:]
+    assert final.payload == {"result": output.payload["output"]} == {"result": {"response": "done"}}
+    assert (final.parent_id, final.trace_id, final.directed) == (
+        output.id,
+        output.trace_id,
+        Directed("count"),
+    )
+
+
+async def test_the_result_is_the_output_as_it_travelled(orchestrator: Dendrite) -> None:
+    output, final = await everything(orchestrator, neuron="plain", input={}, finalize=True)
+    assert output.payload["output"] == final.payload["result"] == {"value": 42}
+
+
+async def test_a_trace_that_ends_with_final_is_valid(orchestrator: Dendrite, synapse: MemorySynapse) -> None:
+    trace: list[Signal] = []
+    await synapse.subscribe("cosmonapse.test.TASK.>", lambda frame: trace.append(decode(frame)))
+    trace += await everything(orchestrator, neuron="plain", input={}, finalize=True)
+    assert types(trace) == ["TASK", "AGENT_OUTPUT", "FINAL"]
+    assert_valid_trace(trace)
+
+
+@pytest.mark.parametrize("finalize", [None, False])
+async def test_nothing_is_final_unless_it_is_asked_for(
+    orchestrator: Dendrite, answers: list[Signal], finalize: bool | None
+) -> None:
+    reply = await orchestrator.dispatch_and_wait(neuron="plain", input={}, finalize=finalize)
+    assert reply.type is SignalType.AGENT_OUTPUT
+    assert types(answers) == ["AGENT_OUTPUT"]
+
+
+@pytest.mark.clause("P-5.15")
+@pytest.mark.parametrize(
+    ("neuron", "type"),
+    [
+        ("fails", "ERROR"),
+        ("returns_nothing", "ERROR"),
+        ("asks", "CLARIFICATION"),
+        ("asks_permission", "PERMISSION"),
+    ],
+)
+@pytest.mark.parametrize("scope", ["all", "terminal"])
+async def test_only_an_output_is_promoted(
+    orchestrator: Dendrite,
+    answers: list[Signal],
+    caplog: pytest.LogCaptureFixture,
+    neuron: str,
+    type: str,
+    scope: str,
+) -> None:
+    reply = await orchestrator.dispatch_and_wait(
+        neuron=neuron, input={}, finalize=True, scope="all" if scope == "all" else "terminal"
+    )
+    assert reply.type.value == type
+    # The next answer is there, so whatever might have followed the first would be, too.
+    await orchestrator.dispatch_and_wait(neuron="plain", input={})
+    assert types(answers) == [type, "AGENT_OUTPUT"]
+    gc.collect()  # tells of work that failed unseen
+    assert caplog.text == ""
+
+
+@pytest.mark.clause("P-11.3")
+async def test_final_ends_the_whole_trace(orchestrator: Dendrite) -> None:
+    open = await orchestrator.dispatch(neuron="asks", input={})
+    question = await open.wait(5)
+    last = await orchestrator.respond_to_clarification(question, "x", scope="terminal")
+    assert (await last.wait(5)).type is SignalType.FINAL
+    assert open.closed
+    assert last.closed
+    assert orchestrator._followed.pathways() == []
+
+
+async def test_who_ends_a_trace_twice_is_heard_once(orchestrator: Dendrite) -> None:
+    pathway = await orchestrator.dispatch(neuron="plain", input={}, scope="terminal")
+    final = await pathway.wait(5)
+    orchestrator._followed.receive(final)
+    assert [signal async for signal in pathway] == [final]
+
+
+# --- scope ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.clause("P-11.4")
+async def test_terminal_waits_for_final(orchestrator: Dendrite) -> None:
+    reply = await orchestrator.dispatch_and_wait(neuron="count", input={}, scope="terminal")
+    assert (reply.type, reply.payload) == (SignalType.FINAL, {"result": {"response": "done"}})
+    assert orchestrator._followed.pathways() == []
+
+
+@pytest.mark.clause("P-11.4")
+async def test_terminal_sees_nothing_but_the_end(orchestrator: Dendrite, answers: list[Signal]) -> None:
+    seen: list[Signal] = []
+    pathway = await orchestrator.dispatch_and_subscribe(
+        dict.fromkeys(SignalType, seen.append), neuron="count", input={}, scope="terminal"
+    )
+    iterated = [signal async for signal in pathway]
+    assert types(iterated) == ["FINAL"]
+    assert types(answers) == ["THOUGHT_DELTA"] * 3 + ["AGENT_OUTPUT", "FINAL"]
+    with pytest.raises(PathwayClosedError):
+        await pathway.wait_for(SignalType.AGENT_OUTPUT)
+    await orchestrator.stop()
+    assert seen == iterated
+    assert pathway.dropped == 0
+
+
+@pytest.mark.clause("P-11.4")
+async def test_terminal_without_final_ends_with_who_else_ends_it(
+    orchestrator: Dendrite, answers: list[Signal]
+) -> None:
+    pathway = await orchestrator.dispatch(neuron="plain", input={}, scope="terminal", finalize=False)
+    with pytest.raises(TimeoutError):
+        await pathway.wait(0.02)
+    assert types(answers) == ["AGENT_OUTPUT"]
+    final = Signal.new(SignalType.FINAL, {"result": "all done"}, trace_id=pathway.trace_id)
+    await orchestrator.emit(final)
+    assert await pathway.wait(5) == final
+
+
+# --- who may ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.clause("P-10.2")
+async def test_a_worker_may_not_end_a_trace_itself(start: Start, answers: list[Signal]) -> None:
+    worker = await start(plain, role="worker")
+    orchestrator = await start()
+    reply = await orchestrator.dispatch_and_wait(neuron="plain", input={}, scope="terminal")
+    del answers[:]
+    with pytest.raises(RoleError, match="may not emit FINAL"):
+        await worker.emit(reply.reply(SignalType.FINAL, {"result": "mine"}))
+    assert answers == []
+
+
+async def test_a_neuron_may_not_end_a_trace_itself(start: Start) -> None:
+    async def sly(input: dict[str, Any], context: list[Any]) -> Any:
+        return {"__final__": True, "result": "mine", "type": "FINAL"}
+
+    await start(sly, role="worker")
+    orchestrator = await start()
+    assert (await orchestrator.dispatch_and_wait(neuron="sly", input={})).type is SignalType.AGENT_OUTPUT
+
+
+@pytest.mark.clause("P-5.15")
+async def test_a_final_that_cannot_leave_is_told(start: Start) -> None:
+    async def drop_final(signal: Signal, forward: Forward) -> Signal | Dropped:
+        return Dropped("not yet") if signal.type is SignalType.FINAL else await forward(signal)
+
+    class Plugin:
+        @hookimpl
+        def cosmo_signal_middleware(self, direction: str) -> Any:
+            return drop_final if direction == "outbound" else None
+
+    plugins = PluginManager()
+    plugins.register(Plugin(), name="plugin")
+    await start(plain, role="worker", plugins=plugins)
+    orchestrator = await start()
+    reply = await orchestrator.dispatch_and_wait(neuron="plain", input={}, scope="terminal")
+    assert reply.payload["code"] == "REJECTED"
+    assert "not yet" in reply.payload["message"]

@@ -1,0 +1,174 @@
+"""Observing a trace: Pathways that look on at a whole workflow."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from cosmo_core import (
+    Dendrite,
+    MalformedSignalError,
+    ObservedPathway,
+    PathwayClosedError,
+    Signal,
+    SignalType,
+)
+from cosmo_core.ids import new_trace_id
+
+Start = Callable[..., Awaitable[Dendrite]]
+Settled = Callable[[Dendrite], Awaitable[None]]
+Patterns = Callable[[], set[str]]
+
+
+async def echo(input: dict[str, Any], context: list[Any]) -> Any:
+    return input
+
+
+async def talk(input: dict[str, Any], context: list[Any]) -> AsyncIterator[Any]:
+    yield "a"
+    yield "b"
+    yield {"response": "ab"}
+
+
+async def broken(input: dict[str, Any], context: list[Any]) -> Any:
+    raise ValueError("broken")
+
+
+@pytest.mark.clause("P-11.7")
+async def test_an_observer_sees_a_whole_workflow_in_order(start: Start, settled: Settled) -> None:
+    await start(talk, role="worker")
+    orchestrator = await start()
+    observer = await start(role="worker")
+    trace_id = new_trace_id()
+    seen: list[str] = []
+    pathway = await observer.observe_pathway(trace_id)
+
+    @pathway.on(SignalType.THOUGHT_DELTA)
+    async def on_delta(signal: Signal) -> None:
+        seen.append(signal.payload["delta"])
+
+    await orchestrator.emit_plan(trace_id, ["talk"])
+    reply = await orchestrator.dispatch_and_wait(neuron="talk", input={}, trace_id=trace_id)
+    assert await pathway.wait() == reply
+    await orchestrator.dispatch_and_wait(neuron="talk", input={})
+    await orchestrator.emit_final(trace_id, "done")
+    assert pathway.closed
+    kinds = ["PLAN", "TASK", "THOUGHT_DELTA", "THOUGHT_DELTA", "AGENT_OUTPUT", "FINAL"]
+    assert [signal.type.value async for signal in pathway] == kinds
+    await settled(observer)
+    assert seen == ["a", "b"]
+
+
+@pytest.mark.clause("P-11.7")
+async def test_who_dispatches_and_observes_sees_each_signal_once_on_either_pathway(start: Start) -> None:
+    both = await start(echo)
+    trace_id = new_trace_id()
+    observed = await both.observe_pathway(trace_id)
+    pathway = await both.dispatch(neuron="echo", input={}, trace_id=trace_id)
+    await pathway.wait()
+    await both.emit_final(trace_id, "done")
+    assert [signal.type.value async for signal in pathway] == ["AGENT_OUTPUT", "FINAL"]
+    assert [signal.type.value async for signal in observed] == ["TASK", "AGENT_OUTPUT", "FINAL"]
+
+
+@pytest.mark.clause("P-11.7")
+async def test_an_error_does_not_end_what_is_observed(start: Start) -> None:
+    both = await start(broken)
+    trace_id = new_trace_id()
+    async with await both.observe_pathway(trace_id) as pathway:
+        assert isinstance(pathway, ObservedPathway)
+        for n in (1, 2):
+            await both.dispatch_and_wait(neuron="broken", input={}, trace_id=trace_id)
+            assert not pathway.closed, n
+        await both.emit_error(trace_id, "BUDGET", "spent")
+        assert not pathway.closed
+    assert [signal.type.value async for signal in pathway] == ["TASK", "ERROR", "TASK", "ERROR", "ERROR"]
+
+
+@pytest.mark.clause("P-11.7")
+async def test_what_comes_after_final_is_not_seen(start: Start) -> None:
+    dendrite = await start()
+    pathway = await dendrite.observe_pathway(new_trace_id())
+    await dendrite.emit_final(pathway.trace_id, 1)
+    await dendrite.emit_plan(pathway.trace_id, [])
+    assert [signal.type.value async for signal in pathway] == ["FINAL"]
+
+
+@pytest.mark.clause("P-11.6")
+async def test_the_whole_namespace_is_listened_to_once_and_only_while_someone_observes(
+    start: Start, settled: Settled, patterns: Patterns
+) -> None:
+    dendrite = await start()
+    before = patterns()
+    trace_id = new_trace_id()
+    pathways = [
+        await dendrite.observe_pathway(trace_id),
+        await dendrite.observe_pathway(trace_id),
+        await dendrite.observe_pathway(new_trace_id()),
+    ]
+    assert patterns() - before == {"cosmonapse.test.>"}
+    pathways.pop().close()
+    await dendrite.emit_final(trace_id, 1)
+    for pathway in pathways:
+        assert [signal.type.value async for signal in pathway] == ["FINAL"]
+    await settled(dendrite)
+    assert patterns() == before
+    assert not dendrite._watch._observed
+    again = await dendrite.observe_pathway(trace_id)
+    await dendrite.emit_final(trace_id, 2)
+    assert (await again.wait()).payload["result"] == 2
+
+
+@pytest.mark.parametrize("in_thread", [False, True])
+async def test_an_observing_pathway_nobody_holds_is_gone(
+    start: Start, in_thread: bool, settled: Settled, patterns: Patterns
+) -> None:
+    dendrite = await start()
+    before = patterns()
+    held: list[Any] = [await dendrite.observe_pathway(new_trace_id())]
+    held.append(held)
+    assert patterns() != before
+    del held
+    if in_thread:
+        asyncio.get_running_loop().set_debug(True)  # it then refuses what is not safe for threads
+        collector = threading.Thread(target=gc.collect)
+        collector.start()
+        collector.join()
+    else:
+        gc.collect()
+    await settled(dendrite)
+    assert patterns() == before
+    assert not dendrite._watch._observed
+
+
+async def test_an_observer_says_what_it_did_not_see(start: Start) -> None:
+    dendrite = await start()
+    pathway = await dendrite.observe_pathway(new_trace_id())
+    with pytest.raises(TimeoutError, match=rf"no FINAL was seen on {pathway.trace_id} within 0\.01 s"):
+        await pathway.wait_for(SignalType.FINAL, timeout_s=0.01)
+    assert repr(pathway) == f"<ObservedPathway open on {pathway.trace_id}>"
+    waiting = asyncio.create_task(pathway.wait_for(SignalType.PLAN))
+    await asyncio.sleep(0)
+    pathway.close()
+    with pytest.raises(PathwayClosedError, match=rf"observes {pathway.trace_id} closed before PLAN"):
+        await waiting
+
+
+async def test_the_buffer_of_an_observer_is_bounded_and_counts(start: Start) -> None:
+    dendrite = await start(pathway_buffer=10)
+    pathway = await dendrite.observe_pathway(new_trace_id())
+    for n in range(25):
+        await dendrite.emit_plan(pathway.trace_id, [n])
+    pathway.close()
+    assert [signal.payload["steps"][0] async for signal in pathway] == list(range(15, 25))
+    assert pathway.dropped == 15
+
+
+async def test_a_trace_that_is_none_is_not_observed(start: Start) -> None:
+    with pytest.raises(MalformedSignalError, match="trace_id"):
+        await (await start()).observe_pathway("my trace")

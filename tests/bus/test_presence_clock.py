@@ -1,0 +1,374 @@
+"""Presence on a clock that the test drives."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from cosmo_core import Axon, Dendrite, LifecycleError, Signal, SignalType, decode
+from cosmo_core.testing import FakeClock
+from cosmo_synapse_memory import MemorySynapse
+
+Start = Callable[..., Awaitable[Dendrite]]
+BEAT_S = 10.0
+
+
+async def echo(input: dict[str, Any], context: list[Any]) -> Any:
+    return input
+
+
+def axon(name: str, *capabilities: str, neuron: Any = echo) -> Axon:
+    return Axon(neuron_id=name, neuron_fn=neuron, capabilities=capabilities)
+
+
+class Blocked:
+    """A Neuron that answers when it may."""
+
+    def __init__(self) -> None:
+        self.running = asyncio.Event()
+        self.may_answer = asyncio.Event()
+        self.closed = False
+
+    async def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
+        self.running.set()
+        await self.may_answer.wait()
+        return {"done": True}
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+async def heard(synapse: MemorySynapse) -> list[tuple[str, str | None]]:
+    """What is announced to everybody: the type, and the Neuron."""
+    heard: list[tuple[str, str | None]] = []
+
+    def listen(frame: bytes) -> None:
+        signal = decode(frame)
+        if signal.type in {SignalType.REGISTER, SignalType.HEARTBEAT, SignalType.DEREGISTER}:
+            heard.append((signal.type.value, signal.directed.id if signal.directed else None))
+
+    await synapse.subscribe("cosmonapse.test.*", listen)
+    return heard
+
+
+def names(dendrite: Dendrite, capability: str | None = None) -> list[str]:
+    return [record.neuron_id for record in dendrite.find_neurons(capability=capability)]
+
+
+# --- who is there -----------------------------------------------------------------------------------
+
+
+@pytest.mark.clause("P-4.1", "P-4.3", "P-4.4")
+async def test_a_worker_registers_at_start_and_with_each_heartbeat(
+    start: Start, clock: FakeClock, heard: list[tuple[str, str | None]]
+) -> None:
+    worker = await start(axon("a"), axon("b"), role="worker", heartbeat_s=BEAT_S, clock=clock)
+    assert heard == [("REGISTER", "a"), ("REGISTER", "b")]
+    for _ in range(2):
+        heard.clear()
+        await clock.advance(BEAT_S - 1)
+        assert heard == []
+        await clock.advance(1)
+        assert heard == [(type, name) for type in ("REGISTER", "HEARTBEAT") for name in ("a", "b")]
+    heard.clear()
+    await worker.stop()
+    assert heard == [(type, name) for type in ("HEARTBEAT", "DEREGISTER") for name in ("a", "b")]
+    heard.clear()
+    await clock.advance(5 * BEAT_S)
+    assert heard == []
+
+
+@pytest.mark.clause("P-4.6")
+async def test_who_died_without_goodbye_is_gone_after_three_heartbeats_and_not_before(
+    start: Start, clock: FakeClock
+) -> None:
+    watcher = await start(heartbeat_s=BEAT_S, clock=clock)
+    await start(axon("alive"), role="worker", heartbeat_s=BEAT_S, clock=clock)
+    # Its own clock stands still: it sends no heartbeat any more.
+    await start(axon("dead"), role="worker", heartbeat_s=BEAT_S, clock=FakeClock())
+    await clock.advance(3 * BEAT_S - 0.1)
+    assert names(watcher) == ["alive", "dead"]
+    await clock.advance(0.1)
+    assert names(watcher) == ["alive"]
+    await clock.advance(10 * BEAT_S)
+    assert names(watcher) == ["alive"]
+
+
+@pytest.mark.clause("P-4.6")
+async def test_the_watchers_own_heartbeat_does_not_decide_when_others_are_gone(
+    start: Start, clock: FakeClock
+) -> None:
+    watcher = await start(heartbeat_s=1000 * BEAT_S, clock=clock)
+    await start(axon("dead", "x"), role="worker", heartbeat_s=BEAT_S, clock=FakeClock())
+    await start(axon("slow", "x"), role="worker", heartbeat_s=2 * BEAT_S, clock=FakeClock())
+    await clock.advance(3 * BEAT_S)
+    assert names(watcher) == ["slow"]
+    for _ in range(2):
+        reply = await watcher.dispatch_and_wait(capabilities=["x"], input={})
+        assert reply.directed is not None
+        assert reply.directed.id == "slow"
+
+
+@pytest.mark.clause("P-4.9")
+async def test_who_comes_late_sees_everybody_and_is_seen(start: Start, clock: FakeClock) -> None:
+    early = await start(axon("a", "x"), heartbeat_s=BEAT_S, clock=clock)
+    await start(axon("b", "x", "y"), role="worker", heartbeat_s=BEAT_S, clock=clock)
+    late = await start(axon("c", "y"), heartbeat_s=BEAT_S, clock=clock)
+    await clock.advance(0)
+    for dendrite in (early, late):
+        assert names(dendrite) == ["a", "b", "c"]
+        assert names(dendrite, "x") == ["a", "b"]
+        assert names(dendrite, "y") == ["b", "c"]
+        assert names(dendrite, "z") == []
+    (record,) = early.find_neurons(capability="x")[1:]
+    assert record.capabilities == ("x", "y")
+    assert record.expires == clock.now() + 3 * BEAT_S
+
+
+# --- waiting for others -----------------------------------------------------------------------------
+
+
+async def test_who_is_there_already_is_not_waited_for(start: Start) -> None:
+    await start(axon("a", "x", "y"), role="worker")
+    orchestrator = await start()
+    await orchestrator.wait_until_ready()
+    await orchestrator.wait_until_ready(neuron="a")
+    await orchestrator.wait_until_ready(capabilities=["y", "x"])
+    await orchestrator.wait_until_ready(neuron="a", capabilities=["y"])
+
+
+@pytest.mark.parametrize("wish", [{"neuron": "a"}, {"capabilities": ["x"]}, {}], ids=str)
+async def test_who_starts_later_is_waited_for(start: Start, wish: dict[str, Any]) -> None:
+    orchestrator = await start()
+    waiting = asyncio.create_task(orchestrator.wait_until_ready(**wish, timeout_s=5))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await start(axon("a", "x"), role="worker")
+    await waiting
+
+
+async def test_who_is_added_later_is_waited_for(start: Start) -> None:
+    orchestrator = await start()
+    worker = await start(role="worker")
+    waiting = asyncio.create_task(orchestrator.wait_until_ready(capabilities=["x"], timeout_s=5))
+    await worker.add_axon(axon("b", "y"))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await worker.add_axon(axon("a", "x"))
+    await waiting
+    assert (await orchestrator.dispatch_and_wait(neuron="a", input={"n": 1})).payload["output"] == {"n": 1}
+
+
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        ({"neuron": "z"}, "no live Neuron 'z' in this namespace; known: a, b"),
+        (
+            {"neuron": "a", "capabilities": ["y"]},
+            "no live Neuron 'a' with 'y' in this namespace; known: a, b",
+        ),
+        ({"capabilities": ["x", "z"]}, "no live Neuron with 'x' and 'z' in this namespace; known: x, y"),
+    ],
+)
+async def test_a_time_out_names_what_is_known(start: Start, wish: dict[str, Any], said: str) -> None:
+    await start(axon("a", "x"), axon("b", "y"), role="worker")
+    orchestrator = await start()
+    with pytest.raises(TimeoutError) as caught:
+        await orchestrator.wait_until_ready(**wish, timeout_s=0.01)
+    assert str(caught.value) == f"not ready within 0.01 s: {said}"
+
+
+async def test_a_time_out_for_anybody_says_that_nobody_is_there(start: Start) -> None:
+    orchestrator = await start()
+    with pytest.raises(TimeoutError, match="no live Neuron in this namespace; known: none at all"):
+        await orchestrator.wait_until_ready(timeout_s=0.01)
+
+
+async def test_waiting_ends_with_the_dendrite(start: Start) -> None:
+    orchestrator = await start()
+    waiting = [asyncio.create_task(orchestrator.wait_until_ready(neuron=name)) for name in "ab"]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    await orchestrator.stop()
+    with pytest.raises(LifecycleError, match="stopped"):
+        await waiting[1]
+    with pytest.raises(asyncio.CancelledError):
+        await waiting[0]
+    with pytest.raises(LifecycleError, match="does not run"):
+        await orchestrator.wait_until_ready()
+
+
+# --- coming and going -------------------------------------------------------------------------------
+
+
+@pytest.mark.clause("P-4.1", "P-4.4")
+async def test_an_axon_that_comes_is_announced_and_one_that_goes_deregistered(
+    start: Start, heard: list[tuple[str, str | None]]
+) -> None:
+    worker = await start(axon("a"), role="worker")
+    orchestrator = await start()
+    heard.clear()
+    await worker.add_axon(axon("b", "x"))
+    assert heard == [("REGISTER", "b")]
+    assert names(orchestrator, "x") == ["b"]
+    await orchestrator.dispatch_and_wait(neuron="b", input={})
+    heard.clear()
+    await worker.detach_axon("b", "enough")
+    assert heard == [("HEARTBEAT", "b"), ("DEREGISTER", "b")]
+    assert names(orchestrator) == ["a"]
+    await worker.add_axon(axon("b"))
+    assert (await orchestrator.dispatch_and_wait(neuron="b", input={"n": 1})).payload["output"] == {"n": 1}
+
+
+async def test_what_runs_on_an_axon_that_goes_may_finish(start: Start) -> None:
+    blocked = Blocked()
+    worker = await start(axon("a", neuron=blocked), role="worker", grace_s=5)
+    orchestrator = await start()
+    asking = asyncio.create_task(orchestrator.dispatch_and_wait(neuron="a", input={}))
+    await blocked.running.wait()
+    detaching = asyncio.create_task(worker.detach_axon("a"))
+    await asyncio.sleep(0)
+    with pytest.raises(ValueError, match="'a' is attached"):
+        await worker.add_axon(axon("a"))
+    blocked.may_answer.set()
+    await detaching
+    assert (await asking).payload["output"] == {"done": True}
+    assert blocked.closed
+    assert worker.axons == []
+
+
+async def test_what_does_not_finish_within_the_grace_is_cancelled(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    blocked = Blocked()
+    worker = await start(axon("a", neuron=blocked), role="worker", grace_s=0.01)
+    orchestrator = await start()
+    asking = asyncio.create_task(orchestrator.dispatch_and_wait(neuron="a", input={}))
+    await blocked.running.wait()
+    await worker.detach_axon("a")
+    assert (await asking).payload["code"] == "CANCELLED"
+    assert blocked.closed
+    assert "1 TASKs did not finish" in caplog.text
+
+
+@pytest.mark.clause("P-4.5")
+async def test_an_axon_that_is_going_is_not_announced_again(
+    start: Start, clock: FakeClock, heard: list[tuple[str, str | None]]
+) -> None:
+    blocked = Blocked()
+    worker = await start(
+        axon("a", neuron=blocked), axon("b"), role="worker", heartbeat_s=BEAT_S, clock=clock, grace_s=5
+    )
+    orchestrator = await start(heartbeat_s=BEAT_S, clock=clock)
+    asking = asyncio.create_task(orchestrator.dispatch_and_wait(neuron="a", input={}))
+    await blocked.running.wait()
+    detaching = asyncio.create_task(worker.detach_axon("a"))
+    await asyncio.sleep(0)
+    heard.clear()
+    await clock.advance(BEAT_S)
+    assert heard == [("REGISTER", "b"), ("HEARTBEAT", "b")]
+    late = await start()
+    await clock.advance(0)
+    assert names(late) == names(orchestrator) == ["b"]
+    blocked.may_answer.set()
+    await asking
+    await detaching
+
+
+async def test_ids_are_attached_once(start: Start) -> None:
+    worker = await start(axon("a"), role="worker")
+    with pytest.raises(ValueError, match="'a' is attached to this Dendrite already"):
+        await worker.add_axon(axon("a"))
+    with pytest.raises(KeyError):
+        await worker.detach_axon("b")
+    await worker.stop()
+    with pytest.raises(LifecycleError):
+        await worker.add_axon(axon("b"))
+    with pytest.raises(LifecycleError):
+        await worker.detach_axon("a")
+
+
+# --- least busy first -------------------------------------------------------------------------------
+
+
+@pytest.mark.clause("P-5.2")
+async def test_own_dispatches_count_until_they_are_answered(start: Start) -> None:
+    neurons = {name: Blocked() for name in "ab"}
+    await start(*(axon(name, "x", neuron=neuron) for name, neuron in neurons.items()), role="worker")
+    orchestrator = await start()
+    pathways = [await orchestrator.dispatch(capabilities=["x"], input={}) for _ in range(5)]
+    asked = [pathway.neuron for pathway in pathways]
+    assert sorted(asked[:2]) == sorted(asked[2:4]) == ["a", "b"]
+    busy = asked[4]
+    neurons[busy].may_answer.set()
+    await asyncio.gather(*(pathway.wait() for pathway in pathways if pathway.neuron == busy))
+    # All of its three are answered, none of the other's two.
+    further = [await orchestrator.dispatch(capabilities=["x"], input={}) for _ in range(2)]
+    assert [pathway.neuron for pathway in further] == [busy, busy]
+    neurons["a"].may_answer.set()
+    neurons["b"].may_answer.set()
+    await asyncio.gather(*(pathway.wait() for pathway in [*pathways, *further]))
+
+
+@pytest.mark.parametrize("give_up", ["close", "forget"])
+async def test_own_dispatches_that_are_given_up_count_no_more(start: Start, give_up: str) -> None:
+    neurons = {name: Blocked() for name in "ab"}
+    await start(
+        *(axon(name, "x", neuron=neuron) for name, neuron in neurons.items()), role="worker", grace_s=0
+    )
+    orchestrator = await start()
+    pathways = [await orchestrator.dispatch(capabilities=["x"], input={}) for _ in range(4)]
+    for pathway in pathways:
+        if pathway.neuron == "a" and give_up == "close":
+            pathway.close()
+    if give_up == "forget":
+        pathways = [pathway for pathway in pathways if pathway.neuron == "b"]
+        del pathway
+    further = [await orchestrator.dispatch(capabilities=["x"], input={}) for _ in range(2)]
+    assert [pathway.neuron for pathway in further] == ["a", "a"]
+
+
+@pytest.mark.clause("P-5.2")
+async def test_what_others_dispatched_counts_as_last_announced(start: Start, clock: FakeClock) -> None:
+    neurons = {name: Blocked() for name in "ab"}
+    await start(
+        *(axon(name, "x", neuron=neuron) for name, neuron in neurons.items()),
+        role="worker",
+        heartbeat_s=BEAT_S,
+        clock=clock,
+    )
+    others, mine = [await start(heartbeat_s=BEAT_S, clock=clock) for _ in range(2)]
+    waiting = [await others.dispatch(neuron="a", input={}) for _ in range(2)]
+    await clock.advance(BEAT_S)
+    loads = {record.neuron_id: record.load for record in mine.find_neurons()}
+    assert loads == {"a": 2, "b": 0}
+    pathways = [await mine.dispatch(capabilities=["x"], input={}) for _ in range(4)]
+    assert sorted(pathway.neuron for pathway in pathways) == ["a", "b", "b", "b"]
+    for neuron in neurons.values():
+        neuron.may_answer.set()
+    await asyncio.gather(*(pathway.wait() for pathway in [*waiting, *pathways]))
+    await clock.advance(BEAT_S)
+    assert [record.load for record in mine.find_neurons()] == [0, 0]
+
+
+@pytest.mark.clause("P-5.2")
+async def test_a_neuron_in_two_dendrites_is_half_as_busy(start: Start, clock: FakeClock) -> None:
+    neurons = [Blocked() for _ in range(3)]
+    for name, neuron in zip("aab", neurons, strict=True):
+        await start(axon(name, "x", neuron=neuron), role="worker", heartbeat_s=BEAT_S, clock=clock)
+    orchestrator = await start(heartbeat_s=BEAT_S, clock=clock)
+    pathways = [await orchestrator.dispatch(capabilities=["x"], input={}) for _ in range(6)]
+    assert sorted(pathway.neuron for pathway in pathways) == ["a", "a", "a", "a", "b", "b"]
+    for neuron in neurons:
+        neuron.may_answer.set()
+    replies: list[Signal] = await asyncio.gather(*(pathway.wait() for pathway in pathways))
+    assert {reply.type for reply in replies} == {SignalType.AGENT_OUTPUT}

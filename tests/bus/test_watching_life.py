@@ -1,0 +1,310 @@
+"""Watching begins and ends: what is listened to, and until when."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from cosmo_core import (
+    Axon,
+    Dendrite,
+    FrameHandler,
+    LifecycleError,
+    Signal,
+    SignalType,
+    Subscription,
+    SynapseClosedError,
+    SynapseError,
+)
+from cosmo_core.ids import new_trace_id
+from cosmo_core.plugin import PluginManager
+from cosmo_synapse_memory import MemorySynapse
+
+Start = Callable[..., Awaitable[Dendrite]]
+Settled = Callable[[Dendrite], Awaitable[None]]
+Patterns = Callable[[], set[str]]
+
+
+async def echo(input: dict[str, Any], context: list[Any]) -> Any:
+    return input
+
+
+class Gate:
+    """Holds up whoever subscribes, or refuses."""
+
+    def __init__(self, synapse: MemorySynapse) -> None:
+        self.asked = asyncio.Event()
+        self.let = asyncio.Event()
+        self.refuse = False
+        self._subscribe = synapse.subscribe
+        self.let.set()
+
+    async def subscribe(
+        self, pattern: str, handler: FrameHandler, *, queue_group: str | None = None
+    ) -> Subscription:
+        if not self.let.is_set():
+            self.asked.set()
+        await self.let.wait()
+        if self.refuse:
+            raise SynapseError("no more subscriptions")
+        return await self._subscribe(pattern, handler, queue_group=queue_group)
+
+
+@pytest.fixture
+def gate(synapse: MemorySynapse, monkeypatch: pytest.MonkeyPatch) -> Gate:
+    gate = Gate(synapse)
+    monkeypatch.setattr(synapse, "subscribe", gate.subscribe)
+    return gate
+
+
+async def test_who_watches_before_the_start_misses_nothing(synapse: MemorySynapse) -> None:
+    dendrite = Dendrite(synapse=synapse, namespace="test", plugins=PluginManager())
+    dendrite.attach_axon(Axon(neuron_id="echo", neuron_fn=echo))
+    seen: list[tuple[str, Any]] = []
+
+    @dendrite.on_register
+    @dendrite.on_deregister(neuron="echo")
+    def note(signal: Signal) -> None:
+        seen.append((signal.type.value, signal.directed and signal.directed.id))
+
+    async with dendrite:
+        pass
+    # It answers its own DISCOVER, too.
+    assert seen == [("REGISTER", "echo"), ("REGISTER", "echo"), ("DEREGISTER", "echo")]
+
+
+@pytest.mark.clause("P-11.6")
+async def test_nothing_is_listened_to_that_nobody_watches(
+    start: Start, settled: Settled, patterns: Patterns
+) -> None:
+    dendrite = await start()
+    before = patterns()
+    first = await dendrite.watch(SignalType.PLAN, print)
+    second = await dendrite.watch(SignalType.PLAN, print)
+    assert patterns() - before == {"cosmonapse.test.PLAN", "cosmonapse.test.PLAN.>"}
+    first.cancel()
+    first.cancel()
+    await settled(dendrite)
+    assert patterns() - before == {"cosmonapse.test.PLAN", "cosmonapse.test.PLAN.>"}
+    second.cancel()
+    await settled(dendrite)
+    assert patterns() == before
+    assert dendrite.watchers == []
+
+
+async def test_after_its_end_a_watcher_sees_nothing(start: Start, patterns: Patterns) -> None:
+    dendrite = await start()
+    before = patterns()
+    seen: list[Signal] = []
+    async with await dendrite.watch(SignalType.PLAN, seen.append):
+        plan = await dendrite.emit_plan(new_trace_id(), [])
+    assert patterns() == before
+    await dendrite.emit_plan(new_trace_id(), [])
+    assert seen == [plan]
+
+
+async def test_a_busy_handler_that_is_cancelled_finishes_its_call_and_no_more(
+    start: Start, settled: Settled
+) -> None:
+    dendrite = await start()
+    entered, release = asyncio.Event(), asyncio.Event()
+    seen: list[Signal] = []
+
+    async def slow(plan: Signal) -> None:
+        entered.set()
+        await release.wait()
+        seen.append(plan)
+
+    watcher = await dendrite.watch(SignalType.PLAN, slow)
+    plans = [await dendrite.emit_plan(new_trace_id(), []) for _ in range(3)]
+    await entered.wait()
+    watcher.cancel()
+    release.set()
+    await settled(dendrite)
+    assert seen == plans[:1]
+
+
+async def test_a_handler_may_cancel_itself_and_others(start: Start, settled: Settled) -> None:
+    dendrite = await start()
+    seen: list[Signal] = []
+
+    def end_all(plan: Signal) -> None:
+        seen.append(plan)
+        for watcher in dendrite.watchers:
+            watcher.cancel()
+
+    await dendrite.watch(SignalType.PLAN, end_all)
+    await dendrite.watch(SignalType.PLAN, seen.append)
+    plan = await dendrite.emit_plan(new_trace_id(), [])
+    await dendrite.emit_plan(new_trace_id(), [])
+    await settled(dendrite)
+    assert seen == [plan]
+
+
+async def test_a_handler_that_cancels_itself_costs_the_next_one_nothing(start: Start) -> None:
+    dendrite = await start()
+    seen: list[Signal] = []
+
+    def once(_: Signal) -> None:
+        watcher.cancel()
+
+    watcher = await dendrite.watch(SignalType.PLAN, once)
+    await dendrite.watch(SignalType.PLAN, seen.append)
+    plans = [await dendrite.emit_plan(new_trace_id(), []) for _ in range(2)]
+    assert seen == plans
+
+
+async def test_whoever_watches_while_another_begins_to_waits_until_it_listens(
+    start: Start, gate: Gate
+) -> None:
+    dendrite = await start()
+    gate.let.clear()
+    dendrite.on(SignalType.PLAN)(print)
+    seen: list[Signal] = []
+    watching = asyncio.create_task(dendrite.watch(SignalType.PLAN, seen.append))
+    await gate.asked.wait()
+    assert not watching.done()
+    gate.let.set()
+    await watching
+    plan = await dendrite.emit_plan(new_trace_id(), [])
+    assert seen == [plan]
+
+
+async def test_whoever_gives_up_watching_leaves_nothing_behind(
+    start: Start, settled: Settled, patterns: Patterns, gate: Gate
+) -> None:
+    dendrite = await start()
+    before = patterns()
+    gate.let.clear()
+    watching = asyncio.create_task(dendrite.watch(SignalType.PLAN, print))
+    await gate.asked.wait()
+    watching.cancel()
+    await asyncio.wait([watching])
+    gate.let.set()
+    await settled(dendrite)
+    assert watching.cancelled()
+    assert (patterns(), dendrite.watchers) == (before, [])
+
+
+async def test_a_synapse_that_will_not_listen_is_told_of(
+    start: Start, synapse: MemorySynapse, caplog: pytest.LogCaptureFixture, settled: Settled, gate: Gate
+) -> None:
+    dendrite = await start()
+    gate.refuse = True
+    with pytest.raises(SynapseError, match="no more subscriptions"):
+        await dendrite.watch(SignalType.PLAN, print)
+    with pytest.raises(SynapseError, match="no more subscriptions") as held:
+        await dendrite.observe_pathway(new_trace_id())
+    assert held.tb is not None  # keeps the Pathway alive
+    assert (dendrite.watchers, dendrite._watch._observed) == ([], {})
+    dendrite.on(SignalType.PLAN)(print)
+    await settled(dendrite)
+    assert "cosmonapse.test.PLAN cannot be watched: no more subscriptions" in caplog.text
+    await synapse.close()
+    gate.refuse = False
+    with pytest.raises(SynapseClosedError):
+        await dendrite.watch(SignalType.PLAN, print)
+
+
+async def test_watching_needs_a_dendrite_that_runs(synapse: MemorySynapse) -> None:
+    dendrite = Dendrite(synapse=synapse, namespace="test", plugins=PluginManager())
+    for _ in range(2):
+        with pytest.raises(LifecycleError):
+            await dendrite.watch(SignalType.PLAN, print)
+        with pytest.raises(LifecycleError):
+            await dendrite.observe_pathway(new_trace_id())
+        if not dendrite._watch._closed:
+            async with dendrite:
+                pass
+    with pytest.raises(LifecycleError, match="has stopped: nothing can watch PLAN"):
+        dendrite.on_plan(print)
+
+
+async def test_stopping_ends_all_watching(start: Start, patterns: Patterns) -> None:
+    dendrite = await start()
+    await dendrite.watch(SignalType.PLAN, print)
+    watcher = await dendrite.watch(SignalType.FINAL, print)
+    pathway = await dendrite.observe_pathway(new_trace_id())
+    await dendrite.stop()
+    assert patterns() == set()
+    assert pathway.closed
+    assert dendrite.watchers == []
+    watcher.cancel()
+    assert not dendrite._followed._background
+
+
+async def test_a_dendrite_that_stops_while_it_begins_to_listen_leaves_nothing_behind(
+    start: Start, patterns: Patterns, gate: Gate
+) -> None:
+    dendrite = await start()
+    gate.let.clear()
+    watching = asyncio.create_task(dendrite.watch(SignalType.PLAN, print))
+    observing = asyncio.create_task(dendrite.observe_pathway(new_trace_id()))
+    await gate.asked.wait()
+    stopping = asyncio.create_task(dendrite.stop())
+    while not dendrite._watch._closed:  # noqa: ASYNC110 - it has no event to wait for
+        await asyncio.sleep(0)
+    gate.let.set()
+    await stopping
+    for task in (watching, observing):
+        with pytest.raises(LifecycleError):
+            await task
+    assert patterns() == set()
+
+
+async def test_handlers_read_what_waits_for_them_when_their_dendrite_stops(start: Start) -> None:
+    dendrite = await start()
+    seen: list[int] = []
+
+    async def slow(plan: Signal) -> None:
+        await asyncio.sleep(0)
+        seen.append(plan.payload["steps"][0])
+
+    await dendrite.watch(SignalType.PLAN, slow)
+    for n in range(5):
+        await dendrite.emit_plan(new_trace_id(), [n])
+    await dendrite.stop()
+    assert seen == list(range(5))
+
+
+async def test_a_handler_that_never_ends_is_cancelled_when_its_dendrite_stops(
+    start: Start, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cosmo_core.dendrite.following.BACKGROUND_GRACE_S", 0.02)
+    dendrite = await start()
+    entered = 0
+    ended = asyncio.Event()
+
+    async def stuck(_: Signal) -> None:
+        nonlocal entered
+        entered += 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    watcher = await dendrite.watch(SignalType.PLAN, stuck)
+    for _ in range(3):
+        await dendrite.emit_plan(new_trace_id(), [])
+    watcher.cancel()
+    await dendrite.stop()
+    assert ended.is_set()
+    assert entered == 1
+    assert "1 handlers did not end" in caplog.text
+
+
+async def test_a_handler_may_stop_its_dendrite(start: Start) -> None:
+    dendrite = await start()
+    stopped = asyncio.Event()
+
+    async def stop(_: Signal) -> None:
+        await dendrite.stop()
+        stopped.set()
+
+    await dendrite.watch(SignalType.PLAN, stop)
+    await dendrite.emit_plan(new_trace_id(), [])
+    async with asyncio.timeout(5):
+        await stopped.wait()

@@ -1,0 +1,163 @@
+"""What a Neuron asks back with, and the Signal that an Axon makes of it."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+import pytest
+
+from cosmo_core import AskBack, Axon, Directed, Signal, SignalType, ask_permission, clarify, encode
+
+
+class Port:
+    """Nobody listens."""
+
+    async def emit(self, task: Signal, signal: Signal) -> None: ...
+
+    def error_payload(self, error: Exception, task: Signal) -> dict[str, Any]:
+        raise AssertionError from error
+
+
+class Output(TypedDict):
+    response: str
+
+
+async def answer(output: Any, payload: dict[str, Any] | None = None, **axon: Any) -> Signal:
+    """Return what an Axon answers whose Neuron returns ``output``."""
+
+    async def returns(input: dict[str, Any], context: list[Any]) -> Any:
+        return output
+
+    task = Signal.new(SignalType.TASK, {"input": {}, **(payload or {})})
+    signal = await Axon(neuron_id="asker", neuron_fn=returns, **axon).answer(task, Port())
+    assert (signal.trace_id, signal.parent_id) == (task.trace_id, task.id)
+    return signal
+
+
+CLARIFICATIONS = [
+    (clarify("which?"), {"question": "which?"}),
+    (clarify("which?", context=["a", "b"]), {"question": "which?", "context": ["a", "b"]}),
+    ({"__clarification__": True, "question": "which?", "context": None}, {"question": "which?"}),
+    ({"__clarification__": True, "question": "q", "mine": 1}, {"question": "q", "mine": 1}),
+]
+PERMISSIONS = [
+    (ask_permission("delete"), {"action": "delete"}),
+    (
+        ask_permission("delete", scope=["/data/a"], reason="full"),
+        {"action": "delete", "scope": ["/data/a"], "reason": "full"},
+    ),
+    (
+        {"__permission__": True, "action": "delete", "scope": "all", "reason": None},
+        {"action": "delete", "scope": "all"},
+    ),
+]
+
+
+@pytest.mark.clause("P-8.3")
+@pytest.mark.parametrize(("asked", "payload"), CLARIFICATIONS)
+async def test_a_question_becomes_a_clarification(asked: Any, payload: dict[str, Any]) -> None:
+    signal = await answer(asked)
+    assert (signal.type, signal.payload) == (SignalType.CLARIFICATION, payload)
+
+
+@pytest.mark.clause("P-8.3")
+@pytest.mark.parametrize(("asked", "payload"), PERMISSIONS)
+async def test_a_request_becomes_a_permission(asked: Any, payload: dict[str, Any]) -> None:
+    signal = await answer(asked)
+    assert (signal.type, signal.payload) == (SignalType.PERMISSION, payload)
+
+
+@pytest.mark.clause("P-8.2")
+@pytest.mark.parametrize("asked", [clarify("which?"), {"__permission__": True, "action": "delete"}])
+async def test_it_names_the_neuron_and_carries_the_task(asked: Any) -> None:
+    carried = {"input": {"prompt": "hi"}, "context_ref": "c", "capabilities": ["text"], "finalize": True}
+    signal = await answer(asked, {**carried, "deadline": 2**60, "other": 1})
+    assert signal.directed == Directed("asker")
+    assert signal.meta == {"task": carried}
+
+
+@pytest.mark.clause("P-8.2")
+async def test_what_the_task_does_not_say_is_not_carried() -> None:
+    signal = await answer(clarify("which?"), {"context_ref": None})
+    assert signal.meta == {"task": {"input": {}}}
+
+
+@pytest.mark.parametrize("asked", [asked for asked, _ in [*CLARIFICATIONS, *PERMISSIONS]])
+async def test_what_asks_back_is_not_held_to_the_output_type(asked: Any) -> None:
+    assert (await answer(asked, output_type=Output)).type is not SignalType.ERROR
+    assert (await answer({"wrong": 1}, output_type=Output)).payload["code"] == "OUTPUT_INVALID"
+
+
+@pytest.mark.clause("P-8.3")
+@pytest.mark.parametrize(
+    "output",
+    [
+        {"question": "which?"},
+        {"__clarification__": False, "question": "which?"},
+        {"__permission__": "True", "action": "delete"},
+        {"__error__": 1},
+        {"response": {"__clarification__": True, "question": "which?"}},
+    ],
+)
+async def test_what_is_not_marked_is_an_ordinary_output(output: dict[str, Any]) -> None:
+    signal = await answer(output)
+    assert (signal.type, signal.payload) == (SignalType.AGENT_OUTPUT, {"output": output})
+    assert signal.meta == {}
+
+
+@pytest.mark.clause("P-8.3")
+@pytest.mark.parametrize(
+    ("output", "payload"),
+    [
+        (
+            {"__error__": True, "code": "QUOTA", "message": "used up", "recoverable": True},
+            {"code": "QUOTA", "message": "used up", "recoverable": True},
+        ),
+        (
+            {"__error__": True, "message": "broken"},
+            {"code": "NEURON_ERROR", "message": "broken", "recoverable": False},
+        ),
+        (
+            {"__clarification__": True, "__error__": True, "question": "which?", "message": "first"},
+            {"code": "NEURON_ERROR", "message": "first", "recoverable": False},
+        ),
+    ],
+)
+async def test_an_error_can_be_returned(output: dict[str, Any], payload: dict[str, Any]) -> None:
+    signal = await answer(output)
+    assert (signal.type, signal.payload) == (SignalType.ERROR, payload)
+
+
+@pytest.mark.clause("P-8.3")
+async def test_a_question_outranks_a_request() -> None:
+    both = {"__permission__": True, "__clarification__": True, "question": "which?", "action": "delete"}
+    assert (await answer(both)).type is SignalType.CLARIFICATION
+
+
+@pytest.mark.clause("P-8.4")
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        (clarify(7), "payload.question: Expected `str`, got `int`"),  # type: ignore[arg-type]
+        ({"__clarification__": True}, "payload.question: Object missing required field `question`"),
+        ({"__permission__": True, "action": None}, "payload.action: Object missing"),
+        (ask_permission("delete", reason=1), "payload.reason: Expected `str"),  # type: ignore[arg-type]
+        ({"__error__": True, "code": "C"}, "payload.message: Object missing"),
+        ({"__error__": True, "message": "m", "recoverable": "no"}, "payload.recoverable: Expected `bool`"),
+    ],
+)
+async def test_what_is_asked_wrongly_is_an_error_that_names_the_key(asked: Any, named: str) -> None:
+    signal = await answer(asked)
+    assert signal.payload["code"] == "OUTPUT_INVALID"
+    assert named in signal.payload["message"]
+
+
+def test_the_repr_of_what_is_asked_keeps_it_private() -> None:
+    assert "secret" not in repr(clarify("secret?", context="secret"))
+
+
+async def test_neither_the_neurons_object_nor_its_dictionary_changes() -> None:
+    asked = {"__clarification__": True, "question": "which?"}
+    encode(await answer(asked))
+    assert asked == {"__clarification__": True, "question": "which?"}
+    assert clarify("which?") == AskBack(SignalType.CLARIFICATION, {"question": "which?"})
