@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         json_response,
     )
     from cosmo_core.testing.chat_server import ChatServer
+    from cosmo_core.testing.clock import FakeClock
     from cosmo_core.testing.conformance.errors import ConformanceError
     from cosmo_core.testing.faults import Fault
     from cosmo_core.testing.sources.http import chat_answers
@@ -25,11 +26,15 @@ if TYPE_CHECKING:
     from cosmo_core.testing.sources.subject import SourceUnderTest
     from cosmo_core.testing.sources.suite import SourceConformance
     from cosmo_core.testing.sources.transport import provider_transport
+    from cosmo_core.testing.traces import InvalidTraceError, assert_valid_trace
+    from cosmo_core.testing.virtual_time import VirtualTimeLoop
 
 __all__ = [
     "ChatServer",
     "ConformanceError",
+    "FakeClock",
     "Fault",
+    "InvalidTraceError",
     "ProviderServer",
     "ReceivedRequest",
     "RefusedError",
@@ -37,6 +42,8 @@ __all__ = [
     "Scenario",
     "SourceConformance",
     "SourceUnderTest",
+    "VirtualTimeLoop",
+    "assert_valid_trace",
     "chat_answers",
     "event_response",
     "json_response",
@@ -46,7 +53,9 @@ __all__ = [
 _HOMES = {
     "ChatServer": "cosmo_core.testing.chat_server",
     "ConformanceError": "cosmo_core.testing.conformance.errors",
+    "FakeClock": "cosmo_core.testing.clock",
     "Fault": "cosmo_core.testing.faults",
+    "InvalidTraceError": "cosmo_core.testing.traces",
     "ProviderServer": "cosmo_core.testing.sources.server",
     "ReceivedRequest": "cosmo_core.testing._messages",
     "RefusedError": "cosmo_core.testing._messages",
@@ -54,6 +63,8 @@ _HOMES = {
     "Scenario": "cosmo_core.testing.sources.scenario",
     "SourceConformance": "cosmo_core.testing.sources.suite",
     "SourceUnderTest": "cosmo_core.testing.sources.subject",
+    "VirtualTimeLoop": "cosmo_core.testing.virtual_time",
+    "assert_valid_trace": "cosmo_core.testing.traces",
     "chat_answers": "cosmo_core.testing.sources.http",
     "event_response": "cosmo_core.testing._messages",
     "json_response": "cosmo_core.testing._messages",
