@@ -1,0 +1,389 @@
+"""A state machine drives several Dendrites on one shaky bus against a plain model.
+
+Time is virtual: when nothing is left to do, the event loop's clock jumps to the next timer, so that time-outs
+and heartbeats cost nothing. A long run: ``COSMO_EXAMPLES=10000 pytest tests/property/test_bus_machine.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+import attrs
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+
+from cosmo_core import Axon, CosmoError, Dendrite, NeuronError, Signal, SignalType, current_task, decode
+from cosmo_core.plugin import PluginManager
+from cosmo_core.synapse import FrameHandler
+from cosmo_core.testing import VirtualTimeLoop, assert_valid_trace
+from cosmo_synapse_memory import MemorySynapse
+from cosmo_synapse_memory.bus import MemoryBus
+from cosmo_synapse_memory.subscription import MemorySubscription
+
+T = TypeVar("T")
+
+NAMESPACES: Final = ("red", "blue")
+NEURONS: Final = {"a": ("x",), "b": ("x", "y"), "c": ("y", "z"), "d": ()}
+BEHAVIOURS: Final = ("answer", "wait", "fail", "stream", "raise")
+PRESENCE: Final = {
+    SignalType.REGISTER,
+    SignalType.HEARTBEAT,
+    SignalType.DEREGISTER,
+    SignalType.DISCOVER,
+}
+TIMEOUT_S: Final = 20.0
+HEARTBEAT_S: Final = 30.0
+
+
+@attrs.frozen
+class LoopClock:
+    """The loop's time, for presence."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def now(self) -> float:
+        return self.loop.time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class ShakySynapse(MemorySynapse):
+    """Brings frames twice, or sends them after the next one, when told to.
+
+    A frame that comes twice comes to the same subscriber: which member of a queue group gets a frame is
+    decided once, by the bus.
+    """
+
+    def __init__(self, bus: MemoryBus) -> None:
+        super().__init__(bus)
+        self.repeat = False
+        self.delay = False
+        self._flushing: asyncio.Task[None] | None = None
+        self._late: list[tuple[str, bytes]] = []
+
+    async def publish(self, subject: str, frame: bytes) -> None:
+        if self.delay and not self._late:
+            self._late.append((subject, frame))
+            asyncio.get_running_loop().call_later(1.0, self._flush_later)
+            return
+        await super().publish(subject, frame)
+        await self._flush()
+
+    async def subscribe(
+        self, pattern: str, handler: FrameHandler, *, queue_group: str | None = None
+    ) -> MemorySubscription:
+        def handle(frame: bytes) -> Awaitable[None] | None:
+            first = handler(frame)
+            second = handler(frame) if self.repeat else None
+            if first is None or second is None:
+                return first or second
+            return self._both(first, second)
+
+        return await super().subscribe(pattern, handle, queue_group=queue_group)
+
+    async def _both(self, first: Awaitable[None], second: Awaitable[None]) -> None:
+        await first
+        await second
+
+    def _flush_later(self) -> None:
+        self._flushing = asyncio.get_running_loop().create_task(self._flush())
+
+    async def _flush(self) -> None:
+        late, self._late = self._late, []
+        for subject, frame in late:
+            if self._connected:
+                await super().publish(subject, frame)
+
+
+@attrs.define(eq=False)
+class Member:
+    """A Dendrite, and what the model knows of it."""
+
+    namespace: str
+    synapse: ShakySynapse
+    dendrite: Dendrite
+    alive: bool = True
+
+
+@attrs.define(eq=False)
+class Asked:
+    """A dispatch that was made, and the task that waits for its end."""
+
+    namespace: str
+    waiting: asyncio.Task[Signal]
+
+
+class BusMachine(RuleBasedStateMachine):
+    """Dendrites come, go and die; TASKs are dispatched, cancelled and answered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = VirtualTimeLoop()
+        self.bus = MemoryBus()
+        self.members: list[Member] = []
+        self.asked: list[Asked] = []
+        self.gate = asyncio.Event()
+        # The ids of TASKs and awards, as often as a Neuron began one.
+        self.begun: list[str] = []
+        self.strangers: list[Any] = []
+        self.seen: dict[str, dict[str, Signal]] = {}
+        self.run(self.watch())
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.loop.run_until_complete(work)
+
+    async def watch(self) -> None:
+        """See everything on the bus."""
+        self.watcher = MemorySynapse(self.bus)
+        await self.watcher.connect()
+        await self.watcher.subscribe("cosmonapse.>", self.see)
+
+    def see(self, frame: bytes) -> None:
+        signal = decode(frame)
+        if signal.type in PRESENCE:
+            return
+        self.seen.setdefault(signal.trace_id, {}).setdefault(signal.id, signal)
+
+    def neuron(self, namespace: str) -> Callable[..., AsyncIterator[Any]]:
+        async def neuron(input: dict[str, Any], context: list[Any]) -> AsyncIterator[Any]:
+            task = current_task()
+            assert task is not None
+            self.begun.append(task.id)
+            if input["namespace"] != namespace:
+                self.strangers.append(input)
+            match input["behaviour"]:
+                case "wait":
+                    await self.gate.wait()
+                case "fail":
+                    raise NeuronError("it fails", recoverable=True)
+                case "raise":
+                    raise ValueError
+                case "stream":
+                    for number in range(3):
+                        yield str(number)
+                        await asyncio.sleep(0)
+            yield {"done": task.id}
+
+        return neuron
+
+    def axon(self, namespace: str, name: str, limit: int) -> Axon:
+        return Axon(
+            neuron_id=name,
+            neuron_fn=self.neuron(namespace),
+            capabilities=NEURONS[name],
+            max_concurrency=limit,
+            max_backlog=limit,
+        )
+
+    async def settle(self) -> None:
+        for _ in range(30):
+            await asyncio.sleep(0)
+
+    def pick(self, index: int, namespace: str | None = None) -> Member | None:
+        fitting = [
+            member for member in self.members if member.alive and namespace in {None, member.namespace}
+        ]
+        return fitting[index % len(fitting)] if fitting else None
+
+    # --- Dendrites come and go ----------------------------------------------------------------------
+
+    @precondition(lambda self: sum(member.alive for member in self.members) < 5)
+    @rule(
+        namespace=st.sampled_from(NAMESPACES),
+        names=st.sets(st.sampled_from(sorted(NEURONS))),
+        limit=st.integers(1, 3),
+    )
+    def start(self, namespace: str, names: set[str], limit: int) -> None:
+        async def start() -> None:
+            synapse = ShakySynapse(self.bus)
+            await synapse.connect()
+            dendrite = Dendrite(
+                synapse=synapse,
+                namespace=namespace,
+                heartbeat_s=HEARTBEAT_S,
+                clock=LoopClock(self.loop),
+                plugins=PluginManager(),
+            )
+            for name in sorted(names):
+                dendrite.attach_axon(self.axon(namespace, name, limit))
+            await dendrite.start()
+            self.members.append(Member(namespace, synapse, dendrite))
+            await self.settle()
+
+        self.run(start())
+
+    @rule(index=st.integers(0, 4))
+    def stop(self, index: int) -> None:
+        member = self.pick(index)
+        if member is not None:
+            member.alive = False
+            self.run(self.leave(member))
+
+    async def leave(self, member: Member) -> None:
+        member.synapse.delay = False
+        await member.dendrite.stop()
+        await member.synapse.close()
+
+    @rule(index=st.integers(0, 4))
+    def kill(self, index: int) -> None:
+        """Cut a Dendrite off without goodbye."""
+        member = self.pick(index)
+        if member is not None:
+            member.alive = False
+            self.run(member.synapse.close())
+
+    @rule(index=st.integers(0, 4), name=st.sampled_from(sorted(NEURONS)), limit=st.integers(1, 3))
+    def attach(self, index: int, name: str, limit: int) -> None:
+        member = self.pick(index)
+        if member is not None and name not in {axon.neuron_id for axon in member.dendrite.axons}:
+            self.run(member.dendrite.add_axon(self.axon(member.namespace, name, limit)))
+            self.run(self.settle())
+
+    @rule(index=st.integers(0, 4), name=st.sampled_from(sorted(NEURONS)))
+    def detach(self, index: int, name: str) -> None:
+        member = self.pick(index)
+        if member is not None and name in {axon.neuron_id for axon in member.dendrite.axons}:
+            self.run(member.dendrite.detach_axon(name))
+
+    # --- work ---------------------------------------------------------------------------------------
+
+    def ask(self, member: Member, asking: Coroutine[Any, Any, Signal]) -> None:
+        self.asked.append(Asked(member.namespace, self.loop.create_task(asking)))
+        self.run(self.settle())
+
+    @rule(
+        index=st.integers(0, 4), name=st.sampled_from(sorted(NEURONS)), behaviour=st.sampled_from(BEHAVIOURS)
+    )
+    def dispatch(self, index: int, name: str, behaviour: str) -> None:
+        if (member := self.pick(index)) is not None:
+            input = {"namespace": member.namespace, "behaviour": behaviour}
+            asking = member.dendrite.dispatch_and_wait(neuron=name, input=input, timeout_s=TIMEOUT_S)
+            self.ask(member, asking)
+
+    @rule(
+        index=st.integers(0, 4),
+        capabilities=st.sets(st.sampled_from("xyz"), min_size=1),
+        behaviour=st.sampled_from(BEHAVIOURS),
+    )
+    def dispatch_by_capability(self, index: int, capabilities: set[str], behaviour: str) -> None:
+        if (member := self.pick(index)) is not None:
+            input = {"namespace": member.namespace, "behaviour": behaviour}
+            asking = member.dendrite.dispatch_and_wait(
+                capabilities=sorted(capabilities), input=input, timeout_s=TIMEOUT_S
+            )
+            self.ask(member, asking)
+
+    @rule(
+        index=st.integers(0, 4),
+        capability=st.sampled_from("xyz"),
+        behaviour=st.sampled_from(BEHAVIOURS),
+        select=st.sampled_from(("first_bid", "lowest_cost", "highest_confidence")),
+    )
+    def offer(self, index: int, capability: str, behaviour: str, select: Any) -> None:
+        if (member := self.pick(index)) is None:
+            return
+        dendrite, input = member.dendrite, {"namespace": member.namespace, "behaviour": behaviour}
+
+        async def offer() -> Signal:
+            async with await dendrite.dispatch_offer(
+                capabilities=[capability], input=input, select=select
+            ) as pathway:
+                return await pathway.wait(TIMEOUT_S)
+
+        self.ask(member, offer())
+
+    @rule(index=st.integers(0, 20))
+    def cancel(self, index: int) -> None:
+        waiting = [asked.waiting for asked in self.asked if not asked.waiting.done()]
+        if waiting:
+            waiting[index % len(waiting)].cancel()
+            self.run(self.settle())
+
+    @rule(index=st.integers(0, 4), which=st.integers(0, 20))
+    def stop_trace(self, index: int, which: int) -> None:
+        member = self.pick(index)
+        traces = [
+            trace_id
+            for trace_id, signals in self.seen.items()
+            if next(iter(signals.values())).type is SignalType.TASK
+        ]
+        if member is not None and traces:
+            self.run(member.dendrite.stop_trace(traces[which % len(traces)]))
+
+    @rule()
+    def open_gate(self) -> None:
+        gate, self.gate = self.gate, asyncio.Event()
+        gate.set()
+        self.run(self.settle())
+
+    # --- trouble ------------------------------------------------------------------------------------
+
+    @rule(index=st.integers(0, 4), repeat=st.booleans(), delay=st.booleans())
+    def shake(self, index: int, repeat: bool, delay: bool) -> None:
+        if (member := self.pick(index)) is not None:
+            member.synapse.repeat, member.synapse.delay = repeat, delay
+
+    @rule(seconds=st.floats(0, 4 * HEARTBEAT_S))
+    def pass_time(self, seconds: float) -> None:
+        self.run(asyncio.sleep(seconds))
+
+    # --- what must hold -----------------------------------------------------------------------------
+
+    def teardown(self) -> None:
+        try:
+            self.run(self.finish())
+            self.check()
+        finally:
+            self.loop.close()
+
+    async def finish(self) -> None:
+        for member in self.members:
+            member.synapse.delay = False
+        self.gate.set()
+        await asyncio.sleep(TIMEOUT_S + 5)
+        for member in self.members:
+            await self.leave(member)
+        await self.watcher.close()
+        await self.settle()
+        await asyncio.wait([asked.waiting for asked in self.asked] or [self.loop.create_task(self.settle())])
+
+    def check(self) -> None:
+        assert not self.strangers, "a Neuron got a TASK of another namespace"
+        assert len(set(self.begun)) == len(self.begun), "a TASK was run twice"
+        for asked in self.asked:
+            assert asked.waiting.done(), "a dispatch never ended"
+            if not asked.waiting.cancelled() and (error := asked.waiting.exception()) is not None:
+                assert isinstance(error, (CosmoError, TimeoutError)), repr(error)
+        for signals in self.seen.values():
+            # In the order in which they were made: the shaky bus reorders even what one sender sends.
+            assert_valid_trace(sorted(signals.values(), key=lambda signal: signal.id))
+        self.check_nothing_is_left()
+
+    def check_nothing_is_left(self) -> None:
+        left = asyncio.all_tasks(self.loop)
+        assert not left, left
+        assert not self.bus.table.route("cosmonapse.red.TASK.neuron.a").targets
+        for member in self.members:
+            assert member.dendrite._followed.pathways() == []
+            assert not member.synapse._subscriptions
+
+
+@pytest.mark.clause("P-3.4", "P-3.12", "P-5.5", "P-5.6")
+@pytest.mark.timeout(3600)
+def test_the_bus_keeps_its_promises() -> None:
+    examples = int(os.environ.get("COSMO_EXAMPLES", "50"))
+    run_state_machine_as_test(
+        BusMachine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=60,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
