@@ -1,0 +1,131 @@
+"""What is announced, and what others make of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from cosmo_core import Axon, Dendrite, Directed, NoRouteError, Signal, SignalType, encode
+from cosmo_core.dendrite import view as module
+from cosmo_core.dendrite.view import View
+from cosmo_core.ids import is_token
+
+Start = Callable[..., Awaitable[Dendrite]]
+PRESENCE = (SignalType.REGISTER, SignalType.HEARTBEAT, SignalType.DEREGISTER, SignalType.DISCOVER)
+
+
+async def echo(input: dict[str, Any], context: list[Any]) -> Any:
+    return input
+
+
+def axon(name: str, *capabilities: str) -> Axon:
+    return Axon(neuron_id=name, neuron_fn=echo, capabilities=capabilities)
+
+
+def register(neuron: str = "a", **meta: Any) -> Signal:
+    payload = {"role": "neuron", "capabilities": []}
+    return Signal.new(SignalType.REGISTER, payload, directed=Directed(neuron), meta=meta)
+
+
+@pytest.mark.clause("P-4.2")
+async def test_an_announcement_says_who_hosts_and_how_busy_it_is(start: Start, synapse: Any) -> None:
+    worker = await start(axon("a"), role="worker", heartbeat_s=7)
+    await worker.stop()
+    for sent in synapse.of(*PRESENCE[:3]):
+        host = sent.signal.meta.pop("dendrite")
+        assert is_token(host)
+        assert sent.signal.meta == {"heartbeat_s": 7, "load": 0}
+    assert {sent.signal.type for sent in synapse.of(*PRESENCE[:3])} == set(PRESENCE[:3])
+
+
+@pytest.mark.clause("P-4.8")
+@pytest.mark.parametrize(
+    ("wish", "found"),
+    [
+        ({}, ["a", "b"]),
+        ({"neuron": "a"}, ["a"]),
+        ({"capabilities": ["x"]}, ["a", "b"]),
+        ({"capabilities": ["x", "y"]}, ["b"]),
+        ({"neuron": "a", "capabilities": ["y"]}, []),
+        ({"neuron": "c"}, []),
+    ],
+)
+@pytest.mark.parametrize("reply_to", ["asker", None, "a.b"])
+async def test_who_is_asked_for_answers(
+    start: Start, synapse: Any, wish: dict[str, Any], found: list[str], reply_to: str | None
+) -> None:
+    await start(axon("a", "x"), axon("b", "x", "y"), role="worker")
+    discover = Signal.new(SignalType.DISCOVER, wish, meta={"reply_to": reply_to} if reply_to else {})
+    await synapse.publish("cosmonapse.test.DISCOVER", encode(discover))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    answers = [sent for sent in synapse.of(SignalType.REGISTER) if sent.signal.parent_id == discover.id]
+    assert [sent.signal.directed.id for sent in answers] == found
+    inbox = ".inbox.asker" if reply_to == "asker" else ""
+    assert {sent.subject for sent in answers} <= {f"cosmonapse.test.REGISTER{inbox}"}
+
+
+@pytest.mark.clause("P-4.9", "P-4.10")
+async def test_a_dendrite_asks_who_is_there_and_again_for_whom_it_misses(start: Start, synapse: Any) -> None:
+    orchestrator = await start()
+    with pytest.raises(NoRouteError):
+        await orchestrator.dispatch_and_wait(neuron="a", input={})
+    with pytest.raises(NoRouteError):
+        await orchestrator.dispatch_and_wait(capabilities=["x", "y"], input={})
+    asked = [sent.signal.payload for sent in synapse.of(SignalType.DISCOVER)]
+    assert asked == [{}, {"neuron": "a"}, {"capabilities": ["x", "y"]}]
+    assert synapse.of(SignalType.TASK) == []
+
+
+@pytest.mark.clause("P-4.11")
+async def test_announcements_have_traces_of_their_own(start: Start, synapse: Any) -> None:
+    worker = await start(axon("a"), axon("b"), role="worker")
+    orchestrator = await start()
+    await orchestrator.dispatch_and_wait(neuron="a", input={})
+    await worker.stop()
+    presence = [sent.signal for sent in synapse.of(*PRESENCE)]
+    roots = [signal for signal in presence if signal.parent_id is None]
+    assert len({signal.trace_id for signal in roots}) == len(roots)
+    asked = {signal.id: signal for signal in roots if signal.type is SignalType.DISCOVER}
+    answers = [signal for signal in presence if signal.parent_id is not None]
+    assert answers
+    for answer in answers:
+        assert answer.type is SignalType.REGISTER
+        assert answer.trace_id == asked[answer.parent_id].trace_id
+    others = {sent.signal.trace_id for sent in synapse.sent if sent.signal.type not in PRESENCE}
+    assert others.isdisjoint(signal.trace_id for signal in presence)
+
+
+@pytest.mark.clause("P-4.7")
+def test_a_host_that_does_not_name_itself_is_one() -> None:
+    view = View(lambda: 0.0, 30)
+    view.take(register())
+    view.take(register("b"))
+    assert [record.dendrite for record in view.records()] == ["unknown", "unknown"]
+    view.take(Signal.new(SignalType.DEREGISTER, {}, directed=Directed("a")))
+    assert [record.neuron_id for record in view.records()] == ["b"]
+
+
+@pytest.mark.clause("P-4.12")
+@pytest.mark.parametrize(
+    ("load", "taken"),
+    [(0, 0), (7, 7), (1_000_000, 1_000_000), (1_000_001, 0), (-1, 0), (1.5, 0), ("7", 0), (None, 0)],
+)
+def test_a_senseless_load_is_none(load: Any, taken: int) -> None:
+    view = View(lambda: 0.0, 30)
+    view.take(register(dendrite="h", load=load))
+    assert view.records()[0].load == taken
+
+
+@pytest.mark.clause("P-4.13")
+def test_a_view_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert module.MAX_NEURONS == 100_000
+    monkeypatch.setattr(module, "MAX_NEURONS", 2)
+    view = View(lambda: 0.0, 30)
+    for name in "abc":
+        view.take(register(name, dendrite="h"))
+    view.take(register("a", dendrite="other"))
+    assert [record.neuron_id for record in view.records()] == ["a", "a", "b"]

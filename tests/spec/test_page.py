@@ -1,0 +1,107 @@
+"""What docs/protocol.md lists is what the code has."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from cosmo_core import SignalType, decode
+from cosmo_core.ids import TOKEN_PATTERN
+from cosmo_core.payloads import PAYLOADS
+from cosmo_core.schema import json_schema
+from cosmo_core.signal_type import ORCHESTRATION_TYPES
+
+CHECKOUT = Path(__file__).parents[2]
+PAGE = (CHECKOUT / "docs" / "protocol.md").read_text("utf-8")
+SCHEMA = json_schema()
+
+
+def kind(schema: dict[str, Any]) -> str:
+    """Return how the page names the values that ``schema`` allows, where null is not mentioned."""
+    if "anyOf" in schema:
+        return " or ".join(kind(each) for each in schema["anyOf"] if each != {"type": "null"})
+    if "enum" in schema:
+        return "one of " + ", ".join(filter(None, schema["enum"]))
+    match schema.get("type"):
+        case None:
+            return "any"
+        case "string":
+            return "token" if TOKEN_PATTERN in schema.get("pattern", "") else "string"
+        case "array":
+            items = kind(schema["items"]) if schema.get("items") else None
+            return f"array of {items}s" if items else "array"
+        case "integer" if "minimum" in schema:
+            return f"integer from {schema['minimum']}"
+        case "number" if "maximum" in schema:
+            return f"number from {schema['minimum']} to {schema['maximum']}"
+    return str(schema["type"])
+
+
+def row(type: SignalType) -> str:
+    """Return the row of a type, made from its schema."""
+    schema = SCHEMA["$defs"][PAYLOADS[type].__name__.rstrip("_")]
+    keys = {name: f"`{name}` {kind(value)}" for name, value in schema["properties"].items()}
+    required = ", ".join(cell for name, cell in keys.items() if name in schema["required"])
+    optional = ", ".join(cell for name, cell in keys.items() if name not in schema["required"])
+    about = schema["description"].splitlines()[0].replace("``", "`")
+    return f"| `{type.value}` | {required} | {optional} | {about} |".replace("|  |", "| |")
+
+
+@pytest.mark.clause("P-2.1", "P-2.2", "P-2.3")
+def test_the_page_lists_every_type_with_its_keys() -> None:
+    section = PAGE.partition("## 2 ")[2].partition("## 3 ")[0]
+    rows = re.findall(r"^\| `.*$", section, re.MULTILINE)
+    assert sorted(rows) == sorted(row(type) for type in SignalType)
+
+
+@pytest.mark.clause("P-1.2")
+def test_the_page_lists_the_fields_of_the_envelope() -> None:
+    section = PAGE.partition("## 1 ")[2].partition("## 2 ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (yes|no) \|", section, re.MULTILINE)
+    required = [name for name, needed in rows if needed == "yes"]
+    assert sorted(required) == sorted(SCHEMA["required"])
+    assert sorted(name for name, _ in rows) == sorted(SCHEMA["properties"])
+
+
+@pytest.mark.clause("P-1.1")
+def test_the_frame_on_the_page_is_one() -> None:
+    frame = PAGE.partition("```json\n")[2].partition("```")[0]
+    jsonschema.validate(json.loads(frame), SCHEMA)
+    assert decode(frame).payload == {"input": {"text": "hello"}}
+
+
+@pytest.mark.clause("P-10.2")
+def test_the_page_lists_what_a_worker_may_not_send() -> None:
+    clause = PAGE.partition("**P-10.2**")[2].partition("**P-10.3**")[0]
+    listed = set(re.findall(r"\b[A-Z_]{4,}\b", clause)) - {"MUST"}
+    assert listed == {type.value for type in ORCHESTRATION_TYPES}
+
+
+# --- ERROR codes ------------------------------------------------------------------------------------
+
+
+def _codes() -> set[str]:
+    """Return the codes that the core itself puts into an ERROR: what it names like one and is no type."""
+    sources = [*(CHECKOUT / "cosmo_core").glob("*.py"), *(CHECKOUT / "cosmo_core/dendrite").glob("*.py")]
+    found = {
+        node.value
+        for source in sources
+        for node in ast.walk(ast.parse(source.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if re.fullmatch(r"[A-Z]{3,}(_[A-Z]+)*", node.value)
+    }
+    # The codes of exceptions, which never are Signals.
+    return found - set(SignalType) - {"NO_ROUTE", "NO_BID"}
+
+
+@pytest.mark.clause("P-5.12")
+def test_the_page_lists_the_codes_of_the_core() -> None:
+    section = PAGE.partition("## 5 ")[2].partition("## 6 ")[0]
+    listed = re.findall(r"^\| `([A-Z_]+)` \| (?:yes|no) \|", section, re.MULTILINE)
+    assert listed == sorted(_codes())

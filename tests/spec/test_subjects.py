@@ -1,0 +1,50 @@
+"""A Signal on a subject of another type has no effect but to be counted."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from cosmo_core import Dendrite, Signal, SignalType, encode
+from cosmo_core.signal import address
+from cosmo_core.subjects import Subjects
+
+Start = Callable[..., Awaitable[Dendrite]]
+
+SUBJECTS = Subjects("test")
+
+
+async def cook(input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
+    return {"dish": "soup"}
+
+
+@pytest.mark.clause("P-3.3", "P-1.10")
+@pytest.mark.parametrize(
+    ("subject", "type", "payload"),
+    [
+        (SUBJECTS.everyone(SignalType.STOP), SignalType.HEARTBEAT, {"status": "ok"}),
+        (SUBJECTS.neuron(SignalType.TASK, "cook"), SignalType.HEARTBEAT, {"status": "ok"}),
+        (SUBJECTS.everyone(SignalType.REGISTER), SignalType.TASK, {"input": {}}),
+        (SUBJECTS.everyone(SignalType.TASK), SignalType.STOP, {"rollback": False}),
+        (SUBJECTS.everyone(SignalType.TASK_OFFER), SignalType.TASK, {"input": {}}),
+    ],
+)
+async def test_a_signal_on_a_subject_of_another_type_is_malformed(
+    start: Start, synapse: Any, subject: str, type: SignalType, payload: dict[str, Any]
+) -> None:
+    dendrite = await start(cook)
+    stray = Signal.new(type, payload, directed=address("cook"), meta={"dendrite": "stranger"})
+    await synapse.publish(subject, encode(stray))
+    assert dendrite.counters["malformed"] == 1
+    assert [record.neuron_id for record in dendrite.find_neurons()] == ["cook"]
+    answer = await dendrite.dispatch_and_wait(neuron="cook", input={}, trace_id=stray.trace_id)
+    assert answer.payload["output"] == {"dish": "soup"}
+
+
+def test_patterns_of_several_types_expect_none() -> None:
+    assert SUBJECTS.type_of(SUBJECTS.everyone(SignalType.BID)) is SignalType.BID
+    assert SUBJECTS.type_of(SUBJECTS.addressed(SignalType.BID)) is SignalType.BID
+    assert SUBJECTS.type_of(SUBJECTS.whole_inbox("me")) is None
+    assert SUBJECTS.type_of(SUBJECTS.everything()) is None
