@@ -1,0 +1,36 @@
+"""Counts the Signals that each Dendrite sends and receives."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from cosmo_core.plugin import SignalEvent, SignalObserver, hookimpl
+
+if TYPE_CHECKING:
+    from cosmo_core import Dendrite
+
+COSMO_API = 1
+
+_counters: WeakKeyDictionary[Dendrite, Counter[tuple[str, str]]] = WeakKeyDictionary()
+
+
+@hookimpl
+def cosmo_signal_observers(dendrite: Dendrite) -> SignalObserver:
+    """Count for a Dendrite that starts."""
+    counter = _counters[dendrite] = Counter()
+
+    def count(event: SignalEvent) -> None:
+        counter[event.kind, "" if event.signal is None else event.signal.type.value] += 1
+
+    return count
+
+
+def counts(dendrite: Dendrite) -> dict[tuple[str, str], int]:
+    """Return how many Signals a Dendrite has had, by what happened to them and their type.
+
+    What happened is ``sent``, ``received``, ``dropped`` or ``malformed``; a malformed frame has the type
+    ``""``. A Dendrite that was never started has had none.
+    """
+    return dict(_counters.get(dendrite, {}))

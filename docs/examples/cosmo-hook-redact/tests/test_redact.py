@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import attrs
+import pytest
+from cosmo_core import MalformedSignalError, Signal, SignalType, encode
+from cosmo_core.plugin import Dropped
+from cosmo_core.testing.strategies import json_values
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cosmo_hook_redact import KEYS, REDACTED, cosmo_signal_middleware, redacting
+
+SECRET = "correct horse battery staple"
+
+
+async def sent(signal: Signal, *keys: str) -> Signal:
+    """What goes out of a chain that ends here."""
+    last: list[Signal] = []
+
+    async def forward(signal: Signal) -> Signal | Dropped:
+        last.append(signal)
+        return signal
+
+    assert await redacting(frozenset(keys))(signal, forward) is last[0]
+    return last[0]
+
+
+@given(
+    st.recursive(st.just(None), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)), st.data()
+)
+async def test_a_secret_is_hidden_wherever_its_key_is(shape: object, data: st.DataObject) -> None:
+    def planted(value: object) -> object:
+        if isinstance(value, list):
+            return [planted(inner) for inner in value]
+        if isinstance(value, dict):
+            return {**{key: planted(inner) for key, inner in value.items()}, "password": SECRET}
+        return data.draw(json_values())
+
+    signal = Signal.new(
+        SignalType.TASK,
+        {"input": {"in": planted(shape), "password": [SECRET]}},
+        meta={"trail": planted(shape), "password": SECRET},
+    )
+    before = encode(signal)
+    redacted = await sent(signal, "password")
+    assert SECRET.encode() not in encode(redacted)
+    assert redacted.payload["input"]["password"] == REDACTED
+    assert encode(signal) == before
+
+
+async def test_what_only_becomes_an_object_on_the_wire_is_redacted_too() -> None:
+    @attrs.frozen
+    class Login:
+        user: str
+        password: str
+
+    signal = Signal.new(SignalType.AGENT_OUTPUT, {"output": {"login": Login("me", SECRET)}})
+    redacted = await sent(signal, "password")
+    assert redacted.payload["output"] == {"login": {"user": "me", "password": REDACTED}}
+
+
+async def test_nothing_but_the_values_changes() -> None:
+    signal = Signal.new(SignalType.TASK, {"input": {"a": [1, {"b": None}]}}, meta={"reply_to": "x"})
+    assert await sent(signal, "password") == signal
+
+
+async def test_a_key_that_the_protocol_needs_is_refused_loudly() -> None:
+    with pytest.raises(MalformedSignalError, match="input"):
+        await sent(Signal.new(SignalType.TASK, {"input": {}}), "input")
+
+
+def test_without_keys_there_is_no_middleware(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEYS, " , ")
+    assert cosmo_signal_middleware("outbound") is None
+    monkeypatch.setenv(KEYS, "password")
+    assert cosmo_signal_middleware("inbound") is None
+    assert cosmo_signal_middleware("outbound") is not None

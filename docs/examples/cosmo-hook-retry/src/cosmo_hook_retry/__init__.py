@@ -1,0 +1,65 @@
+"""Runs a Neuron again when it fails in a way that may pass."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import os
+from typing import Any, Final
+
+from cosmo_core import NeuronError, NeuronFn
+from cosmo_core.neuron import invoker, is_streaming
+from cosmo_core.plugin import NeuronWrapper, hookimpl
+from cosmo_core.retry import jittered
+
+COSMO_API = 1
+
+ATTEMPTS: Final = "COSMO_RETRY_ATTEMPTS"
+"""The environment variable that says how often a TASK may be tried in all; 3 by default."""
+
+PASSING: Final = (ConnectionError, TimeoutError)
+
+
+@hookimpl
+def cosmo_neuron_wrappers() -> NeuronWrapper | None:
+    """Retry for every Axon that is attached.
+
+    Raises:
+        ValueError: The number of attempts is none.
+    """
+    text = os.environ.get(ATTEMPTS, "3")
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise ValueError(f"{ATTEMPTS} is {text!r}; write how often to try in all, such as 3")
+    return retrying(int(text)) if int(text) > 1 else None
+
+
+def retrying(attempts: int) -> NeuronWrapper:
+    """Return the wrapper that runs a Neuron up to ``attempts`` times.
+
+    A Neuron that streams is left as it is: what it has said cannot be taken back.
+    """
+
+    def wrap(neuron: NeuronFn) -> NeuronFn:
+        if is_streaming(neuron):
+            return neuron
+        invoke = invoker(neuron)
+
+        async def retry(input: dict[str, Any], context: list[Any]) -> Any:
+            for attempt in range(1, attempts):
+                try:
+                    # A copy: a Neuron may change its input before it fails.
+                    return await invoke(copy.deepcopy(input), context)
+                except Exception as error:
+                    if not may_pass(error):
+                        raise
+                await asyncio.sleep(jittered(attempt))
+            return await invoke(input, context)
+
+        return retry
+
+    return wrap
+
+
+def may_pass(error: Exception) -> bool:
+    """Tell whether the same TASK may succeed when it is tried again."""
+    return error.recoverable if isinstance(error, NeuronError) else isinstance(error, PASSING)
