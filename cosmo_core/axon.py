@@ -113,7 +113,7 @@ class Axon:
         cancellation is raised: whatever else goes wrong is in the ERROR. Call it in an asyncio task of its
         own: `current_task` answers from there on.
         """
-        begin(task, self.neuron_id)
+        begin((task, self.neuron_id))
         input: dict[str, Any] = task.payload["input"]
         context: list[Any] = []
         try:

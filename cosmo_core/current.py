@@ -49,6 +49,5 @@ def current_task() -> CurrentTask | None:
     return CurrentTask(task.id, task.trace_id, neuron, None if deadline is None else deadline / 1000)
 
 
-def begin(task: Signal, neuron: str) -> None:
-    """Note what the calling asyncio task, and what it starts from now on, runs for."""
-    _running.set((task, neuron))
+begin: Final = _running.set
+"""Notes the TASK, and the id of its Neuron, that the calling asyncio task, and what it starts, runs for."""

@@ -259,11 +259,13 @@ class Pathway:
             return
         self._closed = True
         self._owner.forget(self)
-        self._settle()
+        if self._settled is not None:
+            self._settle()
         for types, future in self._waiters or ():
             if not future.done():
                 future.set_exception(self._closed_error(types))
-        self._wake()
+        if self._changed is not None:
+            self._wake()
 
     async def __aenter__(self) -> Self:
         return self

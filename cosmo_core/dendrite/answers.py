@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from cosmo_core.asking import ASKING_TYPES
@@ -36,6 +37,8 @@ class Answers:
         self._link = link
         self._error_info = error_info
         self._expose_errors = expose_errors
+        # The same few Dendrites ask again and again.
+        self._inbox_subject = lru_cache(maxsize=1024)(self._checked_subject)
         # Answers that no Neuron's own task sends; no more than fit into the backlogs.
         self._sending: set[asyncio.Task[None]] = set()
 
@@ -91,7 +94,7 @@ class Answers:
             if dropped is not None:
                 if answer.type is not SignalType.ERROR:
                     await self.reject(task, f"a middleware dropped the answer: {dropped.reason}")
-            elif answer.type is SignalType.AGENT_OUTPUT and task.payload.get("finalize"):
+            elif "finalize" in task.payload and _is_promoted(task, answer):
                 final = answer.reply(SignalType.FINAL, {"result": answer.payload["output"]})
                 await self.send(task, final, True)
 
@@ -112,9 +115,13 @@ class Answers:
     def subject(self, request: Signal, type: SignalType) -> str:
         """Return where an answer of a type goes: to who asked, or to everybody if that is not said."""
         inbox = request.meta.get("reply_to")
-        if inbox is not None and is_token(inbox):
-            return self._link.subjects.inbox(type, inbox)
-        return self._link.subjects.everyone(type)
+        if not isinstance(inbox, str):
+            return self._link.subjects.everyone(type)
+        return self._inbox_subject(type, inbox)
+
+    def _checked_subject(self, type: SignalType, inbox: str) -> str:
+        subjects = self._link.subjects
+        return subjects.inbox(type, inbox) if is_token(inbox) else subjects.everyone(type)
 
 
 def _unsendable(task: Signal, answer: Signal, error: Exception) -> Signal:
@@ -122,3 +129,7 @@ def _unsendable(task: Signal, answer: Signal, error: Exception) -> Signal:
     if isinstance(error, FrameTooLargeError) and answer.type in ASKING_TYPES:
         message += f"; a {answer.type.value} carries the input of its TASK, so that anybody can respond"
     return error_reply(task, "OUTPUT_INVALID", message, recoverable=False)
+
+
+def _is_promoted(task: Signal, answer: Signal) -> bool:
+    return bool(task.payload["finalize"]) and answer.type is SignalType.AGENT_OUTPUT

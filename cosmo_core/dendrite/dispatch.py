@@ -134,13 +134,12 @@ class Dispatcher:
     async def dispatch(self, options: TaskOptions, deadline_s: float | None = None) -> Pathway:
         """Send a TASK and return the Pathway that follows it. Raises what `Dendrite.dispatch` does."""
         neuron = self._known(options) or await self._find(options)
-        if options.get("backpressure"):
-            pathway: Pathway
-            pathway, task = await self._held(neuron, options, deadline_s)
+        if len(options) == 2:
+            # Most TASKs have an input and an address, and nothing else to look for.
+            task = self._task(neuron, options, deadline_s, self._inbox)
+            pathway = Pathway(self._followed, task.trace_id, task.id, neuron, self._buffer)
         else:
-            task = self._task(neuron, options, options.get("deadline_s", deadline_s), self._inbox)
-            kind = TerminalPathway if options.get("scope") == "terminal" else Pathway
-            pathway = kind(self._followed, task.trace_id, task.id, neuron, self._buffer)
+            pathway, task = await self._prepared(neuron, options, deadline_s)
         self._followed.add(pathway)
         if "capabilities" in options:
             self._view.count(pathway)
@@ -196,12 +195,22 @@ class Dispatcher:
             raise TypeError("a TASK needs a neuron, or the capabilities to look for")
         return await self._presence.route(neuron, capabilities or ())
 
+    async def _prepared(
+        self, neuron: str, options: TaskOptions, deadline_s: float | None
+    ) -> tuple[Pathway, Signal]:
+        deadline_s = options.get("deadline_s", deadline_s)
+        if options.get("backpressure"):
+            return await self._held(neuron, options, deadline_s)
+        task = self._task(neuron, options, deadline_s, self._inbox)
+        kind = TerminalPathway if options.get("scope") == "terminal" else Pathway
+        return kind(self._followed, task.trace_id, task.id, neuron, self._buffer), task
+
     async def _held(
         self, neuron: str, options: TaskOptions, deadline_s: float | None
     ) -> tuple[Pathway, Signal]:
         """Make a Pathway with an inbox of its own, so that nobody else is held back with it."""
         inbox = new_ulid()
-        task = self._task(neuron, options, options.get("deadline_s", deadline_s), inbox)
+        task = self._task(neuron, options, deadline_s, inbox)
         pathway = HeldPathway(self._followed, task.trace_id, task.id, neuron, self._buffer)
         held = weakref.ref(pathway)
 

@@ -64,7 +64,8 @@ class Hosted:
             return None
         if self._stopped and self._stopped.covers(task):
             return self._answers.send(task, cancelled(task, self.axon))
-        if "deadline" in task.payload and _is_late(task):
+        deadline = task.payload.get("deadline")
+        if deadline is not None and time.time() * 1000 > deadline:
             return self._answers.send(task, self._late(task))
         if len(self._running) < self.axon.max_concurrency:
             self._begin(task)

@@ -13,18 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cosmo_core import Axon, Bid, Dendrite, NeuronError, NoBidError, Signal, SignalType, decode
-from cosmo_core.dendrite import auction as module
 from cosmo_core.dendrite.auction import CROWDED, EXPIRED, GONE, LATE, LOST, Auction, Select
 from cosmo_core.plugin import PluginManager
 from cosmo_core.testing import assert_valid_trace
 from cosmo_core.testing.life_cycle import PRESENCE
 from cosmo_synapse_memory import MemorySynapse
 
-TASK = Signal.new(SignalType.TASK, {"input": {}})
 
-
-def failure(message: str = "no") -> Signal:
-    return TASK.reply(SignalType.ERROR, {"code": "NEURON_ERROR", "message": message, "recoverable": True})
+def failure() -> Signal:
+    return Signal.new(SignalType.ERROR, {"code": "NEURON_ERROR", "message": "no", "recoverable": True})
 
 
 class Ledger:
@@ -161,6 +158,7 @@ class Run:
 
 
 @pytest.mark.clause("P-7.6", "P-7.9")
+@settings(deadline=None)
 @given(bidders(), st.sampled_from(RULES), st.data())
 def test_one_award_at_a_time_in_the_order_of_select_and_one_answer_to_everybody(
     bidders: list[Bidder], rule: Select, data: st.DataObject
@@ -189,6 +187,7 @@ def test_one_award_at_a_time_in_the_order_of_select_and_one_answer_to_everybody(
 
 
 @pytest.mark.clause("P-7.9")
+@settings(deadline=None)
 @given(bidders(), st.sampled_from(RULES), st.data())
 def test_nobody_hears_twice_whoever_leaves_and_whenever_it_ends(
     bidders: list[Bidder], rule: Select, data: st.DataObject
@@ -256,7 +255,7 @@ def test_who_leaves_is_not_awarded() -> None:
 
 @pytest.mark.clause("P-7.14")
 def test_an_offer_takes_no_more_than_so_many_bids(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_BIDS", 1)
+    monkeypatch.setattr("cosmo_core.dendrite.auction.MAX_BIDS", 1)
     ledger = Ledger()
     auction = Auction("first_bid", ledger)
     auction.bid(A)
@@ -299,7 +298,6 @@ def test_an_unknown_rule_is_refused() -> None:
 
 
 # --- the same on a bus ------------------------------------------------------------------------------
-
 
 Terms = tuple[int, float | None, bool]
 """Cost, confidence, and whether the Neuron does its work."""

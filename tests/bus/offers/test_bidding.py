@@ -1,0 +1,197 @@
+"""Bids that are made by themselves, and how long they are open."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from cosmo_core import (
+    Axon,
+    Dendrite,
+    Directed,
+    RejectedError,
+    Signal,
+    SignalType,
+    decode,
+)
+from cosmo_core.dendrite.open_bids import MARGIN_S, OpenBids
+from cosmo_core.plugin import PluginManager
+from cosmo_core.testing import FakeClock
+from cosmo_synapse_memory import MemorySynapse
+
+Start = Callable[..., Awaitable[Dendrite]]
+OFFER: dict[str, Any] = {"capabilities": ["x"], "input": {}}
+Dropping = Callable[[str, SignalType], PluginManager]
+
+
+async def done(input: dict[str, Any], context: list[Any]) -> Any:
+    return {"done": True}
+
+
+def axon(name: str, neuron: Any = done, capabilities: tuple[str, ...] = ("x",), **options: Any) -> Axon:
+    return Axon(neuron_id=name, neuron_fn=neuron, capabilities=capabilities, **options)
+
+
+class Stuck:
+    """A Neuron that answers when it may, and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.running, self.may_answer = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
+        self.asked += 1
+        self.running.set()
+        await self.may_answer.wait()
+        return {"done": True}
+
+
+# --- automatic bids -------------------------------------------------------------------------------
+
+
+@pytest.mark.clause("P-7.2", "P-7.3", "P-7.5")
+async def test_every_able_neuron_bids_its_business(start: Start, market: Any) -> None:
+    neuron = Stuck()
+    await start(
+        axon("half", neuron, ("x", "y"), max_concurrency=2),
+        axon("idle", done, ("y", "x", "z")),
+        axon("unable", done, ("y",)),
+        role="worker",
+    )
+    orchestrator = await start()
+    pathway = await orchestrator.dispatch(neuron="half", input={})
+    await neuron.running.wait()
+    await market.offered(orchestrator, capabilities=["x", "y"])
+    await market.until(SignalType.BID, 2)
+    assert [(bid.directed and bid.directed.id, bid.payload) for bid in market.bids] == [
+        ("half", {"cost": 0.5}),
+        ("idle", {"cost": 0.0}),
+    ]
+    neuron.may_answer.set()
+    await pathway.wait()
+
+
+@pytest.mark.clause("P-7.2")
+async def test_who_has_no_room_does_not_bid(start: Start, market: Any) -> None:
+    neuron = Stuck()
+    await start(axon("full", neuron, max_concurrency=1, max_backlog=0), role="worker")
+    orchestrator = await start()
+    pathway = await orchestrator.dispatch(neuron="full", input={})
+    await neuron.running.wait()
+    await market.offered(orchestrator)
+    assert market.to(SignalType.BID) == []
+    neuron.may_answer.set()
+    await pathway.wait()
+
+
+@pytest.mark.clause("P-7.2")
+async def test_nobody_bids_by_itself_for_work_that_needs_nothing(start: Start, market: Any) -> None:
+    await start(axon("a"), role="worker")
+    asked: asyncio.Queue[Signal] = asyncio.Queue()
+    other = await start(axon("b"), role="worker")
+    other.on_task_offer(asked.put_nowait)
+    orchestrator = await start()
+    offer = Signal.new(SignalType.TASK_OFFER, {"input": {}})
+    await orchestrator.emit(offer)
+    assert (await asked.get()).id == offer.id
+    assert market.to(SignalType.BID) == []
+
+
+@pytest.mark.clause("P-3.12", "P-7.4")
+async def test_an_offer_that_comes_twice_is_bid_for_once(start: Start, synapse: MemorySynapse) -> None:
+    # Without an inbox to answer to, everybody hears it.
+    bids: asyncio.Queue[Signal] = asyncio.Queue()
+    await synapse.subscribe("cosmonapse.test.BID", lambda frame: bids.put_nowait(decode(frame)))
+    await start(axon("a"), role="worker")
+    orchestrator = await start()
+    payload = {"input": {}, "capabilities": ["x"]}
+    one, two = Signal.new(SignalType.TASK_OFFER, payload), Signal.new(SignalType.TASK_OFFER, payload)
+    for offer in (one, one):
+        await orchestrator.emit(offer)
+    bid = await bids.get()
+    await orchestrator.emit(bid.reply(SignalType.TASK_DECLINED, {}))
+    for offer in (one, two):
+        await orchestrator.emit(offer)
+    assert [bid.parent_id, (await bids.get()).parent_id] == [one.id, two.id]
+    assert bids.empty()
+
+
+async def test_a_dendrite_without_neurons_does_not_listen_to_offers(
+    start: Start, patterns: Callable[[], set[str]], market: Any
+) -> None:
+    subject = "cosmonapse.test.TASK_OFFER"
+    worker = await start(role="worker")
+    orchestrator = await start()
+    assert subject not in patterns()
+    await worker.add_axon(axon("a"))
+    await worker.add_axon(axon("b"))
+    assert subject in patterns()
+    await worker.detach_axon("a")
+    await market.offered(orchestrator)
+    await market.until(SignalType.BID, 1)
+    assert market.to(SignalType.BID) == ["b"]
+    await worker.detach_axon("b")
+    assert subject not in patterns()
+    await worker.add_axon(axon("a"))
+    assert subject in patterns()
+    await worker.stop()
+    assert subject not in patterns()
+
+
+async def test_a_bid_that_a_middleware_drops_is_not_open(
+    start: Start, market: Any, dropping: Dropping
+) -> None:
+    worker = await start(axon("a"), role="worker", plugins=dropping("outbound", SignalType.BID))
+    orchestrator = await start()
+    await market.offered(orchestrator)
+    assert len(worker._bidder._bids) == 0
+    with pytest.raises(RejectedError):
+        await worker.bid(Signal.new(SignalType.TASK_OFFER, {"input": {}}), cost=1)
+
+
+@pytest.mark.clause("P-7.14")
+async def test_who_has_too_many_open_bids_makes_no_more(
+    start: Start, monkeypatch: pytest.MonkeyPatch, market: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("cosmo_core.dendrite.open_bids.MAX_OPEN_BIDS", 1)
+    worker = await start(axon("a"), axon("b"), role="worker")
+    orchestrator = await start()
+    await market.offered(orchestrator)
+    await market.until(SignalType.BID, 1)
+    assert market.to(SignalType.BID) == ["a"]
+    assert "1 bids are open already" in caplog.text
+    assert len(worker._bidder._bids) == 0
+
+
+# --- what is open ---------------------------------------------------------------------------------
+
+
+@pytest.mark.clause("P-7.13")
+async def test_bids_are_kept_as_long_as_they_can_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cosmo_core.dendrite.open_bids.MAX_OPEN_BIDS", 2)
+    monkeypatch.setattr("cosmo_core.dendrite.open_bids.BIDS_STAND_S", 10.0)
+    clock = FakeClock()
+    bids = OpenBids(clock.now)
+    made = []
+    for deadline_ms in (5_000, 1_000):
+        payload: dict[str, Any] = {"input": {}, "deadline_ms": deadline_ms}
+        offer = Signal.new(SignalType.TASK_OFFER, payload)
+        bid = offer.reply(SignalType.BID, {"cost": 1}, directed=Directed("a"))
+        bids.add(offer, bid, "a")
+        made.append(bid)
+    full = bids.full
+    assert full
+    with pytest.raises(ValueError, match="2 bids of this Dendrite are open"):
+        bids.add(Signal.new(SignalType.TASK_OFFER, {"input": {}}), made[0], "a")
+    await clock.advance(11.0 + MARGIN_S)
+    assert bids.close(made[1].reply(SignalType.TASK_AWARDED, {"input": {}})) is None
+    assert bids.close(made[0].reply(SignalType.TASK_AWARDED, {"input": {}})) == "a"
+    assert len(bids) == 0
+    bids.add(Signal.new(SignalType.TASK_OFFER, {"input": {}}), made[0], "a")
+    await clock.advance(1_000.0)
+    assert not bids.full
+    bids.add(Signal.new(SignalType.TASK_OFFER, {"input": {}}), made[1], "a")
+    assert bids.remove("unknown") is None

@@ -1,0 +1,204 @@
+"""Bids that count for nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from cosmo_core import (
+    Dendrite,
+    Directed,
+    NoBidError,
+    PathwayClosedError,
+    Signal,
+    SignalType,
+)
+from cosmo_core.dendrite import auctions as module
+from cosmo_core.plugin import Dropped, Forward, PluginManager, hookimpl
+from cosmo_core.testing import FakeClock, assert_valid_trace
+from cosmo_synapse_memory import MemorySynapse
+
+Start = Callable[..., Awaitable[Dendrite]]
+Settled = Callable[[Dendrite], Awaitable[None]]
+OFFER: dict[str, Any] = {"capabilities": ["x"], "input": {"n": 1}}
+
+
+class Blocked:
+    """A Neuron that answers when it may."""
+
+    def __init__(self) -> None:
+        self.running, self.may_answer, self.stopped = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
+        self.running.set()
+        try:
+            await self.may_answer.wait()
+        except asyncio.CancelledError:
+            self.stopped.set()
+            raise
+        return {"done": True}
+
+
+@pytest.mark.clause("P-7.9")
+async def test_late_bids_are_declined(start: Start, market: Any, settled: Settled) -> None:
+    await market.bidding("a")
+    late, offers = await market.holding("late")
+    orchestrator = await start()
+    async with await orchestrator.dispatch_offer(**OFFER) as pathway:
+        await pathway.wait()
+    await late.bid(await offers.get(), cost=0)
+    await settled(orchestrator)
+    assert market.to(SignalType.TASK_DECLINED) == ["late"]
+    assert market.traffic[-1].payload["reason"] == "the bid came too late"
+    assert_valid_trace(market.traffic)
+    market.nothing_left(orchestrator, late)
+    await orchestrator.stop()
+    even_later = Signal.new(
+        SignalType.BID,
+        {"cost": 0},
+        parent_id=market.traffic[0].id,
+        directed=Directed("a"),
+        meta={"dendrite": "d"},
+    )
+    orchestrator._followed.receive(even_later)
+    assert not orchestrator._followed._background
+
+
+@pytest.mark.clause("P-7.9")
+async def test_bids_after_the_deadline_are_declined_while_the_winner_works(
+    start: Start, market: Any, settled: Settled
+) -> None:
+    neuron = Blocked()
+    await market.bidding("a", neuron)
+    late, offers = await market.holding("late")
+    orchestrator = await start()
+    async with await market.offer(orchestrator, 1) as pathway:
+        await late.bid(await offers.get(), cost=0)
+        await settled(orchestrator)
+        assert market.to(SignalType.TASK_DECLINED) == ["late"]
+        neuron.may_answer.set()
+        await pathway.wait()
+
+
+@pytest.mark.clause("P-7.9")
+async def test_who_cannot_be_declined_keeps_nobody_else_from_being_told(
+    start: Start, market: Any, settled: Settled, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Plugin:
+        @hookimpl
+        def cosmo_signal_middleware(self, direction: str) -> Any:
+            async def stumble(signal: Signal, forward: Forward) -> Signal | Dropped:
+                if signal.type is SignalType.TASK_DECLINED and signal.directed == Directed("b"):
+                    raise ZeroDivisionError
+                return await forward(signal)
+
+            return stumble if direction == "outbound" else None
+
+    manager = PluginManager()
+    manager.register(Plugin(), name="stumble")
+    for name in "abc":
+        await market.bidding(name)
+    orchestrator = await start(plugins=manager)
+    for _ in range(2):
+        async with await orchestrator.dispatch_offer(**OFFER) as pathway:
+            await pathway.wait()
+        await settled(orchestrator)
+    assert market.to(SignalType.TASK_DECLINED) == ["c", "c"]
+    assert caplog.text.count("could not be declined") == 2
+
+
+async def test_settled_offers_are_forgotten_in_the_end(
+    start: Start, monkeypatch: pytest.MonkeyPatch, market: Any
+) -> None:
+    monkeypatch.setattr(module, "MAX_SETTLED", 2)
+    clock = FakeClock()
+    await market.bidding("a")
+    late, offers = await market.holding("late")
+    orchestrator = await start(clock=clock)
+    for _ in range(3):
+        async with await orchestrator.dispatch_offer(**OFFER) as pathway:
+            await pathway.wait()
+    assert len(orchestrator._auctions._settled) == 2
+    await late.bid(await offers.get(), cost=0)
+    await clock.advance(module.SETTLED_S)
+    await late.bid(await offers.get(), cost=0)
+    assert market.to(SignalType.TASK_DECLINED) == []
+
+
+@pytest.mark.clause("P-7.3")
+async def test_bids_that_belong_to_nothing_are_ignored(
+    start: Start, synapse: MemorySynapse, market: Any
+) -> None:
+    worker, offers = await market.holding("a")
+    orchestrator = await start()
+    offering = asyncio.create_task(orchestrator.dispatch_offer(**OFFER, deadline_ms=60_000))
+    made = await offers.get()
+    host = {"dendrite": "h"}
+    bids = [
+        Signal.new(SignalType.BID, {"cost": 0}, trace_id=made.trace_id, directed=Directed("a"), meta=host),
+        made.reply(SignalType.BID, {"cost": 0}, meta=host),
+        made.reply(SignalType.BID, {"cost": 0}, directed=Directed("a")),
+        made.reply(SignalType.BID, {"cost": 0}, directed=Directed("a"), meta={"dendrite": "not a token"}),
+    ]
+    for bid in bids:
+        await worker._link.send(worker._link.subjects.inbox(SignalType.BID, made.meta["reply_to"]), bid)
+    market.end_bidding(orchestrator)
+    with pytest.raises(NoBidError, match="no Neuron bid"):
+        await offering
+
+
+@pytest.mark.clause("P-3.12", "P-7.4")
+async def test_a_bid_that_comes_twice_counts_once(start: Start, market: Any) -> None:
+    worker, offers = await market.holding("a")
+    other = await market.bidding("b", cost=0)
+    orchestrator = await start()
+    offering = asyncio.create_task(market.offer(orchestrator, 3))
+    made = await offers.get()
+    bid = await worker.bid(made, cost=1)
+    subject = worker._link.subjects.inbox(SignalType.BID, made.meta["reply_to"])
+    await worker._link.send(subject, bid)
+    async with await offering as pathway:
+        await pathway.wait()
+    await worker._link.send(subject, bid)
+    await orchestrator.stop()
+    assert market.to(SignalType.TASK_DECLINED) == ["a"]
+    market.nothing_left(orchestrator, worker, other)
+
+
+@pytest.mark.parametrize(
+    ("type", "payload"),
+    [
+        (SignalType.AGENT_OUTPUT, {"output": {}}),
+        (SignalType.ERROR, {"code": "X", "message": "", "recoverable": True}),
+    ],
+)
+async def test_an_answer_to_an_offer_that_nobody_was_awarded_is_ignored(
+    start: Start, type: SignalType, payload: dict[str, Any], market: Any
+) -> None:
+    worker, offers = await market.holding("a")
+    orchestrator = await start()
+    offering = asyncio.create_task(orchestrator.dispatch_offer(**OFFER, deadline_ms=60_000))
+    made = await offers.get()
+    await orchestrator.emit(made.reply(type, payload))
+    await worker.bid(made, cost=1)
+    async with await offering as pathway:
+        assert (await pathway.wait()).payload == {"output": {"done": True}}
+
+
+async def test_a_final_ends_bidding_with_its_trace(start: Start, market: Any, settled: Settled) -> None:
+    worker, offers = await market.holding("a")
+    orchestrator = await start()
+    offering = asyncio.create_task(
+        orchestrator.dispatch_offer(**OFFER, select="lowest_cost", deadline_ms=60_000)
+    )
+    made = await offers.get()
+    await worker.bid(made, cost=1)
+    await orchestrator.emit(Signal.new(SignalType.FINAL, {"result": 1}, trace_id=made.trace_id))
+    with pytest.raises(PathwayClosedError):
+        await offering
+    await settled(orchestrator)
+    assert market.to(SignalType.TASK_DECLINED) == ["a"]
+    market.nothing_left(orchestrator, worker)

@@ -1,0 +1,182 @@
+"""A handler decides on offers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from cosmo_core import (
+    Axon,
+    Dendrite,
+    LifecycleError,
+    MalformedSignalError,
+    Signal,
+    SignalType,
+)
+from cosmo_core.dendrite import bidding as module
+
+Start = Callable[..., Awaitable[Dendrite]]
+OFFER: dict[str, Any] = {"capabilities": ["x"], "input": {}}
+
+
+async def done(input: dict[str, Any], context: list[Any]) -> Any:
+    return {"done": True}
+
+
+def axon(name: str, neuron: Any = done, capabilities: tuple[str, ...] = ("x",), **options: Any) -> Axon:
+    return Axon(neuron_id=name, neuron_fn=neuron, capabilities=capabilities, **options)
+
+
+class Stuck:
+    """A Neuron that answers when it may, and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.running, self.may_answer = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
+        self.asked += 1
+        self.running.set()
+        await self.may_answer.wait()
+        return {"done": True}
+
+
+@pytest.mark.clause("P-7.2")
+async def test_a_handler_decides_in_place_of_automatic_bids(start: Start, market: Any) -> None:
+    worker = await start(axon("a"), axon("b"), role="worker")
+
+    @worker.on_task_offer
+    async def decide(offer: Signal) -> None:
+        if offer.payload["input"]["n"] == 1:
+            bid = await worker.bid(offer, neuron="b", cost=7, eta_ms=3, confidence=0.5)
+            assert bid.payload == {"cost": 7, "eta_ms": 3, "confidence": 0.5}
+
+    orchestrator = await start()
+    await market.offered(orchestrator, input={"n": 0})
+    await market.offered(orchestrator, input={"n": 1})
+    await market.until(SignalType.BID, 1)
+    assert market.to(SignalType.BID) == ["b"]
+    with pytest.raises(ValueError, match="decides on offers already"):
+        worker.on_task_offer(decide)
+
+
+async def test_a_bid_without_a_name_is_that_of_the_least_busy(start: Start, market: Any) -> None:
+    neuron = Stuck()
+    worker = await start(axon("a", neuron), axon("b"), axon("c", capabilities=()), role="worker")
+
+    @worker.on_task_offer
+    async def decide(offer: Signal) -> None:
+        await worker.bid(offer, cost=1)
+
+    orchestrator = await start()
+    pathway = await orchestrator.dispatch(neuron="a", input={})
+    await neuron.running.wait()
+    await market.offered(orchestrator)
+    await market.until(SignalType.BID, 1)
+    assert market.to(SignalType.BID) == ["b"]
+    neuron.may_answer.set()
+    await pathway.wait()
+
+
+async def test_a_handler_that_raises_is_logged_and_asked_again(
+    start: Start, caplog: pytest.LogCaptureFixture, market: Any
+) -> None:
+    worker = await start(axon("a"), role="worker")
+    offers: list[Signal] = []
+
+    @worker.on_task_offer
+    def decide(offer: Signal) -> None:
+        offers.append(offer)
+        raise ZeroDivisionError
+
+    orchestrator = await start()
+    for _ in range(2):
+        await market.offered(orchestrator, 5)
+    assert [f"the handler of offers failed on {offer.id}" in caplog.text for offer in offers] == [True, True]
+
+
+@pytest.mark.parametrize("deadline_ms", [1, None])
+async def test_a_handler_has_as_long_as_bids_are_taken(
+    start: Start,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    deadline_ms: int | None,
+) -> None:
+    monkeypatch.setattr(module, "LONGEST_DECISION_S", 0.001)
+    worker = await start(axon("a"), role="worker")
+    cancelled = asyncio.Event()
+
+    @worker.on_task_offer
+    async def ponder(offer: Signal) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    orchestrator = await start()
+    payload = {"input": {}, "capabilities": ["x"]}
+    await orchestrator.emit(
+        Signal.new(SignalType.TASK_OFFER, payload if deadline_ms is None else {**payload, "deadline_ms": 1})
+    )
+    await cancelled.wait()
+    await worker.stop()
+    assert "longer" in caplog.text
+
+
+async def test_handlers_are_bounded_and_end_with_their_dendrite(
+    start: Start, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_DECIDING", 1)
+    worker = await start(axon("a"), role="worker")
+    asked, cancelled = asyncio.Event(), asyncio.Event()
+
+    @worker.on_task_offer
+    async def ponder(offer: Signal) -> None:
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    orchestrator = await start()
+    for _ in range(2):
+        await orchestrator.emit(Signal.new(SignalType.TASK_OFFER, {"input": {}, "capabilities": ["x"]}))
+    await asked.wait()
+    assert "1 offers wait for their handler" in caplog.text
+    await worker.stop()
+    assert cancelled.is_set()
+
+
+async def test_a_handler_may_stop_its_dendrite(start: Start) -> None:
+    worker = await start(axon("a"), role="worker")
+    stopped = asyncio.Event()
+
+    @worker.on_task_offer
+    async def stop(offer: Signal) -> None:
+        await worker.stop()
+        stopped.set()
+
+    orchestrator = await start()
+    await orchestrator.emit(Signal.new(SignalType.TASK_OFFER, {"input": {}, "capabilities": ["x"]}))
+    await stopped.wait()
+
+
+async def test_what_cannot_be_bid_is_refused(start: Start) -> None:
+    worker = await start(axon("a"), axon("b", capabilities=("y",)), role="worker")
+    offer = Signal.new(SignalType.TASK_OFFER, {"input": {}, "capabilities": ["x"]})
+    with pytest.raises(ValueError, match="only a TASK_OFFER can be bid for, not a TASK"):
+        await worker.bid(Signal.new(SignalType.TASK, {"input": {}}), cost=1)
+    for name in ("b", "nobody"):
+        with pytest.raises(ValueError, match=rf"'{name}' hosted here cannot bid.*\['x'\]"):
+            await worker.bid(offer, neuron=name, cost=1)
+    with pytest.raises(MalformedSignalError, match="confidence"):
+        await worker.bid(offer, cost=1, confidence=2)
+    await worker.bid(offer, cost=1)
+    with pytest.raises(ValueError, match=r"'a' has bid for .* already"):
+        await worker.bid(offer, cost=2)
+    await worker.stop()
+    with pytest.raises(LifecycleError):
+        await worker.bid(offer, cost=1)

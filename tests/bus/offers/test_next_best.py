@@ -1,0 +1,240 @@
+"""When a winner fails or leaves, the next best gets the work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from cosmo_core import (
+    Axon,
+    Dendrite,
+    Directed,
+    NeuronError,
+    Signal,
+    SignalType,
+)
+from cosmo_core.dendrite.view import View
+from cosmo_core.testing import FakeClock, assert_valid_trace
+
+Start = Callable[..., Awaitable[Dendrite]]
+Settled = Callable[[Dendrite], Awaitable[None]]
+OFFER: dict[str, Any] = {"capabilities": ["x"], "input": {"n": 1}}
+
+
+async def broken(input: dict[str, Any], context: list[Any]) -> Any:
+    raise NeuronError("cannot", code="BROKEN")
+
+
+class Blocked:
+    """A Neuron that answers when it may."""
+
+    def __init__(self) -> None:
+        self.running, self.may_answer, self.stopped = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
+        self.running.set()
+        try:
+            await self.may_answer.wait()
+        except asyncio.CancelledError:
+            self.stopped.set()
+            raise
+        return {"done": True}
+
+
+async def done(input: dict[str, Any], context: list[Any]) -> Any:
+    return {"done": True}
+
+
+def axon(name: str, neuron: Any = done) -> Axon:
+    return Axon(neuron_id=name, neuron_fn=neuron, capabilities=["x"])
+
+
+@pytest.mark.clause("P-7.10")
+async def test_when_the_winner_fails_the_next_best_gets_the_work(
+    start: Start, market: Any, settled: Settled
+) -> None:
+    async def stumbling(input: dict[str, Any], context: list[Any]) -> Any:
+        yield "I think"
+        raise NeuronError("cannot")
+
+    workers = [
+        await market.bidding("third", cost=3),
+        await market.bidding("first", stumbling, cost=1),
+        await market.bidding("second", broken, cost=2),
+        await market.bidding("fourth", cost=4),
+    ]
+    orchestrator = await start()
+    async with await market.offer(orchestrator, 4) as pathway:
+        answer = await pathway.wait()
+        assert answer.payload["output"] == {"done": True}
+        assert (pathway.neuron, pathway.task_id) == ("third", answer.parent_id)
+    types = [signal.type async for signal in pathway]
+    assert types == [*[SignalType.BID] * 4, SignalType.THOUGHT_DELTA, SignalType.AGENT_OUTPUT]
+    await settled(orchestrator)
+    assert market.to(SignalType.TASK_AWARDED) == ["first", "second", "third"]
+    assert market.to(SignalType.TASK_DECLINED) == ["fourth"]
+    assert_valid_trace(market.traffic)
+    market.nothing_left(orchestrator, *workers)
+
+
+@pytest.mark.clause("P-7.11")
+async def test_when_all_fail_the_last_error_arrives(start: Start, market: Any) -> None:
+    await market.bidding("a", broken, cost=1)
+    await market.bidding("b", broken, cost=2)
+    orchestrator = await start()
+    async with await market.offer(orchestrator, 2) as pathway:
+        error = await pathway.wait()
+    assert error.payload["code"] == "BROKEN"
+    assert error.directed is not None
+    assert error.directed.id == "b"
+    assert pathway.closed
+    market.nothing_left(orchestrator)
+
+
+async def test_a_failed_first_bid_is_made_good_by_one_that_comes_in_time(start: Start, market: Any) -> None:
+    neuron = Blocked()
+
+    async def fail(input: dict[str, Any], context: list[Any]) -> Any:
+        await neuron(input, context)
+        raise NeuronError("cannot")
+
+    await market.bidding("a", fail)
+    slow, offers = await market.holding("b")
+    orchestrator = await start()
+    async with await orchestrator.dispatch_offer(**OFFER, deadline_ms=10_000) as pathway:
+        neuron.may_answer.set()
+        await market.until(SignalType.ERROR)
+        await slow.bid(await offers.get(), cost=1)
+        assert (await pathway.wait()).payload["output"] == {"done": True}
+
+
+async def test_a_failed_first_bid_is_told_when_no_other_comes_in_time(start: Start, market: Any) -> None:
+    await market.bidding("a", broken)
+    orchestrator = await start()
+    async with await orchestrator.dispatch_offer(**OFFER, deadline_ms=60_000) as pathway:
+        await market.until(SignalType.ERROR)
+        assert not pathway.closed
+        market.end_bidding(orchestrator)
+        assert (await pathway.wait()).payload["code"] == "BROKEN"
+
+
+@pytest.mark.clause("P-7.10")
+async def test_when_the_winner_falls_silent_the_next_best_gets_the_work(start: Start, market: Any) -> None:
+    clock = FakeClock()
+    dead, alive = Blocked(), Blocked()
+    worker = await start(axon("dead", dead), role="worker", heartbeat_s=1, clock=FakeClock(), grace_s=0.01)
+    other = await start(axon("alive", alive), role="worker", heartbeat_s=1, clock=clock)
+    orchestrator = await start(heartbeat_s=1, clock=clock)
+    alive.may_answer.set()
+    async with await market.offer(
+        orchestrator, 2, lambda bids: max(bids, key=lambda bid: bid.neuron)
+    ) as pathway:
+        await dead.running.wait()
+        await clock.advance(4)
+        assert (await pathway.wait()).payload["output"] == {"done": True}
+        assert pathway.neuron == "alive"
+    await dead.stopped.wait()
+    assert_valid_trace(market.traffic)
+    market.nothing_left(orchestrator, worker, other)
+
+
+@pytest.mark.clause("P-5.12", "P-7.10", "P-7.11")
+async def test_one_that_drains_is_gone_when_it_falls_silent() -> None:
+    clock = FakeClock()
+    gone: list[tuple[str, str]] = []
+    view = View(clock.now, 10)
+    view.departed = lambda *who: gone.append(who)
+
+    def say(type: SignalType, neuron: str, **payload: Any) -> None:
+        view.take(Signal.new(type, payload, directed=Directed(neuron), meta={"dendrite": "d"}))
+
+    for neuron in "abc":
+        say(SignalType.REGISTER, neuron, role="neuron", capabilities=[])
+        say(SignalType.HEARTBEAT, neuron, status="draining")
+    assert not view.records()
+    assert not gone
+    say(SignalType.REGISTER, "b", role="neuron", capabilities=[])
+    say(SignalType.DEREGISTER, "c")
+    assert gone == [("c", "d")]
+    await clock.advance(25)
+    say(SignalType.HEARTBEAT, "b", status="ok")
+    await clock.advance(10)
+    view.sweep()
+    assert gone == [("c", "d"), ("a", "d")]
+
+
+async def test_when_the_last_winner_deregisters_the_error_names_it(start: Start, market: Any) -> None:
+    neuron = Blocked()
+    worker = await market.bidding("a", neuron)
+    orchestrator = await start()
+    async with await market.offer(orchestrator, 1) as pathway:
+        await neuron.running.wait()
+        [axon] = worker.axons
+        await worker._presence.dismiss(axon, None)
+        error = await pathway.wait()
+    assert error.payload["code"] == "WORKER_LOST"
+    assert "'a' left before it answered" in error.payload["message"]
+    market.nothing_left(orchestrator)
+
+
+async def test_a_winner_that_drains_may_finish(start: Start, market: Any) -> None:
+    neuron = Blocked()
+    worker = await start(axon("a", neuron), role="worker", grace_s=10)
+    await market.bidding("b", cost=9)
+    orchestrator = await start()
+    async with await market.offer(orchestrator, 2) as pathway:
+        await neuron.running.wait()
+        detaching = asyncio.create_task(worker.detach_axon("a"))
+        await orchestrator._view.changed()
+        assert [record.neuron_id for record in orchestrator.find_neurons()] == ["b"]
+        neuron.may_answer.set()
+        assert (await pathway.wait()).payload["output"] == {"done": True}
+        await detaching
+    assert market.to(SignalType.TASK_AWARDED) == ["a"]
+
+
+async def test_a_winner_that_does_not_finish_draining_is_replaced(start: Start, market: Any) -> None:
+    neuron = Blocked()
+    worker = await market.bidding("a", neuron)
+    await market.bidding("b", cost=9)
+    orchestrator = await start()
+    async with await market.offer(orchestrator, 2) as pathway:
+        await neuron.running.wait()
+        await worker.stop()
+        assert (await pathway.wait()).payload["output"] == {"done": True}
+        assert pathway.neuron == "b"
+
+
+async def test_a_bidder_that_leaves_does_not_win(start: Start, market: Any) -> None:
+    worker = await market.bidding("a", cost=0)
+    await market.bidding("b", cost=1)
+    orchestrator = await start()
+    offering = asyncio.create_task(
+        orchestrator.dispatch_offer(**OFFER, select="lowest_cost", deadline_ms=60_000)
+    )
+    await market.until(SignalType.BID, 2)
+    await worker.stop()
+    market.end_bidding(orchestrator)
+    async with await offering as pathway:
+        assert (await pathway.wait()).type is SignalType.AGENT_OUTPUT
+    assert market.to(SignalType.TASK_AWARDED) == ["b"]
+
+
+@pytest.mark.clause("P-7.13")
+async def test_bids_that_stood_too_long_are_released(
+    start: Start, monkeypatch: pytest.MonkeyPatch, market: Any
+) -> None:
+    monkeypatch.setattr("cosmo_core.dendrite.lot.BIDS_STAND_S", 0.001)
+    neuron = Blocked()
+    declined = asyncio.Event()
+    await market.bidding("a", neuron)
+    loser = await market.bidding("b", cost=9)
+    orchestrator = await start()
+    loser._followed.others[SignalType.TASK_DECLINED] = lambda _: declined.set()
+    async with await market.offer(orchestrator, 1) as pathway:
+        await declined.wait()
+        neuron.may_answer.set()
+        assert (await pathway.wait()).type is SignalType.AGENT_OUTPUT

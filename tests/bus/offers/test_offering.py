@@ -1,0 +1,331 @@
+"""Offering work: one winner, or none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import pytest
+
+from cosmo_core import (
+    Axon,
+    Bid,
+    Dendrite,
+    LifecycleError,
+    MalformedSignalError,
+    NeuronError,
+    NoBidError,
+    RejectedError,
+    RoleError,
+    Signal,
+    SignalType,
+    current_task,
+)
+from cosmo_core.dendrite.lot import OfferPathway
+from cosmo_core.plugin import Dropped, Forward, PluginManager, hookimpl
+from cosmo_core.testing import assert_valid_trace
+
+Start = Callable[..., Awaitable[Dendrite]]
+Settled = Callable[[Dendrite], Awaitable[None]]
+OFFER: dict[str, Any] = {"capabilities": ["x"], "input": {"n": 1}}
+
+
+async def broken(input: dict[str, Any], context: list[Any]) -> Any:
+    raise NeuronError("cannot", code="BROKEN")
+
+
+async def done(input: dict[str, Any], context: list[Any]) -> Any:
+    return {"done": True}
+
+
+def axon(name: str, neuron: Any = done) -> Axon:
+    return Axon(neuron_id=name, neuron_fn=neuron, capabilities=["x"])
+
+
+# --- one winner -----------------------------------------------------------------------------------
+@pytest.mark.clause("P-7.1", "P-7.6", "P-7.9")
+async def test_one_bidder_gets_the_work_and_the_others_are_declined(
+    start: Start, market: Any, settled: Settled
+) -> None:
+    workers = [await market.bidding(name) for name in "abc"]
+    orchestrator = await start()
+    async with await orchestrator.dispatch_offer(**OFFER) as pathway:
+        answer = await pathway.wait()
+    await settled(orchestrator)
+    made, award = (
+        next(s for s in market.traffic if s.type is t)
+        for t in (SignalType.TASK_OFFER, SignalType.TASK_AWARDED)
+    )
+    winning = next(signal for signal in market.traffic if signal.type is SignalType.BID)
+    assert answer.payload["output"] == {"done": True}
+    assert answer.parent_id == award.id == pathway.task_id
+    assert pathway.neuron == "a"
+    assert award.parent_id == award.payload["winning_bid"] == winning.id
+    assert award.payload["input"] == {"n": 1}
+    assert winning.parent_id == made.id
+    assert made.payload == {"input": {"n": 1}, "capabilities": ["x"], "deadline_ms": 250}
+    assert market.to(SignalType.TASK_AWARDED) == ["a"]
+    assert market.to(SignalType.TASK_DECLINED) == ["b", "c"]
+    assert_valid_trace(market.traffic)
+    market.nothing_left(orchestrator, *workers)
+    assert cast("OfferPathway", pathway)._lot._timer is None
+
+
+@pytest.mark.parametrize(
+    ("select", "winner"),
+    [
+        ("lowest_cost", "b"),
+        ("highest_confidence", "c"),
+        (lambda bids: max(bids, key=lambda bid: bid.eta_ms), "a"),
+    ],
+)
+async def test_the_bid_is_taken_that_select_says(start: Start, select: Any, winner: str, market: Any) -> None:
+    await market.bidding("a", cost=2, eta_ms=9)
+    await market.bidding("b", cost=1, eta_ms=1, confidence=0.1)
+    await market.bidding("c", cost=3, eta_ms=2, confidence=0.2)
+    orchestrator = await start()
+    async with await market.offer(orchestrator, 3, select) as pathway:
+        assert (await pathway.wait()).type is SignalType.AGENT_OUTPUT
+        assert pathway.neuron == winner
+
+
+async def test_a_function_that_selects_sees_the_bids_as_they_came(start: Start, market: Any) -> None:
+    seen: list[list[Bid]] = []
+    await market.bidding("a", cost=2.5, eta_ms=9)
+    await market.bidding("b", cost=1, confidence=0.5)
+    orchestrator = await start()
+
+    def last(bids: list[Bid]) -> Bid:
+        seen.append(bids)
+        return bids[-1]
+
+    async with await market.offer(orchestrator, 2, last) as pathway:
+        await pathway.wait()
+    [[one, two]] = seen
+    assert (one.neuron, one.cost, one.eta_ms, one.confidence) == ("a", 2.5, 9, None)
+    assert (two.neuron, two.cost, two.eta_ms, two.confidence) == ("b", 1, None, 0.5)
+
+
+@pytest.mark.clause("P-7.4", "P-7.6")
+async def test_replicas_bid_one_by_one_and_one_of_them_is_asked(start: Start, market: Any) -> None:
+    ran: list[str] = []
+    for name in ("one", "two"):
+
+        async def note(input: dict[str, Any], context: list[Any], name: str = name) -> Any:
+            ran.append(name)
+            return {}
+
+        await market.bidding("same", note, cost=len(ran))
+    orchestrator = await start()
+    async with await market.offer(orchestrator, 2, lambda bids: bids[-1]) as p:
+        await p.wait()
+    assert ran == ["two"]
+    assert market.to(SignalType.BID) == ["same", "same"]
+    assert_valid_trace(market.traffic)
+
+
+@pytest.mark.clause("P-7.6")
+async def test_the_work_is_told_what_the_offer_says(start: Start, market: Any) -> None:
+    fetched: list[str | None] = []
+
+    async def fetch(ref: str | None) -> list[Any]:
+        fetched.append(ref)
+        return []
+
+    async def who(input: dict[str, Any], context: list[Any]) -> Any:
+        task = current_task()
+        assert task is not None
+        return {"id": task.id, "trace": task.trace_id, "late": task.time_left_s() == 0}
+
+    await start(Axon(neuron_id="a", neuron_fn=who, capabilities=["x"], context_fetcher=fetch), role="worker")
+    orchestrator = await start()
+    root = Signal.new(SignalType.PLAN, {"steps": []})
+    async with await orchestrator.dispatch_offer(
+        **OFFER,
+        trace_id=root.trace_id,
+        parent_id=root.id,
+        context_ref="c1",
+        meta={"tenant": 7},
+        deadline_s=60,
+        scope="terminal",
+    ) as pathway:
+        final = await pathway.wait()
+        signals = [signal.type async for signal in pathway]
+    assert signals == [SignalType.FINAL]
+    assert final.payload["result"] == {"id": pathway.task_id, "trace": root.trace_id, "late": False}
+    assert fetched == ["c1"]
+    made, _, award = market.traffic[:3]
+    assert (made.parent_id, made.trace_id) == (root.id, root.trace_id)
+    assert made.meta["tenant"] == award.meta["tenant"] == 7
+
+
+async def test_the_pathway_sees_the_bids_and_the_stream(start: Start, market: Any) -> None:
+    async def stream(input: dict[str, Any], context: list[Any]) -> Any:
+        yield "thinking"
+        yield {"done": True}
+
+    await market.bidding("a", stream)
+    orchestrator = await start()
+    pathway = await orchestrator.dispatch_offer(**OFFER, finalize=True)
+    types = [signal.type async for signal in pathway]
+    assert types == [
+        SignalType.BID,
+        SignalType.THOUGHT_DELTA,
+        SignalType.AGENT_OUTPUT,
+        SignalType.FINAL,
+    ]
+
+
+async def test_a_dendrite_may_bid_for_its_own_offer(start: Start, market: Any) -> None:
+    both = await start(axon("a"))
+    async with await both.dispatch_offer(**OFFER) as pathway:
+        assert (await pathway.wait()).payload["output"] == {"done": True}
+    market.nothing_left(both, both)
+
+
+async def test_many_offers_at_once_keep_apart(start: Start, market: Any) -> None:
+    async def echo(input: dict[str, Any], context: list[Any]) -> Any:
+        return input
+
+    workers = [await start(axon(name, echo), role="worker") for name in "abc"]
+    orchestrator = await start()
+    trace = (await orchestrator.dispatch_task(neuron="a", input={})).trace_id
+
+    async def ask(n: int) -> None:
+        async with await orchestrator.dispatch_offer(
+            capabilities=["x"], input={"n": n}, trace_id=trace if n % 2 else None
+        ) as pathway:
+            assert (await pathway.wait()).payload["output"] == {"n": n}
+
+    await asyncio.gather(*map(ask, range(100)))
+    await asyncio.gather(*(worker.stop() for worker in workers))
+    market.nothing_left(orchestrator, *workers)
+
+
+# --- no winner ------------------------------------------------------------------------------------
+@pytest.mark.clause("P-7.11")
+async def test_an_offer_that_nobody_bids_for_is_an_error_that_says_so(start: Start, market: Any) -> None:
+    await start(Axon(neuron_id="a", neuron_fn=done, capabilities=["y"]), role="worker")
+    orchestrator = await start()
+    with pytest.raises(NoBidError) as caught:
+        await orchestrator.dispatch_offer(capabilities=["x", "y"], input={}, deadline_ms=5)
+    assert str(caught.value) == "no Neuron bid for work that needs 'x' and 'y' within 0.005 s"
+    assert isinstance(caught.value, TimeoutError)
+    market.nothing_left(orchestrator)
+
+
+@pytest.mark.clause("P-7.9", "P-7.11")
+async def test_bids_of_which_none_is_taken_are_declined(start: Start, market: Any, settled: Settled) -> None:
+    workers = [await market.bidding(name) for name in "ab"]
+    orchestrator = await start()
+    with pytest.raises(NoBidError, match="none of 2 bids was taken"):
+        await market.offer(orchestrator, 2, lambda _: None)
+    await settled(orchestrator)
+    assert market.to(SignalType.TASK_DECLINED) == ["a", "b"]
+    market.nothing_left(orchestrator, *workers)
+
+
+async def test_what_the_function_that_selects_raises_reaches_the_caller(start: Start, market: Any) -> None:
+    worker = await market.bidding("a")
+    orchestrator = await start()
+    with pytest.raises(ZeroDivisionError):
+        await market.offer(orchestrator, 1, lambda _: 1 / 0)
+    await worker.stop()
+    market.nothing_left(orchestrator, worker)
+
+
+async def test_what_it_raises_later_is_logged_and_the_failure_delivered(
+    start: Start, caplog: pytest.LogCaptureFixture, market: Any
+) -> None:
+    await market.bidding("a", broken)
+    await market.bidding("b")
+    orchestrator = await start()
+
+    def only_once(bids: list[Bid]) -> Bid:
+        assert len(bids) == 2, "asked again"
+        return bids[0]
+
+    pathway = await market.offer(orchestrator, 2, only_once)
+    assert (await pathway.wait()).payload["code"] == "BROKEN"
+    assert "was not awarded again: asked again" in caplog.text
+
+
+@pytest.mark.clause("P-7.1")
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"capabilities": "x"}, TypeError),
+        ({"capabilities": []}, TypeError),
+        ({"capabilities": None}, TypeError),
+        ({"capabilities": ["a b"]}, MalformedSignalError),
+        ({"select": "cheapest"}, ValueError),
+        ({"deadline_ms": -1}, MalformedSignalError),
+        ({"input": {"x": object()}}, TypeError),
+    ],
+)
+async def test_what_makes_no_sense_is_refused_before_anything_is_sent(
+    start: Start, market: Any, options: dict[str, Any], error: type[Exception]
+) -> None:
+    orchestrator = await start()
+    with pytest.raises(error):
+        await orchestrator.dispatch_offer(**{**OFFER, **options})
+    assert market.traffic == []
+    market.nothing_left(orchestrator)
+
+
+@pytest.mark.clause("P-10.2")
+async def test_a_worker_may_not_offer(start: Start, market: Any) -> None:
+    worker = await start(role="worker")
+    with pytest.raises(RoleError):
+        await worker.dispatch_offer(**OFFER)
+    await worker.stop()
+    orchestrator = await start()
+    await orchestrator.stop()
+    with pytest.raises(LifecycleError):
+        await orchestrator.dispatch_offer(**OFFER)
+    assert market.traffic == []
+
+
+@pytest.mark.parametrize("dropped", [SignalType.TASK_OFFER, SignalType.TASK_AWARDED])
+async def test_what_a_middleware_drops_reaches_the_caller(
+    start: Start, dropped: SignalType, market: Any
+) -> None:
+    class Plugin:
+        @hookimpl
+        def cosmo_signal_middleware(self, direction: str) -> Any:
+            async def drop(signal: Signal, forward: Forward) -> Signal | Dropped:
+                return Dropped("no") if signal.type is dropped else await forward(signal)
+
+            return drop if direction == "outbound" else None
+
+    manager = PluginManager()
+    manager.register(Plugin(), name="drop")
+    worker = await market.bidding("a")
+    orchestrator = await start(plugins=manager)
+    with pytest.raises(RejectedError, match=dropped.value):
+        await orchestrator.dispatch_offer(**OFFER)
+    market.nothing_left(orchestrator)
+    await worker.stop()
+
+
+async def test_an_award_that_is_answered_was_sent(start: Start, market: Any) -> None:
+    """However long a middleware takes to say so."""
+
+    class Plugin:
+        @hookimpl
+        def cosmo_signal_middleware(self, direction: str) -> Any:
+            async def linger(signal: Signal, forward: Forward) -> Signal | Dropped:
+                result = await forward(signal)
+                if signal.type is SignalType.TASK_AWARDED:
+                    await asyncio.Event().wait()
+                return result
+
+            return linger if direction == "outbound" else None
+
+    manager = PluginManager()
+    manager.register(Plugin(), name="linger")
+    await market.bidding("a")
+    orchestrator = await start(plugins=manager)
+    async with await orchestrator.dispatch_offer(**OFFER) as pathway:
+        assert (await pathway.wait()).payload["output"] == {"done": True}
