@@ -88,6 +88,7 @@ class Dispatcher:
         self._inbox = inbox
         self._buffer = buffer
         self._running = False
+        self._may_dispatch = False
 
     async def start(self) -> None:
         """Listen for answers."""
@@ -96,10 +97,11 @@ class Dispatcher:
             self._link.subjects.whole_inbox(self._inbox), followed.receive, refuse=followed.refuse
         )
         self._running = True
+        self._may_dispatch = self._link.allows(_TASK)
 
     async def close(self) -> None:
         """Close every Pathway."""
-        self._running = False
+        self._running = self._may_dispatch = False
         await self._followed.close()
 
     def check_running(self) -> None:
@@ -134,15 +136,16 @@ class Dispatcher:
     async def dispatch(self, options: TaskOptions, deadline_s: float | None = None) -> Pathway:
         """Send a TASK and return the Pathway that follows it. Raises what `Dendrite.dispatch` does."""
         neuron = self._known(options) or await self._find(options)
-        if len(options) == 2:
+        if len(options) == 2 and "neuron" in options:
             # Most TASKs have an input and an address, and nothing else to look for.
             task = self._task(neuron, options, deadline_s, self._inbox)
             pathway = Pathway(self._followed, task.trace_id, task.id, neuron, self._buffer)
+            self._followed.add(pathway)
         else:
             pathway, task = await self._prepared(neuron, options, deadline_s)
-        self._followed.add(pathway)
-        if "capabilities" in options:
-            self._view.count(pathway)
+            self._followed.add(pathway)
+            if "capabilities" in options:
+                self._view.count(pathway)
         try:
             dropped = await self._link.send(self._link.subjects.neuron(_TASK, neuron), task)
         except BaseException as error:
@@ -180,8 +183,9 @@ class Dispatcher:
             raise TimeoutError(f"no answer from {wanted} within {timeout_s} s") from None
 
     def _known(self, options: TaskOptions) -> str | None:
-        self._link.check_role(_TASK)
-        self.check_running()
+        if not self._may_dispatch:
+            self._link.check_role(_TASK)
+            self.check_running()
         neuron = options.get("neuron")
         return neuron if neuron in self._view and not options.get("capabilities") else None
 

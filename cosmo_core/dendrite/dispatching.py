@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Unpack
+from collections.abc import Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, Unpack
 
 from cosmo_core.dendrite.dispatch import TaskOptions
 from cosmo_core.dendrite.retrying import ask_again
@@ -61,13 +61,13 @@ class Dispatching:
             pathway.on(type)(handler)
         return pathway
 
-    async def dispatch_and_wait(
+    def dispatch_and_wait(
         self,
         *,
         timeout_s: float | None = 30.0,
         retry: RetryStrategy | None = None,
         **task: Unpack[TaskOptions],
-    ) -> Signal:
+    ) -> Coroutine[Any, Any, Signal]:
         """Send a TASK and return what ends it: AGENT_OUTPUT, CLARIFICATION, PERMISSION, ERROR or FINAL.
 
         An ERROR is returned, not raised: see `Signal.raise_for_error`. When the time is up, or the caller
@@ -84,8 +84,8 @@ class Dispatching:
             CosmoError: Whatever else `dispatch` raises.
         """
         if retry is not None:
-            return await ask_again(self._dispatcher.ask, task, retry)
-        return await self._dispatcher.ask(task, timeout_s)
+            return ask_again(self._dispatcher.ask, task, retry)
+        return self._dispatcher.ask(task, timeout_s)
 
     async def stop_trace(
         self,

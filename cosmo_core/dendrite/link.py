@@ -73,6 +73,10 @@ class Link:
 
     # --- out ----------------------------------------------------------------------------------------
 
+    def allows(self, type: SignalType) -> bool:
+        """Tell whether this Dendrite's role lets it emit a type."""
+        return type not in self._forbidden
+
     def check_role(self, type: SignalType) -> None:
         """Refuse what this Dendrite's role may not emit.
 
