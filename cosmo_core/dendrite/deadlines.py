@@ -56,12 +56,11 @@ class Deadlines:
             self._arm(min(deadline.due for deadline in self._open), loop)
 
     def close(self) -> None:
-        """Forget every deadline."""
-        if self._timer is not None:
+        """Give up the timer, unless somebody is still to be interrupted in time."""
+        if self._timer is not None and not self._open:
             self._timer.cancel()
             self._timer = None
-        self._armed_for = math.inf
-        self._open.clear()
+            self._armed_for = math.inf
 
 
 class Deadline:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 import weakref
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, Required, TypedDict
 
@@ -197,7 +197,9 @@ class Dispatcher:
             check_token("neuron", neuron)
         elif not capabilities:
             raise TypeError("a TASK needs a neuron, or the capabilities to look for")
-        return await self._presence.route(neuron, capabilities or ())
+        found = await self._presence.route(neuron, capabilities or ())
+        self.check_running()
+        return found
 
     async def _prepared(
         self, neuron: str, options: TaskOptions, deadline_s: float | None
@@ -215,8 +217,7 @@ class Dispatcher:
         """Make a Pathway with an inbox of its own, so that nobody else is held back with it."""
         inbox = new_ulid()
         task = self._task(neuron, options, deadline_s, inbox)
-        pathway = HeldPathway(self._followed, task.trace_id, task.id, neuron, self._buffer)
-        held = weakref.ref(pathway)
+        held: Callable[[], HeldPathway | None] = lambda: None
 
         def receive(signal: Signal) -> Awaitable[None] | None:
             follower = held()
@@ -226,6 +227,9 @@ class Dispatcher:
         listening = await self._link.listen(
             self._link.subjects.whole_inbox(inbox), receive, queue_group=inbox
         )
+        self.check_running()
+        pathway = HeldPathway(self._followed, task.trace_id, task.id, neuron, self._buffer)
+        held = weakref.ref(pathway)
         pathway.when_closed(partial(self._link.end, listening))
         return pathway, task
 

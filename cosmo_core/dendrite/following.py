@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from cosmo_core.dendrite.deadlines import Deadlines
@@ -50,15 +50,15 @@ class Followed:
         """Close every Pathway, let its handlers read what it has, and end what runs in the background."""
         for pathway in self.pathways():
             pathway.close()
+        # Who waits for an answer hears of it now, and needs no deadline any more.
+        await asyncio.sleep(0)
         self.deadlines.close()
         # A handler may be what stops the Dendrite: it cannot wait for itself.
         if others := self._background - {asyncio.current_task()}:
-            _, stuck = await asyncio.wait(others, timeout=BACKGROUND_GRACE_S)
-            for work in stuck:
-                work.cancel()
-            if stuck:
-                logger.warning("%d handlers did not end and are cancelled", len(stuck))
-                await asyncio.wait(stuck, timeout=BACKGROUND_GRACE_S)
+            try:
+                await asyncio.wait(others, timeout=BACKGROUND_GRACE_S)
+            finally:
+                await _cancel([work for work in others if not work.done()])
 
     def add(self, pathway: Pathway) -> None:
         """Deliver to ``pathway`` from now on."""
@@ -126,3 +126,11 @@ class Followed:
         self._background.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("background work of a Dendrite failed: %s", error, exc_info=error)
+
+
+async def _cancel(stuck: Sequence[asyncio.Task[Any]]) -> None:
+    for work in stuck:
+        work.cancel()
+    if stuck:
+        logger.warning("%d handlers did not end and are cancelled", len(stuck))
+        await asyncio.wait(stuck, timeout=BACKGROUND_GRACE_S)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 
 from cosmo_core.codec import decode, encode
-from cosmo_core.errors import MalformedSignalError, RoleError
+from cosmo_core.errors import LifecycleError, MalformedSignalError, RoleError
 from cosmo_core.signal import Signal
 from cosmo_core.signal_type import ORCHESTRATION_TYPES, SignalType
 from cosmo_core.subjects import Subjects
@@ -55,6 +55,7 @@ class Link:
         self._observers: list[Contribution[SignalObserver]] = []
         self._failed_observers: set[int] = set()
         self._subscriptions: list[Subscription] = []
+        self._closed = False
 
     def compose(self, plugins: PluginManager, dendrite: Dendrite) -> None:
         """Ask the plugins once what runs per Signal. Nothing is looked up after that.
@@ -141,11 +142,20 @@ class Link:
         queue_group: str | None = None,
         refuse: Refuse | None = None,
     ) -> Subscription:
-        """Call ``receive`` with every Signal that arrives, and ``refuse`` with what a middleware drops."""
+        """Call ``receive`` with every Signal that arrives, and ``refuse`` with what a middleware drops.
+
+        Raises:
+            LifecycleError: The Dendrite has stopped meanwhile.
+            SynapseError: The Synapse would not listen.
+        """
         inbound = self._inbound
         taken = receive if inbound is None else self._chained(inbound, receive, refuse)
         handler = self._direct(taken, self.subjects.type_of(pattern))
         subscription = await self._synapse.subscribe(pattern, handler, queue_group=queue_group)
+        if self._closed:
+            # Nobody would end it any more.
+            await subscription.unsubscribe()
+            raise LifecycleError(f"the Dendrite stopped before it could listen to {pattern}")
         self._subscriptions.append(subscription)
         return subscription
 
@@ -232,7 +242,8 @@ class Link:
         await subscription.unsubscribe()
 
     async def close(self) -> None:
-        """End every subscription."""
+        """End every subscription, and allow no further one."""
+        self._closed = True
         while self._subscriptions:
             await self._subscriptions.pop().unsubscribe()
 
