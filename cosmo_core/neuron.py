@@ -22,6 +22,8 @@ class NeuronFn(Protocol):
     object it yields is the output. A plain function works too; it runs in a thread, which goes on to its end
     even when its TASK is stopped.
 
+    What cannot be answered yet is asked back: return `clarify` or `ask_permission` instead of an output.
+
     A Neuron that holds resources has an ``async def aclose(self) -> None``, called when its host stops.
     It may be called again afterwards and then opens what it needs anew.
     """
