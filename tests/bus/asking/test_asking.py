@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cosmo_core import (
     Axon,
-    Dendrite,
     NeuronFn,
     Signal,
     SignalType,
@@ -23,19 +22,8 @@ from cosmo_core.plugin import PluginManager, hookimpl
 from cosmo_core.testing import assert_valid_trace
 from cosmo_synapse_memory import MemorySynapse
 
-Start = Callable[..., Awaitable[Dendrite]]
-
-
-async def translate(input: dict[str, Any], context: list[Any]) -> Any:
-    if not input.get("clarifications"):
-        return clarify("into which language?", context=["de", "fr"])
-    return {"language": input["clarifications"][-1]["answer"], "text": input["text"], "context": context}
-
-
-async def delete(input: dict[str, Any], context: list[Any]) -> Any:
-    if not input.get("permissions"):
-        return ask_permission("delete", scope=input["path"], reason="the disk is full")
-    return {"permissions": input["permissions"]}
+if TYPE_CHECKING:
+    from tests.bus.asking.conftest import Ask, Start
 
 
 def marks(input: dict[str, Any], context: list[Any]) -> Any:
@@ -59,30 +47,13 @@ async def streams_marks(input: dict[str, Any], context: list[Any]) -> AsyncItera
         yield {"__clarification__": True, "question": "which?"}
 
 
-@pytest.fixture
-async def heard(synapse: MemorySynapse) -> list[Signal]:
-    """Everything but presence that is published on the bus of the test, as it comes."""
-    signals: list[Signal] = []
-    presence = {SignalType.REGISTER, SignalType.DEREGISTER, SignalType.HEARTBEAT, SignalType.DISCOVER}
-
-    def hear(frame: bytes) -> None:
-        signal = decode(frame)
-        if signal.type not in presence:
-            signals.append(signal)
-
-    await synapse.subscribe("cosmonapse.test.>", hear)
-    return signals
-
-
-async def asked(orchestrator: Dendrite, neuron: str, **input: Any) -> Signal:
-    return await orchestrator.dispatch_and_wait(neuron=neuron, input=input, timeout_s=5)
-
-
 # --- the Neuron is asked again ----------------------------------------------------------------------
 
 
 @pytest.mark.clause("P-8.1", "P-8.6")
-async def test_a_question_is_answered_and_the_neuron_goes_on(start: Start, heard: list[Signal]) -> None:
+async def test_a_question_is_answered_and_the_neuron_goes_on(
+    start: Start, heard: list[Signal], translate: NeuronFn, asked: Ask
+) -> None:
     await start(translate, role="worker")
     orchestrator = await start()
     question = await asked(orchestrator, "translate", text="hello")
@@ -106,7 +77,7 @@ async def test_a_question_is_answered_and_the_neuron_goes_on(start: Start, heard
 @pytest.mark.clause("P-8.1", "P-8.6")
 @pytest.mark.parametrize("granted", [True, False])
 async def test_a_permission_is_decided_and_the_neuron_goes_on(
-    start: Start, heard: list[Signal], granted: bool
+    start: Start, heard: list[Signal], granted: bool, delete: NeuronFn, asked: Ask
 ) -> None:
     await start(delete, role="worker")
     orchestrator = await start()
@@ -122,7 +93,7 @@ async def test_a_permission_is_decided_and_the_neuron_goes_on(
 
 
 @pytest.mark.clause("P-8.6")
-async def test_what_nobody_said_of_a_permission_is_none(start: Start) -> None:
+async def test_what_nobody_said_of_a_permission_is_none(start: Start, asked: Ask) -> None:
     async def bare(input: dict[str, Any], context: list[Any]) -> Any:
         return input if "permissions" in input else ask_permission("delete")
 
@@ -134,7 +105,7 @@ async def test_what_nobody_said_of_a_permission_is_none(start: Start) -> None:
 
 @pytest.mark.clause("P-8.1", "P-8.3")
 @pytest.mark.parametrize("neuron", [marks, streams, streams_marks])
-async def test_every_shape_of_neuron_can_ask_back(start: Start, neuron: NeuronFn) -> None:
+async def test_every_shape_of_neuron_can_ask_back(start: Start, neuron: NeuronFn, asked: Ask) -> None:
     dendrite = await start(neuron)
     question = await asked(dendrite, neuron.__name__, n=1)  # type: ignore[attr-defined]
     assert question.payload == {"question": "which?"}
@@ -144,7 +115,7 @@ async def test_every_shape_of_neuron_can_ask_back(start: Start, neuron: NeuronFn
 
 
 @pytest.mark.clause("P-8.2")
-async def test_somebody_else_can_respond(start: Start) -> None:
+async def test_somebody_else_can_respond(start: Start, translate: NeuronFn, asked: Ask) -> None:
     await start(translate, role="worker")
     asker = await start()
     question = decode(encode(await asked(asker, "translate", text="hello")))
@@ -154,7 +125,7 @@ async def test_somebody_else_can_respond(start: Start) -> None:
     assert (await pathway.wait(5)).payload["output"]["language"] == "fr"
 
 
-async def test_who_only_watches_can_respond(start: Start) -> None:
+async def test_who_only_watches_can_respond(start: Start, translate: NeuronFn) -> None:
     await start(translate, role="worker")
     asker, terminal = await start(), await start()
     questions: asyncio.Queue[Signal] = asyncio.Queue()
@@ -166,7 +137,9 @@ async def test_who_only_watches_can_respond(start: Start) -> None:
 
 
 @pytest.mark.clause("P-8.2", "P-8.6")
-async def test_the_task_is_dispatched_as_it_was(start: Start, heard: list[Signal]) -> None:
+async def test_the_task_is_dispatched_as_it_was(
+    start: Start, heard: list[Signal], translate: NeuronFn
+) -> None:
     async def fetch(ref: str | None) -> list[Any]:
         return [ref]
 
@@ -182,7 +155,9 @@ async def test_the_task_is_dispatched_as_it_was(start: Start, heard: list[Signal
     assert {**first, "deadline": 0, "input": 0} == {**again, "deadline": 0, "input": 0}
 
 
-async def test_the_task_can_be_dispatched_otherwise(start: Start, heard: list[Signal]) -> None:
+async def test_the_task_can_be_dispatched_otherwise(
+    start: Start, heard: list[Signal], translate: NeuronFn, asked: Ask
+) -> None:
     await start(translate, role="worker")
     orchestrator = await start()
     question = await asked(orchestrator, "translate", text="hello")
@@ -197,7 +172,7 @@ async def test_the_task_can_be_dispatched_otherwise(start: Start, heard: list[Si
     assert "deadline" not in heard[2].payload
 
 
-async def test_answering_twice_runs_the_neuron_twice(start: Start) -> None:
+async def test_answering_twice_runs_the_neuron_twice(start: Start, translate: NeuronFn, asked: Ask) -> None:
     dendrite = await start(translate)
     question = await asked(dendrite, "translate", text="hello")
     pathways = [await dendrite.respond_to_clarification(question, answer) for answer in ("de", "fr")]
@@ -205,7 +180,9 @@ async def test_answering_twice_runs_the_neuron_twice(start: Start) -> None:
     assert outputs == ["de", "fr"]
 
 
-async def test_a_question_that_comes_twice_is_asked_once(start: Start, synapse: MemorySynapse) -> None:
+async def test_a_question_that_comes_twice_is_asked_once(
+    start: Start, synapse: MemorySynapse, translate: NeuronFn
+) -> None:
     await start(translate, role="worker")
     orchestrator = await start()
     pathway = await orchestrator.dispatch(neuron="translate", input={"text": "x"})
@@ -218,7 +195,9 @@ async def test_a_question_that_comes_twice_is_asked_once(start: Start, synapse: 
     assert SignalType.CLARIFICATION not in {signal.type async for signal in again}
 
 
-async def test_a_wrapper_sees_what_is_asked_and_hands_it_on(start: Start) -> None:
+async def test_a_wrapper_sees_what_is_asked_and_hands_it_on(
+    start: Start, translate: NeuronFn, asked: Ask
+) -> None:
     seen: list[Any] = []
 
     class Watches:
@@ -248,7 +227,9 @@ async def test_a_wrapper_sees_what_is_asked_and_hands_it_on(start: Start) -> Non
 
 
 @pytest.mark.clause("P-8.5")
-async def test_answers_are_signals_on_the_trace_and_run_nothing(start: Start, heard: list[Signal]) -> None:
+async def test_answers_are_signals_on_the_trace_and_run_nothing(
+    start: Start, heard: list[Signal], translate: NeuronFn, delete: NeuronFn
+) -> None:
     await start(translate, delete, role="worker")
     orchestrator = await start()
     one = await orchestrator.dispatch(neuron="translate", input={"text": "x"})
@@ -272,7 +253,9 @@ async def test_answers_are_signals_on_the_trace_and_run_nothing(start: Start, he
 
 
 @pytest.mark.clause("P-8.5")
-async def test_an_answer_is_heard_by_who_listens_to_everybody(start: Start, synapse: MemorySynapse) -> None:
+async def test_an_answer_is_heard_by_who_listens_to_everybody(
+    start: Start, synapse: MemorySynapse, translate: NeuronFn, asked: Ask
+) -> None:
     dendrite = await start(translate)
     listening: asyncio.Queue[bytes] = asyncio.Queue()
     await synapse.subscribe("cosmonapse.test.CLARIFICATION_ANSWER", listening.put_nowait)
@@ -286,7 +269,9 @@ async def test_an_answer_is_heard_by_who_listens_to_everybody(start: Start, syna
 # --- the end ----------------------------------------------------------------------------------------
 
 
-async def test_a_responder_that_is_cancelled_leaves_nothing(start: Start, synapse: MemorySynapse) -> None:
+async def test_a_responder_that_is_cancelled_leaves_nothing(
+    start: Start, synapse: MemorySynapse, asked: Ask
+) -> None:
     entered, ended = asyncio.Event(), asyncio.Event()
 
     async def slow(input: dict[str, Any], context: list[Any]) -> Any:
@@ -316,7 +301,7 @@ async def test_a_responder_that_is_cancelled_leaves_nothing(start: Start, synaps
         await ended.wait()
 
 
-async def test_stopping_while_a_question_is_open_is_clean(start: Start) -> None:
+async def test_stopping_while_a_question_is_open_is_clean(start: Start, translate: NeuronFn) -> None:
     await start(translate, role="worker")
     orchestrator = await start()
     pathway = await orchestrator.dispatch(neuron="translate", input={"text": "x"})

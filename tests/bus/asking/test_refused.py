@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,54 +12,25 @@ from cosmo_core import (
     Directed,
     LifecycleError,
     MalformedSignalError,
+    NeuronFn,
     NoRouteError,
     RoleError,
     Signal,
     SignalType,
     UnencodableError,
-    ask_permission,
     clarify,
-    decode,
 )
 from cosmo_core.plugin import PluginManager
 from cosmo_synapse_memory import MemorySynapse
 
-Start = Callable[..., Awaitable[Dendrite]]
-
-
-async def translate(input: dict[str, Any], context: list[Any]) -> Any:
-    if not input.get("clarifications"):
-        return clarify("into which language?", context=["de", "fr"])
-    return {"language": input["clarifications"][-1]["answer"], "text": input["text"], "context": context}
-
-
-async def delete(input: dict[str, Any], context: list[Any]) -> Any:
-    if not input.get("permissions"):
-        return ask_permission("delete", scope=input["path"], reason="the disk is full")
-    return {"permissions": input["permissions"]}
-
-
-@pytest.fixture
-async def heard(synapse: MemorySynapse) -> list[Signal]:
-    """Everything but presence that is published on the bus of the test, as it comes."""
-    signals: list[Signal] = []
-    presence = {SignalType.REGISTER, SignalType.DEREGISTER, SignalType.HEARTBEAT, SignalType.DISCOVER}
-
-    def hear(frame: bytes) -> None:
-        signal = decode(frame)
-        if signal.type not in presence:
-            signals.append(signal)
-
-    await synapse.subscribe("cosmonapse.test.>", hear)
-    return signals
-
-
-async def asked(orchestrator: Dendrite, neuron: str, **input: Any) -> Signal:
-    return await orchestrator.dispatch_and_wait(neuron=neuron, input=input, timeout_s=5)
+if TYPE_CHECKING:
+    from tests.bus.asking.conftest import Ask, Start
 
 
 @pytest.mark.clause("P-10.2")
-async def test_a_worker_may_not_answer(start: Start, heard: list[Signal]) -> None:
+async def test_a_worker_may_not_answer(
+    start: Start, heard: list[Signal], translate: NeuronFn, delete: NeuronFn, asked: Ask
+) -> None:
     await start(translate, delete, role="worker")
     orchestrator, worker = await start(), await start(role="worker")
     question = await asked(orchestrator, "translate", text="x")
@@ -86,7 +56,9 @@ async def test_a_worker_may_not_answer(start: Start, heard: list[Signal]) -> Non
     assert heard == []
 
 
-async def test_a_wrong_signal_is_refused(start: Start) -> None:
+async def test_a_wrong_signal_is_refused(
+    start: Start, translate: NeuronFn, delete: NeuronFn, asked: Ask
+) -> None:
     dendrite = await start(translate, delete)
     question = await asked(dendrite, "translate", text="x")
     request = await asked(dendrite, "delete", path="/")
@@ -111,7 +83,7 @@ async def test_a_wrong_signal_is_refused(start: Start) -> None:
 @pytest.mark.clause("P-8.8")
 @pytest.mark.parametrize("meta", [{}, {"task": None}, {"task": "x"}, {"task": {"input": 1}}])
 async def test_a_request_that_lacks_its_task_says_what_to_pass(
-    start: Start, heard: list[Signal], meta: dict[str, Any]
+    start: Start, heard: list[Signal], meta: dict[str, Any], translate: NeuronFn
 ) -> None:
     dendrite = await start(translate)
     foreign = Signal.new(SignalType.CLARIFICATION, {"question": "which?"}, meta=meta)
@@ -124,7 +96,9 @@ async def test_a_request_that_lacks_its_task_says_what_to_pass(
     assert (await pathway.wait(5)).payload["output"]["language"] == "de"
 
 
-async def test_an_answer_that_has_no_place_in_the_input_says_so(start: Start, heard: list[Signal]) -> None:
+async def test_an_answer_that_has_no_place_in_the_input_says_so(
+    start: Start, heard: list[Signal], asked: Ask
+) -> None:
     async def odd(input: dict[str, Any], context: list[Any]) -> Any:
         return clarify("which?")
 
@@ -144,7 +118,9 @@ async def test_an_answer_that_has_no_place_in_the_input_says_so(start: Start, he
 
 
 @pytest.mark.clause("P-8.7")
-async def test_nothing_is_answered_when_the_neuron_is_gone(start: Start, heard: list[Signal]) -> None:
+async def test_nothing_is_answered_when_the_neuron_is_gone(
+    start: Start, heard: list[Signal], translate: NeuronFn, asked: Ask
+) -> None:
     worker = await start(translate, role="worker")
     orchestrator = await start()
     question = await asked(orchestrator, "translate", text="x")
@@ -160,7 +136,7 @@ async def test_nothing_is_answered_when_the_neuron_is_gone(start: Start, heard: 
     assert heard == []
 
 
-async def test_a_request_that_does_not_fit_into_a_frame_says_so(start: Start) -> None:
+async def test_a_request_that_does_not_fit_into_a_frame_says_so(start: Start, asked: Ask) -> None:
     synapse = MemorySynapse(max_frame=2000)
     await synapse.connect()
 
@@ -178,7 +154,7 @@ async def test_a_request_that_does_not_fit_into_a_frame_says_so(start: Start) ->
     assert "a CLARIFICATION carries the input of its TASK" in reply.payload["message"]
 
 
-async def test_a_request_that_json_cannot_carry_is_an_error(start: Start) -> None:
+async def test_a_request_that_json_cannot_carry_is_an_error(start: Start, asked: Ask) -> None:
     async def odd(input: dict[str, Any], context: list[Any]) -> Any:
         return clarify("which?", context=object())
 

@@ -4,22 +4,78 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from cosmo_core import Axon, Dendrite, NoBidError, Pathway, Signal, SignalType, decode
+from cosmo_core import Axon, Dendrite, NeuronError, NeuronFn, NoBidError, Pathway, Signal, SignalType, decode
 from cosmo_core.dendrite.auction import Select
-from cosmo_core.plugin import Dropped, Forward, PluginManager, hookimpl
+from cosmo_core.plugin import Dropped, Forward, PluginManager, SignalMiddleware, hookimpl
 from cosmo_core.testing.life_cycle import PRESENCE
 from cosmo_synapse_memory import MemorySynapse
 
 Start = Callable[..., Awaitable[Dendrite]]
-OFFER: dict[str, Any] = {"capabilities": ["x"], "input": {"n": 1}}
+Settled = Callable[[Dendrite], Awaitable[None]]
+MakeAxon = Callable[..., Axon]
+Through = Callable[[str, SignalMiddleware], PluginManager]
+Dropping = Callable[[str, SignalType], PluginManager]
+
+
+# --- who works --------------------------------------------------------------------------------------
 
 
 async def done(input: dict[str, Any], context: list[Any]) -> Any:
     return {"done": True}
+
+
+def make_axon(
+    name: str, neuron: NeuronFn = done, capabilities: tuple[str, ...] = ("x",), **options: Any
+) -> Axon:
+    return Axon(neuron_id=name, neuron_fn=neuron, capabilities=capabilities, **options)
+
+
+@pytest.fixture
+def axon() -> MakeAxon:
+    """Make an Axon that can do the work; unless told otherwise, its Neuron answers at once."""
+    return make_axon
+
+
+@pytest.fixture
+def broken() -> NeuronFn:
+    async def broken(input: dict[str, Any], context: list[Any]) -> Any:
+        raise NeuronError("cannot", code="BROKEN")
+
+    return broken
+
+
+class Blocked:
+    """A Neuron that answers when it may.
+
+    Attributes:
+        asked: How often it was.
+    """
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.running, self.may_answer, self.stopped = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
+        self.asked += 1
+        self.running.set()
+        try:
+            await self.may_answer.wait()
+        except asyncio.CancelledError:
+            self.stopped.set()
+            raise
+        return await done(input, context)
+
+
+@pytest.fixture
+def blocked() -> Blocked:
+    return Blocked()
+
+
+# --- the market -------------------------------------------------------------------------------------
 
 
 class Market:
@@ -27,7 +83,10 @@ class Market:
 
     Attributes:
         traffic: Everything but announcements, in the order it is sent.
+        work: What is offered.
     """
+
+    work: ClassVar[dict[str, Any]] = {"capabilities": ["x"], "input": {"n": 1}}
 
     def __init__(self, start: Start) -> None:
         self.traffic: list[Signal] = []
@@ -59,10 +118,9 @@ class Market:
 
     # --- who is there -------------------------------------------------------------------------------
 
-    async def bidding(self, name: str, neuron: Any = done, **terms: Any) -> Dendrite:
+    async def bidding(self, name: str, neuron: NeuronFn = done, **terms: Any) -> Dendrite:
         """Start a worker whose Neuron bids on these terms."""
-        axon = Axon(neuron_id=name, neuron_fn=neuron, capabilities=["x"])
-        worker = await self._start(axon, role="worker", grace_s=0.01)
+        worker = await self._start(make_axon(name, neuron), role="worker", grace_s=0.01)
 
         @worker.on_task_offer
         async def decide(offer: Signal) -> None:
@@ -70,33 +128,33 @@ class Market:
 
         return worker
 
-    async def holding(self, name: str, neuron: Any = done) -> tuple[Dendrite, asyncio.Queue[Signal]]:
+    async def holding(self, name: str) -> tuple[Dendrite, asyncio.Queue[Signal]]:
         """Start a worker that bids for nothing by itself, and return the offers it gets, too."""
-        axon = Axon(neuron_id=name, neuron_fn=neuron, capabilities=["x"])
-        worker = await self._start(axon, role="worker")
+        worker = await self._start(make_axon(name), role="worker")
         offers: asyncio.Queue[Signal] = asyncio.Queue()
         worker.on_task_offer(offers.put_nowait)
         return worker, offers
 
     # --- what happens -------------------------------------------------------------------------------
 
-    async def offer(
-        self, orchestrator: Dendrite, bids: int, select: Select = "lowest_cost", **options: Any
-    ) -> Pathway:
-        """Offer work, and end bidding as soon as so many have bid."""
-        offering = asyncio.create_task(
-            orchestrator.dispatch_offer(**OFFER, select=select, deadline_ms=60_000, **options)
+    def offering(self, orchestrator: Dendrite, select: Select = "lowest_cost") -> asyncio.Task[Pathway]:
+        """Offer work in the background, with a deadline that no test reaches."""
+        return asyncio.create_task(
+            orchestrator.dispatch_offer(**self.work, select=select, deadline_ms=60_000)
         )
+
+    async def offer(self, orchestrator: Dendrite, bids: int, select: Select = "lowest_cost") -> Pathway:
+        """Offer work, and end bidding as soon as so many have bid."""
+        offering = self.offering(orchestrator, select)
         await self.until(SignalType.BID, bids)
         self.end_bidding(orchestrator)
         return await offering
 
-    @staticmethod
-    async def offered(orchestrator: Dendrite, deadline_ms: int = 5, **offer: Any) -> None:
+    async def offered(self, orchestrator: Dendrite, deadline_ms: int = 5, **offer: Any) -> None:
         """Have something offered until the deadline, and take no bid."""
         with pytest.raises(NoBidError):
             await orchestrator.dispatch_offer(
-                **{**OFFER, **offer}, select=lambda _: None, deadline_ms=deadline_ms
+                **{**self.work, **offer}, select=lambda _: None, deadline_ms=deadline_ms
             )
 
     @staticmethod
@@ -124,22 +182,34 @@ async def market(start: Start, synapse: MemorySynapse) -> Market:
     return market
 
 
+# --- what stands in the way -------------------------------------------------------------------------
+
+
 @pytest.fixture
-def dropping() -> Callable[[str, SignalType], PluginManager]:
+def through() -> Through:
+    """Return plugins that send Signals through a middleware on their way in, or out."""
+
+    def through(wanted: str, middleware: SignalMiddleware) -> PluginManager:
+        class Plugin:
+            @hookimpl
+            def cosmo_signal_middleware(self, direction: str) -> SignalMiddleware | None:
+                return middleware if direction == wanted else None
+
+        manager = PluginManager()
+        manager.register(Plugin(), name="through")
+        return manager
+
+    return through
+
+
+@pytest.fixture
+def dropping(through: Through) -> Dropping:
     """Return plugins that drop a type of Signal on its way in, or out."""
 
     def dropping(direction: str, type: SignalType) -> PluginManager:
-        class Plugin:
-            @hookimpl
-            def cosmo_signal_middleware(self, direction: str) -> Any:
-                async def drop(signal: Signal, forward: Forward) -> Signal | Dropped:
-                    return Dropped("no") if signal.type is type else await forward(signal)
+        async def drop(signal: Signal, forward: Forward) -> Signal | Dropped:
+            return Dropped("no") if signal.type is type else await forward(signal)
 
-                return drop if direction == wanted else None
-
-        wanted = direction
-        manager = PluginManager()
-        manager.register(Plugin(), name="drop")
-        return manager
+        return through(direction, drop)
 
     return dropping

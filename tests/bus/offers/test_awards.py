@@ -3,56 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import attrs
 import pytest
 
-from cosmo_core import (
-    Axon,
-    Dendrite,
-    Directed,
-    Pathway,
-    Signal,
-    SignalType,
-)
-from cosmo_core.plugin import PluginManager
+from cosmo_core import Directed, Pathway, Signal, SignalType
 
-Start = Callable[..., Awaitable[Dendrite]]
-OFFER: dict[str, Any] = {"capabilities": ["x"], "input": {}}
-Dropping = Callable[[str, SignalType], PluginManager]
-
-
-async def done(input: dict[str, Any], context: list[Any]) -> Any:
-    return {"done": True}
-
-
-def axon(name: str, neuron: Any = done, capabilities: tuple[str, ...] = ("x",), **options: Any) -> Axon:
-    return Axon(neuron_id=name, neuron_fn=neuron, capabilities=capabilities, **options)
-
-
-class Stuck:
-    """A Neuron that answers when it may, and counts how often it was asked."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-        self.running, self.may_answer = asyncio.Event(), asyncio.Event()
-
-    async def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
-        self.asked += 1
-        self.running.set()
-        await self.may_answer.wait()
-        return {"done": True}
+if TYPE_CHECKING:
+    from tests.bus.offers.conftest import Blocked, Dropping, MakeAxon, Market, Start
 
 
 @pytest.mark.clause("P-3.12", "P-7.7", "P-7.8")
 @pytest.mark.parametrize("by", ["BID", "TASK_OFFER"])
-async def test_an_award_on_everybodys_subject_is_run_once(start: Start, by: str) -> None:
+async def test_an_award_on_everybodys_subject_is_run_once(
+    start: Start, by: str, blocked: Blocked, axon: MakeAxon
+) -> None:
     """As another implementation of the protocol sends it."""
-    neuron = Stuck()
-    neuron.may_answer.set()
-    worker = await start(axon("a", neuron), role="worker")
+    blocked.may_answer.set()
+    worker = await start(axon("a", blocked), role="worker")
     orchestrator = await start()
     offer = Signal.new(SignalType.TASK_OFFER, {"input": {}, "capabilities": ["x"]})
     bid = await worker.bid(offer, cost=1)
@@ -65,16 +34,17 @@ async def test_an_award_on_everybodys_subject_is_run_once(start: Start, by: str)
     for _ in range(3):
         await orchestrator.emit(award)
     await worker.stop()
-    assert neuron.asked == 1
+    assert blocked.asked == 1
     assert [answer.parent_id for answer in answers] == [award.id]
     assert worker.counters["unbid_awards"] == 2
     pathway.close()
 
 
 @pytest.mark.clause("P-7.7")
-async def test_an_award_that_no_bid_asked_for_is_ignored_and_counted(start: Start) -> None:
-    neuron = Stuck()
-    worker = await start(axon("a", neuron), role="worker")
+async def test_an_award_that_no_bid_asked_for_is_ignored_and_counted(
+    start: Start, blocked: Blocked, axon: MakeAxon
+) -> None:
+    worker = await start(axon("a", blocked), role="worker")
     bystander = await start(axon("z"), role="worker")
     orchestrator = await start()
     offer = Signal.new(SignalType.TASK_OFFER, {"input": {}, "capabilities": ["x"]})
@@ -95,14 +65,14 @@ async def test_an_award_that_no_bid_asked_for_is_ignored_and_counted(start: Star
     await orchestrator.emit(bid.reply(SignalType.TASK_DECLINED, {}, directed=Directed("a")))
     await orchestrator.emit(award)
     assert worker.counters["unbid_awards"] == 7
-    assert neuron.asked == 0
+    assert blocked.asked == 0
 
 
 async def test_a_worker_that_is_full_by_then_refuses_and_the_next_best_is_awarded(
-    start: Start, market: Any
+    start: Start, market: Market, axon: MakeAxon, blocked: Blocked
 ) -> None:
-    neuron, promised = Stuck(), asyncio.Event()
-    full = await start(axon("full", neuron, max_concurrency=1, max_backlog=0), role="worker")
+    promised = asyncio.Event()
+    full = await start(axon("full", blocked, max_concurrency=1, max_backlog=0), role="worker")
     await start(axon("spare", max_concurrency=1), role="worker")
     orchestrator = await start()
 
@@ -112,35 +82,33 @@ async def test_a_worker_that_is_full_by_then_refuses_and_the_next_best_is_awarde
         await orchestrator.dispatch_task(neuron="full", input={})
         promised.set()
 
-    offering = asyncio.create_task(
-        orchestrator.dispatch_offer(**OFFER, select="lowest_cost", deadline_ms=60_000)
-    )
+    offering = market.offering(orchestrator)
     await market.until(SignalType.BID, 2)
     await promised.wait()
-    [lot] = orchestrator._auctions._open.values()
-    lot.end_bidding()
+    market.end_bidding(orchestrator)
     async with await offering as pathway:
         assert (await pathway.wait()).payload["output"] == {"done": True}
         assert pathway.neuron == "spare"
-    neuron.may_answer.set()
+    blocked.may_answer.set()
 
 
 @pytest.mark.clause("P-7.7")
-async def test_work_that_is_won_too_late_is_refused(start: Start) -> None:
+async def test_work_that_is_won_too_late_is_refused(start: Start, market: Market, axon: MakeAxon) -> None:
     await start(axon("a"), role="worker")
     orchestrator = await start()
-    async with await orchestrator.dispatch_offer(**OFFER, deadline_s=-1) as pathway:
+    async with await orchestrator.dispatch_offer(**market.work, deadline_s=-1) as pathway:
         assert (await pathway.wait()).payload["code"] == "DEADLINE"
 
 
-async def test_a_neuron_that_leaves_refuses_what_it_wins(start: Start) -> None:
-    neuron = Stuck()
-    worker = await start(axon("a", neuron), axon("b"), role="worker")
+async def test_a_neuron_that_leaves_refuses_what_it_wins(
+    start: Start, blocked: Blocked, axon: MakeAxon
+) -> None:
+    worker = await start(axon("a", blocked), axon("b"), role="worker")
     orchestrator = await start()
     offer = Signal.new(SignalType.TASK_OFFER, {"input": {}, "capabilities": ["x"]})
     bid = await worker.bid(offer, neuron="a", cost=1)
     pathway = await orchestrator.dispatch(neuron="a", input={})
-    await neuron.running.wait()
+    await blocked.running.wait()
     detaching = asyncio.create_task(worker.detach_axon("a"))
     await orchestrator._view.changed()
     answers: asyncio.Queue[Signal] = asyncio.Queue()
@@ -151,22 +119,22 @@ async def test_a_neuron_that_leaves_refuses_what_it_wins(start: Start) -> None:
     assert error.parent_id == award.id
     assert error.payload["code"] == "OVERLOADED"
     assert error.payload["recoverable"]
-    neuron.may_answer.set()
+    blocked.may_answer.set()
     await detaching
     assert (await pathway.wait()).payload["output"] == {"done": True}
-    assert neuron.asked == 1
+    assert blocked.asked == 1
 
 
 @pytest.mark.parametrize("directly", [True, False])
 async def test_an_award_that_a_middleware_drops_is_answered(
-    start: Start, directly: bool, dropping: Dropping
+    start: Start, directly: bool, dropping: Dropping, market: Market, axon: MakeAxon
 ) -> None:
     worker = await start(axon("a"), role="worker", plugins=dropping("inbound", SignalType.TASK_AWARDED))
     orchestrator = await start()
     answers: asyncio.Queue[Signal] = asyncio.Queue()
     await orchestrator.watch(SignalType.ERROR, answers.put_nowait)
     if directly:
-        await orchestrator.dispatch_offer(**OFFER)
+        await orchestrator.dispatch_offer(**market.work)
     else:
         bid = await worker.bid(Signal.new(SignalType.TASK_OFFER, {"input": {}}), cost=1)
         await orchestrator.emit(bid.reply(SignalType.TASK_AWARDED, {"input": {}}, directed=Directed("a")))

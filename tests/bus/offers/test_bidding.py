@@ -3,92 +3,64 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cosmo_core import (
-    Axon,
-    Dendrite,
-    Directed,
-    RejectedError,
-    Signal,
-    SignalType,
-    decode,
-)
+from cosmo_core import Directed, RejectedError, Signal, SignalType, decode
 from cosmo_core.dendrite.open_bids import MARGIN_S, OpenBids
-from cosmo_core.plugin import PluginManager
 from cosmo_core.testing import FakeClock
 from cosmo_synapse_memory import MemorySynapse
 
-Start = Callable[..., Awaitable[Dendrite]]
-OFFER: dict[str, Any] = {"capabilities": ["x"], "input": {}}
-Dropping = Callable[[str, SignalType], PluginManager]
-
-
-async def done(input: dict[str, Any], context: list[Any]) -> Any:
-    return {"done": True}
-
-
-def axon(name: str, neuron: Any = done, capabilities: tuple[str, ...] = ("x",), **options: Any) -> Axon:
-    return Axon(neuron_id=name, neuron_fn=neuron, capabilities=capabilities, **options)
-
-
-class Stuck:
-    """A Neuron that answers when it may, and counts how often it was asked."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-        self.running, self.may_answer = asyncio.Event(), asyncio.Event()
-
-    async def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
-        self.asked += 1
-        self.running.set()
-        await self.may_answer.wait()
-        return {"done": True}
+if TYPE_CHECKING:
+    from tests.bus.offers.conftest import Blocked, Dropping, MakeAxon, Market, Start
 
 
 # --- automatic bids -------------------------------------------------------------------------------
 
 
 @pytest.mark.clause("P-7.2", "P-7.3", "P-7.5")
-async def test_every_able_neuron_bids_its_business(start: Start, market: Any) -> None:
-    neuron = Stuck()
+async def test_every_able_neuron_bids_its_business(
+    start: Start, market: Market, blocked: Blocked, axon: MakeAxon
+) -> None:
     await start(
-        axon("half", neuron, ("x", "y"), max_concurrency=2),
-        axon("idle", done, ("y", "x", "z")),
-        axon("unable", done, ("y",)),
+        axon("half", blocked, ("x", "y"), max_concurrency=2),
+        axon("idle", capabilities=("y", "x", "z")),
+        axon("unable", capabilities=("y",)),
         role="worker",
     )
     orchestrator = await start()
     pathway = await orchestrator.dispatch(neuron="half", input={})
-    await neuron.running.wait()
+    await blocked.running.wait()
     await market.offered(orchestrator, capabilities=["x", "y"])
     await market.until(SignalType.BID, 2)
     assert [(bid.directed and bid.directed.id, bid.payload) for bid in market.bids] == [
         ("half", {"cost": 0.5}),
         ("idle", {"cost": 0.0}),
     ]
-    neuron.may_answer.set()
+    blocked.may_answer.set()
     await pathway.wait()
 
 
 @pytest.mark.clause("P-7.2")
-async def test_who_has_no_room_does_not_bid(start: Start, market: Any) -> None:
-    neuron = Stuck()
-    await start(axon("full", neuron, max_concurrency=1, max_backlog=0), role="worker")
+async def test_who_has_no_room_does_not_bid(
+    start: Start, market: Market, blocked: Blocked, axon: MakeAxon
+) -> None:
+    await start(axon("full", blocked, max_concurrency=1, max_backlog=0), role="worker")
     orchestrator = await start()
     pathway = await orchestrator.dispatch(neuron="full", input={})
-    await neuron.running.wait()
+    await blocked.running.wait()
     await market.offered(orchestrator)
     assert market.to(SignalType.BID) == []
-    neuron.may_answer.set()
+    blocked.may_answer.set()
     await pathway.wait()
 
 
 @pytest.mark.clause("P-7.2")
-async def test_nobody_bids_by_itself_for_work_that_needs_nothing(start: Start, market: Any) -> None:
+async def test_nobody_bids_by_itself_for_work_that_needs_nothing(
+    start: Start, market: Market, axon: MakeAxon
+) -> None:
     await start(axon("a"), role="worker")
     asked: asyncio.Queue[Signal] = asyncio.Queue()
     other = await start(axon("b"), role="worker")
@@ -101,7 +73,9 @@ async def test_nobody_bids_by_itself_for_work_that_needs_nothing(start: Start, m
 
 
 @pytest.mark.clause("P-3.12", "P-7.4")
-async def test_an_offer_that_comes_twice_is_bid_for_once(start: Start, synapse: MemorySynapse) -> None:
+async def test_an_offer_that_comes_twice_is_bid_for_once(
+    start: Start, synapse: MemorySynapse, axon: MakeAxon
+) -> None:
     # Without an inbox to answer to, everybody hears it.
     bids: asyncio.Queue[Signal] = asyncio.Queue()
     await synapse.subscribe("cosmonapse.test.BID", lambda frame: bids.put_nowait(decode(frame)))
@@ -120,7 +94,7 @@ async def test_an_offer_that_comes_twice_is_bid_for_once(start: Start, synapse: 
 
 
 async def test_a_dendrite_without_neurons_does_not_listen_to_offers(
-    start: Start, patterns: Callable[[], set[str]], market: Any
+    start: Start, patterns: Callable[[], set[str]], market: Market, axon: MakeAxon
 ) -> None:
     subject = "cosmonapse.test.TASK_OFFER"
     worker = await start(role="worker")
@@ -142,7 +116,7 @@ async def test_a_dendrite_without_neurons_does_not_listen_to_offers(
 
 
 async def test_a_bid_that_a_middleware_drops_is_not_open(
-    start: Start, market: Any, dropping: Dropping
+    start: Start, market: Market, dropping: Dropping, axon: MakeAxon
 ) -> None:
     worker = await start(axon("a"), role="worker", plugins=dropping("outbound", SignalType.BID))
     orchestrator = await start()
@@ -154,7 +128,11 @@ async def test_a_bid_that_a_middleware_drops_is_not_open(
 
 @pytest.mark.clause("P-7.14")
 async def test_who_has_too_many_open_bids_makes_no_more(
-    start: Start, monkeypatch: pytest.MonkeyPatch, market: Any, caplog: pytest.LogCaptureFixture
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+    market: Market,
+    caplog: pytest.LogCaptureFixture,
+    axon: MakeAxon,
 ) -> None:
     monkeypatch.setattr("cosmo_core.dendrite.open_bids.MAX_OPEN_BIDS", 1)
     worker = await start(axon("a"), axon("b"), role="worker")

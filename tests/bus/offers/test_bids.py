@@ -3,51 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cosmo_core import (
-    Dendrite,
-    Directed,
-    NoBidError,
-    PathwayClosedError,
-    Signal,
-    SignalType,
-)
+from cosmo_core import Directed, NoBidError, PathwayClosedError, Signal, SignalType
 from cosmo_core.dendrite import auctions as module
-from cosmo_core.plugin import Dropped, Forward, PluginManager, hookimpl
+from cosmo_core.plugin import Dropped, Forward
 from cosmo_core.testing import FakeClock, assert_valid_trace
 from cosmo_synapse_memory import MemorySynapse
 
-Start = Callable[..., Awaitable[Dendrite]]
-Settled = Callable[[Dendrite], Awaitable[None]]
-OFFER: dict[str, Any] = {"capabilities": ["x"], "input": {"n": 1}}
-
-
-class Blocked:
-    """A Neuron that answers when it may."""
-
-    def __init__(self) -> None:
-        self.running, self.may_answer, self.stopped = asyncio.Event(), asyncio.Event(), asyncio.Event()
-
-    async def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
-        self.running.set()
-        try:
-            await self.may_answer.wait()
-        except asyncio.CancelledError:
-            self.stopped.set()
-            raise
-        return {"done": True}
+if TYPE_CHECKING:
+    from tests.bus.offers.conftest import Blocked, Market, Settled, Start, Through
 
 
 @pytest.mark.clause("P-7.9")
-async def test_late_bids_are_declined(start: Start, market: Any, settled: Settled) -> None:
+async def test_late_bids_are_declined(start: Start, market: Market, settled: Settled) -> None:
     await market.bidding("a")
     late, offers = await market.holding("late")
     orchestrator = await start()
-    async with await orchestrator.dispatch_offer(**OFFER) as pathway:
+    async with await orchestrator.dispatch_offer(**market.work) as pathway:
         await pathway.wait()
     await late.bid(await offers.get(), cost=0)
     await settled(orchestrator)
@@ -69,41 +44,33 @@ async def test_late_bids_are_declined(start: Start, market: Any, settled: Settle
 
 @pytest.mark.clause("P-7.9")
 async def test_bids_after_the_deadline_are_declined_while_the_winner_works(
-    start: Start, market: Any, settled: Settled
+    start: Start, market: Market, settled: Settled, blocked: Blocked
 ) -> None:
-    neuron = Blocked()
-    await market.bidding("a", neuron)
+    await market.bidding("a", blocked)
     late, offers = await market.holding("late")
     orchestrator = await start()
     async with await market.offer(orchestrator, 1) as pathway:
         await late.bid(await offers.get(), cost=0)
         await settled(orchestrator)
         assert market.to(SignalType.TASK_DECLINED) == ["late"]
-        neuron.may_answer.set()
+        blocked.may_answer.set()
         await pathway.wait()
 
 
 @pytest.mark.clause("P-7.9")
 async def test_who_cannot_be_declined_keeps_nobody_else_from_being_told(
-    start: Start, market: Any, settled: Settled, caplog: pytest.LogCaptureFixture
+    start: Start, market: Market, settled: Settled, through: Through, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Plugin:
-        @hookimpl
-        def cosmo_signal_middleware(self, direction: str) -> Any:
-            async def stumble(signal: Signal, forward: Forward) -> Signal | Dropped:
-                if signal.type is SignalType.TASK_DECLINED and signal.directed == Directed("b"):
-                    raise ZeroDivisionError
-                return await forward(signal)
+    async def stumble(signal: Signal, forward: Forward) -> Signal | Dropped:
+        if signal.type is SignalType.TASK_DECLINED and signal.directed == Directed("b"):
+            raise ZeroDivisionError
+        return await forward(signal)
 
-            return stumble if direction == "outbound" else None
-
-    manager = PluginManager()
-    manager.register(Plugin(), name="stumble")
     for name in "abc":
         await market.bidding(name)
-    orchestrator = await start(plugins=manager)
+    orchestrator = await start(plugins=through("outbound", stumble))
     for _ in range(2):
-        async with await orchestrator.dispatch_offer(**OFFER) as pathway:
+        async with await orchestrator.dispatch_offer(**market.work) as pathway:
             await pathway.wait()
         await settled(orchestrator)
     assert market.to(SignalType.TASK_DECLINED) == ["c", "c"]
@@ -111,7 +78,7 @@ async def test_who_cannot_be_declined_keeps_nobody_else_from_being_told(
 
 
 async def test_settled_offers_are_forgotten_in_the_end(
-    start: Start, monkeypatch: pytest.MonkeyPatch, market: Any
+    start: Start, monkeypatch: pytest.MonkeyPatch, market: Market
 ) -> None:
     monkeypatch.setattr(module, "MAX_SETTLED", 2)
     clock = FakeClock()
@@ -119,7 +86,7 @@ async def test_settled_offers_are_forgotten_in_the_end(
     late, offers = await market.holding("late")
     orchestrator = await start(clock=clock)
     for _ in range(3):
-        async with await orchestrator.dispatch_offer(**OFFER) as pathway:
+        async with await orchestrator.dispatch_offer(**market.work) as pathway:
             await pathway.wait()
     assert len(orchestrator._auctions._settled) == 2
     await late.bid(await offers.get(), cost=0)
@@ -130,11 +97,11 @@ async def test_settled_offers_are_forgotten_in_the_end(
 
 @pytest.mark.clause("P-7.3")
 async def test_bids_that_belong_to_nothing_are_ignored(
-    start: Start, synapse: MemorySynapse, market: Any
+    start: Start, synapse: MemorySynapse, market: Market
 ) -> None:
     worker, offers = await market.holding("a")
     orchestrator = await start()
-    offering = asyncio.create_task(orchestrator.dispatch_offer(**OFFER, deadline_ms=60_000))
+    offering = market.offering(orchestrator, "first_bid")
     made = await offers.get()
     host = {"dendrite": "h"}
     bids = [
@@ -151,7 +118,7 @@ async def test_bids_that_belong_to_nothing_are_ignored(
 
 
 @pytest.mark.clause("P-3.12", "P-7.4")
-async def test_a_bid_that_comes_twice_counts_once(start: Start, market: Any) -> None:
+async def test_a_bid_that_comes_twice_counts_once(start: Start, market: Market) -> None:
     worker, offers = await market.holding("a")
     other = await market.bidding("b", cost=0)
     orchestrator = await start()
@@ -176,11 +143,11 @@ async def test_a_bid_that_comes_twice_counts_once(start: Start, market: Any) -> 
     ],
 )
 async def test_an_answer_to_an_offer_that_nobody_was_awarded_is_ignored(
-    start: Start, type: SignalType, payload: dict[str, Any], market: Any
+    start: Start, type: SignalType, payload: dict[str, Any], market: Market
 ) -> None:
     worker, offers = await market.holding("a")
     orchestrator = await start()
-    offering = asyncio.create_task(orchestrator.dispatch_offer(**OFFER, deadline_ms=60_000))
+    offering = market.offering(orchestrator, "first_bid")
     made = await offers.get()
     await orchestrator.emit(made.reply(type, payload))
     await worker.bid(made, cost=1)
@@ -188,12 +155,10 @@ async def test_an_answer_to_an_offer_that_nobody_was_awarded_is_ignored(
         assert (await pathway.wait()).payload == {"output": {"done": True}}
 
 
-async def test_a_final_ends_bidding_with_its_trace(start: Start, market: Any, settled: Settled) -> None:
+async def test_a_final_ends_bidding_with_its_trace(start: Start, market: Market, settled: Settled) -> None:
     worker, offers = await market.holding("a")
     orchestrator = await start()
-    offering = asyncio.create_task(
-        orchestrator.dispatch_offer(**OFFER, select="lowest_cost", deadline_ms=60_000)
-    )
+    offering = market.offering(orchestrator)
     made = await offers.get()
     await worker.bid(made, cost=1)
     await orchestrator.emit(Signal.new(SignalType.FINAL, {"result": 1}, trace_id=made.trace_id))

@@ -3,49 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from cosmo_core import (
-    Axon,
-    Dendrite,
-    LifecycleError,
-    MalformedSignalError,
-    Signal,
-    SignalType,
-)
+from cosmo_core import LifecycleError, MalformedSignalError, Signal, SignalType
 from cosmo_core.dendrite import bidding as module
 
-Start = Callable[..., Awaitable[Dendrite]]
-OFFER: dict[str, Any] = {"capabilities": ["x"], "input": {}}
-
-
-async def done(input: dict[str, Any], context: list[Any]) -> Any:
-    return {"done": True}
-
-
-def axon(name: str, neuron: Any = done, capabilities: tuple[str, ...] = ("x",), **options: Any) -> Axon:
-    return Axon(neuron_id=name, neuron_fn=neuron, capabilities=capabilities, **options)
-
-
-class Stuck:
-    """A Neuron that answers when it may, and counts how often it was asked."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-        self.running, self.may_answer = asyncio.Event(), asyncio.Event()
-
-    async def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
-        self.asked += 1
-        self.running.set()
-        await self.may_answer.wait()
-        return {"done": True}
+if TYPE_CHECKING:
+    from tests.bus.offers.conftest import Blocked, MakeAxon, Market, Start
 
 
 @pytest.mark.clause("P-7.2")
-async def test_a_handler_decides_in_place_of_automatic_bids(start: Start, market: Any) -> None:
+async def test_a_handler_decides_in_place_of_automatic_bids(
+    start: Start, market: Market, axon: MakeAxon
+) -> None:
     worker = await start(axon("a"), axon("b"), role="worker")
 
     @worker.on_task_offer
@@ -63,9 +35,10 @@ async def test_a_handler_decides_in_place_of_automatic_bids(start: Start, market
         worker.on_task_offer(decide)
 
 
-async def test_a_bid_without_a_name_is_that_of_the_least_busy(start: Start, market: Any) -> None:
-    neuron = Stuck()
-    worker = await start(axon("a", neuron), axon("b"), axon("c", capabilities=()), role="worker")
+async def test_a_bid_without_a_name_is_that_of_the_least_busy(
+    start: Start, market: Market, blocked: Blocked, axon: MakeAxon
+) -> None:
+    worker = await start(axon("a", blocked), axon("b"), axon("c", capabilities=()), role="worker")
 
     @worker.on_task_offer
     async def decide(offer: Signal) -> None:
@@ -73,16 +46,16 @@ async def test_a_bid_without_a_name_is_that_of_the_least_busy(start: Start, mark
 
     orchestrator = await start()
     pathway = await orchestrator.dispatch(neuron="a", input={})
-    await neuron.running.wait()
+    await blocked.running.wait()
     await market.offered(orchestrator)
     await market.until(SignalType.BID, 1)
     assert market.to(SignalType.BID) == ["b"]
-    neuron.may_answer.set()
+    blocked.may_answer.set()
     await pathway.wait()
 
 
 async def test_a_handler_that_raises_is_logged_and_asked_again(
-    start: Start, caplog: pytest.LogCaptureFixture, market: Any
+    start: Start, caplog: pytest.LogCaptureFixture, market: Market, axon: MakeAxon
 ) -> None:
     worker = await start(axon("a"), role="worker")
     offers: list[Signal] = []
@@ -104,6 +77,7 @@ async def test_a_handler_has_as_long_as_bids_are_taken(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
     deadline_ms: int | None,
+    axon: MakeAxon,
 ) -> None:
     monkeypatch.setattr(module, "LONGEST_DECISION_S", 0.001)
     worker = await start(axon("a"), role="worker")
@@ -127,7 +101,7 @@ async def test_a_handler_has_as_long_as_bids_are_taken(
 
 
 async def test_handlers_are_bounded_and_end_with_their_dendrite(
-    start: Start, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    start: Start, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, axon: MakeAxon
 ) -> None:
     monkeypatch.setattr(module, "MAX_DECIDING", 1)
     worker = await start(axon("a"), role="worker")
@@ -150,7 +124,7 @@ async def test_handlers_are_bounded_and_end_with_their_dendrite(
     assert cancelled.is_set()
 
 
-async def test_a_handler_may_stop_its_dendrite(start: Start) -> None:
+async def test_a_handler_may_stop_its_dendrite(start: Start, axon: MakeAxon) -> None:
     worker = await start(axon("a"), role="worker")
     stopped = asyncio.Event()
 
@@ -164,7 +138,7 @@ async def test_a_handler_may_stop_its_dendrite(start: Start) -> None:
     await stopped.wait()
 
 
-async def test_what_cannot_be_bid_is_refused(start: Start) -> None:
+async def test_what_cannot_be_bid_is_refused(start: Start, axon: MakeAxon) -> None:
     worker = await start(axon("a"), axon("b", capabilities=("y",)), role="worker")
     offer = Signal.new(SignalType.TASK_OFFER, {"input": {}, "capabilities": ["x"]})
     with pytest.raises(ValueError, match="only a TASK_OFFER can be bid for, not a TASK"):

@@ -5,48 +5,24 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from cosmo_core import (
-    Dendrite,
-    PathwayClosedError,
-    SignalType,
-    SynapseClosedError,
-)
+from cosmo_core import PathwayClosedError, SignalType, SynapseClosedError
 from cosmo_synapse_memory import MemorySynapse
 
-Start = Callable[..., Awaitable[Dendrite]]
-Settled = Callable[[Dendrite], Awaitable[None]]
-OFFER: dict[str, Any] = {"capabilities": ["x"], "input": {"n": 1}}
-
-
-class Blocked:
-    """A Neuron that answers when it may."""
-
-    def __init__(self) -> None:
-        self.running, self.may_answer, self.stopped = asyncio.Event(), asyncio.Event(), asyncio.Event()
-
-    async def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
-        self.running.set()
-        try:
-            await self.may_answer.wait()
-        except asyncio.CancelledError:
-            self.stopped.set()
-            raise
-        return {"done": True}
+if TYPE_CHECKING:
+    from tests.bus.offers.conftest import Blocked, Market, Settled, Start
 
 
 @pytest.mark.clause("P-7.10")
-async def test_a_stopped_trace_is_not_awarded_again(start: Start, market: Any) -> None:
-    neuron = Blocked()
-    await market.bidding("a", neuron)
+async def test_a_stopped_trace_is_not_awarded_again(start: Start, market: Market, blocked: Blocked) -> None:
+    await market.bidding("a", blocked)
     await market.bidding("b", cost=9)
     orchestrator = await start()
     async with await market.offer(orchestrator, 2) as pathway:
-        await neuron.running.wait()
+        await blocked.running.wait()
         await orchestrator.stop_trace(pathway.trace_id)
         assert (await pathway.wait()).payload["code"] == "CANCELLED"
     await orchestrator.stop()
@@ -55,14 +31,13 @@ async def test_a_stopped_trace_is_not_awarded_again(start: Start, market: Any) -
 
 
 @pytest.mark.clause("P-7.12", "P-9.1")
-async def test_closing_the_pathway_stops_the_work(start: Start, market: Any) -> None:
-    neuron = Blocked()
-    workers = [await market.bidding("a", neuron), await market.bidding("b", cost=9)]
+async def test_closing_the_pathway_stops_the_work(start: Start, market: Market, blocked: Blocked) -> None:
+    workers = [await market.bidding("a", blocked), await market.bidding("b", cost=9)]
     orchestrator = await start()
     async with await market.offer(orchestrator, 2) as pathway:
-        await neuron.running.wait()
+        await blocked.running.wait()
         task_id = pathway.task_id
-    await neuron.stopped.wait()
+    await blocked.stopped.wait()
     [stop] = [signal for signal in market.traffic if signal.type is SignalType.STOP]
     assert stop.parent_id == task_id
     await orchestrator.stop()
@@ -71,39 +46,36 @@ async def test_closing_the_pathway_stops_the_work(start: Start, market: Any) -> 
     market.nothing_left(orchestrator, *workers)
 
 
-async def test_closing_an_answered_pathway_stops_nothing(start: Start, market: Any) -> None:
+async def test_closing_an_answered_pathway_stops_nothing(start: Start, market: Market) -> None:
     await market.bidding("a")
     orchestrator = await start()
-    async with await orchestrator.dispatch_offer(**OFFER) as pathway:
+    async with await orchestrator.dispatch_offer(**market.work) as pathway:
         await pathway.wait()
     await orchestrator.stop()
     assert market.to(SignalType.STOP) == []
 
 
 async def test_who_forgets_the_pathway_lets_the_work_go_on(
-    start: Start, market: Any, settled: Settled
+    start: Start, market: Market, settled: Settled, blocked: Blocked
 ) -> None:
-    neuron = Blocked()
-    await market.bidding("a", neuron)
+    await market.bidding("a", blocked)
     loser = await market.bidding("b", cost=9)
     orchestrator = await start()
     await market.offer(orchestrator, 2)
-    await neuron.running.wait()
+    await blocked.running.wait()
     gc.collect()
     await market.until(SignalType.TASK_DECLINED)
     await settled(orchestrator)
     assert market.to(SignalType.TASK_DECLINED) == ["b"]
     assert market.to(SignalType.STOP) == []
     market.nothing_left(orchestrator, loser)
-    neuron.may_answer.set()
+    blocked.may_answer.set()
 
 
-async def test_a_cancelled_caller_leaves_nothing(start: Start, market: Any) -> None:
+async def test_a_cancelled_caller_leaves_nothing(start: Start, market: Market) -> None:
     worker, offers = await market.holding("a")
     orchestrator = await start()
-    offering = asyncio.create_task(
-        orchestrator.dispatch_offer(**OFFER, select="lowest_cost", deadline_ms=60_000)
-    )
+    offering = market.offering(orchestrator)
     await worker.bid(await offers.get(), cost=1)
     offering.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -113,12 +85,10 @@ async def test_a_cancelled_caller_leaves_nothing(start: Start, market: Any) -> N
     market.nothing_left(orchestrator, worker)
 
 
-async def test_an_offer_ends_with_its_dendrite(start: Start, market: Any) -> None:
+async def test_an_offer_ends_with_its_dendrite(start: Start, market: Market) -> None:
     worker, offers = await market.holding("a")
     orchestrator = await start()
-    offering = asyncio.create_task(
-        orchestrator.dispatch_offer(**OFFER, select="lowest_cost", deadline_ms=60_000)
-    )
+    offering = market.offering(orchestrator)
     await worker.bid(await offers.get(), cost=1)
     await orchestrator.stop()
     with pytest.raises(PathwayClosedError, match="before its work was awarded"):
@@ -128,11 +98,11 @@ async def test_an_offer_ends_with_its_dendrite(start: Start, market: Any) -> Non
 
 
 async def test_a_bus_that_goes_is_an_error_and_nothing_is_left(
-    start: Start, synapse: MemorySynapse, caplog: pytest.LogCaptureFixture, market: Any
+    start: Start, synapse: MemorySynapse, caplog: pytest.LogCaptureFixture, market: Market
 ) -> None:
     caplog.set_level(logging.CRITICAL)
     orchestrator = await start()
     await synapse.close()
     with pytest.raises(SynapseClosedError):
-        await orchestrator.dispatch_offer(**OFFER)
+        await orchestrator.dispatch_offer(**market.work)
     market.nothing_left(orchestrator)

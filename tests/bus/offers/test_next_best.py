@@ -3,58 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cosmo_core import (
-    Axon,
-    Dendrite,
-    Directed,
-    NeuronError,
-    Signal,
-    SignalType,
-)
+from cosmo_core import Directed, NeuronError, NeuronFn, Signal, SignalType
 from cosmo_core.dendrite.view import View
 from cosmo_core.testing import FakeClock, assert_valid_trace
 
-Start = Callable[..., Awaitable[Dendrite]]
-Settled = Callable[[Dendrite], Awaitable[None]]
-OFFER: dict[str, Any] = {"capabilities": ["x"], "input": {"n": 1}}
-
-
-async def broken(input: dict[str, Any], context: list[Any]) -> Any:
-    raise NeuronError("cannot", code="BROKEN")
-
-
-class Blocked:
-    """A Neuron that answers when it may."""
-
-    def __init__(self) -> None:
-        self.running, self.may_answer, self.stopped = asyncio.Event(), asyncio.Event(), asyncio.Event()
-
-    async def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
-        self.running.set()
-        try:
-            await self.may_answer.wait()
-        except asyncio.CancelledError:
-            self.stopped.set()
-            raise
-        return {"done": True}
-
-
-async def done(input: dict[str, Any], context: list[Any]) -> Any:
-    return {"done": True}
-
-
-def axon(name: str, neuron: Any = done) -> Axon:
-    return Axon(neuron_id=name, neuron_fn=neuron, capabilities=["x"])
+if TYPE_CHECKING:
+    from tests.bus.offers.conftest import Blocked, MakeAxon, Market, Settled, Start
 
 
 @pytest.mark.clause("P-7.10")
 async def test_when_the_winner_fails_the_next_best_gets_the_work(
-    start: Start, market: Any, settled: Settled
+    start: Start, market: Market, settled: Settled, broken: NeuronFn
 ) -> None:
     async def stumbling(input: dict[str, Any], context: list[Any]) -> Any:
         yield "I think"
@@ -81,7 +44,7 @@ async def test_when_the_winner_fails_the_next_best_gets_the_work(
 
 
 @pytest.mark.clause("P-7.11")
-async def test_when_all_fail_the_last_error_arrives(start: Start, market: Any) -> None:
+async def test_when_all_fail_the_last_error_arrives(start: Start, market: Market, broken: NeuronFn) -> None:
     await market.bidding("a", broken, cost=1)
     await market.bidding("b", broken, cost=2)
     orchestrator = await start()
@@ -94,27 +57,29 @@ async def test_when_all_fail_the_last_error_arrives(start: Start, market: Any) -
     market.nothing_left(orchestrator)
 
 
-async def test_a_failed_first_bid_is_made_good_by_one_that_comes_in_time(start: Start, market: Any) -> None:
-    neuron = Blocked()
-
+async def test_a_failed_first_bid_is_made_good_by_one_that_comes_in_time(
+    start: Start, market: Market, blocked: Blocked
+) -> None:
     async def fail(input: dict[str, Any], context: list[Any]) -> Any:
-        await neuron(input, context)
+        await blocked(input, context)
         raise NeuronError("cannot")
 
     await market.bidding("a", fail)
     slow, offers = await market.holding("b")
     orchestrator = await start()
-    async with await orchestrator.dispatch_offer(**OFFER, deadline_ms=10_000) as pathway:
-        neuron.may_answer.set()
+    async with await orchestrator.dispatch_offer(**market.work, deadline_ms=10_000) as pathway:
+        blocked.may_answer.set()
         await market.until(SignalType.ERROR)
         await slow.bid(await offers.get(), cost=1)
         assert (await pathway.wait()).payload["output"] == {"done": True}
 
 
-async def test_a_failed_first_bid_is_told_when_no_other_comes_in_time(start: Start, market: Any) -> None:
+async def test_a_failed_first_bid_is_told_when_no_other_comes_in_time(
+    start: Start, market: Market, broken: NeuronFn
+) -> None:
     await market.bidding("a", broken)
     orchestrator = await start()
-    async with await orchestrator.dispatch_offer(**OFFER, deadline_ms=60_000) as pathway:
+    async with await orchestrator.dispatch_offer(**market.work, deadline_ms=60_000) as pathway:
         await market.until(SignalType.ERROR)
         assert not pathway.closed
         market.end_bidding(orchestrator)
@@ -122,21 +87,21 @@ async def test_a_failed_first_bid_is_told_when_no_other_comes_in_time(start: Sta
 
 
 @pytest.mark.clause("P-7.10")
-async def test_when_the_winner_falls_silent_the_next_best_gets_the_work(start: Start, market: Any) -> None:
+async def test_when_the_winner_falls_silent_the_next_best_gets_the_work(
+    start: Start, market: Market, axon: MakeAxon, blocked: Blocked
+) -> None:
     clock = FakeClock()
-    dead, alive = Blocked(), Blocked()
-    worker = await start(axon("dead", dead), role="worker", heartbeat_s=1, clock=FakeClock(), grace_s=0.01)
-    other = await start(axon("alive", alive), role="worker", heartbeat_s=1, clock=clock)
+    worker = await start(axon("dead", blocked), role="worker", heartbeat_s=1, clock=FakeClock(), grace_s=0.01)
+    other = await start(axon("alive"), role="worker", heartbeat_s=1, clock=clock)
     orchestrator = await start(heartbeat_s=1, clock=clock)
-    alive.may_answer.set()
     async with await market.offer(
         orchestrator, 2, lambda bids: max(bids, key=lambda bid: bid.neuron)
     ) as pathway:
-        await dead.running.wait()
+        await blocked.running.wait()
         await clock.advance(4)
         assert (await pathway.wait()).payload["output"] == {"done": True}
         assert pathway.neuron == "alive"
-    await dead.stopped.wait()
+    await blocked.stopped.wait()
     assert_valid_trace(market.traffic)
     market.nothing_left(orchestrator, worker, other)
 
@@ -166,12 +131,13 @@ async def test_one_that_drains_is_gone_when_it_falls_silent() -> None:
     assert gone == [("c", "d"), ("a", "d")]
 
 
-async def test_when_the_last_winner_deregisters_the_error_names_it(start: Start, market: Any) -> None:
-    neuron = Blocked()
-    worker = await market.bidding("a", neuron)
+async def test_when_the_last_winner_deregisters_the_error_names_it(
+    start: Start, market: Market, blocked: Blocked
+) -> None:
+    worker = await market.bidding("a", blocked)
     orchestrator = await start()
     async with await market.offer(orchestrator, 1) as pathway:
-        await neuron.running.wait()
+        await blocked.running.wait()
         [axon] = worker.axons
         await worker._presence.dismiss(axon, None)
         error = await pathway.wait()
@@ -180,41 +146,41 @@ async def test_when_the_last_winner_deregisters_the_error_names_it(start: Start,
     market.nothing_left(orchestrator)
 
 
-async def test_a_winner_that_drains_may_finish(start: Start, market: Any) -> None:
-    neuron = Blocked()
-    worker = await start(axon("a", neuron), role="worker", grace_s=10)
+async def test_a_winner_that_drains_may_finish(
+    start: Start, market: Market, blocked: Blocked, axon: MakeAxon
+) -> None:
+    worker = await start(axon("a", blocked), role="worker", grace_s=10)
     await market.bidding("b", cost=9)
     orchestrator = await start()
     async with await market.offer(orchestrator, 2) as pathway:
-        await neuron.running.wait()
+        await blocked.running.wait()
         detaching = asyncio.create_task(worker.detach_axon("a"))
         await orchestrator._view.changed()
         assert [record.neuron_id for record in orchestrator.find_neurons()] == ["b"]
-        neuron.may_answer.set()
+        blocked.may_answer.set()
         assert (await pathway.wait()).payload["output"] == {"done": True}
         await detaching
     assert market.to(SignalType.TASK_AWARDED) == ["a"]
 
 
-async def test_a_winner_that_does_not_finish_draining_is_replaced(start: Start, market: Any) -> None:
-    neuron = Blocked()
-    worker = await market.bidding("a", neuron)
+async def test_a_winner_that_does_not_finish_draining_is_replaced(
+    start: Start, market: Market, blocked: Blocked
+) -> None:
+    worker = await market.bidding("a", blocked)
     await market.bidding("b", cost=9)
     orchestrator = await start()
     async with await market.offer(orchestrator, 2) as pathway:
-        await neuron.running.wait()
+        await blocked.running.wait()
         await worker.stop()
         assert (await pathway.wait()).payload["output"] == {"done": True}
         assert pathway.neuron == "b"
 
 
-async def test_a_bidder_that_leaves_does_not_win(start: Start, market: Any) -> None:
+async def test_a_bidder_that_leaves_does_not_win(start: Start, market: Market) -> None:
     worker = await market.bidding("a", cost=0)
     await market.bidding("b", cost=1)
     orchestrator = await start()
-    offering = asyncio.create_task(
-        orchestrator.dispatch_offer(**OFFER, select="lowest_cost", deadline_ms=60_000)
-    )
+    offering = market.offering(orchestrator)
     await market.until(SignalType.BID, 2)
     await worker.stop()
     market.end_bidding(orchestrator)
@@ -225,16 +191,15 @@ async def test_a_bidder_that_leaves_does_not_win(start: Start, market: Any) -> N
 
 @pytest.mark.clause("P-7.13")
 async def test_bids_that_stood_too_long_are_released(
-    start: Start, monkeypatch: pytest.MonkeyPatch, market: Any
+    start: Start, monkeypatch: pytest.MonkeyPatch, market: Market, blocked: Blocked
 ) -> None:
     monkeypatch.setattr("cosmo_core.dendrite.lot.BIDS_STAND_S", 0.001)
-    neuron = Blocked()
     declined = asyncio.Event()
-    await market.bidding("a", neuron)
+    await market.bidding("a", blocked)
     loser = await market.bidding("b", cost=9)
     orchestrator = await start()
     loser._followed.others[SignalType.TASK_DECLINED] = lambda _: declined.set()
     async with await market.offer(orchestrator, 1) as pathway:
         await declined.wait()
-        neuron.may_answer.set()
+        blocked.may_answer.set()
         assert (await pathway.wait()).type is SignalType.AGENT_OUTPUT

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from cosmo_core import (
-    Axon,
     Bid,
-    Dendrite,
     LifecycleError,
     MalformedSignalError,
-    NeuronError,
+    NeuronFn,
     NoBidError,
     RejectedError,
     RoleError,
@@ -23,34 +20,21 @@ from cosmo_core import (
     current_task,
 )
 from cosmo_core.dendrite.lot import OfferPathway
-from cosmo_core.plugin import Dropped, Forward, PluginManager, hookimpl
+from cosmo_core.plugin import Dropped, Forward
 from cosmo_core.testing import assert_valid_trace
 
-Start = Callable[..., Awaitable[Dendrite]]
-Settled = Callable[[Dendrite], Awaitable[None]]
-OFFER: dict[str, Any] = {"capabilities": ["x"], "input": {"n": 1}}
-
-
-async def broken(input: dict[str, Any], context: list[Any]) -> Any:
-    raise NeuronError("cannot", code="BROKEN")
-
-
-async def done(input: dict[str, Any], context: list[Any]) -> Any:
-    return {"done": True}
-
-
-def axon(name: str, neuron: Any = done) -> Axon:
-    return Axon(neuron_id=name, neuron_fn=neuron, capabilities=["x"])
+if TYPE_CHECKING:
+    from tests.bus.offers.conftest import Dropping, MakeAxon, Market, Settled, Start, Through
 
 
 # --- one winner -----------------------------------------------------------------------------------
 @pytest.mark.clause("P-7.1", "P-7.6", "P-7.9")
 async def test_one_bidder_gets_the_work_and_the_others_are_declined(
-    start: Start, market: Any, settled: Settled
+    start: Start, market: Market, settled: Settled
 ) -> None:
     workers = [await market.bidding(name) for name in "abc"]
     orchestrator = await start()
-    async with await orchestrator.dispatch_offer(**OFFER) as pathway:
+    async with await orchestrator.dispatch_offer(**market.work) as pathway:
         answer = await pathway.wait()
     await settled(orchestrator)
     made, award = (
@@ -80,7 +64,9 @@ async def test_one_bidder_gets_the_work_and_the_others_are_declined(
         (lambda bids: max(bids, key=lambda bid: bid.eta_ms), "a"),
     ],
 )
-async def test_the_bid_is_taken_that_select_says(start: Start, select: Any, winner: str, market: Any) -> None:
+async def test_the_bid_is_taken_that_select_says(
+    start: Start, select: Any, winner: str, market: Market
+) -> None:
     await market.bidding("a", cost=2, eta_ms=9)
     await market.bidding("b", cost=1, eta_ms=1, confidence=0.1)
     await market.bidding("c", cost=3, eta_ms=2, confidence=0.2)
@@ -90,7 +76,7 @@ async def test_the_bid_is_taken_that_select_says(start: Start, select: Any, winn
         assert pathway.neuron == winner
 
 
-async def test_a_function_that_selects_sees_the_bids_as_they_came(start: Start, market: Any) -> None:
+async def test_a_function_that_selects_sees_the_bids_as_they_came(start: Start, market: Market) -> None:
     seen: list[list[Bid]] = []
     await market.bidding("a", cost=2.5, eta_ms=9)
     await market.bidding("b", cost=1, confidence=0.5)
@@ -108,7 +94,7 @@ async def test_a_function_that_selects_sees_the_bids_as_they_came(start: Start, 
 
 
 @pytest.mark.clause("P-7.4", "P-7.6")
-async def test_replicas_bid_one_by_one_and_one_of_them_is_asked(start: Start, market: Any) -> None:
+async def test_replicas_bid_one_by_one_and_one_of_them_is_asked(start: Start, market: Market) -> None:
     ran: list[str] = []
     for name in ("one", "two"):
 
@@ -126,7 +112,7 @@ async def test_replicas_bid_one_by_one_and_one_of_them_is_asked(start: Start, ma
 
 
 @pytest.mark.clause("P-7.6")
-async def test_the_work_is_told_what_the_offer_says(start: Start, market: Any) -> None:
+async def test_the_work_is_told_what_the_offer_says(start: Start, market: Market, axon: MakeAxon) -> None:
     fetched: list[str | None] = []
 
     async def fetch(ref: str | None) -> list[Any]:
@@ -138,11 +124,11 @@ async def test_the_work_is_told_what_the_offer_says(start: Start, market: Any) -
         assert task is not None
         return {"id": task.id, "trace": task.trace_id, "late": task.time_left_s() == 0}
 
-    await start(Axon(neuron_id="a", neuron_fn=who, capabilities=["x"], context_fetcher=fetch), role="worker")
+    await start(axon("a", who, context_fetcher=fetch), role="worker")
     orchestrator = await start()
     root = Signal.new(SignalType.PLAN, {"steps": []})
     async with await orchestrator.dispatch_offer(
-        **OFFER,
+        **market.work,
         trace_id=root.trace_id,
         parent_id=root.id,
         context_ref="c1",
@@ -160,14 +146,14 @@ async def test_the_work_is_told_what_the_offer_says(start: Start, market: Any) -
     assert made.meta["tenant"] == award.meta["tenant"] == 7
 
 
-async def test_the_pathway_sees_the_bids_and_the_stream(start: Start, market: Any) -> None:
+async def test_the_pathway_sees_the_bids_and_the_stream(start: Start, market: Market) -> None:
     async def stream(input: dict[str, Any], context: list[Any]) -> Any:
         yield "thinking"
         yield {"done": True}
 
     await market.bidding("a", stream)
     orchestrator = await start()
-    pathway = await orchestrator.dispatch_offer(**OFFER, finalize=True)
+    pathway = await orchestrator.dispatch_offer(**market.work, finalize=True)
     types = [signal.type async for signal in pathway]
     assert types == [
         SignalType.BID,
@@ -177,14 +163,14 @@ async def test_the_pathway_sees_the_bids_and_the_stream(start: Start, market: An
     ]
 
 
-async def test_a_dendrite_may_bid_for_its_own_offer(start: Start, market: Any) -> None:
+async def test_a_dendrite_may_bid_for_its_own_offer(start: Start, market: Market, axon: MakeAxon) -> None:
     both = await start(axon("a"))
-    async with await both.dispatch_offer(**OFFER) as pathway:
+    async with await both.dispatch_offer(**market.work) as pathway:
         assert (await pathway.wait()).payload["output"] == {"done": True}
     market.nothing_left(both, both)
 
 
-async def test_many_offers_at_once_keep_apart(start: Start, market: Any) -> None:
+async def test_many_offers_at_once_keep_apart(start: Start, market: Market, axon: MakeAxon) -> None:
     async def echo(input: dict[str, Any], context: list[Any]) -> Any:
         return input
 
@@ -205,8 +191,10 @@ async def test_many_offers_at_once_keep_apart(start: Start, market: Any) -> None
 
 # --- no winner ------------------------------------------------------------------------------------
 @pytest.mark.clause("P-7.11")
-async def test_an_offer_that_nobody_bids_for_is_an_error_that_says_so(start: Start, market: Any) -> None:
-    await start(Axon(neuron_id="a", neuron_fn=done, capabilities=["y"]), role="worker")
+async def test_an_offer_that_nobody_bids_for_is_an_error_that_says_so(
+    start: Start, market: Market, axon: MakeAxon
+) -> None:
+    await start(axon("a", capabilities=("y",)), role="worker")
     orchestrator = await start()
     with pytest.raises(NoBidError) as caught:
         await orchestrator.dispatch_offer(capabilities=["x", "y"], input={}, deadline_ms=5)
@@ -216,7 +204,9 @@ async def test_an_offer_that_nobody_bids_for_is_an_error_that_says_so(start: Sta
 
 
 @pytest.mark.clause("P-7.9", "P-7.11")
-async def test_bids_of_which_none_is_taken_are_declined(start: Start, market: Any, settled: Settled) -> None:
+async def test_bids_of_which_none_is_taken_are_declined(
+    start: Start, market: Market, settled: Settled
+) -> None:
     workers = [await market.bidding(name) for name in "ab"]
     orchestrator = await start()
     with pytest.raises(NoBidError, match="none of 2 bids was taken"):
@@ -226,17 +216,21 @@ async def test_bids_of_which_none_is_taken_are_declined(start: Start, market: An
     market.nothing_left(orchestrator, *workers)
 
 
-async def test_what_the_function_that_selects_raises_reaches_the_caller(start: Start, market: Any) -> None:
+async def test_what_the_function_that_selects_raises_reaches_the_caller(start: Start, market: Market) -> None:
     worker = await market.bidding("a")
     orchestrator = await start()
+
+    def fail(bids: list[Bid]) -> Bid:
+        raise ZeroDivisionError
+
     with pytest.raises(ZeroDivisionError):
-        await market.offer(orchestrator, 1, lambda _: 1 / 0)
+        await market.offer(orchestrator, 1, fail)
     await worker.stop()
     market.nothing_left(orchestrator, worker)
 
 
 async def test_what_it_raises_later_is_logged_and_the_failure_delivered(
-    start: Start, caplog: pytest.LogCaptureFixture, market: Any
+    start: Start, caplog: pytest.LogCaptureFixture, market: Market, broken: NeuronFn
 ) -> None:
     await market.bidding("a", broken)
     await market.bidding("b")
@@ -265,67 +259,50 @@ async def test_what_it_raises_later_is_logged_and_the_failure_delivered(
     ],
 )
 async def test_what_makes_no_sense_is_refused_before_anything_is_sent(
-    start: Start, market: Any, options: dict[str, Any], error: type[Exception]
+    start: Start, market: Market, options: dict[str, Any], error: type[Exception]
 ) -> None:
     orchestrator = await start()
     with pytest.raises(error):
-        await orchestrator.dispatch_offer(**{**OFFER, **options})
+        await orchestrator.dispatch_offer(**{**market.work, **options})
     assert market.traffic == []
     market.nothing_left(orchestrator)
 
 
 @pytest.mark.clause("P-10.2")
-async def test_a_worker_may_not_offer(start: Start, market: Any) -> None:
+async def test_a_worker_may_not_offer(start: Start, market: Market) -> None:
     worker = await start(role="worker")
     with pytest.raises(RoleError):
-        await worker.dispatch_offer(**OFFER)
+        await worker.dispatch_offer(**market.work)
     await worker.stop()
     orchestrator = await start()
     await orchestrator.stop()
     with pytest.raises(LifecycleError):
-        await orchestrator.dispatch_offer(**OFFER)
+        await orchestrator.dispatch_offer(**market.work)
     assert market.traffic == []
 
 
 @pytest.mark.parametrize("dropped", [SignalType.TASK_OFFER, SignalType.TASK_AWARDED])
 async def test_what_a_middleware_drops_reaches_the_caller(
-    start: Start, dropped: SignalType, market: Any
+    start: Start, dropped: SignalType, market: Market, dropping: Dropping
 ) -> None:
-    class Plugin:
-        @hookimpl
-        def cosmo_signal_middleware(self, direction: str) -> Any:
-            async def drop(signal: Signal, forward: Forward) -> Signal | Dropped:
-                return Dropped("no") if signal.type is dropped else await forward(signal)
-
-            return drop if direction == "outbound" else None
-
-    manager = PluginManager()
-    manager.register(Plugin(), name="drop")
     worker = await market.bidding("a")
-    orchestrator = await start(plugins=manager)
+    orchestrator = await start(plugins=dropping("outbound", dropped))
     with pytest.raises(RejectedError, match=dropped.value):
-        await orchestrator.dispatch_offer(**OFFER)
+        await orchestrator.dispatch_offer(**market.work)
     market.nothing_left(orchestrator)
     await worker.stop()
 
 
-async def test_an_award_that_is_answered_was_sent(start: Start, market: Any) -> None:
+async def test_an_award_that_is_answered_was_sent(start: Start, market: Market, through: Through) -> None:
     """However long a middleware takes to say so."""
 
-    class Plugin:
-        @hookimpl
-        def cosmo_signal_middleware(self, direction: str) -> Any:
-            async def linger(signal: Signal, forward: Forward) -> Signal | Dropped:
-                result = await forward(signal)
-                if signal.type is SignalType.TASK_AWARDED:
-                    await asyncio.Event().wait()
-                return result
+    async def linger(signal: Signal, forward: Forward) -> Signal | Dropped:
+        result = await forward(signal)
+        if signal.type is SignalType.TASK_AWARDED:
+            await asyncio.Event().wait()
+        return result
 
-            return linger if direction == "outbound" else None
-
-    manager = PluginManager()
-    manager.register(Plugin(), name="linger")
     await market.bidding("a")
-    orchestrator = await start(plugins=manager)
-    async with await orchestrator.dispatch_offer(**OFFER) as pathway:
+    orchestrator = await start(plugins=through("outbound", linger))
+    async with await orchestrator.dispatch_offer(**market.work) as pathway:
         assert (await pathway.wait()).payload["output"] == {"done": True}

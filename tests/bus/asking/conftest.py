@@ -1,0 +1,63 @@
+"""Neurons that ask back, and all that is said on the bus meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from cosmo_core import Dendrite, NeuronFn, Signal, ask_permission, clarify, decode
+from cosmo_core.testing.life_cycle import PRESENCE
+from cosmo_synapse_memory import MemorySynapse
+
+Start = Callable[..., Awaitable[Dendrite]]
+Ask = Callable[..., Awaitable[Signal]]
+
+
+@pytest.fixture
+def translate() -> NeuronFn:
+    """A Neuron that asks for what is missing."""
+
+    async def translate(input: dict[str, Any], context: list[Any]) -> Any:
+        if not input.get("clarifications"):
+            return clarify("into which language?", context=["de", "fr"])
+        return {"language": input["clarifications"][-1]["answer"], "text": input["text"], "context": context}
+
+    return translate
+
+
+@pytest.fixture
+def delete() -> NeuronFn:
+    """A Neuron that asks whether it may."""
+
+    async def delete(input: dict[str, Any], context: list[Any]) -> Any:
+        if not input.get("permissions"):
+            return ask_permission("delete", scope=input["path"], reason="the disk is full")
+        return {"permissions": input["permissions"]}
+
+    return delete
+
+
+@pytest.fixture
+async def heard(synapse: MemorySynapse) -> list[Signal]:
+    """Everything but presence that is published on the bus of the test, as it comes."""
+    signals: list[Signal] = []
+
+    def hear(frame: bytes) -> None:
+        signal = decode(frame)
+        if signal.type not in PRESENCE:
+            signals.append(signal)
+
+    await synapse.subscribe("cosmonapse.test.>", hear)
+    return signals
+
+
+@pytest.fixture
+def asked() -> Ask:
+    """Give a Neuron its input, and return its first reply."""
+
+    async def asked(orchestrator: Dendrite, neuron: str, **input: Any) -> Signal:
+        return await orchestrator.dispatch_and_wait(neuron=neuron, input=input, timeout_s=5)
+
+    return asked
