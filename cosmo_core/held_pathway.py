@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -22,7 +23,7 @@ class HeldPathway(Pathway):
     cannot hold back a publisher loses frames instead, and counts them.
     """
 
-    __slots__ = ("_cursors", "_end", "_in_line", "_line", "_read_to", "_room")
+    __slots__ = ("_cursors", "_end", "_in_line", "_line", "_loop", "_read_to", "_room")
 
     def __init__(
         self, owner: PathwayOwner, trace_id: str, task_id: str, neuron: str, buffer: int = 1024
@@ -31,6 +32,7 @@ class HeldPathway(Pathway):
         # Counted from the first Signal ever: where each iteration is, and up to where all have read.
         self._cursors: dict[object, int] = {}
         self._read_to = 0
+        self._loop = asyncio.get_running_loop()
         self._line = asyncio.Lock()
         self._in_line = 0
         self._room: asyncio.Future[None] | None = None
@@ -44,19 +46,18 @@ class HeldPathway(Pathway):
         """Take a Signal from the Synapse; the awaitable, if there is one, completes when there is room."""
         if self._in_line or self._full:
             self._in_line += 1
-            return self._take_in_turn(signal)
+            return _take_in_turn(weakref.ref(self), self._line, signal)
         self.deliver(signal)
         return None
 
-    async def _take_in_turn(self, signal: Signal) -> None:
-        try:
-            async with self._line:
-                while self._full:
-                    self._room = asyncio.get_running_loop().create_future()
-                    await self._room
-                self.deliver(signal)
-        finally:
-            self._in_line -= 1
+    def wait_for_room(self) -> asyncio.Future[None] | None:
+        """Return what is done when there may be room; None if there is."""
+        self._room = self._loop.create_future() if self._full else None
+        return self._room
+
+    def leave_line(self) -> None:
+        """Take note that one less Signal waits for room."""
+        self._in_line -= 1
 
     @property
     def _full(self) -> bool:
@@ -104,7 +105,7 @@ class HeldPathway(Pathway):
 
     async def _wait(self, wanted: frozenset[SignalType], timeout_s: float | None) -> Signal:
         # Called once this waits: from then on nothing is held back.
-        asyncio.get_running_loop().call_soon(self._make_room)
+        self._loop.call_soon(self._make_room)
         return await super()._wait(wanted, timeout_s)
 
     def close(self) -> None:
@@ -116,4 +117,33 @@ class HeldPathway(Pathway):
             self._owner.keep(end())
 
     def __del__(self) -> None:
-        self.close()
+        super().__del__()
+        end, self._end = self._end, None
+        if not self.closed and not self._loop.is_closed():
+            # A Pathway nobody holds is gone wherever it is collected, maybe in another thread.
+            self._loop.call_soon_threadsafe(_let_go, self._owner, self._room, end)
+
+
+async def _take_in_turn(held: Callable[[], HeldPathway | None], line: asyncio.Lock, signal: Signal) -> None:
+    # Without holding the Pathway: one that nobody reads any more has to go, and to let its Neuron go on.
+    try:
+        async with line:
+            while (pathway := held()) is not None and (room := pathway.wait_for_room()) is not None:
+                del pathway
+                await room
+            if pathway is not None:
+                pathway.deliver(signal)
+    finally:
+        if (pathway := held()) is not None:
+            pathway.leave_line()
+
+
+def _let_go(
+    owner: PathwayOwner,
+    room: asyncio.Future[None] | None,
+    end: Callable[[], Coroutine[Any, Any, None]] | None,
+) -> None:
+    if room is not None and not room.done():
+        room.set_result(None)
+    if end is not None:
+        owner.keep(end())

@@ -26,6 +26,12 @@ def _one_turn() -> Generator[None]:
     yield
 
 
+def is_being_cancelled() -> bool:
+    """Tell whether a CancelledError means the calling task, and not something that it waited for."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
 class PathwayOwner(Protocol):
     """What a Pathway needs of the Dendrite that opened it."""
 
@@ -176,7 +182,9 @@ class Pathway:
                 result = handler(signal)
                 if inspect.isawaitable(result):
                     await result
-            except Exception:
+            except (Exception, asyncio.CancelledError) as error:
+                if isinstance(error, asyncio.CancelledError) and is_being_cancelled():
+                    raise
                 logger.exception("the %s handler of %s failed on %s", type.value, self._name, signal.id)
 
     @property

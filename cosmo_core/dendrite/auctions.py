@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, Required, TypedDict, Unpack
 
 from cosmo_core.dendrite.auction import LATE, Bid, Select
-from cosmo_core.dendrite.dispatch import send_or_raise
+from cosmo_core.dendrite.dispatch import send_or_raise, wants_final
 from cosmo_core.dendrite.lot import Lot
 from cosmo_core.dendrite.recent import RecentIds
 from cosmo_core.ids import is_token
@@ -208,7 +208,7 @@ def _work(options: OfferOptions) -> dict[str, Any]:
         work["deadline"] = int((time.time() + deadline_s) * 1000)
     if (context_ref := options.get("context_ref")) is not None:
         work["context_ref"] = context_ref
-    if options.get("finalize", options.get("scope") == "terminal"):
+    if wants_final(options.get("finalize"), options.get("scope")):
         work["finalize"] = True
     return work
 

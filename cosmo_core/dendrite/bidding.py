@@ -103,7 +103,7 @@ class Bidder:
     async def _stop_listening(self) -> None:
         heard, self._heard = self._heard, []
         for subscription in heard:
-            await subscription.unsubscribe()
+            await self._link.end(subscription)
 
     # --- an offer arrives ---------------------------------------------------------------------------
 

@@ -82,6 +82,7 @@ class Dendrite(Asking, Bidding, Dispatching, Emitters, Offering, Watching):
         self._grace_s = grace_s
         self._plugins = plugins
         self._lifetime: contextlib.AsyncExitStack | None = None
+        self._running = False
         self._stopping = False
         self._reason: str | None = None
         clock = SystemClock() if clock is None else clock
@@ -146,7 +147,7 @@ class Dendrite(Asking, Bidding, Dispatching, Emitters, Offering, Watching):
         """Listen, announce the Axons, and ask who else is there. A Dendrite starts once.
 
         Raises:
-            LifecycleError: It was started before.
+            LifecycleError: It was started before, or is stopped while it starts.
             SynapseClosedError: The Synapse is not connected.
             PluginError: A hook cannot be used.
         """
@@ -154,6 +155,7 @@ class Dendrite(Asking, Bidding, Dispatching, Emitters, Offering, Watching):
             raise LifecycleError("this Dendrite was started before; make a new one")
         self._lifetime = contextlib.AsyncExitStack()
         async with contextlib.AsyncExitStack() as stack:
+            stack.callback(self._note_end)
             # What is pushed last happens first when the Dendrite stops, or when starting fails.
             self.plugins.load_hooks()
             self._link.compose(self.plugins, self)
@@ -173,15 +175,21 @@ class Dendrite(Asking, Bidding, Dispatching, Emitters, Offering, Watching):
             await self._bidder.attend()
             await self._presence.start()
             stack.push_async_callback(_end, asyncio.create_task(self._presence.beat()))
+            self._running = True
             await self.plugins.dendrite_started(self)
             stack.push_async_callback(self.plugins.dendrite_stopping, self)
+            if self._stopping:
+                raise LifecycleError("the Dendrite was stopped while it started")
             self._lifetime = stack.pop_all()
+
+    def _note_end(self) -> None:
+        self._running = False
 
     async def stop(self, reason: str | None = None) -> None:
         """Drain and leave: Neurons finish within ``grace_s``, or are cancelled and answered with ERROR.
 
         Then the Axons are deregistered, the Pathways closed, and the Neurons' resources released. Stopping
-        twice, or before the start, does nothing.
+        twice, or before the start, does nothing. A Dendrite that is stopped while it starts does not start.
         """
         if self._lifetime is None or self._stopping:
             return
@@ -233,21 +241,23 @@ class Dendrite(Asking, Bidding, Dispatching, Emitters, Offering, Watching):
 
         Raises:
             LifecycleError: The Dendrite does not run.
-            KeyError: No Neuron of this id is attached.
+            KeyError: No Neuron of this id is attached, or it is leaving already.
         """
         self._check_running()
         axon = self._host.retire(neuron_id)
-        await self._presence.retire(axon)
-        await self._host.detach(neuron_id, self._grace_s)
-        await self._presence.dismiss(axon, reason)
-        await self._bidder.attend()
+        async with contextlib.AsyncExitStack() as stack:
+            # What is pushed last happens first, whatever of it fails, or is cancelled with the caller.
+            stack.push_async_callback(self._bidder.attend)
+            stack.push_async_callback(self._presence.dismiss, axon, reason)
+            stack.push_async_callback(self._host.detach, neuron_id, self._grace_s)
+            await self._presence.retire(axon)
 
     def _attach(self, axon: Axon) -> None:
         self.plugins.load_hooks()
         self._host.attach(axon, [found.value for found in self.plugins.neuron_wrappers(axon)])
 
     def _check_running(self) -> None:
-        if self._lifetime is None or self._stopping:
+        if not self._running or self._stopping:
             raise LifecycleError("the Dendrite does not run: use it inside `async with`, or start it")
 
     @property

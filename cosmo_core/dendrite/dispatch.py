@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, Required, TypedDict
 
@@ -217,10 +217,10 @@ class Dispatcher:
         """Make a Pathway with an inbox of its own, so that nobody else is held back with it."""
         inbox = new_ulid()
         task = self._task(neuron, options, deadline_s, inbox)
-        held: Callable[[], HeldPathway | None] = lambda: None
+        held: weakref.ref[HeldPathway] | None = None
 
         def receive(signal: Signal) -> Awaitable[None] | None:
-            follower = held()
+            follower = None if held is None else held()
             return None if follower is None else follower.take(signal)
 
         # Of the members of a queue group one takes each frame, and the publisher waits if none has room.
@@ -245,7 +245,7 @@ class Dispatcher:
             payload["capabilities"] = list(capabilities)
         if (context_ref := options.get("context_ref")) is not None:
             payload["context_ref"] = context_ref
-        if options.get("finalize", options.get("scope") == "terminal"):
+        if wants_final(options.get("finalize"), options.get("scope")):
             payload["finalize"] = True
         return Signal.new(
             _TASK,
@@ -279,6 +279,11 @@ class Dispatcher:
             await self._send(subject, stop)
         except CosmoError as error:
             logger.warning("%s could not be stopped: %s", stop.parent_id, error)
+
+
+def wants_final(finalize: bool | None, scope: str | None) -> bool:
+    """Tell whether work shall end with FINAL: as asked, or if only what ends work is followed."""
+    return scope == "terminal" if finalize is None else finalize
 
 
 async def send_or_raise(link: Link, subject: str, signal: Signal) -> None:

@@ -113,6 +113,7 @@ class Dispatching:
             RoleError: This Dendrite is a worker; nothing was sent.
             LifecycleError: The Dendrite does not run.
             MalformedSignalError: ``trace_id`` is none.
+            RejectedError: A middleware of this Dendrite dropped the STOP.
             SynapseError: The Synapse could not take it.
         """
         self._dispatcher.check_running()

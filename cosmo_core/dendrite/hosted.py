@@ -28,7 +28,18 @@ class Hosted:
         neuron: The Neuron itself: the one to close.
     """
 
-    __slots__ = ("_answers", "_backlog", "_loop", "_recent", "_running", "_stopped", "axon", "neuron")
+    __slots__ = (
+        "_answers",
+        "_backlog",
+        "_loop",
+        "_most_running",
+        "_most_waiting",
+        "_recent",
+        "_running",
+        "_stopped",
+        "axon",
+        "neuron",
+    )
 
     def __init__(
         self, axon: Axon, neuron: NeuronFn, answers: Answers, recent: RecentIds, stopped: StoppedTraces
@@ -38,6 +49,8 @@ class Hosted:
         self._answers = answers
         self._recent = recent
         self._stopped = stopped
+        self._most_running = axon.max_concurrency
+        self._most_waiting = axon.max_backlog
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: dict[str, tuple[asyncio.Task[None], Signal]] = {}
         self._backlog: deque[Signal] = deque()
@@ -67,10 +80,10 @@ class Hosted:
         deadline = task.payload.get("deadline")
         if deadline is not None and time.time() * 1000 > deadline:
             return self._answers.send(task, self._late(task))
-        if len(self._running) < self.axon.max_concurrency:
+        if len(self._running) < self._most_running:
             self._begin(task)
             return None
-        if len(self._backlog) < self.axon.max_backlog:
+        if len(self._backlog) < self._most_waiting:
             self._backlog.append(task)
             return None
         return self._answers.send(task, self._overloaded(task))
@@ -107,6 +120,10 @@ class Hosted:
 
     # --- it has to end ------------------------------------------------------------------------------
 
+    def leave(self) -> None:
+        """Refuse every further TASK: one may still be on its way through a middleware."""
+        self._most_running = self._most_waiting = 0
+
     def stop(self, concerns: Concerns) -> list[asyncio.Task[None]]:
         """Cancel the TASKs that are concerned, and answer those that wait; return what is still ending."""
         ending = [work for work, task in self._running.values() if concerns(task)]
@@ -124,6 +141,8 @@ class Hosted:
 
     def _overloaded(self, task: Signal) -> Signal:
         axon = self.axon
+        if not self._most_running:
+            return leaving(task, axon.neuron_id)
         message = (
             f"Neuron {axon.neuron_id!r} runs {axon.max_concurrency} TASKs and has {axon.max_backlog} waiting;"
             " try again later, host it more often, or raise its limits"
@@ -133,6 +152,12 @@ class Hosted:
     def _late(self, task: Signal) -> Signal:
         message = f"the deadline passed before Neuron {self.axon.neuron_id!r} could begin; allow more time"
         return error_reply(task, "DEADLINE", message, recoverable=True)
+
+
+def leaving(task: Signal, neuron_id: str) -> Signal:
+    """Return the ERROR that says a Neuron takes no more work."""
+    message = f"Neuron {neuron_id!r} takes no more work: it leaves"
+    return error_reply(task, "OVERLOADED", message, recoverable=True)
 
 
 def cancelled(task: Signal, axon: Axon) -> Signal:

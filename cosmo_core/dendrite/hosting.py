@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from cosmo_core.axon import error_reply
-from cosmo_core.dendrite.hosted import Hosted
+from cosmo_core.dendrite.hosted import Hosted, leaving
 from cosmo_core.dendrite.stopped import StoppedTraces
+from cosmo_core.errors import LifecycleError
 from cosmo_core.signal import Signal
 from cosmo_core.signal_type import SignalType
 
@@ -50,6 +51,9 @@ class Host:
         self._hosted: dict[str, Hosted] = {}
         self._intake: dict[str, list[Subscription]] = {}
         self._taking: set[str] = set()
+        self._leaving = False
+        # Axons come at the same time.
+        self._turn = asyncio.Lock()
 
     def __iter__(self) -> Iterator[Axon]:
         return (hosted.axon for hosted in self._hosted.values())
@@ -91,22 +95,47 @@ class Host:
             await self.serve(neuron_id)
 
     async def serve(self, neuron_id: str) -> None:
-        """Listen for the TASKs of a Neuron that is attached, and for STOPs of them."""
+        """Listen for the TASKs of a Neuron that is attached, and for STOPs of them.
+
+        Raises:
+            LifecycleError: The Dendrite stops meanwhile.
+            SynapseError: The Synapse would not listen.
+        """
         subjects, hosted = self._link.subjects, self._hosted[neuron_id]
-        if _EVERYBODY not in self._intake:
-            stops = await self._link.listen(subjects.everyone(SignalType.STOP), self._stop)
-            # Other implementations of the protocol address a Neuron on everybody's subject.
-            tasks = await self._link.listen(subjects.everyone(SignalType.TASK), self._accept_addressed)
-            self._intake[_EVERYBODY] = [tasks, stops]
-        stops = await self._link.listen(subjects.neuron(SignalType.STOP, neuron_id), self._stop)
-        tasks = await self._link.listen(
-            subjects.neuron(SignalType.TASK, neuron_id),
-            hosted.accept,
-            queue_group=neuron_id,
-            refuse=self._answers.reject,
-        )
-        self._intake[neuron_id] = [tasks, stops]
-        self._taking.add(neuron_id)
+        async with self._turn:
+            if _EVERYBODY not in self._intake:
+                # Other implementations of the protocol address a Neuron on everybody's subject.
+                addressed = partial(
+                    self._link.listen, subjects.everyone(SignalType.TASK), self._accept_addressed
+                )
+                await self._take_in(_EVERYBODY, subjects.everyone(SignalType.STOP), addressed)
+            tasks = partial(
+                self._link.listen,
+                subjects.neuron(SignalType.TASK, neuron_id),
+                hosted.accept,
+                queue_group=neuron_id,
+                refuse=self._answers.reject,
+            )
+            await self._take_in(neuron_id, subjects.neuron(SignalType.STOP, neuron_id), tasks)
+            self._taking.add(neuron_id)
+
+    async def _take_in(
+        self, name: str, stop_subject: str, listen: Callable[[], Awaitable[Subscription]]
+    ) -> None:
+        """Listen for STOPs first, then for TASKs; for both, or neither."""
+        intake = [await self._link.listen(stop_subject, self._stop)]
+        try:
+            intake.insert(0, await listen())
+            self._check_staying()
+        except BaseException:
+            for subscription in intake:
+                await self._link.end(subscription)
+            raise
+        self._intake[name] = intake
+
+    def _check_staying(self) -> None:
+        if self._leaving:
+            raise LifecycleError("the Dendrite stops: it serves no further Neuron")
 
     def forget(self, neuron_id: str) -> None:
         """Undo `attach` of a Neuron that could not be served."""
@@ -116,55 +145,59 @@ class Host:
         """Let a Neuron win no more work, and return its Axon.
 
         Raises:
-            KeyError: No Neuron of this id is attached.
+            KeyError: No Neuron of this id is served, or it leaves already.
         """
-        axon = self._hosted[neuron_id].axon
-        self._taking.discard(neuron_id)
-        return axon
+        self._taking.remove(neuron_id)
+        return self._hosted[neuron_id].axon
 
     async def detach(self, neuron_id: str, grace_s: float) -> None:
-        """Take no more TASKs for a Neuron, let what runs finish as `drain` does, and close it.
-
-        Raises:
-            KeyError: No Neuron of this id is attached.
-        """
+        """Take no more TASKs for a Neuron that retired, let what runs finish as by `drain`, and close it."""
         hosted = self._hosted[neuron_id]
         tasks, stops = self._intake.pop(neuron_id)
-        await tasks.unsubscribe()
-        await self._drain([hosted], grace_s)
-        await stops.unsubscribe()
-        del self._hosted[neuron_id]
-        await _close(hosted)
+        async with contextlib.AsyncExitStack() as stack:
+            # What is pushed last happens first, even when who waits for it is cancelled.
+            stack.push_async_callback(_close, hosted)
+            stack.callback(self._hosted.pop, neuron_id)
+            stack.push_async_callback(self._link.end, stops)
+            stack.push_async_callback(self._drain, [hosted], grace_s)
+            stack.callback(hosted.leave)
+            await self._link.end(tasks)
 
     async def stop_intake(self) -> None:
         """Take no more TASKs."""
+        self._leaving = True
         self._taking.clear()
-        for tasks, *_ in self._intake.values():
-            await tasks.unsubscribe()
+        # A copy: an Axon may be leaving already.
+        for tasks, *_ in list(self._intake.values()):
+            await self._link.end(tasks)
+        for hosted in self._hosted.values():
+            hosted.leave()
 
     async def drain(self, grace_s: float) -> None:
         """Let what runs or waits finish; after ``grace_s`` seconds, cancel it and answer with ERROR."""
         await self._drain(list(self._hosted.values()), grace_s)
 
-    async def _drain(self, leaving: Sequence[Hosted], grace_s: float) -> None:
+    async def _drain(self, ending: Sequence[Hosted], grace_s: float) -> None:
         try:
             async with asyncio.timeout(grace_s):
-                while running := self._running(leaving):
+                while running := self._running(ending):
                     await asyncio.wait(running)
         except TimeoutError:
-            count = sum(hosted.load for hosted in leaving)
+            count = sum(hosted.load for hosted in ending)
             logger.warning("%d TASKs did not finish within %s s and are cancelled", count, grace_s)
-        for hosted in leaving:
-            hosted.stop(lambda _: True)
-        if running := self._running(leaving):
-            await asyncio.wait(running, timeout=CLOSE_TIMEOUT_S)
+        finally:
+            # Also when who waits for it is cancelled: nothing may run on a host that is gone.
+            for hosted in ending:
+                hosted.stop(lambda _: True)
+            if running := self._running(ending):
+                await asyncio.wait(running, timeout=CLOSE_TIMEOUT_S)
 
-    def _running(self, leaving: Sequence[Hosted]) -> list[asyncio.Task[None]]:
-        return [*(work for hosted in leaving for work in hosted.works), *self._answers.pending]
+    def _running(self, ending: Sequence[Hosted]) -> list[asyncio.Task[None]]:
+        return [*(work for hosted in ending for work in hosted.works), *self._answers.pending]
 
     async def close_neurons(self) -> None:
         """Let every Neuron release what it holds."""
-        for hosted in self._hosted.values():
+        for hosted in list(self._hosted.values()):
             await _close(hosted)
 
     # --- a Signal arrives ---------------------------------------------------------------------------
@@ -178,17 +211,19 @@ class Host:
         if neuron_id in self._taking:
             refusal = self._hosted[neuron_id].accept(task)
         else:
-            message = f"Neuron {neuron_id!r} takes no more work: it leaves"
-            refusal = self._answers.send(task, error_reply(task, "OVERLOADED", message, recoverable=True))
+            refusal = self._answers.send(task, leaving(task, neuron_id))
         if refusal is not None:
             self._answers.keep(_wait_for(refusal))
 
     def _stop(self, stop: Signal) -> None:
-        if not self._recent.add(stop.id):
+        if stop.id in self._recent:
             return
+        self._recent.add(stop.id)
         if stop.parent_id is not None:
-            # A bus may bring the TASK after its STOP: then it counts as run already.
-            self._recent.add(stop.parent_id)
+            # A bus may bring the TASK after its STOP: then it counts as run already. That one which ran
+            # already is stopped makes it no duplicate.
+            if stop.parent_id not in self._recent:
+                self._recent.add(stop.parent_id)
         else:
             self._stopped.add(stop)
         ending = [work for hosted in self._hosted.values() for work in hosted.stop(partial(_concerns, stop))]

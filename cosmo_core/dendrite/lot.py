@@ -138,6 +138,10 @@ class Lot:
         try:
             await self._auctions.send_to(bid.dendrite, award)
         except Exception as error:  # noqa: BLE001 - the caller gets it
+            if self.auction.winner is not bid:
+                # Lost meanwhile: whoever has the work now is not to be disturbed.
+                logger.warning("%s was not awarded to %r: %s", self.offer.id, bid.neuron, error)
+                return
             # A middleware or the bus: no other bidder can be reached either.
             self.end(self.auction.failure, error)
         else:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from cosmo_core.dendrite.view import NeuronRecord, View
+from cosmo_core.dendrite.view import View
 from cosmo_core.errors import LifecycleError, SynapseError
 from cosmo_core.ids import is_token
 from cosmo_core.signal import Signal
@@ -73,8 +73,8 @@ class Presence:
 
     async def introduce(self, axon: Axon) -> None:
         """Announce an Axon that came while the Dendrite runs."""
-        self._leaving.discard(axon.neuron_id)
-        await self._announce_one(axon, SignalType.REGISTER)
+        if not self._draining:
+            await self._announce_one(axon, SignalType.REGISTER)
 
     async def retire(self, axon: Axon) -> None:
         """Say that an Axon takes no more work, while the Dendrite runs on, and announce it no more."""
@@ -158,10 +158,6 @@ class Presence:
         if self._left:
             raise LifecycleError("the Dendrite stopped while it waited for a Neuron")
 
-    def records(self, capability: str | None = None) -> list[NeuronRecord]:
-        """Return who is there, or who of them has a capability, in the order of their ids."""
-        return self._view.records(capability)
-
     async def _discover(self, wish: dict[str, Any]) -> None:
         signal = Signal.new(SignalType.DISCOVER, wish, meta={"reply_to": self._inbox})
         await self._link.send(self._link.subjects.everyone(SignalType.DISCOVER), signal)
@@ -183,6 +179,8 @@ class Presence:
         else:
             subject = subjects.everyone(SignalType.REGISTER)
         for axon in axons:
+            if self._draining or not self._announces(axon):
+                continue
             answer = discover.reply(
                 SignalType.REGISTER, _registration(axon), directed=axon.directed, meta=self._meta(axon)
             )
@@ -190,15 +188,15 @@ class Presence:
 
     async def _announce(self, type: SignalType, payload: dict[str, Any] | None = None) -> None:
         for axon in self._announced():
-            await self._announce_one(axon, type, payload)
+            # Axons come and go while each of the others is announced.
+            if self._announces(axon):
+                await self._announce_one(axon, type, payload)
 
     def _announced(self) -> list[Axon]:
-        # A copy: Axons come and go meanwhile.
-        return [
-            axon
-            for axon in self._host
-            if axon.neuron_id not in self._leaving and self._host.serves(axon.neuron_id)
-        ]
+        return [axon for axon in self._host if self._announces(axon)]
+
+    def _announces(self, axon: Axon) -> bool:
+        return axon.neuron_id not in self._leaving and self._host.serves(axon.neuron_id)
 
     async def _announce_one(
         self, axon: Axon, type: SignalType, payload: dict[str, Any] | None = None

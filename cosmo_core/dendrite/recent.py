@@ -31,12 +31,15 @@ class RecentIds:
         self._old: set[str] = set()
         self._turns_at = clock() + window_s
 
+    def __contains__(self, id: str) -> bool:
+        return id in self._young or id in self._old
+
     def add(self, id: str) -> bool:
         """Remember ``id``; tell whether it is new."""
         now = self._clock()
         if now >= self._turns_at or len(self._young) >= self._capacity:
             self._turn(now)
-        if id in self._young or id in self._old:
+        if id in self._young or id in self._old:  # not `in self`: that is a call, for every TASK
             self.repeated += 1
             return False
         self._young.add(id)

@@ -19,7 +19,8 @@ class StoppedTraces(OrderedDict[str, str]):
 
     def add(self, stop: Signal) -> None:
         """Remember a STOP of a whole trace."""
-        self[stop.trace_id] = stop.id
+        # A bus may bring an earlier one later.
+        self[stop.trace_id] = max(stop.id, self.get(stop.trace_id, ""))
         self.move_to_end(stop.trace_id)
         if len(self) > MAX_STOPPED:
             self.popitem(last=False)

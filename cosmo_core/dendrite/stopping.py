@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from cosmo_core.dendrite.dispatch import send_or_raise
 from cosmo_core.signal import Signal
 from cosmo_core.signal_type import SignalType
 
@@ -53,7 +54,7 @@ class TraceStopper:
 
         self._waiting[stop.id] = take
         try:
-            await self._link.send(self._link.subjects.everyone(SignalType.STOP), stop)
+            await send_or_raise(self._link, self._link.subjects.everyone(SignalType.STOP), stop)
             async with asyncio.timeout(timeout_s):
                 await done.wait()
         except TimeoutError:

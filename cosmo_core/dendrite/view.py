@@ -126,9 +126,10 @@ class View:
         return dendrite in self._neurons.get(neuron, {})
 
     def hosts(self) -> set[str]:
-        """Return the Dendrites that host Neurons."""
+        """Return the Dendrites that host Neurons. What drains still works, and counts."""
         self._sweep_if_due()
-        return {host for hosts in self._neurons.values() for host in hosts}
+        draining = {host for _, host in self._draining}
+        return draining.union(*self._neurons.values())
 
     def _covers(self, neuron: str, capabilities: Sequence[str]) -> bool:
         # All of its replicas: which of them gets a TASK is decided by the bus.

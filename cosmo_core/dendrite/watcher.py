@@ -14,6 +14,7 @@ import msgspec
 
 from cosmo_core.errors import MalformedSignalError
 from cosmo_core.ids import check_token
+from cosmo_core.pathway import is_being_cancelled
 from cosmo_core.signal import TRACE_ID_PATTERN, Signal
 
 if TYPE_CHECKING:
@@ -158,8 +159,7 @@ class Watcher:
         try:
             await work
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            if is_being_cancelled():
                 raise
             # Something that the handler waited for was cancelled, not the handler.
             logger.exception("%r failed on %s", self, signal.id)

@@ -246,3 +246,13 @@ async def test_a_final_that_cannot_leave_is_told(start: Start) -> None:
     reply = await orchestrator.dispatch_and_wait(neuron="plain", input={}, scope="terminal")
     assert reply.payload["code"] == "REJECTED"
     assert "not yet" in reply.payload["message"]
+
+
+async def test_finalize_none_is_as_if_it_was_not_said(start: Start) -> None:
+    orchestrator = await start(plain)
+    answer = await orchestrator.dispatch_and_wait(
+        neuron="plain", input={}, scope="terminal", finalize=None, timeout_s=5
+    )
+    assert answer.type is SignalType.FINAL
+    answer = await orchestrator.dispatch_and_wait(neuron="plain", input={}, finalize=None, timeout_s=5)
+    assert answer.type is SignalType.AGENT_OUTPUT

@@ -133,10 +133,23 @@ async def test_cancellation_from_outside_wins() -> None:
         await task
 
 
-async def test_closing_forgets_everything() -> None:
+async def test_closing_gives_up_the_timer_once_nobody_waits() -> None:
     deadlines = Deadlines()
-    with deadlines.within(0.001) as deadline:
-        deadlines.close()
-        deadlines.close()
+    with deadlines.within(60) as deadline:
+        pass
+    deadlines.close()
+    deadlines.close()
     assert deadlines._timer is None
     assert not deadline.expired
+
+
+async def _closed(deadlines: Deadlines) -> None:
+    deadlines.close()
+    await asyncio.Event().wait()
+
+
+async def test_who_still_waits_after_closing_is_interrupted_in_time() -> None:
+    deadlines = Deadlines()
+    with pytest.raises(TimeoutError), deadlines.within(0.001):
+        await _closed(deadlines)
+    assert deadlines._timer is None

@@ -1,0 +1,293 @@
+"""Starting, stopping, and Axons that come or go, when one cuts into the other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from cosmo_core import Axon, Dendrite, FrameHandler, LifecycleError, SignalType, Subscription, SynapseError
+from cosmo_core.plugin import Forward, PluginManager, hookimpl
+from cosmo_synapse_memory import MemorySynapse
+
+Start = Callable[..., Awaitable[Dendrite]]
+Patterns = Callable[[], set[str]]
+
+
+async def echo(input: dict[str, Any], context: list[Any]) -> Any:
+    return input
+
+
+def axon(name: str, neuron: Any = echo) -> Axon:
+    return Axon(neuron_id=name, neuron_fn=neuron)
+
+
+def unstarted(synapse: MemorySynapse, *axons: Axon, plugins: PluginManager | None = None) -> Dendrite:
+    dendrite = Dendrite(synapse=synapse, namespace="test", plugins=plugins or PluginManager())
+    for each in axons:
+        dendrite.attach_axon(each)
+    return dendrite
+
+
+class Stuck:
+    """A Neuron that never answers, and tells when it runs and that it was ended."""
+
+    def __init__(self) -> None:
+        self.running, self.ended, self.closed = asyncio.Event(), False, 0
+
+    async def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
+        self.running.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.ended = True
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+class Gate:
+    """Holds up, or refuses, who subscribes to a pattern that ends in ``at``."""
+
+    def __init__(self, synapse: MemorySynapse, at: str, refuses: bool = False) -> None:
+        self.asked, self.let = asyncio.Event(), asyncio.Event()
+        self._at, self._refuses = at, refuses
+        self._subscribe = synapse.subscribe
+
+    async def subscribe(
+        self, pattern: str, handler: FrameHandler, *, queue_group: str | None = None
+    ) -> Subscription:
+        if pattern.endswith(self._at):
+            if self._refuses:
+                raise SynapseError("no more subscriptions")
+            self.asked.set()
+            await self.let.wait()
+        return await self._subscribe(pattern, handler, queue_group=queue_group)
+
+
+@pytest.fixture
+def gated(synapse: MemorySynapse, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Gate]:
+    def gated(at: str, *, refuses: bool = False) -> Gate:
+        gate = Gate(synapse, at, refuses)
+        monkeypatch.setattr(synapse, "subscribe", gate.subscribe)
+        return gate
+
+    return gated
+
+
+# --- the start ----------------------------------------------------------------------------------------
+
+
+async def test_a_dendrite_that_is_stopped_while_it_starts_does_not_start(
+    synapse: MemorySynapse, gated: Callable[..., Gate], patterns: Patterns
+) -> None:
+    dendrite, gate = unstarted(synapse, axon("a")), gated("DISCOVER")
+    starting = asyncio.create_task(dendrite.start())
+    await gate.asked.wait()
+    await dendrite.stop()
+    gate.let.set()
+    with pytest.raises(LifecycleError, match="stopped while it started"):
+        await starting
+    assert patterns() == set()
+
+
+async def test_a_dendrite_that_could_not_start_serves_nothing(
+    synapse: MemorySynapse, gated: Callable[..., Gate], patterns: Patterns
+) -> None:
+    dendrite = unstarted(synapse)
+    gated("DISCOVER", refuses=True)
+    with pytest.raises(SynapseError):
+        await dendrite.start()
+    with pytest.raises(LifecycleError):
+        await dendrite.add_axon(axon("a"))
+    assert patterns() == set()
+
+
+# --- the end ------------------------------------------------------------------------------------------
+
+
+async def test_nothing_runs_on_when_who_stops_a_dendrite_gives_up(
+    start: Start, synapse: MemorySynapse
+) -> None:
+    neuron = Stuck()
+    worker = unstarted(synapse, axon("a", neuron))
+    await worker.start()
+    orchestrator = await start()
+    pathway = await orchestrator.dispatch(neuron="a", input={})
+    await neuron.running.wait()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await worker.stop()
+    assert neuron.ended
+    assert (await pathway.wait(timeout_s=5)).payload["code"] == "CANCELLED"
+    assert neuron.closed == 1
+
+
+async def test_handlers_end_when_who_stops_their_dendrite_gives_up(start: Start) -> None:
+    dendrite = await start()
+    entered, ended = asyncio.Event(), asyncio.Event()
+
+    @dendrite.on_plan
+    async def stuck(_: object) -> None:
+        entered.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    pathway = await dendrite.observe_pathway("trc_" + "0" * 26)
+    async with await dendrite.watch(SignalType.PLAN, lambda _: None):
+        await dendrite.emit_plan(pathway.trace_id, [])
+    await entered.wait()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await dendrite.stop()
+    assert ended.is_set()
+
+
+async def test_a_task_that_a_middleware_holds_does_not_run_on_a_host_that_left(
+    start: Start, synapse: MemorySynapse
+) -> None:
+    held, let, ran = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    class Holding:
+        @hookimpl
+        def cosmo_signal_middleware(self, direction: str) -> Any:
+            async def hold(signal: Any, forward: Forward) -> Any:
+                if signal.type is SignalType.TASK:
+                    held.set()
+                    await let.wait()
+                return await forward(signal)
+
+            return hold if direction == "inbound" else None
+
+    async def note(input: dict[str, Any], context: list[Any]) -> Any:
+        ran.set()
+        return {}
+
+    plugins = PluginManager()
+    plugins.register(Holding(), name="holding")
+    worker = unstarted(synapse, axon("a", note), plugins=plugins)
+    await worker.start()
+    pathway = await (await start()).dispatch(neuron="a", input={})
+    await held.wait()
+    await worker.stop()
+    let.set()
+    answer = await pathway.wait(timeout_s=5)
+    assert (answer.payload["code"], answer.payload["recoverable"]) == ("OVERLOADED", True)
+    assert "it leaves" in answer.payload["message"]
+    assert not ran.is_set()
+
+
+# --- Axons that come and go -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at", ["TASK.neuron.b", "STOP.neuron.b", "STOP", "TASK"])
+async def test_an_axon_that_comes_while_its_dendrite_stops_is_not_served(
+    start: Start, gated: Callable[..., Gate], patterns: Patterns, at: str
+) -> None:
+    worker = await start()
+    gate = gated(at)
+    adding = asyncio.create_task(worker.add_axon(axon("b")))
+    await gate.asked.wait()
+    stopping = asyncio.create_task(worker.stop())
+    while not worker._host._leaving:  # noqa: ASYNC110 - it has no event to wait for
+        await asyncio.sleep(0)
+    gate.let.set()
+    with pytest.raises(LifecycleError):
+        await adding
+    await stopping
+    assert patterns() == set()
+    assert worker.axons == []
+
+
+async def test_an_axon_that_cannot_be_served_leaves_no_subscription(
+    start: Start, gated: Callable[..., Gate], patterns: Patterns
+) -> None:
+    worker = await start(axon("a"))
+    before = patterns()
+    gated("TASK.neuron.b", refuses=True)
+    with pytest.raises(SynapseError):
+        await worker.add_axon(axon("b"))
+    assert patterns() == before
+
+
+async def test_axons_that_come_and_go_leave_nothing_behind(start: Start) -> None:
+    worker = await start()
+    counts = []
+    for _ in range(3):
+        await worker.add_axon(axon("a"))
+        await worker.detach_axon("a")
+        counts.append(len(worker._link._subscriptions))
+    assert counts == [counts[0]] * 3
+
+
+async def test_who_gives_up_detaching_a_neuron_is_rid_of_it_all_the_same(start: Start) -> None:
+    neuron = Stuck()
+    worker = await start(axon("a", neuron))
+    orchestrator = await start()
+    gone: asyncio.Queue[Any] = asyncio.Queue()
+    await orchestrator.watch(SignalType.DEREGISTER, gone.put_nowait)
+    pathway = await orchestrator.dispatch(neuron="a", input={})
+    await neuron.running.wait()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await worker.detach_axon("a")
+    assert (await pathway.wait(timeout_s=5)).payload["code"] == "CANCELLED"
+    assert (neuron.closed, worker.axons, gone.qsize()) == (1, [], 1)
+
+
+async def test_a_neuron_that_leaves_already_is_not_detached_again(start: Start) -> None:
+    neuron = Stuck()
+    worker = await start(axon("a", neuron), grace_s=0.01)
+    orchestrator = await start()
+    pathway = await orchestrator.dispatch(neuron="a", input={})
+    await neuron.running.wait()
+    detaching = asyncio.create_task(worker.detach_axon("a"))
+    await asyncio.sleep(0)
+    with pytest.raises(KeyError):
+        await worker.detach_axon("a")
+    await detaching
+    assert neuron.closed == 1
+    pathway.close()
+
+
+async def test_a_dendrite_may_stop_while_a_neuron_is_detached(start: Start, patterns: Patterns) -> None:
+    neurons = [Stuck() for _ in range(3)]
+    worker = await start(*(axon(f"n{n}", neuron) for n, neuron in enumerate(neurons)), grace_s=0.01)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(worker.detach_axon("n1"))
+        await asyncio.sleep(0)
+        group.create_task(worker.stop())
+    assert all(neuron.closed for neuron in neurons)
+    assert patterns() == set()
+
+
+@pytest.mark.clause("P-4.4")
+async def test_an_answer_to_discover_names_no_neuron_that_left_meanwhile(
+    start: Start, synapse: MemorySynapse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = await start(axon("a"), axon("b"))
+    asked, let, publish = asyncio.Event(), asyncio.Event(), synapse.publish
+
+    async def slow(subject: str, frame: bytes) -> None:
+        if ".REGISTER.inbox." in subject:
+            asked.set()
+            await let.wait()
+        await publish(subject, frame)
+
+    monkeypatch.setattr(synapse, "publish", slow)
+    late = await start()
+    await asked.wait()
+    await worker.detach_axon("b")
+    let.set()
+    await late.wait_until_ready(neuron="a", timeout_s=5)
+    while _unfinished(synapse):  # noqa: ASYNC110 - no event
+        await asyncio.sleep(0)
+    assert [record.neuron_id for record in late.find_neurons()] == ["a"]
+
+
+def _unfinished(synapse: MemorySynapse) -> bool:
+    return any(subscription._in_flight for subscription in synapse._subscriptions)

@@ -1,0 +1,235 @@
+"""Dispatches and Pathways, when their Dendrite stops, a bus is slow, or nobody holds them."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from cosmo_core import (
+    Axon,
+    Dendrite,
+    FrameHandler,
+    LifecycleError,
+    Signal,
+    SignalType,
+    Subscription,
+    SynapseError,
+    decode,
+)
+from cosmo_core.ids import new_trace_id
+from cosmo_core.plugin import PluginManager
+from cosmo_synapse_memory import MemorySynapse
+
+Start = Callable[..., Awaitable[Dendrite]]
+Settled = Callable[[Dendrite], Awaitable[None]]
+
+
+async def echo(input: dict[str, Any], context: list[Any]) -> Any:
+    return input
+
+
+class SlowBus:
+    """Holds up what is published on subjects that hold ``on``."""
+
+    def __init__(self, synapse: MemorySynapse) -> None:
+        self.on = "nothing"
+        self.asked, self.let = asyncio.Event(), asyncio.Event()
+        self._publish = synapse.publish
+
+    async def publish(self, subject: str, frame: bytes) -> None:
+        if self.on in subject:
+            self.asked.set()
+            await self.let.wait()
+        await self._publish(subject, frame)
+
+
+@pytest.fixture
+def slow(synapse: MemorySynapse, monkeypatch: pytest.MonkeyPatch) -> SlowBus:
+    slow = SlowBus(synapse)
+    monkeypatch.setattr(synapse, "publish", slow.publish)
+    return slow
+
+
+# --- the Dendrite stops meanwhile -----------------------------------------------------------------------
+
+
+async def test_time_limits_hold_while_their_dendrite_stops(start: Start, slow: SlowBus) -> None:
+    await start(echo)
+    orchestrator = await start()
+    slow.on = "TASK.neuron"
+    asking = asyncio.create_task(orchestrator.dispatch_and_wait(neuron="echo", input={}, timeout_s=0.05))
+    await slow.asked.wait()
+    await orchestrator.stop()
+    async with asyncio.timeout(5):
+        with pytest.raises(TimeoutError):
+            await asking
+
+
+async def test_a_dendrite_that_stops_while_it_looks_for_a_neuron_sends_it_nothing(
+    start: Start, synapse: MemorySynapse, slow: SlowBus
+) -> None:
+    orchestrator = await start()
+    sent: list[bytes] = []
+    await synapse.subscribe("cosmonapse.test.TASK.>", sent.append)
+    slow.on = "DISCOVER"
+    asking = asyncio.create_task(orchestrator.dispatch_and_wait(neuron="echo", input={}, timeout_s=None))
+    await slow.asked.wait()
+    slow.on = "nothing"
+    await start(echo)
+    await orchestrator.wait_until_ready(neuron="echo", timeout_s=5)
+    await orchestrator.stop()
+    slow.let.set()
+    async with asyncio.timeout(5):
+        with pytest.raises(LifecycleError):
+            await asking
+    assert sent == []
+
+
+# --- Pathways that hold their Neuron back ---------------------------------------------------------------
+
+
+async def test_a_dispatch_that_fails_takes_no_answer_from_others_on_its_trace(
+    start: Start, synapse: MemorySynapse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_answer = asyncio.Event()
+
+    async def slow(input: dict[str, Any], context: list[Any]) -> Any:
+        await may_answer.wait()
+        return {}
+
+    dendrite = await start(slow)
+    first = await dendrite.dispatch(neuron="slow", input={})
+
+    async def refuse(pattern: str, handler: FrameHandler, *, queue_group: str | None = None) -> Subscription:
+        raise SynapseError("no more subscriptions")
+
+    monkeypatch.setattr(synapse, "subscribe", refuse)
+    with pytest.raises(SynapseError):
+        await dendrite.dispatch(neuron="slow", input={}, trace_id=first.trace_id, backpressure=True)
+    gc.collect()
+    may_answer.set()
+    assert (await first.wait(timeout_s=5)).type is SignalType.AGENT_OUTPUT
+
+
+async def test_a_pathway_that_is_full_and_that_nobody_holds_lets_its_neuron_go(settled: Settled) -> None:
+    done = asyncio.Event()
+
+    async def talk(input: dict[str, Any], context: list[Any]) -> AsyncIterator[Any]:
+        for number in range(100):
+            yield str(number)
+        done.set()
+        yield {}
+
+    synapse = MemorySynapse(max_in_flight=4, max_pending=4)
+    await synapse.connect()
+    dendrite = Dendrite(synapse=synapse, namespace="test", pathway_buffer=4, plugins=PluginManager())
+    dendrite.attach_axon(Axon(neuron_id="talk", neuron_fn=talk))
+    async with dendrite:
+        before = len(synapse._subscriptions)
+        pathway = await dendrite.dispatch(neuron="talk", input={}, backpressure=True)
+        async for _ in pathway:
+            break
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not done.is_set()
+        held = weakref.ref(pathway)
+        del pathway
+        gc.collect()
+        async with asyncio.timeout(5):
+            await done.wait()
+        await settled(dendrite)
+        assert held() is None
+        assert len(synapse._subscriptions) == before
+    await synapse.close()
+
+
+async def test_a_pathway_that_is_collected_in_another_thread_ends_its_subscription(
+    start: Start, synapse: MemorySynapse, settled: Settled
+) -> None:
+    dendrite = await start(echo)
+    before = len(synapse._subscriptions)
+    pathway = await dendrite.dispatch(neuron="echo", input={}, backpressure=True)
+    await pathway.wait(timeout_s=5)
+    last = [pathway]
+    del pathway
+    await asyncio.to_thread(last.clear)
+    await settled(dendrite)
+    assert len(synapse._subscriptions) == before
+
+
+# --- handlers -------------------------------------------------------------------------------------------
+
+
+async def test_a_handler_goes_on_after_something_it_waited_for_was_cancelled(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    dendrite = await start()
+    pathway = await dendrite.observe_pathway(new_trace_id())
+    seen: asyncio.Queue[Any] = asyncio.Queue()
+
+    @pathway.on(SignalType.PLAN)
+    async def handle(plan: Signal) -> None:
+        seen.put_nowait(plan.payload["steps"])
+        cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        cancelled.cancel()
+        await cancelled
+
+    for n in range(2):
+        await dendrite.emit_plan(pathway.trace_id, [n])
+    async with asyncio.timeout(5):
+        assert [await seen.get(), await seen.get()] == [[0], [1]]
+    assert "the PLAN handler of" in caplog.text
+    pathway.close()
+
+
+# --- offers ---------------------------------------------------------------------------------------------
+
+
+async def test_an_award_that_fails_late_does_not_disturb_who_has_the_work_by_then(
+    start: Start, synapse: MemorySynapse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_answer = asyncio.Event()
+
+    async def work(input: dict[str, Any], context: list[Any]) -> Any:
+        await may_answer.wait()
+        return {"done": True}
+
+    first = await start(Axon(neuron_id="a", neuron_fn=work, capabilities=["x"]))
+    await start(Axon(neuron_id="b", neuron_fn=work, capabilities=["x"]))
+    orchestrator = await start()
+    asked, let, failed, publish = asyncio.Event(), asyncio.Event(), asyncio.Event(), synapse.publish
+
+    async def fail(subject: str, frame: bytes) -> None:
+        if "TASK_AWARDED" in subject and decode(frame).payload["winning_bid"] == bid_of_a:
+            asked.set()
+            await let.wait()
+            failed.set()
+            raise SynapseError("gone")
+        await publish(subject, frame)
+
+    bid_of_a = ""
+
+    def select(bids: list[Any]) -> Any:
+        nonlocal bid_of_a
+        best = min(bids, key=lambda bid: bid.neuron)
+        bid_of_a = bid_of_a or best.id
+        return best
+
+    monkeypatch.setattr(synapse, "publish", fail)
+    async with asyncio.timeout(5):
+        offering = asyncio.create_task(
+            orchestrator.dispatch_offer(capabilities=["x"], input={}, select=select, deadline_ms=5)
+        )
+        await asked.wait()
+        await first.stop()
+        pathway = await offering
+        let.set()
+        await failed.wait()
+        await asyncio.sleep(0)
+        may_answer.set()
+        assert (await pathway.wait()).payload["output"] == {"done": True}

@@ -1,0 +1,93 @@
+"""STOPs: who is asked, what is counted, and in which order they may come."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from cosmo_core import Axon, Dendrite, RejectedError, Signal, SignalType
+from cosmo_core.dendrite.stopped import StoppedTraces
+from cosmo_core.ids import new_trace_id
+from cosmo_core.plugin import Dropped, Forward, PluginManager, hookimpl
+
+Start = Callable[..., Awaitable[Dendrite]]
+
+
+class Slow:
+    """A Neuron that never answers, and takes its time to clean up."""
+
+    def __init__(self) -> None:
+        self.running, self.cleaning, self.clean = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
+        self.running.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.cleaning.set()
+            await self.clean.wait()
+
+
+@pytest.mark.clause("P-9.6")
+async def test_a_host_that_drains_is_waited_for(start: Start) -> None:
+    neuron = Slow()
+    worker = await start(Axon(neuron_id="slow", neuron_fn=neuron))
+    await start(Axon(neuron_id="idle", neuron_fn=neuron))
+    orchestrator = await start()
+    draining: asyncio.Queue[Signal] = asyncio.Queue()
+    await orchestrator.watch(SignalType.HEARTBEAT, draining.put_nowait)
+    pathway = await orchestrator.dispatch(neuron="slow", input={})
+    await neuron.running.wait()
+    async with asyncio.timeout(5):
+        leaving = asyncio.create_task(worker.stop())
+        await draining.get()
+        stopping = asyncio.create_task(orchestrator.stop_trace(pathway.trace_id, timeout_s=5))
+        await neuron.cleaning.wait()
+        neuron.clean.set()
+        assert sorted(stopped.payload["cancelled"] for stopped in await stopping) == [0, 1]
+        await leaving
+
+
+async def test_a_stop_that_a_middleware_drops_is_said(start: Start) -> None:
+    class Dropping:
+        @hookimpl
+        def cosmo_signal_middleware(self, direction: str) -> Any:
+            async def drop(signal: Signal, forward: Forward) -> Any:
+                return Dropped("no") if signal.type is SignalType.STOP else await forward(signal)
+
+            return drop if direction == "outbound" else None
+
+    plugins = PluginManager()
+    plugins.register(Dropping(), name="dropping")
+    orchestrator = await start(plugins=plugins)
+    with pytest.raises(RejectedError, match="dropped STOP"):
+        await orchestrator.stop_trace(new_trace_id())
+
+
+async def test_stopping_a_task_makes_it_no_duplicate(start: Start) -> None:
+    neuron = Slow()
+    neuron.clean.set()
+    worker = await start(Axon(neuron_id="slow", neuron_fn=neuron))
+    orchestrator = await start()
+    with pytest.raises(TimeoutError):
+        await orchestrator.dispatch_and_wait(neuron="slow", input={}, timeout_s=0.02)
+    await neuron.cleaning.wait()
+    assert worker.counters["duplicates"] == 0
+
+
+def test_an_earlier_stop_that_comes_later_undoes_nothing() -> None:
+    trace_id, stopped = new_trace_id(), StoppedTraces()
+    earlier, task, later = (
+        Signal.new(type, payload, trace_id=trace_id)
+        for type, payload in (
+            (SignalType.STOP, {"rollback": False}),
+            (SignalType.TASK, {"input": {}}),
+            (SignalType.STOP, {"rollback": False}),
+        )
+    )
+    stopped.add(later)
+    stopped.add(earlier)
+    assert stopped.covers(task)
