@@ -29,6 +29,7 @@ class Hosted:
     """
 
     __slots__ = (
+        "_answering",
         "_answers",
         "_backlog",
         "_loop",
@@ -53,6 +54,7 @@ class Hosted:
         self._most_waiting = axon.max_backlog
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: dict[str, tuple[asyncio.Task[None], Signal]] = {}
+        self._answering: set[str] = set()
         self._backlog: deque[Signal] = deque()
 
     @property
@@ -103,8 +105,10 @@ class Hosted:
             except asyncio.CancelledError:
                 # The TASK ends here, and so does its cancellation: whoever watches is told.
                 answer = cancelled(task, self.axon)
+            self._answering.add(task.id)
             await self._answers.send(task, answer)
         finally:
+            self._answering.discard(task.id)
             del self._running[task.id]
             if self._backlog:
                 self._next()
@@ -124,18 +128,27 @@ class Hosted:
         """Refuse every further TASK: one may still be on its way through a middleware."""
         self._most_running = self._most_waiting = 0
 
-    def stop(self, concerns: Concerns) -> list[asyncio.Task[None]]:
-        """Cancel the TASKs that are concerned, and answer those that wait; return what is still ending."""
-        ending = [work for work, task in self._running.values() if concerns(task)]
-        for work in ending:
-            # Not at once: work that is cancelled before its first step never runs, not even to clean up.
-            work.get_loop().call_soon(work.cancel)
+    def stop(self, concerns: Concerns, *, answers_too: bool = False) -> list[asyncio.Task[None]]:
+        """Cancel the TASKs that are concerned, and answer those that wait; return what is still ending.
+
+        An answer that is being sent goes out, so that the TASK has one, unless ``answers_too``.
+        """
+        ending = []
+        for work, task in self._running.values():
+            if concerns(task):
+                ending.append(work)
+                # Not at once: work that is cancelled before its first step never runs, not even to clean up.
+                work.get_loop().call_soon(self._cancel, work, task.id, answers_too)
         waiting = [task for task in self._backlog if concerns(task)]
         for task in waiting:
             self._backlog.remove(task)
             # Not awaited by the Synapse: held back behind answers, the next STOP would come too late.
             ending.append(self._answers.keep(self._answers.send(task, cancelled(task, self.axon))))
         return ending
+
+    def _cancel(self, work: asyncio.Task[None], task_id: str, answers_too: bool) -> None:
+        if answers_too or task_id not in self._answering:
+            work.cancel()
 
     # --- refusals -----------------------------------------------------------------------------------
 

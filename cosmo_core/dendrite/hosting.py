@@ -188,7 +188,7 @@ class Host:
         finally:
             # Also when who waits for it is cancelled: nothing may run on a host that is gone.
             for hosted in ending:
-                hosted.stop(lambda _: True)
+                hosted.stop(lambda _: True, answers_too=True)
             if running := self._running(ending):
                 await asyncio.wait(running, timeout=CLOSE_TIMEOUT_S)
 

@@ -11,7 +11,7 @@ import pytest
 from cosmo_core import Axon, Dendrite, RejectedError, Signal, SignalType
 from cosmo_core.dendrite.stopped import StoppedTraces
 from cosmo_core.ids import new_trace_id
-from cosmo_core.plugin import Dropped, Forward, PluginManager, hookimpl
+from cosmo_core.plugin import Dropped, Forward, PluginManager, SignalMiddleware, hookimpl
 
 Start = Callable[..., Awaitable[Dendrite]]
 
@@ -91,3 +91,37 @@ def test_an_earlier_stop_that_comes_later_undoes_nothing() -> None:
     stopped.add(later)
     stopped.add(earlier)
     assert stopped.covers(task)
+
+
+@pytest.mark.clause("P-5.5")
+async def test_a_stop_lets_an_answer_that_is_being_sent_go_out(start: Start) -> None:
+    sending, go = asyncio.Event(), asyncio.Event()
+
+    async def hold(signal: Signal, forward: Forward) -> Signal | Dropped:
+        if signal.type is SignalType.AGENT_OUTPUT:
+            sending.set()
+            await go.wait()
+        return await forward(signal)
+
+    class Plugin:
+        @hookimpl
+        def cosmo_signal_middleware(self, direction: str) -> SignalMiddleware | None:
+            return hold if direction == "outbound" else None
+
+    plugins = PluginManager()
+    plugins.register(Plugin(), name="hold")
+
+    async def echo(input: dict[str, Any], context: list[Any]) -> Any:
+        return input
+
+    await start(echo, role="worker", plugins=plugins)
+    orchestrator = await start()
+    async with asyncio.timeout(5):
+        pathway = await orchestrator.dispatch(neuron="echo", input={"a": 1})
+        await sending.wait()
+        stopping = asyncio.create_task(orchestrator.stop_trace(pathway.trace_id, timeout_s=5))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        go.set()
+        assert (await pathway.wait()).payload == {"output": {"a": 1}}
+        await stopping
