@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 
 from cosmo_context.errors import ContextNeuronError
-from cosmo_context.testing.asking import fragment_of, with_state
-from cosmo_context.testing.checks_state import copied, need_untouched
+from cosmo_context.testing.asking import copied, fragment_of, need_untouched, with_state
 from cosmo_core.testing.conformance.arbitrary import objects_like, try_each
 from cosmo_core.testing.conformance.errors import UnmetError
 from cosmo_core.testing.conformance.steps import need

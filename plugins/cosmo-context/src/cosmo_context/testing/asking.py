@@ -1,7 +1,8 @@
-"""How the checks ask a context Neuron; every wait has an end."""
+"""How the checks ask a context Neuron, and see that nothing changed; every wait has an end."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -51,3 +52,26 @@ def with_state(ctx: Context, state: ContextState | Mapping[str, Any]) -> Context
 def _text(asked: str, fragment: object) -> str:
     need(isinstance(fragment, str), f"{asked} gave a {type(fragment).__name__}, not a string")
     return str(fragment)
+
+
+def copied(ctx: Context) -> dict[str, Any]:
+    """Return a deep copy of all that a Context's state holds.
+
+    Raises:
+        UnmetError: A value does not equal its copy, so that nobody could tell whether it changes.
+    """
+    values = ctx.state.to_dict()
+    kept = copy.deepcopy(values)
+    for key, value in values.items():
+        need(value == kept[key], f"the value of {key!r} does not equal a deep copy of it: use one that does")
+    return kept
+
+
+def need_untouched(ctx: Context, kept: Mapping[str, Any]) -> None:
+    """Refuse a state that is not as it was.
+
+    Raises:
+        UnmetError: It is not.
+    """
+    values = ctx.state.to_dict()
+    need(values == kept, f"the state was {kept!r} and is now {values!r}")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any
 
 from cosmo_context.errors import ContextNeuronError
 from cosmo_context.state import ContextState
-from cosmo_context.testing.asking import fragment_of, fragment_of_example, shortened, with_state
+from cosmo_context.testing.asking import (
+    copied,
+    fragment_of,
+    fragment_of_example,
+    need_untouched,
+    shortened,
+    with_state,
+)
 from cosmo_context.testing.requirements import REQUIREMENTS
 from cosmo_core.testing.conformance.errors import UnmetError
 from cosmo_core.testing.conformance.steps import need
@@ -98,29 +104,6 @@ class _Watched(ContextState):
     def get(self, key: str, default: Any = None) -> Any:
         self._read.add(key)
         return super().get(key, default)
-
-
-def copied(ctx: Context) -> dict[str, Any]:
-    """Return a deep copy of all that a Context's state holds.
-
-    Raises:
-        UnmetError: A value does not equal its copy, so that nobody could tell whether it changes.
-    """
-    values = ctx.state.to_dict()
-    kept = copy.deepcopy(values)
-    for key, value in values.items():
-        need(value == kept[key], f"the value of {key!r} does not equal a deep copy of it: use one that does")
-    return kept
-
-
-def need_untouched(ctx: Context, kept: Mapping[str, Any]) -> None:
-    """Refuse a state that is not as it was.
-
-    Raises:
-        UnmetError: It is not.
-    """
-    values = ctx.state.to_dict()
-    need(values == kept, f"the state was {kept!r} and is now {values!r}")
 
 
 async def _need_refused(neuron: Neuron, example: Example, key: str, value: Any) -> None:
