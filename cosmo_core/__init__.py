@@ -22,6 +22,7 @@ from cosmo_core.errors import (
     RejectedError,
     RemoteError,
     RoleError,
+    SynapseAuthError,
     SynapseClosedError,
     SynapseError,
     UnencodableError,
@@ -34,7 +35,19 @@ from cosmo_core.retry import RetryStrategy
 from cosmo_core.schema import json_schema
 from cosmo_core.signal import Directed, Signal
 from cosmo_core.signal_type import SignalType
-from cosmo_core.synapse import FrameHandler, Guarantees, Subscription, Synapse, connect_synapse
+from cosmo_core.synapse import (
+    DeadLetter,
+    DeadLetters,
+    FrameHandler,
+    Guarantees,
+    HeldFrame,
+    Subscription,
+    Synapse,
+    ThreadPublisher,
+    Undelivered,
+    UndeliveredHandler,
+    connect_synapse,
+)
 
 __all__ = [
     "AskBack",
@@ -42,11 +55,14 @@ __all__ = [
     "Bid",
     "CosmoError",
     "CurrentTask",
+    "DeadLetter",
+    "DeadLetters",
     "Dendrite",
     "Directed",
     "FrameHandler",
     "FrameTooLargeError",
     "Guarantees",
+    "HeldFrame",
     "HookError",
     "LifecycleError",
     "MalformedSignalError",
@@ -71,8 +87,12 @@ __all__ = [
     "SignalType",
     "Subscription",
     "Synapse",
+    "SynapseAuthError",
     "SynapseClosedError",
     "SynapseError",
+    "ThreadPublisher",
+    "Undelivered",
+    "UndeliveredHandler",
     "UnencodableError",
     "UnknownPluginError",
     "Watcher",

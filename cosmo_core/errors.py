@@ -86,6 +86,12 @@ class SynapseClosedError(SynapseError):
     """The Synapse is not connected: it never was, or it was closed."""
 
 
+class SynapseAuthError(SynapseError):
+    """The bus does not let this program in: its key or its credentials are wrong, or missing."""
+
+    code: ClassVar[str] = "AUTH_FAILED"
+
+
 class FrameTooLargeError(SynapseError):
     """A frame is larger than the Synapse carries; nothing was sent."""
 

@@ -15,7 +15,7 @@ from cosmo_core.synapse import Guarantees
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from cosmo_core.synapse import FrameHandler
+    from cosmo_core.synapse import FrameHandler, UndeliveredHandler
     from cosmo_core.testing.sources.scenario import Scenario
     from cosmo_core.testing.sources.subject import SourceUnderTest
 
@@ -56,10 +56,19 @@ class RecordingBus:
         """Wait for the handlers that still work."""
         await asyncio.gather(*self._working)
 
-    async def publish(self, subject: str, frame: bytes) -> None:
+    async def publish(
+        self,
+        subject: str,
+        frame: bytes,
+        *,
+        undelivered: UndeliveredHandler | None = None,
+        message_id: str | None = None,
+    ) -> None:
         """Keep the frame, and hand it to whoever subscribes to ``subject``."""
         self.frames.append(frame)
         route = self._table.route(subject)
+        if undelivered is not None and not (route.groups or route.targets):
+            undelivered(frame, "nobody")
         for member in (*route.targets, *(group.pick() for group in route.groups)):
             work = member.handler(frame)
             if work is not None:

@@ -7,8 +7,7 @@ from urllib.parse import urlsplit
 
 from cosmo_core.errors import FrameTooLargeError, SynapseClosedError, SynapseError
 from cosmo_core.ids import is_token
-from cosmo_core.routing import QueueGroup
-from cosmo_core.synapse import DEFAULT_MAX_FRAME, FrameHandler, Guarantees
+from cosmo_core.synapse import DEFAULT_MAX_FRAME, FrameHandler, Guarantees, UndeliveredHandler
 from cosmo_synapse_memory.bus import MemoryBus, named_bus
 from cosmo_synapse_memory.subscription import MemorySubscription
 
@@ -22,7 +21,7 @@ class MemorySynapse:
         bus: The bus to join; one of its own by default.
         max_frame: Bytes in the largest frame.
         max_in_flight: How many frames a handler may work on at once.
-        max_pending: How many more may wait for it.
+        max_pending: How many more may wait for it; on a bus of its own, also for a queue group.
 
     Raises:
         ValueError: A limit is less than 1.
@@ -39,7 +38,7 @@ class MemorySynapse:
         if min(max_frame, max_in_flight, max_pending) < 1:
             raise ValueError("max_frame, max_in_flight and max_pending start at 1")
         self.guarantees = Guarantees(max_frame=max_frame)
-        self._bus = MemoryBus() if bus is None else bus
+        self._bus = MemoryBus(max_waiting=max_pending) if bus is None else bus
         self._max_frame = max_frame
         self._max_in_flight = max_in_flight
         self._max_pending = max_pending
@@ -56,8 +55,17 @@ class MemorySynapse:
         for subscription in list(self._subscriptions):
             await subscription.close()
 
-    async def publish(self, subject: str, frame: bytes) -> None:
+    async def publish(
+        self,
+        subject: str,
+        frame: bytes,
+        *,
+        undelivered: UndeliveredHandler | None = None,
+        message_id: str | None = None,
+    ) -> None:
         """Hand ``frame`` to whoever subscribes to ``subject``, before this returns.
+
+        ``message_id`` means nothing here, as nothing is stored.
 
         Raises:
             SynapseClosedError: The Synapse is not connected.
@@ -70,23 +78,9 @@ class MemorySynapse:
             raise FrameTooLargeError(
                 f"{len(frame)} bytes on {subject} are more than the {self._max_frame} this Synapse carries"
             )
-        route = self._bus.table.route(subject)
-        for subscription in route.targets:
-            subscription.deliver(frame)
-        for group in route.groups:
-            member = group.pick()
-            if member.full:
-                await self._wait_for_room(group, frame)
-            else:
-                member.deliver(frame)
-
-    async def _wait_for_room(self, group: QueueGroup[MemorySubscription], frame: bytes) -> None:
-        while members := [member for member in group.members if not member.closed]:
-            for member in members:
-                if not member.full:
-                    member.deliver(frame)
-                    return
-            await members[0].room()
+        crowded = self._bus.router.publish(subject, frame, undelivered)
+        if crowded is not None:
+            await self._bus.place(crowded)
 
     async def subscribe(
         self, pattern: str, handler: FrameHandler, *, queue_group: str | None = None
@@ -99,17 +93,15 @@ class MemorySynapse:
         """
         if not self._connected:
             raise self._closed(f"subscribe to {pattern}")
-        subscription = MemorySubscription(
-            self._bus.table,
+        return MemorySubscription(
+            self._bus.router,
             self._subscriptions,
             pattern,
             handler,
+            queue_group=queue_group,
             max_in_flight=self._max_in_flight,
             max_pending=self._max_pending,
         )
-        self._bus.table.add(pattern, subscription, queue_group)
-        self._subscriptions.add(subscription)
-        return subscription
 
     def _closed(self, what: str) -> SynapseClosedError:
         return SynapseClosedError(

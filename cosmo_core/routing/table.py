@@ -1,11 +1,12 @@
-"""Who gets a frame: subjects, wildcards and queue groups, without a socket or a clock.
+"""Who gets a frame: subjects, wildcards and queue groups.
 
-Every Synapse that routes by itself uses this table, so that they cannot drift apart. A subject is made of
-tokens joined by dots. In a pattern ``*`` stands for one token, and ``>``, only at the end, for one or more.
+A subject is made of tokens joined by dots. In a pattern ``*`` stands for one token, and ``>``, only at the
+end, for one or more (P-3.2).
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import cycle
 from typing import Final, Generic, TypeVar
 
@@ -23,15 +24,16 @@ MAX_CACHED_ROUTES: Final = 10_000
 class QueueGroup(Generic[T]):
     """The members of one queue group; each frame goes to one of them, in turn."""
 
-    __slots__ = ("_turns", "members")
+    __slots__ = ("members", "name", "turns")
 
-    def __init__(self, members: tuple[T, ...]) -> None:
+    def __init__(self, name: str, members: tuple[T, ...]) -> None:
+        self.name = name
         self.members = members
-        self._turns = cycle(members)
+        self.turns = cycle(members)
 
     def pick(self) -> T:
         """Return the member whose turn it is."""
-        return next(self._turns)
+        return next(self.turns)
 
 
 @attrs.frozen
@@ -60,6 +62,8 @@ class SubjectTable(Generic[T]):
     def __init__(self) -> None:
         self._root: _Node[T] = _Node()
         self._routes: dict[str, Route[T]] = {}
+        # Shared by the subjects that reach the same members: their turns go on from one subject to the next.
+        self._groups: dict[tuple[str, tuple[int, ...]], QueueGroup[T]] = {}
 
     def add(self, pattern: str, target: T, queue_group: str | None = None) -> None:
         """Let ``target`` have the frames of ``pattern``, alone or as a member of a queue group.
@@ -69,13 +73,12 @@ class SubjectTable(Generic[T]):
         Raises:
             SynapseError: The pattern or the group's name is malformed.
         """
-        if queue_group is not None and not is_token(queue_group):
-            raise SynapseError(f"{queue_group!r} is no name for a queue group: use A-Z a-z 0-9 _ -")
+        check_pattern(pattern, queue_group)
         node = self._root
-        for token in _pattern_tokens(pattern):
+        for token in pattern.split("."):
             node = node.children.setdefault(token, _Node())
         node.entries.append(_Entry(target, queue_group))
-        self._routes.clear()
+        self._forget()
 
     def remove(self, pattern: str, target: T) -> None:
         """Take back one `add` of ``target``; nothing happens if there was none."""
@@ -91,7 +94,7 @@ class SubjectTable(Generic[T]):
             if parent.children[token].entries or parent.children[token].children:
                 break
             del parent.children[token]
-        self._routes.clear()
+        self._forget()
 
     def route(self, subject: str) -> Route[T]:
         """Return where a frame on ``subject`` goes. The same object comes back until the table changes.
@@ -103,9 +106,7 @@ class SubjectTable(Generic[T]):
         return route if route is not None else self._resolve(subject)
 
     def _resolve(self, subject: str) -> Route[T]:
-        tokens = subject.split(".")
-        if not all(map(is_token, tokens)):
-            raise SynapseError(f"{subject!r} is no subject: use tokens of A-Z a-z 0-9 _ - joined by dots")
+        tokens = check_subject(subject).split(".")
         targets: list[T] = []
         groups: dict[str, list[T]] = {}
         for entry in _matching(self._root, tokens, 0):
@@ -114,19 +115,52 @@ class SubjectTable(Generic[T]):
             else:
                 groups.setdefault(entry.queue_group, []).append(entry.target)
         if len(self._routes) >= MAX_CACHED_ROUTES:
-            self._routes.clear()
-        route = Route(tuple(targets), tuple(QueueGroup(tuple(members)) for members in groups.values()))
+            self._forget()
+        route = Route(
+            tuple(targets), tuple(self._share(name, tuple(members)) for name, members in groups.items())
+        )
         self._routes[subject] = route
         return route
 
+    def _share(self, name: str, members: tuple[T, ...]) -> QueueGroup[T]:
+        # By identity, as `remove` goes by it: targets need not be hashable.
+        key = (name, tuple(map(id, members)))
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = QueueGroup(name, members)
+        return group
 
-def _pattern_tokens(pattern: str) -> list[str]:
+    def _forget(self) -> None:
+        self._routes.clear()
+        self._groups.clear()
+
+
+@lru_cache(MAX_CACHED_ROUTES)
+def check_subject(subject: str) -> str:
+    """Return ``subject`` if frames can be published on it.
+
+    Raises:
+        SynapseError: It is not made of tokens; wildcards are for patterns only.
+    """
+    if not all(map(is_token, subject.split("."))):
+        raise SynapseError(f"{subject!r} is no subject: use tokens of A-Z a-z 0-9 _ - joined by dots")
+    return subject
+
+
+def check_pattern(pattern: str, queue_group: str | None = None) -> str:
+    """Return ``pattern`` if it can be subscribed to, as a member of ``queue_group``.
+
+    Raises:
+        SynapseError: The pattern or the name of the group is malformed.
+    """
+    if queue_group is not None and not is_token(queue_group):
+        raise SynapseError(f"{queue_group!r} is no name for a queue group: use A-Z a-z 0-9 _ -")
     tokens = pattern.split(".")
     for index, token in enumerate(tokens):
         last = index == len(tokens) - 1
         if not (is_token(token) or token == "*" or (token == ">" and last)):  # noqa: S105 - not a password
             raise SynapseError(f"{pattern!r} is no pattern: tokens are names, * or a final >")
-    return tokens
+    return pattern
 
 
 def _matching(node: _Node[T], tokens: list[str], at: int) -> list[_Entry[T]]:
