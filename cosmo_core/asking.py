@@ -8,7 +8,7 @@ import attrs
 import msgspec
 
 from cosmo_core.errors import NeuronError
-from cosmo_core.payloads import PAYLOADS
+from cosmo_core.payloads import PAYLOADS, given
 from cosmo_core.signal import Signal, address, mint, payload_error
 from cosmo_core.signal_type import SignalType
 
@@ -46,7 +46,7 @@ def clarify(question: str, context: Any = None) -> AskBack:
         question: What to ask.
         context: Whatever helps to answer it: anything JSON can carry.
     """
-    return AskBack(SignalType.CLARIFICATION, _without_none(question=question, context=context))
+    return AskBack(SignalType.CLARIFICATION, given(question=question, context=context))
 
 
 def ask_permission(action: str, scope: Any = None, reason: str | None = None) -> AskBack:
@@ -62,11 +62,7 @@ def ask_permission(action: str, scope: Any = None, reason: str | None = None) ->
         scope: To what: anything JSON can carry.
         reason: Why.
     """
-    return AskBack(SignalType.PERMISSION, _without_none(action=action, scope=scope, reason=reason))
-
-
-def _without_none(**values: Any) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value is not None}
+    return AskBack(SignalType.PERMISSION, given(action=action, scope=scope, reason=reason))
 
 
 # --- the Axon's side --------------------------------------------------------------------------------

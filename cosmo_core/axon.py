@@ -106,14 +106,24 @@ class Axon:
             max_backlog=self.max_backlog,
         )
 
-    async def answer(self, task: Signal, port: AxonPort) -> Signal:
+    @property
+    def runs_in_loop(self) -> bool:
+        """Whether the Neuron runs in the event loop, and could block it; a plain function has a thread."""
+        return self._stream is not None or self._invoke is self.neuron_fn
+
+    async def answer(self, task: Signal, port: AxonPort, deadline: float | None = None) -> Signal:
         """Run the Neuron on ``task`` and return the Signal that ends it.
 
         That is AGENT_OUTPUT, or CLARIFICATION or PERMISSION if the Neuron asks back, or ERROR. Nothing but
         cancellation is raised: whatever else goes wrong is in the ERROR. Call it in an asyncio task of its
         own: `current_task` answers from there on.
+
+        Args:
+            task: The TASK.
+            port: What the Axon may ask of its host.
+            deadline: From when on the answer is of no use, by `time.monotonic`.
         """
-        begin((task, self.neuron_id))
+        begin((task, self.neuron_id, deadline))
         input: dict[str, Any] = task.payload["input"]
         context: list[Any] = []
         try:

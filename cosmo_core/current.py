@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from cosmo_core.signal import Signal
 
 # The Signal itself is kept: most Neurons never ask, and setting is all they pay for.
-_running: Final[ContextVar[tuple[Signal, str] | None]] = ContextVar("cosmo_core_running", default=None)
+_running: Final[ContextVar[tuple[Signal, str, float | None] | None]] = ContextVar(
+    "cosmo_core_running", default=None
+)
 
 
 @attrs.frozen
@@ -23,7 +25,7 @@ class CurrentTask:
         id: Of the TASK.
         trace_id: Of the workflow it is part of.
         neuron: The id of the Neuron that was asked.
-        deadline: From when on the answer is of no use, in Unix seconds; None if it always is.
+        deadline: From when on the answer is of no use, by `time.monotonic`; None if it always is of use.
     """
 
     id: str
@@ -33,7 +35,7 @@ class CurrentTask:
 
     def time_left_s(self) -> float | None:
         """Return for how many seconds the answer is still of use; None for ever, 0 when it is too late."""
-        return None if self.deadline is None else max(0.0, self.deadline - time.time())
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
 
 
 def current_task() -> CurrentTask | None:
@@ -44,10 +46,9 @@ def current_task() -> CurrentTask | None:
     running = _running.get()
     if running is None:
         return None
-    task, neuron = running
-    deadline = task.payload.get("deadline")
-    return CurrentTask(task.id, task.trace_id, neuron, None if deadline is None else deadline / 1000)
+    task, neuron, deadline = running
+    return CurrentTask(task.id, task.trace_id, neuron, deadline)
 
 
 begin: Final = _running.set
-"""Notes the TASK, and the id of its Neuron, that the calling asyncio task, and what it starts, runs for."""
+"""Notes the TASK, its Neuron's id and its deadline for the calling asyncio task, and what that starts."""

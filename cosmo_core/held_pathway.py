@@ -23,7 +23,7 @@ class HeldPathway(Pathway):
     cannot hold back a publisher loses frames instead, and counts them.
     """
 
-    __slots__ = ("_cursors", "_end", "_in_line", "_line", "_loop", "_read_to", "_room")
+    __slots__ = ("_cursors", "_end", "_in_line", "_line", "_loop", "_missed", "_read_to", "_room")
 
     def __init__(
         self, owner: PathwayOwner, trace_id: str, task_id: str, neuron: str, buffer: int = 1024
@@ -32,11 +32,17 @@ class HeldPathway(Pathway):
         # Counted from the first Signal ever: where each iteration is, and up to where all have read.
         self._cursors: dict[object, int] = {}
         self._read_to = 0
+        self._missed = 0
         self._loop = asyncio.get_running_loop()
         self._line = asyncio.Lock()
         self._in_line = 0
         self._room: asyncio.Future[None] | None = None
         self._end: Callable[[], Coroutine[Any, Any, None]] | None = None
+
+    @property
+    def dropped(self) -> int:
+        """How many Signals the buffer had to give up that somebody had yet to read."""
+        return self._missed
 
     def when_closed(self, end: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run ``end`` in the background once the Pathway is closed, or gone."""
@@ -70,9 +76,8 @@ class HeldPathway(Pathway):
             self._room.set_result(None)
 
     def _overflow(self) -> None:
-        missed = self.dropped + (self._first >= self._read_to)
+        self._missed += self._first >= self._read_to
         super()._overflow()
-        self.dropped = missed
 
     # --- reading ------------------------------------------------------------------------------------
 

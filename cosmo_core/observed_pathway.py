@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from cosmo_core.errors import PathwayClosedError
-from cosmo_core.pathway import Pathway, PathwayOwner
+from cosmo_core.pathway import Pathway, PathwayOwner, any_of
+from cosmo_core.signal import Signal
 from cosmo_core.signal_type import SignalType
 
 
@@ -20,6 +21,13 @@ class ObservedPathway(Pathway):
     def __init__(self, owner: PathwayOwner, trace_id: str, buffer: int = 1024) -> None:
         super().__init__(owner, trace_id, "", "", buffer)
 
+    def _may_follow(self, type: SignalType) -> bool:
+        # There are many TASKs on a trace, and each Signal of them is seen once anyway.
+        return True
+
+    def _is_new(self, delta: Signal) -> bool:
+        return True
+
     def _ends_with(self, type: SignalType) -> bool:
         return type is SignalType.FINAL
 
@@ -28,14 +36,10 @@ class ObservedPathway(Pathway):
         return self.trace_id
 
     def _timeout_error(self, types: frozenset[SignalType], timeout_s: float | None) -> TimeoutError:
-        return TimeoutError(f"no {_any(types)} was seen on {self.trace_id} within {timeout_s} s")
+        return TimeoutError(f"no {any_of(types)} was seen on {self.trace_id} within {timeout_s} s")
 
     def _closed_error(self, types: frozenset[SignalType]) -> PathwayClosedError:
-        return PathwayClosedError(f"the Pathway that observes {self.trace_id} closed before {_any(types)}")
+        return PathwayClosedError(f"the Pathway that observes {self.trace_id} closed before {any_of(types)}")
 
     def __repr__(self) -> str:
         return f"<ObservedPathway {'closed' if self.closed else 'open'} on {self.trace_id}>"
-
-
-def _any(types: frozenset[SignalType]) -> str:
-    return " or ".join(sorted(type.value for type in types))

@@ -5,17 +5,27 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable
 from contextlib import AbstractContextManager
 from types import coroutine
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Final, Protocol, Self, TypeVar
 
 from cosmo_core.errors import PathwayClosedError
 from cosmo_core.signal import Signal
-from cosmo_core.signal_type import CLOSING_TYPES, ENDING_TYPES, TERMINAL_TYPES, SignalType
+from cosmo_core.signal_type import (
+    ANSWER_TYPES,
+    AXON_TYPES,
+    CLOSING_TYPES,
+    ENDING_TYPES,
+    TERMINAL_TYPES,
+    SignalType,
+)
 
 SignalHandler = Callable[[Signal], Awaitable[None] | None]
 H = TypeVar("H", bound=SignalHandler)
+
+# Named once: up to Python 3.11, looking up an enum's member costs as much as a call.
+_THOUGHT_DELTA: Final = SignalType.THOUGHT_DELTA
 
 logger = logging.getLogger("cosmo_core.pathway")
 
@@ -30,6 +40,11 @@ def is_being_cancelled() -> bool:
     """Tell whether a CancelledError means the calling task, and not something that it waited for."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0
+
+
+def any_of(types: Iterable[SignalType]) -> str:
+    """Return the names of some types, as in "ERROR or FINAL"."""
+    return " or ".join(sorted(type.value for type in types))
 
 
 class PathwayOwner(Protocol):
@@ -56,6 +71,9 @@ class Pathway:
     `dropped` counts it. Waiting, a handler and an iteration all begin with the oldest Signal that is still
     buffered, so each of them sees everything, even when it starts after the Pathway closed.
 
+    A TASK has one answer. A bus that loses a worker may give its TASK to another one: what comes after the
+    answer, and a THOUGHT_DELTA that was there already, is ignored (P-11.8).
+
     FINAL and ERROR close a Pathway. So do `close`, ``async with``, the end of its Dendrite, and nobody
     holding it any more; a handler holds it.
 
@@ -63,7 +81,8 @@ class Pathway:
         trace_id: The trace it follows.
         task_id: The TASK whose answers it takes; others on the trace have their own Pathways.
         neuron: The Neuron that was asked.
-        dropped: How many Signals the buffer had to give up.
+        answer: The type of the answer that came.
+        finalized: Whether FINAL is to follow the answer, or an ERROR in its place.
     """
 
     __slots__ = (
@@ -76,7 +95,8 @@ class Pathway:
         "_settled",
         "_signals",
         "_waiters",
-        "dropped",
+        "answer",
+        "finalized",
         "neuron",
         "task_id",
         "trace_id",
@@ -88,7 +108,9 @@ class Pathway:
         self.trace_id = trace_id
         self.task_id = task_id
         self.neuron = neuron
-        self.dropped = 0
+        self.answer: SignalType | None = None
+        self.finalized = False
+        # How many Signals the buffer gave up.
         self._first = 0
         self._owner = owner
         self._buffer = buffer
@@ -103,6 +125,11 @@ class Pathway:
     def closed(self) -> bool:
         """Whether no more Signals will come."""
         return self._closed
+
+    @property
+    def dropped(self) -> int:
+        """How many Signals the buffer had to give up."""
+        return self._first
 
     # --- one answer ---------------------------------------------------------------------------------
 
@@ -157,7 +184,7 @@ class Pathway:
         return TimeoutError(f"Neuron {self.neuron!r} did not answer {self.task_id} within {timeout_s} s")
 
     def _closed_error(self, types: frozenset[SignalType]) -> PathwayClosedError:
-        wanted = " or ".join(sorted(type.value for type in types))
+        wanted = any_of(types)
         return PathwayClosedError(f"the Pathway of {self.task_id} to {self.neuron!r} closed before {wanted}")
 
     # --- callbacks ----------------------------------------------------------------------------------
@@ -219,18 +246,22 @@ class Pathway:
 
     def deliver(self, signal: Signal) -> None:
         """Take a Signal that arrived: wake who waits for it, and buffer it for who comes later."""
-        if self._closed:
+        type = signal.type
+        if self._closed or (self.answer is not None and not self._may_follow(type)):
             return
         signals = self._signals
+        if type is _THOUGHT_DELTA and signals is not None and not self._is_new(signal):
+            return
         if signals is None:
             self._signals = [signal]
         else:
             signals.append(signal)
             if len(signals) > self._buffer:
                 self._overflow()
-        type = signal.type
-        if self._settled is not None and type in TERMINAL_TYPES:
-            self._settle()
+        if type in ANSWER_TYPES:
+            self.answer = type
+            if self._settled is not None:
+                self._settle()
         if self._waiters:
             for types, future in self._waiters:
                 if type in types and not future.done():
@@ -240,11 +271,24 @@ class Pathway:
         elif self._changed is not None:
             self._wake()
 
+    def _may_follow(self, type: SignalType) -> bool:
+        """Tell whether a Signal of a type may come after the answer: only one ERROR is no second answer."""
+        if type is SignalType.ERROR:
+            return self.finalized and self.answer is SignalType.AGENT_OUTPUT
+        return type not in AXON_TYPES
+
+    def _is_new(self, delta: Signal) -> bool:
+        seq: int = delta.payload["seq"]
+        for signal in reversed(self._signals or ()):
+            if signal.type is _THOUGHT_DELTA:
+                before: int = signal.payload["seq"]
+                return seq > before
+        return True
+
     def _overflow(self) -> None:
         if self._signals:
             del self._signals[0]
             self._first += 1
-            self.dropped += 1
 
     def _ends_with(self, type: SignalType) -> bool:
         return True

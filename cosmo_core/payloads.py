@@ -27,7 +27,7 @@ Probability = Annotated[float, Meta(ge=0, le=1)]
 class Task(Struct):
     """Work for one Neuron.
 
-    ``deadline`` is the moment from which the answer is of no use: Unix time in milliseconds (P-5.9).
+    ``deadline_ms`` says for how many milliseconds, from when it is sent, an answer is of use (P-5.9).
     ``finalize`` asks for the output to be sent as FINAL, too (P-5.15).
     """
 
@@ -35,7 +35,7 @@ class Task(Struct):
     context_ref: str | None = None
     capabilities: list[Token] | None = None
     finalize: bool | None = None
-    deadline: Millis | None = None
+    deadline_ms: Millis | None = None
 
 
 class AgentOutput(Struct):
@@ -81,7 +81,7 @@ class TaskAwarded(Struct):
     winning_bid: Any = None
     context_ref: str | None = None
     finalize: bool | None = None
-    deadline: Millis | None = None
+    deadline_ms: Millis | None = None
 
 
 class TaskDeclined(Struct):
@@ -250,7 +250,7 @@ class Deregister(Struct):
 
 
 class Heartbeat(Struct):
-    """A participant is alive: ``ok``, or ``draining`` when it takes no more work."""
+    """A participant is alive: ``ok``; ``draining`` when it takes no more work; ``working`` on TASKs."""
 
     status: str
 
@@ -310,3 +310,8 @@ PAYLOADS: Final[dict[SignalType, type[Struct]]] = {
     SignalType.STOP: Stop,
     SignalType.STOPPED: Stopped,
 }
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """Return what of a payload was given: what has no value is left out (P-1.8)."""
+    return {key: value for key, value in values.items() if value is not None}

@@ -208,11 +208,21 @@ def mint(
     return signal
 
 
+def check_trace_id(trace_id: str) -> str:
+    """Return ``trace_id`` if it is one.
+
+    Raises:
+        MalformedSignalError: It is not, so nothing could ever be on it.
+    """
+    if _trace_id(trace_id) is None:
+        raise MalformedSignalError("trace_id", f"{trace_id!r} is not trc_ and a ULID")
+    return trace_id
+
+
 def _envelope_error(signal: Signal) -> MalformedSignalError:
     if _event_id(signal.id) is None:
         return MalformedSignalError("id", f"{signal.id!r} is not evt_ and a ULID")
-    if _trace_id(signal.trace_id) is None:
-        return MalformedSignalError("trace_id", f"{signal.trace_id!r} is not trc_ and a ULID")
+    check_trace_id(signal.trace_id)
     if signal.parent_id is not None and _event_id(signal.parent_id) is None:
         return MalformedSignalError("parent_id", f"{signal.parent_id!r} is not evt_ and a ULID")
     return MalformedSignalError("ts", f"{signal.ts!r} is not RFC 3339 in UTC, ending in Z")

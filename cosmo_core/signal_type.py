@@ -85,6 +85,9 @@ TERMINAL_TYPES: Final = frozenset(
 )
 """What ends `Pathway.wait` (P-11.1)."""
 
+ANSWER_TYPES: Final = TERMINAL_TYPES - {SignalType.FINAL}
+"""What answers a TASK; each has one (P-5.5)."""
+
 ENDING_TYPES: Final = TERMINAL_TYPES - {SignalType.AGENT_OUTPUT}
 """What a Pathway with ``scope="terminal"`` sees (P-11.4)."""
 

@@ -7,9 +7,10 @@ Nobody else pays for an addressed Signal; who wants to watch them subscribes wit
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
-from cosmo_core.ids import check_token
+from cosmo_core.ids import check_token, is_token
 from cosmo_core.signal_type import SignalType
 
 ROOT: Final = "cosmonapse"
@@ -25,7 +26,7 @@ class Subjects:
         MalformedSignalError: The namespace is not a token.
     """
 
-    __slots__ = ("_everyone", "_inbox", "_neuron", "_prefix")
+    __slots__ = ("_everyone", "_inbox", "_is_inbox", "_neuron", "_prefix")
 
     def __init__(self, namespace: str) -> None:
         self._prefix = f"{ROOT}.{check_token('namespace', namespace)}."
@@ -33,6 +34,8 @@ class Subjects:
         self._everyone = {type: self._prefix + type.value for type in SignalType}
         self._neuron = {type: subject + ".neuron." for type, subject in self._everyone.items()}
         self._inbox = {type: subject + ".inbox." for type, subject in self._everyone.items()}
+        # The same few Dendrites ask again and again; a cache of their names alone, not with each type.
+        self._is_inbox = lru_cache(maxsize=1024)(is_token)
 
     def everyone(self, type: SignalType) -> str:
         """Return the subject of a type for all who listen to it."""
@@ -45,6 +48,12 @@ class Subjects:
     def inbox(self, type: SignalType, inbox: str) -> str:
         """Return the subject of a type for one Dendrite."""
         return self._inbox[type] + inbox
+
+    def reply(self, type: SignalType, reply_to: object) -> str:
+        """Return where an answer goes: to the inbox that was named, or to everybody if none was (P-3.8)."""
+        if isinstance(reply_to, str) and self._is_inbox(reply_to):
+            return self._inbox[type] + reply_to
+        return self._everyone[type]
 
     def addressed(self, type: SignalType) -> str:
         """Return the pattern for every Signal of a type that is addressed to one receiver."""

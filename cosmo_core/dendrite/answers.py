@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from cosmo_core.asking import ASKING_TYPES
 from cosmo_core.axon import error_reply
+from cosmo_core.dendrite.outbox import Outbox
 from cosmo_core.errors import FrameTooLargeError, SynapseError, UnencodableError
-from cosmo_core.ids import is_token
 from cosmo_core.signal import Signal
 from cosmo_core.signal_type import AXON_TYPES, SignalType
 
@@ -31,21 +30,23 @@ class Answers:
         link: The way to the bus.
         error_info: Asks the plugins what an exception means.
         expose_errors: Whether the text of an unexpected exception may travel.
+
+    Attributes:
+        outbox: Keeps what ends TASKs, to send it again, where the Synapse has another worker take over.
     """
 
     def __init__(self, link: Link, *, error_info: ErrorInfoHook, expose_errors: bool) -> None:
+        self.outbox = None if link.guarantees.takeover_s is None else Outbox(link)
         self._link = link
         self._error_info = error_info
         self._expose_errors = expose_errors
-        # The same few Dendrites ask again and again.
-        self._inbox_subject = lru_cache(maxsize=1024)(self._checked_subject)
         # Answers that no Neuron's own task sends; no more than fit into the backlogs.
         self._sending: set[asyncio.Task[None]] = set()
 
     @property
     def pending(self) -> set[asyncio.Task[None]]:
         """What is being sent in the background."""
-        return self._sending
+        return self._sending if self.outbox is None else self._sending.union(self.outbox.pending)
 
     def keep(self, sending: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Send in the background."""
@@ -81,7 +82,11 @@ class Answers:
         An AGENT_OUTPUT is followed by FINAL if the TASK asks for it: that one is ``promoted``.
         """
         try:
-            dropped = await self._link.send(self.subject(task, answer.type), answer, promoted)
+            subject = self._link.subjects.reply(answer.type, task.meta.get("reply_to"))
+            if self.outbox is None:
+                dropped = await self._link.send(subject, answer, promoted)
+            else:
+                dropped = await self.outbox.send(task, subject, answer, promoted)
         except (UnencodableError, FrameTooLargeError) as error:
             await self.send(task, _unsendable(task, answer, error))
         except SynapseError:
@@ -114,14 +119,7 @@ class Answers:
 
     def subject(self, request: Signal, type: SignalType) -> str:
         """Return where an answer of a type goes: to who asked, or to everybody if that is not said."""
-        inbox = request.meta.get("reply_to")
-        if not isinstance(inbox, str):
-            return self._link.subjects.everyone(type)
-        return self._inbox_subject(type, inbox)
-
-    def _checked_subject(self, type: SignalType, inbox: str) -> str:
-        subjects = self._link.subjects
-        return subjects.inbox(type, inbox) if is_token(inbox) else subjects.everyone(type)
+        return self._link.subjects.reply(type, request.meta.get("reply_to"))
 
 
 def _unsendable(task: Signal, answer: Signal, error: Exception) -> Signal:

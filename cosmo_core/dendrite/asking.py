@@ -8,7 +8,7 @@ import msgspec
 
 from cosmo_core.asking import CARRIED
 from cosmo_core.errors import MalformedSignalError
-from cosmo_core.payloads import Task
+from cosmo_core.payloads import Task, given
 from cosmo_core.signal import Signal
 from cosmo_core.signal_type import SignalType
 
@@ -161,11 +161,7 @@ def _answer(clarification: Signal, answer: Any) -> Signal:
 
 def _decision(permission: Signal, *, granted: bool, reason: str | None, ttl_ms: int | None = None) -> Signal:
     _check_type(permission, SignalType.PERMISSION)
-    payload: dict[str, Any] = {"granted": granted}
-    if reason is not None:
-        payload["reason"] = reason
-    if ttl_ms is not None:
-        payload["ttl_ms"] = ttl_ms
+    payload = given(granted=granted, reason=reason, ttl_ms=ttl_ms)
     return permission.reply(SignalType.PERMISSION_DECISION, payload)
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import OrderedDict, deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal, Required, TypedDict, Unpack
+from typing import TYPE_CHECKING, Final, Required, Unpack
 
 from cosmo_core.dendrite.auction import LATE, Bid, Select
-from cosmo_core.dendrite.dispatch import send_or_raise, wants_final
+from cosmo_core.dendrite.dispatch import send_or_raise
 from cosmo_core.dendrite.lot import Lot
 from cosmo_core.dendrite.recent import RecentIds
+from cosmo_core.dendrite.work import WorkOptions, work_payload
 from cosmo_core.ids import is_token
 from cosmo_core.signal import Signal, address
 from cosmo_core.signal_type import ENDING_TYPES, SignalType
@@ -37,31 +37,14 @@ MAX_DECLINING: Final = 20_000
 logger = logging.getLogger("cosmo_core.dendrite")
 
 
-class OfferOptions(TypedDict, total=False):
-    """What an offer takes, by keyword.
+class OfferOptions(WorkOptions, total=False):
+    """What an offer takes, by keyword: `WorkOptions`, and what is said here.
 
     Attributes:
         capabilities: What a bidder must be able to do, all of it.
-        input: The Neuron's input: an object that JSON can carry. All who listen for offers see it.
-        trace_id: The trace to go on with; a new one by default.
-        parent_id: The id of the Signal that causes this offer.
-        context_ref: Passed to the context fetcher of the winner's Axon.
-        meta: Whatever else shall travel along.
-        deadline_s: For how many seconds from now an answer is of use. Who could only begin later does not.
-        scope: ``"terminal"`` follows only what ends work: FINAL, ERROR, CLARIFICATION and PERMISSION.
-        finalize: Have the output sent as FINAL, too, which ends the trace; by default if ``scope`` is
-            ``"terminal"``.
     """
 
     capabilities: Required[Sequence[str]]
-    input: Required[dict[str, Any]]
-    trace_id: str | None
-    parent_id: str | None
-    context_ref: str | None
-    meta: dict[str, Any] | None
-    deadline_s: float | None
-    scope: Literal["all", "terminal"]
-    finalize: bool | None
 
 
 class Auctions:
@@ -112,7 +95,8 @@ class Auctions:
         """Offer work and return the Pathway of who got it; see `Offering.dispatch_offer`."""
         self._link.check_role(SignalType.TASK_OFFER)
         self.dispatcher.check_running()
-        lot = Lot(self, self._offer(options, deadline_ms), _work(options), select)
+        work = work_payload(options)
+        lot = Lot(self, self._offer(options, deadline_ms), work, select, options.get("deadline_s"))
         pathway = lot.follow(ENDING_TYPES if options.get("scope") == "terminal" else None)
         self._open[lot.offer.id] = lot
         try:
@@ -200,17 +184,6 @@ class Auctions:
                     logger.exception("%s could not be declined", decline.parent_id)
         finally:
             self._sending = False
-
-
-def _work(options: OfferOptions) -> dict[str, Any]:
-    work: dict[str, Any] = {"input": options["input"]}
-    if (deadline_s := options.get("deadline_s")) is not None:
-        work["deadline"] = int((time.time() + deadline_s) * 1000)
-    if (context_ref := options.get("context_ref")) is not None:
-        work["context_ref"] = context_ref
-    if wants_final(options.get("finalize"), options.get("scope")):
-        work["finalize"] = True
-    return work
 
 
 def _read(signal: Signal) -> Bid | None:

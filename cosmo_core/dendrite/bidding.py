@@ -13,6 +13,7 @@ from cosmo_core.dendrite.hosting import CLOSE_TIMEOUT_S
 from cosmo_core.dendrite.open_bids import OpenBids
 from cosmo_core.dendrite.recent import RecentIds
 from cosmo_core.errors import LifecycleError, RejectedError
+from cosmo_core.payloads import given
 from cosmo_core.signal import Signal
 from cosmo_core.signal_type import SignalType
 
@@ -33,7 +34,7 @@ OfferHandler = Callable[[Signal], Awaitable[None] | None]
 OH = TypeVar("OH", bound=OfferHandler)
 
 # What TASK_AWARDED and TASK have in common.
-_WORK: Final = ("input", "context_ref", "finalize", "deadline")
+_WORK: Final = ("input", "context_ref", "finalize", "deadline_ms")
 
 logger = logging.getLogger("cosmo_core.dendrite")
 
@@ -281,5 +282,5 @@ class Bidding:
             MalformedSignalError: A number is not what the protocol asks for.
             SynapseError: The Synapse could not take it.
         """
-        terms = {"cost": cost, "eta_ms": eta_ms, "confidence": confidence}
-        return await self._bidder.bid(offer, neuron, {k: v for k, v in terms.items() if v is not None})
+        terms = given(cost=cost, eta_ms=eta_ms, confidence=confidence)
+        return await self._bidder.bid(offer, neuron, terms)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 from cosmo_core.dendrite.answers import Answers
 from cosmo_core.dendrite.asking import Asking
@@ -15,13 +15,18 @@ from cosmo_core.dendrite.clock import SystemClock
 from cosmo_core.dendrite.dispatch import Dispatcher
 from cosmo_core.dendrite.dispatching import Dispatching
 from cosmo_core.dendrite.emitters import Emitters
+from cosmo_core.dendrite.failure_detector import FailureDetector
 from cosmo_core.dendrite.following import Followed
 from cosmo_core.dendrite.hosting import Host
 from cosmo_core.dendrite.link import Link, Role
 from cosmo_core.dendrite.presence import Presence
+from cosmo_core.dendrite.pulse import Pulse
 from cosmo_core.dendrite.recent import RecentIds
+from cosmo_core.dendrite.running import not_running
 from cosmo_core.dendrite.stopping import TraceStopper
+from cosmo_core.dendrite.undelivered import Returned
 from cosmo_core.dendrite.view import NeuronRecord, View
+from cosmo_core.dendrite.watchdog import Guard
 from cosmo_core.dendrite.watching import Watch, Watching
 from cosmo_core.errors import LifecycleError
 from cosmo_core.ids import new_ulid
@@ -72,62 +77,71 @@ class Dendrite(Asking, Bidding, Dispatching, Emitters, Offering, Watching):
         clock: Clock | None = None,
         plugins: PluginManager | None = None,
     ) -> None:
-        if role not in {"orchestrator", "worker"}:
-            raise ValueError(f'role is "orchestrator" or "worker", not {role!r}')
-        if heartbeat_s <= 0 or discovery_s < 0 or grace_s < 0 or pathway_buffer < 1:
-            raise ValueError("heartbeat_s, discovery_s, grace_s and pathway_buffer must be positive")
+        _check_arguments(role, heartbeat_s, discovery_s, grace_s, pathway_buffer)
         self.namespace = namespace
         self.role = role
         self._heartbeat_s = heartbeat_s
+        self._discovery_s = discovery_s
         self._grace_s = grace_s
+        self._buffer = pathway_buffer
         self._plugins = plugins
         self._lifetime: contextlib.AsyncExitStack | None = None
         self._running = False
         self._stopping = False
         self._reason: str | None = None
-        clock = SystemClock() if clock is None else clock
-        inbox = new_ulid()
+        self._clock = SystemClock() if clock is None else clock
+        self._inbox = new_ulid()
         self._link = Link(synapse, namespace, role)
-        self._view = View(clock.now, heartbeat_s)
-        self._recent = RecentIds(clock.now)
+        self._view = View(self._clock.now, heartbeat_s)
+        self._recent = RecentIds(self._clock.now)
+        self._furnish_hosting(expose_errors)
+        self._furnish_dispatching()
+        self._connect_rooms()
+
+    # --- its rooms ----------------------------------------------------------------------------------
+
+    def _furnish_hosting(self, expose_errors: bool) -> None:
+        link, now = self._link, self._clock.now
         answers = Answers(
-            self._link,
+            link,
             error_info=lambda error, task: self.plugins.error_info(error, task),
             expose_errors=expose_errors,
         )
-        self._host = Host(self._link, answers, self._recent, name=inbox)
+        self._host = Host(link, answers, self._recent, name=self._inbox)
+        self._bidder = Bidder(link, self._host, answers, name=self._inbox, clock=now)
+        self._pulse = Pulse(link, self._host, name=self._inbox)
+        self._guard = Guard(self._host, self._pulse)
         self._presence = Presence(
-            self._link,
+            link,
             self._view,
-            inbox=inbox,
+            inbox=self._inbox,
             host=self._host,
-            clock=clock,
-            heartbeat_s=heartbeat_s,
-            discovery_s=discovery_s,
+            clock=self._clock,
+            heartbeat_s=self._heartbeat_s,
+            discovery_s=self._discovery_s,
         )
-        self._followed = Followed()
-        self._dispatcher = Dispatcher(
-            self._link, self._view, self._presence, self._followed, inbox=inbox, buffer=pathway_buffer
-        )
-        self._watch = Watch(self._link, self._followed, clock.now, buffer=pathway_buffer)
-        self._stopper = TraceStopper(self._link, self._view, inbox=inbox, discovery_s=discovery_s)
+
+    def _furnish_dispatching(self) -> None:
+        link, view, inbox, now = self._link, self._view, self._inbox, self._clock.now
+        self._followed = followed = Followed()
+        self._dispatcher = Dispatcher(link, view, self._presence, followed, inbox=inbox, buffer=self._buffer)
+        self._detector = FailureDetector(followed, view, self._dispatcher)
+        self._watch = Watch(link, followed, now, buffer=self._buffer)
+        self._stopper = TraceStopper(link, view, inbox=inbox, discovery_s=self._discovery_s)
         self._auctions = Auctions(
-            self._link,
-            self._view,
-            self._dispatcher,
-            self._followed,
-            inbox=inbox,
-            buffer=pathway_buffer,
-            clock=clock.now,
+            link, view, self._dispatcher, followed, inbox=inbox, buffer=self._buffer, clock=now
         )
+
+    def _connect_rooms(self) -> None:
+        self._link.undelivered = Returned(self._followed, self._view).take
         self._view.departed = self._auctions.lose
-        self._bidder = Bidder(self._link, self._host, answers, name=inbox, clock=clock.now)
         self._followed.refusals[SignalType.TASK_AWARDED] = self._bidder.refuse_award
         self._followed.others |= {
             SignalType.BID: self._auctions.take,
             SignalType.TASK_AWARDED: self._bidder.take_award,
             SignalType.TASK_DECLINED: self._bidder.take_decline,
             SignalType.REGISTER: self._view.take,
+            SignalType.HEARTBEAT: self._detector.take,
             SignalType.STOPPED: self._stopper.take,
         }
 
@@ -164,23 +178,31 @@ class Dendrite(Asking, Bidding, Dispatching, Emitters, Offering, Watching):
             stack.push_async_callback(self._dispatcher.close)
             stack.callback(self._auctions.close)
             await self._dispatcher.start()
+            self._keep_up(stack, self._detector.watch(self._clock, self._link.guarantees))
             stack.callback(self._watch.close)
             await self._watch.start()
             stack.push_async_callback(lambda: self._presence.leave(self._reason))
+            # What still runs while the Dendrite drains is no less alive.
+            self._keep_up(stack, self._pulse.beat(self._clock))
+            stack.callback(self._guard.close)
             stack.push_async_callback(lambda: self._host.drain(self._grace_s))
             stack.push_async_callback(self._host.stop_intake)
             stack.push_async_callback(self._presence.drain)
             stack.push_async_callback(self._bidder.leave)
             await self._host.start()
+            self._guard.settle()
             await self._bidder.attend()
             await self._presence.start()
-            stack.push_async_callback(_end, asyncio.create_task(self._presence.beat()))
+            self._keep_up(stack, self._presence.beat())
             self._running = True
             await self.plugins.dendrite_started(self)
             stack.push_async_callback(self.plugins.dendrite_stopping, self)
             if self._stopping:
                 raise LifecycleError("the Dendrite was stopped while it started")
             self._lifetime = stack.pop_all()
+
+    def _keep_up(self, stack: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+        stack.push_async_callback(_end, asyncio.create_task(work))
 
     def _note_end(self) -> None:
         self._running = False
@@ -233,6 +255,7 @@ class Dendrite(Asking, Bidding, Dispatching, Emitters, Offering, Watching):
         except BaseException:
             self._host.forget(axon.neuron_id)
             raise
+        self._guard.settle()
         await self._bidder.attend()
         await self._presence.introduce(axon)
 
@@ -248,6 +271,7 @@ class Dendrite(Asking, Bidding, Dispatching, Emitters, Offering, Watching):
         async with contextlib.AsyncExitStack() as stack:
             # What is pushed last happens first, whatever of it fails, or is cancelled with the caller.
             stack.push_async_callback(self._bidder.attend)
+            stack.callback(self._guard.settle)
             stack.push_async_callback(self._presence.dismiss, axon, reason)
             stack.push_async_callback(self._host.detach, neuron_id, self._grace_s)
             await self._presence.retire(axon)
@@ -258,7 +282,7 @@ class Dendrite(Asking, Bidding, Dispatching, Emitters, Offering, Watching):
 
     def _check_running(self) -> None:
         if not self._running or self._stopping:
-            raise LifecycleError("the Dendrite does not run: use it inside `async with`, or start it")
+            raise not_running()
 
     @property
     def axons(self) -> list[Axon]:
@@ -304,6 +328,15 @@ class Dendrite(Asking, Bidding, Dispatching, Emitters, Offering, Watching):
 
     def __repr__(self) -> str:
         return f"<Dendrite {self.role} in {self.namespace!r} with {[axon.neuron_id for axon in self._host]}>"
+
+
+def _check_arguments(
+    role: str, heartbeat_s: float, discovery_s: float, grace_s: float, pathway_buffer: int
+) -> None:
+    if role not in {"orchestrator", "worker"}:
+        raise ValueError(f'role is "orchestrator" or "worker", not {role!r}')
+    if heartbeat_s <= 0 or discovery_s < 0 or grace_s < 0 or pathway_buffer < 1:
+        raise ValueError("heartbeat_s, discovery_s, grace_s and pathway_buffer must be positive")
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 import weakref
 from collections.abc import Awaitable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, Required, TypedDict
+from typing import TYPE_CHECKING, Any, Final
 
-from cosmo_core.errors import CosmoError, LifecycleError, RejectedError
+from cosmo_core.dendrite.running import not_running
+from cosmo_core.dendrite.work import WorkOptions, in_ms, work_payload
+from cosmo_core.errors import CosmoError, RejectedError
 from cosmo_core.held_pathway import HeldPathway
 from cosmo_core.ids import check_token, new_ulid
 from cosmo_core.pathway import Pathway, TerminalPathway
@@ -31,38 +32,19 @@ logger = logging.getLogger("cosmo_core.dendrite")
 _TASK: Final = SignalType.TASK
 
 
-class TaskOptions(TypedDict, total=False):
-    """What every way to dispatch a TASK takes, by keyword.
+class TaskOptions(WorkOptions, total=False):
+    """What every way to dispatch a TASK takes, by keyword: `WorkOptions`, and what is said here.
 
     Attributes:
-        input: The Neuron's input: an object that JSON can carry.
         neuron: The id of the Neuron that is meant.
         capabilities: What the Neuron must be able to do, all of it; without ``neuron``, the least busy one
             that can gets the TASK (P-5.2).
-        trace_id: The trace to go on with; a new one by default.
-        parent_id: The id of the Signal that causes this TASK.
-        context_ref: Passed to the Axon's context fetcher.
-        meta: Whatever else shall travel along.
-        deadline_s: For how many seconds from now an answer is of use. Who could only begin later does not
-            (P-5.9).
-        scope: ``"terminal"`` follows only what ends work: FINAL, ERROR, CLARIFICATION and PERMISSION
-            (P-11.4).
-        finalize: Have the output sent as FINAL, too, which ends the trace; by default if ``scope`` is
-            ``"terminal"``.
         backpressure: Hold the Neuron back while the Pathway's buffer is full of what nobody has read;
             otherwise its oldest Signal goes, and the Pathway counts it.
     """
 
-    input: Required[dict[str, Any]]
     neuron: str | None
     capabilities: Sequence[str] | None
-    trace_id: str | None
-    parent_id: str | None
-    context_ref: str | None
-    meta: dict[str, Any] | None
-    deadline_s: float | None
-    scope: Literal["all", "terminal"]
-    finalize: bool | None
     backpressure: bool
 
 
@@ -111,7 +93,7 @@ class Dispatcher:
             LifecycleError: It does not.
         """
         if not self._running:
-            raise LifecycleError("the Dendrite does not run: use it inside `async with`, or start it")
+            raise not_running()
 
     # --- out ----------------------------------------------------------------------------------------
 
@@ -119,7 +101,9 @@ class Dispatcher:
         """Send a Signal where its type and direction say. Raises what `Dendrite.emit` does."""
         self.check_running()
         subjects, neuron = self._link.subjects, signal.directed.id if signal.directed is not None else None
-        if neuron is not None and signal.type in {_TASK, SignalType.STOP}:
+        if neuron is not None and signal.type is _TASK:
+            await self._send_task(neuron, signal)
+        elif neuron is not None and signal.type is SignalType.STOP:
             await self._send(subjects.neuron(signal.type, neuron), signal)
         else:
             await self._send(subjects.everyone(signal.type), signal)
@@ -130,7 +114,7 @@ class Dispatcher:
         """Send a TASK and return it. Raises what `Dendrite.dispatch` does."""
         neuron = self._known(options) or await self._find(options)
         task = self._task(neuron, options, options.get("deadline_s"), self._inbox)
-        await self._send(self._link.subjects.neuron(_TASK, neuron), task)
+        await self._send_task(neuron, task)
         return task
 
     async def dispatch(self, options: TaskOptions, deadline_s: float | None = None) -> Pathway:
@@ -147,7 +131,7 @@ class Dispatcher:
             if "capabilities" in options:
                 self._view.count(pathway)
         try:
-            dropped = await self._link.send(self._link.subjects.neuron(_TASK, neuron), task)
+            dropped = await self._link.send_task(neuron, task)
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError):
                 # The TASK may have left already.
@@ -209,7 +193,9 @@ class Dispatcher:
             return await self._held(neuron, options, deadline_s)
         task = self._task(neuron, options, deadline_s, self._inbox)
         kind = TerminalPathway if options.get("scope") == "terminal" else Pathway
-        return kind(self._followed, task.trace_id, task.id, neuron, self._buffer), task
+        pathway = kind(self._followed, task.trace_id, task.id, neuron, self._buffer)
+        pathway.finalized = "finalize" in task.payload
+        return pathway, task
 
     async def _held(
         self, neuron: str, options: TaskOptions, deadline_s: float | None
@@ -229,35 +215,45 @@ class Dispatcher:
         )
         self.check_running()
         pathway = HeldPathway(self._followed, task.trace_id, task.id, neuron, self._buffer)
+        pathway.finalized = "finalize" in task.payload
         held = weakref.ref(pathway)
         pathway.when_closed(partial(self._link.end, listening))
         return pathway, task
 
     def _task(self, neuron: str, options: TaskOptions, deadline_s: float | None, inbox: str) -> Signal:
         input = options["input"]
-        payload: dict[str, Any] = {"input": input}
-        if deadline_s is not None:
-            payload["deadline"] = int((time.time() + deadline_s) * 1000)
         # Most TASKs name a Neuron and an input, and hold nothing that could be wrong; the rest is checked.
         if len(options) == 2 and "neuron" in options and isinstance(input, dict):
+            payload: dict[str, Any] = {"input": input}
+            if deadline_s is not None:
+                payload["deadline_ms"] = in_ms(deadline_s)
             return mint(_TASK, payload, directed=address(neuron), meta={"reply_to": inbox})
+        payload = work_payload(options)
+        if deadline_s is not None:
+            payload["deadline_ms"] = in_ms(deadline_s)
         if capabilities := options.get("capabilities"):
             payload["capabilities"] = list(capabilities)
-        if (context_ref := options.get("context_ref")) is not None:
-            payload["context_ref"] = context_ref
-        if wants_final(options.get("finalize"), options.get("scope")):
-            payload["finalize"] = True
+        meta = {**(options.get("meta") or {}), "reply_to": inbox}
+        if inbox != self._inbox:
+            # Where answers are held back, no sign of life would come through.
+            meta["pulse_to"] = self._inbox
         return Signal.new(
             _TASK,
             payload,
             trace_id=options.get("trace_id"),
             parent_id=options.get("parent_id"),
             directed=address(neuron),
-            meta={**(options.get("meta") or {}), "reply_to": inbox},
+            meta=meta,
         )
 
     async def _send(self, subject: str, signal: Signal) -> None:
         await send_or_raise(self._link, subject, signal)
+
+    async def _send_task(self, neuron: str, task: Signal) -> None:
+        self._link.check_role(_TASK)
+        dropped = await self._link.send_task(neuron, task)
+        if dropped is not None:
+            raise _rejected(task, dropped)
 
     def stop_task(self, pathway: Pathway, reason: str) -> None:
         """Tell whoever works on a Pathway's TASK to stop, in the background."""
@@ -279,11 +275,6 @@ class Dispatcher:
             await self._send(subject, stop)
         except CosmoError as error:
             logger.warning("%s could not be stopped: %s", stop.parent_id, error)
-
-
-def wants_final(finalize: bool | None, scope: str | None) -> bool:
-    """Tell whether work shall end with FINAL: as asked, or if only what ends work is followed."""
-    return scope == "terminal" if finalize is None else finalize
 
 
 async def send_or_raise(link: Link, subject: str, signal: Signal) -> None:

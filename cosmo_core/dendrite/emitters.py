@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from cosmo_core.payloads import given
 from cosmo_core.signal import Signal
 from cosmo_core.signal_type import SignalType
 
@@ -46,8 +47,7 @@ class Emitters:
         place: Place,
         **optional: Any,
     ) -> Signal:
-        given = {key: value for key, value in optional.items() if value is not None}
-        signal = Signal.new(type, required | given, trace_id=trace_id, **place)
+        signal = Signal.new(type, required | given(**optional), trace_id=trace_id, **place)
         await self._dispatcher.emit(signal)
         return signal
 

@@ -87,11 +87,16 @@ class Followed:
             self._deliver_to_trace(signal)
             return
         # What an Axon sends answers one TASK; everything else concerns the whole trace.
-        entry = self._open.get(signal.trace_id)
-        ref = entry.get(signal.parent_id or "") if isinstance(entry, dict) else entry
-        pathway = ref() if ref is not None else None
-        if pathway is not None and signal.parent_id == pathway.task_id:
+        pathway = self.find(signal.trace_id, signal.parent_id or "")
+        if pathway is not None:
             pathway.deliver(signal)
+
+    def find(self, trace_id: str, task_id: str) -> Pathway | None:
+        """Return the open Pathway that follows a TASK."""
+        entry = self._open.get(trace_id)
+        ref = entry.get(task_id) if isinstance(entry, dict) else entry
+        pathway = ref() if ref is not None else None
+        return pathway if pathway is not None and pathway.task_id == task_id else None
 
     async def refuse(self, signal: Signal, reason: str) -> None:
         """Tell who relies on a Signal that a middleware dropped it on its way in."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from time import monotonic
+from typing import TYPE_CHECKING, Any
 
 from cosmo_core.axon import Axon, error_reply
 from cosmo_core.signal import Signal
@@ -26,6 +26,8 @@ class Hosted:
     Attributes:
         axon: Serves the TASKs; its Neuron may be inside of wrappers.
         neuron: The Neuron itself: the one to close.
+        ended: Called with the id of each TASK that ran or waited, once it was answered, where somebody has
+            to know.
     """
 
     __slots__ = (
@@ -39,6 +41,7 @@ class Hosted:
         "_running",
         "_stopped",
         "axon",
+        "ended",
         "neuron",
     )
 
@@ -47,6 +50,7 @@ class Hosted:
     ) -> None:
         self.axon = axon
         self.neuron = neuron
+        self.ended: Callable[[str], None] | None = None
         self._answers = answers
         self._recent = recent
         self._stopped = stopped
@@ -55,7 +59,8 @@ class Hosted:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: dict[str, tuple[asyncio.Task[None], Signal]] = {}
         self._answering: set[str] = set()
-        self._backlog: deque[Signal] = deque()
+        # With the moment from which an answer is of no use.
+        self._backlog: deque[tuple[Signal, float | None]] = deque()
 
     @property
     def load(self) -> int:
@@ -66,6 +71,21 @@ class Hosted:
     def works(self) -> list[asyncio.Task[None]]:
         """What runs."""
         return [work for work, _ in self._running.values()]
+
+    @property
+    def tasks(self) -> list[Signal]:
+        """The TASKs that run or wait. Any thread may ask."""
+        # Copied in one step each: the event loop may go on meanwhile.
+        running, waiting = list(self._running.values()), list(self._backlog)
+        return [task for _, task in running] + [task for task, _ in waiting]
+
+    def is_at_work(self, task_id: str) -> bool:
+        """Tell whether a TASK runs or waits."""
+        return task_id in self._running or any(task.id == task_id for task, _ in reversed(self._backlog))
+
+    def runs_as(self, work: asyncio.Task[Any]) -> bool:
+        """Tell whether an asyncio task runs the Neuron. Any thread may ask."""
+        return any(work is each for each, _ in list(self._running.values()))
 
     # --- a TASK arrives -----------------------------------------------------------------------------
 
@@ -79,29 +99,32 @@ class Hosted:
             return None
         if self._stopped and self._stopped.covers(task):
             return self._answers.send(task, cancelled(task, self.axon))
-        deadline = task.payload.get("deadline")
-        if deadline is not None and time.time() * 1000 > deadline:
-            return self._answers.send(task, self._late(task))
+        deadline: float | None = None
+        left_ms = task.payload.get("deadline_ms")
+        if left_ms is not None:
+            if not left_ms:
+                return self._answers.send(task, self._late(task))
+            deadline = monotonic() + left_ms / 1000
         if len(self._running) < self._most_running:
-            self._begin(task)
+            self._begin(task, deadline)
             return None
         if len(self._backlog) < self._most_waiting:
-            self._backlog.append(task)
+            self._backlog.append((task, deadline))
             return None
         return self._answers.send(task, self._overloaded(task))
 
-    def _begin(self, task: Signal) -> None:
+    def _begin(self, task: Signal, deadline: float | None) -> None:
         loop = self._loop
         if loop is None:
             # Asked for once: up to Python 3.11 every question is a system call.
             loop = self._loop = asyncio.get_running_loop()
-        work = loop.create_task(self._run(task), name=self.axon.neuron_id)
+        work = loop.create_task(self._run(task, deadline), name=self.axon.neuron_id)
         self._running[task.id] = (work, task)
 
-    async def _run(self, task: Signal) -> None:
+    async def _run(self, task: Signal, deadline: float | None) -> None:
         try:
             try:
-                answer = await self.axon.answer(task, self._answers)
+                answer = await self.axon.answer(task, self._answers, deadline)
             except asyncio.CancelledError:
                 # The TASK ends here, and so does its cancellation: whoever watches is told.
                 answer = cancelled(task, self.axon)
@@ -110,17 +133,26 @@ class Hosted:
         finally:
             self._answering.discard(task.id)
             del self._running[task.id]
+            if self.ended is not None:
+                self.ended(task.id)
             if self._backlog:
                 self._next()
 
     def _next(self) -> None:
-        task = self._backlog.popleft()
-        while _is_late(task):
-            self._answers.keep(self._answers.send(task, self._late(task)))
+        task, deadline = self._backlog.popleft()
+        while deadline is not None and monotonic() >= deadline:
+            self._dismiss(task, self._late(task))
             if not self._backlog:
                 return
-            task = self._backlog.popleft()
-        self._begin(task)
+            task, deadline = self._backlog.popleft()
+        self._begin(task, deadline)
+
+    def _dismiss(self, task: Signal, answer: Signal) -> asyncio.Task[None]:
+        """Answer a TASK that waited, in the background."""
+        sending = self._answers.keep(self._answers.send(task, answer))
+        if (ended := self.ended) is not None:
+            sending.add_done_callback(lambda _: ended(task.id))
+        return sending
 
     # --- it has to end ------------------------------------------------------------------------------
 
@@ -139,11 +171,11 @@ class Hosted:
                 ending.append(work)
                 # Not at once: work that is cancelled before its first step never runs, not even to clean up.
                 work.get_loop().call_soon(self._cancel, work, task.id, answers_too)
-        waiting = [task for task in self._backlog if concerns(task)]
-        for task in waiting:
-            self._backlog.remove(task)
+        waiting = [entry for entry in self._backlog if concerns(entry[0])]
+        for entry in waiting:
+            self._backlog.remove(entry)
             # Not awaited by the Synapse: held back behind answers, the next STOP would come too late.
-            ending.append(self._answers.keep(self._answers.send(task, cancelled(task, self.axon))))
+            ending.append(self._dismiss(entry[0], cancelled(entry[0], self.axon)))
         return ending
 
     def _cancel(self, work: asyncio.Task[None], task_id: str, answers_too: bool) -> None:
@@ -177,8 +209,3 @@ def cancelled(task: Signal, axon: Axon) -> Signal:
     """Return the ERROR that says a TASK was stopped."""
     message = f"Neuron {axon.neuron_id!r} was stopped before it answered"
     return error_reply(task, "CANCELLED", message, recoverable=True)
-
-
-def _is_late(task: Signal) -> bool:
-    deadline = task.payload.get("deadline")
-    return deadline is not None and time.time() * 1000 > deadline

@@ -7,8 +7,9 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from cosmo_core.dendrite.acknowledging import Acknowledging
 from cosmo_core.dendrite.hosted import Hosted, leaving
 from cosmo_core.dendrite.stopped import StoppedTraces
 from cosmo_core.errors import LifecycleError
@@ -74,6 +75,14 @@ class Host:
             return False
         return hosted.load < hosted.axon.max_concurrency + hosted.axon.max_backlog
 
+    def tasks(self) -> list[Signal]:
+        """Return the TASKs that run or wait here. Any thread may ask."""
+        return [task for hosted in list(self._hosted.values()) for task in hosted.tasks]
+
+    def neuron_of(self, work: asyncio.Task[Any]) -> str | None:
+        """Return the id of the Neuron that an asyncio task runs, if it is hosted here. Any thread may ask."""
+        return next((id for id, hosted in list(self._hosted.items()) if hosted.runs_as(work)), None)
+
     # --- coming and going ---------------------------------------------------------------------------
 
     def attach(self, axon: Axon, wrappers: Sequence[NeuronWrapper]) -> None:
@@ -109,10 +118,12 @@ class Host:
                     self._link.listen, subjects.everyone(SignalType.TASK), self._accept_addressed
                 )
                 await self._take_in(_EVERYBODY, subjects.everyone(SignalType.STOP), addressed)
+            # Nobody else asks when a TASK is done than who gives it to another worker if this one is lost.
+            outbox = self._answers.outbox
             tasks = partial(
                 self._link.listen,
                 subjects.neuron(SignalType.TASK, neuron_id),
-                hosted.accept,
+                hosted.accept if outbox is None else Acknowledging(hosted, outbox).accept,
                 queue_group=neuron_id,
                 refuse=self._answers.reject,
             )
@@ -189,6 +200,8 @@ class Host:
             # Also when who waits for it is cancelled: nothing may run on a host that is gone.
             for hosted in ending:
                 hosted.stop(lambda _: True, answers_too=True)
+            if self._leaving and self._answers.outbox is not None:
+                self._answers.outbox.give_up()
             if running := self._running(ending):
                 await asyncio.wait(running, timeout=CLOSE_TIMEOUT_S)
 

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import TYPE_CHECKING, Literal
 
 import attrs
 
 from cosmo_core.codec import decode, encode
+from cosmo_core.dendrite.time_left import shortened
 from cosmo_core.errors import LifecycleError, MalformedSignalError, RoleError
 from cosmo_core.signal import Signal
 from cosmo_core.signal_type import ORCHESTRATION_TYPES, SignalType
 from cosmo_core.subjects import Subjects
+from cosmo_core.synapse import HeldFrame, ThreadPublisher
 
 if TYPE_CHECKING:
     from cosmo_core.dendrite.core import Dendrite
     from cosmo_core.dendrite.pipeline import Chain
     from cosmo_core.plugin import Contribution, Dropped, PluginManager, SignalObserver
-    from cosmo_core.synapse import FrameHandler, Subscription, Synapse
+    from cosmo_core.synapse import FrameHandler, Guarantees, Subscription, Synapse, UndeliveredHandler
 
 Role = Literal["orchestrator", "worker"]
 Receiver = Callable[[Signal], Awaitable[None] | None]
 Refuse = Callable[[Signal, str], Awaitable[None]]
+Leave = Callable[[bytes], Awaitable[None]]
 
 logger = logging.getLogger("cosmo_core.dendrite")
 
@@ -34,6 +37,9 @@ class _Way:
     """Where a Signal goes, and whether it has left: what cannot be taken back cannot be refused."""
 
     subject: str
+    shared: bool
+    since: float
+    leave: Leave | None = None
     left: bool = False
 
 
@@ -43,12 +49,18 @@ class Link:
     Attributes:
         subjects: The subjects of the Dendrite's namespace.
         malformed: How many frames arrived that were no Signals.
+        undelivered: Told of each TASK for a Neuron that no host of it was done with.
+        passing: What is on its way in through middleware, by id.
     """
 
     def __init__(self, synapse: Synapse, namespace: str, role: Role) -> None:
         self.subjects = Subjects(namespace)
         self.malformed = 0
+        self.undelivered: UndeliveredHandler | None = None
+        self.passing: dict[str, Signal] = {}
         self._synapse = synapse
+        # Joined once: it is where every TASK goes.
+        self._tasks = self.subjects.neuron(SignalType.TASK, "")
         self._forbidden = ORCHESTRATION_TYPES if role == "worker" else frozenset[SignalType]()
         self._outbound: Chain[_Way] | None = None
         self._inbound: Chain[Receiver] | None = None
@@ -71,6 +83,11 @@ class Link:
         self._outbound = compile_chain(outbound, self._publish) if outbound else None
         self._inbound = compile_chain(inbound, _hand_over) if inbound else None
         self._observers = plugins.signal_observers(dendrite)
+
+    @property
+    def guarantees(self) -> Guarantees:
+        """What the Synapse promises."""
+        return self._synapse.guarantees
 
     # --- out ----------------------------------------------------------------------------------------
 
@@ -105,13 +122,48 @@ class Link:
         if signal.type in self._forbidden and not promoted:
             self.check_role(signal.type)
         if self._outbound is not None:
-            return self._send_through(self._outbound, subject, signal)
+            return self._send_through(self._outbound, _Way(subject, shared=False, since=monotonic()), signal)
         if self._observers:
             self._observe("sent", signal)
         return self._synapse.publish(subject, encode(signal))
 
-    async def _send_through(self, outbound: Chain[_Way], subject: str, signal: Signal) -> Dropped | None:
-        way = _Way(subject)
+    def send_task(self, neuron: str, task: Signal) -> Awaitable[Dropped | None]:
+        """Publish a TASK for the hosts of a Neuron, which share it, as `send` does; the role was checked.
+
+        What becomes of it, if none of them is done with it, goes to `undelivered`.
+        """
+        subject = self._tasks + neuron
+        if self._outbound is not None:
+            return self._send_through(self._outbound, _Way(subject, shared=True, since=monotonic()), task)
+        if self._observers:
+            self._observe("sent", task)
+        return self._synapse.publish(subject, encode(task), undelivered=self.undelivered, message_id=task.id)
+
+    def send_answer(
+        self, subject: str, answer: Signal, leave: Leave, promoted: bool = False
+    ) -> Awaitable[Dropped | None]:
+        """Send as `send` does, but have ``leave`` publish the frame."""
+        if answer.type in self._forbidden and not promoted:
+            self.check_role(answer.type)
+        if self._outbound is not None:
+            way = _Way(subject, shared=False, since=monotonic(), leave=leave)
+            return self._send_through(self._outbound, way, answer)
+        if self._observers:
+            self._observe("sent", answer)
+        return leave(encode(answer))
+
+    def publish(
+        self, subject: str, frame: bytes, undelivered: UndeliveredHandler | None = None
+    ) -> Awaitable[None]:
+        """Publish a frame that is no news to anybody here: no middleware and no observer sees it."""
+        return self._synapse.publish(subject, frame, undelivered=undelivered)
+
+    def publish_from_thread(self, subject: str, signal: Signal) -> None:
+        """Publish ``signal`` while the event loop is blocked, if the Synapse can; without middleware."""
+        if isinstance(self._synapse, ThreadPublisher):
+            self._synapse.publish_from_thread(subject, encode(signal))
+
+    async def _send_through(self, outbound: Chain[_Way], way: _Way, signal: Signal) -> Dropped | None:
         try:
             result = await outbound(way, signal)
         except Exception:
@@ -125,10 +177,18 @@ class Link:
         return result
 
     async def _publish(self, way: _Way, signal: Signal) -> Signal:
+        signal = shortened(signal, monotonic() - way.since)
         frame = encode(signal)
         if self._observers:
             self._observe("sent", signal)
-        await self._synapse.publish(way.subject, frame)
+        if way.shared:
+            await self._synapse.publish(
+                way.subject, frame, undelivered=self.undelivered, message_id=signal.id
+            )
+        elif way.leave is not None:
+            await way.leave(frame)
+        else:
+            await self._synapse.publish(way.subject, frame)
         way.left = True
         return signal
 
@@ -171,6 +231,9 @@ class Link:
                     MalformedSignalError("type", f"{signal.type.value} on a subject of {expected.value}")
                 )
                 return None
+            # Not isinstance: it takes twice as long, for every Signal.
+            if type(frame) is HeldFrame:
+                signal = shortened(signal, frame.held_s)
             if self._observers:
                 self._observe("received", signal)
             return receive(signal)
@@ -182,28 +245,40 @@ class Link:
         in_order = asyncio.Lock()
 
         async def run(signal: Signal) -> None:
-            taken = False
+            since = monotonic()
+            works: list[Awaitable[None] | None] = []
 
-            def take(passed: Signal) -> Awaitable[None] | None:
-                nonlocal taken
-                taken = True
-                return receive(passed)
+            def take(passed: Signal) -> None:
+                works.append(receive(shortened(passed, monotonic() - since)))
 
-            async with in_order:
-                try:
-                    result = await inbound(take, signal)
-                except Exception:
-                    logger.exception("inbound middleware failed on %s %s", signal.type.value, signal.id)
-                    reason = "a middleware of the receiver failed"
-                else:
-                    if isinstance(result, Signal):
-                        return
-                    reason = result.reason
-                self._observe("dropped", signal, reason)
-                if refuse is not None and not taken:
-                    await refuse(signal, reason)
+            self.passing[signal.id] = signal
+            try:
+                async with in_order:
+                    reason = await self._pass(inbound, take, signal)
+                    if reason is not None and refuse is not None and not works:
+                        await refuse(signal, reason)
+            finally:
+                self.passing.pop(signal.id, None)
+            # Out of line: a TASK may take long, and those after it shall not wait for that.
+            for work in works:
+                if work is not None:
+                    await work
 
         return run
+
+    async def _pass(self, inbound: Chain[Receiver], take: Receiver, signal: Signal) -> str | None:
+        """Send a Signal through the inbound middleware; return why, if it was dropped."""
+        try:
+            result = await inbound(take, signal)
+        except Exception:
+            logger.exception("inbound middleware failed on %s %s", signal.type.value, signal.id)
+            reason = "a middleware of the receiver failed"
+        else:
+            if isinstance(result, Signal):
+                return None
+            reason = result.reason
+        self._observe("dropped", signal, reason)
+        return reason
 
     def _reject(self, error: MalformedSignalError) -> None:
         self.malformed += 1
@@ -249,7 +324,5 @@ class Link:
 
 
 async def _hand_over(receive: Receiver, signal: Signal) -> Signal:
-    result = receive(signal)
-    if inspect.isawaitable(result):
-        await result
+    receive(signal)
     return signal

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from cosmo_core.dendrite.auction import Auction, Bid, Select
+from cosmo_core.dendrite.local_errors import local_error
+from cosmo_core.dendrite.work import in_ms
 from cosmo_core.errors import NoBidError, PathwayClosedError
 from cosmo_core.pathway import Pathway
 from cosmo_core.signal import Signal, address
@@ -65,12 +67,20 @@ class Lot:
         offer: The TASK_OFFER.
         work: What TASK_AWARDED carries.
         select: Which bid is taken.
+        deadline_s: For how many seconds from now an answer is of use; None if it always is.
 
     Attributes:
         opened: Done when the work was awarded for the first time, or will not be.
     """
 
-    def __init__(self, auctions: Auctions, offer: Signal, work: dict[str, Any], select: Select) -> None:
+    def __init__(
+        self,
+        auctions: Auctions,
+        offer: Signal,
+        work: dict[str, Any],
+        select: Select,
+        deadline_s: float | None = None,
+    ) -> None:
         self.offer = offer
         self.auction = Auction(select, self)
         self._loop = asyncio.get_running_loop()
@@ -79,6 +89,7 @@ class Lot:
         self.opened.add_done_callback(lambda opened: opened.cancelled() or opened.exception())
         self._auctions = auctions
         self._work = work
+        self._deadline = None if deadline_s is None else self._loop.time() + deadline_s
         self._timer: asyncio.TimerHandle | None = None
         self._pathway: Callable[[], OfferPathway | None] = lambda: None
 
@@ -120,9 +131,12 @@ class Lot:
 
     def award(self, bid: Bid) -> None:
         """Give the work to a bidder."""
+        work = {**self._work, "winning_bid": bid.id}
+        if self._deadline is not None:
+            work["deadline_ms"] = in_ms(self._deadline - self._loop.time())
         award = Signal.new(
             SignalType.TASK_AWARDED,
-            {**self._work, "winning_bid": bid.id},
+            work,
             trace_id=self.offer.trace_id,
             parent_id=bid.id,
             directed=address(bid.neuron),
@@ -212,16 +226,7 @@ class Lot:
             # In case it is not gone after all: the work is never with two.
             self._auctions.dispatcher.stop_task(pathway, "the work is given to another bidder")
             message = f"Neuron {neuron!r} left before it answered, and no bid was left; try again"
-            failure = {"code": "WORKER_LOST", "message": message, "recoverable": True}
-            self.auction.fail(
-                Signal.new(
-                    SignalType.ERROR,
-                    failure,
-                    trace_id=self.offer.trace_id,
-                    parent_id=pathway.task_id,
-                    directed=address(neuron),
-                )
-            )
+            self.auction.fail(local_error(pathway, "WORKER_LOST", message))
 
     def give_up(self, pathway: Pathway) -> None:
         """Stop the work and settle: its Pathway closes."""

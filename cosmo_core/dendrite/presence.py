@@ -8,9 +8,10 @@ import logging
 from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from cosmo_core.dendrite.pulse import PULSE_S
 from cosmo_core.dendrite.view import View
 from cosmo_core.errors import LifecycleError, SynapseError
-from cosmo_core.ids import is_token
+from cosmo_core.payloads import given
 from cosmo_core.signal import Signal
 from cosmo_core.signal_type import SignalType
 
@@ -84,11 +85,11 @@ class Presence:
     async def dismiss(self, axon: Axon, reason: str | None) -> None:
         """Say that an Axon is gone, while the Dendrite runs on."""
         self._leaving.discard(axon.neuron_id)
-        await self._announce_one(axon, SignalType.DEREGISTER, {} if reason is None else {"reason": reason})
+        await self._announce_one(axon, SignalType.DEREGISTER, given(reason=reason))
 
     async def leave(self, reason: str | None) -> None:
         """Say that what was hosted here is gone, and let nobody wait for others any more."""
-        await self._try_announce(SignalType.DEREGISTER, {} if reason is None else {"reason": reason})
+        await self._try_announce(SignalType.DEREGISTER, given(reason=reason))
         self._left = True
         self._view.wake()
 
@@ -172,12 +173,7 @@ class Presence:
         return self._introduce(asked, discover) if asked and not self._draining else None
 
     async def _introduce(self, axons: Sequence[Axon], discover: Signal) -> None:
-        reply_to = discover.meta.get("reply_to")
-        subjects = self._link.subjects
-        if isinstance(reply_to, str) and is_token(reply_to):
-            subject = subjects.inbox(SignalType.REGISTER, reply_to)
-        else:
-            subject = subjects.everyone(SignalType.REGISTER)
+        subject = self._link.subjects.reply(SignalType.REGISTER, discover.meta.get("reply_to"))
         for axon in axons:
             if self._draining or not self._announces(axon):
                 continue
@@ -206,21 +202,17 @@ class Presence:
         await self._link.send(self._link.subjects.everyone(type), signal)
 
     def _meta(self, axon: Axon) -> dict[str, Any]:
-        load = self._host.load(axon.neuron_id)
-        return {"dendrite": self._inbox, "heartbeat_s": self._heartbeat_s, "load": load}
+        return {
+            "dendrite": self._inbox,
+            "heartbeat_s": self._heartbeat_s,
+            "pulse_s": PULSE_S,
+            "load": self._host.load(axon.neuron_id),
+        }
 
 
 def _registration(axon: Axon) -> dict[str, Any]:
-    payload: dict[str, Any] = {"role": "neuron", "capabilities": list(axon.capabilities)}
-    if axon.version is not None:
-        payload["version"] = axon.version
-    return payload
+    return given(role="neuron", capabilities=list(axon.capabilities), version=axon.version)
 
 
 def _wish(neuron: str | None, capabilities: Sequence[str]) -> dict[str, Any]:
-    wish: dict[str, Any] = {}
-    if neuron is not None:
-        wish["neuron"] = neuron
-    if capabilities:
-        wish["capabilities"] = list(capabilities)
-    return wish
+    return given(neuron=neuron, capabilities=list(capabilities) or None)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cosmo_core.dendrite.dispatch import send_or_raise
+from cosmo_core.payloads import given
 from cosmo_core.signal import Signal
 from cosmo_core.signal_type import SignalType
 
@@ -37,7 +39,7 @@ class TraceStopper:
         self, trace_id: str, *, reason: str | None, rollback: bool, timeout_s: float
     ) -> list[Signal]:
         """Tell everybody to stop what runs on a trace; see `Dendrite.stop_trace`."""
-        payload = {"rollback": rollback} | ({} if reason is None else {"reason": reason})
+        payload = given(rollback=rollback, reason=reason)
         stop = Signal.new(SignalType.STOP, payload, trace_id=trace_id, meta={"reply_to": self._inbox})
         acknowledged: dict[str, Signal] = {}
         missing = self._view.hosts()
@@ -55,10 +57,10 @@ class TraceStopper:
         self._waiting[stop.id] = take
         try:
             await send_or_raise(self._link, self._link.subjects.everyone(SignalType.STOP), stop)
-            async with asyncio.timeout(timeout_s):
-                await done.wait()
-        except TimeoutError:
-            pass  # Who does not answer in time is not in the list: that is the answer.
+            # Who does not answer in time is not in the list: that is the answer.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await done.wait()
         finally:
             del self._waiting[stop.id]
         return list(acknowledged.values())

@@ -37,6 +37,8 @@ class NeuronRecord:
         dendrite: Which Dendrite hosts it; replicas differ in this.
         expires: When it counts as gone, on the view's clock.
         load: How many TASKs ran or waited there when it last announced itself.
+        pulse_s: How many seconds there are between two signs of life of what works there; None if it gives
+            none.
     """
 
     neuron_id: str
@@ -45,6 +47,7 @@ class NeuronRecord:
     dendrite: str
     expires: float
     load: int = 0
+    pulse_s: float | None = None
 
 
 @attrs.define
@@ -178,6 +181,7 @@ class View:
             host,
             self._expiry(signal),
             _announced_load(signal),
+            _announced_seconds(signal, "pulse_s"),
         )
         self._weigh(neuron)
         self.wake()
@@ -202,10 +206,8 @@ class View:
             self._weigh(neuron)
 
     def _expiry(self, signal: Signal) -> float:
-        beat = signal.meta.get("heartbeat_s")
-        if not isinstance(beat, int | float) or not 0 < beat <= _LONGEST_HEARTBEAT_S:
-            beat = self._heartbeat_s
-        expires = self._clock() + MISSED_HEARTBEATS * beat
+        beat = _announced_seconds(signal, "heartbeat_s")
+        expires = self._clock() + MISSED_HEARTBEATS * (self._heartbeat_s if beat is None else beat)
         self._due = min(self._due, expires)
         return expires
 
@@ -219,6 +221,20 @@ class View:
         self._draining.pop((neuron, host), None)
         self._remove(neuron, host)
         self.departed(neuron, host)
+
+    def forget(self, neuron: str) -> None:
+        """Take note that a Neuron takes no work anywhere, whatever was announced, until it is again."""
+        for host in list(self._neurons.get(neuron, {})):
+            self._drain(neuron, host)
+
+    def pulse_s(self, neuron: str) -> float | None:
+        """Return how many seconds the hosts of a Neuron let pass between signs of life, the slowest of them.
+
+        None if there is no host, or one that gives no such signs.
+        """
+        pulses = [record.pulse_s for record in self._neurons.get(neuron, {}).values()]
+        known = [pulse for pulse in pulses if pulse is not None]
+        return max(known) if known and len(known) == len(pulses) else None
 
     def _remove(self, neuron: str, host: str) -> None:
         hosts = self._neurons.get(neuron)
@@ -244,6 +260,11 @@ class View:
         # Others may beat faster than this Dendrite, which sweeps with its own heartbeat.
         if self._clock() >= self._due:
             self.sweep()
+
+
+def _announced_seconds(signal: Signal, key: str) -> float | None:
+    seconds = signal.meta.get(key)
+    return seconds if isinstance(seconds, int | float) and 0 < seconds <= _LONGEST_HEARTBEAT_S else None
 
 
 def _announced_load(signal: Signal) -> int:

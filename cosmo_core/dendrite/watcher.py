@@ -5,36 +5,21 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import re
 from collections import deque
 from collections.abc import Awaitable, Coroutine
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import msgspec
 
-from cosmo_core.errors import MalformedSignalError
 from cosmo_core.ids import check_token
 from cosmo_core.pathway import is_being_cancelled
-from cosmo_core.signal import TRACE_ID_PATTERN, Signal
+from cosmo_core.signal import Signal, check_trace_id
 
 if TYPE_CHECKING:
     from cosmo_core.pathway import SignalHandler
     from cosmo_core.signal_type import SignalType
 
-_is_trace_id: Final = re.compile(TRACE_ID_PATTERN).fullmatch
-
 logger = logging.getLogger("cosmo_core.dendrite")
-
-
-def check_trace_id(trace_id: str) -> str:
-    """Return ``trace_id`` if it is one.
-
-    Raises:
-        MalformedSignalError: It is not, so nothing could ever be seen on it.
-    """
-    if _is_trace_id(trace_id) is None:
-        raise MalformedSignalError("trace_id", f"{trace_id!r} is not trc_ and a ULID")
-    return trace_id
 
 
 class Filter(msgspec.Struct, frozen=True):

@@ -8,12 +8,13 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from cosmo_core.dendrite.running import not_running
 from cosmo_core.dendrite.shortcuts import Shortcuts
 from cosmo_core.dendrite.tap import Tap
-from cosmo_core.dendrite.watcher import Filter, Watcher, check_trace_id
+from cosmo_core.dendrite.watcher import Filter, Watcher
 from cosmo_core.errors import LifecycleError, SynapseError
 from cosmo_core.observed_pathway import ObservedPathway
-from cosmo_core.signal import Signal
+from cosmo_core.signal import Signal, check_trace_id
 from cosmo_core.signal_type import SignalType
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Watch:
 
     def _check_running(self) -> None:
         if self._loop is None or self._closed:
-            raise LifecycleError("the Dendrite does not run: use it inside `async with`, or start it")
+            raise not_running()
 
     # --- by type ------------------------------------------------------------------------------------
 

@@ -7,11 +7,97 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import attrs
 import pytest
 
-from cosmo_core import Axon, Dendrite
+from cosmo_core import (
+    Axon,
+    Dendrite,
+    FrameHandler,
+    Guarantees,
+    Signal,
+    SignalType,
+    Undelivered,
+    UndeliveredHandler,
+    decode,
+)
 from cosmo_core.plugin import PluginManager
-from cosmo_synapse_memory import MemorySynapse
+from cosmo_synapse_memory import MemoryBus, MemorySynapse
+
+
+class LossySynapse(MemorySynapse):
+    """A memory Synapse that promises and loses what it is told to, and keeps all that is sent.
+
+    Attributes:
+        guarantees: What it promises.
+        fate: What becomes of TASKs for Neurons from now on; None: they arrive.
+        answer_fate: What becomes of what is sent to an inbox, and is to be told of.
+        handlers: Who listens, by pattern.
+        sent: What was sent, oldest first.
+        ids: The ``message_id`` of each of them.
+        tellers: Who is to be told if it is not delivered, for each of them.
+    """
+
+    def __init__(
+        self,
+        bus: MemoryBus | None = None,
+        *,
+        max_in_flight: int = 1000,
+        max_pending: int = 1000,
+        **guarantees: Any,
+    ) -> None:
+        super().__init__(bus, max_in_flight=max_in_flight, max_pending=max_pending)
+        self.guarantees: Guarantees = attrs.evolve(self.guarantees, **guarantees)
+        self.fate: Undelivered | None = None
+        self.answer_fate: Undelivered | None = None
+        self.handlers: dict[str, FrameHandler] = {}
+        self.sent: list[Signal] = []
+        self._news = asyncio.Event()
+        self.ids: list[str | None] = []
+        self.tellers: list[UndeliveredHandler | None] = []
+
+    async def publish(self, subject: str, frame: bytes, **options: Any) -> None:
+        self.sent.append(decode(frame))
+        self._news.set()
+        self.ids.append(options.get("message_id"))
+        tell = options.get("undelivered")
+        self.tellers.append(tell)
+        if self.fate is not None and ".TASK.neuron." in subject:
+            options["undelivered"](frame, self.fate)
+        elif self.answer_fate is not None and ".inbox." in subject and tell is not None:
+            tell(frame, self.answer_fate)
+        else:
+            await super().publish(subject, frame, **options)
+
+    async def subscribe(self, pattern: str, handler: FrameHandler, **options: Any) -> Any:
+        self.handlers[pattern] = handler
+        return await super().subscribe(pattern, handler, **options)
+
+    def of(self, type: SignalType) -> list[Signal]:
+        """Return what was sent of a type."""
+        return [signal for signal in self.sent if signal.type is type]
+
+    async def have(self, type: SignalType, count: int = 1) -> list[Signal]:
+        """Return what was sent of a type, once there are so many."""
+        async with asyncio.timeout(5):
+            while len(found := self.of(type)) < count:
+                self._news.clear()
+                await self._news.wait()
+        return found
+
+
+@pytest.fixture
+async def lossy() -> AsyncIterator[Callable[..., Awaitable[LossySynapse]]]:
+    """Connect a `LossySynapse`; it is closed with the test."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def lossy(bus: MemoryBus | None = None, **options: Any) -> LossySynapse:
+            synapse = LossySynapse(bus, **options)
+            await synapse.connect()
+            stack.push_async_callback(synapse.close)
+            return synapse
+
+        yield lossy
 
 
 @pytest.fixture(autouse=True)
@@ -36,8 +122,8 @@ async def start(synapse: MemorySynapse) -> AsyncIterator[Callable[..., Awaitable
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(*neurons: Any, axon: dict[str, Any] | None = None, **options: Any) -> Dendrite:
-            options = {"namespace": "test", "plugins": PluginManager(), **options}
-            dendrite = Dendrite(synapse=synapse, **options)
+            options = {"synapse": synapse, "namespace": "test", "plugins": PluginManager(), **options}
+            dendrite = Dendrite(**options)
             for neuron in neurons:
                 if not isinstance(neuron, Axon):
                     neuron = Axon(neuron_id=neuron.__name__, neuron_fn=neuron, **(axon or {}))
@@ -63,4 +149,4 @@ def settled() -> Callable[[Dendrite], Awaitable[None]]:
 @pytest.fixture
 def patterns(synapse: MemorySynapse) -> Callable[[], set[str]]:
     """Return what is subscribed to at present."""
-    return lambda: {subscription._pattern for subscription in synapse._subscriptions}
+    return lambda: {subscription._member.pattern for subscription in synapse._subscriptions}

@@ -186,11 +186,11 @@ async def test_the_time_is_up_even_while_the_bus_is_full(
     orchestrator = await start()
     publish, stuck = synapse.publish, asyncio.Event()
 
-    async def full(subject: str, frame: bytes) -> None:
+    async def full(subject: str, frame: bytes, **options: Any) -> None:
         if ".TASK." in subject:
-            await publish(subject, frame)
+            await publish(subject, frame, **options)
             await stuck.wait()
-        await publish(subject, frame)
+        await publish(subject, frame, **options)
 
     monkeypatch.setattr(synapse, "publish", full)
     with pytest.raises(TimeoutError, match="no answer from Neuron 'gate'"):

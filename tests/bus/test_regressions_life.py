@@ -272,11 +272,11 @@ async def test_an_answer_to_discover_names_no_neuron_that_left_meanwhile(
     worker = await start(axon("a"), axon("b"))
     asked, let, publish = asyncio.Event(), asyncio.Event(), synapse.publish
 
-    async def slow(subject: str, frame: bytes) -> None:
+    async def slow(subject: str, frame: bytes, **options: Any) -> None:
         if ".REGISTER.inbox." in subject:
             asked.set()
             await let.wait()
-        await publish(subject, frame)
+        await publish(subject, frame, **options)
 
     monkeypatch.setattr(synapse, "publish", slow)
     late = await start()
@@ -290,4 +290,4 @@ async def test_an_answer_to_discover_names_no_neuron_that_left_meanwhile(
 
 
 def _unfinished(synapse: MemorySynapse) -> bool:
-    return any(subscription._in_flight for subscription in synapse._subscriptions)
+    return any(subscription._runner.in_flight for subscription in synapse._subscriptions)

@@ -41,11 +41,11 @@ class SlowBus:
         self.asked, self.let = asyncio.Event(), asyncio.Event()
         self._publish = synapse.publish
 
-    async def publish(self, subject: str, frame: bytes) -> None:
+    async def publish(self, subject: str, frame: bytes, **options: Any) -> None:
         if self.on in subject:
             self.asked.set()
             await self.let.wait()
-        await self._publish(subject, frame)
+        await self._publish(subject, frame, **options)
 
 
 @pytest.fixture
@@ -204,13 +204,13 @@ async def test_an_award_that_fails_late_does_not_disturb_who_has_the_work_by_the
     orchestrator = await start()
     asked, let, failed, publish = asyncio.Event(), asyncio.Event(), asyncio.Event(), synapse.publish
 
-    async def fail(subject: str, frame: bytes) -> None:
+    async def fail(subject: str, frame: bytes, **options: Any) -> None:
         if "TASK_AWARDED" in subject and decode(frame).payload["winning_bid"] == bid_of_a:
             asked.set()
             await let.wait()
             failed.set()
             raise SynapseError("gone")
-        await publish(subject, frame)
+        await publish(subject, frame, **options)
 
     bid_of_a = ""
 

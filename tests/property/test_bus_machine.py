@@ -65,14 +65,14 @@ class ShakySynapse(MemorySynapse):
         self.repeat = False
         self.delay = False
         self._flushing: asyncio.Task[None] | None = None
-        self._late: list[tuple[str, bytes]] = []
+        self._late: list[tuple[str, bytes, dict[str, Any]]] = []
 
-    async def publish(self, subject: str, frame: bytes) -> None:
+    async def publish(self, subject: str, frame: bytes, **options: Any) -> None:
         if self.delay and not self._late:
-            self._late.append((subject, frame))
+            self._late.append((subject, frame, options))
             asyncio.get_running_loop().call_later(1.0, self._flush_later)
             return
-        await super().publish(subject, frame)
+        await super().publish(subject, frame, **options)
         await self._flush()
 
     async def subscribe(
@@ -96,9 +96,9 @@ class ShakySynapse(MemorySynapse):
 
     async def _flush(self) -> None:
         late, self._late = self._late, []
-        for subject, frame in late:
+        for subject, frame, options in late:
             if self._connected:
-                await super().publish(subject, frame)
+                await super().publish(subject, frame, **options)
 
 
 @attrs.define(eq=False)
@@ -368,7 +368,7 @@ class BusMachine(RuleBasedStateMachine):
     def check_nothing_is_left(self) -> None:
         left = asyncio.all_tasks(self.loop)
         assert not left, left
-        assert not self.bus.table.route("cosmonapse.red.TASK.neuron.a").targets
+        assert not self.bus.router._table.route("cosmonapse.red.TASK.neuron.a").targets
         for member in self.members:
             assert member.dendrite._followed.pathways() == []
             assert not member.synapse._subscriptions

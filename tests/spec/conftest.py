@@ -32,13 +32,13 @@ class RecordingSynapse(MemorySynapse):
         super().__init__()
         self.sent: list[Sent] = []
 
-    async def publish(self, subject: str, frame: bytes) -> None:
+    async def publish(self, subject: str, frame: bytes, **options: Any) -> None:
         self.sent.append(Sent(subject, decode(frame)))
-        await self.publish_raw(subject, frame)
+        await self.publish_raw(subject, frame, **options)
 
-    async def publish_raw(self, subject: str, frame: bytes) -> None:
+    async def publish_raw(self, subject: str, frame: bytes, **options: Any) -> None:
         """Send what may be no Signal, and keep nothing of it."""
-        await super().publish(subject, frame)
+        await super().publish(subject, frame, **options)
 
     def of(self, *types: SignalType) -> list[Sent]:
         """Return what was sent of some types, in order."""

@@ -31,13 +31,14 @@ def register(neuron: str = "a", **meta: Any) -> Signal:
 
 
 @pytest.mark.clause("P-4.2")
+@pytest.mark.clause("P-4.15")
 async def test_an_announcement_says_who_hosts_and_how_busy_it_is(start: Start, synapse: Any) -> None:
     worker = await start(axon("a"), role="worker", heartbeat_s=7)
     await worker.stop()
     for sent in synapse.of(*PRESENCE[:3]):
         host = sent.signal.meta.pop("dendrite")
         assert is_token(host)
-        assert sent.signal.meta == {"heartbeat_s": 7, "load": 0}
+        assert sent.signal.meta == {"heartbeat_s": 7, "load": 0, "pulse_s": 1.0}
     assert {sent.signal.type for sent in synapse.of(*PRESENCE[:3])} == set(PRESENCE[:3])
 
 

@@ -204,8 +204,8 @@ def test_only_the_codec_knows_which_moments_exist(ts: str) -> None:
 @pytest.mark.parametrize(
     ("type", "payload", "number"),
     [
-        (SignalType.TASK, '{"input": {}, "deadline": N}', "1.0"),
-        (SignalType.TASK, '{"input": {}, "deadline": N}', "1e3"),
+        (SignalType.TASK, '{"input": {}, "deadline_ms": N}', "1.0"),
+        (SignalType.TASK, '{"input": {}, "deadline_ms": N}', "1e3"),
         (SignalType.THOUGHT_DELTA, '{"delta": "", "seq": N}', "0.0"),
         (SignalType.BID, '{"cost": N}', "1" + "0" * 400),
         (SignalType.BID, '{"cost": N}', "1e999"),

@@ -122,7 +122,7 @@ async def test_the_end_of_the_time_to_wait_is_the_deadline(start: Start, synapse
     dendrite = await start(talk)
     for timeout_s in (60, None):
         await dendrite.dispatch_and_wait(neuron="talk", input={}, timeout_s=timeout_s)
-    assert [("deadline" in sent.signal.payload) for sent in synapse.of(SignalType.TASK)] == [True, False]
+    assert [("deadline_ms" in sent.signal.payload) for sent in synapse.of(SignalType.TASK)] == [True, False]
 
 
 @pytest.mark.clause("P-5.11")
@@ -274,12 +274,16 @@ async def test_what_is_sent_has_version_1(start: Start, synapse: Any) -> None:
 
 @pytest.mark.clause("P-12.4")
 async def test_what_the_core_puts_into_meta_has_a_meaning(start: Start, synapse: Any) -> None:
-    worker = await start(talk, ask, role="worker")
+    clock = FakeClock()
+    worker = await start(talk, ask, Stuck(), role="worker", clock=clock)
     orchestrator = await start()
     question = await orchestrator.dispatch_and_wait(neuron="ask", input={}, meta={"tenant": 7})
+    async with await orchestrator.dispatch(neuron="stuck", input={}, backpressure=True):
+        await clock.advance(1)
     await orchestrator.stop_trace(question.trace_id)
     async with await orchestrator.dispatch_offer(capabilities=["any"], input={}) as pathway:
         await pathway.wait()
     await worker.stop()
     keys = {key for sent in synapse.sent for key in sent.signal.meta}
-    assert keys == {"reply_to", "dendrite", "heartbeat_s", "load", "task", "tenant"}
+    presence = {"dendrite", "heartbeat_s", "load", "pulse_s", "pulse_to", "tasks"}
+    assert keys == presence | {"reply_to", "task", "tenant"}

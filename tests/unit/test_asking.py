@@ -71,7 +71,7 @@ async def test_a_request_becomes_a_permission(asked: Any, payload: dict[str, Any
 @pytest.mark.parametrize("asked", [clarify("which?"), {"__permission__": True, "action": "delete"}])
 async def test_it_names_the_neuron_and_carries_the_task(asked: Any) -> None:
     carried = {"input": {"prompt": "hi"}, "context_ref": "c", "capabilities": ["text"], "finalize": True}
-    signal = await answer(asked, {**carried, "deadline": 2**60, "other": 1})
+    signal = await answer(asked, {**carried, "deadline_ms": 2**60, "other": 1})
     assert signal.directed == Directed("asker")
     assert signal.meta == {"task": carried}
 

@@ -152,7 +152,7 @@ async def test_the_task_is_dispatched_as_it_was(
     pathway = await orchestrator.respond_to_clarification(question, "de")
     assert (await pathway.wait_for(SignalType.FINAL, 5)).payload["result"]["context"] == ["c1"]
     first, again = (signal.payload for signal in heard if signal.type is SignalType.TASK)
-    assert {**first, "deadline": 0, "input": 0} == {**again, "deadline": 0, "input": 0}
+    assert {**first, "deadline_ms": 0, "input": 0} == {**again, "deadline_ms": 0, "input": 0}
 
 
 async def test_the_task_can_be_dispatched_otherwise(
@@ -168,8 +168,8 @@ async def test_the_task_can_be_dispatched_otherwise(
     assert (final.type, final.payload["result"]["text"]) == (SignalType.FINAL, "bye")
     task = heard[3]
     assert (task.payload["context_ref"], task.meta["m"]) == ("c", 1)
-    assert "deadline" in task.payload
-    assert "deadline" not in heard[2].payload
+    assert "deadline_ms" in task.payload
+    assert "deadline_ms" not in heard[2].payload
 
 
 async def test_answering_twice_runs_the_neuron_twice(start: Start, translate: NeuronFn, asked: Ask) -> None:

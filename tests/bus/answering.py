@@ -1,0 +1,58 @@
+"""Answers of a worker on a bus that wants to know when a TASK is done with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final
+
+from cosmo_core import Signal, SignalType, encode
+from cosmo_core.signal import address
+
+INTAKE: Final = "cosmonapse.test.TASK.neuron.count"
+OUTPUT: Final = SignalType.AGENT_OUTPUT
+FINAL: Final = SignalType.FINAL
+ERROR: Final = SignalType.ERROR
+
+
+class Count:
+    """A Neuron that counts its runs.
+
+    Attributes:
+        runs: How many there were.
+    """
+
+    __name__ = "count"
+
+    def __init__(self) -> None:
+        self.runs = 0
+
+    async def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
+        self.runs += 1
+        return {"run": self.runs, **input}
+
+
+def make_task(reply_to: str | None = "asker", **payload: Any) -> Signal:
+    """Return a TASK for it."""
+    meta = {} if reply_to is None else {"reply_to": reply_to}
+    return Signal.new(SignalType.TASK, {"input": {}, **payload}, directed=address("count"), meta=meta)
+
+
+async def deliver(synapse: Any, task: Signal) -> bool:
+    """Hand a TASK over as a Synapse does, wait until it is done with, and tell whether that took a while."""
+    work = synapse.handlers[INTAKE](encode(task))
+    if work is None:
+        return False
+    async with asyncio.timeout(5):
+        await work
+    return True
+
+
+def ids(signals: Sequence[Signal]) -> list[str]:
+    """Return the ids of Signals."""
+    return [signal.id for signal in signals]
+
+
+def tellers(synapse: Any, type: SignalType) -> list[Any]:
+    """Return who is to be told of each Signal of a type."""
+    return [tell for signal, tell in zip(synapse.sent, synapse.tellers, strict=True) if signal.type is type]

@@ -1,0 +1,207 @@
+"""Where another worker takes over, a host is done with a TASK when it has answered it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from cosmo_core import Axon, Dendrite, Signal, SignalType, encode
+from cosmo_core.plugin import PluginManager, hookimpl
+from cosmo_core.signal import address
+
+Start = Callable[..., Awaitable[Dendrite]]
+INTAKE = "cosmonapse.test.TASK.neuron.gate"
+
+
+class Gate:
+    """A Neuron that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.ran: list[int] = []
+
+    async def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
+        self.ran.append(input["n"])
+        await self.open.wait()
+        return {}
+
+
+@pytest.fixture
+def gate() -> Gate:
+    return Gate()
+
+
+def axon(gate: Gate, **limits: int) -> Axon:
+    return Axon(neuron_id="gate", neuron_fn=gate, **limits)  # type: ignore[arg-type]
+
+
+def task(n: int = 0, **payload: Any) -> Signal:
+    return Signal.new(SignalType.TASK, {"input": {"n": n}, **payload}, directed=address("gate"))
+
+
+def deliver(synapse: Any, task: Signal) -> asyncio.Task[None] | None:
+    """Hand a TASK over as a Synapse does; return what it waits for."""
+    work = synapse.handlers[INTAKE](encode(task))
+    return None if work is None else asyncio.ensure_future(work)
+
+
+async def turns() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_nobody_waits_where_nobody_takes_over(start: Start, lossy: Any, gate: Gate) -> None:
+    synapse = await lossy()
+    await start(axon(gate), synapse=synapse, role="worker", grace_s=0)
+    assert deliver(synapse, task()) is None
+
+
+@pytest.mark.clause("P-5.17")
+async def test_a_task_is_done_with_when_it_is_answered(start: Start, lossy: Any, gate: Gate) -> None:
+    synapse = await lossy(takeover_s=4.0)
+    await start(axon(gate, max_concurrency=1), synapse=synapse, role="worker")
+    runs, waits = deliver(synapse, task(1)), deliver(synapse, task(2))
+    assert runs is not None
+    assert waits is not None
+    await turns()
+    assert (gate.ran, runs.done(), waits.done()) == ([1], False, False)
+    assert synapse.of(SignalType.AGENT_OUTPUT) == []
+    gate.open.set()
+    async with asyncio.timeout(5):
+        await asyncio.gather(runs, waits)
+    assert len(synapse.of(SignalType.AGENT_OUTPUT)) == 2
+
+
+@pytest.mark.clause("P-5.17")
+async def test_one_that_comes_again_while_it_runs_is_done_with_as_the_first(
+    start: Start, lossy: Any, gate: Gate
+) -> None:
+    synapse = await lossy(takeover_s=4.0)
+    await start(axon(gate), synapse=synapse, role="worker")
+    once = task()
+    first, second = deliver(synapse, once), deliver(synapse, once)
+    assert first is not None
+    assert second is not None
+    # The Synapse may give up on one of them.
+    first.cancel()
+    await turns()
+    assert first.cancelled()
+    assert not second.done()
+    gate.open.set()
+    async with asyncio.timeout(5):
+        await second
+    assert gate.ran == [0]
+    assert len(synapse.of(SignalType.AGENT_OUTPUT)) == 1
+
+
+async def test_what_a_synapse_waits_for_is_no_coroutine_that_takes_a_task(
+    start: Start, lossy: Any, gate: Gate
+) -> None:
+    synapse = await lossy(takeover_s=4.0)
+    await start(axon(gate), synapse=synapse, role="worker")
+    works = [synapse.handlers[INTAKE](encode(task)) for task in [task()] * 2]
+    assert all(isinstance(work, asyncio.Future) and not isinstance(work, asyncio.Task) for work in works)
+    assert works[0] is not works[1]
+    gate.open.set()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*works)
+
+
+async def test_a_synapse_that_gave_up_on_every_delivery_disturbs_no_answer(
+    start: Start, lossy: Any, gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    synapse = await lossy(takeover_s=4.0)
+    worker = await start(axon(gate), synapse=synapse, role="worker")
+    once = task()
+    for work in (deliver(synapse, once), deliver(synapse, once)):
+        assert work is not None
+        work.cancel()
+    gate.open.set()
+    await synapse.have(SignalType.AGENT_OUTPUT)
+    await worker.stop()
+    assert caplog.records == []
+
+
+@pytest.mark.clause("P-5.17")
+@pytest.mark.parametrize("stops", ["task", "trace"])
+async def test_what_is_stopped_is_done_with(start: Start, lossy: Any, gate: Gate, stops: str) -> None:
+    synapse = await lossy(takeover_s=4.0)
+    await start(axon(gate, max_concurrency=1), synapse=synapse, role="worker")
+    orchestrator = await start(synapse=synapse)
+    tasks = [task(1), task(2)]
+    works = [deliver(synapse, each) for each in tasks]
+    await turns()
+    for each in tasks:
+        if stops == "task":
+            await orchestrator.emit(each.reply(SignalType.STOP, {"rollback": False}))
+        else:
+            await orchestrator.stop_trace(each.trace_id, timeout_s=0)
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(work for work in works if work is not None))
+    assert [error.payload["code"] for error in synapse.of(SignalType.ERROR)] == ["CANCELLED"] * 2
+
+
+@pytest.mark.clause("P-5.17")
+async def test_what_is_refused_is_done_with(start: Start, lossy: Any, gate: Gate) -> None:
+    synapse = await lossy(takeover_s=4.0)
+    await start(axon(gate, max_concurrency=1, max_backlog=0), synapse=synapse, role="worker", grace_s=0)
+    running = deliver(synapse, task(1))
+    crowded, late = deliver(synapse, task(2)), deliver(synapse, task(3, deadline_ms=0))
+    assert crowded is not None
+    assert late is not None
+    async with asyncio.timeout(5):
+        await asyncio.gather(crowded, late)
+    codes = [error.payload["code"] for error in synapse.of(SignalType.ERROR)]
+    assert codes == ["OVERLOADED", "DEADLINE"]
+    assert running is not None
+    assert not running.done()
+    running.cancel()
+
+
+@pytest.mark.clause("P-5.17")
+async def test_what_runs_while_its_host_drains_is_done_with_when_it_is_answered(
+    start: Start, lossy: Any, gate: Gate
+) -> None:
+    synapse = await lossy(takeover_s=4.0)
+    worker = await start(axon(gate), synapse=synapse, role="worker")
+    work = deliver(synapse, task())
+    assert work is not None
+    await turns()
+    stopping = asyncio.create_task(worker.stop())
+    await turns()
+    assert not work.done()
+    gate.open.set()
+    async with asyncio.timeout(5):
+        await asyncio.gather(stopping, work)
+    assert len(synapse.of(SignalType.AGENT_OUTPUT)) == 1
+
+
+class Passing:
+    """A middleware that lets everything through."""
+
+    @hookimpl
+    def cosmo_signal_middleware(self, dendrite: Dendrite, direction: str) -> Any:
+        async def middleware(signal: Signal, forward: Any) -> Any:
+            return await forward(signal)
+
+        return middleware
+
+
+@pytest.mark.clause("P-5.17")
+async def test_with_middleware_tasks_still_run_at_once_and_are_done_with_one_by_one(
+    start: Start, lossy: Any, gate: Gate
+) -> None:
+    plugins = PluginManager()
+    plugins.register(Passing(), name="passing")
+    synapse = await lossy(takeover_s=4.0)
+    await start(axon(gate), synapse=synapse, role="worker", plugins=plugins)
+    works = [deliver(synapse, task(n)) for n in range(3)]
+    await turns()
+    assert gate.ran == [0, 1, 2]
+    assert not any(work.done() for work in works if work is not None)
+    gate.open.set()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(work for work in works if work is not None))

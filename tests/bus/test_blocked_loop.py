@@ -1,0 +1,210 @@
+"""A Neuron that blocks the event loop is named, and its work is not taken for dead."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from cosmo_core import Axon, Dendrite, Signal, SignalType, ThreadPublisher, decode
+from cosmo_core.dendrite import watchdog
+from cosmo_core.plugin import PluginManager
+from cosmo_core.testing import VirtualTimeLoop
+from cosmo_synapse_memory import MemorySynapse
+
+Start = Callable[..., Awaitable[Dendrite]]
+
+
+async def block(input: dict[str, Any], context: list[Any]) -> Any:
+    time.sleep(input["seconds"])  # noqa: ASYNC251 - that is what it is about
+    return {"blocked": True}
+
+
+async def echo(input: dict[str, Any], context: list[Any]) -> Any:
+    return input
+
+
+def plain(input: dict[str, Any], context: list[Any]) -> Any:
+    time.sleep(input["seconds"])
+    return {"blocked": False}
+
+
+class ThreadedSynapse(MemorySynapse):
+    """A memory Synapse that also takes, and keeps, what is published from a thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.published: list[tuple[float, str, Signal]] = []
+
+    def publish_from_thread(self, subject: str, frame: bytes) -> None:
+        self.published.append((time.monotonic(), subject, decode(frame)))
+
+
+class Moments(logging.Handler):
+    """Keeps when something was logged, and what."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logged: list[tuple[float, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.logged.append((time.monotonic(), record.getMessage()))
+
+    def of(self, text: str) -> list[float]:
+        """Return when something was logged that has ``text`` in it."""
+        return [moment for moment, message in self.logged if text in message]
+
+
+@pytest.fixture
+def moments() -> Any:
+    handler, logger = Moments(), logging.getLogger("cosmo_core.dendrite")
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+
+
+def watchdogs() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "cosmo-watchdog"]
+
+
+async def until_logged(moments: Moments, text: str) -> None:
+    async with asyncio.timeout(5):
+        while not moments.of(text):  # noqa: ASYNC110 - it is logged in a thread
+            await asyncio.sleep(0.01)
+
+
+async def test_the_neuron_that_blocks_is_named_within_a_second_and_once(
+    start: Start, moments: Moments
+) -> None:
+    await start(echo, block)
+    dendrite = await start()
+    began = time.monotonic()
+    await dendrite.dispatch_and_wait(neuron="block", input={"seconds": 1.6})
+    ended = time.monotonic()
+    await until_logged(moments, "had blocked")
+    [warned] = moments.of("Neuron 'block' has blocked the event loop")
+    assert began + 0.45 <= warned <= began + 1.0
+    assert [message for _, message in moments.logged if "asyncio.to_thread" in message]
+    [over] = moments.of("Neuron 'block' had blocked the event loop for 1.")
+    assert ended <= over <= ended + 1.0
+
+
+@pytest.mark.clause("P-4.14")
+async def test_signs_of_life_go_on_meanwhile(start: Start, moments: Moments) -> None:
+    synapse = ThreadedSynapse()
+    assert isinstance(synapse, ThreadPublisher)
+    await synapse.connect()
+    worker = await start(block, synapse=synapse, role="worker")
+    orchestrator = await start(synapse=synapse)
+    pathway = await orchestrator.dispatch(neuron="block", input={"seconds": 2.2})
+    began = time.monotonic()
+    await pathway.wait(timeout_s=5)
+    assert len(synapse.published) == 2
+    for moment, subject, sign in synapse.published:
+        assert moment - began <= 2.2
+        assert subject == f"cosmonapse.test.HEARTBEAT.inbox.{orchestrator._dispatcher._inbox}"
+        assert (sign.type, sign.payload) == (SignalType.HEARTBEAT, {"status": "working"})
+        assert sign.meta == {"dendrite": worker._host._name, "tasks": [pathway.task_id]}
+    first, second = (moment for moment, _, _ in synapse.published)
+    assert second - first <= 1.5
+    await worker.stop()
+    await orchestrator.stop()
+    await synapse.close()
+
+
+async def test_a_blocking_task_that_is_no_neurons_is_said_to_be_none(start: Start, moments: Moments) -> None:
+    await start(echo)
+
+    async def other() -> None:
+        time.sleep(1.1)  # noqa: ASYNC251 - that is what it is about
+
+    await asyncio.create_task(other(), name="another's")
+    await until_logged(moments, "The asyncio task \"another's\", which is no Neuron's, has blocked")
+
+
+async def test_a_blocking_callback_is_said_to_be_no_neurons(start: Start, moments: Moments) -> None:
+    await start(echo)
+    asyncio.get_running_loop().call_soon(time.sleep, 1.1)
+    await until_logged(moments, "A callback, which is no Neuron's, has blocked")
+
+
+async def test_a_neuron_that_has_a_thread_of_its_own_needs_no_watchdog(
+    start: Start, moments: Moments
+) -> None:
+    dendrite = await start(plain)
+    assert watchdogs() == []
+    await dendrite.dispatch_and_wait(neuron="plain", input={"seconds": 0.8})
+    assert moments.of("blocked") == []
+
+
+async def test_one_thread_serves_all_dendrites_of_an_event_loop_and_ends_with_the_last(
+    synapse: MemorySynapse, start: Start
+) -> None:
+    assert watchdogs() == []
+    one, other, idle = await start(echo), await start(block), await start()
+    assert len(watchdogs()) == 1
+    await one.stop()
+    await idle.stop()
+    assert len(watchdogs()) == 1
+    await other.detach_axon("block")
+    assert watchdogs() == []
+    await other.add_axon(Axon(neuron_id="echo", neuron_fn=echo))
+    assert len(watchdogs()) == 1
+    await other.stop()
+    assert watchdogs() == []
+    assert watchdog._watchdogs == {}
+
+
+async def test_a_start_that_fails_leaves_no_thread(synapse: MemorySynapse, start: Start) -> None:
+    await synapse.close()
+    with pytest.raises(Exception, match="not connected"):
+        await start(echo)
+    assert watchdogs() == []
+
+
+def test_an_event_loop_that_is_closed_under_its_dendrites_lets_the_thread_end() -> None:
+    async def leave() -> None:
+        synapse = MemorySynapse()
+        await synapse.connect()
+        dendrite = Dendrite(synapse=synapse, plugins=PluginManager())
+        dendrite.attach_axon(Axon(neuron_id="echo", neuron_fn=echo))
+        await dendrite.start()
+        for _ in range(20):
+            await asyncio.sleep(0)  # What it asks itself is answered.
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(leave())
+    loop.close()
+    [thread] = watchdogs()
+    thread.join(5)
+    assert not thread.is_alive()
+    watchdog._watchdogs.pop(loop)
+
+
+def test_time_that_is_made_up_is_not_disturbed() -> None:
+    async def work() -> float:
+        synapse = MemorySynapse()
+        await synapse.connect()
+
+        async def doze(input: dict[str, Any], context: list[Any]) -> Any:
+            await asyncio.sleep(3600)
+            return {}
+
+        dendrite = Dendrite(synapse=synapse, plugins=PluginManager())
+        dendrite.attach_axon(Axon(neuron_id="doze", neuron_fn=doze))
+        async with dendrite:
+            before = asyncio.get_running_loop().time()
+            await dendrite.dispatch_and_wait(neuron="doze", input={}, timeout_s=7200)
+            passed = asyncio.get_running_loop().time() - before
+        await synapse.close()
+        return passed
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        assert runner.run(work()) == pytest.approx(3600, abs=0.1)

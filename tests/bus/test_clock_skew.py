@@ -1,0 +1,152 @@
+"""What is left of the time travels, and no clock is asked what time it is."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import attrs
+import pytest
+
+from cosmo_core import Axon, Dendrite, HeldFrame, Signal, SignalType, current_task, encode
+from cosmo_core.plugin import PluginManager, hookimpl
+from cosmo_core.signal import address
+
+Start = Callable[..., Awaitable[Dendrite]]
+INTAKE = "cosmonapse.test.TASK.neuron.left"
+HOUR_S = 3600
+
+
+async def left(input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
+    task = current_task()
+    assert task is not None
+    return {"left": task.time_left_s()}
+
+
+@pytest.mark.clause("P-5.9")
+@pytest.mark.parametrize("off_s", [-HOUR_S, HOUR_S])
+async def test_a_caller_whose_clock_is_an_hour_off_is_served_in_time(
+    start: Start, lossy: Any, monkeypatch: pytest.MonkeyPatch, off_s: int
+) -> None:
+    synapse = await lossy()
+    await start(left, synapse=synapse, role="worker")
+    orchestrator = await start(synapse=synapse)
+    true = time.time
+    monkeypatch.setattr(time, "time", lambda: true() + off_s)
+    answer = await orchestrator.dispatch_and_wait(neuron="left", input={}, timeout_s=2)
+    assert 1.9 <= answer.payload["output"]["left"] <= 2
+    # As it would come from a machine on which it is another time.
+    [sent] = synapse.of(SignalType.TASK)
+    there = datetime.fromisoformat(sent.ts) + timedelta(seconds=off_s)
+    monkeypatch.undo()
+    foreign = attrs.evolve(
+        Signal.new(SignalType.TASK, sent.payload, directed=sent.directed),
+        ts=there.isoformat().replace("+00:00", "Z"),
+    )
+    synapse.handlers[INTAKE](encode(foreign))
+    answers = await synapse.have(SignalType.AGENT_OUTPUT, 2)
+    assert answers[1].parent_id == foreign.id
+    assert 1.9 <= answers[1].payload["output"]["left"] <= 2
+
+
+@pytest.mark.clause("P-5.9")
+@pytest.mark.parametrize("off_ms", [-100, 100])
+async def test_a_task_that_waits_expires_in_time(
+    start: Start, lossy: Any, monkeypatch: pytest.MonkeyPatch, off_ms: int
+) -> None:
+    go = asyncio.Event()
+
+    async def wait(input: dict[str, Any], context: list[Any]) -> Any:
+        await go.wait()
+        return {}
+
+    synapse = await lossy()
+    await start(Axon(neuron_id="wait", neuron_fn=wait, max_concurrency=1), synapse=synapse, role="worker")
+    orchestrator = await start(synapse=synapse)
+    await orchestrator.dispatch_task(neuron="wait", input={})
+    pathway = await orchestrator.dispatch(neuron="wait", input={}, deadline_s=60)
+    # The first ends when the second has so much time left, or had.
+    monkeypatch.setattr("cosmo_core.dendrite.hosted.monotonic", lambda: time.monotonic() + 60 + off_ms / 1000)
+    go.set()
+    answer = await pathway.wait(timeout_s=5)
+    assert answer.type is (SignalType.ERROR if off_ms > 0 else SignalType.AGENT_OUTPUT)
+
+
+@pytest.mark.clause("P-5.10")
+@pytest.mark.parametrize(("held_s", "seconds"), [(0.0, 60.0), (12.5, 47.5), (59.9, 0.1)])
+async def test_what_the_synapse_held_a_task_for_is_taken_off(
+    start: Start, lossy: Any, held_s: float, seconds: float
+) -> None:
+    synapse = await lossy()
+    await start(left, synapse=synapse, role="worker")
+    task = Signal.new(SignalType.TASK, {"input": {}, "deadline_ms": 60_000}, directed=address("left"))
+    synapse.handlers[INTAKE](HeldFrame(encode(task), held_s))
+    outputs = await synapse.have(SignalType.AGENT_OUTPUT)
+    assert seconds - 0.1 <= outputs[0].payload["output"]["left"] <= seconds
+
+
+@pytest.mark.clause("P-5.9")
+async def test_what_was_held_for_too_long_is_late(start: Start, lossy: Any) -> None:
+    synapse = await lossy()
+    await start(left, synapse=synapse, role="worker")
+    task = Signal.new(SignalType.TASK, {"input": {}, "deadline_ms": 1000}, directed=address("left"))
+    await synapse.handlers[INTAKE](HeldFrame(encode(task), 1.5))
+    [error] = synapse.of(SignalType.ERROR)
+    assert error.payload["code"] == "DEADLINE"
+
+
+async def test_a_held_signal_without_a_deadline_is_as_it_was(start: Start, lossy: Any) -> None:
+    synapse = await lossy()
+    await start(left, synapse=synapse, role="worker")
+    task = Signal.new(SignalType.TASK, {"input": {}}, directed=address("left"))
+    synapse.handlers[INTAKE](HeldFrame(encode(task), 1e6))
+    outputs = await synapse.have(SignalType.AGENT_OUTPUT)
+    assert outputs[0].payload["output"] == {"left": None}
+
+
+class Slow:
+    """A middleware that takes 20 seconds of a monotonic clock that it moves."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, direction: str) -> None:
+        self.passed = 0.0
+        self.direction = direction
+        monkeypatch.setattr("cosmo_core.dendrite.link.monotonic", lambda: self.passed)
+
+    @hookimpl
+    def cosmo_signal_middleware(self, dendrite: Dendrite, direction: str) -> Any:
+        async def middleware(signal: Signal, forward: Any) -> Any:
+            self.passed += 20
+            return await forward(signal)
+
+        return middleware if direction == self.direction else None
+
+
+@pytest.mark.clause("P-5.10")
+@pytest.mark.parametrize("direction", ["inbound", "outbound"])
+async def test_what_a_middleware_takes_is_taken_off(
+    start: Start, lossy: Any, monkeypatch: pytest.MonkeyPatch, direction: str
+) -> None:
+    plugins = PluginManager()
+    plugins.register(Slow(monkeypatch, direction), name="slow")
+    synapse = await lossy()
+    await start(Axon(neuron_id="left", neuron_fn=left), synapse=synapse, role="worker", plugins=plugins)
+    orchestrator = await start(synapse=synapse, **({"plugins": plugins} if direction == "outbound" else {}))
+    answer = await orchestrator.dispatch_and_wait(neuron="left", input={}, timeout_s=60)
+    assert 39.9 <= answer.payload["output"]["left"] <= 40
+
+
+@pytest.mark.clause("P-5.10")
+async def test_the_time_for_an_award_runs_while_bids_are_taken(start: Start, lossy: Any) -> None:
+    synapse = await lossy()
+    axon = Axon(neuron_id="left", neuron_fn=left, capabilities=["x"])
+    await start(axon, synapse=synapse, role="worker")
+    orchestrator = await start(synapse=synapse)
+    async with asyncio.timeout(5):
+        await orchestrator.dispatch_offer(
+            capabilities=["x"], input={}, select="lowest_cost", deadline_ms=50, deadline_s=60
+        )
+    [award] = synapse.of(SignalType.TASK_AWARDED)
+    assert 59_000 <= award.payload["deadline_ms"] <= 59_950

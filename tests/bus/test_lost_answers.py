@@ -1,0 +1,226 @@
+"""Where another worker takes over, an answer that was lost or came too early is sent again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+
+import pytest
+
+from cosmo_core import Axon, Dendrite, Signal, SignalType, Undelivered, encode
+from cosmo_core.dendrite import outbox
+from tests.bus.answering import ERROR, FINAL, OUTPUT, Count, deliver, ids, make_task, tellers
+
+Start = Callable[..., Awaitable[Dendrite]]
+DELTA = SignalType.THOUGHT_DELTA
+
+
+@pytest.fixture
+def count() -> Count:
+    return Count()
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sequence[float]], None]:
+    """Set the pauses between attempts."""
+    return lambda pauses: monkeypatch.setattr(outbox, "PAUSES_S", tuple(pauses))
+
+
+def test_an_answer_is_tried_for_ten_seconds_at_most() -> None:
+    assert sum(outbox.PAUSES_S) < 10
+    assert list(outbox.PAUSES_S) == sorted(outbox.PAUSES_S)
+
+
+@pytest.mark.clause("P-5.20")
+@pytest.mark.parametrize("why", ["nobody", "overloaded"])
+@pytest.mark.parametrize("finalize", [False, True])
+async def test_an_answer_that_came_back_is_sent_again_until_it_arrives(
+    start: Start, lossy: Any, count: Count, pauses: Any, why: Undelivered, finalize: bool
+) -> None:
+    pauses([0.001] * 1000)
+    synapse = await lossy(takeover_s=4.0)
+    await start(count, synapse=synapse, role="worker")
+    orchestrator = await start(synapse=synapse)
+    synapse.answer_fate = why
+    pathway = await orchestrator.dispatch(neuron="count", input={"a": 1}, finalize=finalize)
+    last = FINAL if finalize else OUTPUT
+    await synapse.have(last, 3)
+    synapse.answer_fate = None
+    answer = await pathway.wait_for(last, timeout_s=5)
+    assert answer.payload["result" if finalize else "output"] == {"run": 1, "a": 1}
+    assert {*ids(synapse.of(last))} == {answer.id}
+    assert count.runs == 1
+
+
+@pytest.mark.clause("P-5.20")
+async def test_one_function_is_told_of_all_that_ends_tasks_and_of_nothing_else(
+    start: Start, lossy: Any
+) -> None:
+    async def count(input: dict[str, Any], context: list[Any]) -> AsyncIterator[str]:
+        for word in ("a", "b"):
+            yield word
+        if input.get("fail"):
+            raise ValueError
+
+    synapse = await lossy(takeover_s=4.0)
+    await start(count, synapse=synapse, role="worker")
+    orchestrator = await start(synapse=synapse)
+    await orchestrator.dispatch_and_wait(neuron="count", input={}, finalize=True)
+    await orchestrator.dispatch_and_wait(neuron="count", input={"fail": True})
+    await orchestrator.stop_trace(Signal.new(SignalType.PLAN, {"steps": []}).trace_id)
+    told = [tell for type in (OUTPUT, FINAL, ERROR) for tell in tellers(synapse, type)]
+    assert len(told) >= 3
+    assert len({*told}) == 1
+    assert None not in told
+    assert {*tellers(synapse, DELTA), *tellers(synapse, SignalType.STOPPED)} == {None}
+
+
+async def test_nothing_is_kept_where_nobody_takes_over(start: Start, lossy: Any, count: Count) -> None:
+    synapse = await lossy()
+    worker = await start(count, synapse=synapse, role="worker")
+    once = make_task()
+    await deliver(synapse, once)
+    await synapse.have(OUTPUT)
+    assert not await deliver(synapse, once)
+    assert tellers(synapse, OUTPUT) == [None]
+    assert worker._host._answers.outbox is None
+
+
+async def test_who_reads_with_back_pressure_holds_the_answer_back(
+    start: Start, lossy: Any, count: Count
+) -> None:
+    synapse = await lossy(takeover_s=4.0)
+    await start(count, synapse=synapse, role="worker")
+    orchestrator = await start(synapse=synapse)
+    pathway = await orchestrator.dispatch(neuron="count", input={}, backpressure=True)
+    assert (await pathway.wait(timeout_s=5)).type is OUTPUT
+    assert tellers(synapse, OUTPUT) == [None]
+
+
+async def test_an_answer_for_everybody_need_not_find_anybody(start: Start, lossy: Any, count: Count) -> None:
+    synapse = await lossy(takeover_s=4.0)
+    await start(count, synapse=synapse, role="worker")
+    await deliver(synapse, make_task(reply_to=None))
+    assert tellers(synapse, OUTPUT) == [None]
+
+
+# --- it is given up ---------------------------------------------------------------------------------
+
+
+@pytest.mark.clause("P-5.20")
+async def test_after_the_last_attempt_an_answer_is_given_up(
+    start: Start, lossy: Any, count: Count, pauses: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    pauses([0.001] * 4)
+    synapse = await lossy(takeover_s=4.0)
+    worker = await start(count, synapse=synapse, role="worker")
+    synapse.answer_fate = "nobody"
+    await deliver(synapse, make_task())
+    (again,) = worker._host._answers.pending
+    async with asyncio.timeout(5):
+        await again
+    answers = synapse.of(OUTPUT)
+    assert len(answers) == 5
+    assert f"answer {answers[0].id} to cosmonapse.test.AGENT_OUTPUT.inbox.asker is given up" in caplog.text
+    assert "after 5 attempts: nobody" in caplog.text
+    assert not worker._host._answers.pending
+
+
+@pytest.mark.parametrize("why", ["lost", "failed"])
+async def test_what_will_not_arrive_later_either_is_given_up_at_once(
+    start: Start, lossy: Any, count: Count, why: Undelivered, caplog: pytest.LogCaptureFixture
+) -> None:
+    synapse = await lossy(takeover_s=4.0)
+    worker = await start(count, synapse=synapse, role="worker")
+    synapse.answer_fate = why
+    await deliver(synapse, make_task())
+    assert not worker._host._answers.pending
+    assert f"AGENT_OUTPUT {synapse.of(OUTPUT)[0].id} was not delivered: {why}" in caplog.text
+
+
+async def test_a_bus_that_is_gone_ends_the_attempts(
+    start: Start, lossy: Any, count: Count, pauses: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    pauses([0.001] * 4)
+    synapse = await lossy(takeover_s=4.0)
+    worker = await start(count, synapse=synapse, role="worker")
+    synapse.answer_fate = "nobody"
+    await deliver(synapse, make_task())
+    synapse.answer_fate = None
+    await synapse.close()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*worker._host._answers.pending)
+    assert "is given up: cannot publish on cosmonapse.test.AGENT_OUTPUT.inbox.asker" in caplog.text
+
+
+async def test_only_so_many_answers_are_sent_again_at_once(
+    start: Start, lossy: Any, count: Count, pauses: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "MAX_RETURNED", 3)
+    pauses([60])
+    synapse = await lossy(takeover_s=4.0)
+    worker = await start(count, synapse=synapse, role="worker", grace_s=0)
+    synapse.answer_fate = "nobody"
+    for _ in range(5):
+        await deliver(synapse, make_task())
+    assert len(worker._host._answers.pending) == 3
+
+
+# --- its host stops ---------------------------------------------------------------------------------
+
+
+@pytest.mark.clause("P-5.20")
+async def test_a_host_that_stops_waits_for_answers_that_came_back(
+    start: Start, lossy: Any, count: Count, pauses: Any
+) -> None:
+    pauses([0.001] * 1000)
+    synapse = await lossy(takeover_s=4.0)
+    worker = await start(count, synapse=synapse, role="worker")
+    orchestrator = await start(synapse=synapse)
+    synapse.answer_fate = "nobody"
+    pathway = await orchestrator.dispatch(neuron="count", input={})
+    await synapse.have(OUTPUT, 2)
+    stopping = asyncio.create_task(worker.stop())
+    sent = len(synapse.of(OUTPUT))
+    await synapse.have(OUTPUT, sent + 3)
+    assert not stopping.done()
+    synapse.answer_fate = None
+    assert (await pathway.wait(timeout_s=5)).type is OUTPUT
+    async with asyncio.timeout(5):
+        await stopping
+
+
+async def test_when_its_time_is_up_a_host_gives_them_up_and_sends_nothing_any_more(
+    start: Start, lossy: Any, count: Count, pauses: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    pauses([60])
+    synapse = await lossy(takeover_s=4.0)
+    worker = await start(count, synapse=synapse, role="worker", grace_s=0.01)
+    synapse.answer_fate = "nobody"
+    await deliver(synapse, make_task())
+    async with asyncio.timeout(4):
+        await worker.stop()
+    assert "is given up: its host stops" in caplog.text
+    # One that only now comes back finds nobody who would send it again.
+    (tell,) = tellers(synapse, OUTPUT)
+    tell(encode(synapse.of(OUTPUT)[0]), "nobody")
+    assert not worker._host._answers.pending
+
+
+async def test_an_axon_that_was_detached_leaves_its_answers_to_its_dendrite(
+    start: Start, lossy: Any, count: Count, pauses: Any
+) -> None:
+    pauses([0.001] * 1000)
+    synapse = await lossy(takeover_s=4.0)
+    worker = await start(Axon(neuron_id="count", neuron_fn=count), synapse=synapse, role="worker")
+    orchestrator = await start(synapse=synapse)
+    synapse.answer_fate = "nobody"
+    pathway = await orchestrator.dispatch(neuron="count", input={})
+    await synapse.have(OUTPUT)
+    detaching = asyncio.create_task(worker.detach_axon("count"))
+    await synapse.have(OUTPUT, 3)
+    synapse.answer_fate = None
+    assert (await pathway.wait(timeout_s=5)).type is OUTPUT
+    async with asyncio.timeout(5):
+        await detaching

@@ -1,0 +1,164 @@
+"""Where another worker takes over, a TASK that comes again is answered again, and not run."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from cosmo_core import Dendrite, Signal, SignalType
+from cosmo_core.dendrite import outbox
+from cosmo_core.plugin import Dropped, PluginManager, hookimpl
+from tests.bus.answering import ERROR, FINAL, OUTPUT, Count, deliver, ids, make_task
+
+Start = Callable[..., Awaitable[Dendrite]]
+
+
+@pytest.fixture
+def count() -> Count:
+    return Count()
+
+
+@pytest.mark.clause("P-3.12", "P-5.6", "P-5.17")
+async def test_a_task_that_comes_again_is_not_run_again_but_answered_with_the_same_signals(
+    start: Start, lossy: Any, count: Count
+) -> None:
+    synapse = await lossy(takeover_s=4.0)
+    worker = await start(count, synapse=synapse, role="worker")
+    orchestrator = await start(synapse=synapse)
+    pathway = await orchestrator.dispatch(neuron="count", input={}, finalize=True)
+    await synapse.have(FINAL)
+    (once,) = synapse.of(SignalType.TASK)
+    for _ in range(2):
+        assert await deliver(synapse, once)
+    assert count.runs == 1
+    assert worker.counters["duplicates"] == 2
+    for type in (OUTPUT, FINAL):
+        assert len(answers := synapse.of(type)) == 3
+        assert all(answer == answers[0] for answer in answers)
+    assert [signal.type async for signal in pathway] == [OUTPUT, FINAL]
+
+
+@pytest.mark.clause("P-5.6")
+async def test_a_pathway_takes_an_answer_that_is_sent_again_once(
+    start: Start, lossy: Any, count: Count
+) -> None:
+    synapse = await lossy(takeover_s=4.0)
+    await start(count, synapse=synapse, role="worker")
+    orchestrator = await start(synapse=synapse)
+    pathway = await orchestrator.dispatch(neuron="count", input={})
+    answer = await pathway.wait(timeout_s=5)
+    await deliver(synapse, synapse.of(SignalType.TASK)[0])
+    pathway.close()
+    assert [signal async for signal in pathway] == [answer]
+
+
+async def test_one_that_was_refused_is_refused_with_the_same_error(start: Start, lossy: Any) -> None:
+    async def count(input: dict[str, Any], context: list[Any]) -> Any:
+        return {}
+
+    synapse = await lossy(takeover_s=4.0)
+    await start(count, synapse=synapse, role="worker")
+    late = make_task(deadline_ms=0)
+    for _ in range(2):
+        assert await deliver(synapse, late)
+    assert [error.payload["code"] for error in synapse.of(ERROR)] == ["DEADLINE"] * 2
+    assert len({*ids(synapse.of(ERROR))}) == 1
+
+
+async def test_what_could_not_be_sent_is_not_sent_again_but_what_was_sent_in_its_place(
+    start: Start, lossy: Any
+) -> None:
+    async def count(input: dict[str, Any], context: list[Any]) -> Any:
+        return {"much": "x" * 2_000_000}
+
+    synapse = await lossy(takeover_s=4.0)
+    await start(count, synapse=synapse, role="worker")
+    once = make_task()
+    for _ in range(2):
+        assert await deliver(synapse, once)
+    errors = synapse.of(ERROR)
+    assert [error.payload["code"] for error in errors] == ["OUTPUT_INVALID"] * 2
+    assert len({*ids(errors)}) == 1
+    assert len(synapse.of(OUTPUT)) == 1
+
+
+class Marking:
+    """A middleware that changes what leaves, sends it twice, and drops what it is told to."""
+
+    def __init__(self) -> None:
+        self.passed = 0
+
+    @hookimpl
+    def cosmo_signal_middleware(self, dendrite: Dendrite, direction: str) -> Any:
+        if direction == "inbound":
+            return None
+
+        async def middleware(signal: Signal, forward: Any) -> Any:
+            if signal.type is not OUTPUT:
+                return await forward(signal)
+            self.passed += 1
+            if "drop" in signal.payload["output"]:
+                return Dropped("not that")
+            signal.meta["marked"] = True
+            await forward(signal)
+            return await forward(signal)
+
+        return middleware
+
+
+async def test_a_middleware_changes_an_answer_once_and_what_it_drops_is_not_sent_again(
+    start: Start, lossy: Any, count: Count
+) -> None:
+    plugins, marking = PluginManager(), Marking()
+    plugins.register(marking, name="marking")
+    synapse = await lossy(takeover_s=4.0)
+    await start(count, synapse=synapse, role="worker", plugins=plugins)
+    once = make_task()
+    for _ in range(2):
+        assert await deliver(synapse, once)
+    assert [answer.meta for answer in synapse.of(OUTPUT)] == [{"marked": True}] * 3
+    assert marking.passed == 1
+    dropped = make_task(input={"drop": True})
+    for _ in range(2):
+        assert await deliver(synapse, dropped)
+    assert [error.payload["code"] for error in synapse.of(ERROR)] == ["REJECTED"] * 2
+    assert len(synapse.of(OUTPUT)) == 3
+
+
+# --- what is remembered -----------------------------------------------------------------------------
+
+
+async def test_the_answers_of_the_newest_tasks_are_remembered(
+    start: Start, lossy: Any, count: Count, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "MAX_TASKS", 2)
+    synapse = await lossy(takeover_s=4.0)
+    worker = await start(count, synapse=synapse, role="worker")
+    tasks = [make_task(finalize=True) for _ in range(3)]
+    for each in tasks:
+        await deliver(synapse, each)
+    assert [await deliver(synapse, each) for each in tasks] == [False, True, True]
+    assert count.runs == 3
+    kept = worker._host._answers.outbox
+    assert kept is not None
+    assert len(kept._sent) == 4
+
+
+async def test_they_are_remembered_as_long_as_they_are_not_too_large(
+    start: Start, lossy: Any, count: Count, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "MAX_BYTES", 5_000)
+    synapse = await lossy(takeover_s=4.0)
+    worker = await start(count, synapse=synapse, role="worker")
+    tasks = [make_task(input={"text": "x" * size}) for size in (1_500, 1_500, 1_500, 6_000, 10)]
+    for each in tasks[:3]:
+        await deliver(synapse, each)
+    assert [await deliver(synapse, each) for each in tasks[:3]] == [False, True, True]
+    for each in tasks[3:]:
+        await deliver(synapse, each)
+    assert [await deliver(synapse, each) for each in tasks] == [False] * 4 + [True]
+    kept = worker._host._answers.outbox
+    assert kept is not None
+    assert kept._bytes == sum(len(sent.frame) for sent in kept._sent.values())

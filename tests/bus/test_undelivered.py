@@ -1,0 +1,135 @@
+"""TASKs that the Synapse cannot deliver: whoever follows one is told at once, and what to do."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from cosmo_core import Dendrite, NoRouteError, RetryStrategy, Signal, SignalType, Undelivered
+from cosmo_core.signal import address
+
+Start = Callable[..., Awaitable[Dendrite]]
+
+
+async def echo(input: dict[str, Any], context: list[Any]) -> Any:
+    return input
+
+
+@pytest.mark.clause("P-5.18")
+@pytest.mark.parametrize(
+    ("fate", "code", "recoverable", "told"),
+    [
+        ("nobody", "NO_ROUTE", True, "host it again"),
+        ("overloaded", "OVERLOADED", True, "try again later"),
+        ("lost", "WORKER_LOST", True, "try again once it is hosted again"),
+        ("failed", "WORKER_LOST", False, "among the dead letters"),
+    ],
+)
+async def test_who_asked_is_told_what_became_of_a_task(
+    start: Start, lossy: Any, fate: Undelivered, code: str, recoverable: bool, told: str
+) -> None:
+    synapse = await lossy()
+    await start(echo, synapse=synapse, role="worker")
+    orchestrator = await start(synapse=synapse)
+    synapse.fate = fate
+    pathway = await orchestrator.dispatch(neuron="echo", input={})
+    answer = await pathway.wait(timeout_s=5)
+    assert (answer.payload["code"], answer.payload["recoverable"]) == (code, recoverable)
+    assert told in answer.payload["message"]
+    assert "'echo'" in answer.payload["message"]
+    assert (answer.type, answer.trace_id, answer.parent_id) == (
+        SignalType.ERROR,
+        pathway.trace_id,
+        pathway.task_id,
+    )
+    assert answer.directed == address("echo")
+    assert pathway.closed
+    # Nobody else is told: it is nobody else's TASK.
+    assert synapse.of(SignalType.ERROR) == []
+
+
+@pytest.mark.clause("P-5.18")
+@pytest.mark.parametrize("fate", ["nobody", "lost"])
+async def test_a_neuron_that_is_hosted_nowhere_is_forgotten(
+    start: Start, lossy: Any, fate: Undelivered
+) -> None:
+    synapse = await lossy()
+    worker = await start(echo, synapse=synapse, role="worker")
+    orchestrator = await start(synapse=synapse)
+    await orchestrator.wait_until_ready(neuron="echo", timeout_s=5)
+    # It answers nobody who asks for it, as if it were dead.
+    worker._presence._draining = True
+    synapse.fate = fate
+    assert (await orchestrator.dispatch_and_wait(neuron="echo", input={})).type is SignalType.ERROR
+    assert orchestrator.find_neurons() == []
+    sent = len(synapse.of(SignalType.TASK))
+    with pytest.raises(NoRouteError, match="'echo'"):
+        await orchestrator.dispatch(neuron="echo", input={})
+    assert len(synapse.of(SignalType.TASK)) == sent
+
+
+@pytest.mark.clause("P-5.18")
+@pytest.mark.parametrize("fate", ["overloaded", "failed"])
+async def test_a_neuron_that_is_busy_or_failed_is_still_there(
+    start: Start, lossy: Any, fate: Undelivered
+) -> None:
+    synapse = await lossy()
+    await start(echo, synapse=synapse, role="worker")
+    orchestrator = await start(synapse=synapse)
+    synapse.fate = fate
+    await orchestrator.dispatch_and_wait(neuron="echo", input={})
+    synapse.fate = None
+    answer = await orchestrator.dispatch_and_wait(neuron="echo", input={"a": 1})
+    assert answer.payload["output"] == {"a": 1}
+
+
+async def test_trying_again_finds_a_neuron_that_came_back(start: Start, lossy: Any) -> None:
+    synapse = await lossy()
+    await start(echo, synapse=synapse, role="worker")
+    orchestrator = await start(synapse=synapse)
+    synapse.fate = "nobody"
+
+    def once(attempt: int) -> float:
+        synapse.fate = None
+        return 0.0
+
+    retry = RetryStrategy(max_attempts=2, timeout_s=5, backoff=once)
+    answer = await orchestrator.dispatch_and_wait(neuron="echo", input={"a": 1}, retry=retry)
+    assert answer.payload["output"] == {"a": 1}
+
+
+async def test_what_nobody_follows_is_logged(
+    start: Start, lossy: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "cosmo_core.dendrite")
+    synapse = await lossy()
+    await start(echo, synapse=synapse, role="worker")
+    orchestrator = await start(synapse=synapse)
+    synapse.fate = "overloaded"
+    task = await orchestrator.dispatch_task(neuron="echo", input={})
+    assert f"{task.id}, which nobody follows, was not delivered: no host of Neuron 'echo'" in caplog.text
+
+
+async def test_a_task_carries_its_id_to_the_synapse_and_nothing_else_does(start: Start, lossy: Any) -> None:
+    synapse = await lossy()
+    await start(echo, synapse=synapse, role="worker")
+    orchestrator = await start(synapse=synapse)
+    await orchestrator.dispatch_and_wait(neuron="echo", input={})
+    await orchestrator.emit(Signal.new(SignalType.TASK, {"input": {}}, directed=address("echo")))
+    for signal, id in zip(synapse.sent, synapse.ids, strict=True):
+        assert id == (signal.id if signal.type is SignalType.TASK else None)
+
+
+@pytest.mark.clause("P-5.18")
+async def test_a_worker_that_closed_its_synapse_is_no_route_on_a_real_bus(start: Start, lossy: Any) -> None:
+    here = await lossy()
+    there = await lossy(here._bus)
+    await start(echo, synapse=there, role="worker")
+    orchestrator = await start(synapse=here)
+    await orchestrator.wait_until_ready(neuron="echo", timeout_s=5)
+    await there.close()
+    answer = await orchestrator.dispatch_and_wait(neuron="echo", input={}, timeout_s=60)
+    assert answer.payload["code"] == "NO_ROUTE"

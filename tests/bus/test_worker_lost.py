@@ -1,0 +1,311 @@
+"""A worker that dies says nothing: whoever waits for it notices, and no caller waits for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from cosmo_core import Axon, Dendrite, Signal, SignalType
+from cosmo_core.dendrite.failure_detector import FailureDetector
+from cosmo_core.dendrite.pulse import MAX_NAMED
+from cosmo_core.plugin import PluginManager, hookimpl
+from cosmo_core.signal import address
+from cosmo_core.testing import FakeClock
+
+Start = Callable[..., Awaitable[Dendrite]]
+KNOWN_S = 3.5
+"""In how many seconds a lost worker is known."""
+
+
+class Stuck:
+    """A Neuron that answers when it is told to, and counts how often it began."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.began = 0
+
+    async def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
+        self.began += 1
+        await self.open.wait()
+        return {"done": True}
+
+
+@pytest.fixture
+def stuck() -> Stuck:
+    return Stuck()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+def axon(stuck: Stuck, name: str = "stuck", **options: Any) -> Axon:
+    return Axon(neuron_id=name, neuron_fn=stuck, **options)
+
+
+def working(synapse: Any) -> list[Signal]:
+    """Return the signs of life that were sent."""
+    return [beat for beat in synapse.of(SignalType.HEARTBEAT) if beat.payload["status"] == "working"]
+
+
+class Pair:
+    """A worker and an orchestrator, each with a Synapse of its own on one bus."""
+
+    def __init__(self, start: Start, lossy: Any, clock: FakeClock) -> None:
+        self._start, self._lossy, self.clock = start, lossy, clock
+
+    async def begin(self, *axons: Axon, worker: dict[str, Any] | None = None, **options: Any) -> None:
+        self.here = await self._lossy(**options)
+        self.there = await self._lossy(self.here._bus, **options)
+        common = {"clock": self.clock, "heartbeat_s": 1000.0}
+        self.worker = await self._start(
+            *axons, synapse=self.there, role="worker", grace_s=0, **common, **(worker or {})
+        )
+        self.orchestrator = await self._start(synapse=self.here, **common)
+        await self.orchestrator.wait_until_ready(neuron=axons[0].neuron_id, timeout_s=5)
+
+    async def kill(self) -> None:
+        """Let the worker never be heard of again."""
+        await self.there.close()
+
+
+@pytest.fixture
+def pair(start: Start, lossy: Any, clock: FakeClock) -> Pair:
+    return Pair(start, lossy, clock)
+
+
+# --- a worker is lost -----------------------------------------------------------------------------------
+
+
+@pytest.mark.clause("P-5.19")
+@pytest.mark.parametrize("age_s", [0.0, 0.4, 1.0, 7.3, 60.0])
+async def test_a_killed_worker_is_known_within_three_seconds_and_a_half(
+    pair: Pair, stuck: Stuck, age_s: float
+) -> None:
+    await pair.begin(axon(stuck))
+    asking = asyncio.create_task(
+        pair.orchestrator.dispatch_and_wait(neuron="stuck", input={}, timeout_s=None)
+    )
+    await pair.clock.advance(age_s)
+    await pair.kill()
+    await pair.clock.advance(1.4)
+    assert not asking.done()
+    await pair.clock.advance(KNOWN_S - 1.4)
+    async with asyncio.timeout(5):
+        answer = await asking
+    assert (answer.payload["code"], answer.payload["recoverable"]) == ("WORKER_LOST", True)
+    assert answer.directed == address("stuck")
+    [task] = pair.here.of(SignalType.TASK)
+    assert answer.parent_id == task.id
+    # In case it is not dead: it shall not go on.
+    [stop] = pair.here.of(SignalType.STOP)
+    assert stop.parent_id == task.id
+    assert pair.here.of(SignalType.ERROR) == []
+
+
+@pytest.mark.clause("P-4.14", "P-5.19")
+async def test_what_runs_or_waits_is_named_every_second_and_is_not_lost(pair: Pair, stuck: Stuck) -> None:
+    await pair.begin(axon(stuck, max_concurrency=1))
+    pathways = [await pair.orchestrator.dispatch(neuron="stuck", input={}) for _ in range(3)]
+    await pair.clock.advance(60)
+    assert not any(pathway.closed for pathway in pathways)
+    assert len(working(pair.there)) == 60
+    for sign in working(pair.there):
+        assert set(sign.meta["tasks"]) == {pathway.task_id for pathway in pathways}
+        assert (sign.directed, sign.parent_id) == (None, None)
+        assert sign.meta["dendrite"] == pair.worker.find_neurons()[0].dendrite
+    stuck.open.set()
+    for pathway in pathways:
+        assert (await pathway.wait(timeout_s=5)).payload["output"] == {"done": True}
+    await pair.clock.advance(10)
+    assert len(working(pair.there)) == 60
+
+
+@pytest.mark.clause("P-5.19")
+async def test_where_another_worker_takes_over_it_has_the_time_for_it(pair: Pair, stuck: Stuck) -> None:
+    await pair.begin(axon(stuck), takeover_s=4.0)
+    pathway = await pair.orchestrator.dispatch(neuron="stuck", input={})
+    await pair.kill()
+    await pair.clock.advance(6.0)
+    assert not pathway.closed
+    await pair.clock.advance(KNOWN_S + 4.0 - 6.0)
+    assert (await pathway.wait(timeout_s=5)).payload["code"] == "WORKER_LOST"
+
+
+@pytest.mark.clause("P-5.19")
+async def test_where_the_synapse_keeps_work_nobody_is_lost(pair: Pair, stuck: Stuck) -> None:
+    await pair.begin(axon(stuck), takeover_s=4.0, durable=True)
+    pathway = await pair.orchestrator.dispatch(neuron="stuck", input={})
+    await pair.kill()
+    await pair.clock.advance(900)
+    assert not pathway.closed
+
+
+@pytest.mark.clause("P-4.15", "P-5.19")
+async def test_a_host_that_gives_no_signs_of_life_is_waited_for(
+    pair: Pair, stuck: Stuck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cosmo_core.dendrite.presence.PULSE_S", None)
+    await pair.begin(axon(stuck))
+    [record] = pair.orchestrator.find_neurons()
+    assert record.pulse_s is None
+    pathway = await pair.orchestrator.dispatch(neuron="stuck", input={})
+    await pair.kill()
+    await pair.clock.advance(60)
+    assert not pathway.closed
+
+
+@pytest.mark.clause("P-4.15")
+@pytest.mark.parametrize(
+    ("announced", "known"), [(1.0, 1.0), (2, 2), (0, None), (-1, None), ("1", None), (86_401, None)]
+)
+async def test_how_often_signs_come_is_announced(
+    start: Start, synapse: Any, announced: Any, known: float | None
+) -> None:
+    dendrite = await start()
+    for _ in range(2):  # Said again, it is no other.
+        register = Signal.new(
+            SignalType.REGISTER,
+            {"role": "neuron", "capabilities": []},
+            directed=address("x"),
+            meta={"dendrite": "d", "pulse_s": announced},
+        )
+        dendrite._view.take(register)
+    assert [record.pulse_s for record in dendrite.find_neurons()] == [known]
+
+
+@pytest.mark.clause("P-5.19")
+async def test_what_this_process_slept_through_is_nobodys_silence(pair: Pair, stuck: Stuck) -> None:
+    await pair.begin(axon(stuck))
+    pathway = await pair.orchestrator.dispatch(neuron="stuck", input={})
+    await pair.clock.advance(2.0)
+    pair.clock._now += 3600  # Both were suspended.
+    await pair.clock.advance(1.0)
+    assert not pathway.closed
+    await pair.kill()
+    pair.clock._now += 3600
+    await pair.clock.advance(1.0)
+    assert not pathway.closed
+    await pair.clock.advance(KNOWN_S)
+    assert pathway.closed
+
+
+async def test_who_was_answered_is_watched_no_more(pair: Pair, stuck: Stuck) -> None:
+    await pair.begin(axon(stuck))
+    pathway = await pair.orchestrator.dispatch(neuron="stuck", input={})
+    await pair.clock.advance(2)
+    assert pathway.task_id in _detector(pair)._signs
+    stuck.open.set()
+    assert (await pathway.wait(timeout_s=5)).type is SignalType.AGENT_OUTPUT
+    await pair.kill()
+    await pair.clock.advance(60)
+    assert not pathway.closed
+    assert _detector(pair)._signs == {}
+
+
+def _detector(pair: Pair) -> FailureDetector:
+    return pair.orchestrator._detector
+
+
+# --- what is not lost -----------------------------------------------------------------------------------
+
+
+@pytest.mark.clause("P-4.14", "P-12.4")
+async def test_a_neuron_that_is_held_back_is_not_lost(pair: Pair) -> None:
+    async def recite(input: dict[str, Any], context: list[Any]) -> AsyncIterator[str]:
+        for number in range(10_000):
+            yield str(number)
+
+    await pair.begin(Axon(neuron_id="recite", neuron_fn=recite), max_in_flight=4, max_pending=4)
+    pair.orchestrator._dispatcher._buffer = 2
+    pathway = await pair.orchestrator.dispatch(neuron="recite", input={}, backpressure=True)
+    await pair.clock.advance(30)
+    assert not pathway.closed
+    [task] = pair.here.of(SignalType.TASK)
+    assert task.meta["pulse_to"] != task.meta["reply_to"]
+    pathway.close()
+
+
+class Endless:
+    """A middleware that never lets a TASK through."""
+
+    @hookimpl
+    def cosmo_signal_middleware(self, dendrite: Dendrite, direction: str) -> Any:
+        async def middleware(signal: Signal, forward: Any) -> Any:
+            if signal.type is SignalType.TASK:
+                await asyncio.Event().wait()
+            return await forward(signal)
+
+        return middleware if direction == "inbound" else None
+
+
+@pytest.mark.clause("P-4.14")
+async def test_what_a_middleware_of_the_host_thinks_about_is_not_lost(pair: Pair, stuck: Stuck) -> None:
+    plugins = PluginManager()
+    plugins.register(Endless(), name="endless")
+    await pair.begin(axon(stuck), worker={"plugins": plugins})
+    pathway = await pair.orchestrator.dispatch(neuron="stuck", input={})
+    await pair.clock.advance(30)
+    assert not pathway.closed
+    assert stuck.began == 0
+
+
+@pytest.mark.clause("P-4.14")
+async def test_a_sign_of_life_names_so_many_tasks_and_there_are_more_for_more(
+    pair: Pair, stuck: Stuck
+) -> None:
+    await pair.begin(axon(stuck, max_concurrency=1, max_backlog=3 * MAX_NAMED))
+    count = 2 * MAX_NAMED + 1
+    pathways = [await pair.orchestrator.dispatch(neuron="stuck", input={}) for _ in range(count)]
+    await pair.clock.advance(1)
+    named = [sign.meta["tasks"] for sign in working(pair.there)]
+    assert [len(tasks) for tasks in named] == [MAX_NAMED, MAX_NAMED, 1]
+    assert {id for tasks in named for id in tasks} == {pathway.task_id for pathway in pathways}
+
+
+@pytest.mark.parametrize("tasks", [None, "evt", 7, [7, None, ["evt"]], {}])
+async def test_a_sign_of_life_that_makes_no_sense_is_ignored(pair: Pair, stuck: Stuck, tasks: Any) -> None:
+    await pair.begin(axon(stuck))
+    pathway = await pair.orchestrator.dispatch(neuron="stuck", input={})
+    await pair.clock.advance(1)
+    before = dict(_detector(pair)._signs)
+    _detector(pair).take(Signal.new(SignalType.HEARTBEAT, {"status": "working"}, meta={"tasks": tasks}))
+    assert _detector(pair)._signs == before
+    pathway.close()
+
+
+# --- offers ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.clause("P-5.19", "P-7.10")
+async def test_the_next_best_bidder_gets_the_work_of_one_that_is_lost(
+    start: Start, pair: Pair, stuck: Stuck, clock: FakeClock
+) -> None:
+    async def other(input: dict[str, Any], context: list[Any]) -> Any:
+        return {"by": "other"}
+
+    await pair.begin(axon(stuck, capabilities=["x"]))
+    busy = Axon(neuron_id="other", neuron_fn=other, capabilities=["x"])
+    second = await start(busy, synapse=pair.here, role="worker", clock=clock, heartbeat_s=1000.0)
+
+    @second.on_task_offer
+    async def bid(offer: Signal) -> None:
+        await second.bid(offer, cost=100)
+
+    async with asyncio.timeout(5):
+        pathway = await pair.orchestrator.dispatch_offer(
+            capabilities=["x"], input={}, select="lowest_cost", deadline_ms=20
+        )
+    assert pathway.neuron == "stuck"
+    await clock.advance(5)
+    assert not pathway.closed
+    await pair.kill()
+    await clock.advance(KNOWN_S)
+    answer = await pathway.wait(timeout_s=5)
+    assert answer.payload["output"] == {"by": "other"}
+    [stop] = pair.here.of(SignalType.STOP)
+    assert stop.directed == address("stuck")
