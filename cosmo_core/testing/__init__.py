@@ -5,8 +5,9 @@ The names are resolved on first use, so that importing this package costs nothin
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from cosmo_core.testing.lazy import lazy_names
 
 if TYPE_CHECKING:
     from cosmo_core.testing._messages import (
@@ -20,12 +21,15 @@ if TYPE_CHECKING:
     from cosmo_core.testing.clock import FakeClock
     from cosmo_core.testing.conformance.errors import ConformanceError
     from cosmo_core.testing.faults import Fault
+    from cosmo_core.testing.proxy import TcpProxy
     from cosmo_core.testing.sources.http import chat_answers
     from cosmo_core.testing.sources.scenario import Scenario
     from cosmo_core.testing.sources.server import ProviderServer
     from cosmo_core.testing.sources.subject import SourceUnderTest
     from cosmo_core.testing.sources.suite import SourceConformance
     from cosmo_core.testing.sources.transport import provider_transport
+    from cosmo_core.testing.synapses.subject import SynapseUnderTest
+    from cosmo_core.testing.synapses.suite import SynapseConformance
     from cosmo_core.testing.traces import InvalidTraceError, assert_valid_trace
     from cosmo_core.testing.virtual_time import VirtualTimeLoop
 
@@ -42,6 +46,9 @@ __all__ = [
     "Scenario",
     "SourceConformance",
     "SourceUnderTest",
+    "SynapseConformance",
+    "SynapseUnderTest",
+    "TcpProxy",
     "VirtualTimeLoop",
     "assert_valid_trace",
     "chat_answers",
@@ -63,6 +70,9 @@ _HOMES = {
     "Scenario": "cosmo_core.testing.sources.scenario",
     "SourceConformance": "cosmo_core.testing.sources.suite",
     "SourceUnderTest": "cosmo_core.testing.sources.subject",
+    "SynapseConformance": "cosmo_core.testing.synapses.suite",
+    "SynapseUnderTest": "cosmo_core.testing.synapses.subject",
+    "TcpProxy": "cosmo_core.testing.proxy",
     "VirtualTimeLoop": "cosmo_core.testing.virtual_time",
     "assert_valid_trace": "cosmo_core.testing.traces",
     "chat_answers": "cosmo_core.testing.sources.http",
@@ -71,12 +81,4 @@ _HOMES = {
     "provider_transport": "cosmo_core.testing.sources.transport",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

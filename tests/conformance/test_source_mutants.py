@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from cosmo_core.testing import Scenario
-from cosmo_core.testing.conformance import steps
-from cosmo_core.testing.sources import checks_conduct, leftovers, scenario
+from cosmo_core.testing.conformance import leftovers, steps
+from cosmo_core.testing.sources import checks_conduct, scenario
 from cosmo_core.testing.sources.checks import cases, violation, violations
 from cosmo_core.testing.sources.requirements import REQUIREMENTS
 from tests.conformance import mutants_conduct, mutants_contract, mutants_failures, mutants_life_cycle

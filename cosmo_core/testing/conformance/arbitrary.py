@@ -42,14 +42,22 @@ def _like(value: Any) -> st.SearchStrategy[Any]:
             return json_values()
 
 
-async def try_each(values: st.SearchStrategy[T], check: Callable[[T], Coroutine[Any, Any, None]]) -> None:
-    """Await ``check`` with one value after another, as many as Hypothesis is set to try.
+async def try_each(
+    values: st.SearchStrategy[T], check: Callable[[T], Coroutine[Any, Any, None]], *, at_least: int = 0
+) -> None:
+    """Await ``check`` with one value after another: as many as Hypothesis is set to try, or ``at_least``.
 
     What it raises is raised again, for the simplest value with which it does.
     """
     loop = asyncio.get_running_loop()
+    often = settings(
+        max_examples=max(settings().max_examples, at_least),
+        deadline=None,
+        report_multiple_bugs=False,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
 
-    @settings(deadline=None, report_multiple_bugs=False, suppress_health_check=[HealthCheck.too_slow])
+    @often
     @given(values)
     def try_one(value: T) -> None:
         asyncio.run_coroutine_threadsafe(check(value), loop).result()

@@ -8,9 +8,9 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
 
 from cosmo_core.testing.conformance.errors import UnmetError
+from cosmo_core.testing.conformance.leftovers import LINGER_S, leftovers
 from cosmo_core.testing.conformance.steps import bounded, need
 from cosmo_core.testing.sources.calls import error_of, made, output_of, provided, running
-from cosmo_core.testing.sources.leftovers import LINGER_S, leftovers
 from cosmo_core.testing.sources.requirements import REQUIREMENTS
 
 if TYPE_CHECKING:

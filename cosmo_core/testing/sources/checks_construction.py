@@ -8,10 +8,10 @@ from asyncio.subprocess import PIPE
 from typing import TYPE_CHECKING, Any, Final
 
 from cosmo_core.testing.conformance.errors import UnmetError
+from cosmo_core.testing.conformance.leftovers import living
 from cosmo_core.testing.conformance.steps import bounded, need
 from cosmo_core.testing.sources.calls import close, provided, running
 from cosmo_core.testing.sources.guard import offline
-from cosmo_core.testing.sources.leftovers import living
 from cosmo_core.testing.sources.requirements import REQUIREMENTS
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from cosmo_context import provenance
 from cosmo_context.context import Context
 from cosmo_context.data import Part, parts, unmarked
 from cosmo_context.escaping import TAGS, escaped, own_tags
-from cosmo_context.variables import PLACEHOLDER, DynamicVariableRegistry
+from cosmo_context.variables import DynamicVariableRegistry, placeholders
 
 
 class Refiner:
@@ -68,8 +68,7 @@ class Refiner:
     def _resolved(self, part: Part) -> Iterator[Part]:
         place = 0
         if (variables := self._variables) is not None and (part.own or self._resolve_in_data):
-            # Behind the last brace, every `${` would be followed to the end in vain.
-            for found in PLACEHOLDER.finditer(part.text, 0, part.text.rfind("}") + 1):
+            for found in placeholders(part.text):
                 yield Part(part.text[place : found.start()], part.own)
                 # What a variable stands for is data again.
                 yield Part(variables.replacement(found, self._ctx.state), own=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, overload
 
 from cosmo_context.errors import VariableResolveError
@@ -15,10 +15,16 @@ Resolver = Callable[[ContextState], Any]
 State = ContextState | Mapping[str, Any]
 Moved = Callable[[int], int]
 
-PLACEHOLDER: Final = re.compile(r"\$\{([^}]+)\}")
+_PLACEHOLDER: Final = re.compile(r"\$\{([^}]+)\}")
 
 _MISSING: Final = object()
 _R = Callable[[Any], Any]
+
+
+def placeholders(text: str) -> Iterator[re.Match[str]]:
+    """Return every ``${path}`` of a text; the path is the match's first group."""
+    # Not beyond the last brace: every `${` there would be followed to the end in vain.
+    return _PLACEHOLDER.finditer(text, 0, text.rfind("}") + 1)
 
 
 class DynamicVariableRegistry:
@@ -86,8 +92,7 @@ class DynamicVariableRegistry:
         pieces: list[str] = []
         # Where each placeholder ends, and what is added to places from there on.
         ends, shifts = [0], [0]
-        # Not beyond the last brace: every `${` there would be looked after to the end.
-        for found in PLACEHOLDER.finditer(template, 0, template.rfind("}") + 1):
+        for found in placeholders(template):
             value = self.replacement(found, state)
             pieces += (template[ends[-1] : found.start()], value)
             ends.append(found.end())

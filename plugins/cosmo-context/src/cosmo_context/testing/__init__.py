@@ -5,8 +5,9 @@ The names are resolved on first use, so that importing this package costs nothin
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from cosmo_core.testing.lazy import lazy_names
 
 if TYPE_CHECKING:
     from cosmo_context.testing.subject import ContextNeuronUnderTest, Example
@@ -22,12 +23,4 @@ _HOMES = {
     "Example": "cosmo_context.testing.subject",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

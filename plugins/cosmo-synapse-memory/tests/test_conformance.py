@@ -1,0 +1,36 @@
+"""The memory Synapse is what every Synapse must be."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cosmo_core.testing import SynapseConformance
+from cosmo_synapse_memory import MemoryBus, MemorySynapse
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+# Scaled up, the long checks take as much longer.
+pytestmark = pytest.mark.timeout(120 * SynapseConformance.scale)
+
+
+class TestMemory(SynapseConformance):
+    room = 32
+
+    @asynccontextmanager
+    async def bus(self) -> AsyncIterator[None]:
+        self._bus = MemoryBus(max_waiting=16)
+        yield
+
+    async def connect(self) -> MemorySynapse:
+        synapse = MemorySynapse(self._bus, max_in_flight=8, max_pending=8)
+        await synapse.connect()
+        return synapse
+
+    async def inject(self, subject: str, raw: bytes) -> None:
+        stranger = await self.connect()
+        await stranger.publish(subject, raw)
+        await stranger.close()
