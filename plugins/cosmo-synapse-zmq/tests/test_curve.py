@@ -1,0 +1,112 @@
+"""Who has the right keys is let in; who has not is told, and reaches nobody."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import zmq
+import zmq.auth
+
+from cosmo_core import SynapseAuthError
+from cosmo_synapse_zmq import HubKeys, make_keys, wire
+
+if TYPE_CHECKING:
+    from tests.conftest import Join, RunningHub, StartHub, Stranger, Taken
+
+TOLD_S = 2.0
+ATTEMPTS = 5
+
+
+class Keys:
+    """The keys of a hub, of a peer that it knows, and of one that it does not know."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("hub", "known", "unknown"):
+            make_keys(folder, name)
+        (folder / "clients").mkdir()
+        shutil.copy(folder / "known.key", folder / "clients")
+
+    def options(self, mine: str = "known", hub: str = "hub") -> dict[str, str]:
+        return {
+            "key_file": str(self.folder / f"{mine}.key_secret"),
+            "server_key": str(self.folder / f"{hub}.key"),
+        }
+
+    def on_socket(self, mine: str, hub: str) -> dict[str, bytes]:
+        public, secret = zmq.auth.load_certificate(self.folder / f"{mine}.key_secret")
+        assert secret is not None
+        server, _ = zmq.auth.load_certificate(self.folder / f"{hub}.key")
+        return {"curve_publickey": public, "curve_secretkey": secret, "curve_serverkey": server}
+
+    def secrets(self) -> list[str]:
+        files = self.folder.glob("*.key_secret")
+        return [(zmq.auth.load_certificate(file)[1] or b"").decode() for file in files]
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Keys:
+    return Keys(tmp_path)
+
+
+@pytest.fixture
+async def guarded(start_hub: StartHub, keys: Keys) -> RunningHub:
+    loaded = HubKeys.load(keys.folder / "hub.key_secret", keys.folder / "clients")
+    return await start_hub("zmq://127.0.0.1:0", keys=loaded)
+
+
+async def test_peers_with_the_right_keys_reach_each_other(
+    guarded: RunningHub, keys: Keys, join: Join, taken: Callable[[], Taken]
+) -> None:
+    one, other = await join(guarded.url, **keys.options()), await join(guarded.url, **keys.options())
+    got = taken()
+    await other.subscribe("a", got)
+    await one.publish("a", b"x")
+    one.publish_from_thread("a", b"y")
+    assert await got.until(2) == [b"x", b"y"]
+
+
+@pytest.mark.parametrize("who", [{}, {"mine": "unknown"}, {"hub": "unknown"}], ids=["none", "mine", "hub"])
+async def test_who_is_not_let_in_is_told_within_two_seconds(
+    guarded: RunningHub, keys: Keys, join: Join, who: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    options = keys.options(**who) if who else {}
+    started = time.monotonic()
+    with pytest.raises(SynapseAuthError) as caught:
+        await join(guarded.url, **options)
+    assert time.monotonic() - started < TOLD_S
+    assert guarded.url in str(caught.value)
+    for secret in keys.secrets():
+        assert secret not in str(caught.value) + caplog.text
+
+
+@pytest.mark.parametrize(
+    "who", [None, ("unknown", "hub"), ("known", "unknown")], ids=["none", "unknown", "hub"]
+)
+async def test_no_frame_of_a_stranger_reaches_anybody(
+    guarded: RunningHub,
+    keys: Keys,
+    join: Join,
+    taken: Callable[[], Taken],
+    stranger: Callable[..., Stranger],
+    who: tuple[str, str] | None,
+) -> None:
+    watcher, got = await join(guarded.url, **keys.options()), taken()
+    await watcher.subscribe(">", got)
+    attackers = [stranger(guarded.url, **(keys.on_socket(*who) if who else {})) for _ in range(ATTEMPTS)]
+    for one in attackers:
+        # Who was refused already cannot even send.
+        with suppress(zmq.Again):
+            for number in range(200):
+                await one.socket.send(wire.encode(wire.Shout("a", b"%d" % number)), zmq.NOBLOCK)
+    for one in attackers:
+        await one.cut_off()
+    await watcher.publish("a", b"the right one")
+    assert await got.until(1) == [b"the right one"]
+    assert guarded.hub.rejected == 0

@@ -1,0 +1,77 @@
+"""Keys are files that are never overwritten, and secrets that are never shown."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+import zmq.auth
+
+from cosmo_core import SynapseError
+from cosmo_synapse_zmq import Address, Hub, HubKeys, PeerKeys, ZmqSynapse, from_url, make_keys
+
+
+def test_keys_are_two_files_and_the_secret_one_is_for_its_owner_only(tmp_path: Path) -> None:
+    public, secret = make_keys(tmp_path / "new" / "folder", "worker")
+    assert (public.name, secret.name) == ("worker.key", "worker.key_secret")
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+    known, nothing = zmq.auth.load_certificate(public)
+    assert nothing is None
+    assert zmq.auth.load_certificate(secret) == (known, zmq.auth.load_certificate(secret)[1])
+
+
+@pytest.mark.parametrize("suffix", [".key", ".key_secret"])
+def test_keys_are_not_overwritten(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"worker{suffix}").write_text("somebody's")
+    with pytest.raises(SynapseError, match="not overwritten"):
+        make_keys(tmp_path, "worker")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["somebody's"]
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SynapseError, match=r"no keys could be written to .*file"):
+        make_keys(tmp_path / "file", "worker")
+
+
+def test_a_peer_needs_its_secret_and_the_hubs_public_key(tmp_path: Path) -> None:
+    public, secret = make_keys(tmp_path, "hub")
+    with pytest.raises(SynapseError, match="holds no secret key"):
+        PeerKeys.load(public, public)
+    with pytest.raises(SynapseError, match=r"no key could be read from .*missing"):
+        PeerKeys.load(tmp_path / "missing", public)
+    with pytest.raises(SynapseError, match=r"no key could be read from .*missing"):
+        PeerKeys.load(secret, tmp_path / "missing")
+    (tmp_path / "other").write_text("no key at all")
+    with pytest.raises(SynapseError, match=r"no key could be read from .*other"):
+        PeerKeys.load(secret, tmp_path / "other")
+    with pytest.raises(SynapseError, match="is no folder"):
+        HubKeys.load(secret, tmp_path / "missing")
+
+
+def test_the_hubs_key_is_given_as_a_file_or_as_it_is(tmp_path: Path) -> None:
+    public, secret = make_keys(tmp_path, "hub")
+    written = zmq.auth.load_certificate(public)[0].decode()
+    assert (
+        PeerKeys.load(secret, written) == PeerKeys.load(secret, str(public)) == PeerKeys.load(secret, public)
+    )
+
+
+def test_one_key_without_the_other_is_refused(tmp_path: Path) -> None:
+    public, secret = make_keys(tmp_path, "hub")
+    for options in ({"key_file": str(secret)}, {"server_key": str(public)}):
+        with pytest.raises(SynapseError, match="go together"):
+            from_url("zmq://127.0.0.1:1", **options)
+
+
+def test_no_secret_is_in_what_is_shown(tmp_path: Path) -> None:
+    public, secret = make_keys(tmp_path, "hub")
+    hidden = zmq.auth.load_certificate(secret)[1]
+    assert hidden is not None
+    address = Address.parse("zmq://hub.example:1")
+    hub_keys, peer_keys = HubKeys.load(secret, tmp_path), PeerKeys.load(secret, public)
+    shown = (hub_keys, peer_keys, Hub(address, keys=hub_keys), ZmqSynapse(address, keys=peer_keys))
+    for each in shown:
+        for text in (repr(each), str(each), f"{each}"):
+            assert hidden.decode() not in text

@@ -1,0 +1,67 @@
+"""What is said on the wire arrives as it was said; everything else is an error that the hub knows."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cosmo_synapse_zmq import wire
+
+INTEGERS = st.integers(0, 2**63 - 1)
+
+
+def values(type_: Any) -> st.SearchStrategy[Any]:
+    """Give everything that a field of this type may hold."""
+    if get_origin(type_) is Literal:
+        return st.sampled_from(get_args(type_))
+    if get_origin(type_) is list:
+        return st.lists(st.one_of(*map(values, get_args(get_args(type_)[0]) or get_args(type_))), max_size=4)
+    if get_args(type_):
+        return st.one_of(*map(values, get_args(type_)))
+    if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
+        fields = get_type_hints(type_)
+        names = [field.name for field in msgspec.structs.fields(type_)]
+        return st.builds(type_, **{name: values(fields[name]) for name in names})
+    return {int: INTEGERS, str: st.text(), bytes: st.binary(), bool: st.booleans(), type(None): st.none()}[
+        type_
+    ]
+
+
+TO_HUB = [wire.Hello, wire.Shout, wire.Beat, wire.PeerData]
+TO_PEER = [wire.Welcome, wire.Refusal, wire.Beat, wire.HubData, wire.Lost]
+
+
+@given(st.one_of(*map(values, TO_HUB)))
+def test_the_hub_reads_what_a_peer_wrote(message: wire.Message) -> None:
+    assert wire.decode_for_hub(wire.encode(message)) == message
+
+
+@given(st.one_of(*map(values, TO_PEER)))
+def test_a_peer_reads_what_the_hub_wrote(message: wire.Message) -> None:
+    assert wire.decode_for_peer(wire.encode(message)) == message
+
+
+@pytest.mark.parametrize("command", [*get_args(wire.PeerCommand), *get_args(wire.HubCommand)])
+def test_every_command_has_a_tag_of_its_own(command: type[wire.Command]) -> None:
+    tags = [each.__struct_config__.tag for each in get_args(wire.PeerCommand) + get_args(wire.HubCommand)]
+    assert tags.count(command.__struct_config__.tag) == 1
+
+
+@given(st.binary())
+def test_bytes_are_a_message_or_an_error_that_is_expected(raw: bytes) -> None:
+    for decode in (wire.decode_for_hub, wire.decode_for_peer):
+        try:
+            assert isinstance(decode(raw), wire.Message)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
+
+
+@given(st.one_of(*map(values, TO_HUB)), st.data())
+def test_half_a_message_is_none(message: wire.Message, data: st.DataObject) -> None:
+    raw = wire.encode(message)
+    with pytest.raises((msgspec.DecodeError, UnicodeDecodeError)):
+        wire.decode_for_hub(raw[: data.draw(st.integers(0, len(raw) - 1))])
