@@ -1,0 +1,109 @@
+"""What a NATS Synapse is told: which servers, who it is there, and how it keeps durable frames."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from cosmo_core.ids import is_token
+
+HEADROOM: Final = 4096
+"""Bytes of a server's largest message that are left to headers."""
+
+
+@attrs.frozen(kw_only=True)
+class Servers:
+    """The servers of one NATS system, and how this program proves who it is. Its repr shows no secret.
+
+    Attributes:
+        hosts: ``host:port`` of each.
+        user: The user's name, where there is a password.
+        password: The password.
+        token: A token instead of user and password.
+        credentials: The path of a credentials file (JWT and seed).
+        nkeys_seed: The path of a file with an nkey seed.
+        tls: The TLS context to use. With one, or where ``encrypted`` is set, nothing secret is sent to a
+            server that offers no TLS.
+        encrypted: Whether the connection has to be encrypted.
+        connect_timeout_s: How long connecting may take.
+    """
+
+    hosts: tuple[str, ...]
+    user: str | None = None
+    password: str | None = attrs.field(default=None, repr=False)
+    token: str | None = attrs.field(default=None, repr=False)
+    credentials: str | Path | None = attrs.field(default=None, repr=False)
+    nkeys_seed: str | Path | None = attrs.field(default=None, repr=False)
+    tls: ssl.SSLContext | None = attrs.field(default=None, repr=False)
+    encrypted: bool = False
+    connect_timeout_s: float = 2.0
+
+    def __attrs_post_init__(self) -> None:
+        if not self.hosts:
+            raise ValueError("a NATS Synapse needs at least one server")
+        if self.connect_timeout_s <= 0:
+            raise ValueError("connect_timeout_s is more than 0")
+
+    @property
+    def wants_tls(self) -> bool:
+        """Whether the connection has to be encrypted."""
+        return self.encrypted or self.tls is not None
+
+    def __str__(self) -> str:
+        scheme = "tls" if self.wants_tls else "nats"
+        return f"{scheme}://{','.join(self.hosts)}"
+
+
+@attrs.frozen(kw_only=True)
+class Durability:
+    """How frames for queue groups are kept. All programs of one bus have to agree on it.
+
+    Attributes:
+        ack_wait_s: Seconds after which what a lost member had goes to another one. A member that lives says
+            so three times as often.
+        max_deliveries: How many times a frame is given to members until it is a dead letter.
+        retry_s: Seconds until a frame that a handler failed on is given to a member again.
+        max_bytes: Bytes that may wait altogether. A frame beyond that is refused: ``overloaded``.
+        max_waiting: Frames that may wait on one subject. One beyond that is refused: ``overloaded``.
+        max_dead: How many dead letters are kept, the newest.
+        replicas: On how many servers each frame is stored before it is acknowledged.
+        duplicates_s: For how many seconds the server knows a frame's id again.
+        store_timeout_s: How long a publisher waits until a frame is stored.
+        stream: What the names of the streams begin with.
+    """
+
+    ack_wait_s: float = 10.0
+    max_deliveries: int = 3
+    retry_s: float = 0.5
+    max_bytes: int = 1024**3
+    max_waiting: int = 10_000
+    max_dead: int = 1000
+    replicas: int = 1
+    duplicates_s: float = 120.0
+    store_timeout_s: float = 10.0
+    stream: str = "cosmo"
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("max_deliveries", "max_bytes", "max_waiting", "max_dead", "replicas"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} starts at 1")
+        for name in ("ack_wait_s", "duplicates_s", "store_timeout_s"):
+            if getattr(self, name) < 0.1:
+                raise ValueError(f"{name} starts at 0.1")
+        if self.retry_s < 0:
+            raise ValueError("retry_s starts at 0")
+        if not is_token(self.stream):
+            raise ValueError(f"{self.stream!r} is no name for streams: use A-Z a-z 0-9 _ -")
+
+    @property
+    def tasks(self) -> str:
+        """The stream of frames that wait, and the first token of their subjects there."""
+        return f"{self.stream}-tasks"
+
+    @property
+    def dead(self) -> str:
+        """The stream of dead letters, and the first token of their subjects there."""
+        return f"{self.stream}-dead"

@@ -1,0 +1,45 @@
+"""The server's clock is read right, however wrong the one here is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from cosmo_core import SynapseError
+from cosmo_synapse_nats.connection import Connection
+from cosmo_synapse_nats.durable.clock import ServerClock
+from cosmo_synapse_nats.options import Servers
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(hours=-1), timedelta()])
+async def test_how_long_ago_something_was_does_not_depend_on_the_clock_here(
+    start: Any, ahead: timedelta
+) -> None:
+    connection = Connection(Servers(hosts=(start().url.removeprefix("nats://"),)), "test")
+    await connection.open()
+    clock = ServerClock(connection, "skewed")
+
+    async def tell(msg: Any) -> None:
+        await msg.respond(json.dumps({"ts": (datetime.now(UTC) + ahead).isoformat()}).encode())
+
+    await connection.listen("$JS.API.STREAM.INFO.skewed", tell)
+    await clock.open()
+    moment = datetime.now(UTC) + ahead - timedelta(seconds=5)
+    assert clock.age_s(moment) == pytest.approx(5, abs=0.1)
+    assert clock.age_s(datetime.now(UTC) + ahead + timedelta(seconds=5)) == 0
+    clock.refresh()
+    await clock.close()
+    await connection.close()
+
+
+async def test_a_server_that_does_not_tell_the_time_is_an_error(server: Any) -> None:
+    connection = Connection(Servers(hosts=(server.url.removeprefix("nats://"),)), "test")
+    await connection.open()
+    with pytest.raises(SynapseError, match="does not tell the time"):
+        await ServerClock(connection, "missing").open()
+    await connection.close()
+    await asyncio.sleep(0)

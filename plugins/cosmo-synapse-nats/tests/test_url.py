@@ -1,0 +1,76 @@
+"""What a URL of NATS servers means."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cosmo_core import SynapseError
+from cosmo_synapse_nats import Durability, Servers, from_url
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("nats://one", "nats://one:4222"),
+        ("nats://one:1,two:2/", "nats://one:1,two:2"),
+        ("nats://u:p@one,u:p@two", "nats://one:4222,two:4222"),
+        ("tls://token@[::1]:5", "tls://[::1]:5"),
+    ],
+)
+def test_it_names_servers(url: str, shown: str) -> None:
+    assert repr(from_url(url)) == f"<NatsSynapse {shown} closed>"
+
+
+def test_its_query_sets_options() -> None:
+    synapse = from_url("nats://one?durable=true&ack_wait_s=5&max_deliveries=2&max_frame=100")
+    assert synapse.guarantees.takeover_s == 6
+    assert synapse.guarantees.max_deliveries == 2
+    assert synapse.guarantees.durable
+    assert synapse.guarantees.max_frame == 100
+    assert not from_url("nats://one?durable=false").guarantees.durable
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_no_repr_shows_a_secret(password: str, token: str) -> None:
+    password, token = f"<{password}>", f"<{token}>"
+    servers = Servers(hosts=("h:1",), user="u", password=password, token=token, nkeys_seed=token)
+    assert password not in repr(servers) + str(servers)
+    assert token not in repr(servers) + str(servers)
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("nats://", "write nats://host:port"),
+        ("nats://u:hunter2@one,v:hunter2@two", "different users"),
+        ("nats://u:hunter2@one:port", "write nats://host:port"),
+        ("nats://u:hunter2@one/path", "takes nats://host:port"),
+        ("nats://u:hunter2@one#part", "takes nats://host:port"),
+        ("http://u:hunter2@one", "takes nats://host:port"),
+        ("nats://u:hunter2@one?durable=perhaps", "durable=perhaps is no value"),
+        ("nats://u:hunter2@one?replicas=many&durable=true", "replicas=many is no value"),
+        ("nats://u:hunter2@one?password=x", "password is no option of a URL"),
+        ("nats://u:hunter2@one?replicas=3", "replicas is for durable=true only"),
+    ],
+)
+def test_one_that_means_nothing_is_refused_without_its_secrets(url: str, told: str) -> None:
+    with pytest.raises(SynapseError) as caught:
+        from_url(url)
+    assert told in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_options_out_of_range_are_refused() -> None:
+    with pytest.raises(TypeError, match="no option colour"):
+        from_url("nats://one", colour="red")
+    with pytest.raises(ValueError, match="start at 1"):
+        from_url("nats://one", max_pending=0)
+    with pytest.raises(ValueError, match="connect_timeout_s"):
+        from_url("nats://one", connect_timeout_s=0)
+    with pytest.raises(ValueError, match="at least one server"):
+        Servers(hosts=())
+    for wrong in ({"max_deliveries": 0}, {"ack_wait_s": 0.0}, {"retry_s": -1.0}, {"stream": "a.b"}):
+        with pytest.raises(ValueError, match=next(iter(wrong)) if "stream" not in wrong else "streams"):
+            Durability(**wrong)
