@@ -40,8 +40,8 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run everything CI runs: the tests of the whole, then lint, types, and each plugin alone."""
-    for check in ("lint", "types", *(f"plugin({name})" for name in PLUGINS)):
+    """Run everything CI runs: the tests of the whole, lint, types, each plugin alone, and the faults."""
+    for check in ("lint", "types", *(f"plugin({name})" for name in PLUGINS), "faults"):
         session.notify(check, posargs=())
     install_everything(session)
     session.run("pytest", "tests", *session.posargs)
@@ -79,6 +79,13 @@ def plugin(session: nox.Session, name: str) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Kill, stop, flood and mistreat every bus, across processes, and hold each to what it promises."""
+    install_everything(session)
+    session.run("pytest", "tests/faults", *session.posargs)
+
+
+@nox.session
 def build(session: nox.Session) -> None:
     """Build wheels and sdists of every distribution into dist/, and look into them."""
     session.install(*nox.project.dependency_groups(CORE, "build"))
@@ -99,7 +106,8 @@ def smoke(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure speed and memory, each figure against a baseline from the same run."""
     sources = ("cosmo-source-huggingface", "cosmo-source-mcp", "cosmo-source-ollama")
-    install_from_checkout(session, "cosmo-context", "cosmo-synapse-memory", *sources)
+    buses = ("cosmo-synapse-memory", "cosmo-synapse-nats", "cosmo-synapse-zmq")
+    install_from_checkout(session, "cosmo-context", *buses, *sources, *test_group("cosmo-synapse-nats"))
     session.run("python", "tests/bench/run.py", *session.posargs)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import attrs
 
-from cosmo_core import Axon, Dendrite, Directed, Signal, SignalType, decode, encode
+from cosmo_core import Axon, Dendrite, Directed, Signal, SignalType, Synapse, decode, encode
 from cosmo_core.subjects import Subjects
 from cosmo_synapse_memory import MemorySynapse
 
@@ -26,7 +26,7 @@ async def echo(input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
 class Bus:
     """A Synapse, and an orchestrator on it that knows the Neuron ``greeter``."""
 
-    synapse: MemorySynapse
+    synapse: Synapse
     orchestrator: Dendrite
 
     async def round_trips(self, count: int) -> None:
@@ -64,7 +64,7 @@ async def pretended_bus(*, answers: bool) -> AsyncIterator[Bus]:
         reply = task.reply(SignalType.AGENT_OUTPUT, {"output": {"response": INPUT["prompt"]}})
         return synapse.publish(subjects.inbox(reply.type, task.meta["reply_to"]), encode(reply))
 
-    await synapse.subscribe(subjects.neuron(SignalType.TASK, NEURON), answer)
+    await synapse.subscribe(subjects.neuron(SignalType.TASK, NEURON), answer, queue_group=NEURON)
     async with Dendrite(synapse=synapse, namespace=NAMESPACE) as orchestrator:
         announcement = Signal.new(
             SignalType.REGISTER, {"role": "neuron", "capabilities": []}, directed=Directed(NEURON)

@@ -22,6 +22,10 @@ R = TypeVar("R")
 Measured = Callable[[], Awaitable[float]]
 
 
+class MissingError(Exception):
+    """This machine lacks what is to be measured; the message says how to get it."""
+
+
 async def by_turns(value: Measured, baseline: Measured, rounds: int) -> Pair:
     """Measure both in turn, ``rounds`` times, after one round that does not count; return the medians.
 

@@ -31,6 +31,13 @@ WANTED = {
     "context: nine Neurons that each wait 50 ms": "≤ 70 ms",
     "context: 100,000 messages of history": "≈ 1",
     "context: bytes shared with the previous prompt, cache layout": "≥ 0.90",
+    "zmq: sequential, 2 processes": "≥ 0.4",
+    "zmq: sequential, hub in a third process": "",
+    "zmq: 100 in flight, 2 processes": "≥ 0.35",
+    "zmq: 100 in flight, hub in a third process": "",
+    "nats: sequential": "≥ 0.6",
+    "nats: 100 in flight": "≥ 0.5",
+    "nats: durable, 100 in flight": "≥ 0.6",
 }
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from cosmo_core.testing import ChatServer
+from cosmo_synapse_nats.testing import NatsServer
 
 RunPython = Callable[..., Awaitable[tuple[int | None, str]]]
 
@@ -20,6 +22,24 @@ async def server() -> AsyncIterator[ChatServer]:
     """The chat server that the program under test talks to."""
     async with ChatServer() as server:
         yield server
+
+
+@pytest.fixture
+def nats_url() -> Iterator[Callable[[], str]]:
+    """Start a NATS server when its URL is asked for; without the binary, fail in CI and skip elsewhere."""
+    with ExitStack() as servers:
+
+        def start() -> str:
+            try:
+                server = NatsServer.start(jetstream=True)
+            except FileNotFoundError as error:
+                if os.environ.get("CI"):
+                    raise
+                pytest.skip(str(error))
+            servers.callback(server.stop)
+            return server.url
+
+        yield start
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 A page is a program: its snippets run in order and in one namespace, as if typed into `python -m asyncio`.
 A snippet that needs a server names HuggingFace's router, ``http://localhost:8080`` or Ollama's 11434, where
-``python -m cosmo_core.testing.chat_server`` listens; here, that address is replaced by a chat server's own.
+``python -m cosmo_core.testing.chat_server`` listens; here, that address is replaced by a chat server's own,
+and ``nats://127.0.0.1:4222`` by a NATS server's.
 A snippet that cannot run says so, and why, on its fence: ``python not-run: needs a GPU``.
 """
 
@@ -25,6 +26,8 @@ PAGES = [
 FENCED = re.compile(r"^```python *(?P<mark>[^\n]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 ANY_PYTHON_FENCE = re.compile(r"^[ >]*(?:```|~~~)+ *py", re.MULTILINE | re.IGNORECASE)
 SERVERS = re.compile(r"https://router\.huggingface\.co|http://localhost:(?:8080|11434)")
+
+NATS = "nats://127.0.0.1:4222"
 
 RunPython = Callable[..., Awaitable[tuple[int | None, str]]]
 
@@ -50,13 +53,18 @@ MARKED = [
 
 
 @pytest.mark.parametrize("page", RUNNING, ids=_title)
-async def test_a_page_runs(page: Path, server: ChatServer, run_python: RunPython, tmp_path: Path) -> None:
+async def test_a_page_runs(
+    page: Path, server: ChatServer, nats_url: Callable[[], str], run_python: RunPython, tmp_path: Path
+) -> None:
     files = []
     for line, mark, code in _snippets(page):
         if not mark:
             files.append(tmp_path / f"{page.stem}-{line}.py")
+            code = SERVERS.sub(server.url, code)
+            if NATS in code:
+                code = code.replace(NATS, nats_url())
             # Lines are where they are on the page, so that a traceback points there.
-            files[-1].write_text("\n" * line + SERVERS.sub(server.url, code), encoding="utf-8")
+            files[-1].write_text("\n" * line + code, encoding="utf-8")
 
     status, printed = await run_python(Path(__file__).with_name("run_snippets.py"), *files)
     assert status == 0, printed

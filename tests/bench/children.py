@@ -1,0 +1,42 @@
+"""Other processes for what is measured: started from a script of this folder, ended by their ids."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+FOLDER: Final = Path(__file__).parent
+START_S: Final = 20
+
+
+@asynccontextmanager
+async def script(name: str, *arguments: str) -> AsyncIterator[str]:
+    """Run a script of this folder, and yield the last word of the line by which it says that it is ready."""
+    async with command(sys.executable, str(FOLDER / name), *arguments) as ready:
+        yield ready
+
+
+@asynccontextmanager
+async def command(*line: str) -> AsyncIterator[str]:
+    """Run a command, and yield the last word of the first line that it prints.
+
+    Raises:
+        RuntimeError: It ended without a word.
+        TimeoutError: It said nothing in time.
+    """
+    process = await asyncio.create_subprocess_exec(*line, stdout=asyncio.subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(START_S):
+            words = (await process.stdout.readline()).decode().split()
+        if not words:
+            raise RuntimeError(f"{' '.join(line)} ended without a word; what it said is above")
+        yield words[-1]
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()

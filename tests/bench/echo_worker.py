@@ -1,0 +1,26 @@
+"""A worker of its own process: hosts the echo Neuron on the bus that it is told, until it is ended."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+# Run as a script, only this folder is on the path; what is imported below starts at the root.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from cosmo_core import Axon, Dendrite, connect_synapse
+from tests.bench.bus import NAMESPACE, NEURON, echo
+
+
+async def main(url: str) -> None:
+    """Serve."""
+    worker = Dendrite(synapse=await connect_synapse(url), namespace=NAMESPACE, role="worker")
+    worker.attach_axon(Axon(neuron_id=NEURON, neuron_fn=echo, capabilities=["greet"]))
+    async with worker:
+        print("ready", flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))
