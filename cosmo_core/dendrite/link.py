@@ -152,7 +152,7 @@ class Link:
             self._observe("sent", answer)
         return leave(encode(answer))
 
-    def publish(
+    def send_frame(
         self, subject: str, frame: bytes, undelivered: UndeliveredHandler | None = None
     ) -> Awaitable[None]:
         """Publish a frame that is no news to anybody here: no middleware and no observer sees it."""

@@ -99,7 +99,7 @@ class Outbox:
             raise
 
     def _publish(self, sent: _Sent) -> Awaitable[None]:
-        return self._link.publish(sent.subject, sent.frame, self.take_back if sent.for_one else None)
+        return self._link.send_frame(sent.subject, sent.frame, self.take_back if sent.for_one else None)
 
     # --- its TASK comes again -----------------------------------------------------------------------
 

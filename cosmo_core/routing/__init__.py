@@ -9,6 +9,7 @@ from cosmo_core.routing.member import Letter, Member
 from cosmo_core.routing.router import Router
 from cosmo_core.routing.table import (
     MAX_CACHED_ROUTES,
+    MAX_SUBJECT,
     QueueGroup,
     Route,
     SubjectTable,
@@ -18,6 +19,7 @@ from cosmo_core.routing.table import (
 
 __all__ = [
     "MAX_CACHED_ROUTES",
+    "MAX_SUBJECT",
     "Leases",
     "Letter",
     "Member",

@@ -105,13 +105,15 @@ class Member:
 
     def offer(self, frame: bytes) -> None:
         """Hand a frame over, now or when there is room."""
-        if self.in_flight < self.credit:
-            if not self.send(frame, 0, 0.0):
-                self.in_flight += 1
-        elif not self.closed:
-            self._keep(frame)
+        if self.in_flight >= self.credit:
+            self.keep(frame)
+        elif not self.send(frame, 0, 0.0):
+            self.in_flight += 1
 
-    def _keep(self, frame: bytes) -> None:
+    def keep(self, frame: bytes) -> None:
+        """Have a frame wait for room; beyond ``max_pending`` the oldest is given up."""
+        if self.closed:
+            return
         self._pending.append(frame)
         if len(self._pending) > self._max_pending:
             self._pending.popleft()

@@ -91,21 +91,25 @@ class Router:
             SynapseError: The subject is malformed.
         """
         route = self._table.route(subject)
-        for member in route.targets:
-            member.offer(frame)
-        if tell is not None and not route.groups and not route.targets:
+        targets, groups = route.targets, route.groups
+        for member in targets:
+            # `Member.offer`, without the call: every answer comes this way.
+            if member.in_flight >= member.credit:
+                member.keep(frame)
+            elif not member.send(frame, 0, 0.0):
+                member.in_flight += 1
+        if tell is not None and not groups and not targets:
             tell(frame, "nobody")
             return None
         crowded = None
-        for group in route.groups:
+        for group in groups:
             number = next(self._numbers)
-            free: Member | None = next(group.turns)
-            if free is not None and free.in_flight >= free.credit:
-                free = _with_room(group)
+            member = next(group.turns)
+            free = member if member.in_flight < member.credit else _with_room(group)
             # Most handlers are done at once, and then there is nothing to keep.
             if free is not None and free.send(frame, number, now):
                 continue
-            if tell is not None and len(route.groups) > 1:
+            if tell is not None and len(groups) > 1:
                 tell = _once(tell)
             letter = Letter(number, subject, frame, group.name, tell, now)
             if free is not None:

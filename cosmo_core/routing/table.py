@@ -17,6 +17,9 @@ from cosmo_core.ids import is_token
 
 T = TypeVar("T")
 
+MAX_SUBJECT: Final = 512
+"""How many characters a subject or a pattern may have (P-3.2)."""
+
 MAX_CACHED_ROUTES: Final = 10_000
 """How many subjects a table remembers the way of before it starts afresh."""
 
@@ -142,6 +145,7 @@ def check_subject(subject: str) -> str:
     Raises:
         SynapseError: It is not made of tokens; wildcards are for patterns only.
     """
+    _check_length("subject", subject)
     if not all(map(is_token, subject.split("."))):
         raise SynapseError(f"{subject!r} is no subject: use tokens of A-Z a-z 0-9 _ - joined by dots")
     return subject
@@ -155,12 +159,18 @@ def check_pattern(pattern: str, queue_group: str | None = None) -> str:
     """
     if queue_group is not None and not is_token(queue_group):
         raise SynapseError(f"{queue_group!r} is no name for a queue group: use A-Z a-z 0-9 _ -")
+    _check_length("pattern", pattern)
     tokens = pattern.split(".")
     for index, token in enumerate(tokens):
         last = index == len(tokens) - 1
         if not (is_token(token) or token == "*" or (token == ">" and last)):  # noqa: S105 - not a password
             raise SynapseError(f"{pattern!r} is no pattern: tokens are names, * or a final >")
     return pattern
+
+
+def _check_length(what: str, text: str) -> None:
+    if len(text) > MAX_SUBJECT:
+        raise SynapseError(f"a {what} of {len(text)} characters, more than {MAX_SUBJECT}: {text[:40]!r}…")
 
 
 def _matching(node: _Node[T], tokens: list[str], at: int) -> list[_Entry[T]]:

@@ -23,12 +23,7 @@ from cosmo_core.routing import Letter, Member, Router
 from cosmo_core.synapse import Undelivered
 
 # What each pattern matches, written out: matching has properties of its own.
-MATCHES: Final = {
-    "a.x": {"a.x"},
-    "a.>": {"a.x", "a.y"},
-    "*": {"b"},
-    ">": {"a.x", "a.y", "b"},
-}
+MATCHES: Final = {"a.x": {"a.x"}, "a.>": {"a.x", "a.y"}, "*": {"b"}, ">": {"a.x", "a.y", "b"}}
 SUBJECTS: Final = ("a.x", "a.y", "b")
 GROUPS: Final = ("g", "h")
 MAX_DEAD: Final = 3
@@ -37,7 +32,8 @@ MAX_PEERS: Final = 8
 PICKS: Final = st.integers(0, 20)
 FEW: Final = st.integers(1, 3)
 NAMES: Final = st.sampled_from(("g", "g", "h", None))
-KINDS: Final = st.tuples(st.sampled_from(sorted(MATCHES)), NAMES, FEW, st.integers(0, 2), st.booleans())
+QUICK: Final = st.sampled_from((False, False, True))
+KINDS: Final = st.tuples(st.sampled_from(sorted(MATCHES)), NAMES, FEW, st.integers(0, 2), QUICK)
 ENDS: Final = st.sampled_from(("settle", "settle", "fail", "give_back"))
 ACTIONS: Final = st.sampled_from(("", "publish", "tell", "remove", "settle", "fail", "give_back"))
 
@@ -127,12 +123,10 @@ class RouterMachine(RuleBasedStateMachine):
         peer.sending -= 1
         if entry is None:
             peer.out += not peer.quick
-            return peer.quick
-        entry.under_way = False
-        if peer.quick:
+        elif peer.quick:
             del self.open[entry.frame, entry.group]
         else:
-            entry.at, entry.extra = peer, True
+            entry.at, entry.extra, entry.under_way = peer, True, False
             self.lent[number] = entry
         return peer.quick
 
@@ -173,8 +167,8 @@ class RouterMachine(RuleBasedStateMachine):
         self.reenter()
 
     def members(self, entry: Entry) -> list[Peer]:
-        peers = [peer for peer in self.peers if peer.member.queue_group == entry.group]
-        return [peer for peer in peers if peer.matches(entry.subject)]
+        matching = [peer for peer in self.peers if peer.matches(entry.subject)]
+        return [peer for peer in matching if peer.member.queue_group == entry.group]
 
     def is_full(self, entry: Entry) -> bool:
         return all(peer.member.in_flight >= peer.member.credit for peer in self.members(entry))
@@ -255,8 +249,6 @@ class RouterMachine(RuleBasedStateMachine):
                 del self.open[entry.frame, entry.group]
         getattr(self.router, action)(peer.member, number, *([f"fail {number}"] if action == "fail" else []))
 
-    # --- rules --------------------------------------------------------------------------------------
-
     @rule(kind=KINDS)
     def add(self, kind: Kind) -> None:
         if len(self.peers) < MAX_PEERS:
@@ -269,17 +261,20 @@ class RouterMachine(RuleBasedStateMachine):
 
     @rule(pick=PICKS)
     def remove(self, pick: int) -> None:
-        if self.peers:
-            self.do_remove(self.peers[pick % len(self.peers)])
+        for peer in self.peers[pick : pick + 1]:
+            self.do_remove(peer)
 
     @rule(pick=PICKS)
     def lose(self, pick: int) -> None:
-        if self.peers:
-            peer = self.peers.pop(pick % len(self.peers))
+        # The one with the most in work, but for a few: that is where it matters.
+        peers = sorted(self.peers, key=lambda peer: -len(peer.member.lent))
+        if peers:
+            peer = peers[max(0, pick - 12) % len(peers)]
             self.lost = [entry for entry in self.lent.values() if entry.at is peer]
             self.lent = {number: entry for number, entry in self.lent.items() if entry.at is not peer}
             for entry in self.lost:
                 entry.at, entry.reason = None, f"lost with {pick}"
+            self.peers.remove(peer)
             peer.due.clear()
             self.router.lose(peer.member, f"lost with {pick}")
 
@@ -295,14 +290,13 @@ class RouterMachine(RuleBasedStateMachine):
             self.end_one(action, self.lent[number].at, number)
 
     @rule(action=ENDS, pick=PICKS, number=st.integers(0, 50))
-    def end_what_may_not_be_there(self, action: str, pick: int, number: int) -> None:
-        if self.peers:
-            self.end_one(action, self.peers[pick % len(self.peers)], number)
+    def end_any(self, action: str, pick: int, number: int) -> None:
+        for peer in self.peers[pick : pick + 1]:
+            self.end_one(action, peer, number)
 
     @rule(pick=PICKS, count=FEW)
     def finish(self, pick: int, count: int) -> None:
-        busy = [peer for peer in self.peers if peer.out]
-        if busy:
+        if busy := [peer for peer in self.peers if peer.out]:
             peer = busy[pick % len(busy)]
             count = min(count, peer.out)
             peer.out -= count
@@ -317,8 +311,7 @@ class RouterMachine(RuleBasedStateMachine):
 
     @rule(pick=PICKS)
     def wait(self, pick: int) -> None:
-        if self.crowded:
-            letter = self.crowded[pick % len(self.crowded)]
+        for letter in self.crowded[pick : pick + 1]:
             entry = self.open[letter.frame, letter.group]
             if self.members(entry) and self.is_full(entry):
                 self.crowded.remove(letter)

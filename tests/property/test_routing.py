@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from cosmo_core import SynapseError
-from cosmo_core.routing import MAX_CACHED_ROUTES, SubjectTable
+from cosmo_core.routing import MAX_CACHED_ROUTES, MAX_SUBJECT, SubjectTable
 
 TOKENS = st.sampled_from(["a", "b", "c"])
 SUBJECTS = st.lists(TOKENS, min_size=1, max_size=4).map(".".join)
@@ -106,6 +106,18 @@ def test_only_names_make_a_subject(subject: str) -> None:
 def test_a_malformed_pattern_is_refused(pattern: str) -> None:
     with pytest.raises(SynapseError, match="is no pattern"):
         SubjectTable[int]().add(pattern, 1)
+
+
+@pytest.mark.clause("P-3.2")
+def test_a_subject_or_a_pattern_may_be_no_longer_than_it_says() -> None:
+    table: SubjectTable[int] = SubjectTable()
+    longest = "a." * 255 + "ab"
+    assert len(longest) == MAX_SUBJECT
+    table.add(longest, 1)
+    assert table.route(longest).targets == (1,)
+    for refuse in (table.route, lambda pattern: table.add(pattern, 1)):
+        with pytest.raises(SynapseError, match="513 characters"):
+            refuse(longest + "c")
 
 
 @pytest.mark.clause("P-3.1")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
 from asyncio.subprocess import Process
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -89,3 +90,24 @@ async def test_what_kills_every_member_is_a_dead_letter(
     (dead,) = await publisher.dead_letters()
     assert (dead.subject, dead.frame, dead.deliveries) == ("work", b"poison", 3)
     assert dead.reason == "its process is gone, or out of reach"
+
+
+async def test_members_in_one_process_are_lost_together(
+    quick: RunningHub, join: Join, taken: Callable[[], Taken]
+) -> None:
+    publisher, told = await join(quick.url, lease_s=LEASE_S), taken()
+    leaving, worked_on = await join(quick.url, lease_s=LEASE_S), taken()
+    never = asyncio.Event()
+
+    def work(frame: bytes) -> Awaitable[Any]:
+        worked_on(frame)
+        return never.wait()
+
+    for _ in range(3):
+        await leaving.subscribe("work", work, queue_group="g")
+    await publisher.publish("work", b"x", undelivered=told.told)
+    await worked_on.until(1)
+    await leaving.close()
+    assert await told.until(1) == [b"lost: x"]
+    assert worked_on.frames == [b"x"]
+    assert await publisher.dead_letters() == []

@@ -244,8 +244,8 @@ class Hub:
     def _refusal(self, hello: wire.Hello) -> str | None:
         if hello.version != wire.VERSION:
             return f"this hub speaks version {wire.VERSION} of its protocol, the peer {hello.version}"
-        if len(hello.session) < wire.SESSION_BYTES:
-            return "the name of the session is too short to be a secret"
+        if len(hello.session) != wire.SESSION_BYTES:
+            return f"the name of a session has {wire.SESSION_BYTES} bytes, so that it cannot be guessed"
         if hello.session not in self._sessions and len(self._sessions) >= MAX_SESSIONS:
             return f"{MAX_SESSIONS} peers are connected, which is the most"
         return None

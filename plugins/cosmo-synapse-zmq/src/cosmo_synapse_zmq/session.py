@@ -204,6 +204,9 @@ class Session:
     def end(self, reason: str) -> None:
         """Give what the peer has in work to others; nothing reaches it any more."""
         self.out.up = False
+        # All of them first: they must not hand on to each other what they had.
+        for member in self._members.values():
+            self._router.remove(member)
         for member in self._members.values():
             self._router.lose(member, reason)
         self._members.clear()
