@@ -28,6 +28,10 @@ _PAIR_BITS: Final = 10
 _COUNTER_BITS: Final = 2 * _PAIR_BITS
 # The counter starts in the lower half, so at least 2**19 ids fit into a millisecond.
 _COUNTER_START_BITS: Final = _COUNTER_BITS - 1
+# Of the bits before the counter: eleven pairs, the first of which are the time.
+_RANDOM_BITS: Final = 60
+_PREFIX_SHIFTS: Final = range(10 * _PAIR_BITS, -1, -_PAIR_BITS)
+_NS_PER_MS: Final = 1_000_000
 
 # The same few names come with every Signal.
 _token = lru_cache(maxsize=10_000)(re.compile(TOKEN_PATTERN).fullmatch)
@@ -38,37 +42,41 @@ class _Tick:
     """What all ids of one millisecond share. Replaced as a whole, so threads never see half of one."""
 
     ms: int
+    ends_ns: int
     prefix: str
     counter: itertools.count[int]
     ts: str
 
 
-def _encode(value: int, pairs: int) -> str:
-    return "".join(_PAIRS[(value >> _PAIR_BITS * i) & 1023] for i in reversed(range(pairs)))
+def _encode(value: int) -> str:
+    return "".join([_PAIRS[value >> shift & 1023] for shift in _PREFIX_SHIFTS])
 
 
 def _new_tick(ms: int) -> _Tick:
     ts = datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
-    prefix = _encode(ms, 5) + _encode(secrets.randbits(60), 6)
-    counter = itertools.count(secrets.randbits(_COUNTER_START_BITS))
-    return _Tick(ms, prefix, counter, ts.removesuffix("+00:00") + "Z")
+    # Drawn at once: each time asks the system.
+    drawn = secrets.randbits(_RANDOM_BITS + _COUNTER_START_BITS)
+    prefix = "evt_" + _encode(ms << _RANDOM_BITS | drawn >> _COUNTER_START_BITS)
+    counter = itertools.count(drawn & (1 << _COUNTER_START_BITS) - 1)
+    return _Tick(ms, (ms + 1) * _NS_PER_MS, prefix, counter, ts.removesuffix("+00:00") + "Z")
 
 
-_tick = _new_tick(time.time_ns() // 1_000_000)
+_tick = _new_tick(time.time_ns() // _NS_PER_MS)
 
 
-def _stamp(kind: str) -> tuple[str, str]:
+def new_event() -> tuple[str, str]:
+    """Return a fresh Signal id (``evt_`` + ULID) and its RFC 3339 time stamp, read from one clock."""
     global _tick
     tick = _tick
-    ms = time.time_ns() // 1_000_000
-    if ms > tick.ms:
-        tick = _tick = _new_tick(ms)
+    now_ns = time.time_ns()
+    if now_ns >= tick.ends_ns:
+        tick = _tick = _new_tick(now_ns // _NS_PER_MS)
     n = next(tick.counter)
     if n >> _COUNTER_BITS:
         # The millisecond is used up, or the clock stands still: go on in the next one.
         _tick = _new_tick(tick.ms + 1)
-        return _stamp(kind)
-    return kind + tick.prefix + _PAIRS[n >> _PAIR_BITS] + _PAIRS[n & 1023], tick.ts
+        return new_event()
+    return tick.prefix + _PAIRS[n >> _PAIR_BITS] + _PAIRS[n & 1023], tick.ts
 
 
 def new_ulid() -> str:
@@ -76,17 +84,12 @@ def new_ulid() -> str:
 
     A clock that is set back does not undo that: ids then go on from the latest time seen.
     """
-    return _stamp("")[0]
-
-
-def new_event() -> tuple[str, str]:
-    """Return a fresh Signal id (``evt_`` + ULID) and its RFC 3339 time stamp, read from one clock."""
-    return _stamp("evt_")
+    return new_event()[0].removeprefix("evt_")
 
 
 def new_trace_id() -> str:
     """Return a fresh trace id: ``trc_`` + ULID."""
-    return _stamp("trc_")[0]
+    return "trc_" + new_ulid()
 
 
 def is_token(value: object) -> bool:

@@ -250,11 +250,11 @@ class Pathway:
         if self._closed or (self.answer is not None and not self._may_follow(type)):
             return
         signals = self._signals
-        if type is _THOUGHT_DELTA and signals is not None and not self._is_new(signal):
-            return
         if signals is None:
             self._signals = [signal]
         else:
+            if type is _THOUGHT_DELTA and not self._is_new(signal):
+                return
             signals.append(signal)
             if len(signals) > self._buffer:
                 self._overflow()

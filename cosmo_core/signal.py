@@ -183,7 +183,6 @@ _v, _id, _trace, _type, _ts, _payload, _parent, _directed, _meta = (
 def mint(
     type: SignalType,
     payload: dict[str, Any],
-    *,
     trace_id: str | None = None,
     parent_id: str | None = None,
     directed: Directed | None = None,

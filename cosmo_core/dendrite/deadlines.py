@@ -17,10 +17,17 @@ class Deadlines:
     A timer of the event loop costs several times what waiting for an answer does, and nearly every one of
     them is cancelled. So one timer serves all deadlines: it is set for the earliest, and looks through those
     that are left when it goes off.
+
+    Attributes:
+        discard: Calls off a deadline, if it has not expired.
+        loop: The event loop, once a deadline was set on it.
     """
 
     def __init__(self) -> None:
         self._open: set[Deadline] = set()
+        # The set's own: a method around it would cost as much again, for every TASK.
+        self.discard = self._open.discard
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._armed_for = math.inf
 
@@ -33,10 +40,6 @@ class Deadlines:
         self._open.add(deadline)
         if deadline.due < self._armed_for:
             self._arm(deadline.due, loop)
-
-    def discard(self, deadline: Deadline) -> None:
-        """Call off a deadline, if it has not expired."""
-        self._open.discard(deadline)
 
     def _arm(self, due: float, loop: asyncio.AbstractEventLoop) -> None:
         if self._timer is not None:
@@ -84,7 +87,10 @@ class Deadline:
     def __enter__(self) -> Self:
         if self._timeout_s is None:
             return self
-        loop = asyncio.get_running_loop()
+        loop = self._deadlines.loop
+        if loop is None:
+            # Asked for once: up to Python 3.11 every question is a system call.
+            loop = self._deadlines.loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         if task is not None:
             self._task = task

@@ -64,9 +64,11 @@ class Followed:
         """Deliver to ``pathway`` from now on."""
         ref = weakref.ref(pathway)
         entry = self._open.setdefault(pathway.trace_id, ref)
+        if entry is ref:
+            return
         if isinstance(entry, dict):
             entry[pathway.task_id] = ref
-        elif entry is not ref:
+        else:
             other = entry()
             others = {} if other is None else {other.task_id: entry}
             self._open[pathway.trace_id] = {**others, pathway.task_id: ref}
@@ -87,8 +89,10 @@ class Followed:
             self._deliver_to_trace(signal)
             return
         # What an Axon sends answers one TASK; everything else concerns the whole trace.
-        pathway = self.find(signal.trace_id, signal.parent_id or "")
-        if pathway is not None:
+        entry = self._open.get(signal.trace_id)
+        ref = entry.get(signal.parent_id or "") if isinstance(entry, dict) else entry
+        pathway = ref() if ref is not None else None
+        if pathway is not None and pathway.task_id == signal.parent_id:
             pathway.deliver(signal)
 
     def find(self, trace_id: str, task_id: str) -> Pathway | None:

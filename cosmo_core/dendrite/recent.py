@@ -39,10 +39,11 @@ class RecentIds:
         now = self._clock()
         if now >= self._turns_at or len(self._young) >= self._capacity:
             self._turn(now)
-        if id in self._young or id in self._old:  # not `in self`: that is a call, for every TASK
+        young = self._young
+        if id in young or id in self._old:  # not `in self`: that is a call, for every TASK
             self.repeated += 1
             return False
-        self._young.add(id)
+        young.add(id)
         return True
 
     def _turn(self, now: float) -> None:

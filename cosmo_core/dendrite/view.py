@@ -69,6 +69,7 @@ class View:
         heartbeat_s: The interval to assume of those that do not say theirs.
 
     Attributes:
+        knows: Tells whether anybody takes work for a Neuron, by its id.
         departed: Called with a Neuron's id and its Dendrite, once nothing will come from there any more. Who
             drains takes no more work and is in no record, but departs only with its DEREGISTER, or silently.
     """
@@ -78,15 +79,14 @@ class View:
         self._clock = clock
         self._heartbeat_s = heartbeat_s
         self._neurons: dict[str, dict[str, NeuronRecord]] = {}
+        # The dict's own: a method around it would cost as much again, for every TASK.
+        self.knows: Callable[[object], bool] = self._neurons.__contains__
         self._draining: dict[tuple[str, str], float] = {}
         self._loads: dict[str, _Load] = {}
         self._change: asyncio.Future[None] | None = None
         self._turn = 0
         # No later than the first time at which somebody may count as gone.
         self._due = float("inf")
-
-    def __contains__(self, neuron: str | None) -> bool:
-        return neuron in self._neurons
 
     def records(self, capability: str | None = None) -> list[NeuronRecord]:
         """Return who is there, or who of them has a capability, in the order of their ids."""

@@ -44,6 +44,8 @@ class Router:
         self.dead: deque[DeadLetter] = deque(maxlen=max_dead)
         self.unplaced = 0
         self._table: SubjectTable[Member] = SubjectTable()
+        # Looked up before the table is asked: that is a call, for every frame.
+        self._known = self._table.known
         self._max_waiting = max_waiting
         self._max_deliveries = max_deliveries
         self._room = room
@@ -90,7 +92,7 @@ class Router:
         Raises:
             SynapseError: The subject is malformed.
         """
-        route = self._table.route(subject)
+        route = self._known.get(subject) or self._table.route(subject)
         targets, groups = route.targets, route.groups
         for member in targets:
             # `Member.offer`, without the call: every answer comes this way.

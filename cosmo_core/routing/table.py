@@ -60,11 +60,15 @@ class _Node(Generic[T]):
 
 
 class SubjectTable(Generic[T]):
-    """Maps patterns to targets, and subjects to the targets they reach."""
+    """Maps patterns to targets, and subjects to the targets they reach.
+
+    Attributes:
+        known: What `route` has returned since the table changed, by subject.
+    """
 
     def __init__(self) -> None:
         self._root: _Node[T] = _Node()
-        self._routes: dict[str, Route[T]] = {}
+        self.known: dict[str, Route[T]] = {}
         # Shared by the subjects that reach the same members: their turns go on from one subject to the next.
         self._groups: dict[tuple[str, tuple[int, ...]], QueueGroup[T]] = {}
 
@@ -105,8 +109,7 @@ class SubjectTable(Generic[T]):
         Raises:
             SynapseError: The subject is malformed; wildcards are for patterns only.
         """
-        route = self._routes.get(subject)
-        return route if route is not None else self._resolve(subject)
+        return self.known.get(subject) or self._resolve(subject)
 
     def _resolve(self, subject: str) -> Route[T]:
         tokens = check_subject(subject).split(".")
@@ -117,12 +120,12 @@ class SubjectTable(Generic[T]):
                 targets.append(entry.target)
             else:
                 groups.setdefault(entry.queue_group, []).append(entry.target)
-        if len(self._routes) >= MAX_CACHED_ROUTES:
+        if len(self.known) >= MAX_CACHED_ROUTES:
             self._forget()
         route = Route(
             tuple(targets), tuple(self._share(name, tuple(members)) for name, members in groups.items())
         )
-        self._routes[subject] = route
+        self.known[subject] = route
         return route
 
     def _share(self, name: str, members: tuple[T, ...]) -> QueueGroup[T]:
@@ -134,7 +137,7 @@ class SubjectTable(Generic[T]):
         return group
 
     def _forget(self) -> None:
-        self._routes.clear()
+        self.known.clear()
         self._groups.clear()
 
 

@@ -131,4 +131,4 @@ def test_the_memory_of_routes_is_bounded() -> None:
     table.add("inbox.>", 1)
     for number in range(MAX_CACHED_ROUTES + 10):
         assert table.route(f"inbox.n{number}").targets == (1,)
-    assert len(table._routes) <= MAX_CACHED_ROUTES
+    assert len(table.known) <= MAX_CACHED_ROUTES
