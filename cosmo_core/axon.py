@@ -156,7 +156,7 @@ class Axon:
             payload = {"output": {"value": output}}
         if self.output_type is not None:
             _check("OUTPUT_INVALID", f"the output of Neuron {self.neuron_id!r}", output, self.output_type)
-        return mint(_AGENT_OUTPUT, payload, trace_id=task.trace_id, parent_id=task.id, directed=task.directed)
+        return mint(_AGENT_OUTPUT, payload, task.trace_id, task.id, task.directed)
 
     def __repr__(self) -> str:
         return f"<Axon {self.neuron_id!r} {list(self.capabilities)}>"

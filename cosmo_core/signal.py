@@ -39,10 +39,11 @@ class Directed(msgspec.Struct, frozen=True):
     capabilities: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.id is not None and not is_token(self.id):
-            raise MalformedSignalError("directed.id", f"{self.id!r} is not a name")
-        if self.type is not None and not is_token(self.type):
-            raise MalformedSignalError("directed.type", f"{self.type!r} is not a name")
+        id, type = self.id, self.type
+        if id is not None and not is_token(id):
+            raise MalformedSignalError("directed.id", f"{id!r} is not a name")
+        if type is not None and not is_token(type):
+            raise MalformedSignalError("directed.type", f"{type!r} is not a name")
         for capability in self.capabilities:
             if not is_token(capability):
                 raise MalformedSignalError("directed.capabilities", f"{capability!r} is not a name")
