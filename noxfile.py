@@ -44,7 +44,8 @@ def tests(session: nox.Session) -> None:
     for check in ("lint", "types", *(f"plugin({name})" for name in PLUGINS), "faults"):
         session.notify(check, posargs=())
     install_everything(session)
-    session.run("pytest", "tests", *session.posargs)
+    # Two at once, as CI has two cores; a file's tests stay together, as they share what is dear to make.
+    session.run("pytest", "tests", "-n", "2", "--dist", "loadfile", *session.posargs)
 
 
 @nox.session
@@ -65,7 +66,9 @@ def types(session: nox.Session) -> None:
     session.run("mypy", "noxfile.py", "cosmo_core", "docs/examples", "tests", *sources, env=path)
     for name in PLUGINS:
         with session.chdir(f"plugins/{name}"):
-            session.run("mypy", "--config-file", "../../pyproject.toml", "tests")
+            # What the core and the plugins are made of was checked just now.
+            cache = ("--cache-dir", "../../.mypy_cache")
+            session.run("mypy", "--config-file", "../../pyproject.toml", *cache, "tests")
 
 
 @nox.session
