@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import zmq
 
@@ -78,9 +78,6 @@ class DrainedSocket:
         # The file descriptor tells of a change once, and sending may have used that up.
         if not self._again and int(self._socket.get(_EVENTS)) & _POLLIN:
             self._look_again()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._socket, name)
 
     def close(self, linger_ms: int = 0) -> None:
         """Close the socket; what was sent has ``linger_ms`` to leave."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
@@ -100,23 +101,20 @@ class Hub:
             SynapseError: The address is in use, or cannot be had.
         """
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        socket = context.socket(zmq.ROUTER)
-        doorman = Doorman(context, self._keys) if self._keys is not None else None
-        try:
+        with contextlib.ExitStack() as stack:
+            stack.callback(context.destroy, 0)
+            if self._keys is not None:
+                stack.callback(Doorman(context, self._keys).close)
+            socket = context.socket(zmq.ROUTER)
             self._configure(socket)
             try:
                 socket.bind(self._address.endpoint)
             except zmq.ZMQError as error:
                 raise SynapseError(f"no hub at {self._address}: {error.strerror}") from None
             self._socket = DrainedSocket(socket, self._receive, self.speak)
+            stack.callback(self._socket.close)
             listening.set_result(self._address.bound(socket.getsockopt_string(zmq.LAST_ENDPOINT)))
             await self._look_after()
-        finally:
-            if doorman is not None:
-                doorman.close()
-            if hasattr(self, "_socket"):
-                self._socket.close()
-            context.destroy(0)
 
     def _configure(self, socket: zmq.Socket[bytes]) -> None:
         socket.setsockopt(zmq.LINGER, 0)
