@@ -42,8 +42,9 @@ async def test_a_thousand_copies_of_a_task_are_one_task(
         for copy in range(COPIES):
             await copier.publish(subject, frame, undelivered=refuse_none)
             if copy == COPIES // 2:
+                # Until it is answered each copy takes a place of its own on a bus that acknowledges.
                 copied.set()
-        await pathway.wait()
+                await pathway.wait()
         # What is sent afterwards, and runs behind all of them, tells that they were taken.
         last = await orchestrator.dispatch_and_wait(neuron="once", input={"number": 2})
 
