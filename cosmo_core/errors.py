@@ -75,6 +75,36 @@ class NeuronError(CosmoError):
         self.recoverable = recoverable
 
 
+# --- Engrams ----------------------------------------------------------------------------------------
+
+
+class EngramError(NeuronError):
+    """Shared memory could not do what it was asked. A Neuron that lets it pass ends its TASK with it.
+
+    Its codes: ``ENGRAM_INVALID`` (nobody could do that), ``ENGRAM_UNSUPPORTED`` (this Engram cannot),
+    ``ENGRAM_EXISTS``, ``ENGRAM_NOT_FOUND``, ``ENGRAM_CONFLICT`` (what is there does not allow it),
+    ``ENGRAM_NO_ROUTE``, ``ENGRAM_OVERLOADED``, ``ENGRAM_STOPPED`` (nobody took it), ``ENGRAM_UNAVAILABLE``,
+    ``ENGRAM_FULL``, ``ENGRAM_CORRUPT`` (its store failed), and what Engrams add.
+    """
+
+    def __init__(self, message: str, *, code: str = "ENGRAM_ERROR", recoverable: bool = False) -> None:
+        super().__init__(message, code=code, recoverable=recoverable)
+
+
+class EngramTimeout(EngramError, TimeoutError):  # noqa: N818 - the promised name
+    """No Engram answered in time."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="ENGRAM_TIMEOUT", recoverable=True)
+
+
+class EngramNotBound(EngramError, LookupError):  # noqa: N818 - the promised name
+    """A Neuron asked for memory under a name that its Axon does not bind, or that says too little."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="ENGRAM_NOT_BOUND")
+
+
 # --- the bus ----------------------------------------------------------------------------------------
 
 

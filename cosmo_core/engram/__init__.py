@@ -1,0 +1,36 @@
+"""Shared memory: what an Engram is, what is asked of it, and what it answers."""
+
+from cosmo_core.engram.binding import EngramBinding, ImprintFn, RecallFn
+from cosmo_core.engram.checks import MAX_DIMENSIONS, MAX_NAME, MAX_TAGS
+from cosmo_core.engram.contract import Engram, EngramGuarantees, Findings, Found, engram_from_url
+from cosmo_core.engram.merging import merged
+from cosmo_core.engram.query import MAX_LIMIT, Query
+from cosmo_core.engram.results import Hit, ImprintReceipt, RecallResult
+from cosmo_core.engram.words import MAX_INDEXED_BYTES, MAX_WORD, text_of, words_in
+from cosmo_core.engram.write import MAX_ENTRY, Write
+
+__all__ = [
+    "MAX_DIMENSIONS",
+    "MAX_ENTRY",
+    "MAX_INDEXED_BYTES",
+    "MAX_LIMIT",
+    "MAX_NAME",
+    "MAX_TAGS",
+    "MAX_WORD",
+    "Engram",
+    "EngramBinding",
+    "EngramGuarantees",
+    "Findings",
+    "Found",
+    "Hit",
+    "ImprintFn",
+    "ImprintReceipt",
+    "Query",
+    "RecallFn",
+    "RecallResult",
+    "Write",
+    "engram_from_url",
+    "merged",
+    "text_of",
+    "words_in",
+]
