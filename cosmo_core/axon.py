@@ -5,15 +5,16 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import msgspec
 
 from cosmo_core.asking import AskBack, asked_back, marked
 from cosmo_core.current import begin
+from cosmo_core.engram import EngramBinding, MemoryPort, check_bindings, with_memory
 from cosmo_core.errors import NeuronError
 from cosmo_core.ids import check_token
-from cosmo_core.neuron import Emit, NeuronFn, invoker, is_streaming, streamer
+from cosmo_core.neuron import AnyNeuronFn, Emit, NeuronFn, invoker, is_streaming, streamer
 from cosmo_core.signal import Directed, Signal, mint
 from cosmo_core.signal_type import SignalType
 
@@ -63,12 +64,13 @@ class Axon:
         self,
         *,
         neuron_id: str,
-        neuron_fn: NeuronFn,
+        neuron_fn: AnyNeuronFn,
         capabilities: Iterable[str] = (),
         version: str | None = None,
         input_type: Any = None,
         output_type: Any = None,
         context_fetcher: ContextFetcher | None = None,
+        engrams: Iterable[EngramBinding] = (),
         max_concurrency: int = 256,
         max_backlog: int = 1024,
     ) -> None:
@@ -77,21 +79,26 @@ class Axon:
         if max_concurrency < 1 or max_backlog < 0:
             raise ValueError(f"Axon {neuron_id!r}: max_concurrency starts at 1 and max_backlog at 0")
         self.neuron_id = check_token("neuron_id", neuron_id)
-        self.neuron_fn = neuron_fn
+        # What it needs of memory its host gives it, before anybody calls it.
+        self.neuron_fn = cast("NeuronFn", neuron_fn)
         self.capabilities = tuple(check_token("capability", name) for name in capabilities)
         self.version = version
         self.input_type = input_type
         self.output_type = output_type
         self.context_fetcher = context_fetcher
+        self.engrams = check_bindings(self.neuron_fn, engrams)
         self.max_concurrency = max_concurrency
         self.max_backlog = max_backlog
         self.directed = Directed(id=neuron_id, type="neuron", capabilities=self.capabilities)
-        self._stream = streamer(neuron_fn) if is_streaming(neuron_fn) else None
-        self._invoke = invoker(neuron_fn)
+        self._stream = streamer(self.neuron_fn) if is_streaming(self.neuron_fn) else None
+        self._invoke = invoker(self.neuron_fn)
 
-    def wrapped(self, wrappers: Iterable[Callable[[NeuronFn], NeuronFn]]) -> Axon:
-        """Return an Axon like this one, its Neuron inside ``wrappers``; the first is the outermost."""
-        neuron = self.neuron_fn
+    def wrapped(self, wrappers: Iterable[Callable[[NeuronFn], NeuronFn]], memory: MemoryPort) -> Axon:
+        """Return an Axon like this one, its Neuron inside ``wrappers``; the first is the outermost.
+
+        The Neuron itself, and none of the wrappers, gets what it declares of ``memory``.
+        """
+        neuron = with_memory(self.neuron_fn, self.engrams, memory) if self.engrams else self.neuron_fn
         for wrap in reversed(list(wrappers)):
             neuron = wrap(neuron)
         return Axon(
@@ -102,6 +109,7 @@ class Axon:
             input_type=self.input_type,
             output_type=self.output_type,
             context_fetcher=self.context_fetcher,
+            engrams=self.engrams,
             max_concurrency=self.max_concurrency,
             max_backlog=self.max_backlog,
         )

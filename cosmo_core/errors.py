@@ -81,7 +81,7 @@ class NeuronError(CosmoError):
 class EngramError(NeuronError):
     """Shared memory could not do what it was asked. A Neuron that lets it pass ends its TASK with it.
 
-    Its codes: ``ENGRAM_INVALID`` (nobody could do that), ``ENGRAM_UNSUPPORTED`` (this Engram cannot),
+    Its codes (P-14.8): ``ENGRAM_INVALID`` (nobody could do that), ``ENGRAM_UNSUPPORTED`` (this one cannot),
     ``ENGRAM_EXISTS``, ``ENGRAM_NOT_FOUND``, ``ENGRAM_CONFLICT`` (what is there does not allow it),
     ``ENGRAM_NO_ROUTE``, ``ENGRAM_OVERLOADED``, ``ENGRAM_STOPPED`` (nobody took it), ``ENGRAM_UNAVAILABLE``,
     ``ENGRAM_FULL``, ``ENGRAM_CORRUPT`` (its store failed), and what Engrams add.

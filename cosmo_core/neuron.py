@@ -6,7 +6,10 @@ import asyncio
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+
+if TYPE_CHECKING:
+    from cosmo_core.engram import ImprintFn, RecallFn
 
 
 @runtime_checkable
@@ -22,6 +25,8 @@ class NeuronFn(Protocol):
     object it yields is the output. A plain function works too; it runs in a thread, which goes on to its end
     even when its TASK is stopped.
 
+    One that declares the keywords ``recall`` or ``imprint`` gets them, if its Axon binds Engrams.
+
     What cannot be answered yet is asked back: return `clarify` or `ask_permission` instead of an output.
 
     A Neuron that holds resources has an ``async def aclose(self) -> None``, called when its host stops.
@@ -31,6 +36,24 @@ class NeuronFn(Protocol):
     def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
         """Answer one TASK."""
         ...
+
+
+class _Recalls(Protocol):
+    def __call__(self, input: dict[str, Any], context: list[Any], *, recall: RecallFn) -> Any: ...
+
+
+class _Imprints(Protocol):
+    def __call__(self, input: dict[str, Any], context: list[Any], *, imprint: ImprintFn) -> Any: ...
+
+
+class _Remembers(Protocol):
+    def __call__(
+        self, input: dict[str, Any], context: list[Any], *, recall: RecallFn, imprint: ImprintFn
+    ) -> Any: ...
+
+
+AnyNeuronFn: TypeAlias = NeuronFn | _Recalls | _Imprints | _Remembers
+"""A Neuron, with or without memory."""
 
 
 def Neuron(source: str, **options: Any) -> NeuronFn:  # noqa: N802 - the promised name; reads as a type

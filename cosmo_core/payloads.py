@@ -202,7 +202,7 @@ class PermissionDecision(Struct):
 
 
 class Recall(Struct):
-    """A query to shared memory."""
+    """A query to shared memory (P-14.6); ``deadline_ms`` is as in a TASK."""
 
     query: Any
     recall_mode: Literal["first", "merge", "all"] | None = None
@@ -219,11 +219,13 @@ class Recalled(Struct):
 
 
 class Imprint(Struct):
-    """A write to shared memory."""
+    """A write to shared memory (P-14.7); ``deadline_ms`` is as in a TASK."""
 
     op: Literal["add", "append", "merge", "upsert", "delete"]
     entry: Any
     merge_key: str | None = None
+    imprint_id: str | None = None
+    deadline_ms: Millis | None = None
 
 
 class Imprinted(Struct):
@@ -232,6 +234,7 @@ class Imprinted(Struct):
     engram_id: Token
     op: str
     id: str | None = None
+    version: Annotated[int, Meta(ge=1)] | None = None
     error: Any = None
 
 
@@ -270,10 +273,11 @@ class Stop(Struct):
 
 
 class Stopped(Struct):
-    """What a STOP stopped."""
+    """What a STOP stopped; ``failed`` says of each Engram that undid nothing why (P-14.10)."""
 
     cancelled: Any
     rolled_back: Any
+    failed: Object | None = None
 
 
 PAYLOADS: Final[dict[SignalType, type[Struct]]] = {

@@ -219,6 +219,17 @@ def check_trace_id(trace_id: str) -> str:
     return trace_id
 
 
+def check_event_id(field: str, event_id: str) -> str:
+    """Return ``event_id`` if it is the id of a Signal.
+
+    Raises:
+        MalformedSignalError: It is not; it names ``field``.
+    """
+    if _event_id(event_id) is None:
+        raise MalformedSignalError(field, f"{event_id!r} is not evt_ and a ULID")
+    return event_id
+
+
 def _envelope_error(signal: Signal) -> MalformedSignalError:
     if _event_id(signal.id) is None:
         return MalformedSignalError("id", f"{signal.id!r} is not evt_ and a ULID")

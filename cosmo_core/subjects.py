@@ -1,7 +1,8 @@
 """Where Signals go: the subjects of one namespace.
 
 ``cosmonapse.<namespace>.<TYPE>`` is for everybody who wants to see a type. Two more tokens address one
-receiver: ``.neuron.<id>`` whoever hosts that Neuron, ``.inbox.<id>`` the one Dendrite that asked (P-3.3).
+receiver: ``.neuron.<id>`` or ``.engram.<id>`` whoever hosts that one, ``.inbox.<id>`` the one Dendrite that
+asked (P-3.3).
 Nobody else pays for an addressed Signal; who wants to watch them subscribes with a wildcard.
 """
 
@@ -26,12 +27,13 @@ class Subjects:
         MalformedSignalError: The namespace is not a token.
     """
 
-    __slots__ = ("_everyone", "_inbox", "_is_inbox", "_neuron", "_prefix")
+    __slots__ = ("_engram", "_everyone", "_inbox", "_is_inbox", "_neuron", "_prefix")
 
     def __init__(self, namespace: str) -> None:
         self._prefix = f"{ROOT}.{check_token('namespace', namespace)}."
         # Joined once: formatting an enum member costs more than the rest of building a subject.
         self._everyone = {type: self._prefix + type.value for type in SignalType}
+        self._engram = {type: subject + ".engram." for type, subject in self._everyone.items()}
         self._neuron = {type: subject + ".neuron." for type, subject in self._everyone.items()}
         self._inbox = {type: subject + ".inbox." for type, subject in self._everyone.items()}
         # The same few Dendrites ask again and again; a cache of their names alone, not with each type.
@@ -44,6 +46,10 @@ class Subjects:
     def neuron(self, type: SignalType, neuron_id: str) -> str:
         """Return the subject of a type for the hosts of one Neuron."""
         return self._neuron[type] + neuron_id
+
+    def engram(self, type: SignalType, engram_id: str) -> str:
+        """Return the subject of a type for the hosts of one Engram."""
+        return self._engram[type] + engram_id
 
     def inbox(self, type: SignalType, inbox: str) -> str:
         """Return the subject of a type for one Dendrite."""

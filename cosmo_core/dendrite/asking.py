@@ -14,8 +14,8 @@ from cosmo_core.signal_type import SignalType
 
 if TYPE_CHECKING:
     from cosmo_core.dendrite.dispatch import Dispatcher, TaskOptions
+    from cosmo_core.dendrite.finding import Finder
     from cosmo_core.dendrite.link import Link
-    from cosmo_core.dendrite.presence import Presence
     from cosmo_core.pathway import Pathway
 
 
@@ -57,7 +57,7 @@ class Asking:
 
     _link: Link
     _dispatcher: Dispatcher
-    _presence: Presence
+    _finder: Finder
 
     # --- for those who watch the trace --------------------------------------------------------------
 
@@ -146,7 +146,7 @@ class Asking:
         self._link.check_role(answer.type)
         self._dispatcher.check_running()
         # Asked before anything is sent: nobody shall read an answer that reaches no Neuron.
-        await self._presence.route(task.get("neuron"), task.get("capabilities") or ())
+        await self._finder.route(task.get("neuron"), task.get("capabilities") or ())
         await self._dispatcher.emit(answer)
         return await self._dispatcher.dispatch({**task, "parent_id": answer.id})
 

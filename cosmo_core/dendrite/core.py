@@ -15,14 +15,20 @@ from cosmo_core.dendrite.clock import SystemClock
 from cosmo_core.dendrite.dispatch import Dispatcher
 from cosmo_core.dendrite.dispatching import Dispatching
 from cosmo_core.dendrite.emitters import Emitters
+from cosmo_core.dendrite.engrams import Engrams
 from cosmo_core.dendrite.failure_detector import FailureDetector
+from cosmo_core.dendrite.finding import Finder
 from cosmo_core.dendrite.following import Followed
 from cosmo_core.dendrite.hosting import Host
 from cosmo_core.dendrite.link import Link, Role
+from cosmo_core.dendrite.memory import Memory
 from cosmo_core.dendrite.presence import Presence
 from cosmo_core.dendrite.pulse import Pulse
 from cosmo_core.dendrite.recent import RecentIds
+from cosmo_core.dendrite.remembering import Remembering
+from cosmo_core.dendrite.requests import Requests
 from cosmo_core.dendrite.running import not_running
+from cosmo_core.dendrite.stopped import StoppedTraces
 from cosmo_core.dendrite.stopping import TraceStopper
 from cosmo_core.dendrite.undelivered import Returned
 from cosmo_core.dendrite.view import NeuronRecord, View
@@ -39,8 +45,8 @@ if TYPE_CHECKING:
     from cosmo_core.synapse import Synapse
 
 
-class Dendrite(Asking, Bidding, Dispatching, Emitters, Offering, Watching):
-    """Hosts Axons, announces them, dispatches work and follows it. Use it as ``async with``.
+class Dendrite(Asking, Bidding, Dispatching, Emitters, Offering, Remembering, Watching):
+    """Hosts Axons and Engrams, announces them, dispatches work and follows it. Use it as ``async with``.
 
     It is the only part that touches the Synapse, and does not own it: connect it before, close it after.
 
@@ -93,12 +99,25 @@ class Dendrite(Asking, Bidding, Dispatching, Emitters, Offering, Watching):
         self._inbox = new_ulid()
         self._link = Link(synapse, namespace, role)
         self._view = View(self._clock.now, heartbeat_s)
+        self._engram_view = View(self._clock.now, heartbeat_s, "engram")
+        self._followed = Followed()
+        self._arriving = set()
         self._recent = RecentIds(self._clock.now)
+        self._furnish_memory()
         self._furnish_hosting(expose_errors)
         self._furnish_dispatching()
         self._connect_rooms()
 
     # --- its rooms ----------------------------------------------------------------------------------
+
+    def _furnish_memory(self) -> None:
+        deadlines = self._followed.deadlines
+        self._stopped = StoppedTraces()
+        self._engrams = Engrams(self._link, self._stopped, deadlines)
+        finder = Finder(self._engram_view, self._discover, discovery_s=self._discovery_s)
+        self._requests = Requests(self._link, self._engram_view, finder, deadlines, inbox=self._inbox)
+        self._memory = Memory(self._requests, self._engram_view, finder)
+        self._engram_finder = finder
 
     def _furnish_hosting(self, expose_errors: bool) -> None:
         link, now = self._link, self._clock.now
@@ -107,43 +126,51 @@ class Dendrite(Asking, Bidding, Dispatching, Emitters, Offering, Watching):
             error_info=lambda error, task: self.plugins.error_info(error, task),
             expose_errors=expose_errors,
         )
-        self._host = Host(link, answers, self._recent, name=self._inbox)
+        self._host = Host(
+            link, answers, self._recent, self._stopped, undo=self._engrams.roll_back, name=self._inbox
+        )
         self._bidder = Bidder(link, self._host, answers, name=self._inbox, clock=now)
         self._pulse = Pulse(link, self._host, name=self._inbox)
         self._guard = Guard(self._host, self._pulse)
         self._presence = Presence(
             link,
-            self._view,
+            (self._view, self._engram_view),
             inbox=self._inbox,
-            host=self._host,
+            rooms=(self._host, self._engrams),
             clock=self._clock,
             heartbeat_s=self._heartbeat_s,
-            discovery_s=self._discovery_s,
         )
 
     def _furnish_dispatching(self) -> None:
         link, view, inbox, now = self._link, self._view, self._inbox, self._clock.now
-        self._followed = followed = Followed()
-        self._dispatcher = Dispatcher(link, view, self._presence, followed, inbox=inbox, buffer=self._buffer)
+        followed = self._followed
+        self._finder = Finder(view, self._discover, discovery_s=self._discovery_s)
+        self._dispatcher = Dispatcher(link, view, self._finder, followed, inbox=inbox, buffer=self._buffer)
         self._detector = FailureDetector(followed, view, self._dispatcher)
         self._watch = Watch(link, followed, now, buffer=self._buffer)
-        self._stopper = TraceStopper(link, view, inbox=inbox, discovery_s=self._discovery_s)
+        views = (view, self._engram_view)
+        self._stopper = TraceStopper(link, views, inbox=inbox, discovery_s=self._discovery_s)
         self._auctions = Auctions(
             link, view, self._dispatcher, followed, inbox=inbox, buffer=self._buffer, clock=now
         )
 
     def _connect_rooms(self) -> None:
-        self._link.undelivered = Returned(self._followed, self._view).take
+        self._link.undelivered = Returned(self._followed, self._view, self._requests.take_back).take
         self._view.departed = self._auctions.lose
         self._followed.refusals[SignalType.TASK_AWARDED] = self._bidder.refuse_award
         self._followed.others |= {
             SignalType.BID: self._auctions.take,
             SignalType.TASK_AWARDED: self._bidder.take_award,
             SignalType.TASK_DECLINED: self._bidder.take_decline,
-            SignalType.REGISTER: self._view.take,
+            SignalType.REGISTER: self._presence.take,
             SignalType.HEARTBEAT: self._detector.take,
             SignalType.STOPPED: self._stopper.take,
+            SignalType.RECALLED: self._requests.take,
+            SignalType.IMPRINTED: self._requests.take,
         }
+
+    async def _discover(self, wish: dict[str, Any]) -> None:
+        await self._presence.discover(wish)
 
     # --- life ---------------------------------------------------------------------------------------
 
@@ -177,18 +204,27 @@ class Dendrite(Asking, Bidding, Dispatching, Emitters, Offering, Watching):
             stack.push_async_callback(self._link.close)
             stack.push_async_callback(self._dispatcher.close)
             stack.callback(self._auctions.close)
+            stack.callback(self._requests.close)
+            self._memory.start()
             await self._dispatcher.start()
             self._keep_up(stack, self._detector.watch(self._clock, self._link.guarantees))
             stack.callback(self._watch.close)
             await self._watch.start()
+            stack.callback(self._finder.leave)
+            stack.callback(self._engram_finder.leave)
             stack.push_async_callback(lambda: self._presence.leave(self._reason))
             # What still runs while the Dendrite drains is no less alive.
             self._keep_up(stack, self._pulse.beat(self._clock))
             stack.callback(self._guard.close)
+            # Neurons that finish still remember.
+            stack.push_async_callback(self._engrams.close)
             stack.push_async_callback(lambda: self._host.drain(self._grace_s))
             stack.push_async_callback(self._host.stop_intake)
             stack.push_async_callback(self._presence.drain)
             stack.push_async_callback(self._bidder.leave)
+            if self._engrams:
+                await self._host.attend()
+            await self._engrams.start()
             await self._host.start()
             self._guard.settle()
             await self._bidder.attend()
@@ -257,7 +293,7 @@ class Dendrite(Asking, Bidding, Dispatching, Emitters, Offering, Watching):
             raise
         self._guard.settle()
         await self._bidder.attend()
-        await self._presence.introduce(axon)
+        await self._presence.introduce(self._host.resident(axon))
 
     async def detach_axon(self, neuron_id: str, reason: str | None = None) -> None:
         """Let a Neuron's TASKs end as `stop` does, close it, and deregister it, while the Dendrite runs on.
@@ -267,18 +303,18 @@ class Dendrite(Asking, Bidding, Dispatching, Emitters, Offering, Watching):
             KeyError: No Neuron of this id is attached, or it is leaving already.
         """
         self._check_running()
-        axon = self._host.retire(neuron_id)
+        resident = self._host.resident(self._host.retire(neuron_id))
         async with contextlib.AsyncExitStack() as stack:
             # What is pushed last happens first, whatever of it fails, or is cancelled with the caller.
             stack.push_async_callback(self._bidder.attend)
             stack.callback(self._guard.settle)
-            stack.push_async_callback(self._presence.dismiss, axon, reason)
+            stack.push_async_callback(self._presence.dismiss, resident, reason)
             stack.push_async_callback(self._host.detach, neuron_id, self._grace_s)
-            await self._presence.retire(axon)
+            await self._presence.retire(resident)
 
     def _attach(self, axon: Axon) -> None:
         self.plugins.load_hooks()
-        self._host.attach(axon, [found.value for found in self.plugins.neuron_wrappers(axon)])
+        self._host.attach(axon, [found.value for found in self.plugins.neuron_wrappers(axon)], self._memory)
 
     def _check_running(self) -> None:
         if not self._running or self._stopping:
@@ -298,6 +334,7 @@ class Dendrite(Asking, Bidding, Dispatching, Emitters, Offering, Watching):
         *,
         neuron: str | None = None,
         capabilities: Sequence[str] = (),
+        engram: str | None = None,
         timeout_s: float = 30.0,
     ) -> None:
         """Return when a live Neuron could take a TASK, for programs whose parts start in any order.
@@ -305,6 +342,7 @@ class Dendrite(Asking, Bidding, Dispatching, Emitters, Offering, Watching):
         Args:
             neuron: The id of the Neuron that is meant; any when omitted.
             capabilities: What it must be able to do.
+            engram: The id of an Engram that is waited for instead of a Neuron.
             timeout_s: For how many seconds to wait.
 
         Raises:
@@ -312,7 +350,10 @@ class Dendrite(Asking, Bidding, Dispatching, Emitters, Offering, Watching):
             LifecycleError: The Dendrite does not run.
         """
         self._check_running()
-        await self._presence.wait_until_ready(neuron, capabilities, timeout_s)
+        if engram is not None:
+            await self._engram_finder.wait_until_ready(engram, (), timeout_s)
+        else:
+            await self._finder.wait_until_ready(neuron, capabilities, timeout_s)
 
     @property
     def counters(self) -> dict[str, int]:

@@ -20,9 +20,9 @@ from cosmo_core.signal import Signal, address, mint
 from cosmo_core.signal_type import SignalType
 
 if TYPE_CHECKING:
+    from cosmo_core.dendrite.finding import Finder
     from cosmo_core.dendrite.following import Followed
     from cosmo_core.dendrite.link import Link
-    from cosmo_core.dendrite.presence import Presence
     from cosmo_core.dendrite.view import View
     from cosmo_core.plugin import Dropped
 
@@ -55,18 +55,18 @@ class Dispatcher:
     Args:
         link: The way to the bus.
         view: Who is there.
-        presence: Finds who is not in the view.
+        finder: Finds who is not in the view.
         followed: The Pathways that are open.
         inbox: Where answers come to.
         buffer: How many Signals a Pathway keeps.
     """
 
     def __init__(
-        self, link: Link, view: View, presence: Presence, followed: Followed, *, inbox: str, buffer: int
+        self, link: Link, view: View, finder: Finder, followed: Followed, *, inbox: str, buffer: int
     ) -> None:
         self._link = link
         self._view = view
-        self._presence = presence
+        self._finder = finder
         self._followed = followed
         self._inbox = inbox
         self._buffer = buffer
@@ -125,7 +125,7 @@ class Dispatcher:
         """Send a TASK and return the Pathway that follows it. Raises what `Dendrite.dispatch` does."""
         pathway, task = self._opened(options, deadline_s) or await self._prepared(options, deadline_s)
         try:
-            dropped = await self._link.send_task(pathway.neuron, task)
+            dropped = await self._link.send_shared(self._link.tasks + pathway.neuron, task)
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError):
                 # The TASK may have left already.
@@ -145,7 +145,7 @@ class Dispatcher:
                 # As `dispatch` does it: one more coroutine would cost every answer a fifth of a microsecond.
                 pathway, task = self._opened(options, timeout_s) or await self._prepared(options, timeout_s)
                 try:
-                    dropped = await self._link.send_task(pathway.neuron, task)
+                    dropped = await self._link.send_shared(self._link.tasks + pathway.neuron, task)
                     if dropped is not None:
                         raise _rejected(task, dropped)
                     return await pathway.wait()
@@ -179,7 +179,7 @@ class Dispatcher:
             check_token("neuron", neuron)
         elif not capabilities:
             raise TypeError("a TASK needs a neuron, or the capabilities to look for")
-        found = await self._presence.route(neuron, capabilities or ())
+        found = await self._finder.route(neuron, capabilities or ())
         self.check_running()
         return found
 
@@ -268,7 +268,7 @@ class Dispatcher:
 
     async def _send_task(self, neuron: str, task: Signal) -> None:
         self._link.check_role(_TASK)
-        dropped = await self._link.send_task(neuron, task)
+        dropped = await self._link.send_shared(self._link.tasks + neuron, task)
         if dropped is not None:
             raise _rejected(task, dropped)
 

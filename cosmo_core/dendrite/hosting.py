@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cosmo_core.dendrite.acknowledging import Acknowledging
 from cosmo_core.dendrite.hosted import Hosted, leaving
-from cosmo_core.dendrite.stopped import StoppedTraces
+from cosmo_core.dendrite.pulse import PULSE_S
+from cosmo_core.dendrite.residents import Resident
 from cosmo_core.errors import LifecycleError
+from cosmo_core.payloads import given
 from cosmo_core.signal import Signal
 from cosmo_core.signal_type import SignalType
 
@@ -21,11 +23,15 @@ if TYPE_CHECKING:
     from cosmo_core.dendrite.answers import Answers
     from cosmo_core.dendrite.link import Link
     from cosmo_core.dendrite.recent import RecentIds
+    from cosmo_core.dendrite.stopped import StoppedTraces
+    from cosmo_core.engram import MemoryPort
     from cosmo_core.plugin import NeuronWrapper
     from cosmo_core.synapse import Subscription
 
 CLOSE_TIMEOUT_S: Final = 5.0
 """For how long a Neuron's ``aclose``, or its clean-up when it is stopped, may take."""
+
+Undo = Callable[[str], Awaitable[dict[str, Any]]]
 
 # No Neuron has this id.
 _EVERYBODY: Final = "*"
@@ -40,15 +46,27 @@ class Host:
         link: The way to the bus.
         answers: The way back to those who asked.
         recent: The TASK ids seen lately; one of them is not run again.
+        stopped: The traces that were stopped lately.
+        undo: Undoes what a stopped trace wrote, and says what STOPPED tells of it.
         name: What tells this Dendrite from others.
     """
 
-    def __init__(self, link: Link, answers: Answers, recent: RecentIds, *, name: str) -> None:
+    def __init__(
+        self,
+        link: Link,
+        answers: Answers,
+        recent: RecentIds,
+        stopped: StoppedTraces,
+        *,
+        undo: Undo,
+        name: str,
+    ) -> None:
         self._link = link
         self._answers = answers
         self._recent = recent
         self._name = name
-        self._stopped = StoppedTraces()
+        self._stopped = stopped
+        self._undo = undo
         self._hosted: dict[str, Hosted] = {}
         self._intake: dict[str, list[Subscription]] = {}
         self._taking: set[str] = set()
@@ -58,6 +76,15 @@ class Host:
 
     def __iter__(self) -> Iterator[Axon]:
         return (hosted.axon for hosted in self._hosted.values())
+
+    def residents(self) -> list[Resident]:
+        """Return the Neurons attached here, as they are announced."""
+        return [self.resident(hosted.axon) for hosted in self._hosted.values()]
+
+    def resident(self, axon: Axon) -> Resident:
+        """Return a Neuron, as it is announced."""
+        registration = given(role="neuron", capabilities=list(axon.capabilities), version=axon.version)
+        return Resident(axon.neuron_id, axon.directed, registration, {"pulse_s": PULSE_S}, self)
 
     def serves(self, neuron_id: str) -> bool:
         """Tell whether a Neuron attached here has been served."""
@@ -85,15 +112,15 @@ class Host:
 
     # --- coming and going ---------------------------------------------------------------------------
 
-    def attach(self, axon: Axon, wrappers: Sequence[NeuronWrapper]) -> None:
-        """Have ``axon`` ready to be served, its Neuron inside ``wrappers``.
+    def attach(self, axon: Axon, wrappers: Sequence[NeuronWrapper], memory: MemoryPort) -> None:
+        """Have ``axon`` ready to be served, its Neuron inside ``wrappers``, and ``memory`` inside that.
 
         Raises:
             ValueError: A Neuron of this id is attached already.
         """
         if axon.neuron_id in self._hosted:
             raise ValueError(f"a Neuron {axon.neuron_id!r} is attached to this Dendrite already")
-        served = axon.wrapped(wrappers) if wrappers else axon
+        served = axon.wrapped(wrappers, memory) if wrappers or axon.engrams else axon
         self._hosted[axon.neuron_id] = Hosted(
             served, axon.neuron_fn, self._answers, self._recent, self._stopped
         )
@@ -112,12 +139,7 @@ class Host:
         """
         subjects, hosted = self._link.subjects, self._hosted[neuron_id]
         async with self._turn:
-            if _EVERYBODY not in self._intake:
-                # Other implementations of the protocol address a Neuron on everybody's subject.
-                addressed = partial(
-                    self._link.listen, subjects.everyone(SignalType.TASK), self._accept_addressed
-                )
-                await self._take_in(_EVERYBODY, subjects.everyone(SignalType.STOP), addressed)
+            await self._attend()
             # Nobody else asks when a TASK is done than who gives it to another worker if this one is lost.
             outbox = self._answers.outbox
             tasks = partial(
@@ -129,6 +151,23 @@ class Host:
             )
             await self._take_in(neuron_id, subjects.neuron(SignalType.STOP, neuron_id), tasks)
             self._taking.add(neuron_id)
+
+    async def attend(self) -> None:
+        """Listen for STOPs of whole traces, also where no Neuron is hosted.
+
+        Raises:
+            LifecycleError: The Dendrite stops meanwhile.
+            SynapseError: The Synapse would not listen.
+        """
+        async with self._turn:
+            await self._attend()
+
+    async def _attend(self) -> None:
+        if _EVERYBODY not in self._intake:
+            # Other implementations of the protocol address a Neuron on everybody's subject.
+            everyone = self._link.subjects.everyone
+            addressed = partial(self._link.listen, everyone(SignalType.TASK), self._accept_addressed)
+            await self._take_in(_EVERYBODY, everyone(SignalType.STOP), addressed)
 
     async def _take_in(
         self, name: str, stop_subject: str, listen: Callable[[], Awaitable[Subscription]]
@@ -247,9 +286,8 @@ class Host:
         if ending:
             await asyncio.wait(ending, timeout=CLOSE_TIMEOUT_S)
         ended = sum(work.done() for work in ending)
-        await self._answers.reply(
-            stop, SignalType.STOPPED, {"cancelled": ended, "rolled_back": 0}, self._name
-        )
+        undone = await self._undo(stop.trace_id) if stop.payload["rollback"] else {"rolled_back": 0}
+        await self._answers.reply(stop, SignalType.STOPPED, {"cancelled": ended, **undone}, self._name)
 
 
 async def _wait_for(refusal: Awaitable[None]) -> None:

@@ -49,7 +49,8 @@ class Link:
     Attributes:
         subjects: The subjects of the Dendrite's namespace.
         malformed: How many frames arrived that were no Signals.
-        undelivered: Told of each TASK for a Neuron that no host of it was done with.
+        undelivered: Told of each Signal for the hosts of one id that none of them was done with.
+        tasks: What the subject of every TASK begins with; the id of its Neuron is the rest.
         passing: What is on its way in through middleware, by id.
     """
 
@@ -59,8 +60,7 @@ class Link:
         self.undelivered: UndeliveredHandler | None = None
         self.passing: dict[str, Signal] = {}
         self._synapse = synapse
-        # Joined once: it is where every TASK goes.
-        self._tasks = self.subjects.neuron(SignalType.TASK, "")
+        self.tasks = self.subjects.neuron(SignalType.TASK, "")
         self._forbidden = ORCHESTRATION_TYPES if role == "worker" else frozenset[SignalType]()
         self._outbound: Chain[_Way] | None = None
         self._inbound: Chain[Receiver] | None = None
@@ -83,6 +83,11 @@ class Link:
         self._outbound = compile_chain(outbound, self._publish) if outbound else None
         self._inbound = compile_chain(inbound, _hand_over) if inbound else None
         self._observers = plugins.signal_observers(dendrite)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether a plugin sees what leaves, and not only the bus."""
+        return self._outbound is not None or bool(self._observers)
 
     @property
     def guarantees(self) -> Guarantees:
@@ -127,17 +132,18 @@ class Link:
             self._observe("sent", signal)
         return self._synapse.publish(subject, encode(signal))
 
-    def send_task(self, neuron: str, task: Signal) -> Awaitable[Dropped | None]:
-        """Publish a TASK for the hosts of a Neuron, which share it, as `send` does; the role was checked.
+    def send_shared(self, subject: str, signal: Signal) -> Awaitable[Dropped | None]:
+        """Publish what the hosts of one id share, as a TASK, as `send` does; the role was checked.
 
         What becomes of it, if none of them is done with it, goes to `undelivered`.
         """
-        subject = self._tasks + neuron
         if self._outbound is not None:
-            return self._send_through(self._outbound, _Way(subject, shared=True, since=monotonic()), task)
+            return self._send_through(self._outbound, _Way(subject, shared=True, since=monotonic()), signal)
         if self._observers:
-            self._observe("sent", task)
-        return self._synapse.publish(subject, encode(task), undelivered=self.undelivered, message_id=task.id)
+            self._observe("sent", signal)
+        return self._synapse.publish(
+            subject, encode(signal), undelivered=self.undelivered, message_id=signal.id
+        )
 
     def send_answer(
         self, subject: str, answer: Signal, leave: Leave, promoted: bool = False

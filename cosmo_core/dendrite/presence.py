@@ -1,112 +1,110 @@
-"""Announces the Neurons hosted here, answers who asks for them, and finds those hosted elsewhere."""
+"""Announces who is hosted here, answers who asks for them, and listens to the announcements of others."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from cosmo_core.dendrite.pulse import PULSE_S
-from cosmo_core.dendrite.view import View
-from cosmo_core.errors import LifecycleError, SynapseError
+from cosmo_core.errors import SynapseError
 from cosmo_core.payloads import given
 from cosmo_core.signal import Signal
 from cosmo_core.signal_type import SignalType
 
 if TYPE_CHECKING:
-    from cosmo_core.axon import Axon
     from cosmo_core.dendrite.clock import Clock
-    from cosmo_core.dendrite.hosting import Host
     from cosmo_core.dendrite.link import Link
-
-STALL_TURNS: Final = 10
-"""How often the event loop may turn, after the time for an answer is up, to bring one that is there."""
+    from cosmo_core.dendrite.residents import Resident, Room
+    from cosmo_core.dendrite.view import View
 
 logger = logging.getLogger("cosmo_core.dendrite")
 
 
 class Presence:
-    """Speaks for the Neurons of one Dendrite, and listens to those of all others in the namespace.
+    """Speaks for the Neurons and Engrams of one Dendrite, and listens to those of all others.
 
     Args:
         link: The way to the bus.
-        view: Where announcements are kept.
+        views: Where announcements are kept.
         inbox: What tells this Dendrite from others; answers to its DISCOVER come there.
-        host: What is hosted here; read anew at every announcement.
+        rooms: Where somebody is hosted; read anew at every announcement.
         clock: Says when to announce it again.
         heartbeat_s: Seconds between announcements.
-        discovery_s: For how long an unknown Neuron is asked for before there is no route.
     """
 
     def __init__(
         self,
         link: Link,
-        view: View,
+        views: Sequence[View],
         *,
         inbox: str,
-        host: Host,
+        rooms: Sequence[Room],
         clock: Clock,
         heartbeat_s: float,
-        discovery_s: float,
     ) -> None:
         self._link = link
-        self._view = view
+        self._views = views
         self._inbox = inbox
-        self._host = host
+        self._rooms = rooms
         self._clock = clock
         self._heartbeat_s = heartbeat_s
-        self._discovery_s = discovery_s
         self._draining = False
-        self._left = False
         # Still hosted, to finish what runs.
         self._leaving: set[str] = set()
 
     async def start(self) -> None:
-        """Listen, announce what is hosted here, and ask who else is there."""
+        """Listen, announce who is hosted here, and ask who else is there."""
         everyone = self._link.subjects.everyone
         for type in (SignalType.REGISTER, SignalType.HEARTBEAT, SignalType.DEREGISTER):
-            await self._link.listen(everyone(type), self._view.take)
+            await self._link.listen(everyone(type), self.take)
         await self._link.listen(everyone(SignalType.DISCOVER), self._answer)
         await self._announce(SignalType.REGISTER)
-        await self._discover({})
+        await self.discover({})
 
-    async def introduce(self, axon: Axon) -> None:
-        """Announce an Axon that came while the Dendrite runs."""
+    def take(self, signal: Signal) -> None:
+        """Read a REGISTER, HEARTBEAT or DEREGISTER."""
+        for view in self._views:
+            view.take(signal)
+
+    async def introduce(self, resident: Resident) -> None:
+        """Announce one that came while the Dendrite runs."""
         if not self._draining:
-            await self._announce_one(axon, SignalType.REGISTER)
+            await self._announce_one(resident, SignalType.REGISTER)
 
-    async def retire(self, axon: Axon) -> None:
-        """Say that an Axon takes no more work, while the Dendrite runs on, and announce it no more."""
-        self._leaving.add(axon.neuron_id)
-        await self._announce_one(axon, SignalType.HEARTBEAT, {"status": "draining"})
+    async def retire(self, resident: Resident) -> None:
+        """Say that one takes no more work, while the Dendrite runs on, and announce it no more."""
+        self._leaving.add(resident.id)
+        await self._announce_one(resident, SignalType.HEARTBEAT, {"status": "draining"})
 
-    async def dismiss(self, axon: Axon, reason: str | None) -> None:
-        """Say that an Axon is gone, while the Dendrite runs on."""
-        self._leaving.discard(axon.neuron_id)
-        await self._announce_one(axon, SignalType.DEREGISTER, given(reason=reason))
+    async def dismiss(self, resident: Resident, reason: str | None) -> None:
+        """Say that one is gone, while the Dendrite runs on."""
+        self._leaving.discard(resident.id)
+        await self._announce_one(resident, SignalType.DEREGISTER, given(reason=reason))
 
     async def leave(self, reason: str | None) -> None:
-        """Say that what was hosted here is gone, and let nobody wait for others any more."""
+        """Say that whoever was hosted here is gone."""
         await self._try_announce(SignalType.DEREGISTER, given(reason=reason))
-        self._left = True
-        self._view.wake()
 
     async def drain(self) -> None:
-        """Say that what is hosted here takes no more work, and keep quiet when asked."""
+        """Say that whoever is hosted here takes no more work, and keep quiet when asked."""
         self._draining = True
         await self._try_announce(SignalType.HEARTBEAT, {"status": "draining"})
 
     async def beat(self) -> None:
-        """Announce what is hosted here and forget who fell silent, at every heartbeat, until cancelled."""
+        """Announce who is hosted here and forget who fell silent, at every heartbeat, until cancelled."""
         while True:
             await self._clock.sleep(self._heartbeat_s)
-            self._view.sweep()
+            for view in self._views:
+                view.sweep()
             if self._draining:
                 continue
             await self._try_announce(SignalType.REGISTER)
             await self._try_announce(SignalType.HEARTBEAT, {"status": "ok"})
+
+    async def discover(self, wish: dict[str, Any]) -> None:
+        """Ask who is there, or who fits the payload of a DISCOVER."""
+        signal = Signal.new(SignalType.DISCOVER, wish, meta={"reply_to": self._inbox})
+        await self._link.send(self._link.subjects.everyone(SignalType.DISCOVER), signal)
 
     async def _try_announce(self, type: SignalType, payload: dict[str, Any] | None = None) -> None:
         try:
@@ -117,102 +115,54 @@ class Presence:
         except Exception:
             logger.exception("%s not announced: a middleware failed", type.value)
 
-    async def wait_until_ready(
-        self, neuron: str | None, capabilities: Sequence[str], timeout_s: float
-    ) -> None:
-        """Return when there is a Neuron that can take such a TASK; see `Dendrite.wait_until_ready`."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._discover(_wish(neuron, capabilities))
-                while self._view.find(neuron, capabilities) is None:
-                    await self._change()
-        except TimeoutError:
-            reason = self._view.no_route(neuron, capabilities)
-            raise TimeoutError(f"not ready within {timeout_s} s: {reason}") from None
-
-    async def route(self, neuron: str | None, capabilities: Sequence[str]) -> str:
-        """Return the id of a live Neuron: the one named, or one that has all the capabilities.
-
-        One that is not known is asked for, in case its announcement was missed.
-
-        Raises:
-            NoRouteError: There is none; the error names those that are known.
-        """
-        found = self._view.find(neuron, capabilities)
-        if found is not None:
-            return found
-        await self._discover(_wish(neuron, capabilities))
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._discovery_s):
-                while self._view.find(neuron, capabilities) is None:
-                    await self._change()
-        # A process that stalled has answers waiting that it did not come to read.
-        for _ in range(STALL_TURNS):
-            if (found := self._view.find(neuron, capabilities)) is not None:
-                return found
-            await asyncio.sleep(0)
-        raise self._view.no_route(neuron, capabilities)
-
-    async def _change(self) -> None:
-        if not self._left:
-            await self._view.changed()
-        if self._left:
-            raise LifecycleError("the Dendrite stopped while it waited for a Neuron")
-
-    async def _discover(self, wish: dict[str, Any]) -> None:
-        signal = Signal.new(SignalType.DISCOVER, wish, meta={"reply_to": self._inbox})
-        await self._link.send(self._link.subjects.everyone(SignalType.DISCOVER), signal)
-
     def _answer(self, discover: Signal) -> Awaitable[None] | None:
         wanted = set(discover.payload.get("capabilities") or ())
         asked = [
-            axon
-            for axon in self._announced()
-            if discover.payload.get("neuron") in {None, axon.neuron_id} and wanted.issubset(axon.capabilities)
+            resident
+            for resident in self._announced()
+            if discover.payload.get("neuron") in {None, resident.id}
+            and wanted.issubset(resident.directed.capabilities)
         ]
         return self._introduce(asked, discover) if asked and not self._draining else None
 
-    async def _introduce(self, axons: Sequence[Axon], discover: Signal) -> None:
+    async def _introduce(self, residents: Sequence[Resident], discover: Signal) -> None:
         subject = self._link.subjects.reply(SignalType.REGISTER, discover.meta.get("reply_to"))
-        for axon in axons:
-            if self._draining or not self._announces(axon):
+        for resident in residents:
+            if self._draining or not self._announces(resident):
                 continue
             answer = discover.reply(
-                SignalType.REGISTER, _registration(axon), directed=axon.directed, meta=self._meta(axon)
+                SignalType.REGISTER,
+                resident.registration,
+                directed=resident.directed,
+                meta=self._meta(resident),
             )
             await self._link.send(subject, answer)
 
     async def _announce(self, type: SignalType, payload: dict[str, Any] | None = None) -> None:
-        for axon in self._announced():
-            # Axons come and go while each of the others is announced.
-            if self._announces(axon):
-                await self._announce_one(axon, type, payload)
+        for resident in self._announced():
+            # They come and go while each of the others is announced.
+            if self._announces(resident):
+                await self._announce_one(resident, type, payload)
 
-    def _announced(self) -> list[Axon]:
-        return [axon for axon in self._host if self._announces(axon)]
+    def _announced(self) -> list[Resident]:
+        return [
+            resident for room in self._rooms for resident in room.residents() if self._announces(resident)
+        ]
 
-    def _announces(self, axon: Axon) -> bool:
-        return axon.neuron_id not in self._leaving and self._host.serves(axon.neuron_id)
+    def _announces(self, resident: Resident) -> bool:
+        return resident.id not in self._leaving and resident.served
 
     async def _announce_one(
-        self, axon: Axon, type: SignalType, payload: dict[str, Any] | None = None
+        self, resident: Resident, type: SignalType, payload: dict[str, Any] | None = None
     ) -> None:
-        content = _registration(axon) if payload is None else payload
-        signal = Signal.new(type, content, directed=axon.directed, meta=self._meta(axon))
+        content = resident.registration if payload is None else payload
+        signal = Signal.new(type, content, directed=resident.directed, meta=self._meta(resident))
         await self._link.send(self._link.subjects.everyone(type), signal)
 
-    def _meta(self, axon: Axon) -> dict[str, Any]:
+    def _meta(self, resident: Resident) -> dict[str, Any]:
         return {
+            **resident.meta,
             "dendrite": self._inbox,
             "heartbeat_s": self._heartbeat_s,
-            "pulse_s": PULSE_S,
-            "load": self._host.load(axon.neuron_id),
+            "load": resident.load,
         }
-
-
-def _registration(axon: Axon) -> dict[str, Any]:
-    return given(role="neuron", capabilities=list(axon.capabilities), version=axon.version)
-
-
-def _wish(neuron: str | None, capabilities: Sequence[str]) -> dict[str, Any]:
-    return given(neuron=neuron, capabilities=list(capabilities) or None)

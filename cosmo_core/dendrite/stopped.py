@@ -1,4 +1,4 @@
-"""Traces that were stopped, for TASKs that a bus brings after their STOP."""
+"""Traces that were stopped, for what a bus brings after their STOP."""
 
 from __future__ import annotations
 
@@ -28,3 +28,10 @@ class StoppedTraces(OrderedDict[str, str]):
     def covers(self, task: Signal) -> bool:
         """Tell whether a TASK was made before its trace was stopped."""
         return task.id < self.get(task.trace_id, "")
+
+    def covers_cause(self, signal: Signal) -> bool:
+        """Tell whether what caused a Signal was made before its trace was stopped.
+
+        Work that is stopped may go on for a moment, and what it sends then is younger than the STOP.
+        """
+        return (signal.parent_id or signal.id) < self.get(signal.trace_id, "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cosmo_core.dendrite.dispatch import send_or_raise
@@ -22,14 +22,14 @@ class TraceStopper:
 
     Args:
         link: The way to the bus.
-        view: Says which Dendrites have something to stop.
+        views: They say which Dendrites have something to stop, or to undo.
         inbox: Where the acknowledgements come to.
         discovery_s: For how long to listen when nobody is known.
     """
 
-    def __init__(self, link: Link, view: View, *, inbox: str, discovery_s: float) -> None:
+    def __init__(self, link: Link, views: Sequence[View], *, inbox: str, discovery_s: float) -> None:
         self._link = link
-        self._view = view
+        self._views = views
         self._inbox = inbox
         self._discovery_s = discovery_s
         # By the id of the STOP; gone when its caller is.
@@ -42,7 +42,7 @@ class TraceStopper:
         payload = given(rollback=rollback, reason=reason)
         stop = Signal.new(SignalType.STOP, payload, trace_id=trace_id, meta={"reply_to": self._inbox})
         acknowledged: dict[str, Signal] = {}
-        missing = self._view.hosts()
+        missing = set[str]().union(*(view.hosts() for view in self._views))
         if not missing:
             timeout_s = min(timeout_s, self._discovery_s)
         done = asyncio.Event()

@@ -1,14 +1,17 @@
-"""TASKs that come back from the Synapse: who follows one is told what became of it."""
+"""What comes back from the Synapse: who waits for an answer is told what became of the question."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from cosmo_core.codec import decode
 from cosmo_core.dendrite.local_errors import local_error
+from cosmo_core.signal import Signal
+from cosmo_core.signal_type import SignalType
 
 if TYPE_CHECKING:
     from cosmo_core.dendrite.following import Followed
@@ -59,15 +62,26 @@ class Returned:
     Args:
         followed: The Pathways that are open.
         view: Where a Neuron is forgotten that is hosted nowhere.
+        requests: Who is told of what was for an Engram.
     """
 
-    def __init__(self, followed: Followed, view: View) -> None:
+    def __init__(
+        self, followed: Followed, view: View, requests: Callable[[Signal, Undelivered], None]
+    ) -> None:
         self._followed = followed
         self._view = view
+        self._requests = requests
 
     def take(self, frame: bytes, why: Undelivered) -> None:
-        """Answer a TASK that was sent here, and for a Neuron, with ERROR; see P-5.18."""
-        task = decode(frame)
+        """Say of a Signal that was sent here, and was not delivered, what became of it."""
+        signal = decode(frame)
+        if signal.type is SignalType.TASK:
+            self._take_task(signal, why)
+        else:
+            self._requests(signal, why)
+
+    def _take_task(self, task: Signal, why: Undelivered) -> None:
+        """Answer a TASK for a Neuron with ERROR; see P-5.18."""
         neuron = "" if task.directed is None else task.directed.id or ""
         fate = _FATES[why]
         if fate.gone:

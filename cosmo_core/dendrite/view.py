@@ -1,10 +1,10 @@
-"""Who is there: a namespace's Neurons, as their announcements tell it."""
+"""Who is there: a namespace's Neurons, or its Engrams, as their announcements tell it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 
@@ -67,6 +67,7 @@ class View:
     Args:
         clock: Monotonic seconds.
         heartbeat_s: The interval to assume of those that do not say theirs.
+        role: As what those announce themselves that it remembers: ``neuron`` or ``engram``.
 
     Attributes:
         knows: Tells whether anybody takes work for a Neuron, by its id.
@@ -74,10 +75,13 @@ class View:
             drains takes no more work and is in no record, but departs only with its DEREGISTER, or silently.
     """
 
-    def __init__(self, clock: Callable[[], float], heartbeat_s: float) -> None:
+    def __init__(
+        self, clock: Callable[[], float], heartbeat_s: float, role: Literal["neuron", "engram"] = "neuron"
+    ) -> None:
         self.departed: Callable[[str, str], None] = lambda _neuron, _dendrite: None
         self._clock = clock
         self._heartbeat_s = heartbeat_s
+        self._role = role
         self._neurons: dict[str, dict[str, NeuronRecord]] = {}
         # The dict's own: a method around it would cost as much again, for every TASK.
         self.knows: Callable[[object], bool] = self._neurons.__contains__
@@ -142,10 +146,11 @@ class View:
     def no_route(self, neuron: str | None, capabilities: Sequence[str]) -> NoRouteError:
         """Return the error that says who was wanted, and who is there instead."""
         needs = " and ".join(map(repr, capabilities))
+        noun = self._role.capitalize()
         if neuron is None:
             known = {name for record in self.records() for name in record.capabilities}
-            return NoRouteError(f"Neuron with {needs}" if needs else "Neuron", known)
-        return NoRouteError(f"Neuron {neuron!r}" + (f" with {needs}" if needs else ""), self._neurons)
+            return NoRouteError(f"{noun} with {needs}" if needs else noun, known)
+        return NoRouteError(f"{noun} {neuron!r}" + (f" with {needs}" if needs else ""), self._neurons)
 
     async def changed(self) -> None:
         """Return when the next Neuron announces itself or leaves, or `wake` is called."""
@@ -171,7 +176,7 @@ class View:
 
     def _register(self, neuron: str, host: str, signal: Signal) -> None:
         full = len(self._neurons) >= MAX_NEURONS and neuron not in self._neurons
-        if signal.payload["role"] != "neuron" or full:
+        if signal.payload["role"] != self._role or full:
             return
         self._draining.pop((neuron, host), None)
         self._neurons.setdefault(neuron, {})[host] = NeuronRecord(

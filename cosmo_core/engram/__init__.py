@@ -1,8 +1,9 @@
 """Shared memory: what an Engram is, what is asked of it, and what it answers."""
 
-from cosmo_core.engram.binding import EngramBinding, ImprintFn, RecallFn
+from cosmo_core.engram.binding import EngramBinding, ImprintFn, RecallFn, RecallMode
 from cosmo_core.engram.checks import MAX_DIMENSIONS, MAX_NAME, MAX_TAGS
 from cosmo_core.engram.contract import Engram, EngramGuarantees, Findings, Found, engram_from_url
+from cosmo_core.engram.injection import Cause, MemoryPort, check_bindings, with_memory
 from cosmo_core.engram.merging import merged
 from cosmo_core.engram.query import MAX_LIMIT, Query
 from cosmo_core.engram.results import Hit, ImprintReceipt, RecallResult
@@ -17,6 +18,7 @@ __all__ = [
     "MAX_NAME",
     "MAX_TAGS",
     "MAX_WORD",
+    "Cause",
     "Engram",
     "EngramBinding",
     "EngramGuarantees",
@@ -25,12 +27,16 @@ __all__ = [
     "Hit",
     "ImprintFn",
     "ImprintReceipt",
+    "MemoryPort",
     "Query",
     "RecallFn",
+    "RecallMode",
     "RecallResult",
     "Write",
+    "check_bindings",
     "engram_from_url",
     "merged",
     "text_of",
+    "with_memory",
     "words_in",
 ]

@@ -149,7 +149,7 @@ async def test_where_the_synapse_keeps_work_nobody_is_lost(pair: Pair, stuck: St
 async def test_a_host_that_gives_no_signs_of_life_is_waited_for(
     pair: Pair, stuck: Stuck, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cosmo_core.dendrite.presence.PULSE_S", None)
+    monkeypatch.setattr("cosmo_core.dendrite.hosting.PULSE_S", None)
     await pair.begin(axon(stuck))
     [record] = pair.orchestrator.find_neurons()
     assert record.pulse_s is None

@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from cosmo_core import SignalType, decode
+from cosmo_core import EngramError, SignalType, decode
 from cosmo_core.ids import TOKEN_PATTERN
 from cosmo_core.payloads import PAYLOADS
 from cosmo_core.schema import json_schema
@@ -100,8 +100,21 @@ def _codes() -> set[str]:
     return found - set(SignalType) - {"AUTH_FAILED", "NO_BID"}
 
 
+def _is_of_memory(code: str) -> bool:
+    return code.startswith("ENGRAM_")
+
+
 @pytest.mark.clause("P-5.12")
 def test_the_page_lists_the_codes_of_the_core() -> None:
     section = PAGE.partition("## 5 ")[2].partition("## 6 ")[0]
     listed = re.findall(r"^\| `([A-Z_]+)` \| (?:yes|no) \|", section, re.MULTILINE)
-    assert listed == sorted(_codes())
+    assert listed == sorted(code for code in _codes() if not _is_of_memory(code))
+
+
+@pytest.mark.clause("P-14.8")
+def test_the_page_lists_the_codes_of_memory() -> None:
+    section = PAGE.partition("## 14 ")[2].partition("## 15 ")[0]
+    listed = re.findall(r"^\| `([A-Z_]+)` \| (?:yes|no) \|", section, re.MULTILINE)
+    # Those of stores are theirs to raise; the class that all raise names them.
+    named = set(re.findall(r"ENGRAM_[A-Z_]+", EngramError.__doc__ or ""))
+    assert listed == sorted(named.union(filter(_is_of_memory, _codes())))

@@ -139,7 +139,7 @@ async def test_when_the_last_winner_deregisters_the_error_names_it(
     async with await market.offer(orchestrator, 1) as pathway:
         await blocked.running.wait()
         [axon] = worker.axons
-        await worker._presence.dismiss(axon, None)
+        await worker._presence.dismiss(worker._host.resident(axon), None)
         error = await pathway.wait()
     assert error.payload["code"] == "WORKER_LOST"
     assert "'a' left before it answered" in error.payload["message"]

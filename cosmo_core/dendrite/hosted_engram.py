@@ -1,0 +1,183 @@
+"""One Engram in its host: the RECALLs and IMPRINTs that it answers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from cosmo_core.engram import Found, Query, Write
+from cosmo_core.errors import EngramError, EngramTimeout, FrameTooLargeError, SynapseError
+from cosmo_core.signal import Signal
+from cosmo_core.signal_type import SignalType
+
+if TYPE_CHECKING:
+    from cosmo_core.dendrite.deadlines import Deadlines
+    from cosmo_core.dendrite.link import Link
+    from cosmo_core.dendrite.stopped import StoppedTraces
+    from cosmo_core.engram import Engram
+
+Work = Callable[[Signal], Awaitable[dict[str, Any]]]
+
+logger = logging.getLogger("cosmo_core.dendrite")
+
+
+class HostedEngram:
+    """Answers for one Engram. Its handlers are awaited by the Synapse, whose in-flight limit bounds them.
+
+    Args:
+        engram: The Engram.
+        link: The way to the bus.
+        stopped: The traces that were stopped lately.
+        deadlines: Those of its Dendrite.
+    """
+
+    def __init__(self, engram: Engram, link: Link, stopped: StoppedTraces, deadlines: Deadlines) -> None:
+        self.engram = engram
+        self._link = link
+        self._stopped = stopped
+        self._deadlines = deadlines
+        self._about = f"Engram {engram.engram_id!r}"
+        # What is being answered; of IMPRINTs, with the trace.
+        self._at_work: dict[str, tuple[asyncio.Future[None], str | None]] = {}
+
+    @property
+    def load(self) -> int:
+        """How many requests are being answered."""
+        return len(self._at_work)
+
+    def recall(self, request: Signal) -> Coroutine[Any, Any, None]:
+        """Answer a RECALL with RECALLED (P-14.4)."""
+        return self._answer(request, SignalType.RECALLED, self._recalled)
+
+    def imprint(self, request: Signal) -> Coroutine[Any, Any, None]:
+        """Answer an IMPRINT with IMPRINTED (P-14.5)."""
+        return self._answer(request, SignalType.IMPRINTED, self._imprinted)
+
+    def recall_addressed(self, request: Signal) -> Coroutine[Any, Any, None] | None:
+        """Answer a RECALL on everybody's subject if it is meant for this Engram (P-14.3)."""
+        directed = request.directed
+        if directed is None:
+            return None
+        # The id, if there is one, says who is meant.
+        meant = (
+            directed.id == self.engram.engram_id if directed.id else directed.type == self.engram.engram_kind
+        )
+        return self.recall(request) if meant else None
+
+    def imprint_addressed(self, request: Signal) -> Coroutine[Any, Any, None] | None:
+        """Answer an IMPRINT on everybody's subject if it is meant for this Engram (P-14.3)."""
+        meant = request.directed is not None and request.directed.id == self.engram.engram_id
+        return self.imprint(request) if meant else None
+
+    async def settle(self, trace_id: str | None = None) -> None:
+        """Return when nothing is being answered, or when nothing writes for a trace."""
+        work = [done for done, trace in self._at_work.values() if trace_id is None or trace == trace_id]
+        if work:
+            await asyncio.wait(work)
+
+    # --- answering ----------------------------------------------------------------------------------
+
+    async def _answer(self, request: Signal, type: SignalType, work: Work) -> None:
+        with self._working(request, type):
+            try:
+                payload = await self._in_time(request, work)
+            except EngramError as error:
+                payload = _failure(request, error)
+            except Exception as error:
+                logger.exception("%s failed on %s", self._about, request.id)
+                name = error.__class__.__name__
+                payload = _failure(
+                    request, EngramError(f"{self._about} failed with {name}; see its host's log")
+                )
+            await self._send(request, type, payload)
+
+    @contextlib.contextmanager
+    def _working(self, request: Signal, type: SignalType) -> Iterator[None]:
+        done = asyncio.get_running_loop().create_future()
+        self._at_work[request.id] = done, request.trace_id if type is SignalType.IMPRINTED else None
+        try:
+            yield
+        finally:
+            del self._at_work[request.id]
+            done.set_result(None)
+
+    async def _in_time(self, request: Signal, work: Work) -> dict[str, Any]:
+        left_ms = request.payload.get("deadline_ms")
+        if left_ms == 0:
+            raise EngramTimeout(f"{self._about} was asked too late; allow more time")
+        deadline = self._deadlines.within(None if left_ms is None else left_ms / 1000)
+        try:
+            with deadline:
+                return await work(request)
+        except TimeoutError:
+            if not deadline.expired:
+                raise
+            message = f"{self._about} did not answer within {left_ms} ms; allow more time"
+            raise EngramTimeout(message) from None
+
+    async def _recalled(self, request: Signal) -> dict[str, Any]:
+        query = Query.parse(request.payload["query"])
+        guarantees = self.engram.guarantees
+        if query.words is not None and not guarantees.text:
+            raise self._unsupported("find entries by their text")
+        if query.vector is not None and not guarantees.vectors:
+            raise self._unsupported("find entries by a vector")
+        findings = await self.engram.recall(query)
+        return {"hits": self._hits(findings.found), "truncated": findings.truncated}
+
+    def _unsupported(self, what: str) -> EngramError:
+        return EngramError(f"{self._about} cannot {what}; ask another one", code="ENGRAM_UNSUPPORTED")
+
+    def _hits(self, found: Sequence[Found]) -> list[dict[str, Any]]:
+        # What nobody here looks at goes from the store into the frame as it is.
+        read = msgspec.json.decode if self._link.is_watched else msgspec.Raw
+        return [{"id": each.id, "entry": read(each.document), "score": each.score} for each in found]
+
+    async def _imprinted(self, request: Signal) -> dict[str, Any]:
+        if self._stopped and self._stopped.covers_cause(request):
+            raise EngramError(
+                f"trace {request.trace_id} was stopped: nothing is written", code="ENGRAM_STOPPED"
+            )
+        payload = request.payload
+        write = Write.parse(
+            payload["op"],
+            payload["entry"],
+            imprint_id=payload.get("imprint_id", request.id),
+            merge_key=payload.get("merge_key"),
+            trace_id=request.trace_id,
+        )
+        receipt = await self.engram.imprint(write)
+        return {"op": receipt.op, "id": receipt.id, "version": receipt.version}
+
+    # --- out ----------------------------------------------------------------------------------------
+
+    async def _send(self, request: Signal, type: SignalType, payload: dict[str, Any]) -> None:
+        subject = self._link.subjects.reply(type, request.meta.get("reply_to"))
+        answer = request.reply(type, {"engram_id": self.engram.engram_id, **payload})
+        try:
+            await self._link.send(subject, answer)
+        except FrameTooLargeError as error:
+            await self._send(request, type, self._smaller(request, payload, error))
+        except SynapseError as error:
+            logger.warning("%s was not answered with %s: %s", request.id, type.value, error)
+        except Exception:
+            logger.exception("an outbound middleware failed on the %s to %s", type.value, request.id)
+
+    def _smaller(self, request: Signal, payload: dict[str, Any], error: FrameTooLargeError) -> dict[str, Any]:
+        hits = payload.get("hits") or []
+        if len(hits) > 1:
+            # Fewer, the best of them: the asker is told that there are more.
+            return {"hits": hits[: len(hits) // 2], "truncated": True}
+        return _failure(request, EngramError(f"what {self._about} found does not fit: {error}"))
+
+
+def _failure(request: Signal, error: EngramError) -> dict[str, Any]:
+    told = {"code": error.code, "message": str(error), "recoverable": error.recoverable}
+    if request.type is SignalType.RECALL:
+        return {"hits": [], "truncated": False, "error": told}
+    return {"op": request.payload["op"], "error": told}

@@ -1,0 +1,206 @@
+"""Memory, as those see it who recall and imprint: one Engram, or all of a kind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cosmo_core.engram import EngramBinding, Hit, ImprintReceipt, RecallResult
+from cosmo_core.errors import EngramError, EngramNotBound, EngramTimeout, NoRouteError
+from cosmo_core.payloads import given
+from cosmo_core.signal import Signal
+from cosmo_core.signal_type import SignalType
+
+if TYPE_CHECKING:
+    from cosmo_core.dendrite.finding import Finder
+    from cosmo_core.dendrite.requests import Requests
+    from cosmo_core.dendrite.view import View
+    from cosmo_core.engram import Cause, RecallMode
+
+
+class Memory:
+    """Recalls and imprints for one Dendrite.
+
+    Args:
+        requests: Asks one Engram.
+        view: The Engrams of the namespace.
+        finder: Finds those that are not in the view.
+    """
+
+    def __init__(self, requests: Requests, view: View, finder: Finder) -> None:
+        self._requests = requests
+        self._view = view
+        self._finder = finder
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        """Serve threads, too, from now on."""
+        self._loop = asyncio.get_running_loop()
+
+    def from_thread(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Run ``work`` in the event loop, and return its result to the thread that waits for it.
+
+        Raises:
+            RuntimeError: The caller is in the event loop: it would wait for itself.
+        """
+        if self._loop is None or self._loop is _running_loop():
+            work.close()
+            raise RuntimeError(
+                "a Neuron that is a plain function calls recall and imprint from its own thread only; make it"
+                " `async def`, and await them"
+            )
+        # What the thread knows of its TASK goes along.
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def recall(
+        self,
+        binding: EngramBinding,
+        query: Mapping[str, Any],
+        mode: RecallMode | None,
+        timeout_s: float | None,
+        cause: Cause,
+    ) -> RecallResult:
+        """Ask the Engrams of a binding; see `RecallFn`."""
+        mode = mode or binding.recall_mode
+        timeout_s = _time(binding, timeout_s, cause)
+        payload = {"query": query, "recall_mode": mode}
+        if binding.directed_type is None:
+            return await self._recall_one(binding.directed_id or "", payload, timeout_s, cause)
+        engrams = await self._of_kind(binding.directed_type)
+        asked = {
+            engram: asyncio.ensure_future(self._recall_one(engram, payload, timeout_s, cause))
+            for engram in engrams
+        }
+        try:
+            if mode == "first":
+                return await _first(asked)
+            await asyncio.wait(asked.values())
+        finally:
+            for work in asked.values():
+                work.cancel()
+        return _joined(asked, query if mode == "merge" else None)
+
+    async def _recall_one(
+        self, engram_id: str, payload: dict[str, Any], timeout_s: float, cause: Cause
+    ) -> RecallResult:
+        ask = self._requests.ask
+        answer = await ask(SignalType.RECALL, engram_id, payload, timeout_s, cause.trace_id, cause.parent_id)
+        return RecallResult(_hits(engram_id, answer), answer.payload["truncated"], (engram_id,))
+
+    async def imprint(
+        self,
+        binding: EngramBinding,
+        op: str,
+        entry: Mapping[str, Any] | None,
+        merge_key: str | None,
+        imprint_id: str | None,
+        timeout_s: float | None,
+        cause: Cause,
+    ) -> ImprintReceipt:
+        """Write to the Engram of a binding; see `ImprintFn`."""
+        engram_id = binding.directed_id or await self._only(binding)
+        timeout_s = _time(binding, timeout_s, cause)
+        payload = {
+            "op": op,
+            "entry": {} if entry is None else entry,
+            **given(merge_key=merge_key, imprint_id=imprint_id),
+        }
+        ask = self._requests.ask
+        answer = await ask(SignalType.IMPRINT, engram_id, payload, timeout_s, cause.trace_id, cause.parent_id)
+        told = answer.payload
+        return ImprintReceipt(engram_id, told["op"], told.get("id"), told.get("version"))
+
+    async def _only(self, binding: EngramBinding) -> str:
+        kind = binding.directed_type or ""
+        engrams = await self._of_kind(kind)
+        if len(engrams) > 1:
+            raise EngramNotBound(
+                f"{binding.name!r} is bound to the kind {kind!r}, of which there are {', '.join(engrams)}:"
+                " give its EngramBinding a directed_id to say which one is written to"
+            )
+        return engrams[0]
+
+    async def _of_kind(self, kind: str) -> list[str]:
+        try:
+            await self._finder.route(None, (kind,))
+        except NoRouteError as error:
+            raise EngramError(str(error), code="ENGRAM_NO_ROUTE", recoverable=True) from None
+        return list(dict.fromkeys(record.neuron_id for record in self._view.records(kind)))
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _time(binding: EngramBinding, timeout_s: float | None, cause: Cause) -> float:
+    """Return for how long to wait: not longer than the answer to the TASK is of use."""
+    allowed = binding.timeout_s if timeout_s is None else timeout_s
+    if allowed <= 0:
+        raise EngramTimeout(f"{binding.name!r} was asked with no time left")
+    if cause.time_left_s is None or allowed <= cause.time_left_s:
+        return allowed
+    if cause.time_left_s <= 0:
+        raise EngramTimeout(f"{binding.name!r} was not asked: the TASK's deadline has passed")
+    return cause.time_left_s
+
+
+def _hits(engram_id: str, recalled: Signal) -> list[Hit]:
+    try:
+        return [
+            Hit(hit["id"], hit["entry"], hit.get("score", 1.0), engram_id) for hit in recalled.payload["hits"]
+        ]
+    except (AttributeError, KeyError, TypeError):
+        raise EngramError(f"Engram {engram_id!r} answered with hits that have no id and entry") from None
+
+
+async def _first(asked: Mapping[str, asyncio.Future[RecallResult]]) -> RecallResult:
+    for next_one in asyncio.as_completed(asked.values()):
+        try:
+            answer = await next_one
+        except EngramError:
+            # The others may still answer; if none does, each is said to have failed.
+            continue
+        return answer
+    return _joined(asked, None)
+
+
+def _joined(
+    asked: Mapping[str, asyncio.Future[RecallResult]], ranked_for: Mapping[str, Any] | None
+) -> RecallResult:
+    """Return all answers as one, ranked for a query if one is given.
+
+    Raises:
+        EngramError: There is none.
+    """
+    answers: list[RecallResult] = []
+    failed: dict[str, str] = {}
+    errors: list[EngramError] = []
+    for engram_id, work in asked.items():
+        error = work.exception()
+        if error is None:
+            answers.append(work.result())
+        elif isinstance(error, EngramError):
+            errors.append(error)
+            failed[engram_id] = str(error)
+        else:
+            raise error
+    if not answers:
+        raise errors[0]
+    hits = [hit for answer in answers for hit in answer.hits]
+    truncated = any(answer.truncated for answer in answers)
+    if ranked_for is not None:
+        hits, cut = _ranked(hits, ranked_for)
+        truncated |= cut
+    engrams = tuple(engram_id for answer in answers for engram_id in answer.engrams)
+    return RecallResult(hits, truncated, engrams, failed)
+
+
+def _ranked(hits: Sequence[Hit], query: Mapping[str, Any]) -> tuple[list[Hit], bool]:
+    # Each Engram checked the query, and sent no more than this.
+    limit = query.get("limit", 10)
+    best = sorted(hits, key=lambda hit: hit.score, reverse=True)
+    return best[:limit], len(best) > limit
