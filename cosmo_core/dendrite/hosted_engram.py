@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from cosmo_core.engram import Found, Query, Write
 from cosmo_core.errors import EngramError, EngramTimeout, FrameTooLargeError, SynapseError
-from cosmo_core.signal import Signal
+from cosmo_core.signal import Signal, mint
 from cosmo_core.signal_type import SignalType
 
 if TYPE_CHECKING:
@@ -43,7 +42,8 @@ class HostedEngram:
         self._deadlines = deadlines
         self._about = f"Engram {engram.engram_id!r}"
         # What is being answered; of IMPRINTs, with the trace.
-        self._at_work: dict[str, tuple[asyncio.Future[None], str | None]] = {}
+        self._at_work: dict[str, str | None] = {}
+        self._change: asyncio.Future[None] | None = None
 
     @property
     def load(self) -> int:
@@ -75,36 +75,37 @@ class HostedEngram:
         return self.imprint(request) if meant else None
 
     async def settle(self, trace_id: str | None = None) -> None:
-        """Return when nothing is being answered, or when nothing writes for a trace."""
-        work = [done for done, trace in self._at_work.values() if trace_id is None or trace == trace_id]
-        if work:
-            await asyncio.wait(work)
+        """Return when nothing is being answered, or when nothing is being written for a trace."""
+        while self._is_busy(trace_id):
+            if self._change is None:
+                self._change = asyncio.get_running_loop().create_future()
+            # Shielded: several may wait for the same change.
+            await asyncio.shield(self._change)
+
+    def _is_busy(self, trace_id: str | None) -> bool:
+        return bool(self._at_work) if trace_id is None else trace_id in self._at_work.values()
 
     # --- answering ----------------------------------------------------------------------------------
 
     async def _answer(self, request: Signal, type: SignalType, work: Work) -> None:
-        with self._working(request, type):
-            try:
-                payload = await self._in_time(request, work)
-            except EngramError as error:
-                payload = _failure(request, error)
-            except Exception as error:
-                logger.exception("%s failed on %s", self._about, request.id)
-                name = error.__class__.__name__
-                payload = _failure(
-                    request, EngramError(f"{self._about} failed with {name}; see its host's log")
-                )
-            await self._send(request, type, payload)
-
-    @contextlib.contextmanager
-    def _working(self, request: Signal, type: SignalType) -> Iterator[None]:
-        done = asyncio.get_running_loop().create_future()
-        self._at_work[request.id] = done, request.trace_id if type is SignalType.IMPRINTED else None
+        self._at_work[request.id] = request.trace_id if type is SignalType.IMPRINTED else None
         try:
-            yield
+            await self._send(request, type, await self._outcome(request, work))
         finally:
-            del self._at_work[request.id]
-            done.set_result(None)
+            self._at_work.pop(request.id, None)
+            change, self._change = self._change, None
+            if change is not None:
+                change.set_result(None)
+
+    async def _outcome(self, request: Signal, work: Work) -> dict[str, Any]:
+        try:
+            return await self._in_time(request, work)
+        except EngramError as error:
+            return _failure(request, error)
+        except Exception as error:
+            logger.exception("%s failed on %s", self._about, request.id)
+            told = f"{self._about} failed with {error.__class__.__name__}; see its host's log"
+            return _failure(request, EngramError(told))
 
     async def _in_time(self, request: Signal, work: Work) -> dict[str, Any]:
         left_ms = request.payload.get("deadline_ms")
@@ -158,7 +159,8 @@ class HostedEngram:
 
     async def _send(self, request: Signal, type: SignalType, payload: dict[str, Any]) -> None:
         subject = self._link.subjects.reply(type, request.meta.get("reply_to"))
-        answer = request.reply(type, {"engram_id": self.engram.engram_id, **payload})
+        payload["engram_id"] = self.engram.engram_id
+        answer = mint(type, payload, request.trace_id, request.id, request.directed)
         try:
             await self._link.send(subject, answer)
         except FrameTooLargeError as error:

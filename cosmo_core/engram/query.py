@@ -51,9 +51,9 @@ class Query:
         """
         if not isinstance(query, Mapping):
             raise invalid(f"a query is an object such as {{'text': 'bus'}}, not {type(query).__name__}")
-        unknown = sorted(set(query) - _KEYS)
-        if unknown:
-            raise invalid(f"a query has no {unknown[0]!r}; it may have {', '.join(sorted(_KEYS))}")
+        if not _KEYS.issuperset(query):
+            unknown = min(query.keys() - _KEYS)
+            raise invalid(f"a query has no {unknown!r}; it may have {', '.join(sorted(_KEYS))}")
         match, limit = query.get("match", "all"), query.get("limit", _DEFAULT_LIMIT)
         if match not in {"all", "any"}:
             raise invalid('match is "all" or "any"')

@@ -1,0 +1,241 @@
+"""Recalling and imprinting from a Dendrite: one Engram, or all of a kind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+
+from cosmo_core import EngramError, EngramNotBound, EngramTimeout, MalformedSignalError, UnencodableError
+from cosmo_core.engram import MAX_ENTRY
+
+
+async def test_what_is_imprinted_is_recalled(engram: Any, host: Any) -> None:
+    await host(engram())
+    asker = await host()
+    first = await asker.imprint("ctx", op="upsert", merge_key="k", entry={"text": "the bus", "tags": ["a"]})
+    again = await asker.imprint("ctx", op="merge", merge_key="k", entry={"tags": ["b"]})
+    assert (first.version, again.version, again.id) == (1, 2, first.id)
+    for query in ({"merge_key": "k"}, {"id": first.id}, {"text": "BUS"}, {"tags": ["a", "b"]}, {}):
+        (hit,) = (await asker.recall("ctx", query)).hits
+        assert (hit.id, hit.entry) == (first.id, {"text": "the bus", "tags": ["a", "b"]})
+    gone = await asker.imprint("ctx", op="delete", merge_key="k")
+    assert (gone.id, gone.version) == (first.id, None)
+    assert (await asker.recall("ctx", {})).hits == []
+
+
+async def test_a_write_that_is_tried_again_is_written_once(engram: Any, host: Any) -> None:
+    await host(engram())
+    asker = await host()
+    receipts = [await asker.imprint("ctx", op="append", imprint_id="one", entry={}) for _ in range(3)]
+    assert len({receipt.id for receipt in receipts}) == 1
+    assert len((await asker.recall("ctx", {})).hits) == 1
+
+
+async def test_more_than_fits_into_a_frame_is_cut_and_said(engram: Any, host: Any) -> None:
+    await host(engram())
+    asker = await host()
+    for number in range(5):
+        await asker.imprint("ctx", op="append", entry={"text": "x" * 300_000, "number": number})
+    result = await asker.recall("ctx", {})
+    assert [hit.entry["number"] for hit in result.hits] == [4, 3]
+    assert result.truncated
+
+
+async def test_the_largest_entry_comes_back(engram: Any, host: Any) -> None:
+    await host(engram())
+    asker = await host()
+    largest = {"a": "x" * (MAX_ENTRY - len('{"a":""}'))}
+    await asker.imprint("ctx", op="append", entry=largest)
+    (hit,) = (await asker.recall("ctx", {})).hits
+    assert hit.entry == largest
+
+
+async def test_what_is_not_json_is_refused_before_it_leaves(engram: Any, host: Any) -> None:
+    await host(engram())
+    asker = await host()
+    with pytest.raises(UnencodableError):
+        await asker.imprint("ctx", op="append", entry={"a": object()})
+    with pytest.raises(EngramError) as caught:
+        await asker.imprint("ctx", op="append", entry=[1])
+    assert caught.value.code == "ENGRAM_INVALID"
+    assert (await asker.recall("ctx", {})).hits == []
+
+
+async def test_what_cannot_be_meant_is_refused(host: Any) -> None:
+    asker = await host()
+    with pytest.raises(TypeError, match="one of the two"):
+        await asker.recall("ctx", {}, kind="context")
+    with pytest.raises(TypeError, match="one of the two"):
+        await asker.recall(None, {})
+    with pytest.raises(MalformedSignalError, match="directed_id"):
+        await asker.recall("a.b", {})
+    with pytest.raises(MalformedSignalError, match="trace_id"):
+        await asker.recall("ctx", {}, trace_id="x")
+    with pytest.raises(MalformedSignalError, match="parent_id"):
+        await asker.imprint("ctx", op="append", parent_id="x")
+    with pytest.raises(EngramTimeout, match="no time left"):
+        await asker.recall("ctx", {}, timeout_s=0)
+
+
+async def test_an_exception_of_an_engram_does_not_travel(
+    engram: Any, host: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = engram()
+    kept.error = RuntimeError("password=secret")
+    await host(kept)
+    asker = await host()
+    with caplog.at_level(logging.ERROR), pytest.raises(EngramError, match="RuntimeError") as caught:
+        await asker.recall("ctx", {})
+    assert "secret" not in str(caught.value)
+    assert "secret" in caplog.text
+
+
+async def test_an_engram_says_what_it_cannot_do(engram: Any, host: Any) -> None:
+    kept = engram()
+    kept.promises = {"text": False, "vectors": False}
+    await host(kept)
+    asker = await host()
+    for query in ({"text": "a"}, {"vector": [1.0]}):
+        with pytest.raises(EngramError, match="ask another one") as caught:
+            await asker.recall("ctx", query)
+        assert caught.value.code == "ENGRAM_UNSUPPORTED"
+
+
+async def test_an_engram_that_is_too_slow_is_given_up_and_works_on(engram: Any, host: Any) -> None:
+    kept = engram()
+    kept.gate = asyncio.Event()
+    await host(kept)
+    asker = await host()
+    with pytest.raises(EngramTimeout):
+        await asker.recall("ctx", {}, timeout_s=0.02)
+    kept.gate.set()
+    assert (await asker.recall("ctx", {})).hits == []
+
+
+async def test_a_caller_that_is_cancelled_waits_for_nothing(engram: Any, host: Any) -> None:
+    kept = engram()
+    kept.gate = asyncio.Event()
+    await host(kept)
+    asker = await host()
+    asking = asyncio.create_task(asker.recall("ctx", {}))
+    await kept.asked.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    kept.gate.set()
+    assert asker._requests._waiting == {}
+
+
+# --- several of a kind ------------------------------------------------------------------------------
+
+
+async def fill(asker: Any, **texts: str) -> None:
+    for engram_id, text in texts.items():
+        for word in text.split(","):
+            await asker.imprint(engram_id, op="append", entry={"text": word})
+
+
+async def test_all_of_a_kind_are_ranked_together_or_follow_each_other(engram: Any, host: Any) -> None:
+    await host(engram("a", "notes"), engram("b", "notes"), engram("c", "other"))
+    asker = await host()
+    for engram_id, vector in (("a", [1, 0]), ("b", [0.6, 0.8]), ("a", [0, 1]), ("c", [1, 0])):
+        await asker.imprint(engram_id, op="append", entry={"embedding": vector, "at": vector})
+    merged = await asker.recall(None, {"vector": [1, 0], "limit": 2}, kind="notes", mode="merge")
+    assert [(hit.engram_id, hit.entry["at"]) for hit in merged.hits] == [("a", [1, 0]), ("b", [0.6, 0.8])]
+    assert (merged.truncated, merged.partial, merged.engrams) == (True, False, ("a", "b"))
+    every = await asker.recall(None, {"vector": [1, 0], "limit": 2}, kind="notes", mode="all")
+    assert [(hit.engram_id, hit.entry["at"]) for hit in every.hits] == [
+        ("a", [1, 0]),
+        ("a", [0, 1]),
+        ("b", [0.6, 0.8]),
+    ]
+    assert not every.truncated
+
+
+async def test_the_first_answer_counts_and_nobody_waits_for_the_others(engram: Any, host: Any) -> None:
+    slow, quick = engram("a", "notes"), engram("b", "notes")
+    slow.gate = asyncio.Event()
+    await host(slow, quick)
+    asker = await host()
+    await fill(asker, b="here")
+    first = await asker.recall(None, {}, kind="notes")
+    assert (first.engrams, len(first.hits)) == (("b",), 1)
+    slow.gate.set()
+
+
+async def test_the_first_answer_is_not_an_error_if_there_is_another(engram: Any, host: Any) -> None:
+    broken, sound = engram("a", "notes"), engram("b", "notes")
+    broken.error = EngramError("broken")
+    await host(broken, sound)
+    asker = await host()
+    assert (await asker.recall(None, {}, kind="notes")).engrams == ("b",)
+
+
+@pytest.mark.parametrize("mode", ["merge", "all"])
+async def test_partial_results_are_said(engram: Any, host: Any, mode: Any) -> None:
+    broken, slow, sound = engram("broken", "notes"), engram("slow", "notes"), engram("sound", "notes")
+    await host(broken, slow, sound)
+    asker = await host()
+    await fill(asker, sound="here")
+    broken.error = EngramError("out of order")
+    slow.gate = asyncio.Event()
+    result = await asker.recall(None, {}, kind="notes", mode=mode, timeout_s=0.1)
+    assert (result.engrams, len(result.hits), result.partial) == (("sound",), 1, True)
+    assert result.failed["broken"] == "out of order"
+    assert "0.1 s" in result.failed["slow"] or "100 ms" in result.failed["slow"]
+    slow.gate.set()
+
+
+@pytest.mark.parametrize("mode", ["first", "merge", "all"])
+async def test_where_all_fail_so_does_the_recall(engram: Any, host: Any, mode: Any) -> None:
+    engrams = [engram(name, "notes") for name in "ab"]
+    for each in engrams:
+        each.error = EngramError("out of order")
+    await host(*engrams)
+    asker = await host()
+    with pytest.raises(EngramError, match="out of order"):
+        await asker.recall(None, {}, kind="notes", mode=mode)
+
+
+async def test_a_kind_of_which_there_is_none_is_no_route(engram: Any, host: Any) -> None:
+    await host(engram("a", "notes"))
+    asker = await host()
+    with pytest.raises(EngramError, match="known: notes") as caught:
+        await asker.recall(None, {}, kind="other")
+    assert caught.value.code == "ENGRAM_NO_ROUTE"
+
+
+async def test_a_kind_can_be_written_to_if_there_is_one_of_it(engram: Any, host: Any) -> None:
+    from cosmo_core import EngramBinding
+    from cosmo_core.engram import Cause
+
+    dendrite = await host(engram("a", "notes"))
+    asker = await host()
+    await asker.wait_until_ready(engram="a")
+    binding = EngramBinding("notes", directed_type="notes")
+    write: Any = ("append", {}, None, None, None, Cause())
+    assert (await asker._memory.imprint(binding, *write)).engram_id == "a"
+    await dendrite.attach_engram(engram("b", "notes"))
+    await asker.wait_until_ready(engram="b")
+    with pytest.raises(EngramNotBound, match="a, b"):
+        await asker._memory.imprint(binding, *write)
+    both = EngramBinding("notes", "b", directed_type="notes")
+    assert (await asker._memory.imprint(both, *write)).engram_id == "b"
+
+
+async def test_an_answer_that_makes_no_sense_is_said_to(host: Any, synapse: Any) -> None:
+    from cosmo_core import Signal, SignalType, decode, encode
+
+    async def answer(frame: bytes) -> None:
+        asked = decode(frame)
+        told = {"engram_id": "odd", "hits": [{"text": "no id"}], "truncated": False}
+        reply = Signal.new(SignalType.RECALLED, told, trace_id=asked.trace_id, parent_id=asked.id)
+        await synapse.publish(f"cosmonapse.test.RECALLED.inbox.{asked.meta['reply_to']}", encode(reply))
+
+    await synapse.subscribe("cosmonapse.test.RECALL.engram.odd", answer, queue_group="odd")
+    asker = await host()
+    with pytest.raises(EngramError, match="'odd' answered with hits"):
+        await asker.recall("odd", {})
