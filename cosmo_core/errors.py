@@ -83,8 +83,9 @@ class EngramError(NeuronError):
 
     Its codes (P-14.8): ``ENGRAM_INVALID`` (nobody could do that), ``ENGRAM_UNSUPPORTED`` (this one cannot),
     ``ENGRAM_EXISTS``, ``ENGRAM_NOT_FOUND``, ``ENGRAM_CONFLICT`` (what is there does not allow it),
-    ``ENGRAM_NO_ROUTE``, ``ENGRAM_OVERLOADED``, ``ENGRAM_STOPPED`` (nobody took it), ``ENGRAM_UNAVAILABLE``,
-    ``ENGRAM_FULL``, ``ENGRAM_CORRUPT`` (its store failed), and what Engrams add.
+    ``ENGRAM_NO_ROUTE``, ``ENGRAM_OVERLOADED``, ``ENGRAM_STOPPED`` (nobody took it), ``ENGRAM_REJECTED`` (a
+    middleware dropped it, or its answer), ``ENGRAM_UNAVAILABLE``, ``ENGRAM_FULL``, ``ENGRAM_CORRUPT`` (its
+    store failed), and what Engrams add.
     """
 
     def __init__(self, message: str, *, code: str = "ENGRAM_ERROR", recoverable: bool = False) -> None:

@@ -157,7 +157,11 @@ class Dendrite(Asking, Bidding, Dispatching, Emitters, Offering, Remembering, Wa
     def _connect_rooms(self) -> None:
         self._link.undelivered = Returned(self._followed, self._view, self._requests.take_back).take
         self._view.departed = self._auctions.lose
-        self._followed.refusals[SignalType.TASK_AWARDED] = self._bidder.refuse_award
+        self._followed.refusals |= {
+            SignalType.TASK_AWARDED: self._bidder.refuse_award,
+            SignalType.RECALLED: self._requests.refuse,
+            SignalType.IMPRINTED: self._requests.refuse,
+        }
         self._followed.others |= {
             SignalType.BID: self._auctions.take,
             SignalType.TASK_AWARDED: self._bidder.take_award,

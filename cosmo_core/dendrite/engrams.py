@@ -18,7 +18,7 @@ from cosmo_core.signal_type import SignalType
 
 if TYPE_CHECKING:
     from cosmo_core.dendrite.deadlines import Deadlines
-    from cosmo_core.dendrite.link import Link, Receiver
+    from cosmo_core.dendrite.link import Link, Receiver, Refuse
     from cosmo_core.dendrite.stopped import StoppedTraces
     from cosmo_core.synapse import Subscription
 
@@ -120,17 +120,17 @@ class Engrams:
 
     async def _listen_for(self, hosted: HostedEngram) -> list[Subscription]:
         engram_id, subjects = hosted.engram.engram_id, self._link.subjects
-        ways: list[tuple[str, Receiver]] = [
-            (subjects.engram(SignalType.RECALL, engram_id), hosted.recall),
-            (subjects.engram(SignalType.IMPRINT, engram_id), hosted.imprint),
+        ways: list[tuple[str, Receiver, Refuse | None]] = [
+            (subjects.engram(SignalType.RECALL, engram_id), hosted.recall, hosted.refuse),
+            (subjects.engram(SignalType.IMPRINT, engram_id), hosted.imprint, hosted.refuse),
             # As other implementations of the protocol address an Engram.
-            (subjects.everyone(SignalType.RECALL), hosted.recall_addressed),
-            (subjects.everyone(SignalType.IMPRINT), hosted.imprint_addressed),
+            (subjects.everyone(SignalType.RECALL), hosted.recall_addressed, None),
+            (subjects.everyone(SignalType.IMPRINT), hosted.imprint_addressed, None),
         ]
         async with contextlib.AsyncExitStack() as undo:
             subscriptions = []
-            for pattern, receive in ways:
-                subscription = await self._link.listen(pattern, receive, queue_group=engram_id)
+            for pattern, receive, refuse in ways:
+                subscription = await self._link.listen(pattern, receive, queue_group=engram_id, refuse=refuse)
                 undo.push_async_callback(self._link.end, subscription)
                 subscriptions.append(subscription)
             undo.pop_all()

@@ -42,7 +42,7 @@ class HostedEngram:
         self._deadlines = deadlines
         self._about = f"Engram {engram.engram_id!r}"
         # What is being answered; of IMPRINTs, with the trace.
-        self._at_work: dict[str, str | None] = {}
+        self._at_work: dict[object, str | None] = {}
         self._change: asyncio.Future[None] | None = None
 
     @property
@@ -52,21 +52,19 @@ class HostedEngram:
 
     def recall(self, request: Signal) -> Coroutine[Any, Any, None]:
         """Answer a RECALL with RECALLED (P-14.4)."""
-        return self._answer(request, SignalType.RECALLED, self._recalled)
+        return self._answer(request, self._recalled)
 
     def imprint(self, request: Signal) -> Coroutine[Any, Any, None]:
         """Answer an IMPRINT with IMPRINTED (P-14.5)."""
-        return self._answer(request, SignalType.IMPRINTED, self._imprinted)
+        return self._answer(request, self._imprinted)
 
     def recall_addressed(self, request: Signal) -> Coroutine[Any, Any, None] | None:
         """Answer a RECALL on everybody's subject if it is meant for this Engram (P-14.3)."""
-        directed = request.directed
+        directed, engram = request.directed, self.engram
         if directed is None:
             return None
         # The id, if there is one, says who is meant.
-        meant = (
-            directed.id == self.engram.engram_id if directed.id else directed.type == self.engram.engram_kind
-        )
+        meant = directed.id == engram.engram_id if directed.id else directed.type == engram.engram_kind
         return self.recall(request) if meant else None
 
     def imprint_addressed(self, request: Signal) -> Coroutine[Any, Any, None] | None:
@@ -87,12 +85,14 @@ class HostedEngram:
 
     # --- answering ----------------------------------------------------------------------------------
 
-    async def _answer(self, request: Signal, type: SignalType, work: Work) -> None:
-        self._at_work[request.id] = request.trace_id if type is SignalType.IMPRINTED else None
+    async def _answer(self, request: Signal, work: Work) -> None:
+        # Not under its id: a bus may bring a request twice.
+        key = object()
+        self._at_work[key] = request.trace_id if request.type is SignalType.IMPRINT else None
         try:
-            await self._send(request, type, await self._outcome(request, work))
+            await self._send(request, await self._outcome(request, work))
         finally:
-            self._at_work.pop(request.id, None)
+            del self._at_work[key]
             change, self._change = self._change, None
             if change is not None:
                 change.set_result(None)
@@ -141,14 +141,14 @@ class HostedEngram:
 
     async def _imprinted(self, request: Signal) -> dict[str, Any]:
         if self._stopped and self._stopped.covers_cause(request):
-            raise EngramError(
-                f"trace {request.trace_id} was stopped: nothing is written", code="ENGRAM_STOPPED"
-            )
+            told = f"trace {request.trace_id} was stopped: {self._about} writes nothing for it"
+            raise EngramError(told, code="ENGRAM_STOPPED")
         payload = request.payload
+        own_id = payload.get("imprint_id")
         write = Write.parse(
             payload["op"],
             payload["entry"],
-            imprint_id=payload.get("imprint_id", request.id),
+            imprint_id=request.id if own_id is None else own_id,
             merge_key=payload.get("merge_key"),
             trace_id=request.trace_id,
         )
@@ -157,18 +157,31 @@ class HostedEngram:
 
     # --- out ----------------------------------------------------------------------------------------
 
-    async def _send(self, request: Signal, type: SignalType, payload: dict[str, Any]) -> None:
+    async def refuse(self, request: Signal, reason: str) -> None:
+        """Answer what a middleware dropped on its way in."""
+        rejected = EngramError(f"{self._about} was not asked: {reason}", code="ENGRAM_REJECTED")
+        await self._send(request, _failure(request, rejected))
+
+    async def _send(self, request: Signal, payload: dict[str, Any]) -> None:
+        type = SignalType.RECALLED if request.type is SignalType.RECALL else SignalType.IMPRINTED
         subject = self._link.subjects.reply(type, request.meta.get("reply_to"))
         payload["engram_id"] = self.engram.engram_id
         answer = mint(type, payload, request.trace_id, request.id, request.directed)
+        reason: str | None = None
         try:
-            await self._link.send(subject, answer)
+            dropped = await self._link.send(subject, answer)
+            if dropped is not None:
+                reason = f"a middleware dropped the answer: {dropped.reason}"
         except FrameTooLargeError as error:
-            await self._send(request, type, self._smaller(request, payload, error))
+            await self._send(request, self._smaller(request, payload, error))
         except SynapseError as error:
             logger.warning("%s was not answered with %s: %s", request.id, type.value, error)
         except Exception:
             logger.exception("an outbound middleware failed on the %s to %s", type.value, request.id)
+            reason = "a middleware of its host failed on the answer"
+        if reason is not None and "error" not in payload:
+            told = EngramError(f"{self._about} answered, but {reason}", code="ENGRAM_REJECTED")
+            await self._send(request, _failure(request, told))
 
     def _smaller(self, request: Signal, payload: dict[str, Any], error: FrameTooLargeError) -> dict[str, Any]:
         hits = payload.get("hits") or []

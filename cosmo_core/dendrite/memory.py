@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
-from cosmo_core.engram import EngramBinding, Hit, ImprintReceipt, RecallResult
-from cosmo_core.errors import EngramError, EngramNotBound, EngramTimeout, NoRouteError
+from cosmo_core.engram import EngramBinding, Hit, ImprintReceipt, Outcome, RecallResult, joined
+from cosmo_core.errors import CosmoError, EngramError, EngramNotBound, EngramTimeout, NoRouteError
 from cosmo_core.payloads import given
 from cosmo_core.signal import Signal
 from cosmo_core.signal_type import SignalType
@@ -68,18 +68,20 @@ class Memory:
         if binding.directed_type is None:
             return await self._recall_one(binding.directed_id or "", payload, timeout_s, cause)
         engrams = await self._of_kind(binding.directed_type)
-        asked = {
-            engram: asyncio.ensure_future(self._recall_one(engram, payload, timeout_s, cause))
-            for engram in engrams
-        }
+        asking = {engram: self._outcome(engram, payload, timeout_s, cause) for engram in engrams}
+        outcomes = await _asked(asking, until_first=mode == "first")
+        answers = [each for each in outcomes.values() if isinstance(each, RecallResult)]
+        if mode == "first" and answers:
+            return answers[0]
+        return joined(outcomes, query if mode == "merge" else None)
+
+    async def _outcome(
+        self, engram_id: str, payload: dict[str, Any], timeout_s: float, cause: Cause
+    ) -> Outcome:
         try:
-            if mode == "first":
-                return await _first(asked)
-            await asyncio.wait(asked.values())
-        finally:
-            for work in asked.values():
-                work.cancel()
-        return _joined(asked, query if mode == "merge" else None)
+            return await self._recall_one(engram_id, payload, timeout_s, cause)
+        except CosmoError as error:
+            return error
 
     async def _recall_one(
         self, engram_id: str, payload: dict[str, Any], timeout_s: float, cause: Cause
@@ -149,58 +151,29 @@ def _time(binding: EngramBinding, timeout_s: float | None, cause: Cause) -> floa
 
 
 def _hits(engram_id: str, recalled: Signal) -> list[Hit]:
+    hits = recalled.payload["hits"]
     try:
-        return [
-            Hit(hit["id"], hit["entry"], hit.get("score", 1.0), engram_id) for hit in recalled.payload["hits"]
-        ]
+        found = [Hit(hit["id"], hit["entry"], hit.get("score", 1.0), engram_id) for hit in hits]
     except (AttributeError, KeyError, TypeError):
-        raise EngramError(f"Engram {engram_id!r} answered with hits that have no id and entry") from None
+        found = []
+    if len(found) < len(hits) or not all(type(hit.entry) is dict for hit in found):
+        raise EngramError(f"Engram {engram_id!r} answered with hits that have no id and entry")
+    return found
 
 
-async def _first(asked: Mapping[str, asyncio.Future[RecallResult]]) -> RecallResult:
-    for next_one in asyncio.as_completed(asked.values()):
-        try:
-            answer = await next_one
-        except EngramError:
-            # The others may still answer; if none does, each is said to have failed.
-            continue
-        return answer
-    return _joined(asked, None)
-
-
-def _joined(
-    asked: Mapping[str, asyncio.Future[RecallResult]], ranked_for: Mapping[str, Any] | None
-) -> RecallResult:
-    """Return all answers as one, ranked for a query if one is given.
-
-    Raises:
-        EngramError: There is none.
-    """
-    answers: list[RecallResult] = []
-    failed: dict[str, str] = {}
-    errors: list[EngramError] = []
-    for engram_id, work in asked.items():
-        error = work.exception()
-        if error is None:
-            answers.append(work.result())
-        elif isinstance(error, EngramError):
-            errors.append(error)
-            failed[engram_id] = str(error)
-        else:
-            raise error
-    if not answers:
-        raise errors[0]
-    hits = [hit for answer in answers for hit in answer.hits]
-    truncated = any(answer.truncated for answer in answers)
-    if ranked_for is not None:
-        hits, cut = _ranked(hits, ranked_for)
-        truncated |= cut
-    engrams = tuple(engram_id for answer in answers for engram_id in answer.engrams)
-    return RecallResult(hits, truncated, engrams, failed)
-
-
-def _ranked(hits: Sequence[Hit], query: Mapping[str, Any]) -> tuple[list[Hit], bool]:
-    # Each Engram checked the query, and sent no more than this.
-    limit = query.get("limit", 10)
-    best = sorted(hits, key=lambda hit: hit.score, reverse=True)
-    return best[:limit], len(best) > limit
+async def _asked(
+    asking: Mapping[str, Coroutine[Any, Any, Outcome]], *, until_first: bool
+) -> dict[str, Outcome]:
+    """Return what became of each, by id; or of each that ended until the first answer came."""
+    outcomes: dict[str, Outcome] = {}
+    async with asyncio.TaskGroup() as group:
+        works = {group.create_task(work): engram for engram, work in asking.items()}
+        pending, when = set(works), asyncio.FIRST_COMPLETED if until_first else asyncio.ALL_COMPLETED
+        while pending:
+            done, pending = await asyncio.wait(pending, return_when=when)
+            outcomes.update((works[work], work.result()) for work in done)
+            if until_first and any(isinstance(outcome, RecallResult) for outcome in outcomes.values()):
+                for work in pending:
+                    work.cancel()
+                break
+    return {engram: outcomes[engram] for engram in asking if engram in outcomes}

@@ -59,6 +59,7 @@ class Requests:
         self._deadlines = deadlines
         self._meta = {"reply_to": inbox}
         self._waiting: dict[str, asyncio.Future[Signal]] = {}
+        self._closed = False
 
     async def ask(
         self,
@@ -78,6 +79,8 @@ class Requests:
             UnencodableError: JSON cannot carry it.
             SynapseError: The Synapse could not take it.
         """
+        if self._closed:
+            raise _stopped()
         deadline = self._deadlines.within(timeout_s)
         try:
             with deadline:
@@ -137,6 +140,13 @@ class Requests:
         if waiting is not None and not waiting.done():
             waiting.set_result(answer)
 
+    async def refuse(self, answer: Signal, reason: str) -> None:
+        """Tell who waits for an answer that a middleware dropped it on its way in."""
+        waiting = self._waiting.get(answer.parent_id or "")
+        if waiting is not None and not waiting.done():
+            told = f"the answer {answer.type.value} came, but {reason}"
+            waiting.set_exception(EngramError(told, code="ENGRAM_REJECTED"))
+
     def take_back(self, request: Signal, why: Undelivered) -> None:
         """Take back what the Synapse could not deliver."""
         waiting = self._waiting.get(request.id)
@@ -152,10 +162,15 @@ class Requests:
 
     def close(self) -> None:
         """Let nobody wait any more."""
+        self._closed = True
         for waiting in self._waiting.values():
             if not waiting.done():
-                message = "the Dendrite stopped before the Engram answered"
-                waiting.set_exception(EngramError(message, code="ENGRAM_STOPPED", recoverable=True))
+                waiting.set_exception(_stopped())
+
+
+def _stopped() -> EngramError:
+    message = "the Dendrite stopped before the Engram answered"
+    return EngramError(message, code="ENGRAM_STOPPED", recoverable=True)
 
 
 def _told(engram_id: str, error: object) -> EngramError:

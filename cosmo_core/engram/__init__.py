@@ -4,6 +4,7 @@ from cosmo_core.engram.binding import EngramBinding, ImprintFn, RecallFn, Recall
 from cosmo_core.engram.checks import MAX_DIMENSIONS, MAX_NAME, MAX_TAGS
 from cosmo_core.engram.contract import Engram, EngramGuarantees, Findings, Found, engram_from_url
 from cosmo_core.engram.injection import Cause, MemoryPort, check_bindings, with_memory
+from cosmo_core.engram.joining import Outcome, joined
 from cosmo_core.engram.merging import merged
 from cosmo_core.engram.query import MAX_LIMIT, Query
 from cosmo_core.engram.results import Hit, ImprintReceipt, RecallResult
@@ -28,6 +29,7 @@ __all__ = [
     "ImprintFn",
     "ImprintReceipt",
     "MemoryPort",
+    "Outcome",
     "Query",
     "RecallFn",
     "RecallMode",
@@ -35,6 +37,7 @@ __all__ = [
     "Write",
     "check_bindings",
     "engram_from_url",
+    "joined",
     "merged",
     "text_of",
     "with_memory",

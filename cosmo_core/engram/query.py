@@ -13,7 +13,8 @@ from cosmo_core.engram.words import words_in
 MAX_LIMIT: Final = 1_000
 """How many entries one RECALL can bring."""
 
-_DEFAULT_LIMIT: Final = 10
+DEFAULT_LIMIT: Final = 10
+"""How many it brings if nobody says."""
 
 
 @attrs.frozen(kw_only=True)
@@ -37,7 +38,7 @@ class Query:
     words: tuple[str, ...] | None = None
     match: Literal["all", "any"] = "all"
     vector: tuple[float, ...] | None = None
-    limit: int = _DEFAULT_LIMIT
+    limit: int = DEFAULT_LIMIT
 
     @classmethod
     def parse(cls, query: object) -> Query:
@@ -54,7 +55,7 @@ class Query:
         if not _KEYS.issuperset(query):
             unknown = min(query.keys() - _KEYS)
             raise invalid(f"a query has no {unknown!r}; it may have {', '.join(sorted(_KEYS))}")
-        match, limit = query.get("match", "all"), query.get("limit", _DEFAULT_LIMIT)
+        match, limit = query.get("match", "all"), query.get("limit", DEFAULT_LIMIT)
         if match not in {"all", "any"}:
             raise invalid('match is "all" or "any"')
         if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_LIMIT:
