@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from cosmo_core.testing.chat_server import ChatServer
     from cosmo_core.testing.clock import FakeClock
     from cosmo_core.testing.conformance.errors import ConformanceError
+    from cosmo_core.testing.engrams.subject import EngramUnderTest
+    from cosmo_core.testing.engrams.suite import EngramConformance
     from cosmo_core.testing.faults import Fault
     from cosmo_core.testing.proxy import TcpProxy
     from cosmo_core.testing.sources.http import chat_answers
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ChatServer",
     "ConformanceError",
+    "EngramConformance",
+    "EngramUnderTest",
     "FakeClock",
     "Fault",
     "InvalidTraceError",
@@ -60,6 +64,8 @@ __all__ = [
 _HOMES = {
     "ChatServer": "cosmo_core.testing.chat_server",
     "ConformanceError": "cosmo_core.testing.conformance.errors",
+    "EngramConformance": "cosmo_core.testing.engrams.suite",
+    "EngramUnderTest": "cosmo_core.testing.engrams.subject",
     "FakeClock": "cosmo_core.testing.clock",
     "Fault": "cosmo_core.testing.faults",
     "InvalidTraceError": "cosmo_core.testing.traces",

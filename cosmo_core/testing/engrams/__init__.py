@@ -1,0 +1,1 @@
+"""The conformance kit for Engrams: what is required of one, and how it is checked."""
