@@ -1,0 +1,83 @@
+"""No room left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sqlite3
+from asyncio.subprocess import Process
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmo_core import EngramError
+from cosmo_core.engram import Query, Write
+from cosmo_engram_sqlite import SqliteEngram, connection
+
+Open = Callable[..., Awaitable[SqliteEngram]]
+Spawn = Callable[..., Awaitable[Process]]
+
+
+async def lines_of(child: Process) -> list[str]:
+    async with asyncio.timeout(60):
+        out, err = await child.communicate()
+    assert (child.returncode, err.decode()) == (0, "")
+    return out.decode().splitlines()
+
+
+async def can_mount(folder: Path) -> bool:
+    """Tell whether a process may have a file system of its own here."""
+    if shutil.which("unshare") is None:
+        return False
+    mount = ("unshare", "--mount", "--map-root-user", "mount", "-t", "tmpfs", "none", str(folder))
+    return await (await asyncio.create_subprocess_exec(*mount, stderr=asyncio.subprocess.DEVNULL)).wait() == 0
+
+
+async def test_on_a_full_disk_writes_fail_the_rest_stays_and_work_goes_on_when_there_is_room(
+    tmp_path: Path, spawn: Spawn
+) -> None:
+    if not await can_mount(tmp_path):
+        pytest.skip("no process may mount a small disk for itself here")
+    child = await spawn("fill", tmp_path, under=("unshare", "--mount", "--map-root-user"))
+    full, stayed, went_on, read_only = await lines_of(child)
+    assert (full, stayed, went_on) == ("ENGRAM_FULL", "True", "True")
+    assert read_only.startswith("ENGRAM_UNAVAILABLE Engram 'ctx' at")
+    assert "has the rights to both" in read_only
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits to the size of files are POSIX's")
+async def test_at_a_limit_to_the_size_of_files_writes_fail_and_the_store_stays_whole(
+    path: Path, spawn: Spawn
+) -> None:
+    refused, stayed, went_on = await lines_of(await spawn("limited", path))
+    assert (refused, stayed, went_on) == ("ENGRAM_UNAVAILABLE", "True", "True")
+
+
+async def test_of_a_batch_that_does_not_fit_those_that_fit_are_written(
+    path: Path, opened: Open, write: Callable[..., Write], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_limited(*args: Any, **options: Any) -> sqlite3.Connection:
+        limited = connection.open_connection(*args, **options)
+        limited.execute("PRAGMA max_page_count = 100")
+        return limited
+
+    monkeypatch.setattr("cosmo_engram_sqlite.engram.open_connection", open_limited)
+    engram = await opened()
+    small = [write("add", {"id": f"small-{n}"}) for n in range(10)]
+    large = write("add", {"id": "large", "data": "x" * 500_000})
+    calls = [engram.imprint(each) for each in (*small[:5], large, *small[5:])]
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    error = outcomes.pop(5)
+    assert isinstance(error, EngramError)
+    assert (error.code, error.recoverable) == ("ENGRAM_FULL", True)
+    assert "free some" in str(error)
+    found = (await engram.recall(Query(limit=100))).found
+    assert {each.id for each in found} == {each.id for each in small}
+    # It was not written, so it is not known: with more room it is written.
+    await engram.close()
+    monkeypatch.undo()
+    roomy = await opened()
+    assert (await roomy.imprint(large)).version == 1
