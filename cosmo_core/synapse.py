@@ -203,9 +203,13 @@ async def connect_synapse(url: str, **options: Any) -> Synapse:
         SynapseAuthError: The bus does not let this program in.
         SynapseError: The URL has no scheme, or the Synapse could not connect.
     """
-    scheme = urlsplit(url).scheme
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError:
+        # Not its words: they quote the URL, which may have a password in it.
+        raise SynapseError("the URL of a Synapse cannot be read: write one such as memory://") from None
     if not scheme:
-        raise SynapseError(f"{url!r} has no scheme to say which Synapse is meant: write memory://")
+        raise SynapseError("the URL has no scheme to say which Synapse is meant: write memory://")
     # Imported on use: reading entry points costs more than the rest of the core together.
     from cosmo_core.plugin.manager import default_manager
 

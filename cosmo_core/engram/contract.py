@@ -162,9 +162,12 @@ def engram_from_url(url: str, **options: Any) -> Engram:
             installed, and the install that would add this one.
         EngramError: The URL has no scheme.
     """
-    scheme = urlsplit(url).scheme
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError:
+        scheme = ""
     if not scheme:
-        # Not the URL itself: what is meant for a database often has a password in it.
+        # Not the URL itself, nor what is said of it: it often has a password in it.
         raise EngramError("the URL has no scheme to say which Engram is meant: write sqlite://")
     # Imported on use: reading entry points costs more than the rest of the core together.
     from cosmo_core.plugin.manager import default_manager

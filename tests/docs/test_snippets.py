@@ -9,6 +9,7 @@ A snippet that cannot run says so, and why, on its fence: ``python not-run: need
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from cosmo_core.testing import ChatServer
+from cosmo_engram_postgres.testing import NEEDED, find_postgres
 
 CHECKOUT = Path(__file__).parents[2]
 PAGES = [
@@ -63,6 +65,8 @@ async def test_a_page_runs(
             code = SERVERS.sub(server.url, code)
             if NATS in code:
                 code = code.replace(NATS, nats_url())
+            if "PostgresServer" in code and find_postgres() is None and not os.environ.get("CI"):
+                pytest.skip(NEEDED)
             # Lines are where they are on the page, so that a traceback points there.
             files[-1].write_text("\n" * line + code, encoding="utf-8")
 

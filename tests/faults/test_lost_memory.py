@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cosmo_core import Dendrite, EngramError
+from cosmo_engram_postgres.testing import NEEDED, PostgresServer, find_postgres
 from tests.faults.processes import FOLDER, Child
 
 if TYPE_CHECKING:
@@ -41,9 +43,15 @@ async def host(bus: Bus, store: str) -> AsyncIterator[Host]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> str:
-    """The URL of an empty store."""
-    return f"sqlite:///{tmp_path / 'memory.db'}"
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty store: ``sqlite`` or ``postgres``."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'memory.db'}"
+        return
+    if find_postgres() is None and not os.environ.get("CI"):
+        pytest.skip(NEEDED)
+    with PostgresServer.start() as server:
+        yield server.dsn
 
 
 class Writer:
@@ -88,7 +96,9 @@ class Writer:
             await self._news.wait()
 
 
-@pytest.mark.parametrize("bus", ["zmq", "nats"], indirect=True)
+@pytest.mark.parametrize(
+    ("bus", "store"), [("zmq", "sqlite"), ("nats", "sqlite"), ("zmq", "postgres")], indirect=True
+)
 async def test_what_a_killed_host_acknowledged_is_there_once(
     host: Host, orchestrator: Dendrite, record: Record
 ) -> None:

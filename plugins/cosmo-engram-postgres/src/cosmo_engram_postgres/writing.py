@@ -1,0 +1,135 @@
+"""From a write to one call of the database's own function, and from its outcome to a receipt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from cosmo_core.engram import ImprintReceipt, merged, text_of
+from cosmo_core.errors import EngramError
+from cosmo_core.ids import new_ulid
+from cosmo_engram_postgres.lexemes import as_tsvector
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from cosmo_core.engram import Write
+    from cosmo_engram_postgres.calls import Calls
+    from cosmo_engram_postgres.driver import PooledConnection
+    from cosmo_engram_postgres.schema import Schema
+
+_IMPRINT: Final = (
+    "SELECT outcome, done_op, done_id, done_version"
+    " FROM @schema@.imprint($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+)
+_LOOK: Final = (
+    "SELECT id, document, written FROM @schema@.entries WHERE merge_key = $1"
+    " AND NOT EXISTS (SELECT FROM @schema@.writes WHERE imprint_id = $2) ORDER BY written DESC LIMIT 1"
+)
+_TAKE_TURN: Final = "SELECT @schema@.take_turn($1, $2)"
+
+_decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class Writer:
+    """Does the writes of one Engram.
+
+    Args:
+        calls: What they go over.
+        schema: Where to.
+        engram_id: Whose they are.
+        keeps_writes: How many of them are known by their ids.
+    """
+
+    def __init__(self, calls: Calls, schema: Schema, *, engram_id: str, keeps_writes: int) -> None:
+        self._calls = calls
+        self._imprint, self._look, self._take_turn = map(schema.filled, (_IMPRINT, _LOOK, _TAKE_TURN))
+        self._engram_id = engram_id
+        self._keeps_writes = keeps_writes
+
+    async def imprint(self, write: Write) -> ImprintReceipt:
+        """Write; see `Engram.imprint`.
+
+        Raises:
+            EngramError: It was not written.
+        """
+        if write.op == "merge":
+            outcome = await self._calls.run(lambda connection: self._merge(connection, write))
+        else:
+            arguments = self._arguments(write)
+            outcome = await self._calls.run(lambda connection: self._do(connection, arguments))
+        return self._receipt(write, outcome)
+
+    async def _do(self, connection: PooledConnection, arguments: Sequence[object]) -> asyncpg.Record:
+        (outcome,) = await connection.fetch(self._imprint, *arguments)
+        return outcome
+
+    async def _merge(self, connection: PooledConnection, write: Write) -> asyncpg.Record:
+        outcome = await self._merge_once(connection, write)
+        if outcome["outcome"] == "changed":
+            # Somebody was faster: now nobody can be.
+            async with connection.transaction():
+                await connection.execute(self._take_turn, write.id, write.merge_key)
+                outcome = await self._merge_once(connection, write)
+        return outcome
+
+    async def _merge_once(self, connection: PooledConnection, write: Write) -> asyncpg.Record:
+        old = await connection.fetchrow(self._look, write.merge_key, write.imprint_id)
+        # Where there is nothing to merge with, the function says why.
+        if old is None or (write.id is not None and write.id != old["id"]):
+            return await self._do(connection, self._arguments(write))
+        fused = write.with_entry(merged(self._read(old["id"], old["document"]), write.entry))
+        return await self._do(connection, self._arguments(fused, seen=old["written"]))
+
+    def _read(self, id: str, document: str) -> dict[str, Any]:
+        try:
+            return _decode(document)
+        except msgspec.MsgspecError:
+            raise EngramError(
+                f"Engram {self._engram_id!r}: the entry {id!r} is not JSON any more: replace it with upsert",
+                code="ENGRAM_CORRUPT",
+            ) from None
+
+    def _arguments(self, write: Write, seen: int | None = None) -> tuple[object, ...]:
+        deletes = write.op == "delete"
+        return (
+            write.imprint_id,
+            write.trace_id,
+            write.op,
+            write.id,
+            "eng_" + new_ulid(),
+            write.merge_key,
+            None if deletes else write.document.decode(),
+            None if deletes else write.tags,
+            None if deletes else as_tsvector(text_of(write.entry)),
+            write.embedding,
+            seen,
+            self._keeps_writes,
+        )
+
+    def _receipt(self, write: Write, row: asyncpg.Record) -> ImprintReceipt:
+        outcome, op, id, version = row
+        if outcome in {"done", "known"}:
+            return ImprintReceipt(self._engram_id, op, id, version)
+        code, words = _REFUSALS[outcome]
+        raise EngramError(
+            f"Engram {self._engram_id!r}: {words.format(id=write.id, key=write.merge_key)}", code=code
+        )
+
+
+_REFUSALS: Final = {
+    "exists": (
+        "ENGRAM_EXISTS",
+        "the id {id!r} or the merge key {key!r} has an entry: upsert replaces it, append adds another",
+    ),
+    "missing": (
+        "ENGRAM_NOT_FOUND",
+        "there is no entry of the merge key {key!r} to merge with: upsert makes one",
+    ),
+    "conflict": (
+        "ENGRAM_CONFLICT",
+        "the entry of the id {id!r} is not the one of the merge key {key!r}: name one of the two only",
+    ),
+}

@@ -1,0 +1,69 @@
+"""From a URL, or keywords, to an Engram."""
+
+from __future__ import annotations
+
+import pytest
+
+from cosmo_core.engram import engram_from_url
+from cosmo_core.errors import EngramError, MalformedSignalError
+from cosmo_engram_postgres import PostgresEngram, from_url
+from cosmo_engram_postgres.schema import Schema
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
+def test_an_engram_is_found_by_the_scheme_of_its_url(scheme: str) -> None:
+    engram = engram_from_url(
+        f"{scheme}://me:s3cret@db.example:5433/memory?schema=s&max_size=3", engram_id="ctx"
+    )
+    assert isinstance(engram, PostgresEngram)
+    assert repr(engram) == "<PostgresEngram 'ctx' context at PostgreSQL at db.example:5433/memory>"
+
+
+def test_options_come_from_the_url_or_as_keywords() -> None:
+    engram = from_url("postgres://h/db?keeps_writes=7", engram_id="ctx", engram_kind="notes")
+    assert engram.guarantees.keeps_writes == 7
+    assert engram.engram_kind == "notes"
+    assert from_url("postgres://h/db", engram_id="ctx", keeps_writes=8).guarantees.keeps_writes == 8
+
+
+@pytest.mark.parametrize(
+    ("dsn", "where"),
+    [
+        (None, "PostgreSQL as the PG* environment says"),
+        ("postgres://", "PostgreSQL at the default address"),
+        ("postgres://u:s3cret@one:1,two:2/db?password=s3cret", "PostgreSQL at one:1,two:2/db"),
+        ("postgres://u:s3cret/x@h/db", "PostgreSQL as its DSN says"),
+        ("postgres://u:s3cret@x@h/db", "PostgreSQL at h/db"),
+        ("postgres://u:s3cret#x@h/db", "PostgreSQL as its DSN says"),
+        ("postgres://u:[s3cret@h/db", "PostgreSQL as its DSN says"),
+    ],
+)
+def test_a_repr_says_where_and_tells_no_password(dsn: str | None, where: str) -> None:
+    assert repr(PostgresEngram(engram_id="ctx", dsn=dsn)) == f"<PostgresEngram 'ctx' context at {where}>"
+
+
+def test_what_means_nothing_is_refused() -> None:
+    with pytest.raises(EngramError, match="max_size in the URL"):
+        from_url("postgres://h/db?max_size=many", engram_id="ctx")
+    with pytest.raises(EngramError, match="no URL of a database") as caught:
+        from_url("postgres://u:s3cret\u2100x@h/db", engram_id="ctx")
+    assert "s3cret" not in str(caught.value)
+    with pytest.raises(TypeError):
+        from_url("postgres://h/db", engram_id="ctx", colour="red")
+    with pytest.raises(MalformedSignalError):
+        PostgresEngram(engram_id="two words")
+    for options in (
+        {"min_size": 2, "max_size": 1},
+        {"max_size": 0},
+        {"keeps_writes": 0},
+        {"schema": "x" * 64},
+    ):
+        with pytest.raises(ValueError, match=r"min_size|keeps_writes|schema"):
+            PostgresEngram(engram_id="ctx", **options)
+
+
+def test_long_ids_have_schemas_of_their_own() -> None:
+    names = {Schema.of("x" * 63 + letter).name for letter in "ab"}
+    assert len(names) == 2
+    assert all(len(name) == 63 for name in names)
+    assert Schema.of("ctx").name == "engram_ctx"
