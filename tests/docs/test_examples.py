@@ -37,6 +37,17 @@ async def test_the_prompted_chat_composes_both_prompts(server: ChatServer, run_p
     assert "\n\n<conversation_history>\n[user]: Do I need an umbrella?\n[assistant]: " in second
 
 
+async def test_the_researcher_computes_once_and_again_when_that_is_undone(run_python: RunPython) -> None:
+    status, printed = await run_python(FOLDER / "memory.py")
+    assert status == 0, printed
+    assert printed.splitlines() == [
+        "computed: 303 primes",
+        "cache: 303 primes",
+        "undone: 1 write",
+        "computed: 303 primes",
+    ]
+
+
 async def test_the_greeter_without_a_key_says_where_to_get_one(run_python: RunPython) -> None:
     status, printed = await run_python(GREETER, HF_TOKEN="")
     assert status == 1

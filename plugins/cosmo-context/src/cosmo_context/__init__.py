@@ -4,7 +4,7 @@ A context Neuron turns a `Context` into a fragment of a prompt; a `PromptBuilder
 Neuron of the bus: `with_prompt` makes one of the two.
 """
 
-from cosmo_context.bridge import Compose, Feed, TraceMemory, feed_task, with_prompt
+from cosmo_context.bridge import Compose, Feed, Recalled, TraceMemory, asked_words, feed_task, with_prompt
 from cosmo_context.budget import Budget
 from cosmo_context.builder import PromptBuilder
 from cosmo_context.config import AutomationMode, ContextConfig, make_config
@@ -69,6 +69,7 @@ __all__ = [
     "Neuron",
     "PromptBuilder",
     "PromptBuilderError",
+    "Recalled",
     "Registry",
     "RegistryError",
     "Rendered",
@@ -83,6 +84,7 @@ __all__ = [
     "VariableResolveError",
     "WorkspaceNeuron",
     "approximate_tokens",
+    "asked_words",
     "data",
     "feed_task",
     "make_config",

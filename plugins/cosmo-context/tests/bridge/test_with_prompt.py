@@ -189,4 +189,4 @@ def test_a_mistyped_name_is_found_before_any_task(model: Model) -> None:
 
 def test_an_unknown_form_is_refused(model: Model) -> None:
     with pytest.raises(ValueError, match="'chat'"):
-        with_prompt(model, builder, form="chat")  # type: ignore[arg-type]
+        with_prompt(model, builder, form="chat")  # type: ignore[call-overload]

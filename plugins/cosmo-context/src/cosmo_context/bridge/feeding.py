@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from cosmo_context.context import Context
@@ -32,8 +32,8 @@ def feed_task(ctx: Context, input: Mapping[str, Any], context: Sequence[Any]) ->
         prompt = _feed_messages(ctx, messages)
     if prompt is not None:
         ctx.state.set("task_input", prompt)
-    _extend(ctx, "facts", [item for item in context if isinstance(item, str)])
-    _extend(ctx, "knowledge_items", [item for item in context if _is_knowledge(item)])
+    extend(ctx, "facts", [item for item in context if isinstance(item, str)])
+    extend(ctx, "knowledge_items", [item for item in context if _is_knowledge(item)])
 
 
 def _feed_messages(ctx: Context, messages: list[Any]) -> Any:
@@ -49,8 +49,11 @@ def _is_knowledge(item: object) -> bool:
     return isinstance(item, Mapping) and "content" in item
 
 
-def _extend(ctx: Context, key: str, items: Sequence[Any]) -> None:
-    """Add items behind those that are there, in a list of the Context's own."""
-    if items:
-        there = ctx.state.get(key) or ()
-        ctx.state.set(key, [*there, *items] if isinstance(there, (list, tuple)) else there)
+def extend(ctx: Context, key: str, items: Sequence[Any]) -> None:
+    """Add items behind those that are there, in a list of the Context's own.
+
+    What is there and is no list stays: whoever reads it says what is wrong with it.
+    """
+    there = ctx.state.get(key) or ()
+    if items and isinstance(there, Iterable) and not isinstance(there, (str, bytes, bytearray, Mapping)):
+        ctx.state.set(key, [*there, *items])
