@@ -103,6 +103,18 @@ class CancelsWhatIsBeingWritten(Slow):
         return super().late(write)
 
 
+@breaks("engram:close-finishes", "calls go on")
+class ForgetsWhoWaits(Slow):
+    async def close(self) -> None:
+        self.connected = False
+
+    async def imprint(self, write: Write) -> ImprintReceipt:
+        receipt = await super().imprint(write)
+        if not self.connected:
+            await asyncio.Event().wait()
+        return receipt
+
+
 @breaks("engram:close-leaves-nothing", "tasks still run")
 class LeavesATask(Double):
     async def connect(self) -> None:

@@ -80,8 +80,11 @@ class Calls:
             async with asyncio.timeout(CLOSE_S):
                 await self._ended.wait()
         except TimeoutError:
-            self._cut_off = True
+            # Those that run are cut off now.
+            return
         finally:
+            # Also when whoever closes is cancelled: nothing may be tried again after this.
+            self._cut_off = True
             await self._connections.close()
 
     async def _run(self, work: Work[T]) -> T:
