@@ -6,6 +6,7 @@ Nothing is asserted: that a machine is slow today is no reason to fail. Compare 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from tests.bench import (
     codec,
     context,
     crowd,
+    engrams,
     growth,
     imports,
     over_nats,
@@ -45,12 +47,14 @@ FAMILIES: Final[dict[str, Callable[[float], Iterator[Figure]]]] = {
     "context": context.figures,
     "zmq": over_zmq.figures,
     "nats": over_nats.figures,
+    "engrams": engrams.figures,
 }
 
 
 def main() -> None:
     """Measure what was asked for, saying so on stderr, and print one table, or JSON, on stdout."""
     options = _parser().parse_args()
+    _end_in_order()
     start = time.perf_counter()
     results = []
     for family in options.only or FAMILIES:
@@ -61,6 +65,13 @@ def main() -> None:
             except MissingError as error:
                 print(f"          left out: {error}", file=sys.stderr, flush=True)
     print(as_json(results) if options.json else as_table(results))
+
+
+def _end_in_order() -> None:
+    """Have the servers that were started for the bench end with it, even if it is ended from outside."""
+    # A shell's background jobs ignore the one.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
 def _parser() -> argparse.ArgumentParser:

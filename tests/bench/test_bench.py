@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from cosmo_engram_postgres.testing import NEEDED, find_postgres
 
 RUN = Path(__file__).with_name("run.py")
 WANTED = {
@@ -38,6 +41,22 @@ WANTED = {
     "nats: sequential": "≥ 0.6",
     "nats: 100 in flight": "≥ 0.5",
     "nats: durable, 100 in flight": "≥ 0.6",
+    "sqlite: imprint, 32 in flight": "≥ 0.4",
+    "sqlite: imprint, sequential": "",
+    "sqlite: recall by key, 32 in flight": "≥ 0.4",
+    "sqlite: recall by key, sequential": "",
+    "sqlite: recall by id, 32 in flight": "≥ 0.4",
+    "sqlite: recall by id, sequential": "",
+    "sqlite: recall by key, 2,000 entries": "≥ 0.8",
+    "sqlite: recall by a word of 10, 2,000 entries": "≥ 0.33",
+    "postgres: imprint, 32 in flight": "≥ 0.5",
+    "postgres: imprint, sequential": "",
+    "postgres: recall by key, 32 in flight": "≥ 0.5",
+    "postgres: recall by key, sequential": "",
+    "postgres: recall by id, 32 in flight": "≥ 0.5",
+    "postgres: recall by id, sequential": "",
+    "postgres: recall by key, 2,000 entries": "≥ 0.8",
+    "postgres: recall by a word of 10, 2,000 entries": "≥ 0.33",
 }
 
 
@@ -50,6 +69,8 @@ def bench(*options: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def run() -> subprocess.CompletedProcess[str]:
+    if find_postgres() is None and not os.environ.get("CI"):
+        pytest.skip(NEEDED)
     return bench("--json")
 
 
