@@ -26,12 +26,13 @@ class HandlerRunner:
         done: Called when the handler is done with a frame that it was not done with at once.
     """
 
-    __slots__ = ("_done", "_handler", "_name", "_work")
+    __slots__ = ("_done", "_handler", "_loop", "_name", "_work")
 
     def __init__(self, name: str, handler: FrameHandler, done: Done) -> None:
         self._name = name
         self._handler = handler
         self._done = done
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._work: set[asyncio.Future[None]] = set()
 
     @property
@@ -51,11 +52,17 @@ class HandlerRunner:
             result = _failed(error)
         if result is None:
             return True
-        # A task around a task would cost as much as the handler.
-        work = result if isinstance(result, asyncio.Future) else asyncio.ensure_future(_finish(result))
+        work = result if isinstance(result, asyncio.Future) else self._begin(result)
         self._work.add(work)
         work.add_done_callback(lambda work: self._end(work, number))
         return False
+
+    def _begin(self, result: Awaitable[None]) -> asyncio.Future[None]:
+        loop = self._loop
+        if loop is None:
+            # Asked for once: up to Python 3.11 every question is a system call.
+            loop = self._loop = asyncio.get_running_loop()
+        return loop.create_task(_finish(result))
 
     def _end(self, work: asyncio.Future[None], number: int) -> None:
         self._work.discard(work)
