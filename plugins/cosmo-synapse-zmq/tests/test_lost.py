@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from tests.conftest import Join, RunningHub, Spawn, StartHub, Taken
+    from tests.conftest import Join, RunningHub, Slow, Spawn, StartHub, Taken
 
 LEASE_S = 1.0
 
@@ -111,3 +111,23 @@ async def test_members_in_one_process_are_lost_together(
     assert await told.until(1) == [b"lost: x"]
     assert worked_on.frames == [b"x"]
     assert await publisher.dead_letters() == []
+
+
+async def test_what_a_member_that_leaves_was_done_with_comes_to_nobody_else(
+    hub: RunningHub, join: Join, taken: Callable[[], Taken], slow: Callable[[], Slow]
+) -> None:
+    leaving, publisher, told, works = await join(hub.url), await join(hub.url), taken(), slow()
+    subscription = await leaving.subscribe("work", works, queue_group="g")
+    await publisher.publish("work", b"x", undelivered=told.told)
+    await works.until(1)
+    other = taken()
+    await (await join(hub.url)).subscribe("work", other, queue_group="g")
+    # As a Dendrite does that stops: it takes nothing more, finishes, and is gone at once.
+    await subscription.unsubscribe()
+    works.release.set()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    await leaving.close()
+    await publisher.publish("work", b"y", undelivered=told.told)
+    assert await other.until(1) == [b"y"]
+    assert told.frames == []

@@ -84,7 +84,8 @@ class ZmqSubscription:
             self._member.finish()
         elif error is None:
             self._settled.append(number)
-            if len(self._settled) >= self._enough:
+            # One that takes nothing more may be gone before there is more to say.
+            if len(self._settled) >= self._enough or self._member.closed:
                 self.say()
             elif self._timer is None:
                 self._timer = self._loop.call_later(SETTLE_S, self.say)
