@@ -34,6 +34,7 @@ FIRST_PARTY: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "cosmo.synapses": {"memory": "memory", "zmq": "zmq", "zmq+ipc": "zmq", "nats": "nats", "tls": "nats"},
     "cosmo.engrams": {"sqlite": "sqlite", "postgres": "postgres", "postgresql": "postgres"},
+    "cosmo.commands": {"hub": "zmq"},
 }
 """For each group: the names that this project's plugins bring, and the extra of the core that adds each."""
 

@@ -60,10 +60,11 @@ def test_a_plugins_entry_points_are_installed_as_declared_and_resolve(
     plugin: Path, project: dict[str, Any]
 ) -> None:
     installed = importlib_metadata.distribution(plugin.name).entry_points
+    scripts = {"console_scripts": project["scripts"]} if "scripts" in project else {}
     assert {
         group: {point.name: point.value for point in installed.select(group=group)}
         for group in installed.groups
-    } == (project.get("entry-points", {}))
+    } == project.get("entry-points", {}) | scripts
     for point in installed:
         assert callable(point.load())
 

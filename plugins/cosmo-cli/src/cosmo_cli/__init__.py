@@ -1,0 +1,1 @@
+"""The `cosmo` command: a bus for agents, from a shell."""

@@ -1,0 +1,81 @@
+"""`cosmo ask`: somebody answers what Neurons ask back."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.processes.conftest import Running, Start
+
+
+def started(cosmo: Start, *arguments: str) -> Running:
+    hosting = cosmo("run", "workers:booker")
+    hosting.line()
+    asking = cosmo("ask", *arguments)
+    assert asking.complaint().startswith("waiting for questions in namespace own-")
+    return asking
+
+
+def test_a_person_answers_at_the_terminal(cosmo: Start) -> None:
+    asking = started(cosmo, "--once")
+    assert cosmo("dispatch", "--neuron", "booker", "").end()[0] == 3
+    assert asking.complaint() == 'booker asks: Which day? (context: ["Monday","Tuesday"])'
+    asking.write("Monday")
+    assert asking.complaint() == '> booker asks: may it pay? (scope: {"euros":40})'
+    asking.write("maybe")
+    assert asking.complaint() == '[y/n, and why] > booker asks: may it pay? (scope: {"euros":40})'
+    asking.write("y it rains")
+    assert asking.line() == '{"day":"Monday","paid":true,"why":"it rains"}'
+    assert asking.end()[0] == 0
+
+
+def test_a_program_answers_in_json(cosmo: Start) -> None:
+    asking = started(cosmo, "--json", "--neuron", "booker")
+    for day in ("Monday", "Tuesday"):
+        cosmo("dispatch", "--neuron", "booker", "").end()
+        question = json.loads(asking.line())
+        assert (question["type"], question["payload"]["question"]) == ("CLARIFICATION", "Which day?")
+        asking.write(json.dumps(day))
+        assert json.loads(asking.line())["payload"]["action"] == "pay"
+        asking.write('{"granted": false, "reason": "no money"}')
+        answer = json.loads(asking.line())
+        assert answer["type"] == "AGENT_OUTPUT"
+        assert answer["payload"]["output"] == {"day": day, "paid": False, "why": "no money"}
+        assert answer["trace_id"] == question["trace_id"]
+    assert asking.end(signal.SIGINT)[0] == 130
+
+
+def test_an_end_of_stdin_is_no_answer(cosmo: Start) -> None:
+    asking = started(cosmo)
+    cosmo("dispatch", "--neuron", "booker", "").end()
+    asking.complaint()
+    status, lines, complaints = asking.end()
+    assert (status, lines) == (2, [])
+    assert complaints[-1].endswith(
+        'cosmo: stdin ended before this was answered: Which day? (context: ["Monday","Tuesday"])'
+    )
+
+
+def test_ctrl_c_ends_who_waits_for_a_line(cosmo: Start) -> None:
+    asking = started(cosmo)
+    cosmo("dispatch", "--neuron", "booker", "").end()
+    asking.complaint()
+    asking.process.send_signal(signal.SIGINT)
+    assert asking.process.wait(30) == 130
+
+
+def test_a_neuron_that_left_is_said_and_others_are_answered(cosmo: Start) -> None:
+    hosting = cosmo("run", "workers:booker")
+    hosting.line()
+    asking = cosmo("ask")
+    asking.complaint()
+    cosmo("dispatch", "--neuron", "booker", "").end()
+    asking.complaint()
+    hosting.end(signal.SIGTERM)
+    asking.write("Monday")
+    assert "was not answered: no live Neuron 'booker'" in asking.complaint()
+    cosmo("run", "workers:booker").line()
+    cosmo("dispatch", "--neuron", "booker", "").end()
+    assert asking.complaint().startswith("booker asks: ")

@@ -1,0 +1,98 @@
+"""`cosmo neurons`, `cosmo watch`, `cosmo hub`, and what a shell completes from who is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.processes.conftest import Start
+
+
+def test_who_is_there_is_listed(cosmo: Start, populated: str) -> None:
+    status, lines, _ = cosmo("neurons", "--namespace", populated).end()
+    rows = [line.split() for line in lines]
+    assert status == 0
+    assert rows[0] == ["NEURON", "CAPABILITIES", "VERSION", "LOAD", "REPLICAS"]
+    assert ["chatter", "chat,", "small-talk", "-", "0", "1"] in rows
+    assert ["notes", "context", "1"] in rows
+
+
+def test_nobody_is_said_too(cosmo: Start) -> None:
+    status, (said,), _ = cosmo("neurons").end()
+    assert status == 0
+    assert said.startswith("nobody is in namespace 'own-")
+
+
+def test_programs_follow_who_comes_and_goes(cosmo: Start) -> None:
+    looking = cosmo("neurons", "--watch", "--json")
+
+    def replicas(population: dict[str, Any]) -> dict[str, int]:
+        return {each["id"]: len(each["hosts"]) for each in population["neurons"]}
+
+    assert replicas(json.loads(looking.line())) == {}
+    one, two = (cosmo("run", "workers:greeter") for _ in range(2))
+    for hosting in (one, two):
+        hosting.line()
+    while replicas(json.loads(looking.line())) != {"greeter": 2}:
+        pass
+    one.end(signal.SIGTERM)
+    while replicas(json.loads(looking.line())) != {"greeter": 1}:
+        pass
+    assert looking.end(signal.SIGINT)[0] == 130
+
+
+def test_what_passes_is_printed_and_is_a_trace_as_it_should_be(cosmo: Start, populated: str) -> None:
+    trace = "trc_01BX5ZZKBKACTAV9WEVGEMMVRZ"
+    looking = cosmo("watch", "--namespace", populated, "--trace", trace, "--json")
+    reading = cosmo("watch", "--namespace", populated, "--trace", trace, "--count", "4", "--payload")
+    for each in (looking, reading):
+        assert each.complaint().startswith("watching namespace populated at ")
+    cosmo("dispatch", "--namespace", populated, "--neuron", "worker", "hi", "--trace", trace).end()
+    dump = [looking.line() for _ in range(4)]
+    types = ["TASK", "THOUGHT_DELTA", "THOUGHT_DELTA", "AGENT_OUTPUT"]
+    assert [json.loads(line)["type"] for line in dump] == types
+    checking = cosmo("validate", "-", "--trace", "--json")
+    for line in dump:
+        checking.write(line)
+    status, lines, _ = checking.end()
+    assert (status, json.loads("".join(lines))) == (0, {"signals": 4, "invalid": []})
+    status, lines, _ = reading.end()
+    assert status == 0
+    assert [line.split()[1] for line in lines] == types
+    assert lines[0].endswith('"input":{"prompt":"hi"},"deadline_ms":30000}')
+    assert looking.end(signal.SIGINT) == (130, [], ["cosmo: interrupted"])
+
+
+def test_a_reader_that_leaves_ends_what_it_read(cosmo: Start, populated: str) -> None:
+    reader, writer = os.pipe()
+    looking = cosmo("watch", "--namespace", populated, stdout=writer)
+    os.close(writer)
+    looking.complaint()
+    os.close(reader)
+    cosmo("dispatch", "--namespace", populated, "--neuron", "greeter", "hi").end()
+    assert looking.end() == (141, [], [])
+
+
+def test_who_is_there_is_completed(cosmo: Start, populated: str) -> None:
+    words = f"cosmo dispatch --namespace {populated} --neuron gr"
+    shell = {"_COSMO_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": "5"}
+    assert cosmo(**shell).end() == (0, ["plain,greeter"], [])
+    shell["COMP_WORDS"] = words.replace("--neuron gr", "--capability sm")
+    assert cosmo(**shell).end() == (0, ["plain,small-talk"], [])
+
+
+def test_a_port_in_use_says_what_to_try(cosmo: Start, bus: str) -> None:
+    status, lines, (complaint,) = cosmo("hub", bus).end()
+    assert (status, lines) == (2, [])
+    assert complaint.startswith(f"cosmo: no hub at {bus}: Address already in use")
+    assert "another port" in complaint
+
+
+def test_a_hub_says_where_it_is_and_ends_in_peace(cosmo: Start) -> None:
+    hub = cosmo("hub", "zmq://127.0.0.1:0", "--json")
+    url = json.loads(hub.line())["url"]
+    assert cosmo("neurons", "--synapse", url).end()[0] == 0
+    assert hub.end(signal.SIGTERM) == (0, [], [])

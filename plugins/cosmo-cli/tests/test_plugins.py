@@ -1,0 +1,51 @@
+"""`cosmo plugins`: what is installed, and what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+
+from tests.conftest import Install, Invoke
+
+
+def test_it_lists_what_is_installed_and_imports_nothing(invoke: Invoke, install: Install) -> None:
+    install("thirdparty", points="[cosmo.sources]\nbad = boom:make\n", boom="raise RuntimeError('boom')")
+    shown = invoke("plugins")
+    assert shown.exit_code == 0
+    rows = [line.split() for line in shown.stdout.splitlines()]
+    assert ["cosmo.sources", "bad", "thirdparty", "1.0", "available"] in rows
+    assert ["cosmo.commands", "hub", "cosmo-synapse-zmq", "0.1.0", "available"] in rows
+
+
+def test_check_imports_each_and_says_which_is_broken_and_why(invoke: Invoke, install: Install) -> None:
+    install("thirdparty", points="[cosmo.sources]\nbad = boom:make\n", boom="raise RuntimeError('boom')")
+    shown = invoke("plugins", "--check", "--json")
+    assert shown.exit_code == 1
+    assert shown.stderr == ""
+    records = {(record["group"], record["name"]): record for record in json.loads(shown.stdout)}
+    bad = records["cosmo.sources", "bad"]
+    assert (bad["distribution"], bad["version"], bad["status"]) == ("thirdparty", "1.0", "failed")
+    assert "RuntimeError: boom" in bad["cause"]
+    others = [record["status"] for record in records.values() if record is not bad]
+    assert set(others) == {"loaded"}
+
+
+def test_a_hook_plugin_that_is_broken_is_named_on_one_line(invoke: Invoke, install: Install) -> None:
+    install("thirdparty", points="[cosmo.hooks]\nbad = boom\n", boom="raise RuntimeError('boom')")
+    shown = invoke("plugins", "--check")
+    assert shown.exit_code == 1
+    assert "RuntimeError: boom" in shown.stdout
+    assert shown.stderr.startswith(
+        "cosmo: warning: a hook plugin is skipped: cosmo.hooks 'bad' of thirdparty"
+    )
+    assert shown.stderr.count("\n") == 1
+
+
+def test_what_nobody_broke_passes_the_check(invoke: Invoke, install: Install) -> None:
+    assert invoke("plugins", "--check").exit_code == 0
+
+
+def test_a_switch_that_cannot_be_understood_is_a_mistake(invoke: Invoke, install: Install) -> None:
+    shown = invoke("plugins", env={"COSMO_PREFER_PLUGINS": "zmq"})
+    assert shown.exit_code == 2
+    assert shown.stderr.startswith("cosmo: COSMO_PREFER_PLUGINS has 'zmq'; write group:name=distribution")
+    assert invoke("schema", env={"COSMO_PREFER_PLUGINS": "zmq"}).exit_code == 0
