@@ -1,0 +1,47 @@
+"""How the documentation is built: ``nox -s docs``. Nothing is loaded from the network."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version as version_of
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+project = "cosmo"
+author = "the cosmo authors"
+project_copyright = f"{author}, Apache 2.0"
+version = release = version_of("cosmo-core")
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "prose",
+    "public_names",
+    "repository_links",
+]
+# The example distributions have READMEs for their own readers.
+exclude_patterns = ["_build", "examples/*/*"]
+
+nitpicky = True
+nitpick_ignore = [("py:class", "DataclassInstance")]  # only type checkers have it
+# A single backtick is a link to a name, or, where there is no such page, code.
+default_role = "py:obj"
+
+myst_enable_extensions = ["attrs_inline"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_default_options = {"members": True}
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+maximum_signature_line_length = 90
+
+html_theme = "furo"
+html_title = f"cosmo {release}"
+html_static_path = ["_static"]
+html_copy_source = False
+html_show_sphinx = False

@@ -1,0 +1,58 @@
+"""An answer read while it is being made, and a Neuron that is faster than its reader.
+
+Every text that a Neuron yields is a THOUGHT_DELTA on the Pathway of its TASK. Who reads too slowly misses the
+oldest ones, and is told how many; with back-pressure the Neuron is held back instead, and nothing is missed.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from cosmo_core import Axon, Dendrite, Pathway, SignalType, connect_synapse
+
+POEM = "The bus is late, the signals wait, a trace runs on and on."
+
+written = 0
+
+
+async def poet(input: dict[str, Any], context: list[Any]) -> AsyncIterator[str]:
+    global written
+    written = 0
+    for word in POEM.split() * input["verses"]:
+        written += 1
+        yield f"{word} "
+
+
+async def read_slowly(pathway: Pathway) -> str:
+    read, ahead = 0, 0
+    async for signal in pathway:
+        if signal.type is not SignalType.THOUGHT_DELTA:
+            break
+        read += 1
+        ahead = max(ahead, written - read)
+        await asyncio.sleep(0)  # everybody else has their turn between two words
+    return f"{read} of {written} words read, {pathway.dropped} Signals missed, the poet {ahead} words ahead"
+
+
+async def main() -> None:
+    synapse = await connect_synapse("memory://")
+    async with Dendrite(synapse=synapse, pathway_buffer=16) as dendrite:
+        await dendrite.add_axon(Axon(neuron_id="poet", neuron_fn=poet))
+
+        async with await dendrite.dispatch(neuron="poet", input={"verses": 1}) as pathway:
+            async for signal in pathway:
+                if signal.type is not SignalType.THOUGHT_DELTA:
+                    break
+                print(signal.payload["delta"], end="", flush=True)
+        print(f"\nthe whole answer: {signal.payload['output']}")
+
+        for backpressure in (False, True):
+            async with await dendrite.dispatch(
+                neuron="poet", input={"verses": 400}, backpressure=backpressure
+            ) as pathway:
+                print(f"backpressure={backpressure}: {await read_slowly(pathway)}")
+    await synapse.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,165 @@
+"""What the programs of the gallery print, and how they are listed."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import re
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from cosmo_core.testing import ChatServer
+
+FOLDER = Path(__file__).parents[2] / "docs" / "examples"
+PROGRAMS = sorted(FOLDER.glob("*.py"))
+LONGEST = 60
+
+RunPython = Callable[..., Awaitable[tuple[int | None, str]]]
+Run = Callable[..., Awaitable[list[str]]]
+
+
+@pytest.fixture
+def run(run_python: RunPython) -> Run:
+    """Run a program of the gallery, and return the lines that it prints."""
+
+    async def run(name: str, **env: str) -> list[str]:
+        status, printed = await run_python(FOLDER / name, **env)
+        assert status == 0, printed
+        return printed.splitlines()
+
+    return run
+
+
+async def test_work_goes_to_the_least_busy_neuron_that_can_do_it(run: Run) -> None:
+    assert await run("capability_routing.py") == [
+        "french: anna chloe",
+        "contract 1 (french, legal) goes to chloe",
+        "contract 2 (french, legal) goes to chloe",
+        "letter 1 (french) goes to anna",
+        "letter 2 (french) goes to anna",
+        "contract 1, translated by chloe",
+        "contract 2, translated by chloe",
+        "letter 1, translated by anna",
+        "letter 2, translated by anna",
+        "refused: no live Neuron with 'latin' in this namespace; known: french, german, legal",
+    ]
+
+
+async def test_the_next_best_bid_is_taken_when_the_winner_fails(run: Run) -> None:
+    offer, *bids, award, failure, second_award, output, decline = await run("bidding.py")
+    assert offer.startswith("TASK_OFFER    everybody")
+    assert {tuple(bid.split()[:2]) for bid in bids} == {
+        ("BID", "hasty"),
+        ("BID", "steady"),
+        ("BID", "lavish"),
+    }
+    assert award.startswith("TASK_AWARDED  hasty")
+    assert failure.startswith("ERROR         hasty")
+    assert "out of paper" in failure
+    assert second_award.startswith("TASK_AWARDED  steady")
+    assert output == "AGENT_OUTPUT  steady    {'output': {'printed': '100 copies by steady'}}"
+    assert decline == "TASK_DECLINED lavish    {'reason': 'another bid was taken'}"
+
+
+async def test_back_pressure_misses_nothing_and_holds_the_neuron_back(run: Run) -> None:
+    poem, whole, hasty, held = await run("streaming.py")
+    assert whole == f"the whole answer: {{'response': {poem!r}}}"
+    numbers = re.compile(
+        r"backpressure=(\w+): (\d+) of 5200 words read, (\d+) Signals missed, the poet (\d+) words ahead"
+    )
+    results = [found.groups() for line in (hasty, held) if (found := numbers.fullmatch(line))]
+    (_, read, missed, ahead), (_, held_read, held_missed, held_ahead) = results
+    assert int(read) < 5200
+    assert int(read) + int(missed) == 5200
+    assert (held_read, held_missed) == ("5200", "0")
+    assert int(held_ahead) < int(ahead)
+
+
+@pytest.mark.parametrize(
+    ("told", "end"),
+    [
+        ("", "Nothing is booked, and nothing is paid."),
+        ("\n\n", "Nothing is booked, and nothing is paid."),
+        ("someday\nTuesday\nyes\n", "the blue room is booked for tuesday, 55 euros are paid."),
+        ("\nyes\n", "the blue room is booked for monday, 40 euros are paid."),
+    ],
+    ids=["nobody-there", "defaults", "asks-again", "granted"],
+)
+async def test_a_human_is_asked_until_the_work_can_go_on(told: str, end: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", FOLDER / "asking_a_human.py"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        async with asyncio.timeout(30):
+            printed = (await process.communicate(told.encode()))[0].decode()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 0, printed
+    assert printed.count("Which day shall it be") == 1 + ("someday" in told)
+    assert printed.count("May I pay") == 1
+    assert printed.endswith(f"{end}\n")
+
+
+async def test_the_toolbox_calls_tools_and_says_what_is_wrong(run: Run) -> None:
+    *said, unfit, unknown = await run("mcp_toolbox.py")
+    assert said == [
+        "days_between: How many days there are from one date to another.",
+        "longest_word: The longest word of a text.",
+        "days_between: 29",
+        "longest_word: wonderful",
+    ]
+    assert unfit.startswith("INPUT_INVALID: ")
+    assert "17 is not of type 'string'" in unfit
+    assert unknown.startswith("TOOL_NOT_FOUND: ")
+    assert unknown.endswith("no tool 'hammer'; known: days_between, longest_word")
+
+
+async def test_the_edge_answers_over_http_what_a_neuron_answers_on_the_bus(run: Run) -> None:
+    assert await run("flask_edge.py") == [
+        "POST /ask/shout: 200 {'response': 'HELLO, EDGE'}",
+        "POST /ask/whisper: 503 {'error': \"no live Neuron with 'whisper' in this namespace; known: shout\"}",
+    ]
+
+
+def first_known(prompt: str) -> str:
+    """Answer with the first thing that a prompt says is known, as a model that reads it would."""
+    known = re.search(r"<knowledge>\n  \[(?P<source>.+)\]: (?P<content>.+)", prompt)
+    return f"{known['content']} ({known['source']})" if known else "Nobody told me."
+
+
+async def test_the_model_is_told_what_lies_nearest_to_the_question(run: Run) -> None:
+    async with ChatServer(reply=first_known) as server:
+        near, far, answer = await run("retrieval.py", COSMO_ENDPOINT=server.url)
+        (request,) = server.requests
+    assert re.fullmatch(r"0\.\d\d timetable: The ferry leaves for the island at noon and at six\.", near)
+    assert re.fullmatch(r"0\.\d\d menu: .+", far)
+    assert float(near.split()[0]) > float(far.split()[0])
+    assert answer == "The ferry leaves for the island at noon and at six. (timetable)"
+    system, asked = request.json["messages"]
+    assert "name its source" in system["content"]
+    assert "When do ferries go to the islands?" in asked["content"]
+    assert "Dogs" not in asked["content"]
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.name)
+def test_a_program_is_short_and_says_what_it_shows(program: Path) -> None:
+    text = program.read_text("utf-8")
+    assert len(text.splitlines()) <= LONGEST
+    assert ast.get_docstring(ast.parse(text))
+
+
+def test_the_list_of_examples_is_complete_and_its_links_lead_somewhere() -> None:
+    text = (FOLDER / "README.md").read_text("utf-8")
+    links = set(re.findall(r"\]\(([^)#:]+)\)", text))
+    programs = {path.name for path in PROGRAMS}
+    folders = {path.name for path in FOLDER.iterdir() if path.is_dir() and any(path.rglob("*.py"))}
+    assert programs | folders <= links
+    assert [link for link in links if not (FOLDER / link).exists()] == []

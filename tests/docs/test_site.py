@@ -1,0 +1,161 @@
+"""The documentation site is whole: every public name, page and plugin is on it. `nox -s docs` builds it."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import FunctionType
+from typing import Any, Final
+
+import pytest
+
+CHECKOUT: Final = Path(__file__).parents[2]
+DOCS: Final = CHECKOUT / "docs"
+REFERENCE: Final = sorted((DOCS / "reference").rglob("*.md"))
+PLUGINS: Final = sorted(path.parent for path in CHECKOUT.glob("plugins/cosmo-*/pyproject.toml"))
+
+DIRECTIVE: Final = re.compile(r"^\.\. auto(?!module)\w+:: ([\w.]+)", re.MULTILINE)
+MODULE: Final = re.compile(r"^\.\. automodule:: ([\w.]+)", re.MULTILINE)
+TOCTREE: Final = re.compile(r"^```\{toctree\}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK: Final = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)(?:#[^)\s]*)?\)")
+CODE: Final = re.compile(r"^```.*?^```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
+
+PUBLIC: Final = (
+    "cosmo_core",
+    "cosmo_core.chat",
+    "cosmo_core.chat.http",
+    "cosmo_core.dendrite",
+    "cosmo_core.engram",
+    "cosmo_core.plugin",
+    "cosmo_core.routing",
+    "cosmo_core.testing",
+    "cosmo_context",
+    "cosmo_context.testing",
+    "cosmo_engram_postgres",
+    "cosmo_engram_sqlite",
+    "cosmo_source_flask",
+    "cosmo_source_huggingface",
+    "cosmo_source_mcp",
+    "cosmo_source_ollama",
+    "cosmo_synapse_memory",
+    "cosmo_synapse_nats",
+    "cosmo_synapse_zmq",
+)
+
+
+def _object(name: str) -> Any:
+    module, _, attribute = name.rpartition(".")
+    return getattr(import_module(module), attribute)
+
+
+def _documented() -> set[str]:
+    """Give the names that the pages of the reference document."""
+    names: set[str] = set()
+    for page in REFERENCE:
+        text = page.read_text("utf-8")
+        names.update(DIRECTIVE.findall(text))
+        for module in MODULE.findall(text):
+            names.update(f"{module}.{name}" for name in import_module(module).__all__)
+    return names
+
+
+DOCUMENTED: Final = _documented()
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_every_public_name_is_in_the_reference(module: str) -> None:
+    names = {f"{module}.{name}" for name in import_module(module).__all__ if name != "COSMO_API"}
+    there = {id(_object(name)) for name in DOCUMENTED}
+    # What two modules offer is described once; but equal numbers may be one object and mean two things.
+    twice = {name for name in names if not isinstance(_object(name), int) and id(_object(name)) in there}
+    assert names - DOCUMENTED - twice == set()
+
+
+@pytest.mark.parametrize("name", sorted(DOCUMENTED))
+def test_what_is_in_the_reference_is_there_and_says_what_it_is(name: str) -> None:
+    found = _object(name)
+    if isinstance(found, type | FunctionType):
+        assert found.__doc__, f"{name} has no docstring"
+
+
+def test_every_plugin_has_a_page_that_includes_its_readme() -> None:
+    for plugin in PLUGINS:
+        page = DOCS / "reference" / "distributions" / f"{plugin.name}.md"
+        assert f"{{include}} ../../../plugins/{plugin.name}/README.md" in page.read_text("utf-8")
+
+
+def test_every_page_is_in_a_table_of_contents() -> None:
+    listed: set[Path] = set()
+    for page in DOCS.rglob("*.md"):
+        for entries in TOCTREE.findall(page.read_text("utf-8")):
+            lines = [line for line in entries.splitlines() if line and not line.startswith(":")]
+            listed.update(found for line in lines for found in page.parent.glob(f"{line}.md"))
+    pages = {page for page in DOCS.rglob("*.md") if "_build" not in page.parts}
+    examples = {
+        page for page in pages if page.is_relative_to(DOCS / "examples") and page.parent.name != "examples"
+    }
+    assert pages - examples - {DOCS / "index.md"} == listed
+
+
+def _pages() -> list[Path]:
+    pages = [*CHECKOUT.glob("*.md"), *DOCS.rglob("*.md"), *CHECKOUT.glob("plugins/cosmo-*/README.md")]
+    return sorted(page for page in pages if "_build" not in page.parts)
+
+
+@pytest.mark.parametrize("page", _pages(), ids=lambda page: page.relative_to(CHECKOUT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    text = CODE.sub("", page.read_text("utf-8"))
+    assert [link for link in LINK.findall(text) if not (page.parent / link).exists()] == []
+
+
+def _is_module(name: str, *, under: str = "cosmo_core") -> bool:
+    path = CHECKOUT.joinpath(*under.split("."), *name.split("."))
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
+def test_the_modules_that_the_architecture_names_exist() -> None:
+    text = (DOCS / "architecture.md").read_text("utf-8")
+    _, rooms, of_dendrite = re.split(r"^\| module[^|]*\| its duty \|$", text, flags=re.MULTILINE)
+    tables = {
+        "cosmo_core": rooms.partition("\n\n")[0],
+        "cosmo_core.dendrite": of_dendrite.partition("\n\n")[0],
+    }
+    named = {
+        (under, name)
+        for under, table in tables.items()
+        for row in table.strip().splitlines()
+        for name in re.findall(r"`(\w+)`", row.split("|")[1])
+    }
+    named |= {("cosmo_core", name) for name in re.findall(r"`(dendrite\.\w+)`", text)}
+    picture = (DOCS / "_static" / "task.svg").read_text("utf-8")
+    for line in re.findall(r'class="module"[^>]*>([^<]+)<', picture):
+        named |= {("cosmo_core", name.strip()) for name in line.split(",")}
+    assert len(named) > 60
+    assert [(under, name) for under, name in sorted(named) if not _is_module(name, under=under)] == []
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "mended"),
+    [
+        ("docs/tutorial.md", "[a](testing.md#time)", "[a](/testing.md#time)"),
+        (
+            "docs/distributing.md",
+            "[a](../plugins/cosmo-context)",
+            "[a](/reference/distributions/cosmo-context.md)",
+        ),
+        ("plugins/cosmo-context/README.md", "[a](../../README.md)", "[a](/index.md)"),
+        ("docs/distributing.md", "[the faults](../tests/faults)", "the faults"),
+        ("docs/remembering.md", "[`memory.py`](examples/memory.py)", "[`memory.py`](examples/memory.py)"),
+        ("CONTRIBUTING.md", "[a](CHANGELOG.md)", "[a](/project/changelog.md)"),
+        ("docs/tutorial.md", "[a](nowhere.md) [b](https://a.example/b) [c](#here)", None),
+    ],
+)
+def test_links_in_the_repository_become_links_on_the_site(file: str, text: str, mended: str | None) -> None:
+    spec = spec_from_file_location("repository_links", DOCS / "_ext" / "repository_links.py")
+    assert spec is not None
+    assert spec.loader is not None
+    links = module_from_spec(spec)
+    spec.loader.exec_module(links)
+    assert links.mended(text, CHECKOUT / file) == (text if mended is None else mended)

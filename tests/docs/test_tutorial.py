@@ -1,0 +1,105 @@
+"""The tutorial's two files and its commands do what the page says, each in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+PAGE = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text("utf-8")
+SAVED = re.compile(
+    r"[Ss]ave (?:this|it) as `(?P<name>\w+\.py)`:\n\n```python[^\n]*\n(?P<code>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+FILES = {found["name"]: found["code"] for found in SAVED.finditer(PAGE)}
+
+
+class Folder:
+    """Where the reader saved the files, and types the commands."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.env = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        for name, code in FILES.items():
+            (path / name).write_text(code, encoding="utf-8")
+
+    @asynccontextmanager
+    async def started(self, *arguments: str) -> AsyncIterator[str]:
+        """Run Python until it is terminated, and yield the first line that it prints."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *arguments, cwd=self.path, env=self.env, stdout=asyncio.subprocess.PIPE
+        )
+        try:
+            assert process.stdout is not None
+            async with asyncio.timeout(20):
+                yield (await process.stdout.readline()).decode().strip()
+            process.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(20):
+                await process.communicate()
+            assert process.returncode == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+    async def printed(self, *arguments: str) -> list[str]:
+        """Run Python to its end, and return the lines that it prints."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *arguments,
+            cwd=self.path,
+            env=self.env,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        try:
+            async with asyncio.timeout(30):
+                printed, _ = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        assert process.returncode == 0, printed.decode()
+        return printed.decode().splitlines()
+
+
+@pytest.fixture
+async def folder(tmp_path: Path) -> AsyncIterator[Folder]:
+    """The reader's folder, with a hub and a worker running as the page starts them."""
+    folder = Folder(tmp_path)
+    async with AsyncExitStack() as stack:
+        hub = folder.started("-m", "cosmo_cli", "hub", "zmq://127.0.0.1:0")
+        folder.env["COSMO_SYNAPSE"] = (await stack.enter_async_context(hub)).removeprefix("hub at ")
+        worker = ("-m", "cosmo_cli", "run", "worker:axons", "--engram", "sqlite:///reports.db,reports")
+        await stack.enter_async_context(folder.started(*worker))
+        yield folder
+
+
+def test_the_page_has_the_files_that_it_names() -> None:
+    assert sorted(FILES) == ["orchestrator.py", "worker.py"]
+
+
+async def test_the_orchestrator_has_a_report_written_by_the_worker(folder: Folder) -> None:
+    said = re.search(r"^\$ python orchestrator\.py tea\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert said is not None
+    printed = await folder.printed("orchestrator.py", "tea")
+    assert [line.rstrip() for line in printed] == said[1].splitlines()
+    assert (folder.path / "reports.db").is_file()
+
+
+async def test_the_commands_show_who_is_there_and_stream_what_is_written(folder: Folder) -> None:
+    neurons = "\n".join(await folder.printed("-m", "cosmo_cli", "neurons"))
+    for name in ("outline", "write", "archive", "reports"):
+        assert name in neurons
+
+    planned = await folder.printed("-m", "cosmo_cli", "dispatch", "--neuron", "outline", '{"topic": "tea"}')
+    assert "what tea costs" in "\n".join(planned)
+    command = ("-m", "cosmo_cli", "dispatch", "--capability", "write", '{"point": "tea"}')
+    assert "Much can be said about tea." in "\n".join(await folder.printed(*command))
