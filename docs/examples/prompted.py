@@ -38,11 +38,8 @@ async def main() -> None:
 
     synapse = await connect_synapse("memory://")
     dendrite = Dendrite(synapse=synapse, namespace="demo")
-    dendrite.attach_axon(
-        Axon(
-            neuron_id="assistant", neuron_fn=with_prompt(model, compose, context=known), capabilities=["chat"]
-        )
-    )
+    assistant = with_prompt(model, compose, context=known)
+    dendrite.attach_axon(Axon(neuron_id="assistant", neuron_fn=assistant, capabilities=["chat"]))
     async with dendrite:
         trace_id = new_trace_id()
         for prompt in ("Do I need an umbrella?", "And what did I ask you before?"):

@@ -15,7 +15,7 @@ from cosmo_core.testing import ChatServer
 
 FOLDER = Path(__file__).parents[2] / "docs" / "examples"
 PROGRAMS = sorted(FOLDER.glob("*.py"))
-LONGEST = 60
+LONGEST = 59
 
 RunPython = Callable[..., Awaitable[tuple[int | None, str]]]
 Run = Callable[..., Awaitable[list[str]]]
