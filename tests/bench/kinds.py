@@ -22,8 +22,9 @@ class Kind:
         name: Its name.
         filled: Its stores; they may be missing.
         bare: What it is compared with.
-        plain: What it is shown beside, for no reach.
-        reach: With `IN_FLIGHT` in flight.
+        plain: What it is shown beside.
+        reach: With `IN_FLIGHT` in flight, compared with ``bare``.
+        plain_reach: The same, compared with ``plain``.
         turns: How often to do each of `ACTS`.
     """
 
@@ -32,6 +33,7 @@ class Kind:
     bare: str
     plain: str
     reach: str
+    plain_reach: str
     turns: Mapping[str, int]
 
 
