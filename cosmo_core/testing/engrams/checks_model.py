@@ -11,13 +11,13 @@ import attrs
 from cosmo_core.engram import Query, Write
 from cosmo_core.errors import EngramError
 from cosmo_core.testing.conformance.errors import UnmetError
+from cosmo_core.testing.conformance.session import Session
 from cosmo_core.testing.conformance.steps import need
 from cosmo_core.testing.engrams.client import Client, is_fresh, together
 from cosmo_core.testing.engrams.comparison import need_findings
 from cosmo_core.testing.engrams.model import Model, RefusedError
 from cosmo_core.testing.engrams.requirements import REQUIREMENTS
 from cosmo_core.testing.engrams.samples import TRACES, queries, writes
-from cosmo_core.testing.engrams.session import Session
 from cosmo_core.testing.engrams.store import Store, stored
 
 if TYPE_CHECKING:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
+from cosmo_core.testing.conformance.session import Session
 from cosmo_core.testing.conformance.steps import bounded
 from cosmo_core.testing.synapses.model import Conduct, Handler, Model, Place
-from cosmo_core.testing.synapses.network import listen, send
+from cosmo_core.testing.synapses.network import listen, running, send
 from cosmo_core.testing.synapses.requirements import REQUIREMENTS
-from cosmo_core.testing.synapses.session import Session
 
 if TYPE_CHECKING:
     from hypothesis.stateful import RuleBasedStateMachine
 
     from cosmo_core.synapse import Synapse
+    from cosmo_core.testing.synapses.network import Network
     from cosmo_core.testing.synapses.subject import SynapseUnderTest
 
 MOST_PEERS: Final = 4
@@ -47,9 +48,9 @@ async def check_model(under_test: SynapseUnderTest) -> None:
 class Steps:
     """What the machine can do, each a coroutine in the session."""
 
-    def __init__(self, under_test: SynapseUnderTest, session: Session) -> None:
+    def __init__(self, under_test: SynapseUnderTest, network: Network) -> None:
         self.room = under_test.room
-        self.network = session.network
+        self.network = network
         self.peers: list[Synapse] = []
         self.model = Model(ordered=True)
         self._serial = 0
@@ -127,8 +128,9 @@ def _machine(under_test: SynapseUnderTest, loop: asyncio.AbstractEventLoop) -> t
     class Machine(RuleBasedStateMachine):
         def __init__(self) -> None:
             super().__init__()
-            self.session = Session(under_test, loop)
-            self.steps = Steps(under_test, self.session)
+            self.session = Session(running(under_test), loop)
+            network, _ = self.session.given
+            self.steps = Steps(under_test, network)
             self.session.run(self.steps.join())
             # Somebody sees everything, so that hardly a step is without a consequence.
             self.session.run(self.steps.subscribe(0, "m.>", "prompt", None))
