@@ -7,6 +7,9 @@ from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cosmo_core.engram import EngramBinding, Hit, ImprintReceipt, Outcome, RecallResult, joined
+from cosmo_core.engram.binding import RECALL_MODES
+from cosmo_core.engram.checks import invalid
+from cosmo_core.engram.write import OPS
 from cosmo_core.errors import CosmoError, EngramError, EngramNotBound, EngramTimeout, NoRouteError
 from cosmo_core.payloads import given
 from cosmo_core.signal import Signal
@@ -63,6 +66,8 @@ class Memory:
     ) -> RecallResult:
         """Ask the Engrams of a binding; see `RecallFn`."""
         mode = mode or binding.recall_mode
+        if mode not in RECALL_MODES:
+            raise invalid(f"mode is one of {', '.join(RECALL_MODES)}, not {mode!r}")
         timeout_s = _time(binding, timeout_s, cause)
         payload = {"query": query, "recall_mode": mode}
         if binding.directed_type is None:
@@ -101,6 +106,12 @@ class Memory:
         cause: Cause,
     ) -> ImprintReceipt:
         """Write to the Engram of a binding; see `ImprintFn`."""
+        # What breaks the protocol nobody would answer; everything else the Engram's host checks.
+        if op not in OPS:
+            raise invalid(f"op is one of {', '.join(OPS)}, not {op!r}")
+        for name, value in (("merge_key", merge_key), ("imprint_id", imprint_id)):
+            if not isinstance(value, str | None):
+                raise invalid(f"{name} is text, not {value!r}")
         engram_id = binding.directed_id or await self._only(binding)
         timeout_s = _time(binding, timeout_s, cause)
         payload = {

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import attrs
 
 from cosmo_core.engram.results import ImprintReceipt, RecallResult
 from cosmo_core.ids import check_token
+
+RECALL_MODES: Final = ("first", "merge", "all")
+"""The values of `RecallMode`."""
 
 RecallMode = Literal["first", "merge", "all"]
 """``first``: the first answer counts. ``merge``: all answers in one ranking. ``all``: one after the other."""
@@ -45,7 +48,7 @@ class EngramBinding:
                 check_token(field, value)
         if self.timeout_s <= 0:
             raise ValueError(f"EngramBinding {self.name!r}: timeout_s must be positive")
-        if self.recall_mode not in {"first", "merge", "all"}:
+        if self.recall_mode not in RECALL_MODES:
             raise ValueError(f"EngramBinding {self.name!r}: recall_mode is first, merge or all")
 
 

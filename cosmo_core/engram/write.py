@@ -15,7 +15,9 @@ Op = Literal["add", "append", "merge", "upsert", "delete"]
 MAX_ENTRY: Final = 960 * 1024
 """Bytes in the largest entry, as JSON: with its Signal around it, it fits into the smallest largest frame."""
 
-_OPS: Final = frozenset({"add", "append", "merge", "upsert", "delete"})
+OPS: Final = ("add", "append", "merge", "upsert", "delete")
+"""What can be done with an entry."""
+
 _KEYED: Final = frozenset({"merge", "upsert"})
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -63,8 +65,8 @@ class Write:
         Raises:
             EngramError: ``ENGRAM_INVALID``: nobody could write that.
         """
-        if op not in _OPS:
-            raise invalid(f"op is one of {', '.join(sorted(_OPS))}, not {op!r}")
+        if op not in OPS:
+            raise invalid(f"op is one of {', '.join(OPS)}, not {op!r}")
         if not isinstance(entry, Mapping) or not all(isinstance(key, str) for key in entry):
             raise invalid(f"an entry is an object, not {type(entry).__name__}")
         if merge_key is None and op in _KEYED:

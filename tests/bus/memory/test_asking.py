@@ -76,6 +76,12 @@ async def test_what_cannot_be_meant_is_refused(host: Any) -> None:
         await asker.recall("ctx", {}, trace_id="x")
     with pytest.raises(MalformedSignalError, match="parent_id"):
         await asker.imprint("ctx", op="append", parent_id="x")
+    for wrong in ({"op": "replace"}, {"merge_key": 5}, {"imprint_id": b"x"}):
+        with pytest.raises(EngramError, match="is") as caught:
+            await asker.imprint("ctx", **{"op": "append", **wrong})
+        assert caught.value.code == "ENGRAM_INVALID"
+    with pytest.raises(EngramError, match="first, merge, all"):
+        await asker.recall("ctx", {}, mode="some")
     with pytest.raises(EngramTimeout, match="no time left"):
         await asker.recall("ctx", {}, timeout_s=0)
 
