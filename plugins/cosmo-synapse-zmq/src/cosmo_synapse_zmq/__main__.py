@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +13,7 @@ from cosmo_core import SynapseError
 from cosmo_synapse_zmq.address import Address
 from cosmo_synapse_zmq.hub import Hub
 from cosmo_synapse_zmq.keys import HubKeys, make_keys
+from cosmo_synapse_zmq.serving import serve_until_ended
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,18 +49,7 @@ def _hub(given: argparse.Namespace) -> None:
         raise SynapseError("--key-file and --clients go together: the hub's key, and whom it lets in")
     keys = None if given.key_file is None else HubKeys.load(given.key_file, given.clients)
     hub = Hub(Address.parse(given.url), keys=keys, insecure=given.insecure, lease_s=given.lease)
-    asyncio.run(_serve(hub))
-
-
-async def _serve(hub: Hub) -> None:
-    loop = asyncio.get_running_loop()
-    listening: asyncio.Future[Address] = loop.create_future()
-    serving = loop.create_task(hub.serve(listening))
-    for end in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(end, serving.cancel)
-    listening.add_done_callback(lambda listening: _say(f"hub at {listening.result()}"))
-    with contextlib.suppress(asyncio.CancelledError):
-        await serving
+    asyncio.run(serve_until_ended(hub, lambda address: _say(f"hub at {address}")))
 
 
 def _keys(given: argparse.Namespace) -> None:
