@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from cosmo_core.testing.conformance.claims import asked_once
 from cosmo_core.testing.conformance.subject import Subject
 from cosmo_core.testing.engrams.requirements import REQUIREMENTS
 
@@ -78,12 +77,7 @@ class EngramUnderTest(Subject, ABC):
 
     def claims(self) -> EngramGuarantees:
         """What the Engram guarantees. It is asked once for every class."""
-        kind = type(self)
-        if kind not in _claims:
-            # In a thread: whoever asks may be inside a running event loop.
-            with ThreadPoolExecutor(1) as thread:
-                _claims[kind] = thread.submit(asyncio.run, self._ask()).result()
-        return _claims[kind]
+        return asked_once(type(self), self._ask)
 
     async def _ask(self) -> EngramGuarantees:
         async with self.store():
@@ -116,9 +110,6 @@ class EngramUnderTest(Subject, ABC):
                 yield f"{name} must be positive"
         yield from super().contradictions()
 
-
-# A class's Engrams all promise the same; asking them may start a server.
-_claims: dict[type[EngramUnderTest], EngramGuarantees] = {}
 
 _SUPPLIED: Final = {"engram:break-": "break_connection", "engram:damage-": "damage"}
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import attrs
 
 from cosmo_core.synapse import ThreadPublisher
+from cosmo_core.testing.conformance.claims import asked_once
 from cosmo_core.testing.conformance.subject import Subject
 from cosmo_core.testing.synapses.requirements import REQUIREMENTS
 
@@ -98,12 +97,7 @@ class SynapseUnderTest(Subject, ABC):
 
     def claims(self) -> Claims:
         """What the Synapse says of itself. It is asked once for every class."""
-        kind = type(self)
-        if kind not in _claims:
-            # In a thread: whoever asks may be inside a running event loop.
-            with ThreadPoolExecutor(1) as thread:
-                _claims[kind] = thread.submit(asyncio.run, self._ask()).result()
-        return _claims[kind]
+        return asked_once(type(self), self._ask)
 
     async def _ask(self) -> Claims:
         async with self.bus():
@@ -134,9 +128,6 @@ class SynapseUnderTest(Subject, ABC):
                 yield f"{name} must be positive"
         yield from super().contradictions()
 
-
-# A class's Synapses all promise the same; asking them may start a server.
-_claims: dict[type[SynapseUnderTest], Claims] = {}
 
 _Conditions = Mapping[str, Callable[[Claims], bool]]
 
