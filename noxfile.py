@@ -156,12 +156,12 @@ def install_everything(session: nox.Session) -> None:
     """Install the core and every plugin from the checkout, editable, with all that their tests need."""
     editable = [argument for name in PLUGINS for argument in ("-e", f"./plugins/{name}")]
     tools = [*nox.project.dependency_groups(CORE, "dev"), *chain.from_iterable(map(test_group, PLUGINS))]
-    session.install("-e", ".[testing]", *editable, *(tool for tool in tools if not is_ours(tool)))
+    session.install("-e", ".", *editable, *(tool for tool in tools if not is_ours(tool)))
 
 
 def install_from_checkout(session: nox.Session, *requirements: str) -> None:
     """Install the core with its testing extra, and ``requirements``; this project's own from the checkout."""
-    session.install(".[testing]", *located(requirements))
+    session.install(".", *located(("cosmo-testing", *requirements)))
 
 
 def our_wheels(session: nox.Session) -> str:
@@ -200,8 +200,8 @@ def located(requirements: Iterable[str]) -> list[str]:
 
 @contextmanager
 def chat_server(session: nox.Session) -> Iterator[str]:
-    """Run the chat server of `cosmo_core.testing` on a free port, and yield its URL."""
-    command = [f"{session.bin}/python", "-m", "cosmo_core.testing.chat_server", "--port", "0"]
+    """Run the chat server of `cosmo_testing` on a free port, and yield its URL."""
+    command = [f"{session.bin}/python", "-m", "cosmo_testing.chat_server", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603 - our own
         try:
             url = server.stdout.readline().strip() if server.stdout else ""

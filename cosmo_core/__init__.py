@@ -1,11 +1,8 @@
 """A bus for agents: plain async functions, typed Signals, and plugins for everything that varies."""
 
-from cosmo_core.asking import AskBack, ask_permission, clarify
-from cosmo_core.axon import Axon
-from cosmo_core.codec import decode, encode
-from cosmo_core.current import CurrentTask, current_task
-from cosmo_core.dendrite import Bid, Dendrite, NeuronRecord, Watcher
-from cosmo_core.engram import (
+from cosmo_core.contracts.axon import Axon
+from cosmo_core.contracts.clarification import AskBack, ask_permission, clarify
+from cosmo_core.contracts.engram import (
     Engram,
     EngramBinding,
     EngramGuarantees,
@@ -16,6 +13,24 @@ from cosmo_core.engram import (
     RecallResult,
     engram_from_url,
 )
+from cosmo_core.contracts.neuron import Neuron, NeuronFn
+from cosmo_core.contracts.pathway import Pathway
+from cosmo_core.contracts.retry import RetryStrategy
+from cosmo_core.contracts.synapse import (
+    DeadLetter,
+    DeadLetters,
+    FrameHandler,
+    Guarantees,
+    HeldFrame,
+    Subscription,
+    Synapse,
+    ThreadPublisher,
+    Undelivered,
+    UndeliveredHandler,
+    connect_synapse,
+)
+from cosmo_core.contracts.task_context import CurrentTask, current_task
+from cosmo_core.dendrite import Bid, Dendrite, NeuronRecord, Watcher
 from cosmo_core.errors import (
     CosmoError,
     EngramError,
@@ -42,26 +57,11 @@ from cosmo_core.errors import (
     UnencodableError,
     UnknownPluginError,
 )
-from cosmo_core.neuron import Neuron, NeuronFn
-from cosmo_core.observed_pathway import ObservedPathway
-from cosmo_core.pathway import Pathway
-from cosmo_core.retry import RetryStrategy
-from cosmo_core.schema import json_schema
-from cosmo_core.signal import Directed, Signal
-from cosmo_core.signal_type import SignalType
-from cosmo_core.synapse import (
-    DeadLetter,
-    DeadLetters,
-    FrameHandler,
-    Guarantees,
-    HeldFrame,
-    Subscription,
-    Synapse,
-    ThreadPublisher,
-    Undelivered,
-    UndeliveredHandler,
-    connect_synapse,
-)
+from cosmo_core.extensions.watching.observed_pathway import ObservedPathway
+from cosmo_core.protocol.codec import decode, encode
+from cosmo_core.protocol.schema import json_schema
+from cosmo_core.protocol.signal import Directed, Signal
+from cosmo_core.protocol.signal_type import SignalType
 
 __all__ = [
     "AskBack",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cosmo_core.signal import Signal
+    from cosmo_core.protocol.signal import Signal
 
 
 class CosmoError(Exception):

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Unpack
 
-from cosmo_core.dendrite.dispatch import TaskOptions
-from cosmo_core.dendrite.retrying import ask_again
-from cosmo_core.signal import Signal
-from cosmo_core.signal_type import SignalType
+from cosmo_core.dendrite.dispatch.dispatcher import TaskOptions
+from cosmo_core.dendrite.dispatch.retrying import ask_again
+from cosmo_core.protocol.signal import Signal
+from cosmo_core.protocol.signal_type import SignalType
 
 if TYPE_CHECKING:
-    from cosmo_core.dendrite.dispatch import Dispatcher
-    from cosmo_core.dendrite.stopping import TraceStopper
-    from cosmo_core.pathway import Pathway, SignalHandler
-    from cosmo_core.retry import RetryStrategy
+    from cosmo_core.contracts.pathway import Pathway, SignalHandler
+    from cosmo_core.contracts.retry import RetryStrategy
+    from cosmo_core.dendrite.dispatch.dispatcher import Dispatcher
+    from cosmo_core.dendrite.hosting.trace_stopper import TraceStopper
 
 
 class Dispatching:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cosmo_core.synapse import UndeliveredHandler
+    from cosmo_core.contracts.synapse import UndeliveredHandler
 
-logger = logging.getLogger("cosmo_core.synapse")
+logger = logging.getLogger("cosmo_core.contracts.synapse")
 
 
 class Letter:

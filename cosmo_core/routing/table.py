@@ -13,7 +13,7 @@ from typing import Final, Generic, TypeVar
 import attrs
 
 from cosmo_core.errors import SynapseError
-from cosmo_core.ids import is_token
+from cosmo_core.protocol.ids import is_token
 
 T = TypeVar("T")
 

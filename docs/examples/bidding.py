@@ -8,7 +8,7 @@ import asyncio
 from typing import Any
 
 from cosmo_core import Axon, Bid, Dendrite, NeuronError, Signal, SignalType, Synapse, connect_synapse
-from cosmo_core.ids import new_trace_id
+from cosmo_core.protocol.ids import new_trace_id
 
 QUOTES = {"hasty": (2, 0.6), "steady": (4, 0.9), "lavish": (9, 0.99)}
 

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 from cosmo_core import Axon, Dendrite, EngramBinding, ImprintFn, RecallFn, connect_synapse
-from cosmo_core.ids import new_trace_id
+from cosmo_core.protocol.ids import new_trace_id
 from cosmo_engram_sqlite import SqliteEngram
 
 

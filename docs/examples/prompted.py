@@ -10,7 +10,7 @@ from typing import Any
 from cosmo_context import Context, Neuron, PromptBuilder, data, with_prompt
 from cosmo_core import Axon, Dendrite, connect_synapse
 from cosmo_core import Neuron as LlmNeuron
-from cosmo_core.ids import new_trace_id
+from cosmo_core.protocol.ids import new_trace_id
 
 
 class WeatherNeuron(Neuron):

@@ -9,7 +9,7 @@ from typing import Any, Final
 import attrs
 
 from cosmo_core import Axon, Dendrite, Directed, Signal, SignalType, Synapse, decode, encode
-from cosmo_core.subjects import Subjects
+from cosmo_core.protocol.subjects import Subjects
 from cosmo_synapse_memory import MemorySynapse
 
 NAMESPACE: Final = "demo"

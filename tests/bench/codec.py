@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from cosmo_core import Directed, Signal, SignalType, decode, encode
-from cosmo_core.ids import new_ulid
+from cosmo_core.protocol.ids import new_ulid
 from tests.bench.bus import INPUT, NEURON
 from tests.bench.measure import by_turns
 from tests.bench.report import Figure, Pair

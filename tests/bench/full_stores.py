@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from cosmo_core.engram import Engram, Query
+from cosmo_core.contracts.engram import Engram, Query
 from tests.bench.keeping import Flight, on_bus, taking_turns
 from tests.bench.kinds import FEW, IN_FLIGHT, Amount, Kind
 from tests.bench.measure import by_turns

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import attrs
 
 from cosmo_core import Dendrite
-from cosmo_core.engram import Engram
+from cosmo_core.contracts.engram import Engram
 from cosmo_synapse_memory import MemorySynapse
 from tests.bench.bus import NAMESPACE
 from tests.bench.measure import Measured, by_turns, per_second

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final
 
 from cosmo_core import SignalType
-from cosmo_core.signal import address, mint
+from cosmo_core.protocol.signal import address, mint
 from cosmo_synapse_memory import MemorySynapse
 from tests.bench.bus import INPUT, NEURON
 from tests.bench.measure import by_turns, ping_pong

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Final
 
-from cosmo_core.ids import new_trace_id
+from cosmo_core.protocol.ids import new_trace_id
 from tests.bench.bus import INPUT, NEURON, Bus, pretended_bus
 from tests.bench.measure import in_fresh_process, memory_in_use
 from tests.bench.report import Figure, Pair

@@ -11,8 +11,8 @@ import asyncpg
 import attrs
 import msgspec
 
-from cosmo_core.engram import Query, Write, text_of
-from cosmo_core.ids import new_ulid
+from cosmo_core.contracts.engram import Query, Write, text_of
+from cosmo_core.protocol.ids import new_ulid
 from cosmo_engram_postgres import PostgresEngram
 from cosmo_engram_postgres.driver import open_connection
 from cosmo_engram_postgres.finding import statement

@@ -68,7 +68,7 @@ def figures(scale: float) -> Iterator[Figure]:
 @contextmanager
 def chat_server() -> Iterator[str]:
     """Run the chat server in a process of its own, so that only the client's side is measured."""
-    command = [sys.executable, "-m", "cosmo_core.testing.chat_server", "--port", "0"]
+    command = [sys.executable, "-m", "cosmo_testing.chat_server", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603 - our own
         try:
             assert server.stdout is not None

@@ -14,8 +14,8 @@ from typing import Final
 import attrs
 import msgspec
 
-from cosmo_core.engram import text_of
-from cosmo_core.ids import new_ulid
+from cosmo_core.contracts.engram import text_of
+from cosmo_core.protocol.ids import new_ulid
 from cosmo_engram_sqlite import SqliteEngram
 from cosmo_engram_sqlite.connection import open_connection
 from cosmo_engram_sqlite.finding import statement

@@ -10,8 +10,8 @@ from typing import Final, Protocol
 
 import msgspec
 
-from cosmo_core.engram import Engram, Query, Write
-from cosmo_core.ids import new_ulid
+from cosmo_core.contracts.engram import Engram, Query, Write
+from cosmo_core.protocol.ids import new_ulid
 from tests.bench.keeping import Keeper
 from tests.bench.notes import id_of, key_of, note, topic_of
 

@@ -13,7 +13,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from cosmo_core.engram import text_of
+from cosmo_core.contracts.engram import text_of
 from cosmo_engram_postgres.testing import NEEDED, PostgresServer, find_postgres
 from tests.bench.keeping import ACTS, KEPT, NOTES, Act, on_bus
 from tests.bench.notes import ON_A_TOPIC, note, scattered, topic_of

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from cosmo_core import Signal, SignalType, encode
-from cosmo_core.signal import address
+from cosmo_core.protocol.signal import address
 
 INTAKE: Final = "cosmonapse.test.TASK.neuron.count"
 OUTPUT: Final = SignalType.AGENT_OUTPUT

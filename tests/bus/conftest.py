@@ -21,7 +21,7 @@ from cosmo_core import (
     UndeliveredHandler,
     decode,
 )
-from cosmo_core.plugin import PluginManager
+from cosmo_core.plugins import PluginManager
 from cosmo_synapse_memory import MemoryBus, MemorySynapse
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from cosmo_core import Axon, Dendrite, Signal, SignalType, encode
-from cosmo_core.plugin import PluginManager, hookimpl
-from cosmo_core.signal import address
+from cosmo_core.plugins import PluginManager, hookimpl
+from cosmo_core.protocol.signal import address
 
 Start = Callable[..., Awaitable[Dendrite]]
 INTAKE = "cosmonapse.test.TASK.neuron.gate"

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cosmo_core import Axon, Bid, Dendrite, NeuronError, NoBidError, Signal, SignalType, decode
-from cosmo_core.dendrite.auction import CROWDED, EXPIRED, GONE, LATE, LOST, Auction, Select
-from cosmo_core.plugin import PluginManager
-from cosmo_core.testing import assert_valid_trace
-from cosmo_core.testing.life_cycle import PRESENCE
+from cosmo_core.extensions.auctions.auction import CROWDED, EXPIRED, GONE, LATE, LOST, Auction, Select
+from cosmo_core.plugins import PluginManager
 from cosmo_synapse_memory import MemorySynapse
+from cosmo_testing import assert_valid_trace
+from cosmo_testing.life_cycle import PRESENCE
 
 
 def failure() -> Signal:
@@ -255,7 +255,7 @@ def test_who_leaves_is_not_awarded() -> None:
 
 @pytest.mark.clause("P-7.14")
 def test_an_offer_takes_no_more_than_so_many_bids(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cosmo_core.dendrite.auction.MAX_BIDS", 1)
+    monkeypatch.setattr("cosmo_core.extensions.auctions.auction.MAX_BIDS", 1)
     ledger = Ledger()
     auction = Auction("first_bid", ledger)
     auction.bid(A)

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from cosmo_core import Axon, Dendrite, Signal, SignalType, ThreadPublisher, decode
-from cosmo_core.dendrite import watchdog
-from cosmo_core.plugin import PluginManager
-from cosmo_core.testing import VirtualTimeLoop
+from cosmo_core.dendrite.reliability import watchdog
+from cosmo_core.plugins import PluginManager
 from cosmo_synapse_memory import MemorySynapse
+from cosmo_testing import VirtualTimeLoop
 
 Start = Callable[..., Awaitable[Dendrite]]
 

@@ -12,10 +12,11 @@ import attrs
 import pytest
 
 from cosmo_core import Axon, Dendrite, HeldFrame, Signal, SignalType, current_task, encode
-from cosmo_core.plugin import PluginManager, hookimpl
-from cosmo_core.signal import address
+from cosmo_core.plugins import PluginManager, hookimpl
+from cosmo_core.protocol.signal import address
 
 Start = Callable[..., Awaitable[Dendrite]]
+RUNNER = "cosmo_core.dendrite.hosting.neuron_runner"
 INTAKE = "cosmonapse.test.TASK.neuron.left"
 HOUR_S = 3600
 
@@ -69,7 +70,7 @@ async def test_a_task_that_waits_expires_in_time(
     await orchestrator.dispatch_task(neuron="wait", input={})
     pathway = await orchestrator.dispatch(neuron="wait", input={}, deadline_s=60)
     # The first ends when the second has so much time left, or had.
-    monkeypatch.setattr("cosmo_core.dendrite.hosted.monotonic", lambda: time.monotonic() + 60 + off_ms / 1000)
+    monkeypatch.setattr(f"{RUNNER}.monotonic", lambda: time.monotonic() + 60 + off_ms / 1000)
     go.set()
     answer = await pathway.wait(timeout_s=5)
     assert answer.type is (SignalType.ERROR if off_ms > 0 else SignalType.AGENT_OUTPUT)
@@ -113,7 +114,7 @@ class Slow:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, direction: str) -> None:
         self.passed = 0.0
         self.direction = direction
-        monkeypatch.setattr("cosmo_core.dendrite.link.monotonic", lambda: self.passed)
+        monkeypatch.setattr("cosmo_core.dendrite.transport.link.monotonic", lambda: self.passed)
 
     @hookimpl
     def cosmo_signal_middleware(self, dendrite: Dendrite, direction: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cosmo_core import Axon, CurrentTask, Dendrite, Signal, SignalType, current_task
-from cosmo_core.signal import address
+from cosmo_core.protocol.signal import address
 
 Start = Callable[..., Awaitable[Dendrite]]
 
@@ -70,7 +70,7 @@ async def test_what_became_late_while_it_waited_is_not_begun(
         await dendrite.dispatch(neuron="slow", input={"turn": turn}, deadline_s=deadline)
         for turn, deadline in enumerate(deadlines)
     ]
-    monkeypatch.setattr("cosmo_core.dendrite.hosted.monotonic", lambda: time.monotonic() + 61)
+    monkeypatch.setattr("cosmo_core.dendrite.hosting.neuron_runner.monotonic", lambda: time.monotonic() + 61)
     go.set()
     answers = [await pathway.wait(timeout_s=5) for pathway in pathways]
     assert [answer.payload.get("code") for answer in answers] == [None, "DEADLINE", "DEADLINE", None]

@@ -17,8 +17,8 @@ from cosmo_core import (
     SignalType,
     decode,
 )
-from cosmo_core.ids import new_trace_id
-from cosmo_core.signal_type import ORCHESTRATION_TYPES
+from cosmo_core.protocol.ids import new_trace_id
+from cosmo_core.protocol.signal_type import ORCHESTRATION_TYPES
 from cosmo_synapse_memory import MemorySynapse
 
 Start = Callable[..., Awaitable[Dendrite]]

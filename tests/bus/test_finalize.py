@@ -21,9 +21,9 @@ from cosmo_core import (
     clarify,
     decode,
 )
-from cosmo_core.plugin import Dropped, Forward, PluginManager, hookimpl
-from cosmo_core.testing import assert_valid_trace
+from cosmo_core.plugins import Dropped, Forward, PluginManager, hookimpl
 from cosmo_synapse_memory import MemorySynapse
+from cosmo_testing import assert_valid_trace
 
 Start = Callable[..., Awaitable[Dendrite]]
 

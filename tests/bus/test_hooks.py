@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from cosmo_core import Dendrite, HookError, NeuronFn, RejectedError, Signal, SignalType
-from cosmo_core.plugin import Dropped, ErrorInfo, Forward, PluginManager, SignalEvent, hookimpl
+from cosmo_core.plugins import Dropped, ErrorInfo, Forward, PluginManager, SignalEvent, hookimpl
 from cosmo_synapse_memory import MemorySynapse
 
 Start = Callable[..., Awaitable[Dendrite]]

@@ -18,7 +18,7 @@ from cosmo_core import (
     SignalType,
     encode,
 )
-from cosmo_core.plugin import PluginManager
+from cosmo_core.plugins import PluginManager
 from cosmo_synapse_memory import MemorySynapse
 
 Start = Callable[..., Awaitable[Dendrite]]

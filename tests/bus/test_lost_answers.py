@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cosmo_core import Axon, Dendrite, Signal, SignalType, Undelivered, encode
-from cosmo_core.dendrite import outbox
+from cosmo_core.dendrite.reliability import redelivery as outbox
 from tests.bus.answering import ERROR, FINAL, OUTPUT, Count, deliver, ids, make_task, tellers
 
 Start = Callable[..., Awaitable[Dendrite]]

@@ -18,7 +18,7 @@ from cosmo_core import (
     Signal,
     SignalType,
 )
-from cosmo_core.ids import new_trace_id
+from cosmo_core.protocol.ids import new_trace_id
 
 Start = Callable[..., Awaitable[Dendrite]]
 Settled = Callable[[Dendrite], Awaitable[None]]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cosmo_core import Dendrite, Pathway, Signal, SignalType
-from cosmo_core.signal import address
+from cosmo_core.protocol.signal import address
 
 Start = Callable[..., Awaitable[Dendrite]]
 Answer = Callable[..., Signal]

@@ -91,7 +91,7 @@ async def test_a_handler_that_raises_is_logged_and_goes_on(
 async def test_a_handler_that_never_ends_is_cancelled_when_the_dendrite_stops(
     start: Start, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cosmo_core.dendrite.following.BACKGROUND_GRACE_S", 0.02)
+    monkeypatch.setattr("cosmo_core.dendrite.dispatch.pathway_registry.BACKGROUND_GRACE_S", 0.02)
     await start(echo, role="worker")
     orchestrator = await start()
     cancelled = asyncio.Event()

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from cosmo_core import Dendrite, NoRouteError, Signal, SignalType, decode
-from cosmo_core.dendrite.view import MISSED_HEARTBEATS, View
-from cosmo_core.signal import Directed
+from cosmo_core.dendrite.discovery.directory import MISSED_HEARTBEATS, View
+from cosmo_core.protocol.signal import Directed
 from cosmo_synapse_memory import MemorySynapse
 
 Start = Callable[..., Awaitable[Dendrite]]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from cosmo_core import Axon, Dendrite, LifecycleError, Signal, SignalType, decode
-from cosmo_core.testing import FakeClock
 from cosmo_synapse_memory import MemorySynapse
+from cosmo_testing import FakeClock
 
 Start = Callable[..., Awaitable[Dendrite]]
 BEAT_S = 10.0

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cosmo_core import Axon, Dendrite, FrameHandler, LifecycleError, SignalType, Subscription, SynapseError
-from cosmo_core.plugin import Forward, PluginManager, hookimpl
+from cosmo_core.plugins import Forward, PluginManager, hookimpl
 from cosmo_synapse_memory import MemorySynapse
 
 Start = Callable[..., Awaitable[Dendrite]]

@@ -21,8 +21,8 @@ from cosmo_core import (
     SynapseError,
     decode,
 )
-from cosmo_core.ids import new_trace_id
-from cosmo_core.plugin import PluginManager
+from cosmo_core.plugins import PluginManager
+from cosmo_core.protocol.ids import new_trace_id
 from cosmo_synapse_memory import MemorySynapse
 
 Start = Callable[..., Awaitable[Dendrite]]

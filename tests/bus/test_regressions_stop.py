@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from cosmo_core import Axon, Dendrite, RejectedError, Signal, SignalType
-from cosmo_core.dendrite.stopped import StoppedTraces
-from cosmo_core.ids import new_trace_id
-from cosmo_core.plugin import Dropped, Forward, PluginManager, SignalMiddleware, hookimpl
+from cosmo_core.dendrite.hosting.stopped_traces import StoppedTraces
+from cosmo_core.plugins import Dropped, Forward, PluginManager, SignalMiddleware, hookimpl
+from cosmo_core.protocol.ids import new_trace_id
 
 Start = Callable[..., Awaitable[Dendrite]]
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from cosmo_core import Dendrite, Signal, SignalType
-from cosmo_core.dendrite import outbox
-from cosmo_core.plugin import Dropped, PluginManager, hookimpl
+from cosmo_core.dendrite.reliability import redelivery as outbox
+from cosmo_core.plugins import Dropped, PluginManager, hookimpl
 from tests.bus.answering import ERROR, FINAL, OUTPUT, Count, deliver, ids, make_task
 
 Start = Callable[..., Awaitable[Dendrite]]

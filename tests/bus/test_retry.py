@@ -20,7 +20,7 @@ from cosmo_core import (
     SignalType,
     current_task,
 )
-from cosmo_core.retry import jittered, may_pass
+from cosmo_core.contracts.retry import jittered, may_pass
 
 Start = Callable[..., Awaitable[Dendrite]]
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from cosmo_core import Axon, Dendrite, LifecycleError, MalformedSignalError, RoleError, Signal, SignalType
-from cosmo_core.dendrite.stopped import MAX_STOPPED, StoppedTraces
-from cosmo_core.ids import new_trace_id
-from cosmo_core.signal import address
+from cosmo_core.dendrite.hosting.stopped_traces import MAX_STOPPED, StoppedTraces
+from cosmo_core.protocol.ids import new_trace_id
+from cosmo_core.protocol.signal import address
 
 Start = Callable[..., Awaitable[Dendrite]]
 

@@ -17,9 +17,9 @@ from cosmo_core import (
     SignalType,
     encode,
 )
-from cosmo_core.dendrite.shortcuts import OnType
-from cosmo_core.ids import new_trace_id
-from cosmo_core.plugin import Dropped, Forward, PluginManager, hookimpl
+from cosmo_core.extensions.watching.on_type import OnType
+from cosmo_core.plugins import Dropped, Forward, PluginManager, hookimpl
+from cosmo_core.protocol.ids import new_trace_id
 from cosmo_synapse_memory import MemorySynapse
 
 Start = Callable[..., Awaitable[Dendrite]]

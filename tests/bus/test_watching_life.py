@@ -19,8 +19,8 @@ from cosmo_core import (
     SynapseClosedError,
     SynapseError,
 )
-from cosmo_core.ids import new_trace_id
-from cosmo_core.plugin import PluginManager
+from cosmo_core.plugins import PluginManager
+from cosmo_core.protocol.ids import new_trace_id
 from cosmo_synapse_memory import MemorySynapse
 
 Start = Callable[..., Awaitable[Dendrite]]
@@ -273,7 +273,7 @@ async def test_handlers_read_what_waits_for_them_when_their_dendrite_stops(start
 async def test_a_handler_that_never_ends_is_cancelled_when_its_dendrite_stops(
     start: Start, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cosmo_core.dendrite.following.BACKGROUND_GRACE_S", 0.02)
+    monkeypatch.setattr("cosmo_core.dendrite.dispatch.pathway_registry.BACKGROUND_GRACE_S", 0.02)
     dendrite = await start()
     entered = 0
     ended = asyncio.Event()

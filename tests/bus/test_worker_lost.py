@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from cosmo_core import Axon, Dendrite, Signal, SignalType
-from cosmo_core.dendrite.failure_detector import FailureDetector
-from cosmo_core.dendrite.pulse import MAX_NAMED
-from cosmo_core.plugin import PluginManager, hookimpl
-from cosmo_core.signal import address
-from cosmo_core.testing import FakeClock
+from cosmo_core.dendrite.reliability.failure_detector import FailureDetector
+from cosmo_core.dendrite.reliability.work_heartbeat import MAX_NAMED
+from cosmo_core.plugins import PluginManager, hookimpl
+from cosmo_core.protocol.signal import address
+from cosmo_testing import FakeClock
 
 Start = Callable[..., Awaitable[Dendrite]]
 KNOWN_S = 3.5
@@ -149,7 +149,7 @@ async def test_where_the_synapse_keeps_work_nobody_is_lost(pair: Pair, stuck: St
 async def test_a_host_that_gives_no_signs_of_life_is_waited_for(
     pair: Pair, stuck: Stuck, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cosmo_core.dendrite.hosting.PULSE_S", None)
+    monkeypatch.setattr("cosmo_core.dendrite.hosting.host.PULSE_S", None)
     await pair.begin(axon(stuck))
     [record] = pair.orchestrator.find_neurons()
     assert record.pulse_s is None

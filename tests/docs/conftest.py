@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cosmo_core.testing import ChatServer
 from cosmo_synapse_nats.testing import NatsServer
+from cosmo_testing import ChatServer
 
 RunPython = Callable[..., Awaitable[tuple[int | None, str]]]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmo_core.testing import ChatServer
+from cosmo_testing import ChatServer
 
 FOLDER = Path(__file__).parents[2] / "docs" / "examples"
 GREETER = FOLDER / "greeter.py"

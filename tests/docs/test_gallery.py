@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmo_core.testing import ChatServer
+from cosmo_testing import ChatServer
 
 FOLDER = Path(__file__).parents[2] / "docs" / "examples"
 PROGRAMS = sorted(FOLDER.glob("*.py"))

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from cosmo_core.testing import ChatServer
 from cosmo_synapse_nats.testing import NatsServer
+from cosmo_testing import ChatServer
 
 FOLDER = Path(__file__).parents[2] / "docs" / "examples" / "round-robin"
 TASKS = 24

@@ -24,13 +24,13 @@ CODE: Final = re.compile(r"^```.*?^```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 
 PUBLIC: Final = (
     "cosmo_core",
-    "cosmo_core.chat",
-    "cosmo_core.chat.http",
+    "cosmo_llm",
+    "cosmo_llm.http",
     "cosmo_core.dendrite",
-    "cosmo_core.engram",
-    "cosmo_core.plugin",
+    "cosmo_core.contracts.engram",
+    "cosmo_core.plugins",
     "cosmo_core.routing",
-    "cosmo_core.testing",
+    "cosmo_testing",
     "cosmo_context",
     "cosmo_context.testing",
     "cosmo_engram_postgres",

@@ -2,7 +2,7 @@
 
 A page is a program: its snippets run in order and in one namespace, as if typed into `python -m asyncio`.
 A snippet that needs a server names HuggingFace's router, ``http://localhost:8080`` or Ollama's 11434, where
-``python -m cosmo_core.testing.chat_server`` listens; here, that address is replaced by a chat server's own,
+``python -m cosmo_testing.chat_server`` listens; here, that address is replaced by a chat server's own,
 and ``nats://127.0.0.1:4222`` by a NATS server's.
 A snippet that cannot run says so, and why, on its fence: ``python not-run: needs a GPU``.
 """
@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from cosmo_core.testing import ChatServer
 from cosmo_engram_postgres.testing import NEEDED, find_postgres
+from cosmo_testing import ChatServer
 
 CHECKOUT = Path(__file__).parents[2]
 PAGES = [

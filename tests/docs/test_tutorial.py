@@ -75,9 +75,9 @@ async def folder(tmp_path: Path) -> AsyncIterator[Folder]:
     """The reader's folder, with a hub and a worker running as the page starts them."""
     folder = Folder(tmp_path)
     async with AsyncExitStack() as stack:
-        hub = folder.started("-m", "cosmo_cli", "hub", "zmq://127.0.0.1:0")
+        hub = folder.started("-m", "cosmo_core_cli", "hub", "zmq://127.0.0.1:0")
         folder.env["COSMO_SYNAPSE"] = (await stack.enter_async_context(hub)).removeprefix("hub at ")
-        worker = ("-m", "cosmo_cli", "run", "worker:axons", "--engram", "sqlite:///reports.db,reports")
+        worker = ("-m", "cosmo_core_cli", "run", "worker:axons", "--engram", "sqlite:///reports.db,reports")
         await stack.enter_async_context(folder.started(*worker))
         yield folder
 
@@ -95,11 +95,13 @@ async def test_the_orchestrator_has_a_report_written_by_the_worker(folder: Folde
 
 
 async def test_the_commands_show_who_is_there_and_stream_what_is_written(folder: Folder) -> None:
-    neurons = "\n".join(await folder.printed("-m", "cosmo_cli", "neurons"))
+    neurons = "\n".join(await folder.printed("-m", "cosmo_core_cli", "neurons"))
     for name in ("outline", "write", "archive", "reports"):
         assert name in neurons
 
-    planned = await folder.printed("-m", "cosmo_cli", "dispatch", "--neuron", "outline", '{"topic": "tea"}')
+    planned = await folder.printed(
+        "-m", "cosmo_core_cli", "dispatch", "--neuron", "outline", '{"topic": "tea"}'
+    )
     assert "what tea costs" in "\n".join(planned)
-    command = ("-m", "cosmo_cli", "dispatch", "--capability", "write", '{"point": "tea"}')
+    command = ("-m", "cosmo_core_cli", "dispatch", "--capability", "write", '{"point": "tea"}')
     assert "Much can be said about tea." in "\n".join(await folder.printed(*command))

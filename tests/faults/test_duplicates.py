@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from cosmo_core import Axon, Dendrite, SignalType, decode
-from cosmo_core.subjects import Subjects
+from cosmo_core.protocol.subjects import Subjects
 
 if TYPE_CHECKING:
     from tests.faults.conftest import Connect, Start

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from cosmo_core import Axon, Dendrite, FrameTooLargeError, SignalType, encode
-from cosmo_core.signal import address, mint
-from cosmo_core.subjects import Subjects
+from cosmo_core.protocol.signal import address, mint
+from cosmo_core.protocol.subjects import Subjects
 from tests.faults.waiting import until
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from cosmo_core import Axon, Dendrite, SignalType, Synapse, decode, encode
-from cosmo_core.signal import address, mint
-from cosmo_core.subjects import Subjects
+from cosmo_core.protocol.signal import address, mint
+from cosmo_core.protocol.subjects import Subjects
 from tests.faults.conftest import NAMESPACE
 from tests.faults.processes import resident_bytes
 

@@ -12,7 +12,7 @@ from typing import Final
 BORROWED_NAMES: Final[Mapping[str, frozenset[str]]] = {"cosmo_compat": frozenset({"cosmonapse", "orbiter"})}
 """The packages of a distribution that exists to bring the names of others."""
 
-DATA: Final[Mapping[str, str]] = {"cosmo_cli": "-tpl", "cosmo_engram_postgres": ".sql"}
+DATA: Final[Mapping[str, str]] = {"cosmo_core_cli": "-tpl", "cosmo_engram_postgres": ".sql"}
 """How the files that a package has beside its code end."""
 
 IN_AN_SDIST: Final = frozenset({".gitignore", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml"})

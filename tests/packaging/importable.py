@@ -14,8 +14,8 @@ from typing import Final
 
 OPTIONAL: Final[Mapping[str, frozenset[str]]] = {
     "cosmo_context.testing": frozenset({"hypothesis", "pytest"}),
-    "cosmo_core.chat.http": frozenset({"httpx"}),
-    "cosmo_core.testing": frozenset({"h11", "httpx", "hypothesis", "pytest"}),
+    "cosmo_llm.http": frozenset({"httpx"}),
+    "cosmo_testing": frozenset({"h11", "httpx", "hypothesis", "pytest"}),
     "cosmo_synapse_zmq.command": frozenset({"click"}),
 }
 """What some modules need that their distributions do not require, by the beginnings of their names."""

@@ -42,7 +42,7 @@ async def round_trip(url: str) -> str:
 
 async def memory(url: str) -> str:
     """Imprint an entry and recall it."""
-    from cosmo_core.engram import Query, Write
+    from cosmo_core.contracts.engram import Query, Write
 
     engram = engram_from_url(url, engram_id="ctx")
     await engram.connect()
@@ -158,7 +158,7 @@ async def postgres() -> str:
 
 async def testing() -> str:
     """Import what an author tests with, and ask the chat server."""
-    kit: Any = importlib.import_module("cosmo_core.testing")
+    kit: Any = importlib.import_module("cosmo_testing")
     for name in kit.__all__:
         if name != "provider_transport":  # it is for sources that have httpx
             getattr(kit, name)

@@ -15,7 +15,7 @@ import attrs
 import pytest
 
 from cosmo_core import Axon, Dendrite, NeuronFn, Signal, SignalType
-from cosmo_core.plugin import Direction, Dropped, Forward, NeuronWrapper, PluginManager, hookimpl
+from cosmo_core.plugins import Direction, Dropped, Forward, NeuronWrapper, PluginManager, hookimpl
 from cosmo_synapse_memory import MemorySynapse
 
 # Building the distributions takes its time.

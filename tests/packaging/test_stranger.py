@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(900)
 
 Execute = Callable[..., subprocess.CompletedProcess[str]]
 
-OURS: Final = ("cosmo-core", "cosmo-cli", "cosmo-context", "cosmo-synapse-memory")
+OURS: Final = ("cosmo-core", "cosmo-core-cli", "cosmo-context", "cosmo-synapse-memory")
 BESIDE: Final = {
     "source": ("cosmo-core[testing]",),
     "synapse": ("cosmo-core[testing]",),
@@ -100,7 +100,7 @@ def new(
 ) -> New:
     """Run `cosmo new`, as it is installed from the wheels, and return the folder it made."""
     cli = environment(tmp_path_factory.mktemp("cli") / "venv")
-    cli.install(*(f"{name} @ {wheels[name]}" for name in ("cosmo-core", "cosmo-cli")))
+    cli.install(*(f"{name} @ {wheels[name]}" for name in ("cosmo-core", "cosmo-core-cli")))
 
     def run(kind: str, name: str, folder: Path) -> Path:
         cli.execute(cli.scripts / "cosmo", "new", kind, name, cwd=folder)
@@ -164,7 +164,7 @@ def _chat_server(clean: Environment) -> Iterator[str]:
         clean.scripts / "python",
         "-I",
         "-m",
-        "cosmo_core.testing.chat_server",
+        "cosmo_testing.chat_server",
         "--port",
         "0",
     ]

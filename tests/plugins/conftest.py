@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from cosmo_core.plugin import PluginManager
+from cosmo_core.plugins import PluginManager
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from cosmo_core.axon import Axon
+    from cosmo_core.contracts.axon import Axon
     from cosmo_core.dendrite import Dendrite
-    from cosmo_core.signal import Signal
+    from cosmo_core.protocol.signal import Signal
 
 
 class Site:

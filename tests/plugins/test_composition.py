@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cosmo_core.errors import HookError
-from cosmo_core.plugin import Contribution, PluginManager, hookimpl
+from cosmo_core.plugins import Contribution, PluginManager, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cosmo_core.axon import Axon
+    from cosmo_core.contracts.axon import Axon
+    from cosmo_core.contracts.neuron import NeuronFn
     from cosmo_core.dendrite import Dendrite
-    from cosmo_core.neuron import NeuronFn
-    from cosmo_core.plugin import Direction, Dropped, Forward, SignalEvent
-    from cosmo_core.signal import Signal
+    from cosmo_core.plugins import Direction, Dropped, Forward, SignalEvent
+    from cosmo_core.protocol.signal import Signal
     from tests.plugins.conftest import Site
 
 
@@ -115,7 +115,7 @@ def test_a_generator_function_contributes_what_it_yields(dendrite: Dendrite) -> 
 
 def test_a_contribution_says_where_it_comes_from(site: Site, dendrite: Dendrite) -> None:
     text = """
-from cosmo_core.plugin import hookimpl
+from cosmo_core.plugins import hookimpl
 COSMO_ORDER = 5
 
 @hookimpl
@@ -167,7 +167,7 @@ def test_a_coroutine_behind_a_plain_function_is_refused_and_not_left_unawaited(d
 
 
 FAILING = """
-from cosmo_core.plugin import hookimpl
+from cosmo_core.plugins import hookimpl
 
 @hookimpl
 def cosmo_signal_observers():

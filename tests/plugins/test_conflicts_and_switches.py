@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cosmo_core.errors import PluginConflictError, PluginError, UnknownPluginError
-from cosmo_core.plugin import PluginManager
-from cosmo_core.plugin.distributions import canonical
-from cosmo_core.plugin.switches import Switches
+from cosmo_core.plugins import PluginManager
+from cosmo_core.plugins.distributions import canonical
+from cosmo_core.plugins.switches import Switches
 
 if TYPE_CHECKING:
     from pathlib import Path

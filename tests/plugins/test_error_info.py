@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cosmo_core.plugin import ErrorInfo, PluginManager, hookimpl
+from cosmo_core.plugins import ErrorInfo, PluginManager, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cosmo_core.signal import Signal
+    from cosmo_core.protocol.signal import Signal
 
 LIMITED = ErrorInfo("RATE_LIMITED", "try again in a minute", recoverable=True)
 OTHER = ErrorInfo("OTHER", "something else", recoverable=False)

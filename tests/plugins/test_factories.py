@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cosmo_core.plugin import PluginManager, default_manager
+from cosmo_core.plugins import PluginManager, default_manager
 
 if TYPE_CHECKING:
     from tests.plugins.conftest import Site

@@ -5,16 +5,16 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from cosmo_core.plugin.signatures import SPECS
+from cosmo_core.plugins.signatures import SPECS
 
 if TYPE_CHECKING:
-    from cosmo_core.axon import Axon
+    from cosmo_core.contracts.axon import Axon
     from cosmo_core.dendrite import Dendrite
-    from cosmo_core.signal import Signal
+    from cosmo_core.protocol.signal import Signal
     from tests.plugins.conftest import Site
 
 PLUGIN = """
-from cosmo_core.plugin import hookimpl
+from cosmo_core.plugins import hookimpl
 from hook_log import log
 
 COSMO_ORDER = {order}

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cosmo_core.errors import PluginConflictError, PluginError
-from cosmo_core.plugin import hookimpl
+from cosmo_core.plugins import hookimpl
 
 if TYPE_CHECKING:
     from cosmo_core.dendrite import Dendrite
-    from cosmo_core.plugin import PluginManager
+    from cosmo_core.plugins import PluginManager
     from tests.plugins.conftest import Site
 
 GOOD = """
-from cosmo_core.plugin import hookimpl
+from cosmo_core.plugins import hookimpl
 
 @hookimpl
 def cosmo_signal_observers(dendrite):
@@ -125,7 +125,7 @@ def test_a_broken_plugin_is_reported_once_and_the_others_work(
     expected = dict.fromkeys(BROKEN, "failed")
     assert _statuses(manager) == expected | {"acme-future": "incompatible", "acme-good": "loaded"}
     warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert {record.name for record in warnings} == {"cosmo_core.plugin"}
+    assert {record.name for record in warnings} == {"cosmo_core.plugins"}
     assert len(warnings) == len(BROKEN) + 1
     for name in BROKEN:
         assert sum(f"'{name}'" in record.getMessage() for record in warnings) == 1

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cosmo_core.errors import HookError, PluginConflictError
-from cosmo_core.plugin import PluginManager, hookimpl
+from cosmo_core.plugins import PluginManager, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

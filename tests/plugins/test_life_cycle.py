@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cosmo_core.plugin import PluginManager, hookimpl
+from cosmo_core.plugins import PluginManager, hookimpl
 
 if TYPE_CHECKING:
     from cosmo_core.dendrite import Dendrite

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import cosmo_core.plugin
-from cosmo_core.plugin import PluginManager
-from cosmo_core.plugin.signatures import SPECS, parameters
+import cosmo_core.plugins
+from cosmo_core.plugins import PluginManager
+from cosmo_core.plugins.signatures import SPECS, parameters
 
 TESTS = "\n".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
 
@@ -48,5 +48,5 @@ def test_every_specification_is_a_manual(hook: str) -> None:
 
 
 def test_everything_exported_exists() -> None:
-    for name in cosmo_core.plugin.__all__:
-        assert hasattr(cosmo_core.plugin, name)
+    for name in cosmo_core.plugins.__all__:
+        assert hasattr(cosmo_core.plugins, name)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cosmo_core.errors import PluginLoadError
-from cosmo_core.plugin import PluginManager, PluginRecord, PluginReport, hookimpl
+from cosmo_core.plugins import PluginManager, PluginRecord, PluginReport, hookimpl
 
 if TYPE_CHECKING:
     from tests.plugins.conftest import Site

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cosmo_core.errors import UnknownPluginError
-from cosmo_core.plugin.advice import FIRST_PARTY, KINDS, unknown
-from cosmo_core.plugin.factories import FACTORY_GROUPS
+from cosmo_core.plugins.advice import FIRST_PARTY, KINDS, unknown
+from cosmo_core.plugins.factories import FACTORY_GROUPS
 
 if TYPE_CHECKING:
     from tests.plugins.conftest import Site

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cosmo_core import Axon, Dendrite, Signal, SignalType, ask_permission, clarify, decode, encode
-from cosmo_core.plugin import PluginManager
-from cosmo_core.testing import assert_valid_trace
-from cosmo_core.testing.strategies import json_objects, json_values
+from cosmo_core.plugins import PluginManager
 from cosmo_synapse_memory import MemorySynapse
+from cosmo_testing import assert_valid_trace
+from cosmo_testing.strategies import json_objects, json_values
 
 
 @attrs.frozen

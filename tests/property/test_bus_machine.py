@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from cosmo_core import Axon, CosmoError, Dendrite, NeuronError, Signal, SignalType, current_task, decode
-from cosmo_core.plugin import PluginManager
-from cosmo_core.synapse import FrameHandler
-from cosmo_core.testing import VirtualTimeLoop, assert_valid_trace
+from cosmo_core.contracts.synapse import FrameHandler
+from cosmo_core.plugins import PluginManager
 from cosmo_synapse_memory import MemorySynapse
 from cosmo_synapse_memory.bus import MemoryBus
 from cosmo_synapse_memory.subscription import MemorySubscription
+from cosmo_testing import VirtualTimeLoop, assert_valid_trace
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cosmo_core import Axon, Dendrite, NeuronFn, NoRouteError, current_task
-from cosmo_core.plugin import PluginManager
+from cosmo_core.plugins import PluginManager
 from cosmo_synapse_memory import MemorySynapse
 
 CAPABILITIES = st.frozensets(st.sampled_from("vwxyz"), max_size=4)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cosmo_core.contracts.synapse import DeadLetter, Undelivered
 from cosmo_core.routing import Letter, Member, Router
-from cosmo_core.synapse import DeadLetter, Undelivered
 
 
 class Receiver:

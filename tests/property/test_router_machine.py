@@ -19,8 +19,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from cosmo_core.contracts.synapse import Undelivered
 from cosmo_core.routing import Letter, Member, Router
-from cosmo_core.synapse import Undelivered
 
 # What each pattern matches, written out: matching has properties of its own.
 MATCHES: Final = {"a.x": {"a.x"}, "a.>": {"a.x", "a.y"}, "*": {"b"}, ">": {"a.x", "a.y", "b"}}
@@ -393,7 +393,7 @@ class RouterMachine(RuleBasedStateMachine):
 
 @pytest.mark.timeout(3600)
 def test_every_letter_is_in_one_place(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.ERROR, "cosmo_core.synapse")
+    caplog.set_level(logging.ERROR, "cosmo_core.contracts.synapse")
     examples = int(os.environ.get("COSMO_EXAMPLES", "200"))
     patient = settings(deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(RouterMachine, settings=settings(patient, max_examples=examples))

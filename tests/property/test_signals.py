@@ -11,9 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cosmo_core import MalformedSignalError, Signal, SignalType, decode, encode
-from cosmo_core.payloads import PAYLOADS
-from cosmo_core.schema import json_schema
-from cosmo_core.testing.strategies import directed, json_objects, json_values, payloads, signals
+from cosmo_core.protocol.payloads import PAYLOADS
+from cosmo_core.protocol.schema import json_schema
+from cosmo_testing.strategies import directed, json_objects, json_values, payloads, signals
 
 SCHEMA = json_schema()
 SAMPLE = encode(Signal.new(SignalType.TASK, {"input": {"prompt": "hi"}}, meta={"reply_to": "me"}))

@@ -20,8 +20,8 @@ from cosmo_core import (
     SignalType,
     decode,
 )
-from cosmo_core.engram import Findings, Found, Query, Write
-from cosmo_core.plugin import PluginManager
+from cosmo_core.contracts.engram import Findings, Found, Query, Write
+from cosmo_core.plugins import PluginManager
 from cosmo_synapse_memory import MemorySynapse
 
 Start = Callable[..., Awaitable[Dendrite]]

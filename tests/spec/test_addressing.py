@@ -19,9 +19,9 @@ from cosmo_core import (
     decode,
     encode,
 )
-from cosmo_core.ids import is_token
-from cosmo_core.subjects import Subjects
-from cosmo_core.synapse import DEFAULT_MAX_FRAME
+from cosmo_core.contracts.synapse import DEFAULT_MAX_FRAME
+from cosmo_core.protocol.ids import is_token
+from cosmo_core.protocol.subjects import Subjects
 
 Start = Callable[..., Awaitable[Dendrite]]
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from cosmo_core import Axon, Dendrite, Directed, NoRouteError, Signal, SignalType, encode
-from cosmo_core.dendrite import view as module
-from cosmo_core.dendrite.view import View
-from cosmo_core.ids import is_token
+from cosmo_core.dendrite.discovery import directory as module
+from cosmo_core.dendrite.discovery.directory import View
+from cosmo_core.protocol.ids import is_token
 
 Start = Callable[..., Awaitable[Dendrite]]
 PRESENCE = (SignalType.REGISTER, SignalType.HEARTBEAT, SignalType.DEREGISTER, SignalType.DISCOVER)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cosmo_core import EngramError
-from cosmo_core.engram import Query, Write
+from cosmo_core.contracts.engram import Query, Write
 
 
 @pytest.mark.clause("P-14.6")

@@ -20,8 +20,8 @@ from cosmo_core import (
     SignalType,
     encode,
 )
-from cosmo_core.ids import new_trace_id
-from cosmo_core.synapse import HeldFrame
+from cosmo_core.contracts.synapse import HeldFrame
+from cosmo_core.protocol.ids import new_trace_id
 
 Start = Callable[..., Awaitable[Dendrite]]
 TYPE = SignalType

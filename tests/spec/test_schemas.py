@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cosmo_core import Directed, MalformedSignalError, Signal, SignalType, decode, encode
-from cosmo_core.payloads import PAYLOADS
-from cosmo_core.schema import json_schema
-from cosmo_core.testing.strategies import json_objects, json_values, payloads, signals
+from cosmo_core.protocol.payloads import PAYLOADS
+from cosmo_core.protocol.schema import json_schema
+from cosmo_testing.strategies import json_objects, json_values, payloads, signals
 
 SCHEMA = json_schema()
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)

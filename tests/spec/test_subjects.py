@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from cosmo_core import Dendrite, Signal, SignalType, encode
-from cosmo_core.signal import address
-from cosmo_core.subjects import Subjects
+from cosmo_core.protocol.signal import address
+from cosmo_core.protocol.subjects import Subjects
 
 Start = Callable[..., Awaitable[Dendrite]]
 

@@ -20,11 +20,11 @@ from cosmo_core import (
     clarify,
     encode,
 )
-from cosmo_core.codec import decode
-from cosmo_core.dendrite.recent import RecentIds
-from cosmo_core.payloads import PAYLOADS
-from cosmo_core.signal_type import AXON_TYPES, ORCHESTRATION_TYPES
-from cosmo_core.testing import FakeClock
+from cosmo_core.dendrite.hosting.seen_ids import RecentIds
+from cosmo_core.protocol.codec import decode
+from cosmo_core.protocol.payloads import PAYLOADS
+from cosmo_core.protocol.signal_type import AXON_TYPES, ORCHESTRATION_TYPES
+from cosmo_testing import FakeClock
 
 Start = Callable[..., Awaitable[Dendrite]]
 ANYTHING: dict[str, Any] = {

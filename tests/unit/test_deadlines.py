@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosmo_core.dendrite.deadlines import RESOLUTION_S, Deadline, Deadlines
+from cosmo_core.dendrite.dispatch.deadlines import RESOLUTION_S, Deadline, Deadlines
 
 
 class Clock:

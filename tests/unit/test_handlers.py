@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosmo_core.handlers import HandlerRunner
+from cosmo_core.routing.handlers import HandlerRunner
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -278,7 +278,7 @@ async def everything_once(ways: list[str], closed_after: int) -> None:
             return finished_future()
         return None if way == "at once" else work(way)
 
-    logging.getLogger("cosmo_core.synapse").disabled = True
+    logging.getLogger("cosmo_core.contracts.synapse").disabled = True
     try:
         runner = HandlerRunner("a.b", handle, told)
         later = []
@@ -289,7 +289,7 @@ async def everything_once(ways: list[str], closed_after: int) -> None:
                 await runner.close()
         await runner.close()
     finally:
-        logging.getLogger("cosmo_core.synapse").disabled = False
+        logging.getLogger("cosmo_core.contracts.synapse").disabled = False
     assert sorted(number for number, _ in told.calls) == later
     assert later == [number for number, way in enumerate(ways) if way != "at once"]
     assert runner.in_flight == 0

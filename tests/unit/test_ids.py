@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosmo_core import MalformedSignalError, ids
+from cosmo_core import MalformedSignalError
+from cosmo_core.protocol import ids
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosmo_core.dendrite.recent import RecentIds
+from cosmo_core.dendrite.hosting.seen_ids import RecentIds
 
 WINDOW_S, CAPACITY = 10.0, 5
 

@@ -15,7 +15,7 @@ from cosmo_core import (
     decode,
     encode,
 )
-from cosmo_core.signal import address, mint
+from cosmo_core.protocol.signal import address, mint
 
 
 def task(**input: object) -> Signal:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from cosmo_core.testing import ChatServer
+from cosmo_testing import ChatServer
 
 PROGRAM: Final = Path(__file__).parent / "data" / "main.py.txt"
 ENDPOINT: Final = '    endpoint="https://router.huggingface.co",\n'

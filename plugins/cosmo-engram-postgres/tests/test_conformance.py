@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import asyncpg
 import pytest
 
-from cosmo_core.testing import EngramConformance, TcpProxy
 from cosmo_engram_postgres import PostgresEngram
+from cosmo_testing import EngramConformance, TcpProxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

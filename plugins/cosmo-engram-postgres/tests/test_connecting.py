@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cosmo_core.engram import Query, Write
+from cosmo_core.contracts.engram import Query, Write
 from cosmo_core.errors import EngramError
 from cosmo_engram_postgres import PostgresEngram
 from cosmo_engram_postgres.testing import PostgresServer

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from cosmo_core.engram import Query, Write
+from cosmo_core.contracts.engram import Query, Write
 from cosmo_core.errors import EngramError
 from cosmo_engram_postgres import PostgresEngram
 from cosmo_engram_postgres.testing import PostgresServer

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cosmo_core.engram import Query, Write
+from cosmo_core.contracts.engram import Query, Write
 from cosmo_engram_postgres import PostgresEngram
 from cosmo_engram_postgres.finding import statement
 from cosmo_engram_postgres.schema import Database, Schema

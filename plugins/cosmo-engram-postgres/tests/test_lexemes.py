@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosmo_core.engram import text_of
+from cosmo_core.contracts.engram import text_of
 from cosmo_engram_postgres.lexemes import as_tsquery, as_tsvector
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from cosmo_core.engram import Write
+from cosmo_core.contracts.engram import Write
 from cosmo_engram_postgres import PostgresEngram
 
 

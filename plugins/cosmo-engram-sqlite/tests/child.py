@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from cosmo_core import EngramError
-from cosmo_core.engram import Query, Write
-from cosmo_core.ids import new_ulid
+from cosmo_core.contracts.engram import Query, Write
+from cosmo_core.protocol.ids import new_ulid
 from cosmo_engram_sqlite import SqliteEngram
 
 

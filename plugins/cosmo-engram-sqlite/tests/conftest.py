@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from cosmo_core.engram import Write
-from cosmo_core.ids import new_ulid
+from cosmo_core.contracts.engram import Write
+from cosmo_core.protocol.ids import new_ulid
 from cosmo_engram_sqlite import SqliteEngram
 
 Open = Callable[..., Awaitable[SqliteEngram]]

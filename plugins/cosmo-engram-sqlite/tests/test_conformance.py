@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cosmo_core.testing import EngramConformance
 from cosmo_engram_sqlite import SqliteEngram
+from cosmo_testing import EngramConformance
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

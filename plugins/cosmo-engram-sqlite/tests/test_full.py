@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from cosmo_core import EngramError
-from cosmo_core.engram import Query, Write
+from cosmo_core.contracts.engram import Query, Write
 from cosmo_engram_sqlite import SqliteEngram, connection
 
 Open = Callable[..., Awaitable[SqliteEngram]]

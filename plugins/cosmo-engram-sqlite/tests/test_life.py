@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cosmo_core import EngramError
-from cosmo_core.engram import Findings, Query, Write
+from cosmo_core.contracts.engram import Findings, Query, Write
 from cosmo_engram_sqlite import SqliteEngram
 from cosmo_engram_sqlite.batching import MAX_WAITING, Call
 from cosmo_engram_sqlite.session import SqliteSession

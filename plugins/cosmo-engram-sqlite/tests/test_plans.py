@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cosmo_core.engram import Query, Write
+from cosmo_core.contracts.engram import Query, Write
 from cosmo_engram_sqlite import SqliteEngram, connection
 from cosmo_engram_sqlite.finding import statement
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cosmo_core import EngramError
-from cosmo_core.engram import Query, Write
+from cosmo_core.contracts.engram import Query, Write
 from cosmo_engram_sqlite import SqliteEngram
 
 Open = Callable[..., Awaitable[SqliteEngram]]

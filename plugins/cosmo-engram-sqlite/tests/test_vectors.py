@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosmo_core.engram import Query, Write
+from cosmo_core.contracts.engram import Query, Write
 from cosmo_engram_sqlite import SqliteEngram, vectors
 
 Open = Callable[..., Awaitable[SqliteEngram]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from cosmo_core.engram import words_in
+from cosmo_core.contracts.engram import words_in
 from cosmo_engram_sqlite import connection
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cosmo_core import EngramError
-from cosmo_core.engram import ImprintReceipt, Query, Write
+from cosmo_core.contracts.engram import ImprintReceipt, Query, Write
 from cosmo_engram_sqlite import SqliteEngram
 
 Open = Callable[..., Awaitable[SqliteEngram]]

@@ -6,15 +6,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from cosmo_core.chat import Failure
-from cosmo_core.testing import SourceConformance
+from cosmo_llm import Failure
 from cosmo_source_flask import asgi, wsgi
+from cosmo_testing import SourceConformance
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
-    from cosmo_core.neuron import NeuronFn
-    from cosmo_core.testing import Scenario
+    from cosmo_core.contracts.neuron import NeuronFn
+    from cosmo_testing import Scenario
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cosmo_core.errors import NeuronError
-from cosmo_core.testing.strategies import json_objects, json_values
 from cosmo_source_flask.request import FIELDS
+from cosmo_testing.strategies import json_objects, json_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

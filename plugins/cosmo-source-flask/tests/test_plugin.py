@@ -17,7 +17,7 @@ import pytest
 
 import cosmo_source_flask
 from cosmo_core import Axon, Dendrite, Neuron
-from cosmo_core.neuron import NeuronFn
+from cosmo_core.contracts.neuron import NeuronFn
 from cosmo_source_flask.options import AsgiOptions, WsgiOptions
 from cosmo_source_flask.request import FIELDS
 from cosmo_synapse_memory import MemorySynapse

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cosmo_core.testing import ChatServer
 from cosmo_source_huggingface import HuggingFaceNeuron, StreamingHuggingFaceNeuron, huggingface
+from cosmo_testing import ChatServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine

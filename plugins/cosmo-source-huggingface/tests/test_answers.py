@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from cosmo_core.contracts.neuron import NeuronFn
 from cosmo_core.errors import NeuronError
-from cosmo_core.neuron import NeuronFn
-from cosmo_core.testing import ChatServer
 from cosmo_source_huggingface import HuggingFaceNeuron, StreamingHuggingFaceNeuron, huggingface
+from cosmo_testing import ChatServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

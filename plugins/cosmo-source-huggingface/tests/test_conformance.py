@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import httpx
 
-from cosmo_core.testing import ProviderServer, SourceConformance, chat_answers, provider_transport
 from cosmo_source_huggingface import huggingface
+from cosmo_testing import ProviderServer, SourceConformance, chat_answers, provider_transport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from cosmo_core.neuron import NeuronFn
-    from cosmo_core.testing import Scenario
+    from cosmo_core.contracts.neuron import NeuronFn
+    from cosmo_testing import Scenario
 
 
 class TestChat(SourceConformance):

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import cosmo_source_huggingface
-from cosmo_core.testing import ChatServer
 from cosmo_source_huggingface.options import NAMES
+from cosmo_testing import ChatServer
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 

@@ -9,16 +9,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from cosmo_core.chat import PROVIDER_MALFORMED, PROVIDER_TIMEOUT, PROVIDER_UNREACHABLE, Failure
-from cosmo_core.testing import ProviderServer, RefusedError, SourceConformance, event_response, json_response
+from cosmo_llm import PROVIDER_MALFORMED, PROVIDER_TIMEOUT, PROVIDER_UNREACHABLE, Failure
 from cosmo_source_mcp import mcp
 from cosmo_source_mcp.codes import TOOL_ERROR
+from cosmo_testing import ProviderServer, RefusedError, SourceConformance, event_response, json_response
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from cosmo_core.neuron import NeuronFn
-    from cosmo_core.testing import ReceivedRequest, Response, Scenario
+    from cosmo_core.contracts.neuron import NeuronFn
+    from cosmo_testing import ReceivedRequest, Response, Scenario
 
 RELAY = Path(__file__).parent / "servers" / "relay.py"
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}

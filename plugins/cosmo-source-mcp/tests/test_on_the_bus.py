@@ -13,7 +13,7 @@ from cosmo_core import Axon, Dendrite, Neuron, connect_synapse
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from cosmo_core.neuron import NeuronFn
+    from cosmo_core.contracts.neuron import NeuronFn
     from cosmo_source_mcp import McpNeuron
 
     Make = Callable[..., McpNeuron]

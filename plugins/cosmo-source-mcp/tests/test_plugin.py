@@ -10,7 +10,7 @@ from importlib.metadata import entry_points, metadata, requires
 from pathlib import Path
 
 import cosmo_source_mcp
-from cosmo_core.chat import Failure
+from cosmo_llm import Failure
 from cosmo_source_mcp import codes, limits
 from cosmo_source_mcp.options import NAMES
 from cosmo_source_mcp.presets import PRESETS

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from cosmo_core.contracts.neuron import NeuronFn
 from cosmo_core.errors import NeuronError
-from cosmo_core.neuron import NeuronFn
-from cosmo_core.testing import ChatServer
 from cosmo_source_huggingface import huggingface
 from cosmo_source_ollama import OllamaNeuron, StreamingOllamaNeuron, ollama
+from cosmo_testing import ChatServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from cosmo_core.chat import retry
 from cosmo_core.errors import NeuronError
-from cosmo_core.testing import ChatServer, Fault
+from cosmo_llm import retry
 from cosmo_source_ollama import StreamingOllamaNeuron, ollama
+from cosmo_testing import ChatServer, Fault
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -153,12 +153,12 @@ async def test_a_call_is_cancelled_while_it_waits_to_try_again(
     waits = asyncio.Event()
 
     def notice(record: logging.LogRecord) -> bool:
-        if record.name == "cosmo_core.chat.http.transport":
+        if record.name == "cosmo_llm.http.transport":
             waits.set()
         return True
 
     caplog.handler.addFilter(notice)
-    caplog.set_level(logging.INFO, "cosmo_core.chat.http.transport")
+    caplog.set_level(logging.INFO, "cosmo_llm.http.transport")
     server.script(Fault.status(503, retry_after=30))
     call = asyncio.ensure_future(ask(make(timeout=60)))
     async with asyncio.timeout(5):
@@ -183,7 +183,7 @@ async def test_a_stream_that_is_left_half_way_closes_its_response() -> None:
 async def test_a_stream_that_does_not_end_after_its_answer_gives_it_all_the_same(
     make: Make, ask: Ask, server: ChatServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cosmo_core.chat.http.stream.LINGER_S", 0.01)
+    monkeypatch.setattr("cosmo_llm.http.stream.LINGER_S", 0.01)
     server.script(Fault.stall(11))  # 10 words and the last part
     assert (await ask(make(stream=True)))["response"].startswith("Hello!")
     async with asyncio.timeout(5):

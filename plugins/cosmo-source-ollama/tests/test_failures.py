@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from cosmo_core.chat import retry
-from cosmo_core.chat.http import stream as streams
-from cosmo_core.chat.http import transport
 from cosmo_core.errors import NeuronError
-from cosmo_core.testing import ChatServer, Fault
+from cosmo_llm import retry
+from cosmo_llm.http import stream as streams
+from cosmo_llm.http import transport
 from cosmo_source_ollama import StreamingOllamaNeuron, ollama
+from cosmo_testing import ChatServer, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ollama import AsyncClient, ResponseError
 
-from cosmo_core.testing import ChatServer, Fault
 from cosmo_source_ollama import StreamingOllamaNeuron
+from cosmo_testing import ChatServer, Fault
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine

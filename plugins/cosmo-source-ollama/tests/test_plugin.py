@@ -11,8 +11,8 @@ from importlib.metadata import entry_points, metadata, requires
 from pathlib import Path
 
 import cosmo_source_ollama
-from cosmo_core.testing import ChatServer
 from cosmo_source_ollama.options import NAMES
+from cosmo_testing import ChatServer
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cosmo_core.errors import NeuronError
-from cosmo_core.testing import ChatServer, Fault
 from cosmo_source_ollama import ollama
+from cosmo_testing import ChatServer, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

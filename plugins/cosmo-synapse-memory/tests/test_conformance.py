@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cosmo_core.testing import SynapseConformance
 from cosmo_synapse_memory import MemoryBus, MemorySynapse
+from cosmo_testing import SynapseConformance
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

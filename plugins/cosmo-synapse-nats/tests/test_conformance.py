@@ -12,9 +12,9 @@ import nats
 import pytest
 
 from cosmo_core import Synapse
-from cosmo_core.testing import SynapseConformance, TcpProxy
 from cosmo_synapse_nats import NatsSynapse, from_url
 from cosmo_synapse_nats.testing import NatsServer, find_nats_server
+from cosmo_testing import SynapseConformance, TcpProxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

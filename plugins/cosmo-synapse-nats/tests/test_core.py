@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cosmo_core import FrameTooLargeError, Synapse, SynapseClosedError, SynapseError, connect_synapse
-from cosmo_core.synapse import DeadLetters, ThreadPublisher
+from cosmo_core.contracts.synapse import DeadLetters, ThreadPublisher
 
 
 async def test_it_is_a_synapse_that_a_url_names(server: Any) -> None:

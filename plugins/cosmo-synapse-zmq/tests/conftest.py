@@ -15,8 +15,8 @@ import pytest
 import zmq.asyncio
 from zmq.utils.monitor import recv_monitor_message
 
-from cosmo_core.testing import TcpProxy
 from cosmo_synapse_zmq import Address, Hub, ZmqSynapse, from_url, wire
+from cosmo_testing import TcpProxy
 
 SESSION = b"sixteen bytes ok"
 """The name of a session, as long as it has to be."""

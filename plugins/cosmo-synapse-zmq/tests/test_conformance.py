@@ -10,9 +10,9 @@ import pytest
 import zmq
 
 from cosmo_core import Synapse
-from cosmo_core.testing import SynapseConformance, TcpProxy
 from cosmo_synapse_zmq import Address, Hub, ZmqSynapse, from_url, wire
 from cosmo_synapse_zmq.synapse import WINDOW
+from cosmo_testing import SynapseConformance, TcpProxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from cosmo_core import SynapseError
-from cosmo_core.plugin import PluginManager
+from cosmo_core.plugins import PluginManager
 from cosmo_synapse_zmq.command import hub as command
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cosmo_core import SynapseError
-from cosmo_core.testing.proxy import TcpProxy
 from cosmo_synapse_zmq.synapse import WINDOW
+from cosmo_testing.proxy import TcpProxy
 
 if TYPE_CHECKING:
     from tests.conftest import Join, RunningHub, Slow, Taken

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from cosmo_core.testing.proxy import TcpProxy
+from cosmo_testing.proxy import TcpProxy
 
 if TYPE_CHECKING:
     from cosmo_synapse_zmq import ZmqSynapse

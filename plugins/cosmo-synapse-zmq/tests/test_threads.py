@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cosmo_core import SynapseError
-from cosmo_core.synapse import ThreadPublisher
+from cosmo_core.contracts.synapse import ThreadPublisher
 
 if TYPE_CHECKING:
     from tests.conftest import Join, RunningHub, Taken

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from cosmo_core import Dendrite, NeuronFn, Signal, ask_permission, clarify, decode
-from cosmo_core.testing.life_cycle import PRESENCE
 from cosmo_synapse_memory import MemorySynapse
+from cosmo_testing.life_cycle import PRESENCE
 
 Start = Callable[..., Awaitable[Dendrite]]
 Ask = Callable[..., Awaitable[Signal]]

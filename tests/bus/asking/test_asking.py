@@ -18,9 +18,9 @@ from cosmo_core import (
     decode,
     encode,
 )
-from cosmo_core.plugin import PluginManager, hookimpl
-from cosmo_core.testing import assert_valid_trace
+from cosmo_core.plugins import PluginManager, hookimpl
 from cosmo_synapse_memory import MemorySynapse
+from cosmo_testing import assert_valid_trace
 
 if TYPE_CHECKING:
     from tests.bus.asking.conftest import Ask, Start

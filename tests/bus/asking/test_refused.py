@@ -20,7 +20,7 @@ from cosmo_core import (
     UnencodableError,
     clarify,
 )
-from cosmo_core.plugin import PluginManager
+from cosmo_core.plugins import PluginManager
 from cosmo_synapse_memory import MemorySynapse
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import attrs
 import pytest
 
 from cosmo_core import Dendrite, EngramGuarantees
-from cosmo_core.engram import Findings, Query
-from cosmo_core.plugin import PluginManager
+from cosmo_core.contracts.engram import Findings, Query
+from cosmo_core.plugins import PluginManager
 from cosmo_engram_sqlite import SqliteEngram
 from cosmo_synapse_memory import MemorySynapse
 

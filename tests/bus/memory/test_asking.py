@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cosmo_core import EngramError, EngramNotBound, EngramTimeout, MalformedSignalError, UnencodableError
-from cosmo_core.engram import MAX_ENTRY
+from cosmo_core.contracts.engram import MAX_ENTRY
 
 
 async def test_what_is_imprinted_is_recalled(engram: Any, host: Any) -> None:
@@ -216,7 +216,7 @@ async def test_a_kind_of_which_there_is_none_is_no_route(engram: Any, host: Any)
 
 async def test_a_kind_can_be_written_to_if_there_is_one_of_it(engram: Any, host: Any) -> None:
     from cosmo_core import EngramBinding
-    from cosmo_core.engram import Cause
+    from cosmo_core.contracts.engram import Cause
 
     dendrite = await host(engram("a", "notes"))
     asker = await host()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cosmo_core import EngramError, Signal, SignalType
-from cosmo_core.plugin import Dropped, Forward, PluginManager, SignalEvent, hookimpl
+from cosmo_core.plugins import Dropped, Forward, PluginManager, SignalEvent, hookimpl
 
 
 class Drops:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cosmo_core import Dendrite, EngramError, LifecycleError, MalformedSignalError, SynapseError
-from cosmo_core.plugin import PluginManager
+from cosmo_core.plugins import PluginManager
 
 
 async def test_an_engram_is_opened_at_the_start_and_closed_at_the_end(engram: Any, host: Any) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from cosmo_core import Axon, EngramBinding, EngramError, EngramNotBound, ImprintFn, RecallFn
-from cosmo_core.engram import RecallResult
-from cosmo_core.ids import new_trace_id
-from cosmo_core.plugin import PluginManager, hookimpl
+from cosmo_core.contracts.engram import RecallResult
+from cosmo_core.plugins import PluginManager, hookimpl
+from cosmo_core.protocol.ids import new_trace_id
 
 CTX = EngramBinding("ctx")
 

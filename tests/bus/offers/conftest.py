@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import pytest
 
 from cosmo_core import Axon, Dendrite, NeuronError, NeuronFn, NoBidError, Pathway, Signal, SignalType, decode
-from cosmo_core.dendrite.auction import Select
-from cosmo_core.plugin import Dropped, Forward, PluginManager, SignalMiddleware, hookimpl
-from cosmo_core.testing.life_cycle import PRESENCE
+from cosmo_core.extensions.auctions.auction import Select
+from cosmo_core.plugins import Dropped, Forward, PluginManager, SignalMiddleware, hookimpl
 from cosmo_synapse_memory import MemorySynapse
+from cosmo_testing.life_cycle import PRESENCE
 
 Start = Callable[..., Awaitable[Dendrite]]
 Settled = Callable[[Dendrite], Awaitable[None]]

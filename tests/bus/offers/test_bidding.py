@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cosmo_core import Directed, RejectedError, Signal, SignalType, decode
-from cosmo_core.dendrite.open_bids import MARGIN_S, OpenBids
-from cosmo_core.testing import FakeClock
+from cosmo_core.extensions.auctions.open_bids import MARGIN_S, OpenBids
 from cosmo_synapse_memory import MemorySynapse
+from cosmo_testing import FakeClock
 
 if TYPE_CHECKING:
     from tests.bus.offers.conftest import Blocked, Dropping, MakeAxon, Market, Start
@@ -134,7 +134,7 @@ async def test_who_has_too_many_open_bids_makes_no_more(
     caplog: pytest.LogCaptureFixture,
     axon: MakeAxon,
 ) -> None:
-    monkeypatch.setattr("cosmo_core.dendrite.open_bids.MAX_OPEN_BIDS", 1)
+    monkeypatch.setattr("cosmo_core.extensions.auctions.open_bids.MAX_OPEN_BIDS", 1)
     worker = await start(axon("a"), axon("b"), role="worker")
     orchestrator = await start()
     await market.offered(orchestrator)
@@ -149,8 +149,8 @@ async def test_who_has_too_many_open_bids_makes_no_more(
 
 @pytest.mark.clause("P-7.13")
 async def test_bids_are_kept_as_long_as_they_can_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cosmo_core.dendrite.open_bids.MAX_OPEN_BIDS", 2)
-    monkeypatch.setattr("cosmo_core.dendrite.open_bids.BIDS_STAND_S", 10.0)
+    monkeypatch.setattr("cosmo_core.extensions.auctions.open_bids.MAX_OPEN_BIDS", 2)
+    monkeypatch.setattr("cosmo_core.extensions.auctions.open_bids.BIDS_STAND_S", 10.0)
     clock = FakeClock()
     bids = OpenBids(clock.now)
     made = []

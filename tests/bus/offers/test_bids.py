@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cosmo_core import Directed, NoBidError, PathwayClosedError, Signal, SignalType
-from cosmo_core.dendrite import auctions as module
-from cosmo_core.plugin import Dropped, Forward
-from cosmo_core.testing import FakeClock, assert_valid_trace
+from cosmo_core.extensions.auctions import offers as module
+from cosmo_core.plugins import Dropped, Forward
 from cosmo_synapse_memory import MemorySynapse
+from cosmo_testing import FakeClock, assert_valid_trace
 
 if TYPE_CHECKING:
     from tests.bus.offers.conftest import Blocked, Market, Settled, Start, Through

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cosmo_core import LifecycleError, MalformedSignalError, Signal, SignalType
-from cosmo_core.dendrite import bidding as module
+from cosmo_core.extensions.auctions import bidding as module
 
 if TYPE_CHECKING:
     from tests.bus.offers.conftest import Blocked, MakeAxon, Market, Start

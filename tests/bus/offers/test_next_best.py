@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cosmo_core import Directed, NeuronError, NeuronFn, Signal, SignalType
-from cosmo_core.dendrite.view import View
-from cosmo_core.testing import FakeClock, assert_valid_trace
+from cosmo_core.dendrite.discovery.directory import View
+from cosmo_testing import FakeClock, assert_valid_trace
 
 if TYPE_CHECKING:
     from tests.bus.offers.conftest import Blocked, MakeAxon, Market, Settled, Start
@@ -193,7 +193,7 @@ async def test_a_bidder_that_leaves_does_not_win(start: Start, market: Market) -
 async def test_bids_that_stood_too_long_are_released(
     start: Start, monkeypatch: pytest.MonkeyPatch, market: Market, blocked: Blocked
 ) -> None:
-    monkeypatch.setattr("cosmo_core.dendrite.lot.BIDS_STAND_S", 0.001)
+    monkeypatch.setattr("cosmo_core.extensions.auctions.open_offer.BIDS_STAND_S", 0.001)
     declined = asyncio.Event()
     await market.bidding("a", blocked)
     loser = await market.bidding("b", cost=9)

@@ -19,9 +19,9 @@ from cosmo_core import (
     SignalType,
     current_task,
 )
-from cosmo_core.dendrite.lot import OfferPathway
-from cosmo_core.plugin import Dropped, Forward
-from cosmo_core.testing import assert_valid_trace
+from cosmo_core.extensions.auctions.open_offer import OfferPathway
+from cosmo_core.plugins import Dropped, Forward
+from cosmo_testing import assert_valid_trace
 
 if TYPE_CHECKING:
     from tests.bus.offers.conftest import Dropping, MakeAxon, Market, Settled, Start, Through

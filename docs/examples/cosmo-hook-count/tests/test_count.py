@@ -5,7 +5,7 @@ from typing import cast
 
 import pytest
 from cosmo_core import Dendrite, Signal, SignalType
-from cosmo_core.plugin import SignalEvent
+from cosmo_core.plugins import SignalEvent
 
 import cosmo_hook_count
 from cosmo_hook_count import cosmo_signal_observers, counts

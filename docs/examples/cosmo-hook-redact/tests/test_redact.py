@@ -3,8 +3,8 @@ from __future__ import annotations
 import attrs
 import pytest
 from cosmo_core import MalformedSignalError, Signal, SignalType, encode
-from cosmo_core.plugin import Dropped
-from cosmo_core.testing.strategies import json_values
+from cosmo_core.plugins import Dropped
+from cosmo_testing.strategies import json_values
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -28,7 +28,7 @@ from cosmo_core import (
     Synapse,
     connect_synapse,
 )
-from cosmo_core.ids import new_trace_id
+from cosmo_core.protocol.ids import new_trace_id
 from cosmo_synapse_memory import MemorySynapse
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar, overload
 from cosmo_context.errors import RegistryError
 from cosmo_context.neuron import Neuron
 from cosmo_core import PluginError, UnknownPluginError
-from cosmo_core.plugin import PluginManager, default_manager
+from cosmo_core.plugins import PluginManager, default_manager
 
 GROUP: Final = "cosmo.context_neurons"
 """The entry-point group of installed context Neurons: classes to be made without arguments, or instances."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cosmo_core import Axon, Dendrite, NeuronFn, Signal
-from cosmo_core.plugin import PluginManager
+from cosmo_core.plugins import PluginManager
 from cosmo_synapse_memory import MemorySynapse
 
 Ask = Callable[..., Awaitable[Signal]]

@@ -11,8 +11,8 @@ import pytest
 
 from cosmo_context import Context, PromptBuilder, Recalled, with_prompt
 from cosmo_core import Axon, Dendrite, EngramBinding, EngramError, EngramGuarantees, EngramNotBound, Signal
-from cosmo_core.engram import Findings, Found, Query, text_of
-from cosmo_core.plugin import PluginManager
+from cosmo_core.contracts.engram import Findings, Found, Query, text_of
+from cosmo_core.plugins import PluginManager
 from cosmo_synapse_memory import MemorySynapse
 
 Ask = Callable[..., Awaitable[Signal]]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cosmo_context import Context, DynamicVariableRegistry, PromptBuilder, Recalled, asked_words
 from cosmo_context.bridge.recalling import MAX_WORDS, feed_recalled
 from cosmo_core import EngramError, Hit, RecallResult
-from cosmo_core.engram import Query, words_in
+from cosmo_core.contracts.engram import Query, words_in
 
 
 class Memory:

@@ -8,8 +8,8 @@ import pytest
 
 from cosmo_context import Context, PromptBuilder, TraceMemory, with_prompt
 from cosmo_core import Axon, Dendrite, Directed, Signal, SignalType
-from cosmo_core.ids import new_trace_id
-from cosmo_core.plugin import PluginManager
+from cosmo_core.plugins import PluginManager
+from cosmo_core.protocol.ids import new_trace_id
 from cosmo_synapse_memory import MemorySynapse
 
 TRACE = new_trace_id()

@@ -16,7 +16,7 @@ from cosmo_context import (
     with_prompt,
 )
 from cosmo_core import Signal
-from cosmo_core.ids import new_trace_id
+from cosmo_core.protocol.ids import new_trace_id
 
 Ask = Callable[..., Awaitable[Signal]]
 

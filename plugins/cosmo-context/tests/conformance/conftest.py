@@ -14,7 +14,7 @@ import pytest
 from cosmo_context import Context, Neuron
 from cosmo_context.testing import ContextNeuronUnderTest, Example
 from cosmo_context.testing.checks import violation
-from cosmo_core.testing.conformance import steps
+from cosmo_testing.conformance import steps
 
 Complain = Callable[[Callable[[], Neuron], str], Awaitable[str | None]]
 

@@ -20,7 +20,7 @@ from cosmo_context import (
     neuron_registry,
 )
 from cosmo_core import CosmoError, PluginError
-from cosmo_core.plugin import PluginManager
+from cosmo_core.plugins import PluginManager
 
 PRIORITIES = {
     "entity": 60,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from cosmo_core.engram import EngramGuarantees, Findings
-from cosmo_core.ids import check_token
+from cosmo_core.contracts.engram import EngramGuarantees, Findings
+from cosmo_core.protocol.ids import check_token
 from cosmo_engram_postgres.calls import Calls
 from cosmo_engram_postgres.connections import Connections
 from cosmo_engram_postgres.driver import open_connection, place
@@ -19,7 +19,7 @@ from cosmo_engram_postgres.schema import Database, Schema, prepared
 from cosmo_engram_postgres.writing import Writer
 
 if TYPE_CHECKING:
-    from cosmo_core.engram import ImprintReceipt, Query, Write
+    from cosmo_core.contracts.engram import ImprintReceipt, Query, Write
 
 
 @attrs.frozen

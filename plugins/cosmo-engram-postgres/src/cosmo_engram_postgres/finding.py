@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
 
-from cosmo_core.engram import MAX_INDEXED_BYTES, Findings, Found
+from cosmo_core.contracts.engram import MAX_INDEXED_BYTES, Findings, Found
 from cosmo_engram_postgres.lexemes import as_tsquery
 from cosmo_engram_postgres.vectors import similarity
 
 if TYPE_CHECKING:
-    from cosmo_core.engram import Query
+    from cosmo_core.contracts.engram import Query
     from cosmo_engram_postgres.schema import Database, Schema
 
 _RANKED: Final = 32

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from cosmo_core.engram import ImprintReceipt, merged, text_of
+from cosmo_core.contracts.engram import ImprintReceipt, merged, text_of
 from cosmo_core.errors import EngramError
-from cosmo_core.ids import new_ulid
+from cosmo_core.protocol.ids import new_ulid
 from cosmo_engram_postgres.lexemes import as_tsvector
 
 if TYPE_CHECKING:
     import asyncpg
 
-    from cosmo_core.engram import Write
+    from cosmo_core.contracts.engram import Write
     from cosmo_engram_postgres.calls import Calls
     from cosmo_engram_postgres.driver import PooledConnection
     from cosmo_engram_postgres.schema import Schema

@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cosmo_core.engram import EngramGuarantees
+from cosmo_core.contracts.engram import EngramGuarantees
 from cosmo_core.errors import EngramError
-from cosmo_core.ids import check_token
+from cosmo_core.protocol.ids import check_token
 from cosmo_engram_sqlite import undoing, writes
 from cosmo_engram_sqlite.batching import Lane
 from cosmo_engram_sqlite.connection import open_connection
@@ -20,7 +20,7 @@ from cosmo_engram_sqlite.session import SqliteSession
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cosmo_core.engram import Findings, ImprintReceipt, Query, Write
+    from cosmo_core.contracts.engram import Findings, ImprintReceipt, Query, Write
 
 MEMORY: Final = ":memory:"
 """The path of a store that lives as long as it is connected."""
@@ -119,7 +119,7 @@ class SqliteEngram:
         return findings
 
     async def imprint(self, write: Write) -> ImprintReceipt:
-        """Write, once for each ``write.imprint_id``; see `cosmo_core.engram.Engram.imprint`.
+        """Write, once for each ``write.imprint_id``; see `cosmo_core.contracts.engram.Engram.imprint`.
 
         Raises:
             EngramError: It was not written.

@@ -6,13 +6,13 @@ import sqlite3
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from cosmo_core.engram import Findings, Found
+from cosmo_core.contracts.engram import Findings, Found
 from cosmo_engram_sqlite.vectors import packed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cosmo_core.engram import Query
+    from cosmo_core.contracts.engram import Query
 
 _NOTHING: Final = Findings(())
 

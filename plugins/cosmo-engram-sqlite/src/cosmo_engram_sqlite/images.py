@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from cosmo_core.engram import text_of
+from cosmo_core.contracts.engram import text_of
 from cosmo_engram_sqlite import entries
 from cosmo_engram_sqlite.entries import Content, Stored
 

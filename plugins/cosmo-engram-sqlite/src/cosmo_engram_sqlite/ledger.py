@@ -5,10 +5,10 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING
 
-from cosmo_core.engram import ImprintReceipt
+from cosmo_core.contracts.engram import ImprintReceipt
 
 if TYPE_CHECKING:
-    from cosmo_core.engram import Write
+    from cosmo_core.contracts.engram import Write
     from cosmo_engram_sqlite.session import SqliteSession
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from cosmo_core.engram import ImprintReceipt, Write, merged, text_of
+from cosmo_core.contracts.engram import ImprintReceipt, Write, merged, text_of
 from cosmo_core.errors import EngramError
-from cosmo_core.ids import new_ulid
+from cosmo_core.protocol.ids import new_ulid
 from cosmo_engram_sqlite import entries, images, ledger
 from cosmo_engram_sqlite.entries import Content, Stored
 from cosmo_engram_sqlite.vectors import packed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cosmo_core.chat import UnexpectedShapeError, to_messages, to_output
+from cosmo_llm import UnexpectedShapeError, to_messages, to_output
 from cosmo_source_huggingface.tool_calls import ToolCalls
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from cosmo_core.chat.http import Endpoint as HttpEndpoint
+from cosmo_llm.http import Endpoint as HttpEndpoint
 
 ROUTER: Final = "https://router.huggingface.co"
 """HuggingFace's Inference Providers, the default endpoint."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
-from cosmo_core.chat import (
+from cosmo_llm import (
     AUTH_FAILED,
     INPUT_INVALID,
     MODEL_NOT_FOUND,

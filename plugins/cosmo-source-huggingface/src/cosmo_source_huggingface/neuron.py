@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cosmo_core.chat import Failures, read_answer
-from cosmo_core.chat.checks import for_call
-from cosmo_core.chat.http import Transport
+from cosmo_llm import Failures, read_answer
+from cosmo_llm.checks import for_call
+from cosmo_llm.http import Transport
 from cosmo_source_huggingface.chat_completions import ChatCompletions
 from cosmo_source_huggingface.events import EventDecoder
 from cosmo_source_huggingface.failures import HuggingFace
@@ -15,7 +15,7 @@ from cosmo_source_huggingface.text_generation import TextGeneration
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
-    from cosmo_core.chat.http import Call
+    from cosmo_llm.http import Call
     from cosmo_source_huggingface.dialect import Dialect
     from cosmo_source_huggingface.options import Options
 

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from cosmo_core.chat.checks import names_of, need_flag, need_known, picked
-from cosmo_core.chat.http import HttpOptions
+from cosmo_llm.checks import names_of, need_flag, need_known, picked
+from cosmo_llm.http import HttpOptions
 from cosmo_source_huggingface.endpoint import ROUTER, Endpoint
 from cosmo_source_huggingface.settings import Settings
 

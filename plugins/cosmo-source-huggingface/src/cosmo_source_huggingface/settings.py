@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cosmo_core.chat.checks import is_number, need, need_count, need_temperature, need_text
+from cosmo_llm.checks import is_number, need, need_count, need_temperature, need_text
 
 
 @dataclass(frozen=True, slots=True)

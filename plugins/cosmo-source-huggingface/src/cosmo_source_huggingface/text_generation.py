@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cosmo_core.chat import INPUT_INVALID, UnexpectedShapeError, to_messages, to_output
+from cosmo_llm import INPUT_INVALID, UnexpectedShapeError, to_messages, to_output
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cosmo_core.chat import UnexpectedShapeError
+from cosmo_llm import UnexpectedShapeError
 
 
 class ToolCalls:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from cosmo_core.chat import INPUT_INVALID
+from cosmo_llm import INPUT_INVALID
 from cosmo_source_mcp.json_values import check_json
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Final
 
 from mcp.types import CONNECTION_CLOSED, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR
 
-from cosmo_core.chat import (
+from cosmo_llm import (
     INPUT_INVALID,
     PROVIDER_ERROR,
     PROVIDER_MALFORMED,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
-from cosmo_core.chat import (
+from cosmo_llm import (
     AUTH_FAILED,
     INPUT_INVALID,
     PROVIDER_TIMEOUT,

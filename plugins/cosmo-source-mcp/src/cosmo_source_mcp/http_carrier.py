@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import httpx2
 from mcp.types.jsonrpc import JSONRPCError, jsonrpc_message_adapter
 
-from cosmo_core.chat import retry_after_s
+from cosmo_llm import retry_after_s
 from cosmo_source_mcp import limits, wire_errors
 from cosmo_source_mcp.http_events import CheckedEvents, error_body, is_message
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from cosmo_core.chat import provider_text
+from cosmo_llm import provider_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

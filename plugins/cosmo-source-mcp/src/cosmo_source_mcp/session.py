@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from mcp import Client, MCPError
 from mcp.types import Implementation, ToolListChangedNotification
 
-from cosmo_core.chat import INPUT_INVALID, PROVIDER_REFUSED
 from cosmo_core.errors import NeuronError
+from cosmo_llm import INPUT_INVALID, PROVIDER_REFUSED
 from cosmo_source_mcp import wire_errors
 from cosmo_source_mcp.limits import LAST_WORDS_S
 from cosmo_source_mcp.toolbox import Toolbox

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import ClassVar, Final
 
-from cosmo_core.chat.http import Endpoint as HttpEndpoint
+from cosmo_llm.http import Endpoint as HttpEndpoint
 
 DEFAULT: Final = "http://localhost:11434"
 VARIABLE: Final = "OLLAMA_HOST"

@@ -7,7 +7,7 @@ import shlex
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
-from cosmo_core.chat import (
+from cosmo_llm import (
     AUTH_FAILED,
     INPUT_INVALID,
     MODEL_NOT_FOUND,

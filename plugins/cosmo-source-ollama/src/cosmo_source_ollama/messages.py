@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cosmo_core.chat import INPUT_INVALID, parse_object, to_messages
+from cosmo_llm import INPUT_INVALID, parse_object, to_messages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

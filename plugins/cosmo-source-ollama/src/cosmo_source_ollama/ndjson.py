@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from cosmo_core.chat import PROVIDER_MALFORMED
+from cosmo_llm import PROVIDER_MALFORMED
 
 MAX_LINE_BYTES: Final = 1 << 20
 """How long one line may grow before the stream is refused."""

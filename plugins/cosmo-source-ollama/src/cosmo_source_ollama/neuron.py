@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cosmo_core.chat import Failures, read_answer
-from cosmo_core.chat.http import Transport
+from cosmo_llm import Failures, read_answer
+from cosmo_llm.http import Transport
 from cosmo_source_ollama.chat import PATH, output_of, request_body
 from cosmo_source_ollama.failures import Ollama
 from cosmo_source_ollama.streamed import ChatDecoder
@@ -13,7 +13,7 @@ from cosmo_source_ollama.streamed import ChatDecoder
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
-    from cosmo_core.chat.http import Call
+    from cosmo_llm.http import Call
     from cosmo_source_ollama.options import Options
 
 

@@ -6,8 +6,8 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from cosmo_core.chat.checks import names_of, need_flag, need_known, picked
-from cosmo_core.chat.http import HttpOptions
+from cosmo_llm.checks import names_of, need_flag, need_known, picked
+from cosmo_llm.http import HttpOptions
 from cosmo_source_ollama.endpoint import Endpoint
 from cosmo_source_ollama.settings import Settings
 

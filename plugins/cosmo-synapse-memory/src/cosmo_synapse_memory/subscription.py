@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cosmo_core.handlers import HandlerRunner
 from cosmo_core.routing import Member
+from cosmo_core.routing.handlers import HandlerRunner
 
 if TYPE_CHECKING:
+    from cosmo_core.contracts.synapse import FrameHandler
     from cosmo_core.routing import Router
-    from cosmo_core.synapse import FrameHandler
 
 
 class MemorySubscription:

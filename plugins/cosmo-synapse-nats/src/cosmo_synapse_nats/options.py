@@ -8,7 +8,7 @@ from typing import Final
 
 import attrs
 
-from cosmo_core.ids import is_token
+from cosmo_core.protocol.ids import is_token
 
 HEADROOM: Final = 4096
 """Bytes of a server's largest message that are left to headers."""

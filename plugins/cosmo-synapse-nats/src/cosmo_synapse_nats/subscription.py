@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 from nats import errors
 
 from cosmo_core.errors import SynapseError
-from cosmo_core.handlers import HandlerRunner
 from cosmo_core.routing import Member
+from cosmo_core.routing.handlers import HandlerRunner
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription as Interest
 
-    from cosmo_core.synapse import FrameHandler
+    from cosmo_core.contracts.synapse import FrameHandler
     from cosmo_synapse_nats.connection import Connection
 
 Callback = Callable[["Msg"], Coroutine[Any, Any, None]]

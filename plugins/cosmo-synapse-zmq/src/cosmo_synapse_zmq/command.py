@@ -1,4 +1,4 @@
-"""``cosmo hub``: a hub of its own, as a command of `cosmo`. Needs click, which cosmo-cli brings."""
+"""``cosmo hub``: a hub of its own, as a command of `cosmo`. Needs click, which cosmo-core-cli brings."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ import msgspec
 import zmq
 
 from cosmo_core import SynapseError
+from cosmo_core.contracts.synapse import DEFAULT_MAX_FRAME
 from cosmo_core.routing import Leases, Letter, Router
-from cosmo_core.synapse import DEFAULT_MAX_FRAME
 from cosmo_synapse_zmq import wire
 from cosmo_synapse_zmq.address import Address
 from cosmo_synapse_zmq.doorman import Doorman

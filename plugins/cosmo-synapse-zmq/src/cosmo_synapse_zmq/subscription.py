@@ -6,8 +6,8 @@ import asyncio
 from typing import Final, Protocol
 
 from cosmo_core import FrameHandler, HeldFrame
-from cosmo_core.handlers import HandlerRunner
 from cosmo_core.routing import Member
+from cosmo_core.routing.handlers import HandlerRunner
 from cosmo_synapse_zmq import wire
 
 SETTLE_S: Final = 0.02

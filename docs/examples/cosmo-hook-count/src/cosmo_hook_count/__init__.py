@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from cosmo_core.plugin import SignalEvent, SignalObserver, hookimpl
+from cosmo_core.plugins import SignalEvent, SignalObserver, hookimpl
 
 if TYPE_CHECKING:
     from cosmo_core import Dendrite

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 from cosmo_core import Signal, decode, encode
-from cosmo_core.plugin import Direction, Dropped, Forward, SignalMiddleware, hookimpl
+from cosmo_core.plugins import Direction, Dropped, Forward, SignalMiddleware, hookimpl
 
 COSMO_API = 1
 

@@ -8,9 +8,9 @@ import os
 from typing import Any, Final
 
 from cosmo_core import NeuronError, NeuronFn
-from cosmo_core.neuron import invoker, is_streaming
-from cosmo_core.plugin import NeuronWrapper, hookimpl
-from cosmo_core.retry import jittered
+from cosmo_core.contracts.neuron import invoker, is_streaming
+from cosmo_core.contracts.retry import jittered
+from cosmo_core.plugins import NeuronWrapper, hookimpl
 
 COSMO_API = 1
 

@@ -17,7 +17,7 @@ from cosmo_context.builder import PromptBuilder
 from cosmo_context.context import Context
 from cosmo_context.errors import ContextNeuronError, PromptBuilderError, StateShapeError
 from cosmo_core import CurrentTask, NeuronError, NeuronFn, RecallFn, current_task
-from cosmo_core.neuron import invoker
+from cosmo_core.contracts.neuron import invoker
 
 Compose = Callable[[Context], PromptBuilder]
 """Says of what a prompt is composed."""

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from cosmo_context.context import Context
-from cosmo_core.chat import PROMPT_KEYS
+from cosmo_llm import PROMPT_KEYS
 
 Feed = Callable[[Context, Mapping[str, Any], Sequence[Any]], Awaitable[None] | None]
 """Fills a Context from the ``input`` and the ``context`` that a Neuron was called with."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from cosmo_core import Pathway, Signal, SignalType
-from cosmo_core.plugin import SignalEvent, SignalObserver, hookimpl
+from cosmo_core.plugins import SignalEvent, SignalObserver, hookimpl
 
 if TYPE_CHECKING:
     from cosmo_context.context import Context

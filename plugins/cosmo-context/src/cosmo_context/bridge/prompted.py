@@ -12,7 +12,7 @@ from cosmo_context.bridge.memory import TraceMemory
 from cosmo_context.bridge.recalling import Recalled
 from cosmo_context.context import Context
 from cosmo_core import NeuronFn, RecallFn
-from cosmo_core.neuron import AnyNeuronFn, is_streaming
+from cosmo_core.contracts.neuron import AnyNeuronFn, is_streaming
 
 
 @overload

@@ -14,7 +14,7 @@ from cosmo_context.bridge.feeding import extend
 from cosmo_context.bridge.memory import as_text
 from cosmo_context.context import Context
 from cosmo_core import Hit, RecallFn
-from cosmo_core.engram import text_of
+from cosmo_core.contracts.engram import text_of
 
 Query = Mapping[str, Any]
 

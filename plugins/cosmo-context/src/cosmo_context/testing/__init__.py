@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cosmo_core.testing.lazy import lazy_names
+from cosmo_testing.lazy import lazy_names
 
 if TYPE_CHECKING:
     from cosmo_context.testing.subject import ContextNeuronUnderTest, Example
     from cosmo_context.testing.suite import ContextNeuronConformance
-    from cosmo_core.testing import ConformanceError
+    from cosmo_testing import ConformanceError
 
 __all__ = ["ConformanceError", "ContextNeuronConformance", "ContextNeuronUnderTest", "Example"]
 
 _HOMES = {
-    "ConformanceError": "cosmo_core.testing",
+    "ConformanceError": "cosmo_testing",
     "ContextNeuronConformance": "cosmo_context.testing.suite",
     "ContextNeuronUnderTest": "cosmo_context.testing.subject",
     "Example": "cosmo_context.testing.subject",

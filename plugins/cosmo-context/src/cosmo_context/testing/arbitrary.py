@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from cosmo_context.errors import ContextNeuronError
 from cosmo_context.testing.asking import copied, fragment_of, need_untouched, with_state
-from cosmo_core.testing.conformance.arbitrary import objects_like, try_each
-from cosmo_core.testing.conformance.errors import UnmetError
-from cosmo_core.testing.conformance.steps import need
-from cosmo_core.testing.strategies import json_values
+from cosmo_testing.conformance.arbitrary import objects_like, try_each
+from cosmo_testing.conformance.errors import UnmetError
+from cosmo_testing.conformance.steps import need
+from cosmo_testing.strategies import json_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

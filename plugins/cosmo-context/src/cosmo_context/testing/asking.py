@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cosmo_context.context import Context
-from cosmo_core.testing.conformance.steps import bounded, need
+from cosmo_testing.conformance.steps import bounded, need
 
 if TYPE_CHECKING:
     from cosmo_context.neuron import Fits, Neuron

@@ -46,13 +46,13 @@ from cosmo_context.testing.checks_state import (
     check_wrong_shape,
 )
 from cosmo_context.testing.requirements import REQUIREMENTS
-from cosmo_core.testing.conformance.checking import violation, violations
+from cosmo_testing.conformance.checking import violation, violations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cosmo_context.testing.subject import ContextNeuronUnderTest
-    from cosmo_core.testing.conformance.requirements import Check
+    from cosmo_testing.conformance.requirements import Check
 
 __all__ = [
     "CHECKS",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from cosmo_context.testing.asking import fragment_of, fragment_of_example
 from cosmo_context.testing.requirements import REQUIREMENTS
-from cosmo_core.testing.conformance.steps import need
+from cosmo_testing.conformance.steps import need
 
 if TYPE_CHECKING:
     from cosmo_context.neuron import Neuron

@@ -9,8 +9,8 @@ from cosmo_context.data import marking, parts, unmarked
 from cosmo_context.testing.asking import fragment_of
 from cosmo_context.testing.requirements import REQUIREMENTS
 from cosmo_context.variables import DynamicVariableRegistry
-from cosmo_core.testing.conformance.errors import UnmetError
-from cosmo_core.testing.conformance.steps import need
+from cosmo_testing.conformance.errors import UnmetError
+from cosmo_testing.conformance.steps import need
 
 if TYPE_CHECKING:
     from cosmo_context.context import Context

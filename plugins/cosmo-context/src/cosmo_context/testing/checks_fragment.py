@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from cosmo_context.testing.asking import fragment_of, fragment_of_example, shortened
 from cosmo_context.testing.requirements import REQUIREMENTS
-from cosmo_core.testing.conformance.steps import need
+from cosmo_testing.conformance.steps import need
 
 if TYPE_CHECKING:
     from cosmo_context.testing.subject import ContextNeuronUnderTest

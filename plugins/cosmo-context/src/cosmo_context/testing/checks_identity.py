@@ -12,8 +12,8 @@ from cosmo_context.registry import Registry
 from cosmo_context.testing.asking import fragment_of_example
 from cosmo_context.testing.requirements import REQUIREMENTS
 from cosmo_core import PluginError
-from cosmo_core.testing.conformance.errors import UnmetError
-from cosmo_core.testing.conformance.steps import need
+from cosmo_testing.conformance.errors import UnmetError
+from cosmo_testing.conformance.steps import need
 
 if TYPE_CHECKING:
     from cosmo_context.testing.subject import ContextNeuronUnderTest

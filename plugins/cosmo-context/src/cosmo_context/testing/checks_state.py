@@ -15,8 +15,8 @@ from cosmo_context.testing.asking import (
     with_state,
 )
 from cosmo_context.testing.requirements import REQUIREMENTS
-from cosmo_core.testing.conformance.errors import UnmetError
-from cosmo_core.testing.conformance.steps import need
+from cosmo_testing.conformance.errors import UnmetError
+from cosmo_testing.conformance.steps import need
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

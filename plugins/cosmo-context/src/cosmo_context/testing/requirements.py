@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from cosmo_core.testing.conformance.requirements import Requirements
+from cosmo_testing.conformance.requirements import Requirements
 
 _TEXTS_0_1: Final = {
     "context:shape": "It is a `cosmo_context.Neuron`; `format` and `shorten` are coroutine functions.",

@@ -12,10 +12,10 @@ import attrs
 from cosmo_context.context import Context
 from cosmo_context.neuron import Neuron
 from cosmo_context.testing.requirements import REQUIREMENTS
-from cosmo_core.testing.conformance.subject import Subject
+from cosmo_testing.conformance.subject import Subject
 
 if TYPE_CHECKING:
-    from cosmo_core.testing.conformance.requirements import Requirements
+    from cosmo_testing.conformance.requirements import Requirements
 
 
 @attrs.frozen

@@ -8,7 +8,7 @@ from cosmo_context.testing.subject import ContextNeuronUnderTest
 try:
     import hypothesis  # noqa: F401 - one check needs it, and it is better said now than then
 
-    from cosmo_core.testing.conformance.suite import Conformance
+    from cosmo_testing.conformance.suite import Conformance
 except ImportError as error:
     raise ImportError(
         'ContextNeuronConformance needs its extra: pip install "cosmo-context[testing]"'

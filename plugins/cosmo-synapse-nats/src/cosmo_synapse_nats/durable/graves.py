@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 from nats import errors
 from nats.js.errors import NotFoundError
 
+from cosmo_core.contracts.synapse import DeadLetter
 from cosmo_core.errors import SynapseError
-from cosmo_core.synapse import DeadLetter
 
 if TYPE_CHECKING:
     from nats.js import JetStreamContext, api

@@ -1,0 +1,126 @@
+"""The Neuron contract, and the factory that wraps a provider behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+
+if TYPE_CHECKING:
+    from cosmo_core.contracts.engram import ImprintFn, RecallFn
+
+
+@runtime_checkable
+class NeuronFn(Protocol):
+    """Anything that satisfies ``async fn(input, context) -> output``.
+
+    Args of the call:
+        input: The ``input`` object of the TASK. It is the Neuron's own copy.
+        context: What the Axon's context fetcher returned; empty without one.
+
+    The output is anything JSON can carry; what is not an object arrives as ``{"value": output}`` (P-5.8).
+    A Neuron may also be an async generator: every ``str`` it yields becomes a THOUGHT_DELTA, and the last
+    object it yields is the output. A plain function works too; it runs in a thread, which goes on to its end
+    even when its TASK is stopped.
+
+    One that declares the keywords ``recall`` or ``imprint`` gets them, if its Axon binds Engrams.
+
+    What cannot be answered yet is asked back: return `clarify` or `ask_permission` instead of an output.
+
+    A Neuron that holds resources has an ``async def aclose(self) -> None``, called when its host stops.
+    It may be called again afterwards and then opens what it needs anew.
+    """
+
+    def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
+        """Answer one TASK."""
+        ...
+
+
+class _Recalls(Protocol):
+    def __call__(self, input: dict[str, Any], context: list[Any], *, recall: RecallFn) -> Any: ...
+
+
+class _Imprints(Protocol):
+    def __call__(self, input: dict[str, Any], context: list[Any], *, imprint: ImprintFn) -> Any: ...
+
+
+class _Remembers(Protocol):
+    def __call__(
+        self, input: dict[str, Any], context: list[Any], *, recall: RecallFn, imprint: ImprintFn
+    ) -> Any: ...
+
+
+AnyNeuronFn: TypeAlias = NeuronFn | _Recalls | _Imprints | _Remembers
+"""A Neuron, with or without memory."""
+
+
+def Neuron(source: str, **options: Any) -> NeuronFn:  # noqa: N802 - the promised name; reads as a type
+    """Wrap a provider behind the Neuron contract.
+
+    Args:
+        source: The name of an installed source, such as ``"huggingface"``.
+        **options: Passed to the source as they are.
+
+    Raises:
+        UnknownPluginError: No such source is installed; the message names those that are, and the
+            install that would add this one.
+        PluginLoadError: The source is installed but cannot be imported.
+        PluginConflictError: Two distributions bring a source of this name.
+    """
+    # Imported on use: reading entry points costs more than the rest of the core together.
+    from cosmo_core.plugins.manager import default_manager
+
+    neuron: NeuronFn = default_manager().factory("cosmo.sources", source)(**options)
+    return neuron
+
+
+Emit = Callable[[str], Awaitable[None]]
+"""Takes one piece of an output that is still being made."""
+
+Invoke = Callable[[dict[str, Any], list[Any]], Awaitable[Any]]
+Stream = Callable[[dict[str, Any], list[Any], Emit], Awaitable[Any]]
+
+
+def is_streaming(neuron: NeuronFn) -> bool:
+    """Tell whether a Neuron is an async generator."""
+    return inspect.isasyncgenfunction(neuron) or inspect.isasyncgenfunction(type(neuron).__call__)
+
+
+def invoker(neuron: NeuronFn) -> Invoke:
+    """Return a Neuron that does not stream as something to await, whatever its shape.
+
+    Raises:
+        TypeError: ``neuron`` cannot be called.
+    """
+    if not callable(neuron):
+        raise TypeError(f"a Neuron is an async function of (input, context), not {neuron!r}")
+    if inspect.iscoroutinefunction(neuron) or inspect.iscoroutinefunction(type(neuron).__call__):
+        return neuron
+
+    async def in_thread(input: dict[str, Any], context: list[Any]) -> Any:
+        answer = await asyncio.to_thread(neuron, input, context)
+        # A plain function may still hand back a coroutine, as a lambda around an async one does.
+        return await answer if inspect.isawaitable(answer) else answer
+
+    return in_thread
+
+
+def streamer(neuron: NeuronFn) -> Stream:
+    """Return a Neuron that streams as something to await: it emits every ``str``, and returns the output."""
+
+    async def stream(input: dict[str, Any], context: list[Any], emit: Emit) -> Any:
+        pieces: list[str] = []
+        output: Any = None
+        items: AsyncGenerator[Any] = neuron(input, context)
+        async with aclosing(items):
+            async for item in items:
+                if isinstance(item, str):
+                    pieces.append(item)
+                    await emit(item)
+                else:
+                    output = item
+        return {"response": "".join(pieces)} if output is None else output
+
+    return stream

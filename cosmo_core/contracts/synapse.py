@@ -1,0 +1,218 @@
+"""The Synapse contract: moves opaque frames between subjects, and never looks inside one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Literal, Protocol, Self, runtime_checkable
+from urllib.parse import urlsplit
+
+import attrs
+
+from cosmo_core.errors import SynapseError
+
+FrameHandler = Callable[[bytes], Awaitable[None] | None]
+"""Takes a frame. None: done with it. An awaitable: done when that completes; a Synapse that acknowledges
+does so then, and one that is at its in-flight limit stops delivering until then. What it raises, at once or
+in the awaitable, says that it could not be done with the frame."""
+
+Undelivered = Literal["nobody", "overloaded", "lost", "failed"]
+"""Why no member of a queue group was done with a frame.
+
+``nobody``: nobody at all subscribes. ``overloaded``: none has room. ``lost``: the one that had it is gone,
+and there is no other. ``failed``: it was given to members as often as it may be: it is a dead letter.
+"""
+
+UndeliveredHandler = Callable[[bytes, Undelivered], None]
+"""Takes a frame that was not delivered, and why. It is called in the event loop, at most once per frame."""
+
+DEFAULT_MAX_FRAME: Final = 1024 * 1024 - 4096
+"""Bytes in the largest frame that every Synapse carries, unless it is told otherwise."""
+
+
+class HeldFrame(bytes):
+    """A frame that waited in the Synapse before it came to its handler.
+
+    Time may be of the essence in it, and the clocks of those who send and receive may differ.
+
+    Attributes:
+        held_s: For how many seconds it waited.
+    """
+
+    held_s: float
+
+    def __new__(cls, frame: bytes, held_s: float) -> Self:
+        """Return ``frame``, and for how long it was held."""
+        held = super().__new__(cls, frame)
+        held.held_s = held_s
+        return held
+
+
+@attrs.frozen(kw_only=True)
+class Guarantees:
+    """What a Synapse promises; the conformance kit holds it to that.
+
+    Attributes:
+        delivery: Whether a frame for a queue group may be lost, or rather come twice. Frames for others are
+            never sent again.
+        ordering: Whether the frames of one publisher arrive in the order it sent them.
+        queue_groups: Whether one member of a queue group gets each frame.
+        max_frame: Bytes in the largest frame.
+        durable: Whether frames for a queue group that was there once wait while no member is.
+        takeover_s: Seconds after which another member has what one that is lost had; None: never, and so
+            nobody need say when a frame is done with.
+        max_deliveries: How many times a frame is given to members of a queue group until one is done with
+            it. After that it is a dead letter: see `DeadLetters`.
+    """
+
+    delivery: Literal["at-most-once", "at-least-once"] = "at-most-once"
+    ordering: Literal["none", "per-publisher"] = "per-publisher"
+    queue_groups: bool = True
+    max_frame: int = DEFAULT_MAX_FRAME
+    durable: bool = False
+    takeover_s: float | None = None
+    max_deliveries: int = 1
+
+
+@runtime_checkable
+class Subscription(Protocol):
+    """A handler's place on the bus."""
+
+    @property
+    def dropped(self) -> int:
+        """How many frames were given up because the handler was too slow."""
+        ...
+
+    async def unsubscribe(self) -> None:
+        """Deliver nothing more once this returns. Doing it twice is not an error.
+
+        What came before goes to the handler still; what a handler works on goes on.
+        """
+        ...
+
+
+@runtime_checkable
+class Synapse(Protocol):
+    """The bus, as a Dendrite sees it.
+
+    When `subscribe` returns, no later publish from anyone who could know of it is lost. A handler that
+    raises never stops another handler or the publisher. A connection that breaks is made again, and every
+    subscription with it; until then `publish` waits, within bounds.
+    """
+
+    @property
+    def guarantees(self) -> Guarantees:
+        """What this Synapse promises."""
+        ...
+
+    async def connect(self) -> None:
+        """Make the Synapse usable. Doing it twice is not an error.
+
+        Raises:
+            SynapseAuthError: The bus does not let this program in.
+            SynapseError: The bus cannot be reached.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End every subscription and let go of every resource. Doing it twice is not an error."""
+        ...
+
+    async def publish(
+        self,
+        subject: str,
+        frame: bytes,
+        *,
+        undelivered: UndeliveredHandler | None = None,
+        message_id: str | None = None,
+    ) -> None:
+        """Hand ``frame`` to whoever subscribes to ``subject``.
+
+        Args:
+            subject: Tokens joined by dots.
+            frame: What to carry.
+            undelivered: The frame is for a queue group. It is told when the Synapse learns that no member
+                will be done with it, which may be at once. Without it, one that finds no room in a queue
+                group waits for it, and so does the publisher.
+            message_id: What tells this frame from others. A Synapse that stores frames stores one of each id.
+
+        Raises:
+            SynapseClosedError: The Synapse is not connected.
+            FrameTooLargeError: The frame is larger than ``guarantees.max_frame``; nothing was sent.
+            SynapseError: The subject is malformed, or the bus cannot be reached.
+        """
+        ...
+
+    async def subscribe(
+        self, pattern: str, handler: FrameHandler, *, queue_group: str | None = None
+    ) -> Subscription:
+        """Call ``handler`` with every frame that matches ``pattern``.
+
+        Members of a queue group share the frames: each goes to one of them.
+
+        Raises:
+            SynapseClosedError: The Synapse is not connected.
+            SynapseError: The pattern or the queue group is malformed, or the bus cannot be reached.
+        """
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class DeadLetter:
+    """A frame for a queue group that no member was ever done with.
+
+    Attributes:
+        subject: Where it was published.
+        frame: The frame.
+        deliveries: How many times it was given to a member.
+        reason: What became of the last one.
+    """
+
+    subject: str
+    frame: bytes
+    deliveries: int
+    reason: str
+
+
+@runtime_checkable
+class DeadLetters(Protocol):
+    """A Synapse that keeps what nobody was done with; one with ``max_deliveries`` above 1 has to."""
+
+    async def dead_letters(self) -> list[DeadLetter]:
+        """Return the dead letters that are kept, oldest first."""
+        ...
+
+
+@runtime_checkable
+class ThreadPublisher(Protocol):
+    """A Synapse that can also publish while its event loop is blocked."""
+
+    def publish_from_thread(self, subject: str, frame: bytes) -> None:
+        """Hand ``frame`` to whoever subscribes to ``subject``, from any thread, if the bus can be reached.
+
+        It is for signs of life: nobody is told what became of it.
+        """
+        ...
+
+
+async def connect_synapse(url: str, **options: Any) -> Synapse:
+    """Return a connected Synapse for ``url``; its scheme names the plugin, as in ``memory://``.
+
+    Raises:
+        UnknownPluginError: No installed plugin answers to the scheme; the message names those that are
+            installed, and the install that would add this one.
+        SynapseAuthError: The bus does not let this program in.
+        SynapseError: The URL has no scheme, or the Synapse could not connect.
+    """
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError:
+        # Not its words: they quote the URL, which may have a password in it.
+        raise SynapseError("the URL of a Synapse cannot be read: write one such as memory://") from None
+    if not scheme:
+        raise SynapseError("the URL has no scheme to say which Synapse is meant: write memory://")
+    # Imported on use: reading entry points costs more than the rest of the core together.
+    from cosmo_core.plugins.manager import default_manager
+
+    synapse: Synapse = default_manager().factory("cosmo.synapses", scheme)(url, **options)
+    await synapse.connect()
+    return synapse

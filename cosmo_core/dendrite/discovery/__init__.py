@@ -1,0 +1,1 @@
+"""Who is in the namespace: announcing, the directory, and resolving names."""

@@ -1,0 +1,277 @@
+"""Who is there: a namespace's Neurons, or its Engrams, as their announcements tell it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Final, Literal
+
+import attrs
+
+from cosmo_core.errors import NoRouteError
+from cosmo_core.protocol.ids import is_token
+from cosmo_core.protocol.signal import Signal
+from cosmo_core.protocol.signal_type import SignalType
+
+if TYPE_CHECKING:
+    from cosmo_core.contracts.pathway import Pathway
+
+MISSED_HEARTBEATS: Final = 3
+"""After how many silent heartbeats a Neuron counts as gone (P-4.6)."""
+
+MAX_NEURONS: Final = 100_000
+"""How many Neurons a view holds; what others announce beyond that is not recorded (P-4.13)."""
+
+_LONGEST_HEARTBEAT_S: Final = 86_400.0
+_MAX_LOAD: Final = 1_000_000
+
+
+@attrs.frozen
+class NeuronRecord:
+    """One Neuron as one Dendrite hosts it.
+
+    Attributes:
+        neuron_id: Its address.
+        capabilities: What it says it can do.
+        version: What it says of its version.
+        dendrite: Which Dendrite hosts it; replicas differ in this.
+        expires: When it counts as gone, on the view's clock.
+        load: How many TASKs ran or waited there when it last announced itself.
+        pulse_s: How many seconds there are between two signs of life of what works there; None if it gives
+            none.
+    """
+
+    neuron_id: str
+    capabilities: tuple[str, ...]
+    version: str | None
+    dendrite: str
+    expires: float
+    load: int = 0
+    pulse_s: float | None = None
+
+
+@attrs.define
+class _Load:
+    """How busy a Neuron is, as far as this Dendrite can know.
+
+    What it has dispatched by capability itself is counted; what others have is as last announced.
+    """
+
+    mine: int = 0
+    others: int = 0
+
+
+class View:
+    """Remembers who announced, until they leave or fall silent.
+
+    Args:
+        clock: Monotonic seconds.
+        heartbeat_s: The interval to assume of those that do not say theirs.
+        role: As what those announce themselves that it remembers: ``neuron`` or ``engram``.
+
+    Attributes:
+        knows: Tells whether anybody takes work for a Neuron, by its id.
+        departed: Called with a Neuron's id and its Dendrite, once nothing will come from there any more. Who
+            drains takes no more work and is in no record, but departs only with its DEREGISTER, or silently.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float], heartbeat_s: float, role: Literal["neuron", "engram"] = "neuron"
+    ) -> None:
+        self.departed: Callable[[str, str], None] = lambda _neuron, _dendrite: None
+        self._clock = clock
+        self._heartbeat_s = heartbeat_s
+        self._role = role
+        self._neurons: dict[str, dict[str, NeuronRecord]] = {}
+        # The dict's own: a method around it would cost as much again, for every TASK.
+        self.knows: Callable[[object], bool] = self._neurons.__contains__
+        self._draining: dict[tuple[str, str], float] = {}
+        self._loads: dict[str, _Load] = {}
+        self._change: asyncio.Future[None] | None = None
+        self._turn = 0
+        # No later than the first time at which somebody may count as gone.
+        self._due = float("inf")
+
+    def records(self, capability: str | None = None) -> list[NeuronRecord]:
+        """Return who is there, or who of them has a capability, in the order of their ids."""
+        self._sweep_if_due()
+        found = (record for hosts in self._neurons.values() for record in hosts.values())
+        return sorted(
+            (record for record in found if capability is None or capability in record.capabilities),
+            key=lambda record: (record.neuron_id, record.dendrite),
+        )
+
+    def find(self, neuron: str | None, capabilities: Sequence[str]) -> str | None:
+        """Return the id of a Neuron that has all ``capabilities``: the one named, or the least busy."""
+        self._sweep_if_due()
+        names: Iterable[str] = self._neurons if neuron is None else (neuron,)
+        able = [name for name in names if self._covers(name, capabilities)]
+        if len(able) > 1:
+            least = min(map(self._busyness, able))
+            able = [name for name in able if self._busyness(name) <= least]
+        if not able:
+            return None
+        self._turn += 1
+        return able[self._turn % len(able)]
+
+    def _busyness(self, neuron: str) -> float:
+        load = self._loads.get(neuron)
+        return 0 if load is None else (load.mine + load.others) / len(self._neurons[neuron])
+
+    def count(self, pathway: Pathway) -> None:
+        """Count a TASK as work of its Neuron until it is answered, or given up."""
+        load = self._loads.setdefault(pathway.neuron, _Load())
+        load.mine += 1
+
+        def settled() -> None:
+            load.mine -= 1
+
+        pathway.when_settled(settled)
+
+    def is_hosted(self, neuron: str, dendrite: str) -> bool:
+        """Tell whether one Dendrite hosts a Neuron, and does not drain."""
+        return dendrite in self._neurons.get(neuron, {})
+
+    def hosts(self) -> set[str]:
+        """Return the Dendrites that host Neurons. What drains still works, and counts."""
+        self._sweep_if_due()
+        draining = {host for _, host in self._draining}
+        return draining.union(*self._neurons.values())
+
+    def _covers(self, neuron: str, capabilities: Sequence[str]) -> bool:
+        # All of its replicas: which of them gets a TASK is decided by the bus.
+        hosts = self._neurons.get(neuron, {}).values()
+        return bool(hosts) and all(set(capabilities).issubset(record.capabilities) for record in hosts)
+
+    def no_route(self, neuron: str | None, capabilities: Sequence[str]) -> NoRouteError:
+        """Return the error that says who was wanted, and who is there instead."""
+        needs = " and ".join(map(repr, capabilities))
+        noun = self._role.capitalize()
+        if neuron is None:
+            known = {name for record in self.records() for name in record.capabilities}
+            return NoRouteError(f"{noun} with {needs}" if needs else noun, known)
+        return NoRouteError(f"{noun} {neuron!r}" + (f" with {needs}" if needs else ""), self._neurons)
+
+    async def changed(self) -> None:
+        """Return when the next Neuron announces itself or leaves, or `wake` is called."""
+        if self._change is None:
+            self._change = asyncio.get_running_loop().create_future()
+        # Shielded: several dispatches may wait for the same change.
+        await asyncio.shield(self._change)
+
+    def take(self, signal: Signal) -> None:
+        """Read a REGISTER, HEARTBEAT or DEREGISTER."""
+        neuron = signal.directed.id if signal.directed is not None else None
+        host = signal.meta.get("dendrite", "unknown")
+        if neuron is None or not is_token(host):
+            return
+        if signal.type is SignalType.REGISTER:
+            self._register(neuron, host, signal)
+        elif signal.type is SignalType.DEREGISTER:
+            self._depart(neuron, host)
+        elif signal.payload["status"] == "draining":
+            self._drain(neuron, host)
+        else:
+            self._refresh(neuron, host, signal)
+
+    def _register(self, neuron: str, host: str, signal: Signal) -> None:
+        full = len(self._neurons) >= MAX_NEURONS and neuron not in self._neurons
+        if signal.payload["role"] != self._role or full:
+            return
+        self._draining.pop((neuron, host), None)
+        self._neurons.setdefault(neuron, {})[host] = NeuronRecord(
+            neuron,
+            tuple(signal.payload["capabilities"]),
+            signal.payload.get("version"),
+            host,
+            self._expiry(signal),
+            _announced_load(signal),
+            _announced_seconds(signal, "pulse_s"),
+        )
+        self._weigh(neuron)
+        self.wake()
+
+    def _weigh(self, neuron: str) -> None:
+        announced = sum(record.load for record in self._neurons[neuron].values())
+        load = self._loads.setdefault(neuron, _Load())
+        # What was dispatched from here is part of what was announced.
+        load.others = max(0, announced - load.mine)
+
+    def wake(self) -> None:
+        """Let everybody look who waits for a change."""
+        change, self._change = self._change, None
+        if change is not None and not change.done():
+            change.set_result(None)
+
+    def _refresh(self, neuron: str, host: str, signal: Signal) -> None:
+        hosts = self._neurons.get(neuron, {})
+        if host in hosts:
+            load = _announced_load(signal)
+            hosts[host] = attrs.evolve(hosts[host], expires=self._expiry(signal), load=load)
+            self._weigh(neuron)
+
+    def _expiry(self, signal: Signal) -> float:
+        beat = _announced_seconds(signal, "heartbeat_s")
+        expires = self._clock() + MISSED_HEARTBEATS * (self._heartbeat_s if beat is None else beat)
+        self._due = min(self._due, expires)
+        return expires
+
+    def _drain(self, neuron: str, host: str) -> None:
+        record = self._neurons.get(neuron, {}).get(host)
+        if record is not None and len(self._draining) < MAX_NEURONS:
+            self._draining[neuron, host] = record.expires
+        self._remove(neuron, host)
+
+    def _depart(self, neuron: str, host: str) -> None:
+        self._draining.pop((neuron, host), None)
+        self._remove(neuron, host)
+        self.departed(neuron, host)
+
+    def forget(self, neuron: str) -> None:
+        """Take note that a Neuron takes no work anywhere, whatever was announced, until it is again."""
+        for host in list(self._neurons.get(neuron, {})):
+            self._drain(neuron, host)
+
+    def pulse_s(self, neuron: str) -> float | None:
+        """Return how many seconds the hosts of a Neuron let pass between signs of life, the slowest of them.
+
+        None if there is no host, or one that gives no such signs.
+        """
+        pulses = [record.pulse_s for record in self._neurons.get(neuron, {}).values()]
+        known = [pulse for pulse in pulses if pulse is not None]
+        return max(known) if known and len(known) == len(pulses) else None
+
+    def _remove(self, neuron: str, host: str) -> None:
+        hosts = self._neurons.get(neuron)
+        if hosts is not None:
+            hosts.pop(host, None)
+            if not hosts:
+                del self._neurons[neuron]
+                self._loads.pop(neuron, None)
+            self.wake()
+
+    def sweep(self) -> None:
+        """Forget who fell silent for `MISSED_HEARTBEATS` of their own heartbeats."""
+        now = self._clock()
+        expiries = dict(self._draining)
+        for neuron, hosts in self._neurons.items():
+            expiries.update({(neuron, host): record.expires for host, record in hosts.items()})
+        self._due = min((expires for expires in expiries.values() if expires > now), default=float("inf"))
+        for (neuron, host), expires in expiries.items():
+            if expires <= now:
+                self._depart(neuron, host)
+
+    def _sweep_if_due(self) -> None:
+        # Others may beat faster than this Dendrite, which sweeps with its own heartbeat.
+        if self._clock() >= self._due:
+            self.sweep()
+
+
+def _announced_seconds(signal: Signal, key: str) -> float | None:
+    seconds = signal.meta.get(key)
+    return seconds if isinstance(seconds, int | float) and 0 < seconds <= _LONGEST_HEARTBEAT_S else None
+
+
+def _announced_load(signal: Signal) -> int:
+    load = signal.meta.get("load", 0)
+    return load if isinstance(load, int) and 0 <= load <= _MAX_LOAD else 0

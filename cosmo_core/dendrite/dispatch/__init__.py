@@ -1,0 +1,1 @@
+"""Sending TASKs and following them: options, open Pathways, deadlines, retries."""

@@ -1,0 +1,42 @@
+"""Dispatching a TASK until it is answered, within a `RetryStrategy`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from cosmo_core.errors import PathwayClosedError
+from cosmo_core.protocol.ids import new_trace_id
+
+if TYPE_CHECKING:
+    from cosmo_core.contracts.retry import RetryStrategy
+    from cosmo_core.dendrite.dispatch.dispatcher import TaskOptions
+    from cosmo_core.protocol.signal import Signal
+
+Ask = Callable[["TaskOptions", float | None], Awaitable["Signal"]]
+
+
+async def ask_again(ask: Ask, options: TaskOptions, retry: RetryStrategy) -> Signal:
+    """Return the first answer that is not to be tried again, or what the last attempt gave.
+
+    Raises:
+        TimeoutError: The last attempt took too long.
+        PathwayClosedError: The Pathway of the last attempt closed.
+    """
+    attempt = 1
+    if not retry.new_trace and options.get("trace_id") is None:
+        options = {**options, "trace_id": new_trace_id()}
+    while True:
+        try:
+            answer = await ask(options, retry.timeout_s)
+        except (TimeoutError, PathwayClosedError) as error:
+            if attempt >= retry.max_attempts or not retry.retry_on(error):
+                raise
+        else:
+            if attempt >= retry.max_attempts or not retry.retry_on(answer):
+                return answer
+        await asyncio.sleep(retry.delay_s(attempt))
+        attempt += 1
+        if retry.new_trace:
+            options = {**options, "trace_id": new_trace_id()}

@@ -1,0 +1,1 @@
+"""Hosting Neurons: taking TASKs, running them, replying, and stopping them."""

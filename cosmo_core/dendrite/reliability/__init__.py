@@ -1,0 +1,1 @@
+"""Failure handling: work heartbeats, lost workers, a blocked loop, undeliverable Signals, redelivery."""

@@ -1,0 +1,47 @@
+"""Middleware, compiled once into one function per direction."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from cosmo_core.errors import HookError
+from cosmo_core.plugins import Contribution, Dropped, SignalMiddleware
+from cosmo_core.protocol.signal import Signal
+
+To = TypeVar("To")
+Chain = Callable[[To, Signal], Awaitable[Signal | Dropped]]
+"""Takes where a Signal goes, and the Signal. Middleware sees only the latter."""
+
+
+def compile_chain(links: Sequence[Contribution[SignalMiddleware]], last: Chain[To]) -> Chain[To]:
+    """Return one function that sends a Signal through ``links`` in their order, then to ``last``."""
+    chain = last
+    for link in reversed(links):
+        chain = _step(link, chain)
+    return chain
+
+
+def _step(link: Contribution[SignalMiddleware], following: Chain[To]) -> Chain[To]:
+    async def step(to: To, signal: Signal) -> Signal | Dropped:
+        async def forward(changed: Signal) -> Signal | Dropped:
+            if changed is not signal and _envelope(changed) != _envelope(signal):
+                raise HookError(
+                    f"the middleware of {link.plugin} changed the envelope of {signal.id};"
+                    " it may change payload and meta only"
+                )
+            return await following(to, changed)
+
+        result: object = await link.value(signal, forward)
+        if not isinstance(result, Signal | Dropped):
+            raise HookError(
+                f"the middleware of {link.plugin} returned {result!r} for {signal.id};"
+                " return what forward(signal) returned, or Dropped(reason)"
+            )
+        return result
+
+    return step
+
+
+def _envelope(signal: Signal) -> tuple[object, ...]:
+    return (signal.id, signal.trace_id, signal.parent_id, signal.type, signal.ts, signal.directed)

@@ -1,0 +1,1 @@
+"""Shared memory: hosting Engrams, and recalling from and imprinting to them."""

@@ -1,0 +1,1 @@
+"""Watching Signals on the bus: by type and by trace."""

@@ -1,0 +1,171 @@
+"""A handler that watches one type of Signal, and what it wants of that type."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections import deque
+from collections.abc import Awaitable, Coroutine
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import msgspec
+
+from cosmo_core.contracts.pathway import is_being_cancelled
+from cosmo_core.protocol.ids import check_token
+from cosmo_core.protocol.signal import Signal, check_trace_id
+
+if TYPE_CHECKING:
+    from cosmo_core.contracts.pathway import SignalHandler
+    from cosmo_core.protocol.signal_type import SignalType
+
+logger = logging.getLogger("cosmo_core.dendrite")
+
+
+class Filter(msgspec.Struct, frozen=True):
+    """Which Signals of a type a watcher wants; None lets all through.
+
+    Attributes:
+        neuron: The id that the Signal is directed to, or comes from: an answer is directed as its TASK was.
+        capability: One that the Signal is directed to, or that its payload names.
+        trace_id: The trace it is on.
+
+    Raises:
+        MalformedSignalError: A name or the trace id is malformed, so that it would match nothing.
+    """
+
+    neuron: str | None = None
+    capability: str | None = None
+    trace_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.neuron is not None:
+            check_token("neuron", self.neuron)
+        if self.capability is not None:
+            check_token("capability", self.capability)
+        if self.trace_id is not None:
+            check_trace_id(self.trace_id)
+
+    def admits(self, signal: Signal) -> bool:
+        """Tell whether the watcher wants ``signal``."""
+        directed = signal.directed
+        if self.trace_id is not None and signal.trace_id != self.trace_id:
+            return False
+        if self.neuron is not None and (directed is None or directed.id != self.neuron):
+            return False
+        return (
+            self.capability is None
+            or (directed is not None and self.capability in directed.capabilities)
+            or self.capability in (signal.payload.get("capabilities") or ())
+        )
+
+
+class WatcherOwner(Protocol):
+    """What a Watcher needs of the room it is in."""
+
+    def keep(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work`` in the background, no longer than the Dendrite runs."""
+        ...
+
+    def remove(self, watcher: Watcher) -> None:
+        """Offer nothing more to ``watcher``."""
+        ...
+
+    async def settled(self, type: SignalType) -> None:
+        """Return when nothing of ``type`` arrives any more that nobody watches."""
+        ...
+
+
+class Watcher:
+    """Calls a handler, plain or async, with the Signals it wants, one at a time and in their order.
+
+    A plain handler runs as a Signal arrives; it holds up the event loop, so it should be quick. While an
+    async one is busy, up to ``buffer`` Signals wait for it; beyond that the oldest goes. What a handler
+    raises is logged and disturbs nobody. `cancel` it, use it as ``async with``, or let it end with its
+    Dendrite.
+
+    Attributes:
+        type: What it watches.
+        dropped: How many Signals were given up because the handler was too slow.
+    """
+
+    def __init__(
+        self, owner: WatcherOwner, type: SignalType, handler: SignalHandler, filter: Filter, *, buffer: int
+    ) -> None:
+        self.type = type
+        self.dropped = 0
+        self._owner = owner
+        self._handler = handler
+        self._admits = filter.admits
+        self._buffer = buffer
+        self._backlog: deque[Signal] = deque()
+        self._busy = False
+        self._cancelled = False
+
+    def offer(self, signal: Signal) -> None:
+        """Have the handler see ``signal``, now or when it is done with those before."""
+        if self._cancelled or signal.type is not self.type or not self._admits(signal):
+            return
+        if self._busy:
+            self._hold(signal)
+        elif (work := self._call(signal)) is not None:
+            self._busy = True
+            self._owner.keep(self._go_on(signal, work))
+
+    def _hold(self, signal: Signal) -> None:
+        if len(self._backlog) >= self._buffer:
+            self._backlog.popleft()
+            self.dropped += 1
+            if self.dropped == 1:
+                logger.warning("%r is too slow; the oldest Signals that wait for it are dropped", self)
+        self._backlog.append(signal)
+
+    def _call(self, signal: Signal) -> Awaitable[None] | None:
+        try:
+            result = self._handler(signal)
+        except Exception:
+            logger.exception("%r failed on %s", self, signal.id)
+            return None
+        return result if inspect.isawaitable(result) else None
+
+    async def _go_on(self, signal: Signal, work: Awaitable[None] | None) -> None:
+        try:
+            while True:
+                if work is not None:
+                    await self._finish(signal, work)
+                if not self._backlog:
+                    return
+                signal = self._backlog.popleft()
+                work = self._call(signal)
+        finally:
+            self._busy = False
+
+    async def _finish(self, signal: Signal, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except asyncio.CancelledError:
+            if is_being_cancelled():
+                raise
+            # Something that the handler waited for was cancelled, not the handler.
+            logger.exception("%r failed on %s", self, signal.id)
+        except Exception:
+            logger.exception("%r failed on %s", self, signal.id)
+
+    # --- its end ------------------------------------------------------------------------------------
+
+    def cancel(self) -> None:
+        """Call the handler no more; a call that is under way goes on. Doing it twice is not an error."""
+        self._cancelled = True
+        self._backlog.clear()
+        self._owner.remove(self)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.cancel()
+        await self._owner.settled(self.type)
+
+    def __repr__(self) -> str:
+        name = getattr(self._handler, "__qualname__", type(self._handler).__qualname__)
+        return f"<Watcher {name} of {self.type.value}>"

@@ -1,0 +1,1 @@
+"""Workflow Signals: FINAL, PLAN, AUDIT and others, and answers to CLARIFICATION and PERMISSION."""

@@ -1,0 +1,228 @@
+"""Finding a plugin by name in the installed entry points, and importing it when it is asked for.
+
+The only module that imports importlib_metadata, and it does so on first use: reading entry points costs
+more than importing the rest of the core.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from cosmo_core.errors import PluginConflictError, PluginError, UnknownPluginError
+from cosmo_core.plugins.advice import conflict, owners, unknown
+from cosmo_core.plugins.distributions import canonical, required_name
+from cosmo_core.plugins.loading import load
+from cosmo_core.plugins.report import PluginRecord, status_of
+from cosmo_core.plugins.switches import DISABLE, PREFER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from importlib_metadata import EntryPoint, IDistribution
+
+    from cosmo_core.plugins.report import Status
+    from cosmo_core.plugins.switches import Switches
+
+FACTORY_GROUPS: Final = (
+    "cosmo.sources",
+    "cosmo.synapses",
+    "cosmo.engrams",
+    "cosmo.context_neurons",
+    "cosmo.commands",
+)
+HOOK_GROUP: Final = "cosmo.hooks"
+GROUPS: Final = (*FACTORY_GROUPS, HOOK_GROUP)
+
+
+@attrs.frozen
+class Entry:
+    """One distribution's claim on one name of one group."""
+
+    group: str
+    name: str
+    distribution: str
+    version: str
+    point: EntryPoint = attrs.field(eq=False, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.group} {self.name!r} of {self.owner}"
+
+    @property
+    def owner(self) -> str:
+        """The distribution and its version, as they are shown."""
+        return f"{self.distribution} {self.version}"
+
+    @property
+    def package(self) -> str:
+        """The top-level package that it is imported from.
+
+        Raises:
+            ValueError: The entry point does not name anything importable.
+        """
+        return self.point.module.partition(".")[0]
+
+    def requirements(self) -> list[str]:
+        """Give what the distribution requires, but for its extras."""
+        declared = (self.point.dist.requires if self.point.dist else None) or []
+        return [text for text in declared if not re.search(r"\bextra\s*==", text)]
+
+    def absent_requirements(self) -> list[str]:
+        """Give those of its requirements of which no version is installed."""
+        return [text for text in self.requirements() if not _is_installed(required_name(text))]
+
+
+@attrs.frozen
+class Installed:
+    """What the installed distributions claim.
+
+    Attributes:
+        entries: Their claims on names of this project's groups.
+        unreadable: One record per distribution of which that cannot be told.
+    """
+
+    entries: tuple[Entry, ...] = ()
+    unreadable: tuple[PluginRecord, ...] = ()
+
+
+def read_installed(path: Sequence[str] | None = None) -> Installed:
+    """Read the entry points of this project's groups, importing none of what they name.
+
+    A distribution that is found twice, say as an editable install and as a left-over of an older one,
+    counts once: as the copy that comes first.
+
+    Args:
+        path: The directories to search; `sys.path` when omitted.
+    """
+    import importlib_metadata
+
+    claimed: dict[str, list[Entry]] = {}
+    unreadable = []
+    # Not importlib_metadata.entry_points(): one corrupt file anywhere makes it raise for everybody.
+    for dist in importlib_metadata.distributions(**({} if path is None else {"path": list(path)})):
+        try:
+            points = [point for point in dist.entry_points if point.group in GROUPS]
+            if points:
+                entries = [Entry(point.group, point.name, dist.name, dist.version, point) for point in points]
+                claimed.setdefault(canonical(dist.name), entries)
+        except Exception as error:  # noqa: BLE001 - recorded: whatever is wrong with it, the others work
+            unreadable.append(_unreadable(dist, error))
+    order = {group: place for place, group in enumerate(GROUPS)}
+    found = sorted(
+        chain(*claimed.values()), key=lambda e: (order[e.group], e.name, canonical(e.distribution))
+    )
+    return Installed(tuple(found), tuple(unreadable))
+
+
+def _unreadable(dist: IDistribution, error: Exception) -> PluginRecord:
+    cause = f"its entry points cannot be read: {type(error).__name__}: {error}; reinstall it"
+    try:
+        return PluginRecord("*", "*", dist.name, dist.version, "failed", cause)
+    except Exception:  # noqa: BLE001 - its metadata is broken too: say at least where it is
+        return PluginRecord("*", "*", f"something in {dist.locate_file('')}", None, "failed", cause)
+
+
+def _is_installed(distribution: str) -> bool:
+    import importlib_metadata
+
+    return any(True for _ in importlib_metadata.distributions(name=distribution))
+
+
+class Factories:
+    """The installed entry points by group and name: read on first use, imported on demand.
+
+    Args:
+        read: Reads the installed entry points.
+        switches: What the environment says about them.
+    """
+
+    def __init__(self, read: Callable[[], Installed], switches: Switches) -> None:
+        self._read = read
+        self._switches = switches
+        self._loaded: dict[Entry, Any] = {}
+        self._errors: dict[Entry, PluginError] = {}
+
+    @cached_property
+    def installed(self) -> Installed:
+        """Everything that is installed, disabled or not."""
+        return self._read()
+
+    def claims(self, group: str) -> dict[str, list[Entry]]:
+        """Give the names of a group and who claims each, but for what is disabled."""
+        claims: dict[str, list[Entry]] = {}
+        for entry in self.installed.entries:
+            if entry.group == group and not self._disabled_by(entry):
+                claims.setdefault(entry.name, []).append(entry)
+        return claims
+
+    def choose(self, group: str, name: str) -> Entry:
+        """Find the one entry that a name stands for.
+
+        Raises:
+            UnknownPluginError: There is none, or it is disabled.
+            PluginConflictError: There are several, and the environment prefers none of them.
+        """
+        rivals = self.claims(group).get(name, [])
+        if not rivals:
+            raise UnknownPluginError(self._absence(group, name))
+        if len(rivals) == 1:
+            return rivals[0]
+        preferred = self._switches.preferred.get(f"{group}:{name}")
+        for entry in rivals:
+            if preferred and canonical(preferred) == canonical(entry.distribution):
+                return entry
+        raise PluginConflictError(conflict(rivals, preferred))
+
+    def load(self, entry: Entry) -> Any:
+        """Import what an entry names, once. A failure is noted for the report, and tried again if asked.
+
+        Raises:
+            PluginLoadError: It cannot be imported.
+            PluginIncompatibleError: It is written for another version of the plugin interface.
+        """
+        if entry not in self._loaded:
+            try:
+                self._loaded[entry] = load(entry)
+            except PluginError as error:
+                self.note(entry, error)
+                raise
+            self._errors.pop(entry, None)
+        return self._loaded[entry]
+
+    def note(self, entry: Entry, error: PluginError) -> None:
+        """Keep for the report that an entry cannot be used."""
+        self._errors[entry] = error
+
+    def record(self, entry: Entry) -> PluginRecord:
+        """Describe an entry as it stands, importing nothing."""
+        status, cause = self._status(entry)
+        return PluginRecord(entry.group, entry.name, entry.distribution, entry.version, status, cause)
+
+    def _status(self, entry: Entry) -> tuple[Status, str | None]:
+        if item := self._disabled_by(entry):
+            return "disabled", f"{DISABLE} has {item!r}"
+        if error := self._errors.get(entry):
+            return status_of(error), str(error)
+        if entry in self._loaded:
+            return "loaded", None
+        try:
+            chosen = self.choose(entry.group, entry.name)
+        except PluginConflictError as error:
+            return "conflict", str(error)
+        return ("available", None) if chosen == entry else ("disabled", f"{PREFER} chooses {chosen.owner}")
+
+    def _disabled_by(self, entry: Entry) -> str | None:
+        return self._switches.disabled_by(entry.name, entry.distribution)
+
+    def _absence(self, group: str, name: str) -> str:
+        for entry in self.installed.entries:
+            if (entry.group, entry.name) == (group, name):
+                return f"{entry} is disabled: {DISABLE} has {self._disabled_by(entry)!r}"
+        claims = self.claims(group).items()
+        absence = unknown(group, name, {known: owners(entries) for known, entries in claims})
+        unreadable = ", ".join(str(record.distribution) for record in self.installed.unreadable)
+        return f"{absence}; cannot be read: {unreadable}" if unreadable else absence

@@ -1,0 +1,72 @@
+"""The environment variables that disable plugins, choose between them, or make their faults fatal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from cosmo_core.errors import PluginError
+from cosmo_core.plugins.distributions import canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DISABLE: Final = "COSMO_DISABLE_PLUGINS"
+PREFER: Final = "COSMO_PREFER_PLUGINS"
+STRICT: Final = "COSMO_STRICT_PLUGINS"
+
+
+@attrs.frozen
+class Switches:
+    """What the environment says about installed plugins.
+
+    Attributes:
+        disabled: Entry-point names and distribution names to leave alone; ``*`` is every one.
+        preferred: The distribution to take when several claim one name, by ``group:name``.
+        strict: Whether a hook plugin that cannot be used is an error.
+    """
+
+    disabled: tuple[str, ...] = ()
+    preferred: Mapping[str, str] = attrs.field(factory=dict)
+    strict: bool = False
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Switches:
+        """Read the three variables.
+
+        Raises:
+            PluginError: One of them cannot be understood.
+        """
+        return cls(
+            disabled=_items(environ.get(DISABLE, "")),
+            preferred=dict(_preference(item) for item in _items(environ.get(PREFER, ""))),
+            strict=_flag(environ.get(STRICT, "")),
+        )
+
+    def disabled_by(self, name: str, distribution: str) -> str | None:
+        """Give the item of ``COSMO_DISABLE_PLUGINS`` that disables this plugin, if one does."""
+        for item in self.disabled:
+            if item in ("*", name) or canonical(item) == canonical(distribution):
+                return item
+        return None
+
+
+def _items(text: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in text.split(",") if item.strip())
+
+
+def _preference(item: str) -> tuple[str, str]:
+    claim, _, distribution = (part.strip() for part in item.rpartition("="))
+    group, _, name = claim.partition(":")
+    if not (group and name and distribution):
+        raise PluginError(
+            f"{PREFER} has {item!r}; write group:name=distribution, as in cosmo.synapses:zmq=my-zmq"
+        )
+    return claim, distribution
+
+
+def _flag(text: str) -> bool:
+    if text.strip() not in ("", "0", "1"):
+        raise PluginError(f"{STRICT} is {text!r}; write 1 to be strict, 0 or nothing not to be")
+    return text.strip() == "1"

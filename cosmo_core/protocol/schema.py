@@ -1,0 +1,84 @@
+"""JSON Schemas of the envelope and of every payload, made from the code that checks them."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import msgspec
+
+from cosmo_core.protocol.ids import TOKEN_PATTERN
+from cosmo_core.protocol.payloads import PAYLOADS, ToolResult
+from cosmo_core.protocol.signal import EVENT_ID_PATTERN, TRACE_ID_PATTERN, TS_PATTERN, VERSION_PATTERN
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a Signal on the wire; ``$defs`` has the payload of every type.
+
+    What it accepts is what `decode` accepts, but for what a schema cannot say (P-1.14): that a time stamp
+    names a moment that exists, that an integer is written without fraction and exponent, that a number fits
+    into a double, and that text is Unicode.
+    """
+    names = {type: payload.__name__.rstrip("_") for type, payload in PAYLOADS.items()}
+    _, components = msgspec.json.schema_components(PAYLOADS.values(), ref_template="#/$defs/{name}")
+    definitions = {name.rstrip("_"): _tidy(schema) for name, schema in components.items()}
+    # Its check is a method, so the generator does not see it.
+    definitions[ToolResult.__name__]["anyOf"] = [{"required": ["result"]}, {"required": ["error"]}]
+    return {
+        "$schema": _DIALECT,
+        "title": "Signal",
+        "type": "object",
+        "required": ["v", "id", "trace_id", "type", "ts", "payload"],
+        "properties": {
+            "v": _pattern(VERSION_PATTERN),
+            "id": _pattern(EVENT_ID_PATTERN),
+            "trace_id": _pattern(TRACE_ID_PATTERN),
+            "parent_id": _optional(_pattern(EVENT_ID_PATTERN)),
+            "type": {"enum": [type.value for type in PAYLOADS]},
+            "directed": _optional(_directed()),
+            "ts": _pattern(TS_PATTERN),
+            "payload": {"type": "object"},
+            "meta": {"type": "object"},
+        },
+        "allOf": [
+            {
+                "if": {"properties": {"type": {"const": type.value}}, "required": ["type"]},
+                "then": {"properties": {"payload": {"$ref": f"#/$defs/{name}"}}},
+            }
+            for type, name in names.items()
+        ],
+        "$defs": definitions,
+    }
+
+
+def _directed() -> dict[str, Any]:
+    token = _pattern(TOKEN_PATTERN)
+    return {
+        "type": "object",
+        "properties": {
+            "id": _optional(token),
+            "type": _optional(token),
+            "capabilities": {"type": "array", "items": token},
+        },
+    }
+
+
+def _tidy(definition: dict[str, Any]) -> dict[str, Any]:
+    """Give a definition the name by which it is referred to, and its text without indentation."""
+    tidied = {**definition, "title": definition["title"].rstrip("_")}
+    # Without docstrings, as under ``python -OO``, there is none.
+    if description := definition.get("description"):
+        tidied["description"] = inspect.cleandoc(description)
+    return tidied
+
+
+def _pattern(pattern: str) -> dict[str, Any]:
+    # Some dialects let $ match before a last newline, and \d match digits of any script: here, none can.
+    portable = pattern.replace(r"\d", "[0-9]")
+    return {"type": "string", "pattern": f"^{portable}$(?!\\n)"}
+
+
+def _optional(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [schema, {"type": "null"}]}

@@ -1,0 +1,79 @@
+"""Where Signals go: the subjects of one namespace.
+
+``cosmonapse.<namespace>.<TYPE>`` is for everybody who wants to see a type. Two more tokens address one
+receiver: ``.neuron.<id>`` or ``.engram.<id>`` whoever hosts that one, ``.inbox.<id>`` the one Dendrite that
+asked (P-3.3).
+Nobody else pays for an addressed Signal; who wants to watch them subscribes with a wildcard.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+from cosmo_core.protocol.ids import check_token, is_token
+from cosmo_core.protocol.signal_type import SignalType
+
+ROOT: Final = "cosmonapse"
+
+
+class Subjects:
+    """Builds the subjects and patterns of one namespace.
+
+    Args:
+        namespace: A token; it keeps this population apart from every other one on the bus.
+
+    Raises:
+        MalformedSignalError: The namespace is not a token.
+    """
+
+    __slots__ = ("_engram", "_everyone", "_inbox", "_is_inbox", "_neuron", "_prefix")
+
+    def __init__(self, namespace: str) -> None:
+        self._prefix = f"{ROOT}.{check_token('namespace', namespace)}."
+        # Joined once: formatting an enum member costs more than the rest of building a subject.
+        self._everyone = {type: self._prefix + type.value for type in SignalType}
+        self._engram = {type: subject + ".engram." for type, subject in self._everyone.items()}
+        self._neuron = {type: subject + ".neuron." for type, subject in self._everyone.items()}
+        self._inbox = {type: subject + ".inbox." for type, subject in self._everyone.items()}
+        # The same few Dendrites ask again and again; a cache of their names alone, not with each type.
+        self._is_inbox = lru_cache(maxsize=1024)(is_token)
+
+    def everyone(self, type: SignalType) -> str:
+        """Return the subject of a type for all who listen to it."""
+        return self._everyone[type]
+
+    def neuron(self, type: SignalType, neuron_id: str) -> str:
+        """Return the subject of a type for the hosts of one Neuron."""
+        return self._neuron[type] + neuron_id
+
+    def engram(self, type: SignalType, engram_id: str) -> str:
+        """Return the subject of a type for the hosts of one Engram."""
+        return self._engram[type] + engram_id
+
+    def inbox(self, type: SignalType, inbox: str) -> str:
+        """Return the subject of a type for one Dendrite."""
+        return self._inbox[type] + inbox
+
+    def reply(self, type: SignalType, reply_to: object) -> str:
+        """Return where an answer goes: to the inbox that was named, or to everybody if none was (P-3.8)."""
+        if isinstance(reply_to, str) and self._is_inbox(reply_to):
+            return self._inbox[type] + reply_to
+        return self._everyone[type]
+
+    def addressed(self, type: SignalType) -> str:
+        """Return the pattern for every Signal of a type that is addressed to one receiver."""
+        return self._everyone[type] + ".>"
+
+    def whole_inbox(self, inbox: str) -> str:
+        """Return the pattern for everything that is sent to one Dendrite."""
+        return f"{self._prefix}*.inbox.{inbox}"
+
+    def type_of(self, pattern: str) -> SignalType | None:
+        """Return the type whose subjects a pattern of this namespace matches; None if it matches several."""
+        token = pattern.removeprefix(self._prefix).partition(".")[0]
+        return SignalType(token) if token in SignalType.__members__ else None
+
+    def everything(self) -> str:
+        """Return the pattern for every Signal of the namespace, addressed ones too."""
+        return self._prefix + ">"

@@ -1,5 +1,0 @@
-"""`cosmo run`: Neurons and Engrams on a bus."""
-
-from cosmo_cli.run.command import run
-
-__all__ = ["run"]

@@ -1,0 +1,8 @@
+"""``python -m cosmo_core_cli`` is `cosmo`."""
+
+from __future__ import annotations
+
+from cosmo_core_cli.app import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,224 @@
+"""`cosmo new` on the command line: what it makes, what it prints, and what it refuses."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cosmo_core.plugins.factories import GROUPS
+from cosmo_core_cli.app import cosmo
+from cosmo_core_cli.new.kinds import KINDS
+from cosmo_core_cli.new.names import MAX_NAME
+
+New = Callable[..., Result]
+
+LONGEST = "abcdefghij-klmnop-qrstuv-wxyz1"
+
+
+@pytest.fixture
+def new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> New:
+    """Run `cosmo new` in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(cosmo, ["new", *arguments])
+
+    return run
+
+
+def files(folder: Path) -> dict[str, str]:
+    """Read every file below a folder."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_text("utf-8") for path in found}
+
+
+def project(folder: Path) -> dict[str, Any]:
+    """Read the `[project]` table."""
+    table: dict[str, Any] = tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))["project"]
+    return table
+
+
+@pytest.mark.parametrize("name", ["x", "my-model", LONGEST])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_distribution_is_whole(new: New, tmp_path: Path, kind: str, name: str) -> None:
+    assert new(kind, name).exit_code == 0
+    folder = tmp_path / f"cosmo-{kind}-{name}"
+    package = folder.name.replace("-", "_")
+    made = files(folder)
+    tests = {"tests/test_hooks.py"} if kind == "hook" else {"tests/test_conformance.py"}
+    assert {"pyproject.toml", "README.md", ".gitignore", f"src/{package}/__init__.py", *tests} <= made.keys()
+    assert made[f"src/{package}/py.typed"] == ""
+    assert made["README.md"].startswith(f"# {folder.name}\n")
+    assert "\nCOSMO_API = 1\n" in made[f"src/{package}/__init__.py"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_its_metadata_name_it_and_its_entry_point(new: New, tmp_path: Path, kind: str) -> None:
+    new(kind, "my-model")
+    table = project(tmp_path / f"cosmo-{kind}-my-model")
+    assert table["name"] == f"cosmo-{kind}-my-model"
+    assert "cosmo-plugin" in table["keywords"]
+    required = "cosmo-context" if kind == "context" else "cosmo-core"
+    assert f"{required}>=0.1,<0.2" in table["dependencies"]
+    (group,) = table["entry-points"]
+    assert group == KINDS[kind].group
+    module, _, attribute = table["entry-points"][group]["my-model"].partition(":")
+    assert module == f"cosmo_{kind}_my_model"
+    assert bool(attribute) is (kind != "hook")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_everything_in_it_goes_by_its_name(new: New, tmp_path: Path, kind: str) -> None:
+    new(kind, "my-model")
+    for path, text in files(tmp_path / f"cosmo-{kind}-my-model").items():
+        assert "$" not in text.replace("\n$ ", "").replace("${variable}", ""), path
+        if path.endswith(".py"):
+            compile(text, path, "exec")
+
+
+def test_there_is_a_kind_for_every_group_of_plugins_but_commands() -> None:
+    assert {kind.group for kind in KINDS.values()} == {*GROUPS} - {"cosmo.commands"}
+
+
+# --- what it prints -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_next_three_commands_are_printed_and_are_those_of_the_readme(
+    new: New, tmp_path: Path, kind: str
+) -> None:
+    printed = new(kind, "acme", "--directory", "a folder").output
+    where, *commands = [line.strip() for line in printed.splitlines() if line.startswith("  ")]
+    assert where == f"cd 'a folder/cosmo-{kind}-acme'"
+    assert len(commands) == 2
+    readme = (tmp_path / "a folder" / f"cosmo-{kind}-acme" / "README.md").read_text("utf-8")
+    assert "".join(f"$ {command}\n" for command in commands) in readme
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_the_tests_need_is_a_group_of_requirements_too(new: New, tmp_path: Path, kind: str) -> None:
+    printed = new(kind, "acme").output
+    text = (tmp_path / f"cosmo-{kind}-acme" / "pyproject.toml").read_text("utf-8")
+    for requirement in tomllib.loads(text)["dependency-groups"]["test"]:
+        assert requirement.partition(">=")[0] in printed
+
+
+# --- what it refuses ----------------------------------------------------------------------------------
+
+
+BAD_NAMES = {
+    "MyModel": "my-model",
+    "my_model": "my-model",
+    "my.model": "my-model",
+    "my--model": "my-model",
+    "-model": None,
+    "model-": "model",
+    "3d": "d",
+    "a b": "a-b",
+    "a/b": "a-b",
+    "../up": "up",
+    "naïve": "na-ve",
+    "日本": None,
+    "": None,
+    "x" * (MAX_NAME + 1): "x" * MAX_NAME,
+    "cosmo-source-acme": "acme",
+}
+
+
+@pytest.mark.parametrize(("name", "better"), BAD_NAMES.items())
+def test_a_name_that_something_could_not_be_called_is_refused_and_a_better_one_suggested(
+    new: New, tmp_path: Path, name: str, better: str | None
+) -> None:
+    result = new("source", "--", name)
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.endswith("\n" if better is None else f"; such as {better}\n")
+    assert files(tmp_path) == {}
+    assert better is None or new("source", better).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "owner"),
+    [("source", "hf", "huggingface"), ("synapse", "zmq", "zmq"), ("engram", "postgres", "postgres")],
+)
+def test_a_name_that_is_brought_by_a_plugin_of_this_project_is_refused(
+    new: New, tmp_path: Path, kind: str, name: str, owner: str
+) -> None:
+    result = new(kind, name)
+    assert result.exit_code == 2
+    assert f'brought by "cosmo-core[{owner}]" already' in result.stderr
+    assert files(tmp_path) == {}
+
+
+class Manager:
+    """Knows one plugin."""
+
+    def __init__(self, group: str, name: str, owner: str) -> None:
+        self._names = {group: {name: owner}}
+
+    def names(self, group: str) -> dict[str, str]:
+        return self._names.get(group, {})
+
+
+def test_a_name_that_an_installed_plugin_brings_is_refused(new: New, monkeypatch: pytest.MonkeyPatch) -> None:
+    manager = Manager("cosmo.hooks", "audit", "somebodys-audit 1.0")
+    monkeypatch.setattr("cosmo_core_cli.new.names.default_manager", lambda: manager)
+    result = new("hook", "audit")
+    assert result.exit_code == 2
+    assert "'audit' is brought by somebodys-audit 1.0 already" in result.stderr
+    assert new("source", "audit").exit_code == 0
+
+
+def test_a_distribution_that_is_installed_from_elsewhere_can_be_made_again(
+    new: New, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = Manager("cosmo.hooks", "audit", "cosmo-hook-audit 0.1.0")
+    monkeypatch.setattr("cosmo_core_cli.new.names.default_manager", lambda: manager)
+    assert new("hook", "audit").exit_code == 0
+
+
+def test_what_is_there_already_is_left_as_it_is(new: New, tmp_path: Path) -> None:
+    (tmp_path / "cosmo-source-acme").mkdir()
+    (tmp_path / "cosmo-synapse-acme").write_text("mine", "utf-8")
+    for kind in ("source", "synapse"):
+        result = new(kind, "acme")
+        assert result.exit_code == 2
+        assert result.stderr == f"cosmo: cosmo-{kind}-acme exists already, and was left as it is\n"
+    assert files(tmp_path) == {"cosmo-synapse-acme": "mine"}
+
+
+def test_a_directory_that_is_a_file_is_refused(new: New, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine", "utf-8")
+    result = new("source", "acme", "--directory", "file")
+    assert result.exit_code == 2
+    assert "file" in result.stderr
+    assert files(tmp_path) == {"file": "mine"}
+
+
+def test_what_cannot_be_written_whole_is_not_written(
+    new: New, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Path.write_text
+
+    def full(path: Path, *arguments: Any, **options: Any) -> int:
+        if path.name == "README.md":
+            raise OSError(28, "No space left on device")
+        return write(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    result = new("source", "acme")
+    assert result.exit_code == 2
+    assert result.stderr == "cosmo: cannot write into cosmo-source-acme: No space left on device\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_kind_is_refused_and_the_kinds_are_named(new: New) -> None:
+    result = new("neuron", "acme")
+    assert result.exit_code == 2
+    for kind in KINDS:
+        assert kind in result.stderr

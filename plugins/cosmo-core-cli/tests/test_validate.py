@@ -1,0 +1,111 @@
+"""`cosmo validate`: whether what is in a file are Signals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmo_core import Signal, SignalType, encode
+from tests.conftest import Invoke
+
+
+@pytest.fixture
+def answered(task: Signal) -> list[Signal]:
+    """A trace as it should be."""
+    return [
+        task,
+        task.reply(SignalType.THOUGHT_DELTA, {"delta": "hel", "seq": 0}),
+        task.reply(SignalType.AGENT_OUTPUT, {"output": {"response": "hello"}}),
+    ]
+
+
+def lines(signals: list[Signal]) -> bytes:
+    return b"".join(encode(signal) + b"\n" for signal in signals)
+
+
+def test_lines_of_signals_are_counted(invoke: Invoke, answered: list[Signal]) -> None:
+    shown = invoke("validate", "-", input=lines(answered))
+    assert (shown.exit_code, shown.stdout, shown.stderr) == (0, "", "Signals: 3, faults: 0\n")
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_one_document_may_be_a_signal_or_a_list_of_them(
+    invoke: Invoke, tmp_path: Path, wire: dict[str, Any], indent: int | None
+) -> None:
+    file = tmp_path / "signals.json"
+    for document, count in ((wire, 1), ([wire, wire], 2), ([], 0)):
+        file.write_text(json.dumps(document, indent=indent))
+        shown = invoke("validate", str(file), "--json")
+        assert (shown.exit_code, json.loads(shown.stdout)) == (0, {"signals": count, "invalid": []})
+
+
+def test_each_fault_has_its_line_its_field_and_the_reason(
+    invoke: Invoke, tmp_path: Path, wire: dict[str, Any]
+) -> None:
+    file = tmp_path / "signals.jsonl"
+    broken = [wire, {**wire, "payload": {}}, {**wire, "id": "evt_1"}]
+    text = "\n".join(map(json.dumps, broken))
+    file.write_text(f"{text}\n\n{{\n[]\n")
+    shown = invoke("validate", str(file))
+    assert shown.exit_code == 1
+    faults = [line.removeprefix(f"{file}:").split(": ", 2) for line in shown.stdout.splitlines()]
+    assert [(place, field) for place, field, _ in faults] == [
+        ("2", "payload.input"),
+        ("3", "id"),
+        ("5", "$"),
+        ("6", "$"),
+    ]
+    assert shown.stderr == "Signals: 1, faults: 4\n"
+
+
+def test_a_fault_in_a_list_has_its_place(invoke: Invoke, wire: dict[str, Any]) -> None:
+    shown = invoke("validate", "-", "--json", input=json.dumps([wire, {**wire, "v": "2"}]))
+    assert shown.exit_code == 1
+    (invalid,) = json.loads(shown.stdout)["invalid"]
+    assert (invalid["place"], invalid["field"]) == ("[1]", "v")
+
+
+@pytest.mark.parametrize("garbage", [b"\xff\xfe\n", b"{" * 100_000, b"[" * 100_000, b"null\n", b"\x00"])
+def test_garbage_is_no_signal(invoke: Invoke, garbage: bytes) -> None:
+    shown = invoke("validate", "-", input=garbage)
+    assert shown.exit_code == 1
+    assert shown.stdout.startswith("-:1: ")
+    assert shown.stdout.count("\n") == 1
+
+
+def test_nothing_is_no_fault(invoke: Invoke) -> None:
+    assert invoke("validate", "-", input=b"\n\n").stderr == "Signals: 0, faults: 0\n"
+
+
+def test_a_trace_as_it_should_be_passes(invoke: Invoke, answered: list[Signal]) -> None:
+    assert invoke("validate", "-", "--trace", input=lines(answered)).exit_code == 0
+
+
+def test_a_trace_that_breaks_a_rule_names_the_signal_and_the_rule(
+    invoke: Invoke, answered: list[Signal]
+) -> None:
+    again = answered[0].reply(SignalType.AGENT_OUTPUT, {"output": {}})
+    dump = lines([*answered, again])
+    assert invoke("validate", "-", input=dump).exit_code == 0
+    shown = invoke("validate", "-", "--trace", input=dump)
+    assert shown.exit_code == 1
+    assert shown.stdout.startswith("-:4: trace:")
+    assert again.id in shown.stdout
+
+
+def test_announcements_are_on_no_trace(invoke: Invoke, answered: list[Signal]) -> None:
+    hello = Signal.new(SignalType.REGISTER, {"role": "neuron", "capabilities": []})
+    again = Signal.new(SignalType.HEARTBEAT, {"status": "ok"})
+    assert invoke("validate", "-", "--trace", input=lines([hello, *answered, again])).exit_code == 0
+
+
+def test_without_the_testing_extra_it_says_what_to_install(
+    invoke: Invoke, answered: list[Signal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "cosmo_core_cli.validate.traces", None)
+    shown = invoke("validate", "-", "--trace", input=lines(answered))
+    assert shown.exit_code == 2
+    assert 'pip install "cosmo-core[testing]"' in shown.stderr

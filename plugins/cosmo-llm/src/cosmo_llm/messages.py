@@ -1,0 +1,62 @@
+"""What goes into an LLM Neuron, and what comes out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from cosmo_llm.codes import INPUT_INVALID
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PROMPT_KEYS: Final = ("prompt", "text", "query", "content")
+"""Where a prompt is looked for; the first is the name to use, the others are accepted."""
+
+_EXPECTED: Final = 'expected {"prompt": "…"} or {"messages": [{"role": "user", "content": "…"}]}'
+
+
+def to_messages(input: Mapping[str, Any], *, system: str | None = None) -> list[dict[str, Any]]:
+    """Turn a Neuron's input into chat messages, without touching the input.
+
+    Args:
+        input: Holds exactly one of ``messages`` and the `PROMPT_KEYS`; ``None`` counts as absent.
+        system: Put in front as a system message, unless the messages begin with one of their own.
+
+    Returns:
+        A new list of new objects; their values are those of the input.
+
+    Raises:
+        NeuronError: With code ``INPUT_INVALID``; the message says what was expected.
+    """
+    given = [key for key in ("messages", *PROMPT_KEYS) if input.get(key) is not None]
+    if len(given) != 1:
+        found = " and ".join(given) if given else "neither prompt nor messages"
+        raise INPUT_INVALID.error(f"the input has {found}: {_EXPECTED}")
+    key = given[0]
+    messages = _checked_messages(input[key]) if key == "messages" else [_user_message(key, input[key])]
+    if system is not None and messages[0]["role"] not in ("system", "developer"):
+        messages.insert(0, {"role": "system", "content": system})
+    return messages
+
+
+def to_output(text: str, meta: Mapping[str, Any]) -> dict[str, Any]:
+    """The output of every LLM Neuron: the text, and what the provider said around it."""
+    return {"response": text, "meta": dict(meta)}
+
+
+def _user_message(key: str, prompt: object) -> dict[str, Any]:
+    if not isinstance(prompt, str) or not prompt:
+        raise INPUT_INVALID.error(f"input.{key} is not a non-empty string: {_EXPECTED}")
+    return {"role": "user", "content": prompt}
+
+
+def _checked_messages(messages: object) -> list[dict[str, Any]]:
+    if not isinstance(messages, list) or not messages:
+        raise INPUT_INVALID.error(f"input.messages is not a non-empty list: {_EXPECTED}")
+    for index, message in enumerate(messages):
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            raise INPUT_INVALID.error(f"input.messages[{index}] is not an object with a role: {_EXPECTED}")
+        # Content is text, or a list of parts (images), or absent beside an assistant's tool calls.
+        if not isinstance(message.get("content"), (str, list)) and not message.get("tool_calls"):
+            raise INPUT_INVALID.error(f"input.messages[{index}] has no content: {_EXPECTED}")
+    return [dict(message) for message in messages]

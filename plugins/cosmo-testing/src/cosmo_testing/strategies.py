@@ -1,0 +1,121 @@
+"""Hypothesis strategies for everything that crosses the bus. Needs hypothesis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from hypothesis import strategies as st
+from msgspec import inspect as mi
+
+from cosmo_core.protocol.ids import TOKEN_PATTERN
+from cosmo_core.protocol.payloads import PAYLOADS
+from cosmo_core.protocol.signal import EVENT_ID_PATTERN, TRACE_ID_PATTERN, Directed, Signal
+from cosmo_core.protocol.signal_type import SignalType
+
+
+def tokens() -> st.SearchStrategy[str]:
+    """Names of namespaces, Neurons and capabilities."""
+    return st.from_regex(TOKEN_PATTERN, fullmatch=True)
+
+
+def event_ids() -> st.SearchStrategy[str]:
+    """Ids of Signals, over the whole range of ULIDs."""
+    return st.from_regex(EVENT_ID_PATTERN, fullmatch=True)
+
+
+def trace_ids() -> st.SearchStrategy[str]:
+    """Ids of traces."""
+    return st.from_regex(TRACE_ID_PATTERN, fullmatch=True)
+
+
+def json_values(max_leaves: int = 8) -> st.SearchStrategy[Any]:
+    """Everything JSON can carry: finite numbers, any text, nested arrays and objects."""
+    scalars = (
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text()
+    )
+    return st.recursive(
+        scalars,
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+        max_leaves=max_leaves,
+    )
+
+
+def json_objects() -> st.SearchStrategy[dict[str, Any]]:
+    """Objects with any keys, unknown ones above all."""
+    return st.dictionaries(st.text(), json_values(), max_size=4)
+
+
+def payloads(type: SignalType) -> st.SearchStrategy[dict[str, Any]]:
+    """Valid payloads of a type: its required keys, some of the optional ones, and some unknown ones."""
+    fields = msgspec.structs.fields(PAYLOADS[type])
+    known = {field.encode_name for field in fields}
+    required = {field.encode_name: _values(mi.type_info(field.type)) for field in fields if field.required}
+    optional = {
+        field.encode_name: _values(mi.type_info(field.type)) for field in fields if not field.required
+    }
+    unknown = st.dictionaries(st.text().filter(lambda key: key not in known), json_values(), max_size=2)
+    drawn = st.fixed_dictionaries(required, optional=optional)
+    if type is SignalType.TOOL_RESULT:
+        drawn = drawn.filter(lambda payload: "result" in payload or "error" in payload)
+    return st.builds(lambda extra, payload: {**extra, **payload}, unknown, drawn)
+
+
+def _values(info: mi.Type) -> st.SearchStrategy[Any]:
+    match info:
+        case mi.UnionType():
+            return st.one_of([_values(each) for each in info.types])
+        case mi.StrType():
+            return st.text() if info.pattern is None else tokens()
+        case mi.IntType():
+            return st.integers(min_value=info.ge)
+        case mi.FloatType():
+            return st.floats(min_value=info.ge, max_value=info.le, allow_nan=False, allow_infinity=False)
+        case mi.LiteralType():
+            return st.sampled_from(info.values)
+        case mi.ListType():
+            return st.lists(_values(info.item_type), max_size=3)
+        case mi.DictType():
+            return json_objects()
+        case mi.BoolType():
+            return st.booleans()
+        case mi.NoneType():
+            return st.none()
+        case _:
+            return json_values()
+
+
+def directed() -> st.SearchStrategy[Directed]:
+    """Addresses, from nobody in particular to one Neuron of a type with capabilities."""
+    names = st.none() | tokens()
+    return st.builds(Directed, names, names, st.lists(tokens(), max_size=3).map(tuple))
+
+
+@st.composite
+def signals(draw: st.DrawFn, type: SignalType | None = None) -> Signal:
+    """Valid Signals, of one type or of all."""
+    chosen = type if type is not None else draw(st.sampled_from(SignalType))
+    return Signal(
+        v=draw(st.sampled_from(["1", "1.0", "1.7", "1.2.3"])),
+        id=draw(event_ids()),
+        trace_id=draw(trace_ids()),
+        type=chosen,
+        ts=draw(_time_stamps()),
+        payload=draw(payloads(chosen)),
+        parent_id=draw(st.none() | event_ids()),
+        directed=draw(st.none() | directed()),
+        meta=draw(json_objects()),
+    )
+
+
+def _time_stamps() -> st.SearchStrategy[str]:
+    fractions = st.sampled_from(["", ".5", ".123", ".123456", ".123456789"])
+    return st.builds(
+        lambda moment, fraction: moment.isoformat(timespec="seconds") + fraction + "Z",
+        st.datetimes(),
+        fractions,
+    )

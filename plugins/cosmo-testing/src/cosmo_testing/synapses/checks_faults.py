@@ -1,0 +1,135 @@
+"""A connection that breaks is made again, and a server that dies is found again when it is back."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from cosmo_core.errors import SynapseError
+from cosmo_testing.conformance.errors import UnmetError
+from cosmo_testing.conformance.steps import bounded, need
+from cosmo_testing.synapses.checks_again import within
+from cosmo_testing.synapses.checks_undelivered import ask
+from cosmo_testing.synapses.network import Inbox, Told, Worker, listen, numbered, running, send
+from cosmo_testing.synapses.requirements import REQUIREMENTS
+
+if TYPE_CHECKING:
+    from cosmo_core.contracts.synapse import Synapse
+    from cosmo_testing.synapses.subject import SynapseUnderTest
+
+PROBE: Final = b"probe"
+TRY_S: Final = 0.05
+"""For how long a frame is waited for before the next one is tried."""
+
+
+async def _recovered(sender: Synapse, subject: str, inbox: Inbox, limit_s: float) -> None:
+    """Publish until a frame arrives; what is lost meanwhile is lost."""
+
+    async def probe() -> None:
+        inbox.frames.clear()
+        while not inbox.frames:
+            try:
+                await sender.publish(subject, PROBE)
+                await inbox.until(1, TRY_S)
+            except SynapseError:
+                # It could not be reached, and said so. Others may have to run for it to recover.
+                await asyncio.sleep(TRY_S)
+            except UnmetError:
+                continue
+
+    await bounded(f"the recovery of {subject}", probe(), limit_s)
+
+
+async def _works(sender: Synapse, receiver: Synapse, inboxes: dict[str, Inbox], limit_s: float) -> None:
+    """See that each subscription lives, and gets every frame once all have recovered."""
+    for subject, inbox in inboxes.items():
+        await _recovered(sender, subject, inbox, limit_s)
+    fresh = Inbox()
+    await listen(receiver, "kit.fresh", fresh)
+    for subject, inbox in {**inboxes, "kit.fresh": fresh}.items():
+        await _all_arrive(sender, subject, inbox)
+
+
+async def _all_arrive(sender: Synapse, subject: str, inbox: Inbox) -> None:
+    frames = numbered(20, "after")
+    await send(sender, subject, *frames)
+    await bounded(f"20 frames on {subject}", inbox.when(lambda: frames[-1] in inbox.frames))
+    came = [frame for frame in inbox.frames if frame != PROBE]
+    need(sorted(came) == sorted(frames), f"of 20 frames on {subject}, {len(came)} came")
+
+
+async def _inboxes(receiver: Synapse) -> dict[str, Inbox]:
+    inboxes = {"kit.plain": Inbox(), "kit.wild.x": Inbox(), "kit.group": Inbox()}
+    await listen(receiver, "kit.plain", inboxes["kit.plain"])
+    await listen(receiver, "kit.wild.*", inboxes["kit.wild.x"])
+    if receiver.guarantees.queue_groups:
+        await listen(receiver, "kit.group", inboxes["kit.group"], "g")
+    else:
+        del inboxes["kit.group"]
+    return inboxes
+
+
+@REQUIREMENTS.proves("synapse:sever-recovers")
+async def check_sever_recovers(under_test: SynapseUnderTest) -> None:
+    """Break the connection of who receives, then of who sends."""
+    async with running(under_test, 2) as (_, (sender, receiver)):
+        inboxes = await _inboxes(receiver)
+        for severed in (receiver, sender):
+            await bounded("sever()", under_test.sever(severed))
+            for inbox in inboxes.values():
+                inbox.frames.clear()
+            await _works(sender, receiver, inboxes, under_test.recovery_s)
+
+
+@REQUIREMENTS.proves("synapse:sever-takeover")
+async def check_sever_takeover(under_test: SynapseUnderTest) -> None:
+    """Break the connection of a member that works on frames, and then let it finish."""
+    async with running(under_test, 3) as (_, (sender, severed, staying)):
+        told, worker, other, frames = Told(), Worker(), Inbox(), numbered(3)
+        await listen(severed, "kit.severed", worker, "g")
+        await ask(sender, "kit.severed", told, *frames)
+        await worker.until(len(frames))
+        await listen(staying, "kit.severed", other, "g")
+        await bounded("sever()", under_test.sever(severed))
+        worker.gate.set()
+        await told.nothing(within(sender))
+        lost = {*frames} - {*worker.done, *other.frames}
+        need(not lost, f"the severed member worked on {frames}, and nobody finished {sorted(lost)}")
+
+
+@REQUIREMENTS.proves("synapse:restart-recovers")
+async def check_restart_recovers(under_test: SynapseUnderTest) -> None:
+    """Let the server die and come back under two peers."""
+    async with running(under_test, 2) as (network, (sender, receiver)):
+        inboxes = await _inboxes(receiver)
+        await bounded("restart()", under_test.restart())
+        await _works(sender, receiver, inboxes, under_test.recovery_s)
+        if sender.guarantees.queue_groups:
+            told, group = Told(), inboxes["kit.group"]
+            group.frames.clear()
+            await ask(sender, "kit.group", told, *numbered(20))
+            await group.until(20)
+            await network.settle()
+            need(not told.reasons, f"20 frames were handled, and undelivered is told {told.reasons[:3]}")
+
+
+@REQUIREMENTS.proves("synapse:congest-others")
+async def check_congest_others(under_test: SynapseUnderTest) -> None:
+    """Publish to a congested peer and to another one; then let everything through."""
+    async with running(under_test, 3) as (network, (congested, other, sender)):
+        slow, prompt, frames = Inbox(), Inbox(), numbered(under_test.room + 100)
+        subscription = await listen(congested, "kit.congested", slow)
+        await listen(other, "kit.congested", prompt)
+        async with under_test.congest(congested):
+            await bounded("publishing beside a congested peer", send(sender, "kit.congested", *frames))
+            await prompt.until(len(frames))
+        await network.until(
+            "counting what a congested peer got and did not get",
+            lambda: len(slow.frames) + subscription.dropped >= len(frames),
+        )
+        await network.settle()
+        came, dropped = len(slow.frames), subscription.dropped
+        need(
+            came + dropped == len(frames), f"{len(frames)} were sent, {came} came, and {dropped} were dropped"
+        )
+        need(sorted(prompt.frames) == sorted(frames), "the other peer got other frames than were sent")

@@ -1,0 +1,252 @@
+"""A bus that runs for one check, the peers on it, and handlers that remember."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final
+
+from cosmo_testing.conformance import steps
+from cosmo_testing.conformance.errors import UnmetError
+from cosmo_testing.conformance.steps import bounded
+
+if TYPE_CHECKING:
+    from cosmo_core.contracts.synapse import FrameHandler, Subscription, Synapse
+    from cosmo_testing.synapses.subject import SynapseUnderTest
+
+TURNS: Final = 10
+"""How many turns of the event loop what came may need until its handler ran."""
+
+_SETTLING: Final = b"settling"
+
+
+class Inbox:
+    """A handler that is done at once, and keeps what comes.
+
+    Attributes:
+        frames: What came, oldest first.
+    """
+
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+        self._came = asyncio.Event()
+
+    def __call__(self, frame: bytes) -> Awaitable[None] | None:
+        """Keep ``frame``."""
+        self.note(frame)
+        return None
+
+    def note(self, frame: bytes) -> None:
+        """Keep a frame, and wake whoever waits for it."""
+        self.frames.append(frame)
+        self._came.set()
+
+    async def until(self, number: int, limit_s: float | None = None) -> list[bytes]:
+        """Return what came, once it is ``number`` frames or more.
+
+        Raises:
+            UnmetError: They do not come in time.
+        """
+        try:
+            await bounded("", self.when(lambda: len(self.frames) >= number), limit_s)
+        except UnmetError:
+            limit_s = steps.PATIENCE_S if limit_s is None else limit_s
+            came = f"{len(self.frames)} of {number} frames came within {limit_s:g} s"
+            raise UnmetError(came) from None
+        return self.frames
+
+    async def when(self, ready: Callable[[], bool]) -> None:
+        """Return once ``ready`` is true; it is asked again after every change here."""
+        while not ready():
+            self._came.clear()
+            await self._came.wait()
+
+
+class Worker(Inbox):
+    """A handler that works on what comes until it is let go.
+
+    Attributes:
+        most: How many frames it worked on at once, at most.
+        done: What it has finished, in order.
+        gate: Set to let it finish.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.most = 0
+        self.done: list[bytes] = []
+        self.gate = asyncio.Event()
+        self._working = 0
+
+    def __call__(self, frame: bytes) -> Awaitable[None] | None:
+        """Begin to work on ``frame``."""
+        self._working += 1
+        self.most = max(self.most, self._working)
+        self.note(frame)
+        return self._work(frame)
+
+    async def _work(self, frame: bytes) -> None:
+        try:
+            await self.gate.wait()
+            self.done.append(frame)
+        finally:
+            self._working -= 1
+            self._came.set()
+
+    async def finished(self, number: int) -> list[bytes]:
+        """Let it finish, and return what it did, once that is ``number`` frames or more."""
+        self.gate.set()
+        try:
+            await bounded("", self.when(lambda: len(self.done) >= number))
+        except UnmetError:
+            raise UnmetError(f"{len(self.done)} of {number} frames were ever handled") from None
+        return self.done
+
+
+class Told:
+    """An `undelivered` that remembers what it is told, and where it is called."""
+
+    def __init__(self) -> None:
+        self.inbox = Inbox()
+        self.reasons: list[str] = []
+        self.outside: list[str] = []
+        self._loop = asyncio.get_running_loop()
+
+    def __call__(self, frame: bytes, reason: str) -> None:
+        """Remember one call."""
+        self.reasons.append(reason)
+        try:
+            inside = asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            inside = False
+        if not inside:
+            self.outside.append(f"for {frame[:20]!r}")
+        self._loop.call_soon_threadsafe(self.inbox.note, frame)
+
+    async def nothing(self, for_s: float) -> None:
+        """Return after some seconds in which it is told nothing.
+
+        Raises:
+            UnmetError: It is told something.
+        """
+        try:
+            await self.inbox.until(1, for_s)
+        except UnmetError:
+            return
+        raise UnmetError(f"undelivered is told {self.reasons} of {self.inbox.frames}")
+
+    async def until(self, number: int, limit_s: float | None = None) -> list[str]:
+        """Return the reasons, once there are ``number`` of them or more."""
+        try:
+            await self.inbox.until(number, limit_s)
+        except UnmetError as error:
+            raise UnmetError(f"undelivered: {error}") from None
+        return self.reasons
+
+
+class Network:
+    """The bus of one check, and its peers.
+
+    Attributes:
+        under_test: What the author supplied.
+    """
+
+    def __init__(self, under_test: SynapseUnderTest) -> None:
+        self.under_test = under_test
+        self._peers: dict[Synapse, tuple[str, Inbox]] = {}
+        self._serial = count()
+
+    async def peer(self) -> Synapse:
+        """Connect one more Synapse."""
+        synapse = await bounded("connect()", self.under_test.connect())
+        subject, inbox = f"kit-settle.{next(self._serial)}", Inbox()
+        self._peers[synapse] = (subject, inbox)
+        await bounded("subscribe()", synapse.subscribe(subject, lambda frame: inbox.note(frame)))
+        return synapse
+
+    async def peers(self, number: int) -> list[Synapse]:
+        """Connect several Synapses."""
+        return [await self.peer() for _ in range(number)]
+
+    async def close(self, synapse: Synapse) -> None:
+        """Close a peer."""
+        self._peers.pop(synapse, None)
+        await bounded("close()", synapse.close())
+
+    async def close_all(self) -> None:
+        """Close every peer that is open."""
+        for synapse in list(self._peers):
+            await self.close(synapse)
+
+    async def settle(self, rounds: int = 2) -> None:
+        """Return when what every peer sent before had every chance to arrive.
+
+        Each peer sends one frame to every other, and waits for it, several times over.
+        """
+        for _ in range(rounds):
+            for subject, inbox in self._peers.values():
+                inbox.frames.clear()
+                for sender in self._peers:
+                    await send(sender, subject, _SETTLING)
+            for _, inbox in self._peers.values():
+                await inbox.until(len(self._peers))
+            for _ in range(TURNS):
+                # A bus inside the process may carry all that without giving anybody else a turn.
+                await asyncio.sleep(0)
+
+    async def until(self, what: str, ready: Callable[[], bool]) -> None:
+        """Return once ``ready`` is true; meanwhile the peers talk to each other.
+
+        Raises:
+            UnmetError: It does not become true in time.
+        """
+
+        async def wait() -> None:
+            while not ready():
+                await self.settle(rounds=1)
+
+        await bounded(what, wait())
+
+
+@asynccontextmanager
+async def running(
+    under_test: SynapseUnderTest, peers: int = 0
+) -> AsyncIterator[tuple[Network, list[Synapse]]]:
+    """Run a bus with some peers, all of which are closed in the end."""
+    async with under_test.bus():
+        network = Network(under_test)
+        try:
+            yield network, await network.peers(peers)
+        finally:
+            await network.close_all()
+
+
+async def send(synapse: Synapse, subject: str, *frames: bytes) -> None:
+    """Publish frames, one after the other."""
+    for frame in frames:
+        await bounded("publish()", synapse.publish(subject, frame))
+
+
+async def listen(
+    synapse: Synapse, pattern: str, handler: FrameHandler, queue_group: str | None = None
+) -> Subscription:
+    """Subscribe."""
+    return await bounded("subscribe()", synapse.subscribe(pattern, handler, queue_group=queue_group))
+
+
+def numbered(number: int, prefix: str = "") -> list[bytes]:
+    """Make frames that can be told from each other."""
+    return [f"{prefix}{each}".encode() for each in range(number)]
+
+
+async def refusal(step: Coroutine[Any, Any, object]) -> Exception | None:
+    """Await what must fail, and give what it raised; None if it did not."""
+    try:
+        await bounded("what must be refused", step)
+    except UnmetError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, a check has an opinion on it
+        return error
+    return None

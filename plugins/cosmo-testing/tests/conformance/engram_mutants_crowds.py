@@ -1,0 +1,229 @@
+"""Engrams that work for one caller, and fail where there are several."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from tests.conformance.engram_double import Double, Entry
+from tests.conformance.engram_mutant import LEFT, breaks
+
+from cosmo_core.contracts.engram import Findings, ImprintReceipt, Query, Write
+
+
+class LooksFirst(Double):
+    """One that looks at what is there, waits, and then writes as if nothing else had."""
+
+    ops = frozenset[str]()
+
+    async def imprint(self, write: Write) -> ImprintReceipt:
+        if write.op not in self.ops:
+            return await super().imprint(write)
+        with self.call():
+            old = self.newest(write.merge_key)
+            await asyncio.sleep(0)
+            return self.after(write, old)
+
+    def after(self, write: Write, old: Entry | None) -> ImprintReceipt:
+        now, self.newest = self.newest, lambda key: old  # type: ignore[method-assign]
+        try:
+            return self.once(write)
+        finally:
+            self.newest = now  # type: ignore[method-assign]
+
+
+@breaks("engram:concurrent-upsert", "upserts of one key made several entries")
+class UpsertsWhatItSaw(LooksFirst):
+    ops = frozenset({"upsert"})
+
+
+@breaks("engram:concurrent-add", "equal adds succeeded")
+class AddsWhatItSaw(LooksFirst):
+    ops = frozenset({"add"})
+
+
+@breaks("engram:concurrent-merge", "writes of one entry made the versions")
+class MergesWhatItSaw(LooksFirst):
+    ops = frozenset({"merge"})
+
+
+@breaks("engram:concurrent-own", "and must find")
+class WritesLater(Double):
+    def put(
+        self, write: Write, id: str, key: str | None, version: int, embedding: tuple[float, ...] | None
+    ) -> str:
+        put = super().put(write, id, key, version, embedding)
+        entry, tags = self.shelf.entries[id], write.tags
+        self.shelf.entries[id] = attrs.evolve(entry, tags=())
+        asyncio.get_running_loop().call_later(0.001, self.tag, id, tags)
+        return put
+
+    def tag(self, id: str, tags: tuple[str, ...]) -> None:
+        if id in self.shelf.entries:
+            self.shelf.entries[id] = attrs.evolve(self.shelf.entries[id], tags=tags)
+
+
+@breaks("engram:concurrent-readers", "which was written at that time")
+class IndexesFirst(Double):
+    async def imprint(self, write: Write) -> ImprintReceipt:
+        with self.call():
+            old = self.newest(write.merge_key)
+            if old is not None:
+                self.shelf.entries[old.id] = attrs.evolve(old, tags=write.tags)
+                await asyncio.sleep(0)
+            return self.once(write)
+
+
+@breaks("engram:concurrent-readers", "found nothing while the entry was written")
+class DeletesFirst(Double):
+    async def imprint(self, write: Write) -> ImprintReceipt:
+        with self.call():
+            old = self.newest(write.merge_key)
+            if old is not None:
+                del self.shelf.entries[old.id]
+                await asyncio.sleep(0)
+                self.shelf.entries[old.id] = old
+            return self.once(write)
+
+
+# --- cancellation -----------------------------------------------------------------------------------
+
+
+@breaks("engram:cancel-imprint", "CancelledError was swallowed")
+class SwallowsCancellation(Double):
+    async def imprint(self, write: Write) -> ImprintReceipt:
+        try:
+            return await super().imprint(write)
+        except asyncio.CancelledError:
+            return self.once(write)
+
+
+@breaks("engram:cancel-imprint", "goes on")
+class GoesOnWhenCancelled(Double):
+    async def imprint(self, write: Write) -> ImprintReceipt:
+        try:
+            return await super().imprint(write)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.2)
+            raise
+
+
+@breaks("engram:cancel-imprint", "and must find")
+class IsHalfDoneWhenCancelled(Double):
+    async def imprint(self, write: Write) -> ImprintReceipt:
+        with self.call():
+            if write.imprint_id not in self.shelf.rows:
+                self.once(write)
+                entry = self.shelf.entries[write.id or ""]
+                self.shelf.entries[entry.id] = attrs.evolve(entry, vocabulary=frozenset())
+                await asyncio.sleep(0)
+                self.shelf.entries[entry.id] = entry
+            return self.once(write)
+
+
+@breaks("engram:cancel-close", "tasks still run")
+class ClosesOnceAtMost(Double):
+    async def connect(self) -> None:
+        await super().connect()
+        self.keeper = asyncio.ensure_future(asyncio.Event().wait())
+        LEFT.append(self.keeper.cancel)
+
+    async def close(self) -> None:
+        if self.connected:
+            await super().close()
+            await asyncio.sleep(0)
+            self.keeper.cancel()
+
+
+@breaks("engram:cancel-others", "ended as cancelled, and nobody had")
+class CancelsTheWholeBatch(Double):
+    batch: asyncio.Task[None] | None = None
+
+    async def imprint(self, write: Write) -> ImprintReceipt:
+        if self.batch is None or self.batch.done():
+            self.batch = asyncio.ensure_future(asyncio.sleep(0.001))
+        await self.batch  # not shielded
+        return await super().imprint(write)
+
+
+# --- several on one store ---------------------------------------------------------------------------
+
+
+@breaks("engram:shared-see", "through the other")
+class ReadsACopy(Double):
+    copy: dict[str, Entry] | None = None
+
+    async def imprint(self, write: Write) -> ImprintReceipt:
+        receipt = await super().imprint(write)
+        self.copy = dict(self.shelf.entries)
+        return receipt
+
+    def found(self, query: Query) -> Findings:
+        copy = self.shelf.entries if self.copy is None else self.copy
+        now, self.shelf.entries = self.shelf.entries, copy
+        try:
+            return super().found(query)
+        finally:
+            self.shelf.entries = now
+
+
+@breaks("engram:shared-once", "through both have")
+class RemembersAlone(Double):
+    def once(self, write: Write) -> ImprintReceipt:
+        self.mine: dict[str, ImprintReceipt] = getattr(self, "mine", {})
+        if write.imprint_id not in self.mine:
+            self.mine[write.imprint_id] = self.written(write)
+        return self.mine[write.imprint_id]
+
+
+@breaks("engram:shared-concurrent", "2 writes of one entry made the versions [1, 1]")
+class LocksItselfAlone(Double):
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.lock = asyncio.Lock()
+
+    async def imprint(self, write: Write) -> ImprintReceipt:
+        async with self.lock:
+            before = dict(self.shelf.entries)
+            await asyncio.sleep(0)
+            now, self.shelf.entries = self.shelf.entries, before
+            receipt = self.once(write)
+            self.shelf.entries = {**now, **before}
+            return receipt
+
+
+@breaks("engram:shared-rollback", "undid 0 writes, and 1 were to undo")
+class UndoesItsOwnAlone(Double):
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.mine: set[str] = set()
+
+    def written(self, write: Write) -> ImprintReceipt:
+        self.mine.add(write.imprint_id)
+        return super().written(write)
+
+    def undo_all(self, trace_id: str) -> int:
+        rows = [row for id, row in self.shelf.rows.items() if id in self.mine and row.trace == trace_id]
+        return sum([self.undo(row) for row in reversed(rows)])
+
+
+@breaks("engram:shared-close", "while another one closed, writes ended in")
+class ClosesTheStore(Double):
+    closers: list[Callable[[], None]]
+
+    async def connect(self) -> None:
+        await super().connect()
+        self.closers = vars(self.shelf).setdefault("closers", [])
+        self.closers.append(lambda: setattr(self, "connected", False))
+
+    async def imprint(self, write: Write) -> ImprintReceipt:
+        receipt = await super().imprint(write)
+        self.check()
+        return receipt
+
+    async def close(self) -> None:
+        for close in self.closers:
+            close()
+        await super().close()

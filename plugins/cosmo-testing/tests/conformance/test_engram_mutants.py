@@ -1,0 +1,77 @@
+"""A correct Engram meets every requirement, and for each there is a broken one that does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from tests.conformance import (
+    engram_mutants_crowds,
+    engram_mutants_life,
+    engram_mutants_queries,
+    engram_mutants_undoing,
+    engram_mutants_writes,
+)
+from tests.conformance.engram_double import Double, under_test
+from tests.conformance.engram_mutant import LEFT, MUTANTS, Mutant
+
+from cosmo_testing import EngramUnderTest
+from cosmo_testing.conformance import leftovers
+from cosmo_testing.engrams import checks_cancelled, checks_life
+from cosmo_testing.engrams.checks import violation
+from cosmo_testing.engrams.requirements import REQUIREMENTS
+
+# Scaled up, a double takes as much longer as the checks do.
+pytestmark = pytest.mark.timeout(120 * EngramUnderTest.scale)
+
+MODULES = (
+    engram_mutants_crowds,
+    engram_mutants_life,
+    engram_mutants_queries,
+    engram_mutants_undoing,
+    engram_mutants_writes,
+)
+
+
+@pytest.fixture
+def tidy() -> Iterator[None]:
+    """What a mutant leaves behind is gone before the next test."""
+    yield
+    while LEFT:
+        LEFT.pop()()
+
+
+@pytest.fixture
+def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up soon on those who are known to keep one waiting."""
+    monkeypatch.setattr(checks_life, "LINGER_S", 0.05)
+    monkeypatch.setattr(checks_cancelled, "STUCK_S", 0.1)
+    monkeypatch.setattr(leftovers, "LINGER_S", 0.05)
+
+
+@pytest.mark.parametrize("requirement", REQUIREMENTS)
+async def test_a_correct_engram_meets_every_requirement(requirement: str) -> None:
+    subject = under_test(Double)
+    assert subject.exemption(requirement) is None
+    assert await violation(subject, requirement) is None
+
+
+@pytest.mark.usefixtures("little_patience", "tidy")
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.double.__name__)
+async def test_a_mutant_is_caught_and_the_reason_is_given(mutant: Mutant) -> None:
+    subject = under_test(mutant.double)
+    assert subject.exemption(mutant.requirement) is None
+    error = await violation(subject, mutant.requirement)
+    assert error is not None, f"{mutant.requirement} did not catch it"
+    assert error.requirement == mutant.requirement
+    assert mutant.because in str(error)
+
+
+async def test_the_state_machine_tells_what_it_did() -> None:
+    error = await violation(under_test(engram_mutants_undoing.SwapsNeighboursWhenUndoing), "engram:model")
+    assert "\nstate = Machine()\nstate.write(" in str(error)
+
+
+def test_every_requirement_is_broken_by_a_mutant() -> None:
+    assert {mutant.requirement for mutant in MUTANTS} == {*REQUIREMENTS}
+    assert {mutant.double.__module__ for mutant in MUTANTS} == {module.__name__ for module in MODULES}

@@ -1,0 +1,121 @@
+"""The pytest class for Engrams: what an author sees of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+CHECKOUT = Path(__file__).parents[2]
+SUITE = """
+import attrs
+import pytest
+
+from cosmo_core.contracts.engram import EngramGuarantees
+from cosmo_testing import EngramConformance, EngramUnderTest
+from tests.conformance.engram_double import Double, DoubleUnderTest
+
+
+class TestDouble(DoubleUnderTest, EngramConformance):
+    pass
+"""
+
+Run = Callable[..., pytest.RunResult]
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the suite of the correct double, with more lines in its class, in a pytest without any plugin."""
+    monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+    def run(lines: str = "", *arguments: str) -> pytest.RunResult:
+        body = "".join(f"    {line}\n" for line in lines.splitlines())
+        pytester.makepyfile(test_double=f"{SUITE}{body}")
+        return pytester.runpytest_subprocess("-W", "error", "-rsx", *arguments)
+
+    return run
+
+
+def test_a_correct_engram_passes_with_nothing_but_pytest(run: Run) -> None:
+    outcomes = run().parseoutcomes()
+    assert outcomes.keys() == {"passed"}
+    assert outcomes["passed"] > 90
+
+
+def test_what_is_not_supplied_skips_its_requirements_with_that_reason(run: Run) -> None:
+    lines = """
+break_connection = EngramUnderTest.break_connection
+damage = EngramUnderTest.damage
+secrets = ()
+shared = False
+"""
+    result = run(lines, "-k", "break or damage or secrets or test_shared")
+    result.stdout.fnmatch_lines_random(
+        [
+            "*engram:break-recovers: break_connection() is not supplied",
+            "*engram:break-once: break_connection() is not supplied",
+            "*engram:damage-said: damage() is not supplied",
+            "*engram:secrets: secrets = ()",
+            "*engram:shared-see: shared = False",
+        ]
+    )
+    assert result.parseoutcomes().keys() == {"skipped", "deselected"}
+
+
+def test_what_is_not_guaranteed_is_skipped_with_that_reason(run: Run) -> None:
+    lines = """
+class double(Double):
+    guarantees = EngramGuarantees(durable=False, text=False, vectors=False, rollback=False)
+"""
+    result = run(lines, "-k", "test_text or vector or rollback or commit or reopen")
+    result.stdout.fnmatch_lines_random(
+        [
+            "*engram:text-words: guarantees.text is False",
+            "*engram:vector-order: guarantees.vectors is False",
+            "*engram:rollback-many: guarantees.rollback is False",
+            "*engram:commit-keeps: guarantees.rollback is False",
+            "*engram:shared-rollback: guarantees.rollback is False",
+            "*engram:reopen-once: guarantees.durable is False",
+        ]
+    )
+    assert result.parseoutcomes().keys() == {"skipped", "deselected"}
+
+
+def test_what_guarantees_nothing_can_pass(run: Run) -> None:
+    lines = """
+shared = False
+class double(Double):
+    guarantees = EngramGuarantees(durable=False, text=False, vectors=False, rollback=False)
+"""
+    assert run(lines).parseoutcomes().keys() == {"passed", "skipped"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "complaint"),
+    [
+        ("def test_merge(self): pass", "test_merge is replaced"),
+        ("test_merge = None", "test_merge is replaced"),
+        ("not_applicable = {'engram:magic': 'why'}", "names 'engram:magic', which does not exist"),
+        ("not_applicable = {'engram:merge': ''}", "'engram:merge'? is no reason"),
+        ("recovery_s = 0", "recovery_s must be positive"),
+    ],
+    ids=["replaced", "deleted", "no requirement", "no reason", "no time"],
+)
+def test_a_suite_that_is_not_whole_fails(run: Run, lines: str, complaint: str) -> None:
+    result = run(lines, "-k", "whole")
+    assert result.parseoutcomes()["failed"] == 1
+    result.stdout.fnmatch_lines([f"*{complaint}*"])
+
+
+def test_a_store_that_cannot_be_had_skips_or_fails_in_its_own_words(run: Run) -> None:
+    lines = """
+def store(self):
+    pytest.skip("no server is installed")
+"""
+    result = run(lines, "-k", "newest")
+    result.stdout.fnmatch_lines(["*no server is installed"])
+    assert result.parseoutcomes().keys() == {"skipped", "deselected"}

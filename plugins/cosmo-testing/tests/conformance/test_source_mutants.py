@@ -1,0 +1,97 @@
+"""A correct source meets every requirement, and for each there is a broken one that does not."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.conformance import mutants_conduct, mutants_contract, mutants_failures, mutants_life_cycle
+from tests.conformance.double import Double, DoubleSource, Streaming, source_of
+from tests.conformance.mutant import MUTANTS, Mutant
+
+from cosmo_testing import Scenario
+from cosmo_testing.conformance import leftovers, steps
+from cosmo_testing.sources import checks_conduct, scenario
+from cosmo_testing.sources.checks import cases, violation, violations
+from cosmo_testing.sources.requirements import REQUIREMENTS
+
+MODULES = (mutants_conduct, mutants_contract, mutants_failures, mutants_life_cycle)
+
+
+@pytest.fixture
+def tidy() -> Iterator[None]:
+    """What a mutant leaves behind is gone before the next test."""
+    yield
+    while mutants_life_cycle.LEAKED:
+        mutants_life_cycle.LEAKED.pop()()
+
+
+@pytest.fixture
+def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up soon on those who are known to keep one waiting."""
+    monkeypatch.setattr(steps, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(scenario, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(checks_conduct, "CANCEL_S", 0.05)
+    monkeypatch.setattr(checks_conduct, "LINGER_S", 0.05)
+    monkeypatch.setattr(leftovers, "LINGER_S", 0.05)
+
+
+@pytest.fixture
+def importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that a new interpreter imports from."""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize("double", [Double, Streaming])
+async def test_a_correct_source_meets_every_requirement(double: type[Double | Streaming]) -> None:
+    assert await violations(source_of(double)) == []
+
+
+@pytest.mark.usefixtures("little_patience", "tidy")
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.double.__name__)
+async def test_a_mutant_is_caught_and_the_reason_is_given(mutant: Mutant, importable: Path) -> None:
+    (importable / "connects_at_import.py").write_text(
+        "import socket\nsocket.getaddrinfo('models.example', 443)\n"
+    )
+    source = source_of(mutant.double)
+    reasons = []
+    for fault in cases(source, mutant.requirement):
+        error = await violation(source, mutant.requirement, fault)
+        if error is not None:
+            assert error.requirement == mutant.requirement
+            reasons.append(str(error))
+    assert any(mutant.because in reason for reason in reasons), reasons
+
+
+async def test_a_module_that_reaches_nobody_is_imported_without_complaint(importable: Path) -> None:
+    (importable / "harmless.py").write_text("import json\nprint(json.__name__)\n")
+    harmless = type("Harmless", (Double,), {"__module__": "harmless"})
+    assert await violation(source_of(harmless), "source:import-offline") is None
+
+
+async def test_a_provider_that_replaces_a_secret_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DoubleSource, "secrets", {"timeout": "s3cr3t"})
+    error = await violation(source_of(Double), "source:secret-repr")
+    assert "provider() replaces the secrets in timeout" in str(error)
+
+
+async def test_a_failure_that_is_not_the_providers_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    @asynccontextmanager
+    async def nobody(self: DoubleSource, scenario: Scenario) -> AsyncIterator[dict[str, Any]]:
+        async def ask(prompt: str, key: str) -> str:
+            raise ConnectionRefusedError
+
+        yield {"ask": ask}
+
+    monkeypatch.setattr(DoubleSource, "provider", nobody)
+    error = await violation(source_of(Double), "source:failure-code", "cut")
+    assert "before it reached its provider" in str(error)
+
+
+def test_every_requirement_is_broken_by_a_mutant_of_every_module() -> None:
+    assert {mutant.requirement for mutant in MUTANTS} == set(REQUIREMENTS)
+    assert {mutant.double.__module__ for mutant in MUTANTS} >= {module.__name__ for module in MODULES}

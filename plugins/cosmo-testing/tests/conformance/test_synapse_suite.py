@@ -1,0 +1,114 @@
+"""The pytest class for Synapses: what an author sees of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cosmo_testing.synapses.requirements import REQUIREMENTS
+
+pytest_plugins = ["pytester"]
+
+CHECKOUT = Path(__file__).parents[2]
+SUITE = """
+import pytest
+
+from cosmo_core import Guarantees
+from cosmo_testing import SynapseConformance, SynapseUnderTest
+from tests.conformance.synapse_double import Double, DoubleUnderTest
+
+
+class TestDouble(DoubleUnderTest, SynapseConformance):
+    pass
+"""
+
+Run = Callable[..., pytest.RunResult]
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the suite of the correct double, with more lines in its class, in a pytest without any plugin."""
+    monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+    def run(lines: str = "", *arguments: str) -> pytest.RunResult:
+        body = "".join(f"    {line}\n" for line in lines.splitlines())
+        pytester.makepyfile(test_double=f"{SUITE}{body}")
+        return pytester.runpytest_subprocess("-W", "error", "-rsx", *arguments)
+
+    return run
+
+
+def test_a_correct_synapse_passes_with_nothing_but_pytest(run: Run) -> None:
+    outcomes = run().parseoutcomes()
+    assert outcomes.keys() == {"passed", "skipped"}
+    assert outcomes["passed"] > 70
+    assert outcomes["skipped"] == len([id for id in REQUIREMENTS if id.startswith("synapse:durable-")])
+
+
+def test_what_is_not_supplied_skips_its_requirements_with_that_reason(run: Run) -> None:
+    lines = """
+sever = SynapseUnderTest.sever
+restart = SynapseUnderTest.restart
+congest = SynapseUnderTest.congest
+secrets = ()
+"""
+    result = run(lines, "-k", "sever or restart or congest or secrets")
+    result.stdout.fnmatch_lines_random(
+        [
+            "*synapse:sever-recovers: sever() is not supplied",
+            "*synapse:sever-takeover: sever() is not supplied",
+            "*synapse:restart-recovers: restart() is not supplied",
+            "*synapse:congest-others: congest() is not supplied",
+            "*synapse:secrets: secrets = ()",
+        ]
+    )
+    assert result.parseoutcomes().keys() == {"skipped", "deselected"}
+
+
+def test_what_is_not_guaranteed_is_skipped_with_that_reason(run: Run) -> None:
+    lines = """
+class double(Double):
+    guarantees = Guarantees(queue_groups=False, ordering="none")
+"""
+    result = run(lines, "-k", "group or test_order or undelivered or test_again or durable")
+    result.stdout.fnmatch_lines_random(
+        [
+            '*synapse:order: guarantees.ordering is "none"',
+            "*synapse:group-one: guarantees.queue_groups is False",
+            "*synapse:undelivered-once: guarantees.queue_groups is False",
+            '*synapse:again-failed: guarantees.delivery is "at-most-once"',
+            "*synapse:again-closed: guarantees.takeover_s is None",
+            "*synapse:durable-waits: guarantees.durable is False",
+        ]
+    )
+    assert result.parseoutcomes().keys() == {"skipped", "deselected"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "complaint"),
+    [
+        ("def test_order(self): pass", "test_order is replaced"),
+        ("test_order = None", "test_order is replaced"),
+        ("not_applicable = {'synapse:magic': 'why'}", "names 'synapse:magic', which does not exist"),
+        ("not_applicable = {'synapse:order': ''}", "'synapse:order'? is no reason"),
+        ("room = 0", "room must be positive"),
+    ],
+    ids=["replaced", "deleted", "no requirement", "no reason", "no room"],
+)
+def test_a_suite_that_is_not_whole_fails(run: Run, lines: str, complaint: str) -> None:
+    result = run(lines, "-k", "whole")
+    assert result.parseoutcomes()["failed"] == 1
+    result.stdout.fnmatch_lines([f"*{complaint}*"])
+
+
+def test_a_bus_that_cannot_be_started_skips_or_fails_in_its_own_words(run: Run) -> None:
+    lines = """
+def bus(self):
+    pytest.skip("no server is installed")
+"""
+    result = run(lines, "-k", "order")
+    result.stdout.fnmatch_lines(["*no server is installed"])
+    assert result.parseoutcomes().keys() == {"skipped", "deselected"}
