@@ -11,10 +11,11 @@ from cosmo_core.contracts.engram import (
     ImprintReceipt,
     RecallFn,
     RecallResult,
-    engram_from_url,
 )
-from cosmo_core.contracts.neuron import Neuron, NeuronFn
+from cosmo_core.contracts.neuron import NeuronFn
+from cosmo_core.contracts.offer import Bid
 from cosmo_core.contracts.pathway import Pathway
+from cosmo_core.contracts.records import NeuronRecord
 from cosmo_core.contracts.retry import RetryStrategy
 from cosmo_core.contracts.synapse import (
     DeadLetter,
@@ -27,10 +28,10 @@ from cosmo_core.contracts.synapse import (
     ThreadPublisher,
     Undelivered,
     UndeliveredHandler,
-    connect_synapse,
 )
 from cosmo_core.contracts.task_context import CurrentTask, current_task
-from cosmo_core.dendrite import Bid, Dendrite, NeuronRecord, Watcher
+from cosmo_core.contracts.watcher import Watcher
+from cosmo_core.dendrite import Dendrite
 from cosmo_core.errors import (
     CosmoError,
     EngramError,
@@ -58,6 +59,7 @@ from cosmo_core.errors import (
     UnknownPluginError,
 )
 from cosmo_core.extensions.watching.observed_pathway import ObservedPathway
+from cosmo_core.plugins.open import Neuron, connect_synapse, engram_from_url
 from cosmo_core.protocol.codec import decode, encode
 from cosmo_core.protocol.schema import json_schema
 from cosmo_core.protocol.signal import Directed, Signal

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol, cast
 import msgspec
 
 from cosmo_core.contracts.clarification import AskBack, asked_back, marked
-from cosmo_core.contracts.engram import EngramBinding, MemoryPort, check_bindings, with_memory
+from cosmo_core.contracts.engram import EngramBinding, check_bindings
 from cosmo_core.contracts.neuron import AnyNeuronFn, Emit, NeuronFn, invoker, is_streaming, streamer
 from cosmo_core.contracts.task_context import begin
 from cosmo_core.errors import NeuronError
@@ -93,12 +93,9 @@ class Axon:
         self._stream = streamer(self.neuron_fn) if is_streaming(self.neuron_fn) else None
         self._invoke = invoker(self.neuron_fn)
 
-    def wrapped(self, wrappers: Iterable[Callable[[NeuronFn], NeuronFn]], memory: MemoryPort) -> Axon:
-        """Return an Axon like this one, its Neuron inside ``wrappers``; the first is the outermost.
-
-        The Neuron itself, and none of the wrappers, gets what it declares of ``memory``.
-        """
-        neuron = with_memory(self.neuron_fn, self.engrams, memory) if self.engrams else self.neuron_fn
+    def wrapped(self, wrappers: Iterable[Callable[[NeuronFn], NeuronFn]]) -> Axon:
+        """Return a copy of this Axon with its Neuron inside ``wrappers``; the first is the outermost."""
+        neuron = self.neuron_fn
         for wrap in reversed(list(wrappers)):
             neuron = wrap(neuron)
         return Axon(

@@ -56,26 +56,6 @@ AnyNeuronFn: TypeAlias = NeuronFn | _Recalls | _Imprints | _Remembers
 """A Neuron, with or without memory."""
 
 
-def Neuron(source: str, **options: Any) -> NeuronFn:  # noqa: N802 - the promised name; reads as a type
-    """Wrap a provider behind the Neuron contract.
-
-    Args:
-        source: The name of an installed source, such as ``"huggingface"``.
-        **options: Passed to the source as they are.
-
-    Raises:
-        UnknownPluginError: No such source is installed; the message names those that are, and the
-            install that would add this one.
-        PluginLoadError: The source is installed but cannot be imported.
-        PluginConflictError: Two distributions bring a source of this name.
-    """
-    # Imported on use: reading entry points costs more than the rest of the core together.
-    from cosmo_core.plugins.manager import default_manager
-
-    neuron: NeuronFn = default_manager().factory("cosmo.sources", source)(**options)
-    return neuron
-
-
 Emit = Callable[[str], Awaitable[None]]
 """Takes one piece of an output that is still being made."""
 

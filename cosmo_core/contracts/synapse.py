@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Literal, Protocol, Self, runtime_checkable
-from urllib.parse import urlsplit
+from typing import Final, Literal, Protocol, Self, runtime_checkable
 
 import attrs
-
-from cosmo_core.errors import SynapseError
 
 FrameHandler = Callable[[bytes], Awaitable[None] | None]
 """Takes a frame. None: done with it. An awaitable: done when that completes; a Synapse that acknowledges
@@ -192,27 +189,3 @@ class ThreadPublisher(Protocol):
         It is for signs of life: nobody is told what became of it.
         """
         ...
-
-
-async def connect_synapse(url: str, **options: Any) -> Synapse:
-    """Return a connected Synapse for ``url``; its scheme names the plugin, as in ``memory://``.
-
-    Raises:
-        UnknownPluginError: No installed plugin answers to the scheme; the message names those that are
-            installed, and the install that would add this one.
-        SynapseAuthError: The bus does not let this program in.
-        SynapseError: The URL has no scheme, or the Synapse could not connect.
-    """
-    try:
-        scheme = urlsplit(url).scheme
-    except ValueError:
-        # Not its words: they quote the URL, which may have a password in it.
-        raise SynapseError("the URL of a Synapse cannot be read: write one such as memory://") from None
-    if not scheme:
-        raise SynapseError("the URL has no scheme to say which Synapse is meant: write memory://")
-    # Imported on use: reading entry points costs more than the rest of the core together.
-    from cosmo_core.plugins.manager import default_manager
-
-    synapse: Synapse = default_manager().factory("cosmo.synapses", scheme)(url, **options)
-    await synapse.connect()
-    return synapse

@@ -1,51 +1,58 @@
-"""The Dendrite: the face of its rooms, and their order at the start and at the end."""
+"""The Dendrite: hosts Axons, announces them, dispatches work and follows it.
+
+It builds its components, starts and stops them in order, and is the one class that a program calls. What an
+extension adds (memory, auctions, watching, workflow) is one delegation each, under the promised name.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 from cosmo_core.contracts.clock import SystemClock
-from cosmo_core.dendrite.discovery.announcer import Presence
-from cosmo_core.dendrite.discovery.directory import NeuronRecord, View
-from cosmo_core.dendrite.discovery.resolver import Finder
+from cosmo_core.contracts.watcher import Filter, OnType
+from cosmo_core.dendrite.discovery.announcer import Announcer
+from cosmo_core.dendrite.discovery.directory import Directory
+from cosmo_core.dendrite.discovery.resolver import Resolver
 from cosmo_core.dendrite.dispatch.dispatcher import Dispatcher
-from cosmo_core.dendrite.dispatch.pathway_registry import Followed
-from cosmo_core.dendrite.dispatching import Dispatching
+from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry
+from cosmo_core.dendrite.dispatch.retrying import ask_again
+from cosmo_core.dendrite.extension import ExtensionSet, Ports
 from cosmo_core.dendrite.hosting.host import Host
-from cosmo_core.dendrite.hosting.reply_sender import Answers
-from cosmo_core.dendrite.hosting.seen_ids import RecentIds
+from cosmo_core.dendrite.hosting.reply_sender import ReplySender
 from cosmo_core.dendrite.hosting.stopped_traces import StoppedTraces
 from cosmo_core.dendrite.hosting.trace_stopper import TraceStopper
+from cosmo_core.dendrite.life_cycle import LifeCycle
 from cosmo_core.dendrite.reliability.failure_detector import FailureDetector
-from cosmo_core.dendrite.reliability.undeliverable import Returned
-from cosmo_core.dendrite.reliability.watchdog import Guard
-from cosmo_core.dendrite.reliability.work_heartbeat import Pulse
-from cosmo_core.dendrite.running import not_running
-from cosmo_core.dendrite.transport.link import Link, Role
+from cosmo_core.dendrite.reliability.undeliverable import UndeliverableHandler
+from cosmo_core.dendrite.reliability.watchdog import WatchdogOwner
+from cosmo_core.dendrite.reliability.work_heartbeat import WorkHeartbeat
+from cosmo_core.dendrite.transport.link import Link
 from cosmo_core.errors import LifecycleError
-from cosmo_core.extensions.auctions.bidding import Bidder, Bidding
-from cosmo_core.extensions.auctions.offers import Auctions, Offering
-from cosmo_core.extensions.memory.engrams import Engrams
-from cosmo_core.extensions.memory.memory import Memory
-from cosmo_core.extensions.memory.remembering import Remembering
-from cosmo_core.extensions.memory.requests import Requests
-from cosmo_core.extensions.watching.watching import Watch, Watching
-from cosmo_core.extensions.workflow.answering import Asking
-from cosmo_core.extensions.workflow.emitters import Emitters
-from cosmo_core.protocol.ids import new_ulid
+from cosmo_core.protocol.ids import SeenIds, new_ulid
+from cosmo_core.protocol.payloads import given
 from cosmo_core.protocol.signal_type import SignalType
 
 if TYPE_CHECKING:
     from cosmo_core.contracts.axon import Axon
     from cosmo_core.contracts.clock import Clock
+    from cosmo_core.contracts.dendrite import Role
+    from cosmo_core.contracts.engram import Engram, ImprintReceipt, RecallMode, RecallResult
+    from cosmo_core.contracts.offer import OH, Select
+    from cosmo_core.contracts.options import EmitOptions, OfferOptions, ResponseOptions, TaskOptions
+    from cosmo_core.contracts.pathway import H, Pathway, SignalHandler
+    from cosmo_core.contracts.records import EngramRecord, NeuronRecord
+    from cosmo_core.contracts.retry import RetryStrategy
     from cosmo_core.contracts.synapse import Synapse
+    from cosmo_core.contracts.watcher import Watcher
+    from cosmo_core.dendrite.extension import EntityHost, ExtensionFactory
     from cosmo_core.plugins import PluginManager
+    from cosmo_core.protocol.signal import Signal
 
 
-class Dendrite(Asking, Bidding, Dispatching, Emitters, Offering, Remembering, Watching):
+class Dendrite:
     """Hosts Axons and Engrams, announces them, dispatches work and follows it. Use it as ``async with``.
 
     It is the only part that touches the Synapse, and does not own it: connect it before, close it after.
@@ -54,19 +61,20 @@ class Dendrite(Asking, Bidding, Dispatching, Emitters, Offering, Remembering, Wa
         synapse: A connected Synapse; Dendrites may share one.
         namespace: A token. Dendrites of different namespaces never see each other.
         role: ``"worker"`` may serve TASKs but not emit orchestration Signals such as TASK or STOP (P-10.2).
-        heartbeat_s: Seconds between announcements. Who misses three of their own counts as gone (P-4.6).
-        discovery_s: For how many seconds an unknown Neuron is asked for before `NoRouteError`. Raise it
-            where an answer over the bus takes longer.
-        grace_s: For how many seconds running Neurons may finish when the Dendrite stops.
-        pathway_buffer: How many Signals a Pathway keeps for those who read it late, and how many wait for a
-            watcher that is busy.
+        heartbeat_s: Seconds between announcements. A Neuron that misses three of its own is gone (P-4.6).
+        discovery_s: Seconds that an unknown Neuron is searched for before `NoRouteError`. Raise it where
+            an answer over the bus takes longer.
+        grace_s: Seconds that running Neurons may take to finish when the Dendrite stops.
+        pathway_buffer: The number of Signals that a Pathway buffers, and that wait for a busy watcher.
         expose_errors: Let the text of unexpected exceptions travel. By default only their type does.
-        clock: The time by which heartbeats are sent and missed; the system's by default.
+        clock: The clock of heartbeats and expiry; the system's by default.
         plugins: The hooks to use; those of all installed plugins by default.
+        extensions: The extensions to use; all installed ones by default. ``()`` makes the minimal Dendrite.
 
     Raises:
         MalformedSignalError: The namespace is not a token.
-        ValueError: The role is unknown, or a number makes no sense.
+        ValueError: The role is unknown, or a number is out of range.
+        PluginError: An extension cannot be used.
     """
 
     def __init__(
@@ -82,99 +90,125 @@ class Dendrite(Asking, Bidding, Dispatching, Emitters, Offering, Remembering, Wa
         expose_errors: bool = False,
         clock: Clock | None = None,
         plugins: PluginManager | None = None,
+        extensions: Iterable[ExtensionFactory] | None = None,
     ) -> None:
         _check_arguments(role, heartbeat_s, discovery_s, grace_s, pathway_buffer)
         self.namespace = namespace
-        self.role = role
+        self.role: Role = role
         self._heartbeat_s = heartbeat_s
         self._discovery_s = discovery_s
         self._grace_s = grace_s
         self._buffer = pathway_buffer
         self._plugins = plugins
-        self._lifetime: contextlib.AsyncExitStack | None = None
-        self._running = False
-        self._stopping = False
+        self._life_cycle = LifeCycle()
+        self._lifetime = contextlib.AsyncExitStack()
         self._reason: str | None = None
         self._clock = SystemClock() if clock is None else clock
         self._inbox = new_ulid()
         self._link = Link(synapse, namespace, role)
-        self._view = View(self._clock.now, heartbeat_s)
-        self._engram_view = View(self._clock.now, heartbeat_s, "engram")
-        self._followed = Followed()
-        self._arriving = set()
-        self._recent = RecentIds(self._clock.now)
-        self._furnish_memory()
-        self._furnish_hosting(expose_errors)
-        self._furnish_dispatching()
-        self._connect_rooms()
-
-    # --- its rooms ----------------------------------------------------------------------------------
-
-    def _furnish_memory(self) -> None:
-        deadlines = self._followed.deadlines
+        self._extensions = ExtensionSet()
+        self._pathways = PathwayRegistry()
+        self._seen_tasks = SeenIds(self._clock.now)
         self._stopped = StoppedTraces()
-        self._engrams = Engrams(self._link, self._stopped, deadlines)
-        finder = Finder(self._engram_view, self._discover, discovery_s=self._discovery_s)
-        self._requests = Requests(self._link, self._engram_view, finder, deadlines, inbox=self._inbox)
-        self._memory = Memory(self._requests, self._engram_view, finder)
-        self._engram_finder = finder
+        self._build_hosting(expose_errors)
+        self._build_discovery()
+        self._build_dispatching()
+        factories = self.plugins.extensions() if extensions is None else extensions
+        self._extensions.fill(factories, self._ports(), self._pathways)
+        self._entity_hosts.extend(self._extensions.entity_hosts())
 
-    def _furnish_hosting(self, expose_errors: bool) -> None:
-        link, now = self._link, self._clock.now
-        answers = Answers(
-            link,
+    # --- its components -----------------------------------------------------------------------------
+
+    def _build_hosting(self, expose_errors: bool) -> None:
+        self._replies = ReplySender(
+            self._link,
             error_info=lambda error, task: self.plugins.error_info(error, task),
             expose_errors=expose_errors,
         )
         self._host = Host(
-            link, answers, self._recent, self._stopped, undo=self._engrams.roll_back, name=self._inbox
+            self._link,
+            self._replies,
+            self._seen_tasks,
+            self._stopped,
+            stop_trace=self._extensions.trace_stopped,
+            name=self._inbox,
         )
-        self._bidder = Bidder(link, self._host, answers, name=self._inbox, clock=now)
-        self._pulse = Pulse(link, self._host, name=self._inbox)
-        self._guard = Guard(self._host, self._pulse)
-        self._presence = Presence(
-            link,
-            (self._view, self._engram_view),
+        self._work_heartbeat = WorkHeartbeat(self._link, self._host, name=self._inbox)
+        self._watchdog = WatchdogOwner(self._host, self._work_heartbeat)
+
+    def _build_discovery(self) -> None:
+        self._directories: list[Directory] = []
+        self._resolvers: list[Resolver] = []
+        self._entity_hosts: list[EntityHost] = [self._host]
+        self._announcer = Announcer(
+            self._link,
             inbox=self._inbox,
-            rooms=(self._host, self._engrams),
+            directories=self._directories,
+            hosts=self._entity_hosts,
             clock=self._clock,
             heartbeat_s=self._heartbeat_s,
         )
+        self._directory, self._resolver = self._open_directory("neuron")
 
-    def _furnish_dispatching(self) -> None:
-        link, view, inbox, now = self._link, self._view, self._inbox, self._clock.now
-        followed = self._followed
-        self._finder = Finder(view, self._discover, discovery_s=self._discovery_s)
-        self._dispatcher = Dispatcher(link, view, self._finder, followed, inbox=inbox, buffer=self._buffer)
-        self._detector = FailureDetector(followed, view, self._dispatcher)
-        self._watch = Watch(link, followed, now, buffer=self._buffer)
-        views = (view, self._engram_view)
-        self._stopper = TraceStopper(link, views, inbox=inbox, discovery_s=self._discovery_s)
-        self._auctions = Auctions(
-            link, view, self._dispatcher, followed, inbox=inbox, buffer=self._buffer, clock=now
+    def _open_directory(self, role: Literal["neuron", "engram"]) -> tuple[Directory, Resolver]:
+        departed = self._extensions.neuron_departed if role == "neuron" else _ignore
+        directory = Directory(self._clock.now, self._heartbeat_s, role, departed)
+        resolver = Resolver(directory, self._announcer.discover, discovery_s=self._discovery_s)
+        self._directories.append(directory)
+        self._resolvers.append(resolver)
+        return directory, resolver
+
+    def _build_dispatching(self) -> None:
+        link, directory, pathways = self._link, self._directory, self._pathways
+        self._dispatcher = Dispatcher(
+            link, directory, self._resolver, pathways, inbox=self._inbox, buffer=self._buffer
+        )
+        self._detector = FailureDetector(pathways, directory, self._dispatcher)
+        self._stopper = TraceStopper(link, self._announcer, inbox=self._inbox, discovery_s=self._discovery_s)
+        self._undeliverable = UndeliverableHandler(pathways, directory, self._extensions.undeliverable)
+        pathways.add_receiver(SignalType.REGISTER, self._announcer.receive)
+        pathways.add_receiver(SignalType.HEARTBEAT, self._detector.receive)
+        pathways.add_receiver(SignalType.STOPPED, self._stopper.receive)
+
+    def _ports(self) -> Ports:
+        link = self._link
+        return Ports(
+            dendrite_id=self._inbox,
+            buffer=self._buffer,
+            clock=self._clock,
+            life_cycle=self._life_cycle,
+            subjects=link.subjects,
+            send=link.send,
+            send_shared=link.send_shared,
+            send_or_raise=link.send_or_raise,
+            listen=link.listen,
+            unsubscribe=link.end,
+            check_role=link.check_role,
+            is_observed=link.is_observed,
+            emit=self._dispatcher.emit,
+            dispatch=self._dispatcher.dispatch,
+            stop_task=self._dispatcher.stop_task,
+            check_dispatching=self._dispatcher.check_running,
+            resolve=self._resolver.route,
+            is_hosted=self._directory.is_hosted,
+            open_directory=self._open_directory,
+            register=self._announcer.register,
+            withdraw=self._announcer.withdraw,
+            deregister=self._announcer.deregister,
+            neurons=self._host,
+            reply_subject=self._replies.subject,
+            reject=self._replies.reject,
+            was_stopped=self._stopped.covers_cause,
+            pathways=self._pathways,
         )
 
-    def _connect_rooms(self) -> None:
-        self._link.undelivered = Returned(self._followed, self._view, self._requests.take_back).take
-        self._view.departed = self._auctions.lose
-        self._followed.refusals |= {
-            SignalType.TASK_AWARDED: self._bidder.refuse_award,
-            SignalType.RECALLED: self._requests.refuse,
-            SignalType.IMPRINTED: self._requests.refuse,
-        }
-        self._followed.others |= {
-            SignalType.BID: self._auctions.take,
-            SignalType.TASK_AWARDED: self._bidder.take_award,
-            SignalType.TASK_DECLINED: self._bidder.take_decline,
-            SignalType.REGISTER: self._presence.take,
-            SignalType.HEARTBEAT: self._detector.take,
-            SignalType.STOPPED: self._stopper.take,
-            SignalType.RECALLED: self._requests.take,
-            SignalType.IMPRINTED: self._requests.take,
-        }
+    def extension(self, name: str) -> Any:
+        """Return the extension of this name; what it adds to the Dendrite are its public methods.
 
-    async def _discover(self, wish: dict[str, Any]) -> None:
-        await self._presence.discover(wish)
+        Raises:
+            UnknownPluginError: This Dendrite has no such extension; the message names those it has.
+        """
+        return self._extensions.get(name)
 
     # --- life ---------------------------------------------------------------------------------------
 
@@ -189,63 +223,67 @@ class Dendrite(Asking, Bidding, Dispatching, Emitters, Offering, Remembering, Wa
         return self._plugins
 
     async def start(self) -> None:
-        """Listen, announce the Axons, and ask who else is there. A Dendrite starts once.
+        """Subscribe, announce the Axons, and discover the others. A Dendrite starts once.
 
         Raises:
             LifecycleError: It was started before, or is stopped while it starts.
             SynapseClosedError: The Synapse is not connected.
             PluginError: A hook cannot be used.
         """
-        if self._lifetime is not None:
+        life = self._life_cycle
+        if life.started:
             raise LifecycleError("this Dendrite was started before; make a new one")
-        self._lifetime = contextlib.AsyncExitStack()
+        life.started = True
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._note_end)
-            # What is pushed last happens first when the Dendrite stops, or when starting fails.
+            # Pushed last, executed first: when the Dendrite stops, and when its start fails.
             self.plugins.load_hooks()
-            self._link.compose(self.plugins, self)
+            self._link.open(self.plugins, self, self._undeliverable.handle)
             stack.push_async_callback(self._host.close_neurons)
             stack.push_async_callback(self._link.close)
             stack.push_async_callback(self._dispatcher.close)
-            stack.callback(self._auctions.close)
-            stack.callback(self._requests.close)
-            self._memory.start()
             await self._dispatcher.start()
-            self._keep_up(stack, self._detector.watch(self._clock, self._link.guarantees))
-            stack.callback(self._watch.close)
-            await self._watch.start()
-            stack.callback(self._finder.leave)
-            stack.callback(self._engram_finder.leave)
-            stack.push_async_callback(lambda: self._presence.leave(self._reason))
-            # What still runs while the Dendrite drains is no less alive.
-            self._keep_up(stack, self._pulse.beat(self._clock))
-            stack.callback(self._guard.close)
-            # Neurons that finish still remember.
-            stack.push_async_callback(self._engrams.close)
+            self._run_until_stop(stack, self._detector.watch(self._clock, self._link.guarantees))
+            for extension in self._extensions:
+                stack.callback(extension.close)
+                await extension.connect()
+            for resolver in self._resolvers:
+                stack.callback(resolver.close)
+            stack.push_async_callback(lambda: self._announcer.deregister_all(self._reason))
+            # While the Dendrite drains, its running work still sends heartbeats.
+            self._run_until_stop(stack, self._work_heartbeat.run(self._clock))
+            stack.callback(self._watchdog.close)
+            # Neurons that finish may still use the extensions.
+            for extension in self._extensions:
+                stack.push_async_callback(extension.stop)
             stack.push_async_callback(lambda: self._host.drain(self._grace_s))
             stack.push_async_callback(self._host.stop_intake)
-            stack.push_async_callback(self._presence.drain)
-            stack.push_async_callback(self._bidder.leave)
-            if self._engrams:
-                await self._host.attend()
-            await self._engrams.start()
+            stack.push_async_callback(self._announcer.withdraw_all)
+            for extension in self._extensions:
+                stack.push_async_callback(extension.drain)
+            for extension in self._extensions:
+                await extension.start()
             await self._host.start()
-            self._guard.settle()
-            await self._bidder.attend()
-            await self._presence.start()
-            self._keep_up(stack, self._presence.beat())
-            self._running = True
+            await self._neurons_changed()
+            await self._announcer.start()
+            self._run_until_stop(stack, self._announcer.run())
+            life.running = True
             await self.plugins.dendrite_started(self)
             stack.push_async_callback(self.plugins.dendrite_stopping, self)
-            if self._stopping:
+            if life.stopping:
                 raise LifecycleError("the Dendrite was stopped while it started")
             self._lifetime = stack.pop_all()
 
-    def _keep_up(self, stack: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
-        stack.push_async_callback(_end, asyncio.create_task(work))
+    def _run_until_stop(self, stack: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+        stack.push_async_callback(_cancel, asyncio.create_task(work))
 
     def _note_end(self) -> None:
-        self._running = False
+        self._life_cycle.running = False
+
+    async def _neurons_changed(self) -> None:
+        self._watchdog.update()
+        for extension in self._extensions:
+            await extension.neurons_changed()
 
     async def stop(self, reason: str | None = None) -> None:
         """Drain and leave: Neurons finish within ``grace_s``, or are cancelled and answered with ERROR.
@@ -253,9 +291,9 @@ class Dendrite(Asking, Bidding, Dispatching, Emitters, Offering, Remembering, Wa
         Then the Axons are deregistered, the Pathways closed, and the Neurons' resources released. Stopping
         twice, or before the start, does nothing. A Dendrite that is stopped while it starts does not start.
         """
-        if self._lifetime is None or self._stopping:
+        if not self._life_cycle.started or self._life_cycle.stopping:
             return
-        self._stopping = True
+        self._life_cycle.stopping = True
         self._reason = reason
         await self._lifetime.aclose()
 
@@ -266,7 +304,7 @@ class Dendrite(Asking, Bidding, Dispatching, Emitters, Offering, Remembering, Wa
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
-    # --- hosting ------------------------------------------------------------------------------------
+    # --- hosting Neurons ----------------------------------------------------------------------------
 
     def attach_axon(self, axon: Axon) -> None:
         """Serve ``axon`` from the start on; while the Dendrite runs, use `add_axon`.
@@ -276,7 +314,7 @@ class Dendrite(Asking, Bidding, Dispatching, Emitters, Offering, Remembering, Wa
             ValueError: A Neuron of this id is attached already.
             PluginError: A plugin's Neuron wrapper cannot be used.
         """
-        if self._lifetime is not None:
+        if self._life_cycle.started:
             raise LifecycleError(f"the Dendrite was started: use `await add_axon(…)` for {axon.neuron_id!r}")
         self._attach(axon)
 
@@ -284,54 +322,55 @@ class Dendrite(Asking, Bidding, Dispatching, Emitters, Offering, Remembering, Wa
         """Serve and announce ``axon`` from now on, while the Dendrite runs.
 
         Raises:
-            LifecycleError: The Dendrite does not run.
+            LifecycleError: The Dendrite is not running.
             ValueError: A Neuron of this id is attached already.
             PluginError: A plugin's Neuron wrapper cannot be used.
         """
-        self._check_running()
+        self._life_cycle.check_stable()
         self._attach(axon)
         try:
             await self._host.serve(axon.neuron_id)
         except BaseException:
-            self._host.forget(axon.neuron_id)
+            self._host.undo_attach(axon.neuron_id)
             raise
-        self._guard.settle()
-        await self._bidder.attend()
-        await self._presence.introduce(self._host.resident(axon))
+        await self._neurons_changed()
+        await self._announcer.register(self._host.entity(axon))
 
     async def detach_axon(self, neuron_id: str, reason: str | None = None) -> None:
-        """Let a Neuron's TASKs end as `stop` does, close it, and deregister it, while the Dendrite runs on.
+        """Let a Neuron's TASKs end as `stop` does, close it, and deregister it; the Dendrite runs on.
 
         Raises:
-            LifecycleError: The Dendrite does not run.
-            KeyError: No Neuron of this id is attached, or it is leaving already.
+            LifecycleError: The Dendrite is not running.
+            KeyError: No Neuron of this id is attached, or it is being detached already.
         """
-        self._check_running()
-        resident = self._host.resident(self._host.retire(neuron_id))
+        self._life_cycle.check_stable()
+        entity = self._host.entity(self._host.retire(neuron_id))
         async with contextlib.AsyncExitStack() as stack:
-            # What is pushed last happens first, whatever of it fails, or is cancelled with the caller.
-            stack.push_async_callback(self._bidder.attend)
-            stack.callback(self._guard.settle)
-            stack.push_async_callback(self._presence.dismiss, resident, reason)
+            # Pushed last, executed first, whatever fails or is cancelled with the caller.
+            stack.push_async_callback(self._neurons_changed)
+            stack.push_async_callback(self._announcer.deregister, entity, reason)
             stack.push_async_callback(self._host.detach, neuron_id, self._grace_s)
-            await self._presence.retire(resident)
+            await self._announcer.withdraw(entity)
 
     def _attach(self, axon: Axon) -> None:
+        if axon.engrams:
+            self.extension("memory")
         self.plugins.load_hooks()
-        self._host.attach(axon, [found.value for found in self.plugins.neuron_wrappers(axon)], self._memory)
-
-    def _check_running(self) -> None:
-        if not self._running or self._stopping:
-            raise not_running()
+        wrappers = [found.value for found in self.plugins.neuron_wrappers(axon)]
+        for extension in self._extensions:
+            wrappers.extend(extension.neuron_wrappers(axon))
+        self._host.attach(axon, wrappers)
 
     @property
     def axons(self) -> list[Axon]:
-        """The Axons attached here."""
+        """The attached Axons."""
         return list(self._host)
 
+    # --- discovery ----------------------------------------------------------------------------------
+
     def find_neurons(self, capability: str | None = None) -> list[NeuronRecord]:
-        """Return the live Neurons of the namespace, or those of them that have a capability."""
-        return self._view.records(capability)
+        """Return the live Neurons of the namespace, or those that have a capability."""
+        return self._directory.records(capability)
 
     async def wait_until_ready(
         self,
@@ -344,35 +383,641 @@ class Dendrite(Asking, Bidding, Dispatching, Emitters, Offering, Remembering, Wa
         """Return when a live Neuron could take a TASK, for programs whose parts start in any order.
 
         Args:
-            neuron: The id of the Neuron that is meant; any when omitted.
-            capabilities: What it must be able to do.
-            engram: The id of an Engram that is waited for instead of a Neuron.
-            timeout_s: For how many seconds to wait.
+            neuron: The id of the Neuron; any Neuron when omitted.
+            capabilities: The capabilities that it must have.
+            engram: The id of an Engram to wait for instead of a Neuron.
+            timeout_s: Seconds to wait.
 
         Raises:
-            TimeoutError: There was none in time; the message names those there are.
-            LifecycleError: The Dendrite does not run.
+            TimeoutError: It was not there in time; the message names those that are.
+            LifecycleError: The Dendrite is not running.
         """
-        self._check_running()
+        self._life_cycle.check_stable()
         if engram is not None:
-            await self._engram_finder.wait_until_ready(engram, (), timeout_s)
+            await self.extension("memory").wait_until_ready(engram, timeout_s)
         else:
-            await self._finder.wait_until_ready(neuron, capabilities, timeout_s)
+            await self._resolver.wait_until_ready(neuron, capabilities, timeout_s)
 
     @property
     def counters(self) -> dict[str, int]:
-        """What was ignored so far.
+        """Counts of what was ignored so far.
 
-        ``malformed`` frames, ``duplicates`` of TASKs, and ``unbid_awards``: work for which no bid was open.
+        ``malformed`` frames, ``duplicates`` of TASKs, and what the extensions count: ``unbid_awards``, for
+        awards without an open bid.
         """
-        return {
-            "malformed": self._link.malformed,
-            "duplicates": self._recent.repeated,
-            "unbid_awards": self._bidder.unbid,
-        }
+        counters = {"malformed": self._link.malformed, "duplicates": self._seen_tasks.repeated}
+        for extension in self._extensions:
+            counters.update(extension.counters())
+        return counters
 
     def __repr__(self) -> str:
         return f"<Dendrite {self.role} in {self.namespace!r} with {[axon.neuron_id for axon in self._host]}>"
+
+    # --- dispatching --------------------------------------------------------------------------------
+
+    async def emit(self, signal: Signal) -> None:
+        """Send a Signal: a TASK or STOP to the Neuron it is directed to, any other to all listeners.
+
+        Raises:
+            RoleError: The role of this Dendrite forbids the type; nothing was sent.
+            RejectedError: A middleware of this Dendrite dropped it.
+            UnencodableError: JSON cannot carry it.
+            SynapseError: The Synapse could not take it.
+        """
+        await self._dispatcher.emit(signal)
+
+    async def dispatch_task(self, **task: Unpack[TaskOptions]) -> Signal:
+        """Send a TASK and return it, without following it. See `TaskOptions`; raises as `dispatch` does."""
+        return await self._dispatcher.send(task)
+
+    async def dispatch(self, **task: Unpack[TaskOptions]) -> Pathway:
+        """Send a TASK and return the Pathway that follows it. See `TaskOptions`.
+
+        Raises:
+            LifecycleError: The Dendrite is not running.
+            RoleError: It is a worker.
+            NoRouteError: No live Neuron can take the TASK; nothing was sent (P-5.3).
+            RejectedError: A middleware of this Dendrite dropped it.
+            MalformedSignalError: An option breaks the protocol; nothing was sent.
+            UnencodableError: JSON cannot carry the input; nothing was sent.
+            SynapseError: The Synapse could not take it.
+        """
+        return await self._dispatcher.dispatch(task)
+
+    async def dispatch_and_subscribe(
+        self, handlers: Mapping[SignalType, SignalHandler], **task: Unpack[TaskOptions]
+    ) -> Pathway:
+        """Send a TASK with handlers attached, as `Pathway.on` attaches them. Raises as `dispatch` does."""
+        pathway = await self._dispatcher.dispatch(task)
+        for type, handler in handlers.items():
+            pathway.on(type)(handler)
+        return pathway
+
+    def dispatch_and_wait(
+        self,
+        *,
+        timeout_s: float | None = 30.0,
+        retry: RetryStrategy | None = None,
+        **task: Unpack[TaskOptions],
+    ) -> Coroutine[Any, Any, Signal]:
+        """Send a TASK and return what ends it: AGENT_OUTPUT, CLARIFICATION, PERMISSION, ERROR or FINAL.
+
+        An ERROR is returned, not raised: see `Signal.raise_for_error`. When the time is up, or the caller
+        is cancelled, the worker is told to stop (P-9.8).
+
+        Args:
+            timeout_s: Seconds to wait; None for no limit. It travels as the TASK's deadline.
+            retry: When to try again. Each attempt then has the strategy's time instead of ``timeout_s``.
+            **task: See `TaskOptions`.
+
+        Raises:
+            TimeoutError: No answer in time.
+            PathwayClosedError: The Dendrite stopped first.
+            CosmoError: Any other error that `dispatch` raises.
+        """
+        if retry is not None:
+            return ask_again(self._dispatcher.ask, task, retry)
+        return self._dispatcher.ask(task, timeout_s)
+
+    async def stop_trace(
+        self,
+        trace_id: str,
+        *,
+        reason: str | None = None,
+        rollback: bool = False,
+        timeout_s: float = 1.0,
+    ) -> list[Signal]:
+        """Stop everything that runs or waits on a trace, in every Dendrite of the namespace.
+
+        Its Neurons are cancelled and their TASKs answered with ERROR ``CANCELLED``. TASKs of the trace that
+        were sent before, and arrive only later, do not run; those sent afterwards do (P-9.2 to P-9.6).
+
+        Args:
+            trace_id: The trace.
+            reason: The reason, for observers of the trace.
+            rollback: Undo what the trace wrote to Engrams.
+            timeout_s: Seconds to wait for acknowledgements; less when all have come.
+
+        Returns:
+            The STOPPED of each Dendrite that answered in time; their payload counts what was ``cancelled``.
+
+        Raises:
+            RoleError: This Dendrite is a worker; nothing was sent.
+            LifecycleError: The Dendrite is not running.
+            MalformedSignalError: ``trace_id`` is not a valid trace id.
+            RejectedError: A middleware of this Dendrite dropped the STOP.
+            SynapseError: The Synapse could not take it.
+        """
+        self._dispatcher.check_running()
+        return await self._stopper.stop(trace_id, reason=reason, rollback=rollback, timeout_s=timeout_s)
+
+    # --- auctions: delegations to the extension of this name ----------------------------------------
+
+    async def dispatch_offer(
+        self, *, select: Select = "first_bid", deadline_ms: int = 250, **offer: Unpack[OfferOptions]
+    ) -> Pathway:
+        """Offer work, award it to one bidder, and return the Pathway that follows it.
+
+        Every other bidder gets TASK_DECLINED once the work is answered (P-7.9). When the winner answers with
+        ERROR, or leaves before it answers, the next best bid is selected (P-7.10); an ERROR arrives on the
+        Pathway only when no bid is left, or the work was stopped. The Pathway also sees the bids. Closing it
+        before the answer stops the work (P-7.12).
+
+        Args:
+            select: The rule that selects a bid: ``"first_bid"``, as soon as it comes; ``"lowest_cost"`` or
+                ``"highest_confidence"`` after ``deadline_ms``; or a function, then too, that gets the bids
+                and returns one of them, or None to reject them all.
+            deadline_ms: Milliseconds during which bids are accepted.
+            **offer: See `OfferOptions`.
+
+        Raises:
+            NoBidError: No bid came in time, or none was selected.
+            LifecycleError: The Dendrite is not running.
+            PathwayClosedError: The Dendrite stopped first.
+            RoleError: It is a worker.
+            RejectedError: A middleware of this Dendrite dropped the offer or the award.
+            ValueError: ``select`` is not a rule, or the function returned something that is not a bid.
+            MalformedSignalError: An option breaks the protocol; nothing was sent.
+            UnencodableError: JSON cannot carry the input; nothing was sent.
+            SynapseError: The Synapse could not take it.
+        """
+        return await self.extension("auctions").dispatch_offer(select, deadline_ms, offer)
+
+    def on_task_offer(self, handler: OH) -> OH:
+        """Let the decorated function, plain or async, decide on offers, in place of automatic bids.
+
+        It gets each TASK_OFFER whose capabilities a Neuron hosted here has, and calls `bid` for it, or does
+        not. It must decide while bids are accepted. An exception is logged, and no bid is made.
+
+        Raises:
+            ValueError: Another function decides already.
+        """
+        return self.extension("auctions").on_task_offer(handler)
+
+    async def bid(
+        self,
+        offer: Signal,
+        *,
+        cost: float,
+        neuron: str | None = None,
+        eta_ms: int | None = None,
+        confidence: float | None = None,
+    ) -> Signal:
+        """Bid for an offer and return the BID. If it wins, the Neuron runs the work as it runs a TASK.
+
+        Args:
+            offer: The TASK_OFFER.
+            cost: The price, in a unit that the bidders agree on.
+            neuron: The Neuron hosted here that would do the work; by default the least busy one that can.
+            eta_ms: The expected time to completion, in milliseconds.
+            confidence: The expected quality of the result, from 0 to 1.
+
+        Raises:
+            LifecycleError: The Dendrite is not running, or hosts no Neuron.
+            RejectedError: A middleware of this Dendrite dropped the bid.
+            ValueError: The Neuron cannot do it, or has bid for it already, or there are too many open bids.
+            MalformedSignalError: A number is outside of what the protocol allows.
+            SynapseError: The Synapse could not take it.
+        """
+        terms = given(cost=cost, eta_ms=eta_ms, confidence=confidence)
+        return await self.extension("auctions").bid(offer, neuron, terms)
+
+    # --- memory: delegations ------------------------------------------------------------------------
+
+    def attach_engram(self, engram: Engram) -> Awaitable[None]:
+        """Serve ``engram`` from the start on, or from now on if the Dendrite runs.
+
+        It belongs to this Dendrite from then on: it is opened, announced, and closed in the end.
+
+        Returns:
+            While the Dendrite runs, await it to know that the Engram is served, or why it is not:
+            an EngramError if it does not open. Before the start there is nothing to wait for.
+
+        Raises:
+            LifecycleError: The Dendrite was started, and is not running.
+            MalformedSignalError: Its id or its kind is not a token.
+            TypeError: It does not satisfy `Engram`.
+            ValueError: An Engram of this id is attached already.
+        """
+        return self.extension("memory").attach_engram(engram)
+
+    async def detach_engram(self, engram_id: str, reason: str | None = None) -> None:
+        """Let an Engram finish its requests, close it, and deregister it; the Dendrite runs on.
+
+        Raises:
+            LifecycleError: The Dendrite is not running.
+            KeyError: No Engram of this id is served.
+        """
+        await self.extension("memory").detach_engram(engram_id, reason)
+
+    @property
+    def engrams(self) -> list[Engram]:
+        """The attached Engrams."""
+        return self.extension("memory").engrams
+
+    def find_engrams(self, kind: str | None = None) -> list[EngramRecord]:
+        """Return the live Engrams of the namespace, or those of a kind."""
+        return self.extension("memory").find_engrams(kind)
+
+    async def recall(
+        self,
+        engram: str | None,
+        query: Mapping[str, Any],
+        *,
+        kind: str | None = None,
+        mode: RecallMode = "first",
+        timeout_s: float = 5.0,
+        trace_id: str | None = None,
+        parent_id: str | None = None,
+    ) -> RecallResult:
+        """Return the matching entries of one Engram, or of all Engrams of a kind.
+
+        Args:
+            engram: The id of the Engram; None to ask all of a ``kind``.
+            query: The conditions: an object with any of ``id``, ``merge_key``, ``tags``, ``text`` (with
+                ``match``, ``"all"`` or ``"any"`` of its words), ``vector`` and ``limit``. All must match.
+            kind: Ask every Engram of this kind.
+            mode: Of several answers: the ``first`` that comes, all in one ranking (``merge``), or ``all``
+                one after the other. The result names the Engrams that failed.
+            timeout_s: Seconds to wait.
+            trace_id: The trace it belongs to; a new one by default.
+            parent_id: The id of the Signal that causes it.
+
+        Raises:
+            LifecycleError: The Dendrite is not running.
+            EngramTimeout: No answer in time.
+            EngramError: No such Engram, or none could answer; its ``code`` says why.
+            MalformedSignalError: The id of the Engram, the trace or the parent is malformed.
+            RejectedError: A middleware of this Dendrite dropped the RECALL.
+            UnencodableError: JSON cannot carry the query.
+            SynapseError: The Synapse could not take it.
+        """
+        recall = self.extension("memory").recall
+        return await recall(engram, query, kind, mode, timeout_s, trace_id, parent_id)
+
+    async def imprint(
+        self,
+        engram: str,
+        *,
+        op: str,
+        entry: Mapping[str, Any] | None = None,
+        merge_key: str | None = None,
+        imprint_id: str | None = None,
+        timeout_s: float = 5.0,
+        trace_id: str | None = None,
+        parent_id: str | None = None,
+    ) -> ImprintReceipt:
+        """Write an entry to an Engram, as `Engram.imprint` says.
+
+        Args:
+            engram: The id of the Engram.
+            op: ``add``, ``append``, ``merge``, ``upsert`` or ``delete``.
+            entry: The entry; ``id``, ``tags`` and ``embedding`` in it have a meaning.
+            merge_key: The key of the entry.
+            imprint_id: The id of the write: a repeated one is written once. A new one by default.
+            timeout_s: Seconds to wait.
+            trace_id: The trace it belongs to; a new one by default.
+            parent_id: The id of the Signal that causes it.
+
+        Raises:
+            LifecycleError: The Dendrite is not running.
+            EngramTimeout: No answer in time; whether it was written is not known. Trying again with the
+                same ``imprint_id`` is safe.
+            EngramError: It was not written; its ``code`` says why.
+            MalformedSignalError: The id of the Engram, the trace or the parent is malformed.
+            RejectedError: A middleware of this Dendrite dropped the IMPRINT.
+            UnencodableError: JSON cannot carry the entry.
+            SynapseError: The Synapse could not take it.
+        """
+        imprint = self.extension("memory").imprint
+        return await imprint(engram, op, entry, merge_key, imprint_id, timeout_s, trace_id, parent_id)
+
+    # --- watching: delegations ----------------------------------------------------------------------
+
+    def on(
+        self,
+        type: SignalType,
+        *,
+        neuron: str | None = None,
+        capability: str | None = None,
+        trace_id: str | None = None,
+    ) -> Callable[[H], H]:
+        """Call the decorated function, plain or async, with every Signal of a type in the namespace.
+
+        It sees the Signals of every sender to every addressee, its own Dendrite's too, each once. See
+        `Watcher`. Attached before the start, it misses nothing; later, it subscribes in the background: use
+        `watch` to know when. Each type has a shortcut, such as ``@dendrite.on_final``.
+
+        Args:
+            type: The type to watch.
+            neuron: Only Signals directed to this Neuron; the answers to its TASKs are, too.
+            capability: Only Signals directed to this capability, or that name it in their payload.
+            trace_id: Only Signals on this trace.
+
+        Raises:
+            LifecycleError: The Dendrite has stopped.
+            MalformedSignalError: ``neuron``, ``capability`` or ``trace_id`` is malformed.
+        """
+        return self.extension("watching").on(type, Filter(neuron, capability, trace_id))
+
+    async def watch(
+        self,
+        type: SignalType,
+        handler: SignalHandler,
+        *,
+        neuron: str | None = None,
+        capability: str | None = None,
+        trace_id: str | None = None,
+    ) -> Watcher:
+        """Do as `on` does; when this returns, ``handler`` misses nothing that is sent from now on.
+
+        Returns:
+            The Watcher; end it with ``watcher.cancel()``, or use it as ``async with``.
+
+        Raises:
+            LifecycleError: The Dendrite is not running.
+            MalformedSignalError: ``neuron``, ``capability`` or ``trace_id`` is malformed.
+            SynapseError: The Synapse refused the subscription.
+        """
+        return await self.extension("watching").watch(type, handler, Filter(neuron, capability, trace_id))
+
+    @property
+    def watchers(self) -> list[Watcher]:
+        """The Watchers of `on` and `watch` that are not cancelled."""
+        return self.extension("watching").watchers
+
+    async def observe_pathway(self, trace_id: str) -> Pathway:
+        """Return a Pathway that sees every Signal on a trace from now on, to whatever addressee.
+
+        Unlike the Pathway of a TASK it closes on FINAL only: see `ObservedPathway`. While any is open, this
+        Dendrite receives everything that is sent in its namespace.
+
+        Raises:
+            LifecycleError: The Dendrite is not running.
+            MalformedSignalError: ``trace_id`` is not a valid trace id.
+            SynapseError: The Synapse refused the subscription.
+        """
+        return await self.extension("watching").observe_pathway(trace_id)
+
+    # `on` for each SignalType, made below. TASK_OFFER has `on_task_offer`, which lets a handler bid.
+    on_task: OnType
+    on_agent_output: OnType
+    on_final: OnType
+    on_error: OnType
+    on_bid: OnType
+    on_task_awarded: OnType
+    on_task_declined: OnType
+    on_thought_delta: OnType
+    on_plan: OnType
+    on_tool_call: OnType
+    on_tool_result: OnType
+    on_memory_append: OnType
+    on_escalation: OnType
+    on_consensus: OnType
+    on_context_sync: OnType
+    on_critique: OnType
+    on_audit: OnType
+    on_clarification: OnType
+    on_clarification_answer: OnType
+    on_permission: OnType
+    on_permission_decision: OnType
+    on_recall: OnType
+    on_recalled: OnType
+    on_imprint: OnType
+    on_imprinted: OnType
+    on_register: OnType
+    on_deregister: OnType
+    on_heartbeat: OnType
+    on_discover: OnType
+    on_stop: OnType
+    on_stopped: OnType
+
+    # --- workflow: delegations ----------------------------------------------------------------------
+
+    # Each ``emit_<type>`` makes one Signal, sends it to all listeners and returns it; the Pathways of this
+    # Dendrite on the trace see it, too. An option that is None is not sent, except where it is required. They
+    # raise what `emit` does, or MalformedSignalError when an argument breaks the protocol.
+
+    async def emit_final(
+        self, trace_id: str, result: Any, *, cost: Any = None, **options: Unpack[EmitOptions]
+    ) -> Signal:
+        """Emit the result of a whole workflow, which ends its trace. See `EmitOptions`."""
+        emit = self.extension("workflow").emit
+        return await emit(SignalType.FINAL, trace_id, {"result": result}, options, cost=cost)
+
+    async def emit_error(
+        self,
+        trace_id: str,
+        code: str,
+        message: str,
+        *,
+        recoverable: bool = False,
+        **options: Unpack[EmitOptions],
+    ) -> Signal:
+        """Emit an error with a stable code. It answers the TASK that is its parent, if one is."""
+        payload = {"code": code, "message": message, "recoverable": recoverable}
+        return await self.extension("workflow").emit(SignalType.ERROR, trace_id, payload, options)
+
+    async def emit_plan(
+        self,
+        trace_id: str,
+        steps: Sequence[Any],
+        *,
+        rationale: str | None = None,
+        **options: Unpack[EmitOptions],
+    ) -> Signal:
+        """Emit the planned steps of a workflow."""
+        emit = self.extension("workflow").emit
+        return await emit(SignalType.PLAN, trace_id, {"steps": list(steps)}, options, rationale=rationale)
+
+    async def emit_tool_call(
+        self,
+        trace_id: str,
+        tool: str,
+        args: Mapping[str, Any],
+        *,
+        call_id: str | None = None,
+        **options: Unpack[EmitOptions],
+    ) -> Signal:
+        """Emit that a tool is called; ``call_id`` joins the call to its result."""
+        payload = {"tool": tool, "args": dict(args)}
+        emit = self.extension("workflow").emit
+        return await emit(SignalType.TOOL_CALL, trace_id, payload, options, call_id=call_id)
+
+    async def emit_tool_result(
+        self,
+        trace_id: str,
+        tool: str,
+        result: Any = None,
+        *,
+        error: Any = None,
+        call_id: str | None = None,
+        **options: Unpack[EmitOptions],
+    ) -> Signal:
+        """Emit what a tool returned, or the ``error`` it failed with.
+
+        Raises:
+            TypeError: Both are given; nothing was sent.
+        """
+        if result is not None and error is not None:
+            raise TypeError(f"tool {tool!r} has a result or an error, not both")
+        payload = {"tool": tool, **({"result": result} if error is None else {"error": error})}
+        emit = self.extension("workflow").emit
+        return await emit(SignalType.TOOL_RESULT, trace_id, payload, options, call_id=call_id)
+
+    async def emit_memory_append(
+        self, trace_id: str, key: str, value: Any, **options: Unpack[EmitOptions]
+    ) -> Signal:
+        """Emit a note for the memory of the trace."""
+        payload = {"key": key, "value": value}
+        return await self.extension("workflow").emit(SignalType.MEMORY_APPEND, trace_id, payload, options)
+
+    async def emit_critique(
+        self,
+        trace_id: str,
+        target_event_id: str,
+        issues: Sequence[Any],
+        verdict: Any,
+        **options: Unpack[EmitOptions],
+    ) -> Signal:
+        """Emit a judgement of an earlier Signal."""
+        payload = {"target_event_id": target_event_id, "issues": list(issues), "verdict": verdict}
+        return await self.extension("workflow").emit(SignalType.CRITIQUE, trace_id, payload, options)
+
+    async def emit_escalation(
+        self,
+        trace_id: str,
+        reason: str,
+        *,
+        target: str | None = None,
+        context: Any = None,
+        **options: Unpack[EmitOptions],
+    ) -> Signal:
+        """Emit that work is escalated, and why."""
+        emit, payload = self.extension("workflow").emit, {"reason": reason}
+        return await emit(SignalType.ESCALATION, trace_id, payload, options, target=target, context=context)
+
+    async def emit_consensus(
+        self,
+        trace_id: str,
+        members: Sequence[str],
+        verdict: Any,
+        *,
+        votes: Any = None,
+        **options: Unpack[EmitOptions],
+    ) -> Signal:
+        """Emit what a group of Neurons agreed on."""
+        payload = {"members": list(members), "verdict": verdict}
+        emit = self.extension("workflow").emit
+        return await emit(SignalType.CONSENSUS, trace_id, payload, options, votes=votes)
+
+    async def emit_context_sync(
+        self,
+        trace_id: str,
+        snapshot: Any,
+        *,
+        version: str | int | None = None,
+        **options: Unpack[EmitOptions],
+    ) -> Signal:
+        """Emit a snapshot of shared context."""
+        emit = self.extension("workflow").emit
+        return await emit(SignalType.CONTEXT_SYNC, trace_id, {"snapshot": snapshot}, options, version=version)
+
+    async def emit_audit(
+        self,
+        trace_id: str,
+        kind: str,
+        domain: str,
+        outcome: str,
+        *,
+        attempt: int = 1,
+        details: Mapping[str, Any] | None = None,
+        **options: Unpack[EmitOptions],
+    ) -> Signal:
+        """Emit a record of a decision; ``details`` are further keys of its payload."""
+        required = {"kind": kind, "domain": domain, "outcome": outcome, "attempt": attempt}
+        payload = {**(details or {}), **required}
+        return await self.extension("workflow").emit(SignalType.AUDIT, trace_id, payload, options)
+
+    async def answer_clarification(self, clarification: Signal, answer: Any) -> Signal:
+        """Send CLARIFICATION_ANSWER to all listeners, and return it. No Neuron runs for it.
+
+        Raises:
+            MalformedSignalError: ``clarification`` is not a CLARIFICATION; nothing was sent.
+            CosmoError: Any other error that `emit` raises.
+        """
+        return await self.extension("workflow").answer_clarification(clarification, answer)
+
+    async def grant_permission(
+        self, permission: Signal, *, reason: str | None = None, ttl_ms: int | None = None
+    ) -> Signal:
+        """Send PERMISSION_DECISION to all listeners, and return it. No Neuron runs for it.
+
+        Args:
+            permission: The PERMISSION that asks.
+            reason: The reason for the decision.
+            ttl_ms: Milliseconds for which the grant is valid; no limit if omitted.
+
+        Raises:
+            MalformedSignalError: ``permission`` is not a PERMISSION, or ``ttl_ms`` is negative; nothing was
+                sent.
+            CosmoError: Any other error that `emit` raises.
+        """
+        return await self.extension("workflow").decide_permission(permission, True, reason, ttl_ms)
+
+    async def deny_permission(self, permission: Signal, *, reason: str | None = None) -> Signal:
+        """Send PERMISSION_DECISION to all listeners, and return it. Raises as `grant_permission` does."""
+        return await self.extension("workflow").decide_permission(permission, False, reason, None)
+
+    async def respond_to_clarification(
+        self, clarification: Signal, answer: Any, **task: Unpack[ResponseOptions]
+    ) -> Pathway:
+        """Answer a Neuron's question and dispatch its TASK again, on the same trace.
+
+        CLARIFICATION_ANSWER goes to all listeners. To the list ``input["clarifications"]``, empty at
+        first, ``{"question": …, "answer": …}`` is added; the rest of the input stays.
+
+        Args:
+            clarification: The CLARIFICATION that asks.
+            answer: Anything JSON can carry.
+            **task: See `ResponseOptions`.
+
+        Returns:
+            The Pathway of the new TASK; its Neuron may ask again.
+
+        Raises:
+            MalformedSignalError: ``clarification`` is not a CLARIFICATION, or lacks what is needed to
+                dispatch again; the message names the option that replaces it. Nothing was sent.
+            NoRouteError: The Neuron is not there; nothing was sent.
+            CosmoError: Any other error that `dispatch` raises.
+        """
+        return await self.extension("workflow").respond_to_clarification(clarification, answer, task)
+
+    async def respond_to_permission(
+        self, permission: Signal, granted: bool, reason: str | None = None, **task: Unpack[ResponseOptions]
+    ) -> Pathway:
+        """Decide on a Neuron's request for permission, and dispatch its TASK again, on the same trace.
+
+        PERMISSION_DECISION goes to all listeners. To the list ``input["permissions"]``, empty at first,
+        ``{"action": …, "scope": …, "granted": …, "reason": …}`` is added; an omitted scope or reason is
+        None. Otherwise it works as `respond_to_clarification` does.
+
+        Args:
+            permission: The PERMISSION that asks.
+            granted: The decision.
+            reason: The reason for the decision.
+            **task: See `ResponseOptions`.
+        """
+        return await self.extension("workflow").respond_to_permission(permission, granted, reason, task)
+
+
+def _make_on_types() -> None:
+    for type in SignalType:
+        if type is not SignalType.TASK_OFFER:
+            setattr(Dendrite, f"on_{type.value.lower()}", OnType(type))
+
+
+_make_on_types()
 
 
 def _check_arguments(
@@ -384,6 +1029,10 @@ def _check_arguments(
         raise ValueError("heartbeat_s, discovery_s, grace_s and pathway_buffer must be positive")
 
 
-async def _end(task: asyncio.Task[None]) -> None:
+def _ignore(neuron_id: str, dendrite_id: str) -> None:
+    """Do nothing when an Engram departs: requests to it fail by their own time limit."""
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait([task])

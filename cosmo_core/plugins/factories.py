@@ -18,7 +18,7 @@ from cosmo_core.plugins.advice import conflict, owners, unknown
 from cosmo_core.plugins.distributions import canonical, required_name
 from cosmo_core.plugins.loading import load
 from cosmo_core.plugins.report import PluginRecord, status_of
-from cosmo_core.plugins.switches import DISABLE, PREFER
+from cosmo_core.plugins.switches import CORE, DISABLE, PREFER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,7 +36,8 @@ FACTORY_GROUPS: Final = (
     "cosmo.commands",
 )
 HOOK_GROUP: Final = "cosmo.hooks"
-GROUPS: Final = (*FACTORY_GROUPS, HOOK_GROUP)
+EXTENSION_GROUP: Final = "cosmo.extensions"
+GROUPS: Final = (*FACTORY_GROUPS, HOOK_GROUP, EXTENSION_GROUP)
 
 
 @attrs.frozen
@@ -116,6 +117,18 @@ def read_installed(path: Sequence[str] | None = None) -> Installed:
         chain(*claimed.values()), key=lambda e: (order[e.group], e.name, canonical(e.distribution))
     )
     return Installed(tuple(found), tuple(unreadable))
+
+
+def read_core() -> Installed:
+    """Read the entry points of the core's own distribution."""
+    import importlib_metadata
+
+    try:
+        dist = importlib_metadata.distribution(CORE)
+    except importlib_metadata.PackageNotFoundError:
+        return Installed()
+    points = [point for point in dist.entry_points if point.group in GROUPS]
+    return Installed(tuple(Entry(point.group, point.name, CORE, dist.version, point) for point in points))
 
 
 def _unreadable(dist: IDistribution, error: Exception) -> PluginRecord:

@@ -1,13 +1,14 @@
-"""Loading the installed hook plugins, so that a broken one stops nobody and is not hidden."""
+"""Loading all plugins of a group, so that a broken one is reported and does not stop the others."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
 
 from cosmo_core.errors import PluginError, PluginLoadError
-from cosmo_core.plugins.factories import HOOK_GROUP
+from cosmo_core.plugins.factories import EXTENSION_GROUP, HOOK_GROUP
 from cosmo_core.plugins.switches import STRICT
 
 if TYPE_CHECKING:
@@ -17,18 +18,18 @@ if TYPE_CHECKING:
 _log = logging.getLogger("cosmo_core.plugins")
 
 
-class HookLoader:
-    """Loads the group ``cosmo.hooks`` into a registry, once.
+class GroupLoader(ABC):
+    """Loads every plugin of an entry-point group, once.
 
     Args:
         factories: The installed entry points.
-        registry: Where the plugins go.
-        strict: Whether one that cannot be used is an error.
+        group: The group.
+        strict: Whether a plugin that cannot be used is an error.
     """
 
-    def __init__(self, factories: Factories, registry: HookRegistry, *, strict: bool) -> None:
+    def __init__(self, factories: Factories, group: str, *, strict: bool) -> None:
         self._factories = factories
-        self._registry = registry
+        self._group = group
         self._strict = strict
         self._errors: list[PluginError] = []
         self._done = False
@@ -44,27 +45,25 @@ class HookLoader:
         with self._lock:
             if not self._done:
                 self._done = True
-                for name in sorted(self._factories.claims(HOOK_GROUP)):
+                for name in sorted(self._factories.claims(self._group)):
                     self._load_name(name)
         if self._strict and self._errors:
             listed = "\n".join(f"- {error}" for error in self._errors)
-            message = f"{STRICT} is set, and these hook plugins cannot be used:\n{listed}"
-            raise PluginError(message) from ExceptionGroup("hook plugins", self._errors)
+            message = f"{STRICT} is set, and these plugins of {self._group} cannot be used:\n{listed}"
+            raise PluginError(message) from ExceptionGroup(self._group, self._errors)
 
     def _load_name(self, name: str) -> None:
         try:
-            entry = self._factories.choose(HOOK_GROUP, name)
+            entry = self._factories.choose(self._group, name)
             self._load_entry(entry)
         except PluginError as error:
             self._errors.append(error)
-            _log.warning("a hook plugin is skipped: %s", error, exc_info=error.__cause__)
+            _log.warning("a plugin of %s is skipped: %s", self._group, error, exc_info=error.__cause__)
 
     def _load_entry(self, entry: Entry) -> None:
         plugin = self._factories.load(entry)
         try:
-            self._registry.register(
-                plugin, entry.name, distribution=entry.distribution, version=entry.version
-            )
+            self._register(entry, plugin)
         except PluginError as error:
             self._factories.note(entry, error)
             raise
@@ -72,3 +71,35 @@ class HookLoader:
             failure = PluginLoadError(f"{entry} cannot be registered: {type(error).__name__}: {error}")
             self._factories.note(entry, failure)
             raise failure from error
+
+    @abstractmethod
+    def _register(self, entry: Entry, plugin: Any) -> None:
+        """Store a plugin that was imported."""
+
+
+class HookLoader(GroupLoader):
+    """Loads the group ``cosmo.hooks`` into a registry."""
+
+    def __init__(self, factories: Factories, registry: HookRegistry, *, strict: bool) -> None:
+        super().__init__(factories, HOOK_GROUP, strict=strict)
+        self._registry = registry
+
+    def _register(self, entry: Entry, plugin: Any) -> None:
+        self._registry.register(plugin, entry.name, distribution=entry.distribution, version=entry.version)
+
+
+class ExtensionLoader(GroupLoader):
+    """Loads the group ``cosmo.extensions``.
+
+    Attributes:
+        extensions: What was loaded, in the order of the names.
+    """
+
+    def __init__(self, factories: Factories, *, strict: bool) -> None:
+        super().__init__(factories, EXTENSION_GROUP, strict=strict)
+        self.extensions: list[Any] = []
+
+    def _register(self, entry: Entry, plugin: Any) -> None:
+        if not callable(plugin):
+            raise PluginError(f"{entry} is not an Extension class, but {plugin!r}")
+        self.extensions.append(plugin)

@@ -16,9 +16,10 @@ from cosmo_core.plugins.factories import (
     HOOK_GROUP,
     Factories,
     Installed,
+    read_core,
     read_installed,
 )
-from cosmo_core.plugins.hook_loading import HookLoader
+from cosmo_core.plugins.hook_loading import ExtensionLoader, HookLoader
 from cosmo_core.plugins.hooks import HookRegistry
 from cosmo_core.plugins.report import PluginRecord, PluginReport
 from cosmo_core.plugins.switches import Switches
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from cosmo_core.contracts.axon import Axon
-    from cosmo_core.dendrite import Dendrite
+    from cosmo_core.contracts.dendrite import DendriteInfo
     from cosmo_core.plugins.composition import Contribution
     from cosmo_core.plugins.shapes import (
         Direction,
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
 class PluginManager:
     """Finds factories by name and asks hook plugins.
 
-    Made directly it knows no plugin but those registered with it; `discover` makes one that knows what is
-    installed.
+    Made directly it knows the extensions of the core's own distribution and the plugins registered with it;
+    `discover` makes one that knows what is installed.
 
     Args:
         environ: Where to read the switches; `os.environ` when omitted.
@@ -54,12 +55,13 @@ class PluginManager:
     """
 
     def __init__(
-        self, *, environ: Mapping[str, str] | None = None, read: Callable[[], Installed] = Installed
+        self, *, environ: Mapping[str, str] | None = None, read: Callable[[], Installed] = read_core
     ) -> None:
         switches = Switches.read(os.environ if environ is None else environ)
         self._factories = Factories(read, switches)
         self._hooks = HookRegistry()
         self._loader = HookLoader(self._factories, self._hooks, strict=switches.strict)
+        self._extensions = ExtensionLoader(self._factories, strict=switches.strict)
 
     @classmethod
     def discover(
@@ -100,6 +102,17 @@ class PluginManager:
         A name that several distributions claim comes with all of them.
         """
         return {name: owners(rivals) for name, rivals in self._factories.claims(group).items()}
+
+    def extensions(self) -> Sequence[Any]:
+        """Import the installed extensions, once, and return their classes in the order of their names.
+
+        One that cannot be used is skipped: it is logged, it is in the report, and the others work.
+
+        Raises:
+            PluginError: One cannot be used, and ``COSMO_STRICT_PLUGINS`` is set.
+        """
+        self._extensions.load()
+        return self._extensions.extensions
 
     # --- hook plugins -------------------------------------------------------------------------------
 
@@ -145,12 +158,12 @@ class PluginManager:
     # --- one method per hook ------------------------------------------------------------------------
 
     def signal_middleware(
-        self, dendrite: Dendrite, direction: Direction
+        self, dendrite: DendriteInfo, direction: Direction
     ) -> list[Contribution[SignalMiddleware]]:
         """Ask ``cosmo_signal_middleware``; see its specification."""
         return self._collect("cosmo_signal_middleware", dendrite=dendrite, direction=direction)
 
-    def signal_observers(self, dendrite: Dendrite) -> list[Contribution[SignalObserver]]:
+    def signal_observers(self, dendrite: DendriteInfo) -> list[Contribution[SignalObserver]]:
         """Ask ``cosmo_signal_observers``; see its specification."""
         return self._collect("cosmo_signal_observers", plain=True, dendrite=dendrite)
 
@@ -158,14 +171,14 @@ class PluginManager:
         """Ask ``cosmo_neuron_wrappers``; see its specification."""
         return self._collect("cosmo_neuron_wrappers", plain=True, axon=axon)
 
-    async def dendrite_started(self, dendrite: Dendrite) -> None:
+    async def dendrite_started(self, dendrite: DendriteInfo) -> None:
         """Run ``cosmo_dendrite_started``; see its specification."""
         self.load_hooks()
         started = self._hooks.implementations("cosmo_dendrite_started")
         stopping = self._hooks.implementations("cosmo_dendrite_stopping")
         await lifecycle.start(started, stopping, {"dendrite": dendrite})
 
-    async def dendrite_stopping(self, dendrite: Dendrite) -> None:
+    async def dendrite_stopping(self, dendrite: DendriteInfo) -> None:
         """Run ``cosmo_dendrite_stopping``; see its specification."""
         await lifecycle.stop(self._hooks.implementations("cosmo_dendrite_stopping"), {"dendrite": dendrite})
 

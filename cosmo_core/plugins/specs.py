@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable
 
     from cosmo_core.contracts.axon import Axon
-    from cosmo_core.dendrite import Dendrite
+    from cosmo_core.contracts.dendrite import DendriteInfo
     from cosmo_core.plugins.shapes import (
         Direction,
         ErrorInfo,
@@ -50,7 +50,7 @@ hookimpl = HookimplMarker(PROJECT)
 
 
 @hookspec
-def cosmo_signal_middleware(dendrite: Dendrite, direction: Direction) -> Contributed[SignalMiddleware]:
+def cosmo_signal_middleware(dendrite: DendriteInfo, direction: Direction) -> Contributed[SignalMiddleware]:
     """Contribute links to the chain that every Signal of a Dendrite passes.
 
     Called twice per start of a Dendrite, once for each direction, before it connects anything. The result
@@ -69,7 +69,7 @@ def cosmo_signal_middleware(dendrite: Dendrite, direction: Direction) -> Contrib
 
 
 @hookspec
-def cosmo_signal_observers(dendrite: Dendrite) -> Contributed[SignalObserver]:
+def cosmo_signal_observers(dendrite: DendriteInfo) -> Contributed[SignalObserver]:
     """Contribute functions that watch the Signals of a Dendrite.
 
     Called once per start of a Dendrite. Observers are told of every Signal sent, received or dropped, and
@@ -109,7 +109,7 @@ def cosmo_neuron_wrappers(axon: Axon) -> Contributed[NeuronWrapper]:
 
 
 @hookspec
-def cosmo_dendrite_started(dendrite: Dendrite) -> Awaitable[None] | None:
+def cosmo_dendrite_started(dendrite: DendriteInfo) -> Awaitable[None] | None:
     """Open what the plugin needs beside a Dendrite: a file, an exporter, a task.
 
     Called once per start of a Dendrite, one plugin after the other, when the Dendrite is ready to serve. It
@@ -125,7 +125,7 @@ def cosmo_dendrite_started(dendrite: Dendrite) -> Awaitable[None] | None:
 
 
 @hookspec
-def cosmo_dendrite_stopping(dendrite: Dendrite) -> Awaitable[None] | None:
+def cosmo_dendrite_stopping(dendrite: DendriteInfo) -> Awaitable[None] | None:
     """Flush and close what the plugin opened.
 
     Called once per stop of a Dendrite, in reverse order, while the Dendrite can still send. It may be

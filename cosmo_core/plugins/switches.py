@@ -12,6 +12,9 @@ from cosmo_core.plugins.distributions import canonical
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+CORE: Final = "cosmo-core"
+"""The core's own distribution; its extensions are disabled by name only."""
+
 DISABLE: Final = "COSMO_DISABLE_PLUGINS"
 PREFER: Final = "COSMO_PREFER_PLUGINS"
 STRICT: Final = "COSMO_STRICT_PLUGINS"
@@ -22,7 +25,8 @@ class Switches:
     """What the environment says about installed plugins.
 
     Attributes:
-        disabled: Entry-point names and distribution names to leave alone; ``*`` is every one.
+        disabled: Entry-point names and distribution names to leave alone; ``*`` is every one but the
+            extensions of the core.
         preferred: The distribution to take when several claim one name, by ``group:name``.
         strict: Whether a hook plugin that cannot be used is an error.
     """
@@ -47,7 +51,9 @@ class Switches:
     def disabled_by(self, name: str, distribution: str) -> str | None:
         """Give the item of ``COSMO_DISABLE_PLUGINS`` that disables this plugin, if one does."""
         for item in self.disabled:
-            if item in ("*", name) or canonical(item) == canonical(distribution):
+            if item == name or canonical(item) == canonical(distribution):
+                return item
+            if item == "*" and distribution != CORE:
                 return item
         return None
 

@@ -208,6 +208,19 @@ def mint(
     return signal
 
 
+def deadline_ms(seconds: float) -> int:
+    """Return a remaining time as ``deadline_ms``: whole milliseconds, 0 when the time is up."""
+    return int(seconds * 1000) if seconds > 0 else 0
+
+
+def shorten_deadline(signal: Signal, seconds: float) -> Signal:
+    """Return ``signal`` with its ``deadline_ms`` reduced by the time that it waited on its way (P-5.10)."""
+    left = signal.payload.get("deadline_ms")
+    if left is None:
+        return signal
+    return attrs.evolve(signal, payload={**signal.payload, "deadline_ms": max(0, int(left - seconds * 1000))})
+
+
 def check_trace_id(trace_id: str) -> str:
     """Return ``trace_id`` if it is one.
 

@@ -140,7 +140,7 @@ def settled() -> Callable[[Dendrite], Awaitable[None]]:
     async def settled(dendrite: Dendrite) -> None:
         async with asyncio.timeout(5):
             await asyncio.sleep(0)  # what another thread asked for begins
-            while background := dendrite._followed._background:
+            while background := dendrite._pathways._background:
                 await asyncio.wait(background)
 
     return settled

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cosmo_core import Axon, Bid, Dendrite, NeuronError, NoBidError, Signal, SignalType, decode
-from cosmo_core.extensions.auctions.auction import CROWDED, EXPIRED, GONE, LATE, LOST, Auction, Select
+from cosmo_core.contracts.offer import Select
+from cosmo_core.extensions.auctions.auction import CROWDED, EXPIRED, GONE, LATE, LOST, Auction
 from cosmo_core.plugins import PluginManager
 from cosmo_synapse_memory import MemorySynapse
 from cosmo_testing import assert_valid_trace
@@ -117,13 +118,13 @@ class Run:
             possible.append(self.reach_the_deadline)
         if self.late and self.deadline:
             possible.append(lambda: self.auction.bid(self.late.pop(0)))
-        if self.auction.winner is not None and not self.auction.settled:
+        if self.auction.winner is not None and not self.auction.closed:
             possible.append(self.end_the_work)
         return possible
 
     def take_early(self) -> None:
         bid = self.early.pop(0)
-        if not self.auction.settled:
+        if not self.auction.closed:
             self.standing.append(bid)
         self.act(lambda: self.auction.bid(bid))
 
@@ -135,7 +136,7 @@ class Run:
         winner = self.auction.winner
         assert winner is not None
         if self.outcome[winner.id] == "answers":
-            self.auction.settle()
+            self.auction.close()
         else:
             self.failures.append(failure())
             self.act(lambda: self.auction.fail(self.failures[-1]))
@@ -153,7 +154,7 @@ class Run:
             self.standing.remove(awarded[0])
         else:
             waiting = self.rule == "first_bid" or self.deadline
-            settled = self.auction.settled or self.auction.winner is not None
+            settled = self.auction.closed or self.auction.winner is not None
             assert settled or not waiting or not _order(self.rule, self.standing)
 
 
@@ -177,7 +178,7 @@ def test_one_award_at_a_time_in_the_order_of_select_and_one_answer_to_everybody(
     }
     succeeded = [id for id in awarded if run.outcome[id] == "answers"]
     assert len(succeeded) <= 1
-    assert run.auction.settled
+    assert run.auction.closed
     if succeeded:
         assert succeeded == awarded[-1:]
         assert ledger.ends == []
@@ -197,7 +198,7 @@ def test_nobody_hears_twice_whoever_leaves_and_whenever_it_ends(
     everybody = [bidder.bid for bidder in bidders]
 
     def fail() -> None:
-        if auction.winner is not None and not auction.settled:
+        if auction.winner is not None and not auction.closed:
             auction.fail(failure())
 
     def leave() -> None:
@@ -205,12 +206,12 @@ def test_nobody_hears_twice_whoever_leaves_and_whenever_it_ends(
         if bid != auction.winner:
             auction.withdraw(bid.neuron, bid.dendrite)
 
-    events = [auction.end_bidding, auction.expire, auction.settle, fail]
+    events = [auction.end_bidding, auction.expire, auction.close, fail]
     if everybody:
         events += [leave, lambda: auction.bid(data.draw(st.sampled_from(everybody)))]
     for event in data.draw(st.lists(st.sampled_from(events), max_size=20)):
         event()
-    auction.settle()
+    auction.close()
     heard = [bid.id for bid in ledger.awards] + [bid.id for bid, _ in ledger.declined]
     assert len(set(heard)) == len(heard) == auction.bids
     assert len(ledger.ends) <= 1
@@ -270,7 +271,7 @@ def test_a_second_bid_of_the_same_neuron_is_ignored() -> None:
     auction.bid(A)
     auction.bid(attrs.evolve(A, id="bid9", cost=0.0))
     auction.end_bidding()
-    auction.settle()
+    auction.close()
     assert ledger.awards == [A]
     assert ledger.declined == []
 
@@ -333,14 +334,14 @@ async def _bid_and_work(terms: list[Terms], rule: Select) -> None:
         awarded = order if good is None else order[: order.index(good) + 1]
         await _offer(orchestrator, rule, everybody_bid, None if not order else good is not None)
         assert ran == awarded
-        while background := orchestrator._followed._background:
+        while background := orchestrator._pathways._background:
             await asyncio.wait(background)
         assert_valid_trace(trace)
         assert _addressees(trace, SignalType.TASK_AWARDED) == awarded
         losers = sorted(set(range(len(terms))) - set(awarded))
         assert sorted(_addressees(trace, SignalType.TASK_DECLINED)) == losers
-        assert orchestrator._followed._open == orchestrator._auctions._open == {}
-        assert [len(worker._bidder._bids) for worker in workers] == [0] * len(workers)
+        assert orchestrator._pathways._open == orchestrator.extension("auctions")._offers._open == {}
+        assert [len(worker.extension("auctions")._bidder._bids) for worker in workers] == [0] * len(workers)
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
@@ -352,7 +353,7 @@ async def _offer(
         orchestrator.dispatch_offer(capabilities=["x"], input={}, select=rule, deadline_ms=60_000)
     )
     await everybody_bid.wait()
-    for lot in list(orchestrator._auctions._open.values()):
+    for lot in list(orchestrator.extension("auctions")._offers._open.values()):
         lot.end_bidding()
     if works is None:
         with pytest.raises(NoBidError):

@@ -153,7 +153,7 @@ async def test_a_held_pathway_nobody_holds_is_gone(start: Start, synapse: Memory
     gc.collect()
     await turns()
     assert len(synapse._subscriptions) == before
-    assert dendrite._followed.pathways() == []
+    assert dendrite._pathways.pathways() == []
 
 
 @pytest.mark.clause("P-6.5")

@@ -50,7 +50,7 @@ async def test_what_is_late_already_is_not_begun(start: Start) -> None:
         "message": "the deadline passed before Neuron 'left' could begin; allow more time",
         "recoverable": True,
     }
-    assert worker._host._hosted["left"].load == 0
+    assert worker._host._runners["left"].load == 0
 
 
 @pytest.mark.clause("P-5.9")
@@ -91,6 +91,6 @@ async def test_a_task_without_one_runs_whenever_it_comes(start: Start) -> None:
     dendrite = await start(left)
     task = Signal.new(SignalType.TASK, {"input": {}}, directed=address("left"))
     assert "deadline_ms" not in task.payload
-    hosted = dendrite._host._hosted["left"]
+    hosted = dendrite._host._runners["left"]
     assert hosted.accept(task) is None
     assert hosted.load == 1

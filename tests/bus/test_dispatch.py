@@ -136,7 +136,7 @@ async def test_final_closes_every_pathway_of_its_trace(start: Start) -> None:
     one = await orchestrator.dispatch(neuron="gate", input={})
     two = await orchestrator.dispatch(neuron="gate", input={}, trace_id=one.trace_id)
     final = Signal.new(SignalType.FINAL, {"result": 42}, trace_id=one.trace_id, parent_id=one.task_id)
-    orchestrator._followed.receive(final)
+    orchestrator._pathways.receive(final)
     assert one.closed
     assert two.closed
     assert (await two.wait()).payload == {"result": 42}
@@ -254,7 +254,7 @@ async def test_dispatch_task_only_sends(start: Start) -> None:
     await gate.entered.wait()
     assert task.type is SignalType.TASK
     assert task.meta["note"] == "x"
-    assert orchestrator._followed.pathways() == []
+    assert orchestrator._pathways.pathways() == []
 
 
 @pytest.mark.parametrize(
@@ -277,13 +277,13 @@ async def test_a_wrong_dispatch_is_refused_and_leaves_nothing(
     orchestrator = await start()
     with pytest.raises(error):
         await orchestrator.dispatch_and_wait(**options)
-    assert orchestrator._followed.pathways() == []
+    assert orchestrator._pathways.pathways() == []
 
 
 async def test_a_dendrite_that_does_not_run_says_so(start: Start) -> None:
     orchestrator = await start()
     await orchestrator.stop()
-    with pytest.raises(LifecycleError, match="does not run"):
+    with pytest.raises(LifecycleError, match="is not running"):
         await orchestrator.dispatch_and_wait(neuron="echo", input={})
     with pytest.raises(LifecycleError, match="make a new one"):
         await orchestrator.start()

@@ -157,13 +157,13 @@ async def test_final_ends_the_whole_trace(orchestrator: Dendrite) -> None:
     assert (await last.wait(5)).type is SignalType.FINAL
     assert open.closed
     assert last.closed
-    assert orchestrator._followed.pathways() == []
+    assert orchestrator._pathways.pathways() == []
 
 
 async def test_who_ends_a_trace_twice_is_heard_once(orchestrator: Dendrite) -> None:
     pathway = await orchestrator.dispatch(neuron="plain", input={}, scope="terminal")
     final = await pathway.wait(5)
-    orchestrator._followed.receive(final)
+    orchestrator._pathways.receive(final)
     assert [signal async for signal in pathway] == [final]
 
 
@@ -174,7 +174,7 @@ async def test_who_ends_a_trace_twice_is_heard_once(orchestrator: Dendrite) -> N
 async def test_terminal_waits_for_final(orchestrator: Dendrite) -> None:
     reply = await orchestrator.dispatch_and_wait(neuron="count", input={}, scope="terminal")
     assert (reply.type, reply.payload) == (SignalType.FINAL, {"result": {"response": "done"}})
-    assert orchestrator._followed.pathways() == []
+    assert orchestrator._pathways.pathways() == []
 
 
 @pytest.mark.clause("P-11.4")

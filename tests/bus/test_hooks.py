@@ -108,7 +108,7 @@ async def test_a_task_dropped_on_the_way_out_is_said_at_once(start: Start) -> No
     orchestrator = await start(plugins=plugins(middleware("outbound", drop_tasks)))
     with pytest.raises(RejectedError, match=r"TASK evt_\w+: no work on Sundays"):
         await orchestrator.dispatch_and_wait(neuron="echo", input={})
-    assert orchestrator._followed.pathways() == []
+    assert orchestrator._pathways.pathways() == []
 
 
 @pytest.mark.clause("P-5.12")

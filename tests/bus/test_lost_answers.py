@@ -84,7 +84,7 @@ async def test_nothing_is_kept_where_nobody_takes_over(start: Start, lossy: Any,
     await synapse.have(OUTPUT)
     assert not await deliver(synapse, once)
     assert tellers(synapse, OUTPUT) == [None]
-    assert worker._host._answers.outbox is None
+    assert worker._replies._redelivery is None
 
 
 async def test_who_reads_with_back_pressure_holds_the_answer_back(
@@ -117,14 +117,14 @@ async def test_after_the_last_attempt_an_answer_is_given_up(
     worker = await start(count, synapse=synapse, role="worker")
     synapse.answer_fate = "nobody"
     await deliver(synapse, make_task())
-    (again,) = worker._host._answers.pending
+    (again,) = worker._replies.pending
     async with asyncio.timeout(5):
         await again
     answers = synapse.of(OUTPUT)
     assert len(answers) == 5
     assert f"answer {answers[0].id} to cosmonapse.test.AGENT_OUTPUT.inbox.asker is given up" in caplog.text
     assert "after 5 attempts: nobody" in caplog.text
-    assert not worker._host._answers.pending
+    assert not worker._replies.pending
 
 
 @pytest.mark.parametrize("why", ["lost", "failed"])
@@ -135,7 +135,7 @@ async def test_what_will_not_arrive_later_either_is_given_up_at_once(
     worker = await start(count, synapse=synapse, role="worker")
     synapse.answer_fate = why
     await deliver(synapse, make_task())
-    assert not worker._host._answers.pending
+    assert not worker._replies.pending
     assert f"AGENT_OUTPUT {synapse.of(OUTPUT)[0].id} was not delivered: {why}" in caplog.text
 
 
@@ -150,7 +150,7 @@ async def test_a_bus_that_is_gone_ends_the_attempts(
     synapse.answer_fate = None
     await synapse.close()
     async with asyncio.timeout(5):
-        await asyncio.gather(*worker._host._answers.pending)
+        await asyncio.gather(*worker._replies.pending)
     assert "is given up: cannot publish on cosmonapse.test.AGENT_OUTPUT.inbox.asker" in caplog.text
 
 
@@ -164,7 +164,7 @@ async def test_only_so_many_answers_are_sent_again_at_once(
     synapse.answer_fate = "nobody"
     for _ in range(5):
         await deliver(synapse, make_task())
-    assert len(worker._host._answers.pending) == 3
+    assert len(worker._replies.pending) == 3
 
 
 # --- its host stops ---------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ async def test_when_its_time_is_up_a_host_gives_them_up_and_sends_nothing_any_mo
     # One that only now comes back finds nobody who would send it again.
     (tell,) = tellers(synapse, OUTPUT)
     tell(encode(synapse.of(OUTPUT)[0]), "nobody")
-    assert not worker._host._answers.pending
+    assert not worker._replies.pending
 
 
 async def test_an_axon_that_was_detached_leaves_its_answers_to_its_dendrite(

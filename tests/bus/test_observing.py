@@ -118,7 +118,7 @@ async def test_the_whole_namespace_is_listened_to_once_and_only_while_someone_ob
         assert [signal.type.value async for signal in pathway] == ["FINAL"]
     await settled(dendrite)
     assert patterns() == before
-    assert not dendrite._watch._observed
+    assert not dendrite.extension("watching")._observed
     again = await dendrite.observe_pathway(trace_id)
     await dendrite.emit_final(trace_id, 2)
     assert (await again.wait()).payload["result"] == 2
@@ -143,7 +143,7 @@ async def test_an_observing_pathway_nobody_holds_is_gone(
         gc.collect()
     await settled(dendrite)
     assert patterns() == before
-    assert not dendrite._watch._observed
+    assert not dendrite.extension("watching")._observed
 
 
 async def test_an_observer_says_what_it_did_not_see(start: Start) -> None:

@@ -32,7 +32,7 @@ class Asked:
 
     def __init__(self, dendrite: Dendrite, pathway: Pathway) -> None:
         self.pathway = pathway
-        self._receive = dendrite._followed.receive
+        self._receive = dendrite._pathways.receive
 
     def answer(self, type: SignalType, payload: dict[str, Any] | None = None) -> Signal:
         """Have a Signal arrive that answers the TASK."""

@@ -129,8 +129,8 @@ async def test_a_pathway_nobody_holds_is_gone(start: Start) -> None:
     orchestrator = await start()
     for _ in range(10):
         await (await orchestrator.dispatch(neuron="echo", input={})).wait()
-    assert orchestrator._followed.pathways() == []
-    assert not orchestrator._followed._open
+    assert orchestrator._pathways.pathways() == []
+    assert not orchestrator._pathways._open
 
 
 @pytest.mark.clause("P-6.5")

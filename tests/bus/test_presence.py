@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cosmo_core import Dendrite, NoRouteError, Signal, SignalType, decode
-from cosmo_core.dendrite.discovery.directory import MISSED_HEARTBEATS, View
+from cosmo_core.dendrite.discovery.directory import MISSED_HEARTBEATS, Directory
 from cosmo_core.protocol.signal import Directed
 from cosmo_synapse_memory import MemorySynapse
 
@@ -52,11 +52,11 @@ async def test_register_heartbeat_and_deregister_are_emitted(start: Start, synap
 @pytest.mark.clause("P-4.6")
 def test_who_falls_silent_is_gone_after_three_heartbeats_of_its_own() -> None:
     now = 0.0
-    view = View(lambda: now, 999)
-    view.take(announcement(SignalType.REGISTER, "a", "host1"))
-    view.take(announcement(SignalType.REGISTER, "b", "host1"))
+    view = Directory(lambda: now, 999)
+    view.receive(announcement(SignalType.REGISTER, "a", "host1"))
+    view.receive(announcement(SignalType.REGISTER, "b", "host1"))
     now = 20.0
-    view.take(announcement(SignalType.HEARTBEAT, "b", "host1", status="ok"))
+    view.receive(announcement(SignalType.HEARTBEAT, "b", "host1", status="ok"))
     now = MISSED_HEARTBEATS * 10.0
     view.sweep()
     assert [record.neuron_id for record in view.records()] == ["b"]
@@ -67,12 +67,12 @@ def test_who_falls_silent_is_gone_after_three_heartbeats_of_its_own() -> None:
 
 @pytest.mark.clause("P-4.7")
 def test_one_replica_leaving_leaves_the_other() -> None:
-    view = View(lambda: 0.0, 30)
-    view.take(announcement(SignalType.REGISTER, "a", "host1"))
-    view.take(announcement(SignalType.REGISTER, "a", "host2"))
-    view.take(announcement(SignalType.DEREGISTER, "a", "host1"))
+    view = Directory(lambda: 0.0, 30)
+    view.receive(announcement(SignalType.REGISTER, "a", "host1"))
+    view.receive(announcement(SignalType.REGISTER, "a", "host2"))
+    view.receive(announcement(SignalType.DEREGISTER, "a", "host1"))
     assert view.find("a", ()) == "a"
-    view.take(announcement(SignalType.HEARTBEAT, "a", "host2", status="draining"))
+    view.receive(announcement(SignalType.HEARTBEAT, "a", "host2", status="draining"))
     assert view.find("a", ()) is None
 
 
@@ -90,18 +90,18 @@ def test_one_replica_leaving_leaves_the_other() -> None:
     ids=["nobody", "host-number", "host-dots", "engram", "heartbeat", "deregister"],
 )
 def test_what_announces_no_neuron_is_not_recorded(signal: Signal) -> None:
-    view = View(lambda: 0.0, 30)
-    view.take(signal)
+    view = Directory(lambda: 0.0, 30)
+    view.receive(signal)
     assert view.records() == []
 
 
 @pytest.mark.clause("P-4.6")
 @pytest.mark.parametrize("beat", [None, 0, -1, 1e12, "often", float("nan")])
 def test_a_senseless_interval_is_replaced_by_the_views_own(beat: object) -> None:
-    view = View(lambda: 0.0, 30)
+    view = Directory(lambda: 0.0, 30)
     signal = announcement(SignalType.REGISTER, "a", "host")
     signal.meta["heartbeat_s"] = beat
-    view.take(signal)
+    view.receive(signal)
     assert view.records()[0].expires == 90
 
 
@@ -124,7 +124,7 @@ async def test_a_neuron_that_starts_while_it_is_asked_for_is_found(start: Start)
 
 async def test_who_missed_a_deregistration_is_told_at_once(start: Start) -> None:
     orchestrator = await start()
-    orchestrator._view.take(announcement(SignalType.REGISTER, "ghost", "gone"))
+    orchestrator._directory.receive(announcement(SignalType.REGISTER, "ghost", "gone"))
     answer = await orchestrator.dispatch_and_wait(neuron="ghost", input={}, timeout_s=5)
     assert answer.payload["code"] == "NO_ROUTE"
 

@@ -203,7 +203,7 @@ async def test_waiting_ends_with_the_dendrite(start: Start) -> None:
         await waiting[1]
     with pytest.raises(asyncio.CancelledError):
         await waiting[0]
-    with pytest.raises(LifecycleError, match="does not run"):
+    with pytest.raises(LifecycleError, match="is not running"):
         await orchestrator.wait_until_ready()
 
 

@@ -141,7 +141,7 @@ async def test_the_answers_of_the_newest_tasks_are_remembered(
         await deliver(synapse, each)
     assert [await deliver(synapse, each) for each in tasks] == [False, True, True]
     assert count.runs == 3
-    kept = worker._host._answers.outbox
+    kept = worker._replies._redelivery
     assert kept is not None
     assert len(kept._sent) == 4
 
@@ -159,6 +159,6 @@ async def test_they_are_remembered_as_long_as_they_are_not_too_large(
     for each in tasks[3:]:
         await deliver(synapse, each)
     assert [await deliver(synapse, each) for each in tasks] == [False] * 4 + [True]
-    kept = worker._host._answers.outbox
+    kept = worker._replies._redelivery
     assert kept is not None
     assert kept._bytes == sum(len(sent.frame) for sent in kept._sent.values())

@@ -30,9 +30,7 @@ class RecordingSynapse(MemorySynapse):
             self._record("publish", subject + ("(draining)" if b'"draining"' in frame else ""))
         await super().publish(subject, frame, **options)
 
-    async def subscribe(
-        self, pattern: str, handler: FrameHandler, *, queue_group: str | None = None
-    ) -> Subscription:
+    async def subscribe(self, pattern: str, handler: FrameHandler, *, queue_group: str | None = None) -> Any:
         self._record("subscribe", pattern)
         inner = await super().subscribe(pattern, handler, queue_group=queue_group)
         return RecordingSubscription(inner, lambda: self._record("unsubscribe", pattern))

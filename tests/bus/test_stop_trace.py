@@ -94,7 +94,7 @@ async def test_a_task_that_arrives_after_its_trace_was_stopped_does_not_run(star
     orchestrator = await start()
     late = Signal.new(SignalType.TASK, {"input": {}}, directed=address("one"))
     await orchestrator.stop_trace(late.trace_id)
-    hosted = worker._host._hosted["one"]
+    hosted = worker._host._runners["one"]
     answering = hosted.accept(late)
     assert answering is not None
     await answering

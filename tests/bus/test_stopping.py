@@ -79,10 +79,10 @@ async def test_many_cancelled_callers_leave_nothing_running(start: Start) -> Non
         caller.cancel()
     await asyncio.gather(*callers, return_exceptions=True)
     await orchestrator.stop()
-    while running := worker._host._running(list(worker._host._hosted.values())):
+    while running := worker._host._running(list(worker._host._runners.values())):
         await asyncio.wait(running)
-    assert not orchestrator._followed._open
-    assert not orchestrator._followed.deadlines._open
+    assert not orchestrator._pathways._open
+    assert not orchestrator._pathways.deadlines._open
 
 
 @pytest.mark.clause("P-9.2", "P-9.3")

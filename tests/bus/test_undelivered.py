@@ -61,7 +61,7 @@ async def test_a_neuron_that_is_hosted_nowhere_is_forgotten(
     orchestrator = await start(synapse=synapse)
     await orchestrator.wait_until_ready(neuron="echo", timeout_s=5)
     # It answers nobody who asks for it, as if it were dead.
-    worker._presence._draining = True
+    worker._announcer._draining = True
     synapse.fate = fate
     assert (await orchestrator.dispatch_and_wait(neuron="echo", input={})).type is SignalType.ERROR
     assert orchestrator.find_neurons() == []
@@ -110,7 +110,7 @@ async def test_what_nobody_follows_is_logged(
     orchestrator = await start(synapse=synapse)
     synapse.fate = "overloaded"
     task = await orchestrator.dispatch_task(neuron="echo", input={})
-    assert f"{task.id}, which nobody follows, was not delivered: no host of Neuron 'echo'" in caplog.text
+    assert f"TASK {task.id} was not delivered, and no Pathway follows it: no host of" in caplog.text
 
 
 async def test_a_task_carries_its_id_to_the_synapse_and_nothing_else_does(start: Start, lossy: Any) -> None:

@@ -17,7 +17,7 @@ from cosmo_core import (
     SignalType,
     encode,
 )
-from cosmo_core.extensions.watching.on_type import OnType
+from cosmo_core.contracts.watcher import OnType
 from cosmo_core.plugins import Dropped, Forward, PluginManager, hookimpl
 from cosmo_core.protocol.ids import new_trace_id
 from cosmo_synapse_memory import MemorySynapse

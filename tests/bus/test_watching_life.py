@@ -199,7 +199,7 @@ async def test_a_synapse_that_will_not_listen_is_told_of(
     with pytest.raises(SynapseError, match="no more subscriptions") as held:
         await dendrite.observe_pathway(new_trace_id())
     assert held.tb is not None  # keeps the Pathway alive
-    assert (dendrite.watchers, dendrite._watch._observed) == ([], {})
+    assert (dendrite.watchers, dendrite.extension("watching")._observed) == ([], {})
     dendrite.on(SignalType.PLAN)(print)
     await settled(dendrite)
     assert "cosmonapse.test.PLAN cannot be watched: no more subscriptions" in caplog.text
@@ -216,7 +216,7 @@ async def test_watching_needs_a_dendrite_that_runs(synapse: MemorySynapse) -> No
             await dendrite.watch(SignalType.PLAN, print)
         with pytest.raises(LifecycleError):
             await dendrite.observe_pathway(new_trace_id())
-        if not dendrite._watch._closed:
+        if not dendrite.extension("watching")._closed:
             async with dendrite:
                 pass
     with pytest.raises(LifecycleError, match="has stopped: nothing can watch PLAN"):
@@ -233,7 +233,7 @@ async def test_stopping_ends_all_watching(start: Start, patterns: Patterns) -> N
     assert pathway.closed
     assert dendrite.watchers == []
     watcher.cancel()
-    assert not dendrite._followed._background
+    assert not dendrite._pathways._background
 
 
 async def test_a_dendrite_that_stops_while_it_begins_to_listen_leaves_nothing_behind(
@@ -245,7 +245,7 @@ async def test_a_dendrite_that_stops_while_it_begins_to_listen_leaves_nothing_be
     observing = asyncio.create_task(dendrite.observe_pathway(new_trace_id()))
     await gate.asked.wait()
     stopping = asyncio.create_task(dendrite.stop())
-    while not dendrite._watch._closed:  # noqa: ASYNC110 - it has no event to wait for
+    while not dendrite.extension("watching")._closed:  # noqa: ASYNC110 - it has no event to wait for
         await asyncio.sleep(0)
     gate.let.set()
     await stopping

@@ -174,7 +174,7 @@ async def test_how_often_signs_come_is_announced(
             directed=address("x"),
             meta={"dendrite": "d", "pulse_s": announced},
         )
-        dendrite._view.take(register)
+        dendrite._directory.receive(register)
     assert [record.pulse_s for record in dendrite.find_neurons()] == [known]
 
 
@@ -273,7 +273,7 @@ async def test_a_sign_of_life_that_makes_no_sense_is_ignored(pair: Pair, stuck: 
     pathway = await pair.orchestrator.dispatch(neuron="stuck", input={})
     await pair.clock.advance(1)
     before = dict(_detector(pair)._signs)
-    _detector(pair).take(Signal.new(SignalType.HEARTBEAT, {"status": "working"}, meta={"tasks": tasks}))
+    _detector(pair).receive(Signal.new(SignalType.HEARTBEAT, {"status": "working"}, meta={"tasks": tasks}))
     assert _detector(pair)._signs == before
     pathway.close()
 

@@ -94,8 +94,10 @@ def test_a_group_that_has_no_factories_is_refused(group: str) -> None:
         PluginManager(environ={}).factory(group, "x")
 
 
-def test_a_manager_made_directly_knows_no_installed_plugin() -> None:
-    assert PluginManager(environ={}).report().records == ()
+def test_a_manager_made_directly_knows_the_extensions_of_the_core_and_no_other_plugin() -> None:
+    records = PluginManager(environ={}).report().records
+    assert {(record.group, record.distribution) for record in records} == {("cosmo.extensions", "cosmo-core")}
+    assert [record.name for record in records] == ["auctions", "memory", "watching", "workflow"]
 
 
 def test_the_default_manager_is_shared() -> None:

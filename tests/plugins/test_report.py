@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cosmo_core.errors import PluginLoadError
-from cosmo_core.plugins import PluginManager, PluginRecord, PluginReport, hookimpl
+from cosmo_core.plugins import PluginRecord, PluginReport, hookimpl
 
 if TYPE_CHECKING:
     from tests.plugins.conftest import Site
@@ -91,4 +91,4 @@ def test_a_report_as_text_is_a_table_with_causes_below_their_rows() -> None:
 
 
 def test_an_empty_report_says_so() -> None:
-    assert str(PluginManager(environ={}).report()) == "no plugins"
+    assert str(PluginReport(())) == "no plugins"

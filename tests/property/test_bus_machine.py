@@ -370,7 +370,7 @@ class BusMachine(RuleBasedStateMachine):
         assert not left, left
         assert not self.bus.router._table.route("cosmonapse.red.TASK.neuron.a").targets
         for member in self.members:
-            assert member.dendrite._followed.pathways() == []
+            assert member.dendrite._pathways.pathways() == []
             assert not member.synapse._subscriptions
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from cosmo_core import Axon, Dendrite, Directed, NoRouteError, Signal, SignalType, encode
 from cosmo_core.dendrite.discovery import directory as module
-from cosmo_core.dendrite.discovery.directory import View
+from cosmo_core.dendrite.discovery.directory import Directory
 from cosmo_core.protocol.ids import is_token
 
 Start = Callable[..., Awaitable[Dendrite]]
@@ -102,11 +102,11 @@ async def test_announcements_have_traces_of_their_own(start: Start, synapse: Any
 
 @pytest.mark.clause("P-4.7")
 def test_a_host_that_does_not_name_itself_is_one() -> None:
-    view = View(lambda: 0.0, 30)
-    view.take(register())
-    view.take(register("b"))
+    view = Directory(lambda: 0.0, 30)
+    view.receive(register())
+    view.receive(register("b"))
     assert [record.dendrite for record in view.records()] == ["unknown", "unknown"]
-    view.take(Signal.new(SignalType.DEREGISTER, {}, directed=Directed("a")))
+    view.receive(Signal.new(SignalType.DEREGISTER, {}, directed=Directed("a")))
     assert [record.neuron_id for record in view.records()] == ["b"]
 
 
@@ -116,8 +116,8 @@ def test_a_host_that_does_not_name_itself_is_one() -> None:
     [(0, 0), (7, 7), (1_000_000, 1_000_000), (1_000_001, 0), (-1, 0), (1.5, 0), ("7", 0), (None, 0)],
 )
 def test_a_senseless_load_is_none(load: Any, taken: int) -> None:
-    view = View(lambda: 0.0, 30)
-    view.take(register(dendrite="h", load=load))
+    view = Directory(lambda: 0.0, 30)
+    view.receive(register(dendrite="h", load=load))
     assert view.records()[0].load == taken
 
 
@@ -125,8 +125,8 @@ def test_a_senseless_load_is_none(load: Any, taken: int) -> None:
 def test_a_view_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert module.MAX_NEURONS == 100_000
     monkeypatch.setattr(module, "MAX_NEURONS", 2)
-    view = View(lambda: 0.0, 30)
+    view = Directory(lambda: 0.0, 30)
     for name in "abc":
-        view.take(register(name, dendrite="h"))
-    view.take(register("a", dendrite="other"))
+        view.receive(register(name, dendrite="h"))
+    view.receive(register("a", dendrite="other"))
     assert [record.neuron_id for record in view.records()] == ["a", "a", "b"]

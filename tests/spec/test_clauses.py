@@ -40,7 +40,8 @@ def _marks(tree: ast.AST) -> Iterator[tuple[str, str]]:
 
 def _proofs() -> dict[str, list[str]]:
     proofs: dict[str, list[str]] = defaultdict(list)
-    for source in sorted((CHECKOUT / "tests").rglob("test_*.py")):
+    kits = CHECKOUT / "plugins/cosmo-testing/tests"
+    for source in sorted([*(CHECKOUT / "tests").rglob("test_*.py"), *kits.rglob("test_*.py")]):
         tree = ast.parse(source.read_text("utf-8"))
         marks = list(_marks(tree))
         for name, id in marks:

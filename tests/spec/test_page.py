@@ -88,11 +88,8 @@ def test_the_page_lists_what_a_worker_may_not_send() -> None:
 
 def _codes() -> set[str]:
     """Return the codes that the core itself puts into an ERROR: what it names like one and is no type."""
-    folders = [CHECKOUT / "cosmo_core" / name for name in ("contracts", "dendrite", "extensions")]
-    sources = [
-        CHECKOUT / "cosmo_core/errors.py",
-        *(file for folder in folders for file in folder.rglob("*.py")),
-    ]
+    patterns = ("errors.py", "contracts/*.py", "dendrite/**/*.py", "extensions/**/*.py")
+    sources = [file for pattern in patterns for file in (CHECKOUT / "cosmo_core").glob(pattern)]
     found = {
         node.value
         for source in sources

@@ -20,8 +20,8 @@ from cosmo_core import (
     clarify,
     encode,
 )
-from cosmo_core.dendrite.hosting.seen_ids import RecentIds
 from cosmo_core.protocol.codec import decode
+from cosmo_core.protocol.ids import SeenIds
 from cosmo_core.protocol.payloads import PAYLOADS
 from cosmo_core.protocol.signal_type import AXON_TYPES, ORCHESTRATION_TYPES
 from cosmo_testing import FakeClock
@@ -144,12 +144,12 @@ async def test_who_waits_for_room_runs_in_the_order_of_coming(start: Start) -> N
 @pytest.mark.clause("P-5.6")
 async def test_the_window_is_as_long_as_it_is_said_to_be() -> None:
     clock = FakeClock()
-    recent = RecentIds(clock.now)
+    recent = SeenIds(clock.now)
     assert recent.add("first")
     assert [recent.add(f"id{n}") for n in range(10_000)] == [True] * 10_000
     assert not recent.add("first")
     clock = FakeClock()
-    recent = RecentIds(clock.now)
+    recent = SeenIds(clock.now)
     await clock.advance(119)
     assert recent.add("second")
     await clock.advance(119)
@@ -240,10 +240,10 @@ async def test_an_axon_sends_answers_only(start: Start, synapse: Any, type: Sign
     before = len(synapse.sent)
     signal = task.reply(type, MINIMAL[type])
     if type in AXON_TYPES:
-        await worker._host._answers.emit(task, signal)
+        await worker._replies.emit(task, signal)
     else:
         with pytest.raises(ValueError, match=f"may not produce {type.value}"):
-            await worker._host._answers.emit(task, signal)
+            await worker._replies.emit(task, signal)
     assert len(synapse.sent) - before == (type in AXON_TYPES)
 
 

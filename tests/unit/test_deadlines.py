@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosmo_core.dendrite.dispatch.deadlines import RESOLUTION_S, Deadline, Deadlines
+from cosmo_core.dendrite.dispatch.pathway_registry import RESOLUTION_S, Deadline, Deadlines
 
 
 class Clock:
@@ -90,7 +90,7 @@ async def test_what_takes_too_long_is_interrupted() -> None:
     deadlines = Deadlines()
     loop = asyncio.get_running_loop()
     due = loop.time() + 0.02
-    with pytest.raises(TimeoutError), deadlines.within(0.02):
+    with pytest.raises(TimeoutError), deadlines.time_limit(0.02):
         await asyncio.Event().wait()
     assert loop.time() >= due
     assert not deadlines._open
@@ -99,7 +99,7 @@ async def test_what_takes_too_long_is_interrupted() -> None:
 @pytest.mark.parametrize("timeout_s", [None, 60])
 async def test_what_is_done_in_time_is_left_alone(timeout_s: float | None) -> None:
     deadlines = Deadlines()
-    with deadlines.within(timeout_s) as deadline:
+    with deadlines.time_limit(timeout_s) as deadline:
         await asyncio.sleep(0)
     assert not deadline.expired
     assert not deadlines._open
@@ -108,7 +108,7 @@ async def test_what_is_done_in_time_is_left_alone(timeout_s: float | None) -> No
 
 async def test_a_time_out_from_inside_is_not_taken_for_its_own() -> None:
     deadlines = Deadlines()
-    with pytest.raises(TimeoutError, match="theirs"), deadlines.within(60) as deadline:
+    with pytest.raises(TimeoutError, match="theirs"), deadlines.time_limit(60) as deadline:
         raise TimeoutError("theirs")
     assert not deadline.expired
     deadlines.close()
@@ -119,7 +119,7 @@ async def test_cancellation_from_outside_wins() -> None:
     inside = asyncio.Event()
 
     async def work() -> None:
-        with deadlines.within(0.01):
+        with deadlines.time_limit(0.01):
             inside.set()
             try:
                 await asyncio.Event().wait()
@@ -135,7 +135,7 @@ async def test_cancellation_from_outside_wins() -> None:
 
 async def test_closing_gives_up_the_timer_once_nobody_waits() -> None:
     deadlines = Deadlines()
-    with deadlines.within(60) as deadline:
+    with deadlines.time_limit(60) as deadline:
         pass
     deadlines.close()
     deadlines.close()
@@ -150,6 +150,6 @@ async def _closed(deadlines: Deadlines) -> None:
 
 async def test_who_still_waits_after_closing_is_interrupted_in_time() -> None:
     deadlines = Deadlines()
-    with pytest.raises(TimeoutError), deadlines.within(0.001):
+    with pytest.raises(TimeoutError), deadlines.time_limit(0.001):
         await _closed(deadlines)
     assert deadlines._timer is None

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosmo_core.dendrite.hosting.seen_ids import RecentIds
+from cosmo_core.protocol.ids import SeenIds
 
 WINDOW_S, CAPACITY = 10.0, 5
 
@@ -17,7 +17,7 @@ def test_an_id_is_known_within_both_bounds_and_forgotten_long_after(
     events: list[tuple[float, int]],
 ) -> None:
     now = 0.0
-    recent = RecentIds(lambda: now, window_s=WINDOW_S, capacity=CAPACITY)
+    recent = SeenIds(lambda: now, window_s=WINDOW_S, capacity=CAPACITY)
     added: dict[str, tuple[float, int]] = {}
     count = 0
     for after, number in events:

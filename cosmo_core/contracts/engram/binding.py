@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, Literal, Protocol
 
 import attrs
 
 from cosmo_core.contracts.engram.results import ImprintReceipt, RecallResult
+from cosmo_core.errors import EngramNotBound
 from cosmo_core.protocol.ids import check_token
 
 RECALL_MODES: Final = ("first", "merge", "all")
@@ -109,3 +111,37 @@ class ImprintFn(Protocol):
             EngramError: It was not written.
         """
         ...
+
+
+def check_bindings(
+    neuron: Callable[..., Any], bindings: Iterable[EngramBinding]
+) -> tuple[EngramBinding, ...]:
+    """Return the bindings of a Neuron's Axon, if they are what the Neuron needs.
+
+    Raises:
+        EngramNotBound: The Neuron cannot run without memory, and there is no binding.
+        ValueError: Two of them have one name.
+    """
+    bound = tuple(bindings)
+    names = [binding.name for binding in bound]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two EngramBindings have one name: {', '.join(names)}")
+    if not bound and (needed := [name for name, optional in declared_memory(neuron).items() if not optional]):
+        raise EngramNotBound(
+            f"the Neuron declares {' and '.join(needed)}: give its Axon engrams=[EngramBinding(…)]"
+        )
+    return bound
+
+
+def declared_memory(neuron: Callable[..., Any]) -> dict[str, bool]:
+    """Return which keywords a Neuron declares, and whether it does without them."""
+    try:
+        parameters = inspect.signature(neuron).parameters
+    except (TypeError, ValueError):
+        # Some functions that are not written in Python do not tell.
+        return {}
+    return {
+        name: parameters[name].default is not inspect.Parameter.empty
+        for name in ("recall", "imprint")
+        if name in parameters and parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
+    }

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import attrs
-
-from cosmo_core.errors import EngramError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -152,25 +149,3 @@ class Engram(Protocol):
             EngramError: The store is closed, or failed.
         """
         ...
-
-
-def engram_from_url(url: str, **options: Any) -> Engram:
-    """Return the Engram for ``url``, not connected yet; its scheme names the plugin, as in ``sqlite://``.
-
-    Raises:
-        UnknownPluginError: No installed plugin answers to the scheme; the message names those that are
-            installed, and the install that would add this one.
-        EngramError: The URL has no scheme.
-    """
-    try:
-        scheme = urlsplit(url).scheme
-    except ValueError:
-        scheme = ""
-    if not scheme:
-        # Not the URL itself, nor what is said of it: it often has a password in it.
-        raise EngramError("the URL has no scheme to say which Engram is meant: write sqlite://")
-    # Imported on use: reading entry points costs more than the rest of the core together.
-    from cosmo_core.plugins.manager import default_manager
-
-    engram: Engram = default_manager().factory("cosmo.engrams", scheme)(url, **options)
-    return engram

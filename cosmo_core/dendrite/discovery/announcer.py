@@ -1,168 +1,212 @@
-"""Announces who is hosted here, answers who asks for them, and listens to the announcements of others."""
+"""Announcing the Neurons and Engrams of a Dendrite, and hearing the announcements of others."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+import attrs
 
 from cosmo_core.errors import SynapseError
 from cosmo_core.protocol.payloads import given
-from cosmo_core.protocol.signal import Signal
+from cosmo_core.protocol.signal import Directed, Signal
 from cosmo_core.protocol.signal_type import SignalType
 
 if TYPE_CHECKING:
     from cosmo_core.contracts.clock import Clock
-    from cosmo_core.dendrite.discovery.directory import View
-    from cosmo_core.dendrite.discovery.hosted_entity import Resident, Room
+    from cosmo_core.dendrite.discovery.directory import Directory
     from cosmo_core.dendrite.transport.link import Link
 
 logger = logging.getLogger("cosmo_core.dendrite")
 
 
-class Presence:
-    """Speaks for the Neurons and Engrams of one Dendrite, and listens to those of all others.
+class EntityHost(Protocol):
+    """A part of a Dendrite that hosts Neurons, Engrams, or other entities that are announced."""
+
+    def entities(self) -> Sequence[HostedEntity]:
+        """Return what is attached, served already or not."""
+        ...
+
+    def serves(self, id: str) -> bool:
+        """Tell whether an entity is served."""
+        ...
+
+    def load(self, id: str) -> int:
+        """Return the number of requests that an entity works on; 0 for one that has left."""
+        ...
+
+
+@attrs.frozen
+class HostedEntity:
+    """A Neuron or an Engram, as it is announced.
+
+    Attributes:
+        id: Its address.
+        directed: The ``directed`` field of its announcements.
+        registration: The payload of its REGISTER.
+        meta: The part of every announcement's ``meta`` that describes it.
+        host: Where it is hosted.
+    """
+
+    id: str
+    directed: Directed
+    registration: dict[str, Any]
+    meta: dict[str, Any]
+    host: EntityHost
+
+
+class Announcer:
+    """Announces the entities of one Dendrite, answers DISCOVER, and fills the directories.
 
     Args:
-        link: The way to the bus.
-        views: Where announcements are kept.
-        inbox: What tells this Dendrite from others; answers to its DISCOVER come there.
-        rooms: Where somebody is hosted; read anew at every announcement.
-        clock: Says when to announce it again.
-        heartbeat_s: Seconds between announcements.
+        link: The link to the Synapse.
+        inbox: The id of this Dendrite; answers to its DISCOVER arrive there.
+        directories: The directories to fill.
+        hosts: Where entities are hosted; read again for every announcement.
+        clock: The clock of the heartbeats.
+        heartbeat_s: Seconds between two announcements.
     """
 
     def __init__(
         self,
         link: Link,
-        views: Sequence[View],
         *,
         inbox: str,
-        rooms: Sequence[Room],
+        directories: Sequence[Directory],
+        hosts: Sequence[EntityHost],
         clock: Clock,
         heartbeat_s: float,
     ) -> None:
         self._link = link
-        self._views = views
         self._inbox = inbox
-        self._rooms = rooms
+        self._directories = directories
+        self._hosts = hosts
         self._clock = clock
         self._heartbeat_s = heartbeat_s
         self._draining = False
-        # Still hosted, to finish what runs.
-        self._leaving: set[str] = set()
+        # Entities that take no new work, and are hosted until their running work ends.
+        self._withdrawn: set[str] = set()
 
     async def start(self) -> None:
-        """Listen, announce who is hosted here, and ask who else is there."""
+        """Subscribe to announcements, send REGISTER for each entity, and send DISCOVER."""
         everyone = self._link.subjects.everyone
         for type in (SignalType.REGISTER, SignalType.HEARTBEAT, SignalType.DEREGISTER):
-            await self._link.listen(everyone(type), self.take)
+            await self._link.listen(everyone(type), self.receive)
         await self._link.listen(everyone(SignalType.DISCOVER), self._answer)
-        await self._announce(SignalType.REGISTER)
+        await self._announce_all(SignalType.REGISTER)
         await self.discover({})
 
-    def take(self, signal: Signal) -> None:
-        """Read a REGISTER, HEARTBEAT or DEREGISTER."""
-        for view in self._views:
-            view.take(signal)
+    def receive(self, signal: Signal) -> None:
+        """Record a REGISTER, HEARTBEAT or DEREGISTER."""
+        for directory in self._directories:
+            directory.receive(signal)
 
-    async def introduce(self, resident: Resident) -> None:
-        """Announce one that came while the Dendrite runs."""
-        if not self._draining:
-            await self._announce_one(resident, SignalType.REGISTER)
+    def dendrites(self) -> set[str]:
+        """Return the ids of the Dendrites that host an entity; draining ones count."""
+        return set[str]().union(*(directory.dendrites() for directory in self._directories))
 
-    async def retire(self, resident: Resident) -> None:
-        """Say that one takes no more work, while the Dendrite runs on, and announce it no more."""
-        self._leaving.add(resident.id)
-        await self._announce_one(resident, SignalType.HEARTBEAT, {"status": "draining"})
-
-    async def dismiss(self, resident: Resident, reason: str | None) -> None:
-        """Say that one is gone, while the Dendrite runs on."""
-        self._leaving.discard(resident.id)
-        await self._announce_one(resident, SignalType.DEREGISTER, given(reason=reason))
-
-    async def leave(self, reason: str | None) -> None:
-        """Say that whoever was hosted here is gone."""
-        await self._try_announce(SignalType.DEREGISTER, given(reason=reason))
-
-    async def drain(self) -> None:
-        """Say that whoever is hosted here takes no more work, and keep quiet when asked."""
-        self._draining = True
-        await self._try_announce(SignalType.HEARTBEAT, {"status": "draining"})
-
-    async def beat(self) -> None:
-        """Announce who is hosted here and forget who fell silent, at every heartbeat, until cancelled."""
+    async def run(self) -> None:
+        """Announce the entities and sweep the directories at every heartbeat, until cancelled."""
         while True:
             await self._clock.sleep(self._heartbeat_s)
-            for view in self._views:
-                view.sweep()
+            for directory in self._directories:
+                directory.sweep()
             if self._draining:
                 continue
-            await self._try_announce(SignalType.REGISTER)
-            await self._try_announce(SignalType.HEARTBEAT, {"status": "ok"})
+            await self._try_announce_all(SignalType.REGISTER)
+            await self._try_announce_all(SignalType.HEARTBEAT, {"status": "ok"})
 
     async def discover(self, wish: dict[str, Any]) -> None:
-        """Ask who is there, or who fits the payload of a DISCOVER."""
+        """Send DISCOVER with the payload ``wish``; an empty one asks for everybody."""
         signal = Signal.new(SignalType.DISCOVER, wish, meta={"reply_to": self._inbox})
         await self._link.send(self._link.subjects.everyone(SignalType.DISCOVER), signal)
 
-    async def _try_announce(self, type: SignalType, payload: dict[str, Any] | None = None) -> None:
+    # --- one entity, while the Dendrite runs --------------------------------------------------------
+
+    async def register(self, entity: HostedEntity) -> None:
+        """Send REGISTER for an entity that was added."""
+        if not self._draining:
+            await self._announce(entity, SignalType.REGISTER)
+
+    async def withdraw(self, entity: HostedEntity) -> None:
+        """Announce that an entity drains, and stop announcing it."""
+        self._withdrawn.add(entity.id)
+        await self._announce(entity, SignalType.HEARTBEAT, {"status": "draining"})
+
+    async def deregister(self, entity: HostedEntity, reason: str | None) -> None:
+        """Send DEREGISTER for an entity that was withdrawn and has ended."""
+        self._withdrawn.discard(entity.id)
+        await self._announce(entity, SignalType.DEREGISTER, given(reason=reason))
+
+    # --- all entities, when the Dendrite stops ------------------------------------------------------
+
+    async def withdraw_all(self) -> None:
+        """Announce that every entity drains, and answer no DISCOVER any more."""
+        self._draining = True
+        await self._try_announce_all(SignalType.HEARTBEAT, {"status": "draining"})
+
+    async def deregister_all(self, reason: str | None) -> None:
+        """Send DEREGISTER for every entity."""
+        await self._try_announce_all(SignalType.DEREGISTER, given(reason=reason))
+
+    async def _try_announce_all(self, type: SignalType, payload: dict[str, Any] | None = None) -> None:
         try:
-            await self._announce(type, payload)
+            await self._announce_all(type, payload)
         except SynapseError as error:
-            # Others notice the silence; here, a bus that is gone must not stop what does not need it.
+            # Others notice the silence. Here, a lost bus must not stop work that does not need it.
             logger.warning("%s not announced: %s", type.value, error)
         except Exception:
             logger.exception("%s not announced: a middleware failed", type.value)
 
+    async def _announce_all(self, type: SignalType, payload: dict[str, Any] | None = None) -> None:
+        for entity in self._announced():
+            # Entities come and go while the others are announced.
+            if self._is_announced(entity):
+                await self._announce(entity, type, payload)
+
+    def _announced(self) -> list[HostedEntity]:
+        return [entity for host in self._hosts for entity in host.entities() if self._is_announced(entity)]
+
+    def _is_announced(self, entity: HostedEntity) -> bool:
+        return entity.id not in self._withdrawn and entity.host.serves(entity.id)
+
+    async def _announce(
+        self, entity: HostedEntity, type: SignalType, payload: dict[str, Any] | None = None
+    ) -> None:
+        content = entity.registration if payload is None else payload
+        signal = Signal.new(type, content, directed=entity.directed, meta=self._meta(entity))
+        await self._link.send(self._link.subjects.everyone(type), signal)
+
+    # --- answering DISCOVER -------------------------------------------------------------------------
+
     def _answer(self, discover: Signal) -> Awaitable[None] | None:
         wanted = set(discover.payload.get("capabilities") or ())
-        asked = [
-            resident
-            for resident in self._announced()
-            if discover.payload.get("neuron") in {None, resident.id}
-            and wanted.issubset(resident.directed.capabilities)
+        matching = [
+            entity
+            for entity in self._announced()
+            if discover.payload.get("neuron") in {None, entity.id}
+            and wanted.issubset(entity.directed.capabilities)
         ]
-        return self._introduce(asked, discover) if asked and not self._draining else None
+        return self._register_with(matching, discover) if matching and not self._draining else None
 
-    async def _introduce(self, residents: Sequence[Resident], discover: Signal) -> None:
+    async def _register_with(self, entities: Sequence[HostedEntity], discover: Signal) -> None:
         subject = self._link.subjects.reply(SignalType.REGISTER, discover.meta.get("reply_to"))
-        for resident in residents:
-            if self._draining or not self._announces(resident):
+        for entity in entities:
+            if self._draining or not self._is_announced(entity):
                 continue
             answer = discover.reply(
                 SignalType.REGISTER,
-                resident.registration,
-                directed=resident.directed,
-                meta=self._meta(resident),
+                entity.registration,
+                directed=entity.directed,
+                meta=self._meta(entity),
             )
             await self._link.send(subject, answer)
 
-    async def _announce(self, type: SignalType, payload: dict[str, Any] | None = None) -> None:
-        for resident in self._announced():
-            # They come and go while each of the others is announced.
-            if self._announces(resident):
-                await self._announce_one(resident, type, payload)
-
-    def _announced(self) -> list[Resident]:
-        return [
-            resident for room in self._rooms for resident in room.residents() if self._announces(resident)
-        ]
-
-    def _announces(self, resident: Resident) -> bool:
-        return resident.id not in self._leaving and resident.served
-
-    async def _announce_one(
-        self, resident: Resident, type: SignalType, payload: dict[str, Any] | None = None
-    ) -> None:
-        content = resident.registration if payload is None else payload
-        signal = Signal.new(type, content, directed=resident.directed, meta=self._meta(resident))
-        await self._link.send(self._link.subjects.everyone(type), signal)
-
-    def _meta(self, resident: Resident) -> dict[str, Any]:
+    def _meta(self, entity: HostedEntity) -> dict[str, Any]:
         return {
-            **resident.meta,
+            **entity.meta,
             "dendrite": self._inbox,
             "heartbeat_s": self._heartbeat_s,
-            "load": resident.load,
+            "load": entity.host.load(entity.id),
         }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 
+from cosmo_core.contracts.records import NeuronRecord
 from cosmo_core.errors import NoRouteError
 from cosmo_core.protocol.ids import is_token
 from cosmo_core.protocol.signal import Signal
@@ -26,30 +27,6 @@ _LONGEST_HEARTBEAT_S: Final = 86_400.0
 _MAX_LOAD: Final = 1_000_000
 
 
-@attrs.frozen
-class NeuronRecord:
-    """One Neuron as one Dendrite hosts it.
-
-    Attributes:
-        neuron_id: Its address.
-        capabilities: What it says it can do.
-        version: What it says of its version.
-        dendrite: Which Dendrite hosts it; replicas differ in this.
-        expires: When it counts as gone, on the view's clock.
-        load: How many TASKs ran or waited there when it last announced itself.
-        pulse_s: How many seconds there are between two signs of life of what works there; None if it gives
-            none.
-    """
-
-    neuron_id: str
-    capabilities: tuple[str, ...]
-    version: str | None
-    dendrite: str
-    expires: float
-    load: int = 0
-    pulse_s: float | None = None
-
-
 @attrs.define
 class _Load:
     """How busy a Neuron is, as far as this Dendrite can know.
@@ -61,24 +38,28 @@ class _Load:
     others: int = 0
 
 
-class View:
+class Directory:
     """Remembers who announced, until they leave or fall silent.
 
     Args:
         clock: Monotonic seconds.
         heartbeat_s: The interval to assume of those that do not say theirs.
-        role: As what those announce themselves that it remembers: ``neuron`` or ``engram``.
+        role: The role that it records: ``neuron`` or ``engram``.
+        departed: Called with a Neuron's id and its Dendrite once nothing more will come from there. A
+            draining host has no record any more, but departs only with its DEREGISTER, or by silence.
 
     Attributes:
-        knows: Tells whether anybody takes work for a Neuron, by its id.
-        departed: Called with a Neuron's id and its Dendrite, once nothing will come from there any more. Who
-            drains takes no more work and is in no record, but departs only with its DEREGISTER, or silently.
+        knows: Tells whether a Neuron has a live host, by its id.
     """
 
     def __init__(
-        self, clock: Callable[[], float], heartbeat_s: float, role: Literal["neuron", "engram"] = "neuron"
+        self,
+        clock: Callable[[], float],
+        heartbeat_s: float,
+        role: Literal["neuron", "engram"] = "neuron",
+        departed: Callable[[str, str], None] = lambda neuron, dendrite: None,
     ) -> None:
-        self.departed: Callable[[str, str], None] = lambda _neuron, _dendrite: None
+        self._departed = departed
         self._clock = clock
         self._heartbeat_s = heartbeat_s
         self._role = role
@@ -132,7 +113,7 @@ class View:
         """Tell whether one Dendrite hosts a Neuron, and does not drain."""
         return dendrite in self._neurons.get(neuron, {})
 
-    def hosts(self) -> set[str]:
+    def dendrites(self) -> set[str]:
         """Return the Dendrites that host Neurons. What drains still works, and counts."""
         self._sweep_if_due()
         draining = {host for _, host in self._draining}
@@ -159,7 +140,7 @@ class View:
         # Shielded: several dispatches may wait for the same change.
         await asyncio.shield(self._change)
 
-    def take(self, signal: Signal) -> None:
+    def receive(self, signal: Signal) -> None:
         """Read a REGISTER, HEARTBEAT or DEREGISTER."""
         neuron = signal.directed.id if signal.directed is not None else None
         host = signal.meta.get("dendrite", "unknown")
@@ -225,9 +206,9 @@ class View:
     def _depart(self, neuron: str, host: str) -> None:
         self._draining.pop((neuron, host), None)
         self._remove(neuron, host)
-        self.departed(neuron, host)
+        self._departed(neuron, host)
 
-    def forget(self, neuron: str) -> None:
+    def mark_unreachable(self, neuron: str) -> None:
         """Take note that a Neuron takes no work anywhere, whatever was announced, until it is again."""
         for host in list(self._neurons.get(neuron, {})):
             self._drain(neuron, host)

@@ -1,4 +1,4 @@
-"""Finds who is hosted elsewhere, and asks for whom it does not know."""
+"""Resolves the Neurons, or the Engrams, of a namespace; sends DISCOVER on a miss."""
 
 from __future__ import annotations
 
@@ -11,43 +11,47 @@ from cosmo_core.errors import LifecycleError
 from cosmo_core.protocol.payloads import given
 
 if TYPE_CHECKING:
-    from cosmo_core.dendrite.discovery.directory import View
+    from cosmo_core.dendrite.discovery.directory import Directory
 
 STALL_TURNS: Final = 10
 """How often the event loop may turn, after the time for an answer is up, to bring one that is there."""
 
 
-class Finder:
+class Resolver:
     """Finds the Neurons, or the Engrams, of a namespace.
 
     Args:
-        view: Who is known.
+        directory: The known ones.
         discover: Asks who else is there, with the payload of a DISCOVER.
         discovery_s: For how long to listen before there is no route.
     """
 
     def __init__(
-        self, view: View, discover: Callable[[dict[str, Any]], Awaitable[None]], *, discovery_s: float
+        self,
+        directory: Directory,
+        discover: Callable[[dict[str, Any]], Awaitable[None]],
+        *,
+        discovery_s: float,
     ) -> None:
-        self._view = view
+        self._directory = directory
         self._discover = discover
         self._discovery_s = discovery_s
-        self._left = False
+        self._closed = False
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """Let nobody wait any more."""
-        self._left = True
-        self._view.wake()
+        self._closed = True
+        self._directory.wake()
 
     async def wait_until_ready(self, id: str | None, capabilities: Sequence[str], timeout_s: float) -> None:
         """Return when there is somebody who can do that; see `Dendrite.wait_until_ready`."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._discover(_wish(id, capabilities))
-                while self._view.find(id, capabilities) is None:
+                while self._directory.find(id, capabilities) is None:
                     await self._change()
         except TimeoutError:
-            reason = self._view.no_route(id, capabilities)
+            reason = self._directory.no_route(id, capabilities)
             raise TimeoutError(f"not ready within {timeout_s} s: {reason}") from None
 
     async def route(self, id: str | None, capabilities: Sequence[str]) -> str:
@@ -58,25 +62,25 @@ class Finder:
         Raises:
             NoRouteError: There is none; the error names those that are known.
         """
-        found = self._view.find(id, capabilities)
+        found = self._directory.find(id, capabilities)
         if found is not None:
             return found
         await self._discover(_wish(id, capabilities))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._discovery_s):
-                while self._view.find(id, capabilities) is None:
+                while self._directory.find(id, capabilities) is None:
                     await self._change()
         # A process that stalled has answers waiting that it did not come to read.
         for _ in range(STALL_TURNS):
-            if (found := self._view.find(id, capabilities)) is not None:
+            if (found := self._directory.find(id, capabilities)) is not None:
                 return found
             await asyncio.sleep(0)
-        raise self._view.no_route(id, capabilities)
+        raise self._directory.no_route(id, capabilities)
 
     async def _change(self) -> None:
-        if not self._left:
-            await self._view.changed()
-        if self._left:
+        if not self._closed:
+            await self._directory.changed()
+        if self._closed:
             raise LifecycleError("the Dendrite stopped while it waited for somebody to come")
 
 

@@ -1,30 +1,29 @@
-"""Dispatching: sends TASKs, and opens Pathways for them."""
+"""Sends TASKs and opens the Pathways that follow them."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import weakref
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from cosmo_core.contracts.held_pathway import HeldPathway
-from cosmo_core.contracts.pathway import Pathway, TerminalPathway
-from cosmo_core.dendrite.dispatch.deadlines import Deadline
-from cosmo_core.dendrite.dispatch.work import WorkOptions, in_ms, work_payload
-from cosmo_core.dendrite.running import not_running
-from cosmo_core.errors import CosmoError, RejectedError
+from cosmo_core.contracts.options import TaskOptions, work_payload
+from cosmo_core.contracts.pathway import BackpressuredPathway, Pathway, TerminalPathway
+from cosmo_core.dendrite.dispatch.pathway_registry import Deadline
+from cosmo_core.dendrite.life_cycle import not_running
+from cosmo_core.dendrite.transport.link import rejected
+from cosmo_core.errors import CosmoError
 from cosmo_core.protocol.ids import check_token, new_ulid
-from cosmo_core.protocol.signal import Signal, address, mint
+from cosmo_core.protocol.signal import Signal, address, deadline_ms, mint
 from cosmo_core.protocol.signal_type import SignalType
 
 if TYPE_CHECKING:
-    from cosmo_core.dendrite.discovery.directory import View
-    from cosmo_core.dendrite.discovery.resolver import Finder
-    from cosmo_core.dendrite.dispatch.pathway_registry import Followed
+    from cosmo_core.dendrite.discovery.directory import Directory
+    from cosmo_core.dendrite.discovery.resolver import Resolver
+    from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry
     from cosmo_core.dendrite.transport.link import Link
-    from cosmo_core.plugins import Dropped
 
 logger = logging.getLogger("cosmo_core.dendrite")
 
@@ -33,41 +32,32 @@ logger = logging.getLogger("cosmo_core.dendrite")
 _TASK: Final = SignalType.TASK
 
 
-class TaskOptions(WorkOptions, total=False):
-    """What every way to dispatch a TASK takes, by keyword: `WorkOptions`, and what is said here.
-
-    Attributes:
-        neuron: The id of the Neuron that is meant.
-        capabilities: What the Neuron must be able to do, all of it; without ``neuron``, the least busy one
-            that can gets the TASK (P-5.2).
-        backpressure: Hold the Neuron back while the Pathway's buffer is full of what nobody has read;
-            otherwise its oldest Signal goes, and the Pathway counts it.
-    """
-
-    neuron: str | None
-    capabilities: Sequence[str] | None
-    backpressure: bool
-
-
 class Dispatcher:
     """Sends the TASKs of one Dendrite and follows them.
 
     Args:
         link: The way to the bus.
-        view: Who is there.
-        finder: Finds who is not in the view.
-        followed: The Pathways that are open.
-        inbox: Where answers come to.
-        buffer: How many Signals a Pathway keeps.
+        directory: The known Neurons.
+        resolver: Finds a Neuron that is not in the directory.
+        pathways: The open Pathways.
+        inbox: The inbox for answers.
+        buffer: The number of Signals that a Pathway buffers.
     """
 
     def __init__(
-        self, link: Link, view: View, finder: Finder, followed: Followed, *, inbox: str, buffer: int
+        self,
+        link: Link,
+        directory: Directory,
+        resolver: Resolver,
+        pathways: PathwayRegistry,
+        *,
+        inbox: str,
+        buffer: int,
     ) -> None:
         self._link = link
-        self._view = view
-        self._finder = finder
-        self._followed = followed
+        self._directory = directory
+        self._resolver = resolver
+        self._pathways = pathways
         self._inbox = inbox
         self._buffer = buffer
         self._running = False
@@ -75,9 +65,9 @@ class Dispatcher:
 
     async def start(self) -> None:
         """Listen for answers."""
-        followed = self._followed
+        pathways = self._pathways
         await self._link.listen(
-            self._link.subjects.whole_inbox(self._inbox), followed.receive, refuse=followed.refuse
+            self._link.subjects.whole_inbox(self._inbox), pathways.receive, refuse=pathways.refuse
         )
         self._running = True
         self._may_dispatch = self._link.allows(_TASK)
@@ -85,7 +75,7 @@ class Dispatcher:
     async def close(self) -> None:
         """Close every Pathway."""
         self._running = self._may_dispatch = False
-        await self._followed.close()
+        await self._pathways.close()
 
     def check_running(self) -> None:
         """Refuse what needs a Dendrite that runs.
@@ -105,11 +95,11 @@ class Dispatcher:
         if neuron is not None and signal.type is _TASK:
             await self._send_task(neuron, signal)
         elif neuron is not None and signal.type is SignalType.STOP:
-            await self._send(subjects.neuron(signal.type, neuron), signal)
+            await self._link.send_or_raise(subjects.neuron(signal.type, neuron), signal)
         else:
-            await self._send(subjects.everyone(signal.type), signal)
+            await self._link.send_or_raise(subjects.everyone(signal.type), signal)
         # Nobody's inbox gets it, but the Pathways of this Dendrite follow the trace, too.
-        self._followed.receive(signal)
+        self._pathways.receive(signal)
 
     async def send(self, options: TaskOptions) -> Signal:
         """Send a TASK and return it. Raises what `Dendrite.dispatch` does."""
@@ -134,12 +124,12 @@ class Dispatcher:
             raise
         if dropped is not None:
             pathway.close()
-            raise _rejected(task, dropped)
+            raise rejected(task, dropped)
         return pathway
 
     async def ask(self, options: TaskOptions, timeout_s: float | None) -> Signal:
         """Send a TASK and return what ends it. Raises what `Dendrite.dispatch_and_wait` does."""
-        deadline = Deadline(self._followed.deadlines, timeout_s)
+        deadline = Deadline(self._pathways.deadlines, timeout_s)
         try:
             with deadline:
                 # As `dispatch` does it: one more coroutine would cost every answer a fifth of a microsecond.
@@ -147,7 +137,7 @@ class Dispatcher:
                 try:
                     dropped = await self._link.send_shared(self._link.tasks + pathway.neuron, task)
                     if dropped is not None:
-                        raise _rejected(task, dropped)
+                        raise rejected(task, dropped)
                     return await pathway.wait()
                 except asyncio.CancelledError:
                     reason = "the caller's time is up" if deadline.expired else "the caller was cancelled"
@@ -169,7 +159,7 @@ class Dispatcher:
             self._link.check_role(_TASK)
             self.check_running()
         neuron = options.get("neuron")
-        return neuron if self._view.knows(neuron) and not options.get("capabilities") else None
+        return neuron if self._directory.knows(neuron) and not options.get("capabilities") else None
 
     async def _find(self, options: TaskOptions) -> str:
         neuron, capabilities = options.get("neuron"), options.get("capabilities")
@@ -179,20 +169,20 @@ class Dispatcher:
             check_token("neuron", neuron)
         elif not capabilities:
             raise TypeError("a TASK needs a neuron, or the capabilities to look for")
-        found = await self._finder.route(neuron, capabilities or ())
+        found = await self._resolver.route(neuron, capabilities or ())
         self.check_running()
         return found
 
     def _opened(self, options: TaskOptions, deadline_s: float | None) -> tuple[Pathway, Signal] | None:
         """Make a TASK, and open its Pathway, if nothing has to be found or checked."""
         neuron = options.get("neuron")
-        if neuron is None or not self._may_dispatch or not self._view.knows(neuron):
+        if neuron is None or not self._may_dispatch or not self._directory.knows(neuron):
             return None
         task = self._plain(neuron, options, deadline_s)
         if task is None:
             return None
-        pathway = Pathway(self._followed, task.trace_id, task.id, neuron, self._buffer)
-        self._followed.add(pathway)
+        pathway = Pathway(self._pathways, task.trace_id, task.id, neuron, self._buffer)
+        self._pathways.add(pathway)
         return pathway, task
 
     async def _prepared(self, options: TaskOptions, deadline_s: float | None) -> tuple[Pathway, Signal]:
@@ -204,11 +194,11 @@ class Dispatcher:
         else:
             task = self._task(neuron, options, deadline_s, self._inbox)
             kind = TerminalPathway if options.get("scope") == "terminal" else Pathway
-            pathway = kind(self._followed, task.trace_id, task.id, neuron, self._buffer)
+            pathway = kind(self._pathways, task.trace_id, task.id, neuron, self._buffer)
         pathway.finalized = "finalize" in task.payload
-        self._followed.add(pathway)
+        self._pathways.add(pathway)
         if "capabilities" in options:
-            self._view.count(pathway)
+            self._directory.count(pathway)
         return pathway, task
 
     async def _held(
@@ -217,7 +207,7 @@ class Dispatcher:
         """Make a Pathway with an inbox of its own, so that nobody else is held back with it."""
         inbox = new_ulid()
         task = self._task(neuron, options, deadline_s, inbox)
-        held: weakref.ref[HeldPathway] | None = None
+        held: weakref.ref[BackpressuredPathway] | None = None
 
         def receive(signal: Signal) -> Awaitable[None] | None:
             follower = None if held is None else held()
@@ -228,7 +218,7 @@ class Dispatcher:
             self._link.subjects.whole_inbox(inbox), receive, queue_group=inbox
         )
         self.check_running()
-        pathway = HeldPathway(self._followed, task.trace_id, task.id, neuron, self._buffer)
+        pathway = BackpressuredPathway(self._pathways, task.trace_id, task.id, neuron, self._buffer)
         held = weakref.ref(pathway)
         pathway.when_closed(partial(self._link.end, listening))
         return pathway, task
@@ -240,14 +230,14 @@ class Dispatcher:
             return None
         payload: dict[str, Any] = {"input": input}
         if deadline_s is not None:
-            payload["deadline_ms"] = in_ms(deadline_s)
+            payload["deadline_ms"] = deadline_ms(deadline_s)
         return mint(_TASK, payload, directed=address(neuron), meta={"reply_to": self._inbox})
 
     def _task(self, neuron: str, options: TaskOptions, deadline_s: float | None, inbox: str) -> Signal:
         """Make a TASK of whatever was said, and check it."""
         payload = work_payload(options)
         if deadline_s is not None:
-            payload["deadline_ms"] = in_ms(deadline_s)
+            payload["deadline_ms"] = deadline_ms(deadline_s)
         if capabilities := options.get("capabilities"):
             payload["capabilities"] = list(capabilities)
         meta = {**(options.get("meta") or {}), "reply_to": inbox}
@@ -263,14 +253,11 @@ class Dispatcher:
             meta=meta,
         )
 
-    async def _send(self, subject: str, signal: Signal) -> None:
-        await send_or_raise(self._link, subject, signal)
-
     async def _send_task(self, neuron: str, task: Signal) -> None:
         self._link.check_role(_TASK)
         dropped = await self._link.send_shared(self._link.tasks + neuron, task)
         if dropped is not None:
-            raise _rejected(task, dropped)
+            raise rejected(task, dropped)
 
     def stop_task(self, pathway: Pathway, reason: str) -> None:
         """Tell whoever works on a Pathway's TASK to stop, in the background."""
@@ -283,27 +270,12 @@ class Dispatcher:
             parent_id=pathway.task_id,
             directed=address(pathway.neuron),
         )
-        self._followed.keep(
+        self._pathways.spawn(
             self._send_stop(self._link.subjects.neuron(SignalType.STOP, pathway.neuron), stop)
         )
 
     async def _send_stop(self, subject: str, stop: Signal) -> None:
         try:
-            await self._send(subject, stop)
+            await self._link.send_or_raise(subject, stop)
         except CosmoError as error:
             logger.warning("%s could not be stopped: %s", stop.parent_id, error)
-
-
-async def send_or_raise(link: Link, subject: str, signal: Signal) -> None:
-    """Send a Signal as `Link.send` does.
-
-    Raises:
-        RejectedError: A middleware of this Dendrite dropped it.
-    """
-    dropped = await link.send(subject, signal)
-    if dropped is not None:
-        raise _rejected(signal, dropped)
-
-
-def _rejected(signal: Signal, dropped: Dropped) -> RejectedError:
-    return RejectedError(f"a middleware dropped {signal.type.value} {signal.id}: {dropped.reason}")

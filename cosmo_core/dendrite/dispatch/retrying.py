@@ -10,8 +10,8 @@ from cosmo_core.errors import PathwayClosedError
 from cosmo_core.protocol.ids import new_trace_id
 
 if TYPE_CHECKING:
+    from cosmo_core.contracts.options import TaskOptions
     from cosmo_core.contracts.retry import RetryStrategy
-    from cosmo_core.dendrite.dispatch.dispatcher import TaskOptions
     from cosmo_core.protocol.signal import Signal
 
 Ask = Callable[["TaskOptions", float | None], Awaitable["Signal"]]

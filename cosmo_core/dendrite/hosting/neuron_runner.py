@@ -1,4 +1,4 @@
-"""One Axon in its host: the TASKs that run on it, and those that wait."""
+"""Runs the TASKs of one hosted Axon: those that run, and those that wait."""
 
 from __future__ import annotations
 
@@ -13,54 +13,53 @@ from cosmo_core.protocol.signal import Signal
 
 if TYPE_CHECKING:
     from cosmo_core.contracts.neuron import NeuronFn
-    from cosmo_core.dendrite.hosting.reply_sender import Answers
-    from cosmo_core.dendrite.hosting.seen_ids import RecentIds
+    from cosmo_core.dendrite.hosting.reply_sender import ReplySender
     from cosmo_core.dendrite.hosting.stopped_traces import StoppedTraces
+    from cosmo_core.protocol.ids import SeenIds
 
 Concerns = Callable[[Signal], bool]
 
 
-class Hosted:
+class NeuronRunner:
     """Runs the TASKs of one Axon, within its limits, each once.
 
     Attributes:
-        axon: Serves the TASKs; its Neuron may be inside of wrappers.
+        axon: Serves the TASKs; its Neuron may be inside wrappers.
         neuron: The Neuron itself: the one to close.
-        ended: Called with the id of each TASK that ran or waited, once it was answered, where somebody has
-            to know.
     """
 
     __slots__ = (
         "_answering",
-        "_answers",
         "_backlog",
         "_loop",
         "_most_running",
         "_most_waiting",
-        "_recent",
+        "_replies",
         "_running",
+        "_seen",
         "_stopped",
+        "_unanswered",
         "axon",
-        "ended",
         "neuron",
     )
 
     def __init__(
-        self, axon: Axon, neuron: NeuronFn, answers: Answers, recent: RecentIds, stopped: StoppedTraces
+        self, axon: Axon, neuron: NeuronFn, replies: ReplySender, seen: SeenIds, stopped: StoppedTraces
     ) -> None:
         self.axon = axon
         self.neuron = neuron
-        self.ended: Callable[[str], None] | None = None
-        self._answers = answers
-        self._recent = recent
+        self._replies = replies
+        self._seen = seen
         self._stopped = stopped
         self._most_running = axon.max_concurrency
         self._most_waiting = axon.max_backlog
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: dict[str, tuple[asyncio.Task[None], Signal]] = {}
         self._answering: set[str] = set()
-        # With the moment from which an answer is of no use.
+        # Each with its deadline, in monotonic seconds.
         self._backlog: deque[tuple[Signal, float | None]] = deque()
+        # The unacknowledged deliveries by TASK: the Synapse may give up on one, and wait for another.
+        self._unanswered: dict[str, list[asyncio.Future[None]]] = {}
 
     @property
     def load(self) -> int:
@@ -79,7 +78,7 @@ class Hosted:
         running, waiting = list(self._running.values()), list(self._backlog)
         return [task for _, task in running] + [task for task, _ in waiting]
 
-    def is_at_work(self, task_id: str) -> bool:
+    def _holds(self, task_id: str) -> bool:
         """Tell whether a TASK runs or waits."""
         return task_id in self._running or any(task.id == task_id for task, _ in reversed(self._backlog))
 
@@ -95,15 +94,15 @@ class Hosted:
         What a TASK is refused with is awaited by the Synapse, so that a flood is held back by its in-flight
         limit.
         """
-        if not self._recent.add(task.id):
+        if not self._seen.add(task.id):
             return None
         if self._stopped and self._stopped.covers(task):
-            return self._answers.send(task, cancelled(task, self.axon))
+            return self._replies.send(task, cancelled(task, self.axon))
         deadline: float | None = None
         left_ms = task.payload.get("deadline_ms")
         if left_ms is not None:
             if not left_ms:
-                return self._answers.send(task, self._late(task))
+                return self._replies.send(task, self._late(task))
             deadline = monotonic() + left_ms / 1000
         if len(self._running) < self._most_running:
             self._begin(task, deadline)
@@ -111,7 +110,32 @@ class Hosted:
         if len(self._backlog) < self._most_waiting:
             self._backlog.append((task, deadline))
             return None
-        return self._answers.send(task, self._overloaded(task))
+        return self._replies.send(task, self._overloaded(task))
+
+    def accept_acknowledged(self, task: Signal) -> Awaitable[None] | None:
+        """Take a TASK as `accept` does; the awaitable completes once the TASK was answered (P-5.17).
+
+        It is for a Synapse that gives the TASKs of a lost worker to another one. A delivery that is repeated
+        while the TASK runs or waits completes with the first; one that is repeated after the answer completes
+        once the answer was sent again (P-5.6).
+        """
+        refusal = self.accept(task)
+        if refusal is not None:
+            return refusal
+        deliveries = self._unanswered.get(task.id)
+        if deliveries is None:
+            if not self._holds(task.id):
+                return self._replies.repeat(task.id)
+            deliveries = self._unanswered[task.id] = []
+        # Not a coroutine: a Synapse would make an asyncio task of it, for every TASK.
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        deliveries.append(answered)
+        return answered
+
+    def _acknowledge(self, task_id: str) -> None:
+        for answered in self._unanswered.pop(task_id, ()):
+            if not answered.done():
+                answered.set_result(None)
 
     def _begin(self, task: Signal, deadline: float | None) -> None:
         loop = self._loop
@@ -124,17 +148,17 @@ class Hosted:
     async def _run(self, task: Signal, deadline: float | None) -> None:
         try:
             try:
-                answer = await self.axon.answer(task, self._answers, deadline)
+                answer = await self.axon.answer(task, self._replies, deadline)
             except asyncio.CancelledError:
                 # The TASK ends here, and so does its cancellation: whoever watches is told.
                 answer = cancelled(task, self.axon)
             self._answering.add(task.id)
-            await self._answers.send(task, answer)
+            await self._replies.send(task, answer)
         finally:
             self._answering.discard(task.id)
             del self._running[task.id]
-            if self.ended is not None:
-                self.ended(task.id)
+            if self._unanswered:
+                self._acknowledge(task.id)
             if self._backlog:
                 self._next()
 
@@ -149,14 +173,13 @@ class Hosted:
 
     def _dismiss(self, task: Signal, answer: Signal) -> asyncio.Task[None]:
         """Answer a TASK that waited, in the background."""
-        sending = self._answers.keep(self._answers.send(task, answer))
-        if (ended := self.ended) is not None:
-            sending.add_done_callback(lambda _: ended(task.id))
+        sending = self._replies.spawn(self._replies.send(task, answer))
+        sending.add_done_callback(lambda _: self._acknowledge(task.id))
         return sending
 
     # --- it has to end ------------------------------------------------------------------------------
 
-    def leave(self) -> None:
+    def refuse_all(self) -> None:
         """Refuse every further TASK: one may still be on its way through a middleware."""
         self._most_running = self._most_waiting = 0
 
@@ -187,7 +210,7 @@ class Hosted:
     def _overloaded(self, task: Signal) -> Signal:
         axon = self.axon
         if not self._most_running:
-            return leaving(task, axon.neuron_id)
+            return shutting_down(task, axon.neuron_id)
         message = (
             f"Neuron {axon.neuron_id!r} runs {axon.max_concurrency} TASKs and has {axon.max_backlog} waiting;"
             " try again later, host it more often, or raise its limits"
@@ -199,9 +222,9 @@ class Hosted:
         return error_reply(task, "DEADLINE", message, recoverable=True)
 
 
-def leaving(task: Signal, neuron_id: str) -> Signal:
-    """Return the ERROR that says a Neuron takes no more work."""
-    message = f"Neuron {neuron_id!r} takes no more work: it leaves"
+def shutting_down(task: Signal, neuron_id: str) -> Signal:
+    """Make the ERROR for a TASK that reached a Neuron which is shutting down."""
+    message = f"Neuron {neuron_id!r} is shutting down and accepts no new TASKs"
     return error_reply(task, "OVERLOADED", message, recoverable=True)
 
 

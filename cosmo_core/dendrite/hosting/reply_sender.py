@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from cosmo_core.contracts.axon import error_reply
 from cosmo_core.contracts.clarification import ASKING_TYPES
-from cosmo_core.dendrite.reliability.redelivery import Outbox
+from cosmo_core.dendrite.reliability.redelivery import RedeliveryBuffer
 from cosmo_core.errors import FrameTooLargeError, SynapseError, UnencodableError
 from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import AXON_TYPES, SignalType
@@ -23,32 +23,43 @@ ErrorInfoHook = Callable[[Exception, Signal], "ErrorInfo | None"]
 logger = logging.getLogger("cosmo_core.dendrite")
 
 
-class Answers:
+class ReplySender:
     """Sends what answers the TASKs of one Dendrite.
 
     Args:
         link: The way to the bus.
         error_info: Asks the plugins what an exception means.
         expose_errors: Whether the text of an unexpected exception may travel.
-
-    Attributes:
-        outbox: Keeps what ends TASKs, to send it again, where the Synapse has another worker take over.
     """
 
     def __init__(self, link: Link, *, error_info: ErrorInfoHook, expose_errors: bool) -> None:
-        self.outbox = None if link.guarantees.takeover_s is None else Outbox(link)
+        self._redelivery = None if link.guarantees.takeover_s is None else RedeliveryBuffer(link)
         self._link = link
         self._error_info = error_info
         self._expose_errors = expose_errors
-        # Answers that no Neuron's own task sends; no more than fit into the backlogs.
+        # Replies that no Neuron's own task sends; no more than fit into the backlogs.
         self._sending: set[asyncio.Task[None]] = set()
 
     @property
     def pending(self) -> set[asyncio.Task[None]]:
         """What is being sent in the background."""
-        return self._sending if self.outbox is None else self._sending.union(self.outbox.pending)
+        return self._sending if self._redelivery is None else self._sending.union(self._redelivery.pending)
 
-    def keep(self, sending: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    @property
+    def redelivers(self) -> bool:
+        """Whether answers are kept, as the Synapse gives the TASKs of a lost worker to another one."""
+        return self._redelivery is not None
+
+    def repeat(self, task_id: str) -> Awaitable[None] | None:
+        """Send the answer of a TASK again; None if it is not known any more, or none is kept."""
+        return None if self._redelivery is None else self._redelivery.repeat(task_id)
+
+    def give_up(self) -> None:
+        """Send nothing again from now on, as the host stops."""
+        if self._redelivery is not None:
+            self._redelivery.give_up()
+
+    def spawn(self, sending: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Send in the background."""
         task = asyncio.get_running_loop().create_task(sending)
         self._sending.add(task)
@@ -83,10 +94,10 @@ class Answers:
         """
         try:
             subject = self._link.subjects.reply(answer.type, task.meta.get("reply_to"))
-            if self.outbox is None:
+            if self._redelivery is None:
                 dropped = await self._link.send(subject, answer, promoted)
             else:
-                dropped = await self.outbox.send(task, subject, answer, promoted)
+                dropped = await self._redelivery.send(task, subject, answer, promoted)
         except (UnencodableError, FrameTooLargeError) as error:
             await self.send(task, _unsendable(task, answer, error))
         except SynapseError:

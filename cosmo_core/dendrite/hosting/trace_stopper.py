@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from cosmo_core.dendrite.dispatch.dispatcher import send_or_raise
 from cosmo_core.protocol.payloads import given
 from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import SignalType
 
 if TYPE_CHECKING:
-    from cosmo_core.dendrite.discovery.directory import View
+    from cosmo_core.dendrite.discovery.announcer import Announcer
     from cosmo_core.dendrite.transport.link import Link
 
 
@@ -22,14 +21,14 @@ class TraceStopper:
 
     Args:
         link: The way to the bus.
-        views: They say which Dendrites have something to stop, or to undo.
+        announcer: Knows which Dendrites host something to stop or to roll back.
         inbox: Where the acknowledgements come to.
         discovery_s: For how long to listen when nobody is known.
     """
 
-    def __init__(self, link: Link, views: Sequence[View], *, inbox: str, discovery_s: float) -> None:
+    def __init__(self, link: Link, announcer: Announcer, *, inbox: str, discovery_s: float) -> None:
         self._link = link
-        self._views = views
+        self._announcer = announcer
         self._inbox = inbox
         self._discovery_s = discovery_s
         # By the id of the STOP; gone when its caller is.
@@ -42,7 +41,7 @@ class TraceStopper:
         payload = given(rollback=rollback, reason=reason)
         stop = Signal.new(SignalType.STOP, payload, trace_id=trace_id, meta={"reply_to": self._inbox})
         acknowledged: dict[str, Signal] = {}
-        missing = set[str]().union(*(view.hosts() for view in self._views))
+        missing = self._announcer.dendrites()
         if not missing:
             timeout_s = min(timeout_s, self._discovery_s)
         done = asyncio.Event()
@@ -56,7 +55,7 @@ class TraceStopper:
 
         self._waiting[stop.id] = take
         try:
-            await send_or_raise(self._link, self._link.subjects.everyone(SignalType.STOP), stop)
+            await self._link.send_or_raise(self._link.subjects.everyone(SignalType.STOP), stop)
             # Who does not answer in time is not in the list: that is the answer.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
@@ -65,7 +64,7 @@ class TraceStopper:
             del self._waiting[stop.id]
         return list(acknowledged.values())
 
-    def take(self, stopped: Signal) -> None:
+    def receive(self, stopped: Signal) -> None:
         """Take a STOPPED from the inbox."""
         waiting = self._waiting.get(stopped.parent_id or "")
         if waiting is not None:

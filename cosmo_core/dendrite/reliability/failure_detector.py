@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from cosmo_core.dendrite.reliability.local_errors import local_error
 from cosmo_core.protocol.signal import Signal
 
 if TYPE_CHECKING:
     from cosmo_core.contracts.clock import Clock
     from cosmo_core.contracts.pathway import Pathway
     from cosmo_core.contracts.synapse import Guarantees
-    from cosmo_core.dendrite.discovery.directory import View
+    from cosmo_core.dendrite.discovery.directory import Directory
     from cosmo_core.dendrite.dispatch.dispatcher import Dispatcher
-    from cosmo_core.dendrite.dispatch.pathway_registry import Followed
+    from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry
 
 TICK_S: Final = 0.5
 """How often a Dendrite looks after those who work for it."""
@@ -42,14 +41,14 @@ class FailureDetector:
     are nobody's silence.
 
     Args:
-        followed: The Pathways that are open.
-        view: Says who gives signs of life, and how often.
+        pathways: The open Pathways.
+        directory: Says who gives signs of life, and how often.
         dispatcher: Stops what is lost.
     """
 
-    def __init__(self, followed: Followed, view: View, dispatcher: Dispatcher) -> None:
-        self._followed = followed
-        self._view = view
+    def __init__(self, pathways: PathwayRegistry, directory: Directory, dispatcher: Dispatcher) -> None:
+        self._pathways = pathways
+        self._directory = directory
         self._dispatcher = dispatcher
         self._takeover_s = 0.0
         self._tick = 0
@@ -69,7 +68,7 @@ class FailureDetector:
             await clock.sleep(TICK_S)
             self.look()
 
-    def take(self, heartbeat: Signal) -> None:
+    def receive(self, heartbeat: Signal) -> None:
         """Take a sign of life from the inbox."""
         tasks = heartbeat.meta.get("tasks")
         if not isinstance(tasks, list):
@@ -84,7 +83,7 @@ class FailureDetector:
         self._tick += 1
         before, self._signs = self._signs, {}
         first_seen: dict[str, _Sign] = {}
-        for pathway in self._followed.pathways():
+        for pathway in self._pathways.pathways():
             # Without a Neuron nobody has the work yet.
             if pathway.answer is not None or not pathway.neuron:
                 continue
@@ -100,7 +99,7 @@ class FailureDetector:
 
     def _first_sign(self, neuron: str) -> _Sign:
         # It was sent since the last tick.
-        pulse_s = self._view.pulse_s(neuron)
+        pulse_s = self._directory.pulse_s(neuron)
         if pulse_s is None:
             return _Sign(self._tick - 1, None)
         return _Sign(self._tick - 1, math.ceil((SILENT_PULSES * pulse_s + self._takeover_s) / TICK_S))
@@ -111,4 +110,4 @@ class FailureDetector:
             f"no host of Neuron {pathway.neuron!r} gave a sign of life that it works on the TASK any more;"
             " it was told to stop, in case it does: try again"
         )
-        pathway.deliver(local_error(pathway, "WORKER_LOST", message))
+        pathway.deliver(pathway.local_error("WORKER_LOST", message))

@@ -53,7 +53,7 @@ class _Sent:
     returned: Undelivered | None = None
 
 
-class Outbox:
+class RedeliveryBuffer:
     """Sends what ends TASKs, and sends it again if it came back, or if its TASK comes again.
 
     It is for a Synapse that has another worker take over. There an answer may be lost, or be early, because a

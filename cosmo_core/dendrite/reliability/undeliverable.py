@@ -1,4 +1,4 @@
-"""What comes back from the Synapse: who waits for an answer is told what became of the question."""
+"""Undeliverable Signals: callers that wait for an answer get an ERROR at once."""
 
 from __future__ import annotations
 
@@ -8,46 +8,45 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from cosmo_core.dendrite.reliability.local_errors import local_error
 from cosmo_core.protocol.codec import decode
 from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import SignalType
 
 if TYPE_CHECKING:
     from cosmo_core.contracts.synapse import Undelivered
-    from cosmo_core.dendrite.discovery.directory import View
-    from cosmo_core.dendrite.dispatch.pathway_registry import Followed
+    from cosmo_core.dendrite.discovery.directory import Directory
+    from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry
 
 logger = logging.getLogger("cosmo_core.dendrite")
 
 
 @attrs.frozen
-class _Fate:
-    """What is told of a TASK that was not delivered, and whether its Neuron counts as gone."""
+class _Outcome:
+    """The ERROR for a TASK that was not delivered, and whether its Neuron counts as unreachable."""
 
     code: str
     message: str
     recoverable: bool = True
-    gone: bool = False
+    unreachable: bool = False
 
 
-_FATES: Final[dict[Undelivered, _Fate]] = {
-    "nobody": _Fate(
+_OUTCOMES: Final[dict[Undelivered, _Outcome]] = {
+    "nobody": _Outcome(
         "NO_ROUTE",
         "Neuron {!r} is hosted nowhere any more; host it again, and try again once wait_until_ready returns",
-        gone=True,
+        unreachable=True,
     ),
-    "overloaded": _Fate(
+    "overloaded": _Outcome(
         "OVERLOADED",
         "no host of Neuron {!r} has room for another TASK; try again later, or host it more often",
     ),
-    "lost": _Fate(
+    "lost": _Outcome(
         "WORKER_LOST",
         "the host of Neuron {!r} was lost while it had the TASK, and there is no other; try again once it is"
         " hosted again",
-        gone=True,
+        unreachable=True,
     ),
-    "failed": _Fate(
+    "failed": _Outcome(
         "WORKER_LOST",
         "no host of Neuron {!r} was ever done with the TASK, as often as it was given to one; it is among the"
         " dead letters of the Synapse: find out there what is wrong with it before it is sent again",
@@ -56,39 +55,39 @@ _FATES: Final[dict[Undelivered, _Fate]] = {
 }
 
 
-class Returned:
-    """Takes back what the Synapse could not deliver.
+class UndeliverableHandler:
+    """Handles the Signals that this Dendrite sent and that the Synapse could not deliver.
 
     Args:
-        followed: The Pathways that are open.
-        view: Where a Neuron is forgotten that is hosted nowhere.
-        requests: Who is told of what was for an Engram.
+        pathways: The open Pathways; the one that follows a TASK gets an ERROR.
+        directory: The directory in which a Neuron without hosts is marked.
+        other: Called with every Signal that is not a TASK.
     """
 
     def __init__(
-        self, followed: Followed, view: View, requests: Callable[[Signal, Undelivered], None]
+        self, pathways: PathwayRegistry, directory: Directory, other: Callable[[Signal, Undelivered], None]
     ) -> None:
-        self._followed = followed
-        self._view = view
-        self._requests = requests
+        self._pathways = pathways
+        self._directory = directory
+        self._other = other
 
-    def take(self, frame: bytes, why: Undelivered) -> None:
-        """Say of a Signal that was sent here, and was not delivered, what became of it."""
+    def handle(self, frame: bytes, why: Undelivered) -> None:
+        """Handle one frame that was not delivered."""
         signal = decode(frame)
         if signal.type is SignalType.TASK:
-            self._take_task(signal, why)
+            self._handle_task(signal, why)
         else:
-            self._requests(signal, why)
+            self._other(signal, why)
 
-    def _take_task(self, task: Signal, why: Undelivered) -> None:
+    def _handle_task(self, task: Signal, why: Undelivered) -> None:
         """Answer a TASK for a Neuron with ERROR; see P-5.18."""
         neuron = "" if task.directed is None else task.directed.id or ""
-        fate = _FATES[why]
-        if fate.gone:
-            self._view.forget(neuron)
-        message = fate.message.format(neuron)
-        pathway = self._followed.find(task.trace_id, task.id)
+        outcome = _OUTCOMES[why]
+        if outcome.unreachable:
+            self._directory.mark_unreachable(neuron)
+        message = outcome.message.format(neuron)
+        pathway = self._pathways.find(task.trace_id, task.id)
         if pathway is None:
-            logger.warning("%s, which nobody follows, was not delivered: %s", task.id, message)
+            logger.warning("TASK %s was not delivered, and no Pathway follows it: %s", task.id, message)
         else:
-            pathway.deliver(local_error(pathway, fate.code, message, recoverable=fate.recoverable))
+            pathway.deliver(pathway.local_error(outcome.code, message, recoverable=outcome.recoverable))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from cosmo_core.dendrite.hosting.host import Host
-    from cosmo_core.dendrite.reliability.work_heartbeat import Pulse
+    from cosmo_core.dendrite.reliability.work_heartbeat import WorkHeartbeat
 
 PERIOD_S: Final = 0.25
 """How often the watchdog looks. Each time costs the thread and the event loop one turn."""
@@ -137,22 +137,22 @@ _watchdogs: Final[dict[asyncio.AbstractEventLoop, Watchdog]] = {}
 _lock: Final = threading.Lock()
 
 
-class Guard:
+class WatchdogOwner:
     """One Dendrite's place with the watchdog of its event loop, while a Neuron hosted there could block it.
 
     Args:
         host: Knows the Neurons.
-        pulse: Sends signs of life.
+        heartbeat: Sends signs of life.
     """
 
-    def __init__(self, host: Host, pulse: Pulse) -> None:
+    def __init__(self, host: Host, heartbeat: WorkHeartbeat) -> None:
         self._host = host
         self.neuron_of = host.neuron_of
-        self.send_signs = pulse.send_from_thread
+        self.send_signs = heartbeat.send_from_thread
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def settle(self) -> None:
-        """Be looked after if that is needed now, and otherwise not."""
+    def update(self) -> None:
+        """Register with the watchdog if a hosted Neuron could block the event loop; otherwise unregister."""
         if any(axon.runs_in_loop for axon in self._host):
             self._join()
         else:

@@ -27,7 +27,7 @@ _WORK: Final = frozenset({SignalType.TASK, SignalType.TASK_AWARDED})
 logger = logging.getLogger("cosmo_core.dendrite")
 
 
-class Pulse:
+class WorkHeartbeat:
     """Names to everybody who asked the TASKs that run or wait here. Where there are none, nothing is sent.
 
     Args:
@@ -42,7 +42,7 @@ class Pulse:
         self._name = name
         self._failing = False
 
-    async def beat(self, clock: Clock) -> None:
+    async def run(self, clock: Clock) -> None:
         """Send signs of life every `PULSE_S`, until cancelled."""
         while True:
             await clock.sleep(PULSE_S)

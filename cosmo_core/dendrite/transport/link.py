@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 
 from cosmo_core.contracts.synapse import HeldFrame, ThreadPublisher
-from cosmo_core.dendrite.transport.time_left import shortened
-from cosmo_core.errors import LifecycleError, MalformedSignalError, RoleError
+from cosmo_core.errors import LifecycleError, MalformedSignalError, RejectedError, RoleError
 from cosmo_core.protocol.codec import decode, encode
-from cosmo_core.protocol.signal import Signal
+from cosmo_core.protocol.signal import Signal, shorten_deadline
 from cosmo_core.protocol.signal_type import ORCHESTRATION_TYPES, SignalType
 from cosmo_core.protocol.subjects import Subjects
 
 if TYPE_CHECKING:
+    from cosmo_core.contracts.dendrite import DendriteInfo, Role
     from cosmo_core.contracts.synapse import (
         FrameHandler,
         Guarantees,
@@ -26,11 +26,9 @@ if TYPE_CHECKING:
         Synapse,
         UndeliveredHandler,
     )
-    from cosmo_core.dendrite.dendrite import Dendrite
     from cosmo_core.dendrite.transport.middleware import Chain
     from cosmo_core.plugins import Contribution, Dropped, PluginManager, SignalObserver
 
-Role = Literal["orchestrator", "worker"]
 Receiver = Callable[[Signal], Awaitable[None] | None]
 Refuse = Callable[[Signal, str], Awaitable[None]]
 Leave = Callable[[bytes], Awaitable[None]]
@@ -55,7 +53,6 @@ class Link:
     Attributes:
         subjects: The subjects of the Dendrite's namespace.
         malformed: How many frames arrived that were no Signals.
-        undelivered: Told of each Signal for the hosts of one id that none of them was done with.
         tasks: What the subject of every TASK begins with; the id of its Neuron is the rest.
         passing: What is on its way in through middleware, by id.
     """
@@ -63,7 +60,7 @@ class Link:
     def __init__(self, synapse: Synapse, namespace: str, role: Role) -> None:
         self.subjects = Subjects(namespace)
         self.malformed = 0
-        self.undelivered: UndeliveredHandler | None = None
+        self._undeliverable: UndeliveredHandler | None = None
         self.passing: dict[str, Signal] = {}
         self._synapse = synapse
         self.tasks = self.subjects.neuron(SignalType.TASK, "")
@@ -75,8 +72,13 @@ class Link:
         self._subscriptions: list[Subscription] = []
         self._closed = False
 
-    def compose(self, plugins: PluginManager, dendrite: Dendrite) -> None:
-        """Ask the plugins once what runs per Signal. Nothing is looked up after that.
+    def open(self, plugins: PluginManager, dendrite: DendriteInfo, undeliverable: UndeliveredHandler) -> None:
+        """Compile the middleware and observers of the plugins. Nothing is looked up per Signal after that.
+
+        Args:
+            plugins: The hook plugins.
+            dendrite: The Dendrite that the hooks are called for.
+            undeliverable: Called with each Signal for the hosts of one id that the Synapse could not deliver.
 
         Raises:
             PluginError: A plugin's contribution cannot be used.
@@ -89,10 +91,10 @@ class Link:
         self._outbound = compile_chain(outbound, self._publish) if outbound else None
         self._inbound = compile_chain(inbound, _hand_over) if inbound else None
         self._observers = plugins.signal_observers(dendrite)
+        self._undeliverable = undeliverable
 
-    @property
-    def is_watched(self) -> bool:
-        """Whether a plugin sees what leaves, and not only the bus."""
+    def is_observed(self) -> bool:
+        """Tell whether a middleware or an observer sees outbound Signals."""
         return self._outbound is not None or bool(self._observers)
 
     @property
@@ -141,15 +143,25 @@ class Link:
     def send_shared(self, subject: str, signal: Signal) -> Awaitable[Dropped | None]:
         """Publish what the hosts of one id share, as a TASK, as `send` does; the role was checked.
 
-        What becomes of it, if none of them is done with it, goes to `undelivered`.
+        If the Synapse cannot deliver it, the handler that `open` got is called.
         """
         if self._outbound is not None:
             return self._send_through(self._outbound, _Way(subject, shared=True, since=monotonic()), signal)
         if self._observers:
             self._observe("sent", signal)
         return self._synapse.publish(
-            subject, encode(signal), undelivered=self.undelivered, message_id=signal.id
+            subject, encode(signal), undelivered=self._undeliverable, message_id=signal.id
         )
+
+    async def send_or_raise(self, subject: str, signal: Signal) -> None:
+        """Publish ``signal`` as `send` does.
+
+        Raises:
+            RejectedError: A middleware of this Dendrite dropped it.
+        """
+        dropped = await self.send(subject, signal)
+        if dropped is not None:
+            raise rejected(signal, dropped)
 
     def send_answer(
         self, subject: str, answer: Signal, leave: Leave, promoted: bool = False
@@ -189,13 +201,13 @@ class Link:
         return result
 
     async def _publish(self, way: _Way, signal: Signal) -> Signal:
-        signal = shortened(signal, monotonic() - way.since)
+        signal = shorten_deadline(signal, monotonic() - way.since)
         frame = encode(signal)
         if self._observers:
             self._observe("sent", signal)
         if way.shared:
             await self._synapse.publish(
-                way.subject, frame, undelivered=self.undelivered, message_id=signal.id
+                way.subject, frame, undelivered=self._undeliverable, message_id=signal.id
             )
         elif way.leave is not None:
             await way.leave(frame)
@@ -245,7 +257,7 @@ class Link:
                 return None
             # Not isinstance: it takes twice as long, for every Signal.
             if type(frame) is HeldFrame:
-                signal = shortened(signal, frame.held_s)
+                signal = shorten_deadline(signal, frame.held_s)
             if self._observers:
                 self._observe("received", signal)
             return receive(signal)
@@ -261,7 +273,7 @@ class Link:
             works: list[Awaitable[None] | None] = []
 
             def take(passed: Signal) -> None:
-                works.append(receive(shortened(passed, monotonic() - since)))
+                works.append(receive(shorten_deadline(passed, monotonic() - since)))
 
             self.passing[signal.id] = signal
             try:
@@ -338,3 +350,8 @@ class Link:
 async def _hand_over(receive: Receiver, signal: Signal) -> Signal:
     receive(signal)
     return signal
+
+
+def rejected(signal: Signal, dropped: Dropped) -> RejectedError:
+    """Make the error for a Signal that an outbound middleware dropped."""
+    return RejectedError(f"a middleware dropped {signal.type.value} {signal.id}: {dropped.reason}")

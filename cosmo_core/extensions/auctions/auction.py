@@ -1,52 +1,24 @@
-"""The auction: who gets the work of one offer, without a bus or a clock."""
+"""The rules of one auction: which bid is selected, as pure logic without bus and clock."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final, Literal, Protocol
+from collections.abc import Sequence
+from typing import Final, Protocol
 
-import attrs
-
+from cosmo_core.contracts.offer import Bid, Choose, Select
 from cosmo_core.protocol.signal import Signal
 
 MAX_BIDS: Final = 10_000
 """How many bids one offer takes; further ones are declined."""
+
+BIDS_STAND_S: Final = 600.0
+"""Seconds after the end of bidding during which a bid may be selected because earlier winners failed."""
 
 LOST: Final = "another bid was taken"
 LATE: Final = "the bid came too late"
 CROWDED: Final = f"the offer has {MAX_BIDS} bids already"
 EXPIRED: Final = "the bid stood too long"
 GONE: Final = "the bidder left"
-
-
-@attrs.frozen
-class Bid:
-    """What one Neuron bid for an offer.
-
-    Attributes:
-        id: Of its BID.
-        neuron: The Neuron that would do the work.
-        dendrite: Which Dendrite hosts it; replicas differ in this.
-        cost: What it asks, in whatever the bidders agree on.
-        eta_ms: In how many milliseconds it expects to be done.
-        confidence: How sure it is of doing well, from 0 to 1.
-    """
-
-    id: str
-    neuron: str
-    dendrite: str
-    cost: float
-    eta_ms: int | None = None
-    confidence: float | None = None
-
-
-Choose = Callable[[list[Bid]], Bid | None]
-Select = Literal["first_bid", "lowest_cost", "highest_confidence"] | Choose
-"""Which bid is taken: one of three rules, or a function that gets the bids in the order they came.
-
-Such a function returns one of them, or None to take none. It is asked again, with the bids that are left,
-when a winner fails.
-"""
 
 
 def _first(bids: list[Bid]) -> Bid:
@@ -69,7 +41,7 @@ _RULES: Final[dict[str, Choose]] = {
 }
 
 
-class House(Protocol):
+class AuctionActions(Protocol):
     """What an auction has done by whoever can reach the bidders."""
 
     def award(self, bid: Bid) -> None:
@@ -99,26 +71,26 @@ class Auction:
     Args:
         select: Which bid is taken. ``"first_bid"`` takes one as soon as it comes, everything else when
             bidding ends.
-        house: Does what the auction decides.
+        actions: Does what the auction decides.
 
     Attributes:
         winner: Who has the work.
-        settled: Whether it is over.
+        closed: Whether it is over.
         failure: How the last winner failed, if one did.
 
     Raises:
         ValueError: There is no such rule.
     """
 
-    def __init__(self, select: Select, house: House) -> None:
+    def __init__(self, select: Select, actions: AuctionActions) -> None:
         choose = _RULES.get(select) if isinstance(select, str) else select
         if choose is None:
             raise ValueError(f"select is {', '.join(map(repr, _RULES))} or a function, not {select!r}")
         self.winner: Bid | None = None
-        self.settled = False
+        self.closed = False
         self.failure: Signal | None = None
         self._choose = choose
-        self._house = house
+        self._actions = actions
         self._takes_first = select == "first_bid"
         self._bidding = True
         self._standing: list[Bid] = []
@@ -137,11 +109,11 @@ class Auction:
         if bidder in self._bidders:
             return
         if len(self._bidders) >= MAX_BIDS:
-            self._house.decline([bid], CROWDED)
+            self._actions.decline([bid], CROWDED)
             return
         self._bidders.add(bidder)
         if not self._bidding:
-            self._house.decline([bid], LATE)
+            self._actions.decline([bid], LATE)
             return
         self._standing.append(bid)
         if self._takes_first and self.winner is None:
@@ -150,7 +122,7 @@ class Auction:
     def end_bidding(self) -> None:
         """Take no more bids. Whoever wins, wins now."""
         self._bidding = False
-        if self.winner is None and not self.settled:
+        if self.winner is None and not self.closed:
             self._award()
 
     def expire(self) -> None:
@@ -160,7 +132,7 @@ class Auction:
     def _decline_standing(self, reason: str) -> None:
         standing, self._standing = self._standing, []
         if standing:
-            self._house.decline(standing, reason)
+            self._actions.decline(standing, reason)
 
     # --- awards -------------------------------------------------------------------------------------
 
@@ -173,10 +145,10 @@ class Auction:
         if chosen is not None:
             self._standing.remove(chosen)
             self.winner = chosen
-            self._house.award(chosen)
+            self._actions.award(chosen)
             return
-        self.settle()
-        self._house.end(self.failure, error)
+        self.close()
+        self._actions.end(self.failure, error)
 
     def _next(self) -> Bid | None:
         chosen = self._choose(list(self._standing)) if self._standing else None
@@ -198,10 +170,10 @@ class Auction:
         for bid in gone:
             self._standing.remove(bid)
         if gone:
-            self._house.decline(gone, GONE)
+            self._actions.decline(gone, GONE)
 
-    def settle(self) -> None:
+    def close(self) -> None:
         """End it: the winner has answered, or nobody wants the work done any more."""
-        self.settled = True
+        self.closed = True
         self._bidding = False
         self._decline_standing(LOST)

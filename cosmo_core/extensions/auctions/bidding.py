@@ -1,4 +1,4 @@
-"""Bidding: answers offers for the Neurons hosted here, and runs what they win."""
+"""Bidding for the offers of others, and running the work that is won."""
 
 from __future__ import annotations
 
@@ -6,64 +6,57 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
-from cosmo_core.dendrite.dispatch.dispatcher import send_or_raise
-from cosmo_core.dendrite.hosting.host import CLOSE_TIMEOUT_S
-from cosmo_core.dendrite.hosting.seen_ids import RecentIds
+import attrs
+
+from cosmo_core.contracts.offer import OfferHandler
 from cosmo_core.errors import LifecycleError, RejectedError
-from cosmo_core.extensions.auctions.open_bids import OpenBids
-from cosmo_core.protocol.payloads import given
+from cosmo_core.extensions.auctions.auction import BIDS_STAND_S
+from cosmo_core.protocol.ids import SeenIds
 from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import SignalType
 
 if TYPE_CHECKING:
     from cosmo_core.contracts.axon import Axon
     from cosmo_core.contracts.synapse import Subscription
-    from cosmo_core.dendrite.hosting.host import Host
-    from cosmo_core.dendrite.hosting.reply_sender import Answers
-    from cosmo_core.dendrite.transport.link import Link
+    from cosmo_core.dendrite.extension import Ports
 
 MAX_DECIDING: Final = 1_000
-"""How many offers a handler may think about at once; further ones get no bid."""
+"""The number of offers that a handler may decide on at once; further ones get no bid."""
 
 LONGEST_DECISION_S: Final = 60.0
-"""For how long it may, where an offer does not say."""
+"""Seconds that a handler may take, where an offer does not say."""
 
-OfferHandler = Callable[[Signal], Awaitable[None] | None]
-OH = TypeVar("OH", bound=OfferHandler)
+CANCEL_TIMEOUT_S: Final = 5.0
+"""Seconds that a cancelled handler may take to clean up."""
 
-# What TASK_AWARDED and TASK have in common.
+# The payload keys that TASK_AWARDED and TASK share.
 _WORK: Final = ("input", "context_ref", "finalize", "deadline_ms")
 
 logger = logging.getLogger("cosmo_core.dendrite")
 
+MAX_OPEN_BIDS: Final = 10_000
+"""How many bids may be open. What was bid is kept, so there are no further ones beyond that."""
+
+MARGIN_S: Final = 60.0
+"""For how long a bid is kept after it can be taken no more, for an award that is on its way."""
+
 
 class Bidder:
-    """Bids for one Dendrite.
-
-    Args:
-        link: The way to the bus.
-        host: Runs what is won.
-        answers: The way back to those who offer.
-        name: What tells this Dendrite from others, and where awards come to.
-        clock: Monotonic seconds.
+    """Bids for the Neurons that one Dendrite hosts.
 
     Attributes:
-        handler: Decides on offers; a bid is made for every able Neuron where there is none.
-        unbid: How many awards came for which no bid was open.
+        unbid: The number of awards that came without an open bid.
     """
 
-    def __init__(
-        self, link: Link, host: Host, answers: Answers, *, name: str, clock: Callable[[], float]
-    ) -> None:
-        self.handler: OfferHandler | None = None
+    def __init__(self, ports: Ports) -> None:
         self.unbid = 0
-        self._link = link
-        self._host = host
-        self._answers = answers
-        self._name = name
-        self._offers = RecentIds(clock)
+        self._ports = ports
+        self._host = ports.neurons
+        self._handler: OfferHandler | None = None
+        clock = ports.clock.now
+        self._offers = SeenIds(clock)
         self._bids = OpenBids(clock)
         self._heard: list[Subscription] = []
         self._deciding: set[asyncio.Task[None]] = set()
@@ -73,7 +66,7 @@ class Bidder:
 
     # --- coming and going ---------------------------------------------------------------------------
 
-    async def attend(self) -> None:
+    async def update_subscriptions(self) -> None:
         """Listen to offers if there is a Neuron that could bid, and only then."""
         async with self._turn:
             wanted = not self._leaving and next(iter(self._host), None) is not None
@@ -83,38 +76,48 @@ class Bidder:
                 await self._stop_listening()
 
     async def _listen(self) -> None:
-        everyone, listen = self._link.subjects.everyone, self._link.listen
+        everyone, listen = self._ports.subjects.everyone, self._ports.listen
         self._heard = [
-            await listen(everyone(SignalType.TASK_OFFER), self._take_offer),
+            await listen(everyone(SignalType.TASK_OFFER), self._receive_offer),
             # Other implementations of the protocol award and decline on everybody's subject.
-            await listen(everyone(SignalType.TASK_AWARDED), self.take_award, refuse=self.refuse_award),
-            await listen(everyone(SignalType.TASK_DECLINED), self.take_decline),
+            await listen(everyone(SignalType.TASK_AWARDED), self.receive_award, refuse=self.refuse_award),
+            await listen(everyone(SignalType.TASK_DECLINED), self.receive_decline),
         ]
 
-    async def leave(self) -> None:
+    async def drain(self) -> None:
         """Bid no more. What was bid for already can still be won, as long as its Neuron takes work."""
         self._leaving = True
-        await self.attend()
+        await self.update_subscriptions()
         # A handler may be what stops the Dendrite: it cannot wait for itself.
         if deciding := self._deciding - {asyncio.current_task()}:
             for decision in deciding:
                 decision.cancel()
-            await asyncio.wait(deciding, timeout=CLOSE_TIMEOUT_S)
+            await asyncio.wait(deciding, timeout=CANCEL_TIMEOUT_S)
 
     async def _stop_listening(self) -> None:
         heard, self._heard = self._heard, []
         for subscription in heard:
-            await self._link.end(subscription)
+            await self._ports.unsubscribe(subscription)
+
+    def decide_with(self, handler: OfferHandler) -> None:
+        """Let ``handler`` decide on offers, in place of automatic bids.
+
+        Raises:
+            ValueError: Another handler decides already.
+        """
+        if self._handler is not None:
+            raise ValueError(f"{self._handler!r} decides on offers already")
+        self._handler = handler
 
     # --- an offer arrives ---------------------------------------------------------------------------
 
-    def _take_offer(self, offer: Signal) -> Awaitable[None] | None:
+    def _receive_offer(self, offer: Signal) -> Awaitable[None] | None:
         capabilities = offer.payload.get("capabilities") or ()
         able = self._able(capabilities)
         if not able or self._leaving or not self._offers.add(offer.id):
             return None
-        if self.handler is not None:
-            self._decide(offer, self.handler)
+        if self._handler is not None:
+            self._decide(offer, self._handler)
             return None
         # Nobody knows what an offer without capabilities needs: that takes a handler.
         return self._bid_for_all(offer, able) if capabilities else None
@@ -153,7 +156,7 @@ class Bidder:
     # --- a bid leaves -------------------------------------------------------------------------------
 
     async def bid(self, offer: Signal, neuron: str | None, terms: dict[str, Any]) -> Signal:
-        """Bid for an offer and return the BID; see `Bidding.bid`."""
+        """Bid for an offer and return the BID; see `Dendrite.bid`."""
         if offer.type is not SignalType.TASK_OFFER:
             raise ValueError(f"only a TASK_OFFER can be bid for, not a {offer.type.value}")
         if self._leaving or not self._heard:
@@ -170,11 +173,13 @@ class Bidder:
         return await self._send(offer, min(able, key=self._busyness), terms)
 
     async def _send(self, offer: Signal, axon: Axon, terms: dict[str, Any]) -> Signal:
-        bid = offer.reply(SignalType.BID, terms, directed=axon.directed, meta={"dendrite": self._name})
+        bid = offer.reply(
+            SignalType.BID, terms, directed=axon.directed, meta={"dendrite": self._ports.dendrite_id}
+        )
         # Before it leaves: the award may be here before the sending is over.
         self._bids.add(offer, bid, axon.neuron_id)
         try:
-            await send_or_raise(self._link, self._answers.subject(offer, bid.type), bid)
+            await self._ports.send_or_raise(self._ports.reply_subject(offer, bid.type), bid)
         except BaseException:
             self._bids.remove(bid.id)
             raise
@@ -182,16 +187,16 @@ class Bidder:
 
     # --- what becomes of it -------------------------------------------------------------------------
 
-    def take_award(self, award: Signal) -> None:
+    def receive_award(self, award: Signal) -> None:
         """Run the work of a TASK_AWARDED if it answers a bid made here, once."""
         neuron = self._won(award)
         if neuron is not None:
-            self._host.take(neuron, _task(award))
+            self._host.run(neuron, _task(award))
 
     async def refuse_award(self, award: Signal, reason: str) -> None:
         """Answer an award that a middleware dropped."""
         if self._won(award) is not None:
-            await self._answers.reject(_task(award), reason)
+            await self._ports.reject(_task(award), reason)
 
     def _won(self, award: Signal) -> str | None:
         neuron = self._bids.close(award, award.payload.get("winning_bid"))
@@ -204,7 +209,7 @@ class Bidder:
         neuron = award.directed.id if award.directed is not None else None
         return any(axon.neuron_id == neuron for axon in self._host)
 
-    def take_decline(self, decline: Signal) -> None:
+    def receive_decline(self, decline: Signal) -> None:
         """Forget a bid that did not win."""
         self._bids.close(decline)
 
@@ -238,49 +243,74 @@ async def _ask(handler: OfferHandler, offer: Signal) -> None:
         logger.exception("the handler of offers failed on %s", offer.id)
 
 
-class Bidding:
-    """What a Dendrite can do about the offers of others."""
+# --- open bids --------------------------------------------------------------------------------------
 
-    _bidder: Bidder
 
-    def on_task_offer(self, handler: OH) -> OH:
-        """Have the decorated function, plain or async, decide on offers, in place of automatic bids.
+@attrs.frozen
+class _OpenBid:
+    offer: str
+    neuron: str
+    expires: float
 
-        It gets each TASK_OFFER whose capabilities a Neuron hosted here has, and calls `bid` for it, or does
-        not. It has as long as bids are taken. What it raises is logged, and no bid is made.
+
+class OpenBids:
+    """Remembers what was bid, until it is answered or can be taken no more.
+
+    Args:
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._bids: dict[str, _OpenBid] = {}
+        self._by_offer: dict[tuple[str, str], str] = {}
+
+    def __len__(self) -> int:
+        return len(self._bids)
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for another bid."""
+        if len(self._bids) >= MAX_OPEN_BIDS:
+            now = self._clock()
+            for id in [id for id, bid in self._bids.items() if bid.expires <= now]:
+                self.remove(id)
+        return len(self._bids) >= MAX_OPEN_BIDS
+
+    def add(self, offer: Signal, bid: Signal, neuron: str) -> None:
+        """Remember a bid.
 
         Raises:
-            ValueError: Another function decides already.
+            ValueError: The Neuron has bid for this offer already, or there is no room.
         """
-        if self._bidder.handler is not None:
-            raise ValueError(f"{self._bidder.handler!r} decides on offers already")
-        self._bidder.handler = handler
-        return handler
+        if (offer.id, neuron) in self._by_offer:
+            raise ValueError(f"Neuron {neuron!r} has bid for {offer.id} already")
+        if self.full:
+            raise ValueError(f"{MAX_OPEN_BIDS} bids of this Dendrite are open; wait until some are answered")
+        stands_s = (offer.payload.get("deadline_ms") or 0) / 1000 + BIDS_STAND_S + MARGIN_S
+        self._bids[bid.id] = _OpenBid(offer.id, neuron, self._clock() + stands_s)
+        self._by_offer[offer.id, neuron] = bid.id
 
-    async def bid(
-        self,
-        offer: Signal,
-        *,
-        cost: float,
-        neuron: str | None = None,
-        eta_ms: int | None = None,
-        confidence: float | None = None,
-    ) -> Signal:
-        """Bid for an offer and return the BID. If it wins, the Neuron runs the work as it would a TASK.
+    def remove(self, id: str) -> _OpenBid | None:
+        """Forget a bid and return it, if it was still there."""
+        bid = self._bids.pop(id, None)
+        if bid is not None:
+            del self._by_offer[bid.offer, bid.neuron]
+        return bid
 
-        Args:
-            offer: The TASK_OFFER.
-            cost: What is asked, in whatever the bidders agree on.
-            neuron: Which Neuron hosted here would do the work; by default the least busy one that can.
-            eta_ms: In how many milliseconds it expects to be done.
-            confidence: How sure it is of doing well, from 0 to 1.
+    def close(self, answer: Signal, winning_bid: object = None) -> str | None:
+        """Forget the bid that is answered, and return its Neuron; None if no such bid is open.
 
-        Raises:
-            LifecycleError: The Dendrite does not run, or hosts no Neuron.
-            RejectedError: A middleware of this Dendrite dropped the bid.
-            ValueError: The Neuron cannot do it, or has bid for it already, or there are too many open bids.
-            MalformedSignalError: A number is not what the protocol asks for.
-            SynapseError: The Synapse could not take it.
+        The parent of an answer is the BID; or the TASK_OFFER, and then the Neuron it is directed to counts.
         """
-        terms = given(cost=cost, eta_ms=eta_ms, confidence=confidence)
-        return await self._bidder.bid(offer, neuron, terms)
+        neuron = answer.directed.id if answer.directed is not None else None
+        id = answer.parent_id or ""
+        if id not in self._bids:
+            id = self._by_offer.get((id, neuron or ""), "")
+        bid = self._bids.get(id)
+        if bid is None or neuron not in {None, bid.neuron}:
+            return None
+        if isinstance(winning_bid, str) and winning_bid != id:
+            return None
+        self.remove(id)
+        return bid.neuron if bid.expires > self._clock() else None

@@ -5,92 +5,27 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from cosmo_core.contracts.engram.results import ImprintReceipt, RecallResult
+from cosmo_core.contracts.engram import ImprintReceipt, RecallResult, declared_memory
 from cosmo_core.contracts.task_context import current_task
 from cosmo_core.errors import EngramNotBound
+from cosmo_core.extensions.memory.client import Cause
 
 if TYPE_CHECKING:
-    from cosmo_core.contracts.engram.binding import EngramBinding, RecallMode
+    from cosmo_core.contracts.engram import EngramBinding, RecallMode
     from cosmo_core.contracts.neuron import NeuronFn
-
-_NAMES: Final = ("recall", "imprint")
-
-
-@attrs.frozen
-class Cause:
-    """What a request to an Engram belongs to.
-
-    Attributes:
-        trace_id: Its trace; None for a new one.
-        parent_id: The Signal that causes it.
-        time_left_s: For how many seconds an answer is of use; None for ever.
-    """
-
-    trace_id: str | None = None
-    parent_id: str | None = None
-    time_left_s: float | None = None
+    from cosmo_core.extensions.memory.client import EngramClient
 
 
-class MemoryPort(Protocol):
-    """What a host of Neurons gives them of the bus."""
-
-    async def recall(
-        self,
-        binding: EngramBinding,
-        query: Mapping[str, Any],
-        mode: RecallMode | None,
-        timeout_s: float | None,
-        cause: Cause,
-    ) -> RecallResult:
-        """Ask the Engrams of a binding."""
-        ...
-
-    async def imprint(
-        self,
-        binding: EngramBinding,
-        op: str,
-        entry: Mapping[str, Any] | None,
-        merge_key: str | None,
-        imprint_id: str | None,
-        timeout_s: float | None,
-        cause: Cause,
-    ) -> ImprintReceipt:
-        """Write to the Engram of a binding."""
-        ...
-
-    def from_thread(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Run ``work`` in the event loop, and return its result to the thread that waits for it."""
-        ...
-
-
-def check_bindings(neuron: NeuronFn, bindings: Iterable[EngramBinding]) -> tuple[EngramBinding, ...]:
-    """Return the bindings of a Neuron's Axon, if they are what the Neuron needs.
-
-    Raises:
-        EngramNotBound: The Neuron cannot run without memory, and there is no binding.
-        ValueError: Two of them have one name.
-    """
-    bound = tuple(bindings)
-    names = [binding.name for binding in bound]
-    if len(set(names)) < len(names):
-        raise ValueError(f"two EngramBindings have one name: {', '.join(names)}")
-    if not bound and (needed := [name for name, optional in _declared(neuron).items() if not optional]):
-        raise EngramNotBound(
-            f"the Neuron declares {' and '.join(needed)}: give its Axon engrams=[EngramBinding(…)]"
-        )
-    return bound
-
-
-def with_memory(neuron: NeuronFn, bindings: Iterable[EngramBinding], memory: MemoryPort) -> NeuronFn:
+def with_memory(neuron: NeuronFn, bindings: Iterable[EngramBinding], memory: EngramClient) -> NeuronFn:
     """Return a Neuron that gets ``recall`` and ``imprint``, as far as it declares them as keywords.
 
     It is called for many TASKs at once: what it asks belongs to the one that the caller runs for.
     """
-    declared = _declared(neuron)
+    declared = declared_memory(neuron)
     if not declared:
         return neuron
     named = {binding.name: binding for binding in bindings}
@@ -108,24 +43,10 @@ def with_memory(neuron: NeuronFn, bindings: Iterable[EngramBinding], memory: Mem
     return injected
 
 
-def _declared(neuron: NeuronFn) -> dict[str, bool]:
-    """Return which keywords a Neuron declares, and whether it does without them."""
-    try:
-        parameters = inspect.signature(neuron).parameters
-    except (TypeError, ValueError):
-        # Some functions that are not written in Python do not tell.
-        return {}
-    return {
-        name: parameters[name].default is not inspect.Parameter.empty
-        for name in _NAMES
-        if name in parameters and parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
-    }
-
-
 @attrs.frozen
 class _Recall:
     bindings: Mapping[str, EngramBinding]
-    memory: MemoryPort
+    memory: EngramClient
 
     async def __call__(
         self,
@@ -141,7 +62,7 @@ class _Recall:
 @attrs.frozen
 class _Imprint:
     bindings: Mapping[str, EngramBinding]
-    memory: MemoryPort
+    memory: EngramClient
 
     async def __call__(
         self,

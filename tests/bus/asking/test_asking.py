@@ -187,9 +187,9 @@ async def test_a_question_that_comes_twice_is_asked_once(
     orchestrator = await start()
     pathway = await orchestrator.dispatch(neuron="translate", input={"text": "x"})
     question = await pathway.wait(5)
-    orchestrator._followed.receive(question)
+    orchestrator._pathways.receive(question)
     again = await orchestrator.respond_to_clarification(question, "de")
-    orchestrator._followed.receive(question)
+    orchestrator._pathways.receive(question)
     assert (await again.wait(5)).type is SignalType.AGENT_OUTPUT
     again.close()
     assert SignalType.CLARIFICATION not in {signal.type async for signal in again}
@@ -296,7 +296,7 @@ async def test_a_responder_that_is_cancelled_leaves_nothing(
         await entered.wait()
         responding.cancel()
         await asyncio.wait([responding])
-        assert orchestrator._followed.pathways() == []
+        assert orchestrator._pathways.pathways() == []
         await orchestrator.stop_trace(question.trace_id)
         await ended.wait()
 
@@ -306,8 +306,8 @@ async def test_stopping_while_a_question_is_open_is_clean(start: Start, translat
     orchestrator = await start()
     pathway = await orchestrator.dispatch(neuron="translate", input={"text": "x"})
     question = await pathway.wait(5)
-    assert orchestrator._followed.pathways() == [pathway]
+    assert orchestrator._pathways.pathways() == [pathway]
     await orchestrator.stop()
     assert pathway.closed
     assert await pathway.wait() == question
-    assert orchestrator._followed.pathways() == []
+    assert orchestrator._pathways.pathways() == []

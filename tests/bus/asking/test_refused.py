@@ -114,7 +114,7 @@ async def test_an_answer_that_has_no_place_in_the_input_says_so(
     with pytest.raises(UnencodableError):
         await dendrite.respond_to_clarification(question, object(), input={})
     assert heard == []
-    assert dendrite._followed.pathways() == []
+    assert dendrite._pathways.pathways() == []
 
 
 @pytest.mark.clause("P-8.7")

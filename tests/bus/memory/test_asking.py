@@ -132,7 +132,7 @@ async def test_a_caller_that_is_cancelled_waits_for_nothing(engram: Any, host: A
     with pytest.raises(asyncio.CancelledError):
         await asking
     kept.gate.set()
-    assert asker._requests._waiting == {}
+    assert asker.extension("memory")._requests._waiting == {}
 
 
 # --- several of a kind ------------------------------------------------------------------------------
@@ -216,20 +216,20 @@ async def test_a_kind_of_which_there_is_none_is_no_route(engram: Any, host: Any)
 
 async def test_a_kind_can_be_written_to_if_there_is_one_of_it(engram: Any, host: Any) -> None:
     from cosmo_core import EngramBinding
-    from cosmo_core.contracts.engram import Cause
+    from cosmo_core.extensions.memory.client import Cause
 
     dendrite = await host(engram("a", "notes"))
     asker = await host()
     await asker.wait_until_ready(engram="a")
     binding = EngramBinding("notes", directed_type="notes")
     write: Any = ("append", {}, None, None, None, Cause())
-    assert (await asker._memory.imprint(binding, *write)).engram_id == "a"
+    assert (await asker.extension("memory")._client.imprint(binding, *write)).engram_id == "a"
     await dendrite.attach_engram(engram("b", "notes"))
     await asker.wait_until_ready(engram="b")
     with pytest.raises(EngramNotBound, match="a, b"):
-        await asker._memory.imprint(binding, *write)
+        await asker.extension("memory")._client.imprint(binding, *write)
     both = EngramBinding("notes", "b", directed_type="notes")
-    assert (await asker._memory.imprint(both, *write)).engram_id == "b"
+    assert (await asker.extension("memory")._client.imprint(both, *write)).engram_id == "b"
 
 
 async def test_an_answer_that_makes_no_sense_is_said_to(host: Any, synapse: Any) -> None:

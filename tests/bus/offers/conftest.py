@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from cosmo_core import Axon, Dendrite, NeuronError, NeuronFn, NoBidError, Pathway, Signal, SignalType, decode
-from cosmo_core.extensions.auctions.auction import Select
+from cosmo_core.contracts.offer import Select
 from cosmo_core.plugins import Dropped, Forward, PluginManager, SignalMiddleware, hookimpl
 from cosmo_synapse_memory import MemorySynapse
 from cosmo_testing.life_cycle import PRESENCE
@@ -159,14 +159,14 @@ class Market:
 
     @staticmethod
     def end_bidding(orchestrator: Dendrite) -> None:
-        for lot in list(orchestrator._auctions._open.values()):
+        for lot in list(orchestrator.extension("auctions")._offers._open.values()):
             lot.end_bidding()
 
     @staticmethod
     def nothing_left(orchestrator: Dendrite, *workers: Dendrite) -> None:
-        assert orchestrator._auctions._open == {}
-        assert orchestrator._followed._open == {}
-        assert [len(worker._bidder._bids) for worker in workers] == [0] * len(workers)
+        assert orchestrator.extension("auctions")._offers._open == {}
+        assert orchestrator._pathways._open == {}
+        assert [len(worker.extension("auctions")._bidder._bids) for worker in workers] == [0] * len(workers)
 
 
 @pytest.fixture(autouse=True)

@@ -27,8 +27,8 @@ async def test_an_award_on_everybodys_subject_is_run_once(
     bid = await worker.bid(offer, cost=1)
     parent = bid if by == "BID" else offer
     award = parent.reply(SignalType.TASK_AWARDED, {"input": {}}, directed=Directed("a"))
-    pathway = Pathway(orchestrator._followed, award.trace_id, award.id, "a")
-    orchestrator._followed.add(pathway)
+    pathway = Pathway(orchestrator._pathways, award.trace_id, award.id, "a")
+    orchestrator._pathways.add(pathway)
     answers: list[Signal] = []
     await orchestrator.watch(SignalType.AGENT_OUTPUT, answers.append)
     for _ in range(3):
@@ -55,7 +55,7 @@ async def test_an_award_that_no_bid_asked_for_is_ignored_and_counted(
         attrs.evolve(award, parent_id=None),
         attrs.evolve(award, payload={"input": {}, "winning_bid": offer.id}),
     ]
-    subject = worker._link.subjects.inbox(SignalType.TASK_AWARDED, worker._bidder._name)
+    subject = worker._link.subjects.inbox(SignalType.TASK_AWARDED, worker._inbox)
     for signal in forged:
         await orchestrator.emit(signal)
         await orchestrator._link.send(subject, signal)
@@ -110,7 +110,7 @@ async def test_a_neuron_that_leaves_refuses_what_it_wins(
     pathway = await orchestrator.dispatch(neuron="a", input={})
     await blocked.running.wait()
     detaching = asyncio.create_task(worker.detach_axon("a"))
-    await orchestrator._view.changed()
+    await orchestrator._directory.changed()
     answers: asyncio.Queue[Signal] = asyncio.Queue()
     await orchestrator.watch(SignalType.ERROR, answers.put_nowait)
     award = bid.reply(SignalType.TASK_AWARDED, {"input": {}}, directed=Directed("a"))
@@ -139,4 +139,4 @@ async def test_an_award_that_a_middleware_drops_is_answered(
         bid = await worker.bid(Signal.new(SignalType.TASK_OFFER, {"input": {}}), cost=1)
         await orchestrator.emit(bid.reply(SignalType.TASK_AWARDED, {"input": {}}, directed=Directed("a")))
     assert (await answers.get()).payload["code"] == "REJECTED"
-    assert len(worker._bidder._bids) == 0
+    assert len(worker.extension("auctions")._bidder._bids) == 0

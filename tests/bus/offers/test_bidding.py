@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cosmo_core import Directed, RejectedError, Signal, SignalType, decode
-from cosmo_core.extensions.auctions.open_bids import MARGIN_S, OpenBids
+from cosmo_core.extensions.auctions.bidding import MARGIN_S, OpenBids
 from cosmo_synapse_memory import MemorySynapse
 from cosmo_testing import FakeClock
 
@@ -121,7 +121,7 @@ async def test_a_bid_that_a_middleware_drops_is_not_open(
     worker = await start(axon("a"), role="worker", plugins=dropping("outbound", SignalType.BID))
     orchestrator = await start()
     await market.offered(orchestrator)
-    assert len(worker._bidder._bids) == 0
+    assert len(worker.extension("auctions")._bidder._bids) == 0
     with pytest.raises(RejectedError):
         await worker.bid(Signal.new(SignalType.TASK_OFFER, {"input": {}}), cost=1)
 
@@ -134,14 +134,14 @@ async def test_who_has_too_many_open_bids_makes_no_more(
     caplog: pytest.LogCaptureFixture,
     axon: MakeAxon,
 ) -> None:
-    monkeypatch.setattr("cosmo_core.extensions.auctions.open_bids.MAX_OPEN_BIDS", 1)
+    monkeypatch.setattr("cosmo_core.extensions.auctions.bidding.MAX_OPEN_BIDS", 1)
     worker = await start(axon("a"), axon("b"), role="worker")
     orchestrator = await start()
     await market.offered(orchestrator)
     await market.until(SignalType.BID, 1)
     assert market.to(SignalType.BID) == ["a"]
     assert "1 bids are open already" in caplog.text
-    assert len(worker._bidder._bids) == 0
+    assert len(worker.extension("auctions")._bidder._bids) == 0
 
 
 # --- what is open ---------------------------------------------------------------------------------
@@ -149,8 +149,8 @@ async def test_who_has_too_many_open_bids_makes_no_more(
 
 @pytest.mark.clause("P-7.13")
 async def test_bids_are_kept_as_long_as_they_can_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cosmo_core.extensions.auctions.open_bids.MAX_OPEN_BIDS", 2)
-    monkeypatch.setattr("cosmo_core.extensions.auctions.open_bids.BIDS_STAND_S", 10.0)
+    monkeypatch.setattr("cosmo_core.extensions.auctions.bidding.MAX_OPEN_BIDS", 2)
+    monkeypatch.setattr("cosmo_core.extensions.auctions.bidding.BIDS_STAND_S", 10.0)
     clock = FakeClock()
     bids = OpenBids(clock.now)
     made = []

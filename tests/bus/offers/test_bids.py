@@ -38,8 +38,8 @@ async def test_late_bids_are_declined(start: Start, market: Market, settled: Set
         directed=Directed("a"),
         meta={"dendrite": "d"},
     )
-    orchestrator._followed.receive(even_later)
-    assert not orchestrator._followed._background
+    orchestrator._pathways.receive(even_later)
+    assert not orchestrator._pathways._background
 
 
 @pytest.mark.clause("P-7.9")
@@ -80,7 +80,7 @@ async def test_who_cannot_be_declined_keeps_nobody_else_from_being_told(
 async def test_settled_offers_are_forgotten_in_the_end(
     start: Start, monkeypatch: pytest.MonkeyPatch, market: Market
 ) -> None:
-    monkeypatch.setattr(module, "MAX_SETTLED", 2)
+    monkeypatch.setattr(module, "MAX_CLOSED", 2)
     clock = FakeClock()
     await market.bidding("a")
     late, offers = await market.holding("late")
@@ -88,9 +88,9 @@ async def test_settled_offers_are_forgotten_in_the_end(
     for _ in range(3):
         async with await orchestrator.dispatch_offer(**market.work) as pathway:
             await pathway.wait()
-    assert len(orchestrator._auctions._settled) == 2
+    assert len(orchestrator.extension("auctions")._offers._closed_offers) == 2
     await late.bid(await offers.get(), cost=0)
-    await clock.advance(module.SETTLED_S)
+    await clock.advance(module.CLOSED_S)
     await late.bid(await offers.get(), cost=0)
     assert market.to(SignalType.TASK_DECLINED) == []
 

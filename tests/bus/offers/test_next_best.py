@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cosmo_core import Directed, NeuronError, NeuronFn, Signal, SignalType
-from cosmo_core.dendrite.discovery.directory import View
+from cosmo_core.dendrite.discovery.directory import Directory
 from cosmo_testing import FakeClock, assert_valid_trace
 
 if TYPE_CHECKING:
@@ -110,11 +110,10 @@ async def test_when_the_winner_falls_silent_the_next_best_gets_the_work(
 async def test_one_that_drains_is_gone_when_it_falls_silent() -> None:
     clock = FakeClock()
     gone: list[tuple[str, str]] = []
-    view = View(clock.now, 10)
-    view.departed = lambda *who: gone.append(who)
+    view = Directory(clock.now, 10, departed=lambda *who: gone.append(who))
 
     def say(type: SignalType, neuron: str, **payload: Any) -> None:
-        view.take(Signal.new(type, payload, directed=Directed(neuron), meta={"dendrite": "d"}))
+        view.receive(Signal.new(type, payload, directed=Directed(neuron), meta={"dendrite": "d"}))
 
     for neuron in "abc":
         say(SignalType.REGISTER, neuron, role="neuron", capabilities=[])
@@ -139,7 +138,7 @@ async def test_when_the_last_winner_deregisters_the_error_names_it(
     async with await market.offer(orchestrator, 1) as pathway:
         await blocked.running.wait()
         [axon] = worker.axons
-        await worker._presence.dismiss(worker._host.resident(axon), None)
+        await worker._announcer.deregister(worker._host.entity(axon), None)
         error = await pathway.wait()
     assert error.payload["code"] == "WORKER_LOST"
     assert "'a' left before it answered" in error.payload["message"]
@@ -155,7 +154,7 @@ async def test_a_winner_that_drains_may_finish(
     async with await market.offer(orchestrator, 2) as pathway:
         await blocked.running.wait()
         detaching = asyncio.create_task(worker.detach_axon("a"))
-        await orchestrator._view.changed()
+        await orchestrator._directory.changed()
         assert [record.neuron_id for record in orchestrator.find_neurons()] == ["b"]
         blocked.may_answer.set()
         assert (await pathway.wait()).payload["output"] == {"done": True}
@@ -193,12 +192,12 @@ async def test_a_bidder_that_leaves_does_not_win(start: Start, market: Market) -
 async def test_bids_that_stood_too_long_are_released(
     start: Start, monkeypatch: pytest.MonkeyPatch, market: Market, blocked: Blocked
 ) -> None:
-    monkeypatch.setattr("cosmo_core.extensions.auctions.open_offer.BIDS_STAND_S", 0.001)
+    monkeypatch.setattr("cosmo_core.extensions.auctions.offers.BIDS_STAND_S", 0.001)
     declined = asyncio.Event()
     await market.bidding("a", blocked)
     loser = await market.bidding("b", cost=9)
     orchestrator = await start()
-    loser._followed.others[SignalType.TASK_DECLINED] = lambda _: declined.set()
+    loser._pathways._receivers[SignalType.TASK_DECLINED] = lambda _: declined.set()
     async with await market.offer(orchestrator, 1) as pathway:
         await declined.wait()
         blocked.may_answer.set()

@@ -19,7 +19,7 @@ from cosmo_core import (
     SignalType,
     current_task,
 )
-from cosmo_core.extensions.auctions.open_offer import OfferPathway
+from cosmo_core.extensions.auctions.offers import OfferPathway
 from cosmo_core.plugins import Dropped, Forward
 from cosmo_testing import assert_valid_trace
 
@@ -53,7 +53,7 @@ async def test_one_bidder_gets_the_work_and_the_others_are_declined(
     assert market.to(SignalType.TASK_DECLINED) == ["b", "c"]
     assert_valid_trace(market.traffic)
     market.nothing_left(orchestrator, *workers)
-    assert cast("OfferPathway", pathway)._lot._timer is None
+    assert cast("OfferPathway", pathway)._open_offer._timer is None
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import asyncio
 import inspect
 import logging
 from collections import deque
-from collections.abc import Awaitable, Coroutine
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Protocol, Self, overload
 
 import msgspec
 
@@ -16,7 +16,7 @@ from cosmo_core.protocol.ids import check_token
 from cosmo_core.protocol.signal import Signal, check_trace_id
 
 if TYPE_CHECKING:
-    from cosmo_core.contracts.pathway import SignalHandler
+    from cosmo_core.contracts.pathway import H, SignalHandler
     from cosmo_core.protocol.signal_type import SignalType
 
 logger = logging.getLogger("cosmo_core.dendrite")
@@ -63,15 +63,15 @@ class Filter(msgspec.Struct, frozen=True):
 class WatcherOwner(Protocol):
     """What a Watcher needs of the room it is in."""
 
-    def keep(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` in the background, no longer than the Dendrite runs."""
         ...
 
-    def remove(self, watcher: Watcher) -> None:
+    def remove_watcher(self, watcher: Watcher) -> None:
         """Offer nothing more to ``watcher``."""
         ...
 
-    async def settled(self, type: SignalType) -> None:
+    async def unsubscribed(self, type: SignalType) -> None:
         """Return when nothing of ``type`` arrives any more that nobody watches."""
         ...
 
@@ -110,7 +110,7 @@ class Watcher:
             self._hold(signal)
         elif (work := self._call(signal)) is not None:
             self._busy = True
-            self._owner.keep(self._go_on(signal, work))
+            self._owner.spawn(self._go_on(signal, work))
 
     def _hold(self, signal: Signal) -> None:
         if len(self._backlog) >= self._buffer:
@@ -157,15 +157,76 @@ class Watcher:
         """Call the handler no more; a call that is under way goes on. Doing it twice is not an error."""
         self._cancelled = True
         self._backlog.clear()
-        self._owner.remove(self)
+        self._owner.remove_watcher(self)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self.cancel()
-        await self._owner.settled(self.type)
+        await self._owner.unsubscribed(self.type)
 
     def __repr__(self) -> str:
         name = getattr(self._handler, "__qualname__", type(self._handler).__qualname__)
         return f"<Watcher {name} of {self.type.value}>"
+
+
+# --- on_<type> --------------------------------------------------------------------------------------
+
+
+class OnOwner(Protocol):
+    """What `OnType` needs of a Dendrite."""
+
+    def on(
+        self,
+        type: SignalType,
+        *,
+        neuron: str | None = None,
+        capability: str | None = None,
+        trace_id: str | None = None,
+    ) -> Callable[[H], H]:
+        """Return the decorator that watches a type."""
+        ...
+
+
+class OnType:
+    """`Dendrite.on` for one type: a decorator by itself, and with filters in parentheses."""
+
+    __slots__ = ("_dendrite", "_type")
+
+    def __init__(self, type: SignalType, dendrite: OnOwner | None = None) -> None:
+        self._type = type
+        self._dendrite = dendrite
+
+    def __get__(self, dendrite: OnOwner | None, owner: type) -> OnType:
+        """Return the `OnType` of one Dendrite."""
+        return self if dendrite is None else OnType(self._type, dendrite)
+
+    @overload
+    def __call__(self, handler: H, /) -> H: ...
+
+    @overload
+    def __call__(
+        self,
+        handler: None = None,
+        /,
+        *,
+        neuron: str | None = None,
+        capability: str | None = None,
+        trace_id: str | None = None,
+    ) -> Callable[[H], H]: ...
+
+    def __call__(
+        self,
+        handler: Any = None,
+        /,
+        *,
+        neuron: str | None = None,
+        capability: str | None = None,
+        trace_id: str | None = None,
+    ) -> Any:
+        """Watch the type with ``handler``, or return the decorator that does. Raises as `Dendrite.on`."""
+        if self._dendrite is None:
+            raise TypeError(f"on_{self._type.value.lower()} belongs to a Dendrite: use it on an instance")
+        register = self._dendrite.on(self._type, neuron=neuron, capability=capability, trace_id=trace_id)
+        return register if handler is None else register(handler)

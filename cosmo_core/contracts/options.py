@@ -1,0 +1,110 @@
+"""The keyword options of the methods that dispatch, offer, answer and emit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Required, TypedDict
+
+from cosmo_core.protocol.signal import Directed
+
+
+class WorkOptions(TypedDict, total=False):
+    """The options that a dispatched TASK and an offer share.
+
+    Attributes:
+        input: The Neuron's input: an object that JSON can carry. Every listener for offers sees an offer's.
+        trace_id: The trace to continue; a new one by default.
+        parent_id: The id of the Signal that causes this work.
+        context_ref: Passed to the context fetcher of the Axon that runs it.
+        meta: Further content of the Signal's ``meta``.
+        deadline_s: The answer is useful for this many seconds from now. A worker that cannot start before
+            that rejects the TASK (P-5.9).
+        scope: ``"terminal"`` follows only the Signals that end work: FINAL, ERROR, CLARIFICATION and
+            PERMISSION (P-11.4).
+        finalize: Also send the output as FINAL, which ends the trace; by default if ``scope`` is
+            ``"terminal"``.
+    """
+
+    input: Required[dict[str, Any]]
+    trace_id: str | None
+    parent_id: str | None
+    context_ref: str | None
+    meta: dict[str, Any] | None
+    deadline_s: float | None
+    scope: Literal["all", "terminal"]
+    finalize: bool | None
+
+
+class TaskOptions(WorkOptions, total=False):
+    """The options of every method that dispatches a TASK: `WorkOptions`, and these.
+
+    Attributes:
+        neuron: The id of the Neuron.
+        capabilities: Capabilities that the Neuron must have, all of them; without ``neuron``, the least busy
+            Neuron that has them gets the TASK (P-5.2).
+        backpressure: Slow the Neuron down while the Pathway's buffer is full of unread Signals; without it,
+            the oldest Signal is dropped, and the Pathway counts it.
+    """
+
+    neuron: str | None
+    capabilities: Sequence[str] | None
+    backpressure: bool
+
+
+class OfferOptions(WorkOptions, total=False):
+    """The options of an offer: `WorkOptions`, and these.
+
+    Attributes:
+        capabilities: Capabilities that a bidder must have, all of them.
+    """
+
+    capabilities: Required[Sequence[str]]
+
+
+class ResponseOptions(TypedDict, total=False):
+    """The options of a TASK that is dispatched again, with the answer to the question of its Neuron.
+
+    Attributes:
+        input: Replaces the input that the request carries; the answer is added to it.
+        neuron: The Neuron to ask; by default the one that asked.
+        context_ref: Replaces that of the previous TASK.
+        meta: As in `TaskOptions`, as are ``deadline_s`` and ``scope``. The new TASK inherits none of these
+            from the previous one.
+        finalize: Also send the output as FINAL; by default if the previous TASK asked for it, or ``scope``
+            is ``"terminal"``.
+    """
+
+    input: dict[str, Any]
+    neuron: str
+    context_ref: str | None
+    meta: dict[str, Any] | None
+    deadline_s: float | None
+    scope: Literal["all", "terminal"]
+    finalize: bool | None
+
+
+class EmitOptions(TypedDict, total=False):
+    """The options of every ``emit_<type>`` method.
+
+    Attributes:
+        parent_id: The id of the Signal that causes it.
+        directed: The addressee, if it is not for all.
+        meta: Further content of the Signal's ``meta``.
+    """
+
+    parent_id: str | None
+    directed: Directed | None
+    meta: dict[str, Any] | None
+
+
+def work_payload(options: WorkOptions) -> dict[str, Any]:
+    """Return the part of the payload that a TASK and a TASK_AWARDED share, without ``deadline_ms``."""
+    payload: dict[str, Any] = {"input": options["input"]}
+    if (context_ref := options.get("context_ref")) is not None:
+        payload["context_ref"] = context_ref
+    finalize = options.get("finalize")
+    if finalize is None:
+        finalize = options.get("scope") == "terminal"
+    if finalize:
+        payload["finalize"] = True
+    return payload

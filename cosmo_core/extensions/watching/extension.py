@@ -1,0 +1,236 @@
+"""The extension ``watching``: calls handlers with the Signals of a type, and observes whole traces."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import weakref
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from cosmo_core.contracts.watcher import Filter, Watcher
+from cosmo_core.dendrite.extension import Extension, Ports
+from cosmo_core.dendrite.life_cycle import not_running
+from cosmo_core.errors import LifecycleError, SynapseError
+from cosmo_core.extensions.watching.observed_pathway import ObservedPathway
+from cosmo_core.protocol.ids import SeenIds
+from cosmo_core.protocol.signal import Signal, check_trace_id
+from cosmo_core.protocol.signal_type import SignalType
+
+if TYPE_CHECKING:
+    from cosmo_core.contracts.pathway import H, Pathway, SignalHandler
+    from cosmo_core.contracts.synapse import Subscription
+
+logger = logging.getLogger("cosmo_core.dendrite")
+
+
+class Watching(Extension):
+    """Watches the Signals of one Dendrite's namespace, and subscribes to nothing that has no Watcher.
+
+    `Dendrite.on`, `Dendrite.watch` and `Dendrite.observe_pathway` are the manual of the methods.
+    """
+
+    name = "watching"
+
+    def __init__(self, ports: Ports) -> None:
+        super().__init__(ports)
+        # As the owner of Watchers and Pathways.
+        self.spawn = ports.pathways.spawn
+        self.time_limit = ports.pathways.time_limit
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        self._watchers: dict[SignalType, list[Watcher]] = {}
+        self._subscriptions: dict[SignalType, SharedSubscription] = {}
+        # By trace, then by identity. Weak, so that a Pathway nobody holds is gone.
+        self._observed: dict[str, dict[int, weakref.ref[ObservedPathway]]] = {}
+        self._everything = SharedSubscription(
+            ports, [ports.subjects.everything()], self._deliver, wanted=lambda: bool(self._observed)
+        )
+
+    @property
+    def watchers(self) -> list[Watcher]:
+        """Those who watch a type."""
+        return [watcher for watchers in self._watchers.values() for watcher in watchers]
+
+    # --- life ---------------------------------------------------------------------------------------
+
+    async def connect(self) -> None:
+        """Subscribe for the Watchers that exist already."""
+        self._loop = asyncio.get_running_loop()
+        for shared in list(self._subscriptions.values()):
+            await shared.update()
+
+    def close(self) -> None:
+        """Offer nothing more to anybody. Handlers may still see what waits for them.
+
+        What is subscribed to ends with the link; a subscription still under way ends itself.
+        """
+        self._closed = True
+        for watchers in self._watchers.values():
+            watchers.clear()
+        for ref in [ref for refs in self._observed.values() for ref in refs.values()]:
+            if (pathway := ref()) is not None:
+                pathway.close()
+
+    def _check_running(self) -> None:
+        if self._loop is None or self._closed:
+            raise not_running()
+
+    # --- by type ------------------------------------------------------------------------------------
+
+    def on(self, type: SignalType, filter: Filter) -> Callable[[H], H]:
+        """See `Dendrite.on`."""
+
+        def register(handler: H) -> H:
+            self._add(type, handler, filter)
+            return handler
+
+        return register
+
+    def _add(self, type: SignalType, handler: SignalHandler, filter: Filter) -> None:
+        self._enter(type, handler, filter)
+        if self._loop is not None:
+            self._update_soon(self._subscriptions[type])
+
+    async def watch(self, type: SignalType, handler: SignalHandler, filter: Filter) -> Watcher:
+        """Call ``handler`` from now on. See `Dendrite.watch`."""
+        self._check_running()
+        watcher = self._enter(type, handler, filter)
+        try:
+            await self._subscriptions[type].update()
+            self._check_running()
+        except BaseException:
+            watcher.cancel()
+            raise
+        return watcher
+
+    def _enter(self, type: SignalType, handler: SignalHandler, filter: Filter) -> Watcher:
+        if self._closed:
+            raise LifecycleError(f"the Dendrite has stopped: nothing can watch {type.value} on it")
+        watcher = Watcher(self, type, handler, filter, buffer=self.ports.buffer)
+        watchers = self._watchers.setdefault(type, [])
+        watchers.append(watcher)
+        if type not in self._subscriptions:
+            self._subscriptions[type] = self._subscription(type, watchers)
+        return watcher
+
+    def _subscription(self, type: SignalType, watchers: list[Watcher]) -> SharedSubscription:
+        def receive(signal: Signal) -> None:
+            # A copy: a handler may add watchers, or cancel them.
+            for watcher in tuple(watchers):
+                watcher.offer(signal)
+
+        subjects = self.ports.subjects
+        patterns = [subjects.everyone(type), subjects.addressed(type)]
+        return SharedSubscription(self.ports, patterns, receive, wanted=lambda: bool(watchers))
+
+    def remove_watcher(self, watcher: Watcher) -> None:
+        """Offer nothing more to ``watcher``."""
+        watchers = self._watchers[watcher.type]
+        if watcher not in watchers:
+            return
+        watchers.remove(watcher)
+        if not watchers and self._loop is not None:
+            self._update_soon(self._subscriptions[watcher.type])
+
+    async def unsubscribed(self, type: SignalType) -> None:
+        """Return when nothing of ``type`` arrives any more that nobody watches."""
+        await self._subscriptions[type].update()
+
+    def _update_soon(self, shared: SharedSubscription) -> None:
+        if not self._closed:
+            self.spawn(self._update(shared))
+
+    async def _update(self, shared: SharedSubscription) -> None:
+        try:
+            await shared.update()
+        except SynapseError as error:
+            logger.warning("%s cannot be watched: %s", shared.patterns[0], error)
+
+    # --- by trace -----------------------------------------------------------------------------------
+
+    async def observe_pathway(self, trace_id: str) -> ObservedPathway:
+        """Return a Pathway that sees a whole trace. See `Dendrite.observe_pathway`."""
+        self._check_running()
+        pathway = ObservedPathway(self, check_trace_id(trace_id), self.ports.buffer)
+        self._observed.setdefault(trace_id, {})[id(pathway)] = weakref.ref(pathway)
+        try:
+            await self._everything.update()
+            self._check_running()
+        except BaseException:
+            pathway.close()
+            raise
+        return pathway
+
+    def _deliver(self, signal: Signal) -> None:
+        for ref in list(self._observed.get(signal.trace_id, {}).values()):
+            if (pathway := ref()) is not None:
+                pathway.deliver(signal)
+
+    def remove(self, pathway: Pathway) -> None:
+        """Deliver nothing more to ``pathway``; without the last one, stop listening to everything."""
+        refs = self._observed.get(pathway.trace_id)
+        if refs is None or refs.pop(id(pathway), None) is None:
+            return
+        if not refs:
+            del self._observed[pathway.trace_id]
+        if not self._observed and self._loop is not None and not self._loop.is_closed():
+            # A Pathway nobody holds is gone wherever it is collected, maybe in another thread.
+            self._loop.call_soon_threadsafe(self._update_soon, self._everything)
+
+
+# --- subscriptions ----------------------------------------------------------------------------------
+
+
+class SharedSubscription:
+    """A subscription that exists while it is wanted, and passes each Signal on once.
+
+    Args:
+        ports: The ports of the extension.
+        patterns: The patterns; one subscription, and so one decode, for each.
+        receive: Receives the Signals.
+        wanted: Tells whether the Signals are wanted at present.
+    """
+
+    def __init__(
+        self,
+        ports: Ports,
+        patterns: Sequence[str],
+        receive: Callable[[Signal], None],
+        *,
+        wanted: Callable[[], bool],
+    ) -> None:
+        self.patterns = patterns
+        self._ports = ports
+        self._receive = receive
+        self._wanted = wanted
+        self._seen = SeenIds(ports.clock.now)
+        self._lock = asyncio.Lock()
+        self._subscriptions: list[Subscription] = []
+
+    async def update(self) -> None:
+        """Listen if that is wanted now, and otherwise do not; when this returns, it is so.
+
+        It looks again after every step, so whoever changes the wish meanwhile gets what was wished last.
+
+        Raises:
+            SynapseError: The Synapse would not listen.
+        """
+        async with self._lock:
+            while True:
+                listening = len(self._subscriptions)
+                if self._wanted():
+                    if listening == len(self.patterns):
+                        return
+                    subscription = await self._ports.listen(self.patterns[listening], self._receive_once)
+                    self._subscriptions.append(subscription)
+                elif listening:
+                    await self._ports.unsubscribe(self._subscriptions.pop())
+                else:
+                    self._seen = SeenIds(self._ports.clock.now)
+                    return
+
+    def _receive_once(self, signal: Signal) -> None:
+        # A bus may bring a frame twice.
+        if self._seen.add(signal.id):
+            self._receive(signal)
