@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cosmo_core.dendrite.discovery.announcer import HostedEntity
 from cosmo_core.dendrite.hosting.neuron_runner import NeuronRunner, shutting_down
-from cosmo_core.dendrite.reliability.work_heartbeat import PULSE_S
 from cosmo_core.errors import LifecycleError
 from cosmo_core.protocol.payloads import given
 from cosmo_core.protocol.signal import Signal
@@ -25,6 +24,9 @@ if TYPE_CHECKING:
     from cosmo_core.dendrite.transport.link import Link
     from cosmo_core.plugins import NeuronWrapper
     from cosmo_core.protocol.ids import SeenIds
+
+PULSE_S: Final = 1.0
+"""Seconds between two work heartbeats of a host (P-4.14)."""
 
 CLOSE_TIMEOUT_S: Final = 5.0
 """Seconds that a Neuron's ``aclose``, or its clean-up when it is stopped, may take."""

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from cosmo_core.dendrite.hosting.host import PULSE_S
 from cosmo_core.errors import SynapseError
 from cosmo_core.protocol.ids import is_token
 from cosmo_core.protocol.signal import Signal
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     from cosmo_core.contracts.clock import Clock
     from cosmo_core.dendrite.hosting.host import Host
     from cosmo_core.dendrite.transport.link import Link
-
-PULSE_S: Final = 1.0
-"""How many seconds there are between two signs of life (P-4.14)."""
 
 MAX_NAMED: Final = 1_000
 """How many TASKs one of them names; there are more Signals for more."""
