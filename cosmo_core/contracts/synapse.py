@@ -12,11 +12,12 @@ FrameHandler = Callable[[bytes], Awaitable[None] | None]
 does so then, and one that is at its in-flight limit stops delivering until then. What it raises, at once or
 in the awaitable, says that it could not be done with the frame."""
 
-Undelivered = Literal["nobody", "overloaded", "lost", "failed"]
-"""Why no member of a queue group was done with a frame.
+Undelivered = Literal["no_consumers", "overloaded", "lost", "failed"]
+"""Why a frame for a queue group was not delivered.
 
-``nobody``: nobody at all subscribes. ``overloaded``: none has room. ``lost``: the one that had it is gone,
-and there is no other. ``failed``: it was given to members as often as it may be: it is a dead letter.
+``no_consumers``: the group has no members. ``overloaded``: every member is at its in-flight limit.
+``lost``: the member that had the frame is gone, and the group has no other. ``failed``: the frame was
+delivered as often as ``max_deliveries`` allows and is now a dead letter.
 """
 
 UndeliveredHandler = Callable[[bytes, Undelivered], None]

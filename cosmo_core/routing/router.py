@@ -101,7 +101,7 @@ class Router:
             elif not member.send(frame, 0, 0.0):
                 member.in_flight += 1
         if tell is not None and not groups and not targets:
-            tell(frame, "nobody")
+            tell(frame, "no_consumers")
             return None
         crowded = None
         for group in groups:
@@ -133,7 +133,7 @@ class Router:
         """Hand a letter to a member with room, or let it wait; tell whether there was room for that."""
         group = self._group(letter.group, letter.subject)
         if group is None:
-            self._give_up(letter, "nobody")
+            self._give_up(letter, "no_consumers")
         elif (member := _with_room(group)) is not None:
             member.lend(letter)
         else:
@@ -218,7 +218,7 @@ class Router:
             member = None if group is None else _with_room(group)
             if group is None:
                 letter = self._next(name, subject)
-                self._give_up(letter, "lost" if letter.deliveries else "nobody")
+                self._give_up(letter, "lost" if letter.deliveries else "no_consumers")
             elif member is not None:
                 self._hand_next(member, name, subject)
             else:

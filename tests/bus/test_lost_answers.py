@@ -33,7 +33,7 @@ def test_an_answer_is_tried_for_ten_seconds_at_most() -> None:
 
 
 @pytest.mark.clause("P-5.20")
-@pytest.mark.parametrize("why", ["nobody", "overloaded"])
+@pytest.mark.parametrize("why", ["no_consumers", "overloaded"])
 @pytest.mark.parametrize("finalize", [False, True])
 async def test_an_answer_that_came_back_is_sent_again_until_it_arrives(
     start: Start, lossy: Any, count: Count, pauses: Any, why: Undelivered, finalize: bool
@@ -115,7 +115,7 @@ async def test_after_the_last_attempt_an_answer_is_given_up(
     pauses([0.001] * 4)
     synapse = await lossy(takeover_s=4.0)
     worker = await start(count, synapse=synapse, role="worker")
-    synapse.answer_fate = "nobody"
+    synapse.answer_fate = "no_consumers"
     await deliver(synapse, make_task())
     (again,) = worker._replies.pending
     async with asyncio.timeout(5):
@@ -145,7 +145,7 @@ async def test_a_bus_that_is_gone_ends_the_attempts(
     pauses([0.001] * 4)
     synapse = await lossy(takeover_s=4.0)
     worker = await start(count, synapse=synapse, role="worker")
-    synapse.answer_fate = "nobody"
+    synapse.answer_fate = "no_consumers"
     await deliver(synapse, make_task())
     synapse.answer_fate = None
     await synapse.close()
@@ -161,7 +161,7 @@ async def test_only_so_many_answers_are_sent_again_at_once(
     pauses([60])
     synapse = await lossy(takeover_s=4.0)
     worker = await start(count, synapse=synapse, role="worker", grace_s=0)
-    synapse.answer_fate = "nobody"
+    synapse.answer_fate = "no_consumers"
     for _ in range(5):
         await deliver(synapse, make_task())
     assert len(worker._replies.pending) == 3
@@ -178,7 +178,7 @@ async def test_a_host_that_stops_waits_for_answers_that_came_back(
     synapse = await lossy(takeover_s=4.0)
     worker = await start(count, synapse=synapse, role="worker")
     orchestrator = await start(synapse=synapse)
-    synapse.answer_fate = "nobody"
+    synapse.answer_fate = "no_consumers"
     pathway = await orchestrator.dispatch(neuron="count", input={})
     await synapse.have(OUTPUT, 2)
     stopping = asyncio.create_task(worker.stop())
@@ -197,14 +197,14 @@ async def test_when_its_time_is_up_a_host_gives_them_up_and_sends_nothing_any_mo
     pauses([60])
     synapse = await lossy(takeover_s=4.0)
     worker = await start(count, synapse=synapse, role="worker", grace_s=0.01)
-    synapse.answer_fate = "nobody"
+    synapse.answer_fate = "no_consumers"
     await deliver(synapse, make_task())
     async with asyncio.timeout(4):
         await worker.stop()
     assert "is given up: its host stops" in caplog.text
     # One that only now comes back finds nobody who would send it again.
     (tell,) = tellers(synapse, OUTPUT)
-    tell(encode(synapse.of(OUTPUT)[0]), "nobody")
+    tell(encode(synapse.of(OUTPUT)[0]), "no_consumers")
     assert not worker._replies.pending
 
 
@@ -215,7 +215,7 @@ async def test_an_axon_that_was_detached_leaves_its_answers_to_its_dendrite(
     synapse = await lossy(takeover_s=4.0)
     worker = await start(Axon(neuron_id="count", neuron_fn=count), synapse=synapse, role="worker")
     orchestrator = await start(synapse=synapse)
-    synapse.answer_fate = "nobody"
+    synapse.answer_fate = "no_consumers"
     pathway = await orchestrator.dispatch(neuron="count", input={})
     await synapse.have(OUTPUT)
     detaching = asyncio.create_task(worker.detach_axon("count"))

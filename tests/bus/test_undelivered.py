@@ -22,7 +22,7 @@ async def echo(input: dict[str, Any], context: list[Any]) -> Any:
 @pytest.mark.parametrize(
     ("fate", "code", "recoverable", "told"),
     [
-        ("nobody", "NO_ROUTE", True, "host it again"),
+        ("no_consumers", "NO_ROUTE", True, "host it again"),
         ("overloaded", "OVERLOADED", True, "try again later"),
         ("lost", "WORKER_LOST", True, "try again once it is hosted again"),
         ("failed", "WORKER_LOST", False, "among the dead letters"),
@@ -52,7 +52,7 @@ async def test_who_asked_is_told_what_became_of_a_task(
 
 
 @pytest.mark.clause("P-5.18")
-@pytest.mark.parametrize("fate", ["nobody", "lost"])
+@pytest.mark.parametrize("fate", ["no_consumers", "lost"])
 async def test_a_neuron_that_is_hosted_nowhere_is_forgotten(
     start: Start, lossy: Any, fate: Undelivered
 ) -> None:
@@ -90,7 +90,7 @@ async def test_trying_again_finds_a_neuron_that_came_back(start: Start, lossy: A
     synapse = await lossy()
     await start(echo, synapse=synapse, role="worker")
     orchestrator = await start(synapse=synapse)
-    synapse.fate = "nobody"
+    synapse.fate = "no_consumers"
 
     def once(attempt: int) -> float:
         synapse.fate = None

@@ -182,7 +182,7 @@ def test_what_nobody_looked_at_had_nobody() -> None:
     router.publish("work", b"1", teller)
     router.remove(only.member)
     router.give_back(only.member, only.numbers[0])
-    assert teller.told == [(b"1", "nobody")]
+    assert teller.told == [(b"1", "no_consumers")]
 
 
 @given(st.integers(2, 3), st.integers(1, 12), st.booleans(), st.booleans())
@@ -247,7 +247,7 @@ def test_the_last_member_of_a_group_may_go_while_a_frame_is_on_its_way_to_others
     last.append(Receiver(router))
     assert router.publish("work", b"1", teller) is None
     assert last[0].got == []
-    assert teller.told == [(b"1", "nobody")]
+    assert teller.told == [(b"1", "no_consumers")]
 
 
 @pytest.mark.parametrize("member", ["wrong", "gone"])

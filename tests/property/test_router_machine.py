@@ -146,7 +146,7 @@ class RouterMachine(RuleBasedStateMachine):
         self.told.add(frame)
         known = [entry for group in GROUPS if (entry := self.open.get((frame, group))) is not None]
         entries = [entry for entry in known if entry.tell and self.may_end(entry, why)]
-        assert entries or (why == "nobody" and not known)
+        assert entries or (why == "no_consumers" and not known)
         # With two groups it may be either; then the other one shows it in the end.
         if len(known) == 1 or why in {"lost", "failed"}:
             self.give_up(entries[0])
@@ -184,7 +184,7 @@ class RouterMachine(RuleBasedStateMachine):
         match why:
             case "overloaded":
                 return bool(self.members(entry)) and self.is_full(entry)
-            case "nobody":
+            case "no_consumers":
                 return not entry.handed and not self.members(entry)
             case "lost":
                 none_may = self.max_deliveries == 1 or not self.members(entry)

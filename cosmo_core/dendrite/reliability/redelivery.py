@@ -145,7 +145,7 @@ class RedeliveryBuffer:
             again[0].returned = why
             return
         sent = self._sent.get(answer.id)
-        hopeless = self._closed or why not in {"nobody", "overloaded"}
+        hopeless = self._closed or why not in {"no_consumers", "overloaded"}
         if sent is None or hopeless or len(self._returned) >= MAX_RETURNED:
             logger.warning("%s %s was not delivered: %s", answer.type.value, answer.id, why)
             return

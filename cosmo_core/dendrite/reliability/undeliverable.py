@@ -31,7 +31,7 @@ class _Outcome:
 
 
 _OUTCOMES: Final[dict[Undelivered, _Outcome]] = {
-    "nobody": _Outcome(
+    "no_consumers": _Outcome(
         "NO_ROUTE",
         "Neuron {!r} is hosted nowhere any more; host it again, and try again once wait_until_ready returns",
         unreachable=True,

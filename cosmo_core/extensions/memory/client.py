@@ -178,7 +178,7 @@ class Requests:
         if waiting is None or waiting.done():
             return
         engram_id = "" if request.directed is None else request.directed.id or ""
-        if why == "nobody":
+        if why == "no_consumers":
             self._directory.mark_unreachable(engram_id)
             waiting.set_exception(_NoHostError())
             return

@@ -30,7 +30,7 @@ def test_it_keeps_the_newest_frames_and_tells_of_each_once(steps: list[tuple[str
             kept.pop(value, None)
         else:
             before = len(told)
-            window.tell(value, "nobody")
+            window.tell(value, "no_consumers")
             frame = kept.pop(value, None)
             assert told[before:] == ([] if frame is None else [frame])
         assert len(window) == len(kept)

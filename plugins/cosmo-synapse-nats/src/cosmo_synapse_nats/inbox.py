@@ -81,4 +81,4 @@ class Inbox:
         elif (answer := self._answers.get(number)) is not None and not answer.done():
             answer.set_result(msg)
         elif msg.headers is not None and msg.headers.get("Status") == "503":
-            self.window.tell(number, "nobody")
+            self.window.tell(number, "no_consumers")

@@ -295,7 +295,7 @@ class Hub:
         early, self._early = self._early, None
         for session, command in early or ():
             if (tell := session.teller(command.tell)) is not None:
-                tell(command.frame, "nobody")
+                tell(command.frame, "no_consumers")
 
     def _hold(self, session: Session | None, letter: Letter) -> None:
         # Without a session nobody waits: it is a sign of life, and bounded by whoever gives it.

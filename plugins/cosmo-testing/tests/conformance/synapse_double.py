@@ -193,7 +193,7 @@ class Double:
         if self.guarantees.durable:
             groups |= {group for pattern, group in self.bus.known if matches(pattern, subject)}
         if not groups and not route.targets and undelivered is not None:
-            undelivered(frame, "nobody")
+            undelivered(frame, "no_consumers")
         return [Letter(subject, frame, group, undelivered) for group in groups]
 
     async def place(self, letter: Letter) -> None:
@@ -229,7 +229,7 @@ class Double:
         if self.guarantees.durable:
             self.bus.waiting.append((self, letter))
         elif letter.tell is not None:
-            letter.tell(letter.frame, "lost" if letter.deliveries else "nobody")
+            letter.tell(letter.frame, "lost" if letter.deliveries else "no_consumers")
 
     def publish_from_thread(self, subject: str, frame: bytes) -> None:
         def publish() -> None:

@@ -227,14 +227,14 @@ class TellsThoughDelivered(Double):
         super().ended(letter, error)
 
 
-@breaks("synapse:undelivered-silent", "it is told ['nobody']")
+@breaks("synapse:undelivered-silent", "it is told ['no_consumers']")
 class CountsOnlyGroups(Double):
     def spread(
         self, subject: str, frame: bytes, undelivered: UndeliveredHandler | None = None
     ) -> list[Letter]:
         letters = super().spread(subject, frame, undelivered)
         if undelivered is not None and self.bus.table.route(subject).targets and not letters:
-            undelivered(frame, "nobody")
+            undelivered(frame, "no_consumers")
         return letters
 
 

@@ -68,7 +68,7 @@ class RecordingBus:
         self.frames.append(frame)
         route = self._table.route(subject)
         if undelivered is not None and not (route.groups or route.targets):
-            undelivered(frame, "nobody")
+            undelivered(frame, "no_consumers")
         for member in (*route.targets, *(group.pick() for group in route.groups)):
             work = member.handler(frame)
             if work is not None:

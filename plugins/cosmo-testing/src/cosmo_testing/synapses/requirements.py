@@ -74,7 +74,7 @@ _HANDLERS: Final = {
 }
 
 _UNDELIVERED: Final = {
-    "synapse:undelivered-nobody": "`undelivered` is told `nobody` when none subscribes.",
+    "synapse:undelivered-nobody": "`undelivered` is told `no_consumers` when none subscribes.",
     "synapse:undelivered-overloaded": "`undelivered` is told `overloaded` when none has room; nobody waits.",
     "synapse:undelivered-once": "`undelivered` is called in the event loop, and at most once per frame.",
     "synapse:undelivered-silent": "`undelivered` is not called for what was delivered.",

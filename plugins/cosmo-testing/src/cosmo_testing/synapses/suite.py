@@ -218,7 +218,7 @@ class SynapseConformance(Conformance, SynapseUnderTest):
         self.prove("synapse:slow-others")
 
     def test_undelivered_nobody(self) -> None:
-        """`undelivered` is told `nobody` when none subscribes."""
+        """`undelivered` is told `no_consumers` when none subscribes."""
         self.prove("synapse:undelivered-nobody")
 
     def test_undelivered_overloaded(self) -> None:
