@@ -2,6 +2,15 @@
 
 from cosmo_core.contracts.axon import Axon
 from cosmo_core.contracts.clarification import AskBack, ask_permission, clarify
+from cosmo_core.contracts.delivery import (
+    DeadLetter,
+    FrameHandler,
+    Guarantees,
+    HeldFrame,
+    Subscription,
+    Undelivered,
+    UndeliveredHandler,
+)
 from cosmo_core.contracts.engram import (
     Engram,
     EngramBinding,
@@ -17,18 +26,7 @@ from cosmo_core.contracts.offer import Bid
 from cosmo_core.contracts.pathway import Pathway
 from cosmo_core.contracts.records import NeuronRecord
 from cosmo_core.contracts.retry import RetryStrategy
-from cosmo_core.contracts.synapse import (
-    DeadLetter,
-    DeadLetters,
-    FrameHandler,
-    Guarantees,
-    HeldFrame,
-    Subscription,
-    Synapse,
-    ThreadPublisher,
-    Undelivered,
-    UndeliveredHandler,
-)
+from cosmo_core.contracts.synapse import DeadLetters, Synapse, ThreadPublisher
 from cosmo_core.contracts.task_context import CurrentTask, current_task
 from cosmo_core.contracts.watcher import Watcher
 from cosmo_core.dendrite import Dendrite

@@ -19,9 +19,9 @@ from cosmo_core.errors import PluginConflictError, UnknownPluginError
 if TYPE_CHECKING:
     from cosmo_core.contracts.axon import Axon
     from cosmo_core.contracts.clock import Clock
+    from cosmo_core.contracts.delivery import Subscription, Undelivered
     from cosmo_core.contracts.options import TaskOptions
     from cosmo_core.contracts.pathway import Pathway
-    from cosmo_core.contracts.synapse import Subscription, Undelivered
     from cosmo_core.dendrite.discovery.directory import Directory
     from cosmo_core.dendrite.discovery.resolver import Resolver
     from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry, Receive, Refuse

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cosmo_core.contracts.synapse import FrameHandler
+    from cosmo_core.contracts.delivery import FrameHandler
 
 Done = Callable[[int, BaseException | None], None]
 """Called when a handler is done with a frame: with the number that came with it, and what was raised if

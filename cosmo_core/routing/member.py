@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cosmo_core.contracts.synapse import UndeliveredHandler
+    from cosmo_core.contracts.delivery import UndeliveredHandler
 
 logger = logging.getLogger("cosmo_core.contracts.synapse")
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING
 
-from cosmo_core.contracts.synapse import DeadLetter
+from cosmo_core.contracts.delivery import DeadLetter
 from cosmo_core.routing.member import Letter, Member
 from cosmo_core.routing.table import QueueGroup, SubjectTable
 
 if TYPE_CHECKING:
-    from cosmo_core.contracts.synapse import Undelivered, UndeliveredHandler
+    from cosmo_core.contracts.delivery import Undelivered, UndeliveredHandler
 
 
 class Router:

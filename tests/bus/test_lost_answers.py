@@ -123,7 +123,7 @@ async def test_after_the_last_attempt_an_answer_is_given_up(
     answers = synapse.of(OUTPUT)
     assert len(answers) == 5
     assert f"answer {answers[0].id} to cosmonapse.test.AGENT_OUTPUT.inbox.asker is given up" in caplog.text
-    assert "after 5 attempts: nobody" in caplog.text
+    assert "after 5 attempts: no_consumers" in caplog.text
     assert not worker._replies.pending
 
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from cosmo_core import Axon, CosmoError, Dendrite, NeuronError, Signal, SignalType, current_task, decode
-from cosmo_core.contracts.synapse import FrameHandler
+from cosmo_core.contracts.delivery import FrameHandler
 from cosmo_core.plugins import PluginManager
 from cosmo_synapse_memory import MemorySynapse
 from cosmo_synapse_memory.bus import MemoryBus

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosmo_core.contracts.synapse import DeadLetter, Undelivered
+from cosmo_core.contracts.delivery import DeadLetter, Undelivered
 from cosmo_core.routing import Letter, Member, Router
 
 

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from cosmo_core.contracts.synapse import Undelivered
+from cosmo_core.contracts.delivery import Undelivered
 from cosmo_core.routing import Letter, Member, Router
 
 # What each pattern matches, written out: matching has properties of its own.

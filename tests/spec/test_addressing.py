@@ -19,7 +19,7 @@ from cosmo_core import (
     decode,
     encode,
 )
-from cosmo_core.contracts.synapse import DEFAULT_MAX_FRAME
+from cosmo_core.contracts.delivery import DEFAULT_MAX_FRAME
 from cosmo_core.protocol.ids import is_token
 from cosmo_core.protocol.subjects import Subjects
 

@@ -20,7 +20,7 @@ from cosmo_core import (
     SignalType,
     encode,
 )
-from cosmo_core.contracts.synapse import HeldFrame
+from cosmo_core.contracts.delivery import HeldFrame
 from cosmo_core.protocol.ids import new_trace_id
 
 Start = Callable[..., Awaitable[Dendrite]]

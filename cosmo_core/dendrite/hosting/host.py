@@ -18,7 +18,7 @@ from cosmo_core.protocol.signal_type import SignalType
 
 if TYPE_CHECKING:
     from cosmo_core.contracts.axon import Axon
-    from cosmo_core.contracts.synapse import Subscription
+    from cosmo_core.contracts.delivery import Subscription
     from cosmo_core.dendrite.hosting.reply_sender import ReplySender
     from cosmo_core.dendrite.hosting.stopped_traces import StoppedTraces
     from cosmo_core.dendrite.transport.link import Link

@@ -9,8 +9,8 @@ from cosmo_core.protocol.signal import Signal
 
 if TYPE_CHECKING:
     from cosmo_core.contracts.clock import Clock
+    from cosmo_core.contracts.delivery import Guarantees
     from cosmo_core.contracts.pathway import Pathway
-    from cosmo_core.contracts.synapse import Guarantees
     from cosmo_core.dendrite.discovery.directory import Directory
     from cosmo_core.dendrite.dispatch.dispatcher import Dispatcher
     from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry

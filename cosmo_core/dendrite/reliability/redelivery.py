@@ -15,7 +15,7 @@ from cosmo_core.protocol.codec import decode
 from cosmo_core.protocol.signal import Signal
 
 if TYPE_CHECKING:
-    from cosmo_core.contracts.synapse import Undelivered
+    from cosmo_core.contracts.delivery import Undelivered
     from cosmo_core.dendrite.transport.link import Link
     from cosmo_core.plugins import Dropped
 

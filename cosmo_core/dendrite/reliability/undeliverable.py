@@ -13,7 +13,7 @@ from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import SignalType
 
 if TYPE_CHECKING:
-    from cosmo_core.contracts.synapse import Undelivered
+    from cosmo_core.contracts.delivery import Undelivered
     from cosmo_core.dendrite.discovery.directory import Directory
     from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry
 

@@ -19,7 +19,7 @@ from cosmo_core.protocol.signal_type import SignalType
 
 if TYPE_CHECKING:
     from cosmo_core.contracts.axon import Axon
-    from cosmo_core.contracts.synapse import Subscription
+    from cosmo_core.contracts.delivery import Subscription
     from cosmo_core.dendrite.extension import Ports
 
 MAX_DECIDING: Final = 1_000

@@ -31,8 +31,8 @@ from cosmo_core.protocol.signal import Signal, address, deadline_ms, mint
 from cosmo_core.protocol.signal_type import SignalType
 
 if TYPE_CHECKING:
+    from cosmo_core.contracts.delivery import Undelivered
     from cosmo_core.contracts.engram import RecallMode
-    from cosmo_core.contracts.synapse import Undelivered
     from cosmo_core.dendrite.discovery.directory import Directory
     from cosmo_core.dendrite.discovery.resolver import Resolver
     from cosmo_core.dendrite.extension import Ports

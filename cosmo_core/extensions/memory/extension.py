@@ -18,8 +18,8 @@ from cosmo_core.protocol.signal_type import SignalType
 
 if TYPE_CHECKING:
     from cosmo_core.contracts.axon import Axon
+    from cosmo_core.contracts.delivery import Undelivered
     from cosmo_core.contracts.engram import Engram, ImprintReceipt, RecallMode, RecallResult
-    from cosmo_core.contracts.synapse import Undelivered
     from cosmo_core.dendrite.dispatch.pathway_registry import Receive, Refuse
     from cosmo_core.dendrite.extension import EntityHost
     from cosmo_core.plugins import NeuronWrapper

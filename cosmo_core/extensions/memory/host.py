@@ -18,7 +18,7 @@ from cosmo_core.protocol.signal import Directed, Signal, mint
 from cosmo_core.protocol.signal_type import SignalType
 
 if TYPE_CHECKING:
-    from cosmo_core.contracts.synapse import Subscription
+    from cosmo_core.contracts.delivery import Subscription
     from cosmo_core.dendrite.dispatch.pathway_registry import Refuse
     from cosmo_core.dendrite.extension import Ports
     from cosmo_core.dendrite.transport.link import Receiver

@@ -18,8 +18,8 @@ from cosmo_core.protocol.signal import Signal, check_trace_id
 from cosmo_core.protocol.signal_type import SignalType
 
 if TYPE_CHECKING:
+    from cosmo_core.contracts.delivery import Subscription
     from cosmo_core.contracts.pathway import H, Pathway, SignalHandler
-    from cosmo_core.contracts.synapse import Subscription
 
 logger = logging.getLogger("cosmo_core.dendrite")
 

@@ -10,7 +10,7 @@ import nats
 import pytest
 
 from cosmo_core import SynapseError
-from cosmo_core.contracts.synapse import HeldFrame
+from cosmo_core.contracts.delivery import HeldFrame
 from cosmo_synapse_nats.durable import claims, streams
 
 DURABLE = "?durable=true&ack_wait_s=1&retry_s=0.05"

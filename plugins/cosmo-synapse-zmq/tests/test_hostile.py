@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cosmo_core.contracts.synapse import DEFAULT_MAX_FRAME
+from cosmo_core.contracts.delivery import DEFAULT_MAX_FRAME
 from cosmo_synapse_zmq import wire
 
 if TYPE_CHECKING:

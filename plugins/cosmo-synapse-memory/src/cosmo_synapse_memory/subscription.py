@@ -8,7 +8,7 @@ from cosmo_core.routing import Member
 from cosmo_core.routing.handlers import HandlerRunner
 
 if TYPE_CHECKING:
-    from cosmo_core.contracts.synapse import FrameHandler
+    from cosmo_core.contracts.delivery import FrameHandler
     from cosmo_core.routing import Router
 
 

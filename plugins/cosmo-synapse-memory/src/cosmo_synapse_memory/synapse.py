@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from cosmo_core.contracts.synapse import DEFAULT_MAX_FRAME, FrameHandler, Guarantees, UndeliveredHandler
+from cosmo_core.contracts.delivery import DEFAULT_MAX_FRAME, FrameHandler, Guarantees, UndeliveredHandler
 from cosmo_core.errors import FrameTooLargeError, SynapseClosedError, SynapseError
 from cosmo_core.protocol.ids import is_token
 from cosmo_synapse_memory.bus import MemoryBus, named_bus

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final, cast, get_args
 
 from nats.aio.msg import Msg
 
-from cosmo_core.contracts.synapse import Undelivered
+from cosmo_core.contracts.delivery import Undelivered
 from cosmo_synapse_nats.window import Window
 
 if TYPE_CHECKING:
-    from cosmo_core.contracts.synapse import UndeliveredHandler
+    from cosmo_core.contracts.delivery import UndeliveredHandler
     from cosmo_synapse_nats.connection import Connection
 
 _REASONS: Final[frozenset[bytes]] = frozenset(reason.encode() for reason in get_args(Undelivered))

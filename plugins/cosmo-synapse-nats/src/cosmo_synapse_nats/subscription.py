@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription as Interest
 
-    from cosmo_core.contracts.synapse import FrameHandler
+    from cosmo_core.contracts.delivery import FrameHandler
     from cosmo_synapse_nats.connection import Connection
 
 Callback = Callable[["Msg"], Coroutine[Any, Any, None]]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 from nats import errors
 
-from cosmo_core.contracts.synapse import DEFAULT_MAX_FRAME, Guarantees
+from cosmo_core.contracts.delivery import DEFAULT_MAX_FRAME, Guarantees
 from cosmo_core.errors import FrameTooLargeError, SynapseClosedError, SynapseError
 from cosmo_core.routing import check_pattern, check_subject
 from cosmo_synapse_nats.connection import Connection
@@ -20,7 +20,7 @@ from cosmo_synapse_nats.options import HEADROOM, Durability, Servers
 from cosmo_synapse_nats.subscription import INTERNAL, NatsSubscription
 
 if TYPE_CHECKING:
-    from cosmo_core.contracts.synapse import DeadLetter, FrameHandler, Subscription, UndeliveredHandler
+    from cosmo_core.contracts.delivery import DeadLetter, FrameHandler, Subscription, UndeliveredHandler
 
 
 class NatsSynapse:

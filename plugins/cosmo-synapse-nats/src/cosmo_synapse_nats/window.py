@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from cosmo_core.contracts.synapse import Undelivered, UndeliveredHandler
+    from cosmo_core.contracts.delivery import Undelivered, UndeliveredHandler
 
 MAX_FRAMES: Final = 1024
 MAX_BYTES: Final = 8 * 1024 * 1024

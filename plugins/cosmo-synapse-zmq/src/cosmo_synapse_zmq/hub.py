@@ -15,7 +15,7 @@ import msgspec
 import zmq
 
 from cosmo_core import SynapseError
-from cosmo_core.contracts.synapse import DEFAULT_MAX_FRAME
+from cosmo_core.contracts.delivery import DEFAULT_MAX_FRAME
 from cosmo_core.routing import Leases, Letter, Router
 from cosmo_synapse_zmq import wire
 from cosmo_synapse_zmq.address import Address

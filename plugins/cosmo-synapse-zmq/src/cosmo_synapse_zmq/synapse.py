@@ -18,7 +18,7 @@ from cosmo_core import (
     SynapseError,
     UndeliveredHandler,
 )
-from cosmo_core.contracts.synapse import DEFAULT_MAX_FRAME
+from cosmo_core.contracts.delivery import DEFAULT_MAX_FRAME
 from cosmo_core.routing import check_pattern, check_subject
 from cosmo_synapse_zmq import wire
 from cosmo_synapse_zmq.address import Address

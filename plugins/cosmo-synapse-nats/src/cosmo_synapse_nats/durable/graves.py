@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from nats import errors
 from nats.js.errors import NotFoundError
 
-from cosmo_core.contracts.synapse import DeadLetter
+from cosmo_core.contracts.delivery import DeadLetter
 from cosmo_core.errors import SynapseError
 
 if TYPE_CHECKING:

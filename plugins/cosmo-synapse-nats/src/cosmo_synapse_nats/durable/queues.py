@@ -18,7 +18,7 @@ from cosmo_synapse_nats.durable.streams import dead_stream, ensure_consumer, ens
 from cosmo_synapse_nats.durable.subscription import TELL, DurableSubscription
 
 if TYPE_CHECKING:
-    from cosmo_core.contracts.synapse import DeadLetter, FrameHandler, UndeliveredHandler
+    from cosmo_core.contracts.delivery import DeadLetter, FrameHandler, UndeliveredHandler
     from cosmo_synapse_nats.connection import Connection
     from cosmo_synapse_nats.inbox import Inbox
     from cosmo_synapse_nats.keeper import Keeper

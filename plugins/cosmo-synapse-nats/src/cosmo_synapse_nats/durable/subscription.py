@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from nats import errors
 
-from cosmo_core.contracts.synapse import DeadLetter, HeldFrame
+from cosmo_core.contracts.delivery import DeadLetter, HeldFrame
 from cosmo_core.routing.handlers import HandlerRunner
 from cosmo_synapse_nats.durable.pull import Pull
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from nats.aio.msg import Msg
 
-    from cosmo_core.contracts.synapse import FrameHandler
+    from cosmo_core.contracts.delivery import FrameHandler
     from cosmo_synapse_nats.durable.desk import Desk
 
 ACK: Final = b"+ACK"

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from cosmo_core.contracts.axon import Axon
-from cosmo_core.contracts.synapse import Guarantees
+from cosmo_core.contracts.delivery import Guarantees
 from cosmo_core.dendrite import Dendrite
 from cosmo_core.plugins import PluginManager
 from cosmo_core.routing import SubjectTable
@@ -15,7 +15,7 @@ from cosmo_core.routing import SubjectTable
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from cosmo_core.contracts.synapse import FrameHandler, UndeliveredHandler
+    from cosmo_core.contracts.delivery import FrameHandler, UndeliveredHandler
     from cosmo_testing.sources.scenario import Scenario
     from cosmo_testing.sources.subject import SourceUnderTest
 

@@ -13,7 +13,8 @@ from cosmo_testing.synapses.network import Inbox, Told, Worker, listen, numbered
 from cosmo_testing.synapses.requirements import REQUIREMENTS
 
 if TYPE_CHECKING:
-    from cosmo_core.contracts.synapse import DeadLetter, Synapse
+    from cosmo_core.contracts.delivery import DeadLetter
+    from cosmo_core.contracts.synapse import Synapse
     from cosmo_testing.synapses.subject import SynapseUnderTest
 
 SLACK_S: Final = 0.5

@@ -6,7 +6,8 @@ import asyncio
 import traceback
 from typing import TYPE_CHECKING, Final
 
-from cosmo_core.contracts.synapse import DeadLetters, Guarantees, Synapse
+from cosmo_core.contracts.delivery import Guarantees
+from cosmo_core.contracts.synapse import DeadLetters, Synapse
 from cosmo_core.errors import FrameTooLargeError, SynapseClosedError, SynapseError
 from cosmo_testing.conformance.errors import UnmetError
 from cosmo_testing.conformance.leftovers import leftovers

@@ -13,7 +13,8 @@ from cosmo_testing.synapses.requirements import REQUIREMENTS
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from cosmo_core.contracts.synapse import Subscription, Synapse
+    from cosmo_core.contracts.delivery import Subscription
+    from cosmo_core.contracts.synapse import Synapse
     from cosmo_testing.synapses.network import Network
     from cosmo_testing.synapses.subject import SynapseUnderTest
 

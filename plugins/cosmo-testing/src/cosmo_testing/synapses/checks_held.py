@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from cosmo_core.contracts.synapse import HeldFrame
+from cosmo_core.contracts.delivery import HeldFrame
 from cosmo_testing.conformance.steps import bounded, need
 from cosmo_testing.synapses.checks_again import within
 from cosmo_testing.synapses.checks_undelivered import ask

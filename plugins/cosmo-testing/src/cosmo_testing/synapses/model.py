@@ -14,7 +14,8 @@ from cosmo_testing.synapses.network import Worker
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable
 
-    from cosmo_core.contracts.synapse import Subscription, Synapse
+    from cosmo_core.contracts.delivery import Subscription
+    from cosmo_core.contracts.synapse import Synapse
 
 Conduct = Literal["prompt", "raises", "fails", "slow"]
 

@@ -13,7 +13,8 @@ from cosmo_testing.conformance.errors import UnmetError
 from cosmo_testing.conformance.steps import bounded
 
 if TYPE_CHECKING:
-    from cosmo_core.contracts.synapse import FrameHandler, Subscription, Synapse
+    from cosmo_core.contracts.delivery import FrameHandler, Subscription
+    from cosmo_core.contracts.synapse import Synapse
     from cosmo_testing.synapses.subject import SynapseUnderTest
 
 TURNS: Final = 10

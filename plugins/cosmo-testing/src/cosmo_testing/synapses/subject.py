@@ -17,7 +17,8 @@ from cosmo_testing.synapses.requirements import REQUIREMENTS
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
-    from cosmo_core.contracts.synapse import Guarantees, Synapse
+    from cosmo_core.contracts.delivery import Guarantees
+    from cosmo_core.contracts.synapse import Synapse
     from cosmo_testing.conformance.requirements import Requirements
 
 SCALE_VARIABLE: Final = "COSMO_SYNAPSE_SCALE"
