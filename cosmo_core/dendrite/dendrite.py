@@ -802,7 +802,7 @@ class Dendrite:
         self, trace_id: str, result: Any, *, cost: Any = None, **options: Unpack[EmitOptions]
     ) -> Signal:
         """Emit the result of a whole workflow, which ends its trace. See `EmitOptions`."""
-        emit = self.extension("workflow").emit
+        emit = self.extension("workflow").emit_on_trace
         return await emit(SignalType.FINAL, trace_id, {"result": result}, options, cost=cost)
 
     async def emit_error(
@@ -816,7 +816,7 @@ class Dendrite:
     ) -> Signal:
         """Emit an error with a stable code. It answers the TASK that is its parent, if one is."""
         payload = {"code": code, "message": message, "recoverable": recoverable}
-        return await self.extension("workflow").emit(SignalType.ERROR, trace_id, payload, options)
+        return await self.extension("workflow").emit_on_trace(SignalType.ERROR, trace_id, payload, options)
 
     async def emit_plan(
         self,
@@ -827,7 +827,7 @@ class Dendrite:
         **options: Unpack[EmitOptions],
     ) -> Signal:
         """Emit the planned steps of a workflow."""
-        emit = self.extension("workflow").emit
+        emit = self.extension("workflow").emit_on_trace
         return await emit(SignalType.PLAN, trace_id, {"steps": list(steps)}, options, rationale=rationale)
 
     async def emit_tool_call(
@@ -841,7 +841,7 @@ class Dendrite:
     ) -> Signal:
         """Emit that a tool is called; ``call_id`` joins the call to its result."""
         payload = {"tool": tool, "args": dict(args)}
-        emit = self.extension("workflow").emit
+        emit = self.extension("workflow").emit_on_trace
         return await emit(SignalType.TOOL_CALL, trace_id, payload, options, call_id=call_id)
 
     async def emit_tool_result(
@@ -862,7 +862,7 @@ class Dendrite:
         if result is not None and error is not None:
             raise TypeError(f"tool {tool!r} has a result or an error, not both")
         payload = {"tool": tool, **({"result": result} if error is None else {"error": error})}
-        emit = self.extension("workflow").emit
+        emit = self.extension("workflow").emit_on_trace
         return await emit(SignalType.TOOL_RESULT, trace_id, payload, options, call_id=call_id)
 
     async def emit_memory_append(
@@ -870,7 +870,9 @@ class Dendrite:
     ) -> Signal:
         """Emit a note for the memory of the trace."""
         payload = {"key": key, "value": value}
-        return await self.extension("workflow").emit(SignalType.MEMORY_APPEND, trace_id, payload, options)
+        return await self.extension("workflow").emit_on_trace(
+            SignalType.MEMORY_APPEND, trace_id, payload, options
+        )
 
     async def emit_critique(
         self,
@@ -882,7 +884,7 @@ class Dendrite:
     ) -> Signal:
         """Emit a judgement of an earlier Signal."""
         payload = {"target_event_id": target_event_id, "issues": list(issues), "verdict": verdict}
-        return await self.extension("workflow").emit(SignalType.CRITIQUE, trace_id, payload, options)
+        return await self.extension("workflow").emit_on_trace(SignalType.CRITIQUE, trace_id, payload, options)
 
     async def emit_escalation(
         self,
@@ -894,7 +896,7 @@ class Dendrite:
         **options: Unpack[EmitOptions],
     ) -> Signal:
         """Emit that work is escalated, and why."""
-        emit, payload = self.extension("workflow").emit, {"reason": reason}
+        emit, payload = self.extension("workflow").emit_on_trace, {"reason": reason}
         return await emit(SignalType.ESCALATION, trace_id, payload, options, target=target, context=context)
 
     async def emit_consensus(
@@ -908,7 +910,7 @@ class Dendrite:
     ) -> Signal:
         """Emit what a group of Neurons agreed on."""
         payload = {"members": list(members), "verdict": verdict}
-        emit = self.extension("workflow").emit
+        emit = self.extension("workflow").emit_on_trace
         return await emit(SignalType.CONSENSUS, trace_id, payload, options, votes=votes)
 
     async def emit_context_sync(
@@ -920,7 +922,7 @@ class Dendrite:
         **options: Unpack[EmitOptions],
     ) -> Signal:
         """Emit a snapshot of shared context."""
-        emit = self.extension("workflow").emit
+        emit = self.extension("workflow").emit_on_trace
         return await emit(SignalType.CONTEXT_SYNC, trace_id, {"snapshot": snapshot}, options, version=version)
 
     async def emit_audit(
@@ -937,7 +939,7 @@ class Dendrite:
         """Emit a record of a decision; ``details`` are further keys of its payload."""
         required = {"kind": kind, "domain": domain, "outcome": outcome, "attempt": attempt}
         payload = {**(details or {}), **required}
-        return await self.extension("workflow").emit(SignalType.AUDIT, trace_id, payload, options)
+        return await self.extension("workflow").emit_on_trace(SignalType.AUDIT, trace_id, payload, options)
 
     async def answer_clarification(self, clarification: Signal, answer: Any) -> Signal:
         """Send CLARIFICATION_ANSWER to all listeners, and return it. No Neuron runs for it.

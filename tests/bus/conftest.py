@@ -116,13 +116,60 @@ async def synapse() -> AsyncIterator[MemorySynapse]:
     await synapse.close()
 
 
+# The modules whose tests hold for a Dendrite without extensions, too; each of them runs twice.
+MINIMAL_TOO = frozenset(
+    {
+        "test_acknowledging",
+        "test_backpressure",
+        "test_blocked_loop",
+        "test_clock_skew",
+        "test_current_task",
+        "test_deadlines",
+        "test_dispatch",
+        "test_finalize",
+        "test_hosting",
+        "test_lost_answers",
+        "test_one_answer",
+        "test_pathway",
+        "test_presence",
+        "test_presence_clock",
+        "test_repeated_answers",
+        "test_retry",
+        "test_stop_trace",
+        "test_stopping",
+        "test_undelivered",
+        "test_worker_lost",
+    }
+)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of some modules with all extensions and with none."""
+    name = metafunc.module.__name__.rpartition(".")[2]
+    needs = metafunc.definition.get_closest_marker("extension")
+    if "extensions" in metafunc.fixturenames and name in MINIMAL_TOO and needs is None:
+        metafunc.parametrize("extensions", [None, ()], ids=["all", "minimal"], indirect=True)
+
+
 @pytest.fixture
-async def start(synapse: MemorySynapse) -> AsyncIterator[Callable[..., Awaitable[Dendrite]]]:
+def extensions(request: pytest.FixtureRequest) -> Any:
+    """Return the extensions of the Dendrites that `start` makes: None for all, or an empty tuple."""
+    return getattr(request, "param", None)
+
+
+@pytest.fixture
+async def start(synapse: MemorySynapse, extensions: Any) -> AsyncIterator[Callable[..., Awaitable[Dendrite]]]:
     """Start a Dendrite that hosts the given Neurons under their own names; it stops with the test."""
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(*neurons: Any, axon: dict[str, Any] | None = None, **options: Any) -> Dendrite:
-            options = {"synapse": synapse, "namespace": "test", "plugins": PluginManager(), **options}
+            options = {
+                "synapse": synapse,
+                "namespace": "test",
+                "plugins": PluginManager(),
+                "extensions": extensions,
+                **options,
+            }
             dendrite = Dendrite(**options)
             for neuron in neurons:
                 if not isinstance(neuron, Axon):

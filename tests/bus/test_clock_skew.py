@@ -139,6 +139,7 @@ async def test_what_a_middleware_takes_is_taken_off(
     assert 39.9 <= answer.payload["output"]["left"] <= 40
 
 
+@pytest.mark.extension("auctions")
 @pytest.mark.clause("P-5.10")
 async def test_the_time_for_an_award_runs_while_bids_are_taken(start: Start, lossy: Any) -> None:
     synapse = await lossy()

@@ -149,6 +149,7 @@ async def test_only_an_output_is_promoted(
     assert caplog.text == ""
 
 
+@pytest.mark.extension("workflow")
 @pytest.mark.clause("P-11.3")
 async def test_final_ends_the_whole_trace(orchestrator: Dendrite) -> None:
     open = await orchestrator.dispatch(neuron="asks", input={})

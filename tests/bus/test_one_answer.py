@@ -133,6 +133,7 @@ async def test_what_is_streamed_again_is_read_once(ask: Any) -> None:
     assert await asked.read() == [*first, again[3], plan, third[1], output]
 
 
+@pytest.mark.extension("watching")
 @pytest.mark.clause("P-11.7")
 async def test_an_observer_sees_what_both_workers_say(start: Start) -> None:
     dendrite = await start(silent, grace_s=0)

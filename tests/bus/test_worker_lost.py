@@ -281,6 +281,7 @@ async def test_a_sign_of_life_that_makes_no_sense_is_ignored(pair: Pair, stuck: 
 # --- offers ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.extension("auctions")
 @pytest.mark.clause("P-5.19", "P-7.10")
 async def test_the_next_best_bidder_gets_the_work_of_one_that_is_lost(
     start: Start, pair: Pair, stuck: Stuck, clock: FakeClock

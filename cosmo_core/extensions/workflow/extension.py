@@ -34,7 +34,7 @@ class Workflow(Extension):
 
     name = "workflow"
 
-    async def emit(
+    async def emit_on_trace(
         self,
         type: SignalType,
         trace_id: str,

@@ -1,0 +1,305 @@
+"""Extensions of a Dendrite: absent ones, a stranger's, and the core's own through the same seam."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from cosmo_core import Axon, Dendrite, EngramBinding, NeuronFn, Signal, SignalType, UnknownPluginError
+from cosmo_core.contracts.delivery import Undelivered
+from cosmo_core.dendrite.extension import EntityHost, Extension, HostedEntity, Ports
+from cosmo_core.errors import PluginConflictError
+from cosmo_core.extensions.auctions.extension import Auctions
+from cosmo_core.extensions.memory.extension import Memory
+from cosmo_core.extensions.watching.extension import Watching
+from cosmo_core.extensions.workflow.extension import Workflow
+from cosmo_core.plugins import PluginManager
+from cosmo_core.protocol.signal import Directed
+from cosmo_synapse_memory import MemorySynapse
+
+Start = Callable[..., Awaitable[Dendrite]]
+TRACE = "trc_01ARZ3NDEKTSV4RRFFQ69G5FAV"
+
+
+async def echo(input: dict[str, Any], context: list[Any]) -> Any:
+    return input
+
+
+def clarification() -> Signal:
+    payload = {"question": "which?"}
+    return Signal.new(
+        SignalType.CLARIFICATION, payload, directed=Directed("echo"), meta={"task": {"input": {}}}
+    )
+
+
+# --- absent ones ------------------------------------------------------------------------------------
+
+CALLS: dict[str, Callable[[Dendrite], Any]] = {
+    "dispatch_offer": lambda it: it.dispatch_offer(input={}, capabilities=["x"]),
+    "on_task_offer": lambda it: it.on_task_offer(print),
+    "bid": lambda it: it.bid(clarification(), cost=1),
+    "attach_engram": lambda it: it.attach_engram(object()),  # type: ignore[arg-type]
+    "detach_engram": lambda it: it.detach_engram("notes"),
+    "engrams": lambda it: it.engrams,
+    "find_engrams": lambda it: it.find_engrams(),
+    "recall": lambda it: it.recall("notes", {}),
+    "imprint": lambda it: it.imprint("notes", op="add"),
+    "wait_until_ready": lambda it: it.wait_until_ready(engram="notes"),
+    "on": lambda it: it.on(SignalType.TASK),
+    "on_final": lambda it: it.on_final(print),
+    "watch": lambda it: it.watch(SignalType.TASK, print),
+    "watchers": lambda it: it.watchers,
+    "observe_pathway": lambda it: it.observe_pathway(TRACE),
+    "emit_final": lambda it: it.emit_final(TRACE, {}),
+    "emit_error": lambda it: it.emit_error(TRACE, "BROKEN", "it broke"),
+    "emit_plan": lambda it: it.emit_plan(TRACE, []),
+    "emit_tool_call": lambda it: it.emit_tool_call(TRACE, "t", {}),
+    "emit_tool_result": lambda it: it.emit_tool_result(TRACE, "t", {}),
+    "emit_memory_append": lambda it: it.emit_memory_append(TRACE, "k", 1),
+    "emit_critique": lambda it: it.emit_critique(TRACE, "evt", [], "ok"),
+    "emit_escalation": lambda it: it.emit_escalation(TRACE, "why"),
+    "emit_consensus": lambda it: it.emit_consensus(TRACE, [], "ok"),
+    "emit_context_sync": lambda it: it.emit_context_sync(TRACE, {}),
+    "emit_audit": lambda it: it.emit_audit(TRACE, "kind", "domain", "outcome"),
+    "answer_clarification": lambda it: it.answer_clarification(clarification(), 1),
+    "grant_permission": lambda it: it.grant_permission(clarification()),
+    "deny_permission": lambda it: it.deny_permission(clarification()),
+    "respond_to_clarification": lambda it: it.respond_to_clarification(clarification(), 1),
+    "respond_to_permission": lambda it: it.respond_to_permission(clarification(), True),
+}
+ABOUT_ENGRAMS = ("attach_engram", "detach_engram", "engrams", "find_engrams", "wait_until_ready")
+EXTENSION_OF = {
+    **dict.fromkeys(("dispatch_offer", "on_task_offer", "bid"), "auctions"),
+    **dict.fromkeys(
+        (
+            "attach_engram",
+            "detach_engram",
+            "engrams",
+            "find_engrams",
+            "recall",
+            "imprint",
+            "wait_until_ready",
+        ),
+        "memory",
+    ),
+    **dict.fromkeys(("on", "on_final", "watch", "watchers", "observe_pathway"), "watching"),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_calling_what_an_absent_extension_gives_names_the_extension(start: Start, name: str) -> None:
+    dendrite = await start(extensions=())
+    wanted = EXTENSION_OF.get(name, "workflow")
+
+    async def call() -> None:
+        await CALLS[name](dendrite)
+
+    with pytest.raises(UnknownPluginError, match=f"no extension '{wanted}'; it has: none"):
+        await call()
+
+
+def test_every_delegation_of_a_dendrite_is_tried_above() -> None:
+    source = inspect.getsource(Dendrite)
+    methods = [name for name, member in vars(Dendrite).items() if 'self.extension("' in _source(member)]
+    assert sorted(methods) == sorted({*CALLS, "_attach"} - {"on_final"})
+    assert source.count('self.extension("') >= len(methods)
+
+
+def _source(member: object) -> str:
+    function = member.fget if isinstance(member, property) else member
+    return inspect.getsource(function) if inspect.isfunction(function) else ""
+
+
+def test_an_axon_that_binds_engrams_needs_the_extension_memory() -> None:
+    dendrite = Dendrite(synapse=MemorySynapse(), plugins=PluginManager(), extensions=())
+    axon = Axon(neuron_id="echo", neuron_fn=echo, engrams=[EngramBinding("notes")])
+    with pytest.raises(UnknownPluginError, match="no extension 'memory'"):
+        dendrite.attach_axon(axon)
+
+
+def test_an_error_lists_the_extensions_that_are_there() -> None:
+    dendrite = Dendrite(synapse=MemorySynapse(), plugins=PluginManager(), extensions=[Workflow, Memory])
+    with pytest.raises(UnknownPluginError, match=r"no extension 'auctions'; it has: 'workflow', 'memory'"):
+        dendrite.on_task_offer(print)
+
+
+# --- the core's own ---------------------------------------------------------------------------------
+
+
+def test_the_default_extensions_come_from_the_cores_entry_points() -> None:
+    assert list(PluginManager().extensions()) == [Auctions, Memory, Watching, Workflow]
+    assert list(PluginManager(environ={"COSMO_DISABLE_PLUGINS": "*"}).extensions()) == list(
+        PluginManager().extensions()
+    )
+    assert Memory not in PluginManager(environ={"COSMO_DISABLE_PLUGINS": "memory"}).extensions()
+
+
+@pytest.mark.parametrize("extension", [Auctions, Memory, Watching, Workflow])
+def test_a_delegation_returns_the_type_that_its_extension_returns(extension: type[Extension]) -> None:
+    """The core does not import its extensions, so mypy cannot compare the two."""
+    compared = 0
+    for name, method in vars(extension).items():
+        public = vars(Dendrite).get(name)
+        if isinstance(method, property) and isinstance(public, property):
+            method, public = method.fget, public.fget
+        # What both have beside the delegations: their lives.
+        if inspect.isfunction(method) and inspect.isfunction(public) and name not in {"start", "stop"}:
+            returned = method.__annotations__["return"], public.__annotations__["return"]
+            assert returned[0].removeprefix("Observed") == returned[1], name
+            assert inspect.iscoroutinefunction(method) == inspect.iscoroutinefunction(public), name
+            compared += 1
+    assert compared >= 3
+
+
+# --- a stranger's -----------------------------------------------------------------------------------
+
+
+class Ledger(Extension, EntityHost):
+    """Records its life, and what reaches it through the seam."""
+
+    name = "ledger"
+    made: list[Ledger] = []  # noqa: RUF012 - emptied by each test
+
+    def __init__(self, ports: Ports) -> None:
+        super().__init__(ports)
+        self.steps: list[str] = []
+        self.made.append(self)
+
+    def receivers(self) -> Mapping[SignalType, Callable[[Signal], None]]:
+        return {SignalType.AUDIT: lambda signal: self.steps.append(f"received {signal.type.value}")}
+
+    def undeliverables(self) -> Mapping[SignalType, Callable[[Signal, Undelivered], None]]:
+        return {SignalType.AUDIT: lambda signal, why: self.steps.append(f"undeliverable: {why}")}
+
+    def entity_hosts(self) -> Sequence[EntityHost]:
+        return (self,)
+
+    def entities(self) -> Sequence[HostedEntity]:
+        registration = {"role": "ledger", "capabilities": []}
+        return [HostedEntity("book", Directed("book"), registration, {}, self)]
+
+    def serves(self, id: str) -> bool:
+        return True
+
+    def load(self, id: str) -> int:
+        return 7
+
+    def neuron_wrappers(self, axon: Axon) -> Sequence[Callable[[NeuronFn], NeuronFn]]:
+        self.steps.append(f"wraps {axon.neuron_id}")
+        return ()
+
+    def neuron_departed(self, neuron_id: str, dendrite_id: str) -> None:
+        self.steps.append(f"departed {neuron_id}")
+
+    async def trace_stopped(self, stop: Signal) -> Mapping[str, Any]:
+        return {"ledger_closed": True}
+
+    def counters(self) -> Mapping[str, int]:
+        return {"ledger": len(self.steps)}
+
+    async def connect(self) -> None:
+        self.steps.append("connect")
+
+    async def start(self) -> None:
+        self.steps.append("start")
+
+    async def neurons_changed(self) -> None:
+        self.steps.append(f"neurons {[axon.neuron_id for axon in self.ports.neurons]}")
+
+    async def drain(self) -> None:
+        self.steps.append("drain")
+
+    async def stop(self) -> None:
+        self.steps.append("stop")
+
+    def close(self) -> None:
+        self.steps.append("close")
+
+
+@pytest.fixture(autouse=True)
+def empty_ledgers() -> None:
+    Ledger.made.clear()
+
+
+async def test_a_strangers_extension_lives_and_serves_through_the_seam(synapse: MemorySynapse) -> None:
+    seen: list[Signal] = []
+    options: dict[str, Any] = {"synapse": synapse, "plugins": PluginManager()}
+    observer = Dendrite(**options)
+    observer.on(SignalType.REGISTER)(seen.append)
+    worker = Dendrite(**options, extensions=[Ledger])
+    worker.attach_axon(Axon(neuron_id="echo", neuron_fn=echo))
+    async with observer, worker:
+        ledger: Ledger = worker.extension("ledger")
+        await worker.add_axon(Axon(neuron_id="late", neuron_fn=echo))
+        await worker.detach_axon("late")
+        subject = ledger.ports.subjects.inbox(SignalType.AUDIT, ledger.ports.dendrite_id)
+        payload = {"kind": "k", "domain": "d", "outcome": "o", "attempt": 1}
+        await ledger.ports.send(subject, Signal.new(SignalType.AUDIT, payload))
+        await ledger.ports.send_shared(
+            ledger.ports.subjects.neuron(SignalType.AUDIT, "gone"), Signal.new(SignalType.AUDIT, payload)
+        )
+        [stopped] = await observer.stop_trace(TRACE)
+        assert stopped.payload["ledger_closed"] is True
+        assert worker.counters["ledger"] == len(ledger.steps)
+    assert ledger.steps == [
+        "wraps echo",
+        "connect",
+        "start",
+        "neurons ['echo']",
+        "wraps late",
+        "neurons ['echo', 'late']",
+        "departed late",
+        "neurons ['echo']",
+        "received AUDIT",
+        "undeliverable: no_consumers",
+        "drain",
+        "stop",
+        "departed echo",
+        "departed book",
+        "close",
+    ]
+    book = [signal for signal in seen if signal.directed and signal.directed.id == "book"]
+    assert book
+    assert book[0].meta["load"] == 7
+
+
+async def test_an_extension_whose_start_fails_is_ended_and_so_is_the_dendrite(synapse: MemorySynapse) -> None:
+    class Broken(Ledger):
+        name = "broken"
+
+        def receivers(self) -> Mapping[SignalType, Callable[[Signal], None]]:
+            return {}
+
+        async def start(self) -> None:
+            raise OSError("disk full")
+
+    dendrite = Dendrite(synapse=synapse, plugins=PluginManager(), extensions=[Ledger, Broken])
+    with pytest.raises(OSError, match="disk full"):
+        await dendrite.start()
+    assert [ledger.steps for ledger in Ledger.made] == [
+        ["connect", "start", "drain", "stop", "close"],
+        ["connect", "drain", "stop", "close"],
+    ]
+    with pytest.raises(Exception, match="not running"):
+        await dendrite.dispatch(neuron="echo", input={})
+
+
+def test_two_extensions_of_one_name_are_refused(synapse: MemorySynapse) -> None:
+    with pytest.raises(PluginConflictError, match="two extensions are named 'ledger'"):
+        Dendrite(synapse=synapse, plugins=PluginManager(), extensions=[Ledger, Ledger])
+
+
+def test_two_extensions_that_receive_one_type_are_refused(synapse: MemorySynapse) -> None:
+    class Rival(Ledger):
+        name = "rival"
+
+    with pytest.raises(ValueError, match="AUDIT has a receiver already"):
+        Dendrite(synapse=synapse, plugins=PluginManager(), extensions=[Ledger, Rival])
+
+
+def test_what_is_not_an_extension_is_refused(synapse: MemorySynapse) -> None:
+    with pytest.raises(TypeError, match="subclass of Extension"):
+        Dendrite(synapse=synapse, plugins=PluginManager(), extensions=[lambda _: object()])  # type: ignore[list-item,return-value]
