@@ -48,7 +48,6 @@ from cosmo_core.errors import (
     PluginIncompatibleError,
     PluginLoadError,
     RejectedError,
-    RemoteError,
     RoleError,
     SynapseAuthError,
     SynapseClosedError,
@@ -60,7 +59,7 @@ from cosmo_core.extensions.watching.observed_pathway import ObservedPathway
 from cosmo_core.plugins.open import Neuron, connect_synapse, engram_from_url
 from cosmo_core.protocol.codec import decode, encode
 from cosmo_core.protocol.schema import json_schema
-from cosmo_core.protocol.signal import Directed, Signal
+from cosmo_core.protocol.signal import Directed, RemoteError, Signal
 from cosmo_core.protocol.signal_type import SignalType
 
 __all__ = [

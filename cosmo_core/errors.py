@@ -1,7 +1,7 @@
-"""Every error the core raises, on one screen.
+"""The exceptions of the core, except `RemoteError`, which is in ``protocol/signal.py``.
 
-An error says what happened, to what, and what to do about it. Those that can end a TASK carry the
-``code`` under which they travel in an ERROR Signal.
+An error text says what happened, the value, and what to do. An exception that can end a TASK has a ``code``:
+it is the ``code`` of the ERROR Signal.
 """
 
 from __future__ import annotations
@@ -11,22 +11,20 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cosmo_core.protocol.signal import Signal
-
 
 class CosmoError(Exception):
-    """The root of everything raised on purpose by the core and its plugins."""
+    """The base class of all exceptions of the core and its plugins."""
 
 
 # --- Signals ----------------------------------------------------------------------------------------
 
 
 class MalformedSignalError(CosmoError, ValueError):
-    """A frame, or the arguments of a Signal, break the protocol.
+    """A frame, or an argument of a Signal, breaks the protocol.
 
     Attributes:
-        field: The path of the offending field, such as ``payload.input``; ``$`` is the whole frame.
-        reason: What is wrong with it.
+        field: The path of the field, such as ``payload.input``; ``$`` is the whole frame.
+        reason: Why its value is not valid.
     """
 
     def __init__(self, field: str, reason: str) -> None:
@@ -36,23 +34,7 @@ class MalformedSignalError(CosmoError, ValueError):
 
 
 class UnencodableError(CosmoError, TypeError):
-    """A payload holds something that JSON cannot carry."""
-
-
-class RemoteError(CosmoError):
-    """An ERROR Signal, raised by `Signal.raise_for_error`.
-
-    Attributes:
-        code: The stable code, such as ``NO_ROUTE`` or ``NEURON_ERROR``.
-        recoverable: Whether trying again may help.
-        signal: The ERROR Signal itself.
-    """
-
-    def __init__(self, signal: Signal) -> None:
-        self.code: str = signal.payload["code"]
-        self.recoverable: bool = signal.payload["recoverable"]
-        self.signal = signal
-        super().__init__(f"{self.code}: {signal.payload['message']}")
+    """A payload contains a value that JSON cannot represent."""
 
 
 # --- Neurons ----------------------------------------------------------------------------------------
@@ -61,12 +43,12 @@ class RemoteError(CosmoError):
 class NeuronError(CosmoError):
     """Raised by a Neuron to end its TASK with this message and code.
 
-    Unlike any other exception, its message travels to whoever asked: keep secrets out of it.
+    Unlike the message of any other exception, this one is sent to the requester: keep secrets out of it.
 
     Args:
-        message: What happened, to what, and what to do about it.
+        message: What happened, the value, and what to do.
         code: A stable, upper-case code.
-        recoverable: Whether trying the same TASK again may help.
+        recoverable: Whether the same TASK may succeed later.
     """
 
     def __init__(self, message: str, *, code: str = "NEURON_ERROR", recoverable: bool = False) -> None:
@@ -79,13 +61,13 @@ class NeuronError(CosmoError):
 
 
 class EngramError(NeuronError):
-    """Shared memory could not do what it was asked. A Neuron that lets it pass ends its TASK with it.
+    """A request to shared memory failed. A Neuron that does not catch it ends its TASK with it.
 
-    Its codes (P-14.8): ``ENGRAM_INVALID`` (nobody could do that), ``ENGRAM_UNSUPPORTED`` (this one cannot),
-    ``ENGRAM_EXISTS``, ``ENGRAM_NOT_FOUND``, ``ENGRAM_CONFLICT`` (what is there does not allow it),
-    ``ENGRAM_NO_ROUTE``, ``ENGRAM_OVERLOADED``, ``ENGRAM_STOPPED`` (nobody took it), ``ENGRAM_REJECTED`` (a
-    middleware dropped it, or its answer), ``ENGRAM_UNAVAILABLE``, ``ENGRAM_FULL``, ``ENGRAM_CORRUPT`` (its
-    store failed), and what Engrams add.
+    The codes (P-14.8): ``ENGRAM_INVALID`` (the request is not valid), ``ENGRAM_UNSUPPORTED`` (this Engram
+    cannot do it), ``ENGRAM_EXISTS``, ``ENGRAM_NOT_FOUND``, ``ENGRAM_CONFLICT`` (the existing entries do not
+    allow it), ``ENGRAM_NO_ROUTE``, ``ENGRAM_OVERLOADED``, ``ENGRAM_STOPPED`` (no host processed it),
+    ``ENGRAM_REJECTED`` (a middleware dropped the request or its answer), ``ENGRAM_UNAVAILABLE``,
+    ``ENGRAM_FULL``, ``ENGRAM_CORRUPT`` (the store failed). Engrams may add their own.
     """
 
     def __init__(self, message: str, *, code: str = "ENGRAM_ERROR", recoverable: bool = False) -> None:
@@ -100,7 +82,7 @@ class EngramTimeout(EngramError, TimeoutError):  # noqa: N818 - the promised nam
 
 
 class EngramNotBound(EngramError, LookupError):  # noqa: N818 - the promised name
-    """A Neuron asked for memory under a name that its Axon does not bind, or that says too little."""
+    """A Neuron used a name of memory that its Axon does not bind, or that is ambiguous."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, code="ENGRAM_NOT_BOUND")
@@ -110,53 +92,53 @@ class EngramNotBound(EngramError, LookupError):  # noqa: N818 - the promised nam
 
 
 class SynapseError(CosmoError):
-    """A Synapse could not do what it was asked."""
+    """An operation of a Synapse failed."""
 
 
 class SynapseClosedError(SynapseError):
-    """The Synapse is not connected: it never was, or it was closed."""
+    """The Synapse is not connected: it was never connected, or it was closed."""
 
 
 class SynapseAuthError(SynapseError):
-    """The bus does not let this program in: its key or its credentials are wrong, or missing."""
+    """The bus rejected this program: its key or its credentials are wrong or missing."""
 
     code: ClassVar[str] = "AUTH_FAILED"
 
 
 class FrameTooLargeError(SynapseError):
-    """A frame is larger than the Synapse carries; nothing was sent."""
+    """A frame exceeds the limit of the Synapse; nothing was sent."""
 
 
 class RoleError(CosmoError):
-    """A Dendrite with ``role="worker"`` tried to emit an orchestration Signal; nothing was sent."""
+    """A Dendrite with ``role="worker"`` tried to send an orchestration Signal; nothing was sent."""
 
 
 class LifecycleError(CosmoError, RuntimeError):
-    """A Dendrite was used before it started, after it stopped, or started twice."""
+    """A Dendrite was used before it started or after it stopped, or was started twice."""
 
 
 class NoRouteError(CosmoError):
     """No live Neuron can take the TASK; nothing was sent.
 
     Attributes:
-        known: The Neurons (or capabilities) that the Dendrite does see in its namespace.
+        known: The live Neurons (or capabilities) that the Dendrite knows in its namespace.
     """
 
     code: ClassVar[str] = "NO_ROUTE"
 
     def __init__(self, wanted: str, known: Iterable[str]) -> None:
         self.known = sorted(known)
-        listed = ", ".join(self.known) or "none at all"
+        listed = ", ".join(self.known) or "none"
         super().__init__(f"no live {wanted} in this namespace; known: {listed}")
 
 
 class NoBidError(CosmoError, TimeoutError):
-    """Nobody got the work of a TASK_OFFER: no bid came in time, or none was taken.
+    """The work of a TASK_OFFER was not assigned: no bid came in time, or none was accepted.
 
     Attributes:
-        capabilities: What was asked for.
-        waited_s: For how many seconds bids were taken.
-        bids: How many came.
+        capabilities: The capabilities that the offer asked for.
+        waited_s: The bidding time in seconds.
+        bids: The number of bids that came.
     """
 
     code: ClassVar[str] = "NO_BID"
@@ -166,8 +148,8 @@ class NoBidError(CosmoError, TimeoutError):
         self.waited_s = waited_s
         self.bids = bids
         wanted = " and ".join(map(repr, self.capabilities))
-        came = f"none of {bids} bids was taken" if bids else "no Neuron bid"
-        super().__init__(f"{came} for work that needs {wanted} within {waited_s} s")
+        outcome = f"none of {bids} bids was accepted" if bids else "no Neuron bid"
+        super().__init__(f"{outcome} for work that needs {wanted} within {waited_s} s")
 
 
 class RejectedError(CosmoError):
@@ -175,7 +157,7 @@ class RejectedError(CosmoError):
 
 
 class PathwayClosedError(CosmoError):
-    """The Pathway closed before the awaited Signal came."""
+    """The Pathway closed before the awaited Signal arrived."""
 
 
 # --- plugins ----------------------------------------------------------------------------------------
@@ -186,19 +168,19 @@ class PluginError(CosmoError):
 
 
 class UnknownPluginError(PluginError, LookupError):
-    """No installed plugin answers to this name."""
+    """No installed plugin has this name."""
 
 
 class PluginConflictError(PluginError):
-    """Two distributions claim one name."""
+    """Several distributions provide a plugin with the same name."""
 
 
 class PluginLoadError(PluginError):
-    """A plugin was found but could not be imported."""
+    """A plugin is installed but cannot be imported."""
 
 
 class PluginIncompatibleError(PluginError):
-    """A plugin was written for another version of the plugin interface."""
+    """A plugin is written for another version of the plugin interface."""
 
 
 class HookError(PluginError):

@@ -1,1 +1,1 @@
-"""What crosses the wire: Signals, their types, payloads and ids, the codec, the schema and the subjects."""
+"""The wire format: Signals, types, payloads, ids, the codec, the JSON Schema and the subjects."""

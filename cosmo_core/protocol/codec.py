@@ -1,4 +1,4 @@
-"""Signals to bytes and back: JSON in UTF-8, envelope version 1. The only JSON on a Signal's path."""
+"""The codec: Signals to bytes and back, as JSON in UTF-8 with envelope version 1."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cosmo_core.protocol.signal_type import SignalType
 
 
 class _Wire(msgspec.Struct, omit_defaults=True, gc=False):
-    """A Signal as it is written: msgspec leaves out the defaults of its own structs, not those of attrs."""
+    """A Signal as it is encoded: msgspec omits defaults of its own structs, but not of attrs classes."""
 
     v: str
     id: str
@@ -32,13 +32,13 @@ _AT = re.compile(r"^(?P<reason>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
 
 
 def encode(signal: Signal) -> bytes:
-    """Return the frame that carries ``signal``. Fields without a value are left out (P-1.8).
+    """Encode ``signal`` as a frame, without the fields that have no value (P-1.8).
 
-    Payloads may also hold what has an obvious JSON form: tuples and sets become arrays, dates and UUIDs
-    strings, dataclasses and attrs classes objects, NaN and infinities null.
+    Payloads may also contain values with an obvious JSON form: tuples and sets become arrays, dates and
+    UUIDs become strings, dataclasses and attrs classes become objects, NaN and the infinities become null.
 
     Raises:
-        UnencodableError: The payload or meta holds something that JSON cannot carry.
+        UnencodableError: ``payload`` or ``meta`` contains a value that JSON cannot represent.
     """
     wire = _Wire(
         signal.v,
@@ -58,14 +58,14 @@ def encode(signal: Signal) -> bytes:
 
 
 def decode(frame: bytes | bytearray | memoryview | str) -> Signal:
-    """Return the Signal that ``frame`` carries, with every field of its envelope checked (P-1.10).
+    """Decode ``frame`` and validate every field of its envelope (P-1.10).
 
-    Fields of the envelope that this version does not know are ignored; unknown keys of the payload and of
-    meta are kept (P-12.2, P-12.3).
+    Unknown fields of the envelope are ignored; unknown keys of ``payload`` and ``meta`` are kept (P-12.2,
+    P-12.3).
 
     Raises:
-        MalformedSignalError: The frame is no valid Signal, whatever its bytes are. The error names the
-            field and the reason.
+        MalformedSignalError: The frame is not a valid Signal. The error names the field and the reason; it
+            is the only one raised, whatever the bytes are.
     """
     try:
         return _decode_signal(frame)
@@ -79,7 +79,7 @@ def decode(frame: bytes | bytearray | memoryview | str) -> Signal:
 
 def _explain(error: msgspec.ValidationError) -> MalformedSignalError:
     if isinstance(error.__cause__, MalformedSignalError):
-        # Raised by the Signal's own checks: it names the field already.
+        # The checks of the Signal itself raised it, so it already names the field.
         return error.__cause__
     found = _AT.match(str(error))
     path = found["path"] if found else None

@@ -1,8 +1,8 @@
-"""Identifiers and time stamps.
+"""Identifiers, time stamps and tokens.
 
-An id is a prefix and a ULID: 48 bits of milliseconds, then 80 bits that start at random in every
-millisecond and count up within it. Ids made in one process therefore sort in the order they were made,
-and making one costs a counter, not 80 bits of randomness.
+An id is a prefix and a ULID: 48 bits of milliseconds, then 80 bits that start at a random value in every
+millisecond and count up within it. Ids of one process therefore sort in the order of their creation, and
+a new id costs one step of a counter instead of 80 random bits.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS: Final = [a + b for a in _ALPHABET for b in _ALPHABET]
 _PAIR_BITS: Final = 10
 _COUNTER_BITS: Final = 2 * _PAIR_BITS
-# The counter starts in the lower half, so at least 2**19 ids fit into a millisecond.
+# The counter starts in the lower half of its range, so at least 2**19 ids fit into a millisecond.
 _COUNTER_START_BITS: Final = _COUNTER_BITS - 1
-# Of the bits before the counter: eleven pairs, the first of which are the time.
+# The bits before the counter are eleven pairs of characters; the first of them encode the time.
 _RANDOM_BITS: Final = 60
 _PREFIX_SHIFTS: Final = range(10 * _PAIR_BITS, -1, -_PAIR_BITS)
 _NS_PER_MS: Final = 1_000_000
 
-# The same few names come with every Signal.
+# Every Signal repeats the same few tokens.
 _token = lru_cache(maxsize=10_000)(re.compile(TOKEN_PATTERN).fullmatch)
 
 
 @attrs.frozen
 class _Tick:
-    """What all ids of one millisecond share. Replaced as a whole, so threads never see half of one."""
+    """The state that all ids of one millisecond share; replaced as a whole, for other threads."""
 
     ms: int
     ends_ns: int
@@ -55,7 +55,7 @@ def _encode(value: int) -> str:
 
 def _new_tick(ms: int) -> _Tick:
     ts = datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
-    # Drawn at once: each time asks the system.
+    # One call for both values: each call is a system call.
     drawn = secrets.randbits(_RANDOM_BITS + _COUNTER_START_BITS)
     prefix = "evt_" + _encode(ms << _RANDOM_BITS | drawn >> _COUNTER_START_BITS)
     counter = itertools.count(drawn & (1 << _COUNTER_START_BITS) - 1)
@@ -66,7 +66,7 @@ _tick = _new_tick(time.time_ns() // _NS_PER_MS)
 
 
 def new_event() -> tuple[str, str]:
-    """Return a fresh Signal id (``evt_`` + ULID) and its RFC 3339 time stamp, read from one clock."""
+    """Return a new Signal id (``evt_`` + ULID) and its RFC 3339 time stamp, from one reading of the clock."""
     global _tick
     tick = _tick
     now_ns = time.time_ns()
@@ -74,38 +74,38 @@ def new_event() -> tuple[str, str]:
         tick = _tick = _new_tick(now_ns // _NS_PER_MS)
     n = next(tick.counter)
     if n >> _COUNTER_BITS:
-        # The millisecond is used up, or the clock stands still: go on in the next one.
+        # The counter of this millisecond is exhausted, or the clock stands still: continue in the next one.
         _tick = _new_tick(tick.ms + 1)
         return new_event()
     return tick.prefix + _PAIRS[n >> _PAIR_BITS] + _PAIRS[n & 1023], tick.ts
 
 
 def new_ulid() -> str:
-    """Return a fresh 26-character ULID, greater than every one this process made before.
+    """Return a new 26-character ULID, greater than every earlier one of this process.
 
-    A clock that is set back does not undo that: ids then go on from the latest time seen.
+    This also holds when the clock is set back: new ids then continue from the latest time seen.
     """
     return new_event()[0].removeprefix("evt_")
 
 
 def new_trace_id() -> str:
-    """Return a fresh trace id: ``trc_`` + ULID."""
+    """Return a new trace id: ``trc_`` + ULID."""
     return "trc_" + new_ulid()
 
 
 def is_token(value: object) -> bool:
-    """Tell whether ``value`` is a token: 1 to 64 ASCII letters, digits, ``_`` or ``-`` (P-3.1)."""
+    """Return whether ``value`` is a token: 1 to 64 ASCII letters, digits, ``_`` or ``-`` (P-3.1)."""
     return isinstance(value, str) and _token(value) is not None
 
 
 def check_token(field: str, value: str) -> str:
-    """Return ``value`` if it may name something on the bus (see `is_token`).
+    """Return ``value`` if it is a token (see `is_token`): a dot or a star in it would match other subjects.
 
     Raises:
-        MalformedSignalError: It may not; a dot or a star would reach other subjects than its own.
+        MalformedSignalError: ``value`` is not a token; the error names ``field``.
     """
     if not is_token(value):
-        raise MalformedSignalError(field, f"{value!r} is not a name: use 1 to 64 of A-Z a-z 0-9 _ -")
+        raise MalformedSignalError(field, f"{value!r} is not a valid name: use 1 to 64 of A-Z a-z 0-9 _ -")
     return value
 
 

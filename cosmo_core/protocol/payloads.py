@@ -1,8 +1,7 @@
-"""What each type of Signal must carry: one class per type, required keys first.
+"""The payloads: one class per type of Signal, with its required and optional keys.
 
-These classes are the single source of two things: the check at decoding and the exported JSON Schema.
-They are never instantiated for their own sake; a Signal's payload is the plain object from the wire, so
-keys that nobody here knows survive.
+Decoding validates payloads against these classes, and the JSON Schema is generated from them. A Signal's
+payload itself stays the plain object from the wire, so that unknown keys survive.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from cosmo_core.protocol.signal_type import SignalType
 if TYPE_CHECKING:
     Object = dict[str, Any]
 else:
-    # Were the type of the values named at run time too, every check would copy the object.
+    # With a type for the values at run time, every validation would copy the object.
     Object = dict
 Token = Annotated[str, Meta(pattern=f"^{TOKEN_PATTERN}$(?!\\n)")]
 Millis = Annotated[int, Meta(ge=0)]
@@ -27,8 +26,8 @@ Probability = Annotated[float, Meta(ge=0, le=1)]
 class Task(Struct):
     """Work for one Neuron.
 
-    ``deadline_ms`` says for how many milliseconds, from when it is sent, an answer is of use (P-5.9).
-    ``finalize`` asks for the output to be sent as FINAL, too (P-5.15).
+    ``deadline_ms`` is how many milliseconds after sending an answer is still useful (P-5.9). ``finalize``
+    asks the host to send the output as FINAL too (P-5.15).
     """
 
     input: Object
@@ -39,7 +38,7 @@ class Task(Struct):
 
 
 class AgentOutput(Struct):
-    """What a Neuron answered."""
+    """The output of a Neuron."""
 
     output: Any
 
@@ -51,7 +50,7 @@ class Final_(Struct):  # noqa: N801 - typing.Final is taken
 
 
 class Error(Struct):
-    """What went wrong, under a stable code."""
+    """A failure, with a stable code."""
 
     code: str
     message: str
@@ -67,7 +66,7 @@ class TaskOffer(Struct):
 
 
 class Bid(Struct):
-    """A Neuron's offer to take a TASK_OFFER."""
+    """A Neuron's bid for a TASK_OFFER."""
 
     cost: float
     eta_ms: Millis | None = None
@@ -75,7 +74,7 @@ class Bid(Struct):
 
 
 class TaskAwarded(Struct):
-    """The offered work, given to the winner: a TASK, with the id of the BID that won."""
+    """The offered work, as a TASK for the winner; ``winning_bid`` is the id of its BID."""
 
     input: Object
     winning_bid: Any = None
@@ -85,20 +84,20 @@ class TaskAwarded(Struct):
 
 
 class TaskDeclined(Struct):
-    """Tells a bidder that another one won."""
+    """Tells a bidder that it did not get the work."""
 
     reason: str | None = None
 
 
 class ThoughtDelta(Struct):
-    """One piece of an output that is still being made; ``seq`` counts from 0."""
+    """One piece of a streamed output; ``seq`` counts from 0."""
 
     delta: str
     seq: Annotated[int, Meta(ge=0)]
 
 
 class Plan(Struct):
-    """What an orchestrator intends to do."""
+    """The steps that an orchestrator plans."""
 
     steps: list[Any]
     rationale: str | None = None
@@ -113,7 +112,7 @@ class ToolCall(Struct):
 
 
 class ToolResult(Struct):
-    """A tool's answer: a result or an error."""
+    """The outcome of a tool call: a result or an error."""
 
     tool: str
     result: Any | UnsetType = UNSET
@@ -127,21 +126,21 @@ class ToolResult(Struct):
 
 
 class MemoryAppend(Struct):
-    """A note for whoever keeps the trace's memory."""
+    """A note for the memory of the trace."""
 
     key: str
     value: Any
 
 
 class Escalation(Struct):
-    """Work that its Neuron hands upwards."""
+    """Work that a Neuron passes to a higher level."""
 
     reason: str
     target: str | None = None
 
 
 class Consensus(Struct):
-    """What a group of Neurons agreed on."""
+    """The verdict of a group of Neurons."""
 
     members: list[str]
     verdict: Any
@@ -164,7 +163,7 @@ class Critique(Struct):
 
 
 class Audit(Struct):
-    """A record of a policy's decision."""
+    """A record of a policy decision."""
 
     kind: str
     domain: str
@@ -173,7 +172,7 @@ class Audit(Struct):
 
 
 class Clarification(Struct):
-    """A Neuron's question to whoever asked it."""
+    """A Neuron's question about its TASK."""
 
     question: str
     context: Any = None
@@ -210,7 +209,7 @@ class Recall(Struct):
 
 
 class Recalled(Struct):
-    """What an Engram found."""
+    """The result of a RECALL."""
 
     engram_id: Token
     hits: list[Any]
@@ -229,7 +228,7 @@ class Imprint(Struct):
 
 
 class Imprinted(Struct):
-    """What an Engram wrote."""
+    """The result of an IMPRINT."""
 
     engram_id: Token
     op: str
@@ -253,27 +252,27 @@ class Deregister(Struct):
 
 
 class Heartbeat(Struct):
-    """A participant is alive: ``ok``; ``draining`` when it takes no more work; ``working`` on TASKs."""
+    """A participant is alive: ``ok``; ``draining`` if it accepts no more work; ``working`` on TASKs."""
 
     status: str
 
 
 class Discover(Struct):
-    """Asks participants to announce themselves to the asker."""
+    """Asks participants to announce themselves to the sender."""
 
     neuron: Token | None = None
     capabilities: list[Token] | None = None
 
 
 class Stop(Struct):
-    """Stops the TASK named by ``parent_id``, or without one the whole trace."""
+    """Stops the TASK that ``parent_id`` names; without a parent, the whole trace."""
 
     rollback: bool
     reason: str | None = None
 
 
 class Stopped(Struct):
-    """What a STOP stopped; ``failed`` says of each Engram that undid nothing why (P-14.10)."""
+    """The outcome of a STOP; ``failed`` maps each Engram that did not roll back to the reason (P-14.10)."""
 
     cancelled: Any
     rolled_back: Any
@@ -317,5 +316,5 @@ PAYLOADS: Final[dict[SignalType, type[Struct]]] = {
 
 
 def given(**values: Any) -> dict[str, Any]:
-    """Return what of a payload was given: what has no value is left out (P-1.8)."""
+    """Return the keys of a payload that have a value; the others are omitted (P-1.8)."""
     return {key: value for key, value in values.items() if value is not None}

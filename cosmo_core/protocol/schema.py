@@ -1,4 +1,4 @@
-"""JSON Schemas of the envelope and of every payload, made from the code that checks them."""
+"""The JSON Schema of the envelope and of every payload, generated from the code that validates them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a Signal on the wire; ``$defs`` has the payload of every type.
 
-    What it accepts is what `decode` accepts, but for what a schema cannot say (P-1.14): that a time stamp
-    names a moment that exists, that an integer is written without fraction and exponent, that a number fits
-    into a double, and that text is Unicode.
+    It accepts what `decode` accepts, apart from what a schema cannot express (P-1.14): a time stamp must
+    name a moment that exists, an integer is written without fraction and exponent, a number fits into a
+    double, and text is Unicode.
     """
     names = {type: payload.__name__.rstrip("_") for type, payload in PAYLOADS.items()}
     _, components = msgspec.json.schema_components(PAYLOADS.values(), ref_template="#/$defs/{name}")
     definitions = {name.rstrip("_"): _tidy(schema) for name, schema in components.items()}
-    # Its check is a method, so the generator does not see it.
+    # This check is a method, which the generator does not see.
     definitions[ToolResult.__name__]["anyOf"] = [{"required": ["result"]}, {"required": ["error"]}]
     return {
         "$schema": _DIALECT,
@@ -66,16 +66,16 @@ def _directed() -> dict[str, Any]:
 
 
 def _tidy(definition: dict[str, Any]) -> dict[str, Any]:
-    """Give a definition the name by which it is referred to, and its text without indentation."""
+    """Return a definition with the name in references to it, and an unindented description."""
     tidied = {**definition, "title": definition["title"].rstrip("_")}
-    # Without docstrings, as under ``python -OO``, there is none.
+    # Under ``python -OO`` there are no docstrings.
     if description := definition.get("description"):
         tidied["description"] = inspect.cleandoc(description)
     return tidied
 
 
 def _pattern(pattern: str) -> dict[str, Any]:
-    # Some dialects let $ match before a last newline, and \d match digits of any script: here, none can.
+    # In some dialects $ also matches before a final newline, and \d matches the digits of any script.
     portable = pattern.replace(r"\d", "[0-9]")
     return {"type": "string", "pattern": f"^{portable}$(?!\\n)"}
 

@@ -1,4 +1,4 @@
-"""The Signal: the one envelope that crosses the bus."""
+"""The Signal: the envelope of every message on the bus."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from cosmo_core.errors import MalformedSignalError, RemoteError
+from cosmo_core.errors import CosmoError, MalformedSignalError
 from cosmo_core.protocol.ids import ULID_PATTERN, is_token, new_event
 from cosmo_core.protocol.payloads import PAYLOADS
 from cosmo_core.protocol.signal_type import SignalType
@@ -20,7 +20,7 @@ TRACE_ID_PATTERN: Final = f"trc_{ULID_PATTERN}"
 TS_PATTERN: Final = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z"
 VERSION_PATTERN: Final = r"1(?:\.\d{1,9})*"
 
-# One match over all the stamps is cheaper than one for each; none can hold the space that keeps them apart.
+# One match over all ids and the time stamp is cheaper than one match each; none of them can contain a space.
 _root = re.compile(f"{EVENT_ID_PATTERN} {TRACE_ID_PATTERN} {TS_PATTERN}", re.ASCII).fullmatch
 _child = re.compile(
     f"{EVENT_ID_PATTERN} {TRACE_ID_PATTERN} {TS_PATTERN} {EVENT_ID_PATTERN}", re.ASCII
@@ -32,7 +32,7 @@ _missing = re.compile("Object missing required field `([^`]*)`").match
 
 
 class Directed(msgspec.Struct, frozen=True):
-    """Whom a Signal is meant for, or speaks of (P-1.7). Only ``id`` chooses who acts (P-3.10)."""
+    """The participant that a Signal addresses or describes (P-1.7); ``id`` selects it (P-3.10)."""
 
     id: str | None = None
     type: str | None = None
@@ -41,18 +41,34 @@ class Directed(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         id, type = self.id, self.type
         if id is not None and not is_token(id):
-            raise MalformedSignalError("directed.id", f"{id!r} is not a name")
+            raise MalformedSignalError("directed.id", f"{id!r} is not a valid name")
         if type is not None and not is_token(type):
-            raise MalformedSignalError("directed.type", f"{type!r} is not a name")
+            raise MalformedSignalError("directed.type", f"{type!r} is not a valid name")
         for capability in self.capabilities:
             if not is_token(capability):
-                raise MalformedSignalError("directed.capabilities", f"{capability!r} is not a name")
+                raise MalformedSignalError("directed.capabilities", f"{capability!r} is not a valid name")
 
 
 @lru_cache(maxsize=10_000)
 def address(id: str) -> Directed:
-    """Return the `Directed` of one id; the same object for the same id."""
+    """Return the `Directed` with this id; equal ids give the same object."""
     return Directed(id)
+
+
+class RemoteError(CosmoError):
+    """An ERROR Signal, raised as an exception by `Signal.raise_for_error`.
+
+    Attributes:
+        code: The stable code, such as ``NO_ROUTE`` or ``NEURON_ERROR``.
+        recoverable: Whether the same TASK may succeed later.
+        signal: The ERROR Signal itself.
+    """
+
+    def __init__(self, signal: Signal) -> None:
+        self.code: str = signal.payload["code"]
+        self.recoverable: bool = signal.payload["recoverable"]
+        self.signal = signal
+        super().__init__(f"{self.code}: {signal.payload['message']}")
 
 
 def _keys_only(value: dict[str, Any]) -> str:
@@ -61,21 +77,21 @@ def _keys_only(value: dict[str, Any]) -> str:
 
 @attrs.frozen(kw_only=True)
 class Signal:
-    """An immutable message on one trace. Make new ones with `Signal.new` and `Signal.reply`.
+    """An immutable message on one trace. `Signal.new` and `Signal.reply` make new ones.
 
-    The constructor takes the envelope exactly as it is on the wire and checks all of it. What a payload
-    holds is not shown by ``repr``: it may be private, and long.
+    The constructor takes the envelope as it is on the wire and validates all of it. ``repr`` does not show
+    the values of a payload: they may be private, and long.
 
     Attributes:
-        v: The envelope's version, ``1`` or ``1.x`` (P-12.1).
-        id: ``evt_`` + ULID, never used twice (P-1.3).
-        trace_id: ``trc_`` + ULID, the same for everything that belongs to one workflow (P-1.4).
-        type: What kind of message this is; it decides which keys ``payload`` must have (P-2.2).
-        ts: When it was made: RFC 3339, UTC, ending in ``Z`` (P-1.6).
+        v: The version of the envelope, ``1`` or ``1.x`` (P-12.1).
+        id: ``evt_`` + ULID, never reused (P-1.3).
+        trace_id: ``trc_`` + ULID, the same for all Signals of one workflow (P-1.4).
+        type: The type of the message; it determines the keys of ``payload`` (P-2.2).
+        ts: The time of creation: RFC 3339, UTC, ending in ``Z`` (P-1.6).
         payload: The content.
         parent_id: The ``id`` of the Signal that caused this one; None at the root of a trace.
-        directed: Whom it is meant for, if it is not for everybody.
-        meta: Whatever travels along.
+        directed: The participant that it addresses; None for all participants.
+        meta: Further data, such as ``reply_to``.
 
     Raises:
         MalformedSignalError: A field breaks the protocol; the error names it.
@@ -99,11 +115,11 @@ class Signal:
         if stamped is None:
             raise _envelope_error(self)
         if self.v != "1" and _version(self.v) is None:
-            raise MalformedSignalError("v", f"version {self.v!r} is not spoken here; only 1 and 1.x are")
+            raise MalformedSignalError("v", f"unsupported protocol version {self.v!r}; supported: 1 and 1.x")
         try:
             datetime.fromisoformat(self.ts)
         except ValueError as error:
-            raise MalformedSignalError("ts", f"{self.ts!r} is no moment in time: {error}") from None
+            raise MalformedSignalError("ts", f"{self.ts!r} is not a valid point in time: {error}") from None
         try:
             msgspec.convert(self.payload, PAYLOADS[self.type])
         except msgspec.ValidationError as error:
@@ -123,12 +139,12 @@ class Signal:
         directed: Directed | None = None,
         meta: dict[str, Any] | None = None,
     ) -> Signal:
-        """Make a Signal with a fresh id and time stamp, on a new trace unless one is given.
+        """Make a Signal with a new id and time stamp, on a new trace unless ``trace_id`` is given.
 
         A new trace has the same ULID as the Signal that begins it.
 
         Raises:
-            MalformedSignalError: The payload lacks a key that the type requires, or an id is malformed.
+            MalformedSignalError: The payload does not fit the type, or an id is malformed.
         """
         id, ts = new_event()
         return cls(
@@ -151,9 +167,9 @@ class Signal:
         directed: Directed | None = None,
         meta: dict[str, Any] | None = None,
     ) -> Signal:
-        """Make a Signal that this one caused: the same trace, with this one as its parent.
+        """Make a Signal on the same trace, with this one as its parent.
 
-        It is directed as this one is, unless ``directed`` says otherwise.
+        It has the ``directed`` of this Signal unless another one is given.
         """
         return Signal.new(
             type,
@@ -165,17 +181,17 @@ class Signal:
         )
 
     def raise_for_error(self) -> Signal:
-        """Return this Signal, or raise it if it is an ERROR.
+        """Return this Signal, or raise a `RemoteError` if it is an ERROR.
 
         Raises:
-            RemoteError: This is an ERROR; it carries the code, the message and whether to try again.
+            RemoteError: This Signal is an ERROR; the exception has its code, message and ``recoverable``.
         """
         if self.type is SignalType.ERROR:
             raise RemoteError(self)
         return self
 
 
-# The slots themselves, past the frozen class's guard and checks.
+# The slots themselves: setting them bypasses the frozen class and its validation.
 _v, _id, _trace, _type, _ts, _payload, _parent, _directed, _meta = (
     getattr(Signal, field.name).__set__ for field in attrs.fields(Signal)
 )
@@ -189,10 +205,10 @@ def mint(
     directed: Directed | None = None,
     meta: dict[str, Any] | None = None,
 ) -> Signal:
-    """Make a Signal as `Signal.new` does, unchecked, in a quarter of the time.
+    """Make a Signal like `Signal.new`, without validation, in a quarter of the time.
 
-    Only for what is right by construction: ids from other Signals, and a payload that was just put together
-    from parts that were checked. Whoever receives it checks it anyway.
+    For arguments that are valid by construction: ids of other Signals, and payloads built from validated
+    parts. The receiver validates the Signal in any case.
     """
     id, ts = new_event()
     signal = Signal.__new__(Signal)
@@ -222,38 +238,40 @@ def shorten_deadline(signal: Signal, seconds: float) -> Signal:
 
 
 def check_trace_id(trace_id: str) -> str:
-    """Return ``trace_id`` if it is one.
+    """Return ``trace_id`` if it is a valid trace id.
 
     Raises:
-        MalformedSignalError: It is not, so nothing could ever be on it.
+        MalformedSignalError: It is not.
     """
     if _trace_id(trace_id) is None:
-        raise MalformedSignalError("trace_id", f"{trace_id!r} is not trc_ and a ULID")
+        raise MalformedSignalError("trace_id", f"{trace_id!r} is not a valid trace id: trc_ and a ULID")
     return trace_id
 
 
 def check_event_id(field: str, event_id: str) -> str:
-    """Return ``event_id`` if it is the id of a Signal.
+    """Return ``event_id`` if it is a valid Signal id.
 
     Raises:
-        MalformedSignalError: It is not; it names ``field``.
+        MalformedSignalError: It is not; the error names ``field``.
     """
     if _event_id(event_id) is None:
-        raise MalformedSignalError(field, f"{event_id!r} is not evt_ and a ULID")
+        raise MalformedSignalError(field, f"{event_id!r} is not a valid Signal id: evt_ and a ULID")
     return event_id
 
 
 def _envelope_error(signal: Signal) -> MalformedSignalError:
     if _event_id(signal.id) is None:
-        return MalformedSignalError("id", f"{signal.id!r} is not evt_ and a ULID")
+        return MalformedSignalError("id", f"{signal.id!r} is not a valid Signal id: evt_ and a ULID")
     check_trace_id(signal.trace_id)
     if signal.parent_id is not None and _event_id(signal.parent_id) is None:
-        return MalformedSignalError("parent_id", f"{signal.parent_id!r} is not evt_ and a ULID")
-    return MalformedSignalError("ts", f"{signal.ts!r} is not RFC 3339 in UTC, ending in Z")
+        return MalformedSignalError(
+            "parent_id", f"{signal.parent_id!r} is not a valid Signal id: evt_ and a ULID"
+        )
+    return MalformedSignalError("ts", f"{signal.ts!r} is not an RFC 3339 time stamp in UTC that ends in Z")
 
 
 def payload_error(type: SignalType, error: msgspec.ValidationError) -> MalformedSignalError:
-    """Say which key of a payload is wrong, from what msgspec said of it."""
+    """Convert msgspec's error about a payload to one that names the key."""
     reason, _, path = str(error).partition(" - at `$")
     missing = _missing(reason)
     field = f"payload{path.removesuffix('`')}" + (f".{missing[1]}" if missing else "")

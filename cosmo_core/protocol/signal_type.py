@@ -1,4 +1,4 @@
-"""The types of Signals, and which part may emit which."""
+"""The Signal types, and the sets of types that a component may send or receive."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Final
 
 
 class SignalType(StrEnum):
-    """Everything that may cross the bus."""
+    """The type of a Signal."""
 
-    # Enum hashes in Python; a Signal's path looks its type up several times.
+    # Enum implements __hash__ in Python, and each Signal's type is looked up several times.
     __hash__ = str.__hash__
 
     TASK = "TASK"
@@ -55,7 +55,7 @@ AXON_TYPES: Final = frozenset(
         SignalType.ERROR,
     }
 )
-"""What an Axon may produce (P-10.1)."""
+"""The types that an Axon may send (P-10.1)."""
 
 ORCHESTRATION_TYPES: Final = frozenset(
     {
@@ -72,7 +72,7 @@ ORCHESTRATION_TYPES: Final = frozenset(
         SignalType.STOP,
     }
 )
-"""What a Dendrite with ``role="worker"`` may not emit (P-10.2)."""
+"""The types that a Dendrite with ``role="worker"`` may not send (P-10.2)."""
 
 TERMINAL_TYPES: Final = frozenset(
     {
@@ -83,13 +83,13 @@ TERMINAL_TYPES: Final = frozenset(
         SignalType.FINAL,
     }
 )
-"""What ends `Pathway.wait` (P-11.1)."""
+"""The types that end `Pathway.wait` (P-11.1)."""
 
 ANSWER_TYPES: Final = TERMINAL_TYPES - {SignalType.FINAL}
-"""What answers a TASK; each has one (P-5.5)."""
+"""The types that answer a TASK (P-5.5)."""
 
 ENDING_TYPES: Final = TERMINAL_TYPES - {SignalType.AGENT_OUTPUT}
-"""What a Pathway with ``scope="terminal"`` sees (P-11.4)."""
+"""The types that a Pathway with ``scope="terminal"`` accepts (P-11.4)."""
 
 CLOSING_TYPES: Final = frozenset({SignalType.FINAL, SignalType.ERROR})
-"""What closes a Pathway (P-11.3)."""
+"""The types that close a Pathway (P-11.3)."""

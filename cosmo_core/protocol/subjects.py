@@ -1,9 +1,8 @@
-"""Where Signals go: the subjects of one namespace.
+"""The subjects of one namespace.
 
-``cosmonapse.<namespace>.<TYPE>`` is for everybody who wants to see a type. Two more tokens address one
-receiver: ``.neuron.<id>`` or ``.engram.<id>`` whoever hosts that one, ``.inbox.<id>`` the one Dendrite that
-asked (P-3.3).
-Nobody else pays for an addressed Signal; who wants to watch them subscribes with a wildcard.
+``cosmonapse.<namespace>.<TYPE>`` is the broadcast subject of a type. Two more tokens address one receiver:
+``.neuron.<id>`` or ``.engram.<id>`` the hosts of that Neuron or Engram, ``.inbox.<id>`` one Dendrite (P-3.3).
+An addressed Signal costs other Dendrites nothing; an observer subscribes to them with a wildcard.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ class Subjects:
     """Builds the subjects and patterns of one namespace.
 
     Args:
-        namespace: A token; it keeps this population apart from every other one on the bus.
+        namespace: A token; it separates this population from every other one on the bus.
 
     Raises:
         MalformedSignalError: The namespace is not a token.
@@ -31,16 +30,16 @@ class Subjects:
 
     def __init__(self, namespace: str) -> None:
         self._prefix = f"{ROOT}.{check_token('namespace', namespace)}."
-        # Joined once: formatting an enum member costs more than the rest of building a subject.
+        # Joined once: formatting an enum member costs more than the rest of a subject.
         self._everyone = {type: self._prefix + type.value for type in SignalType}
         self._engram = {type: subject + ".engram." for type, subject in self._everyone.items()}
         self._neuron = {type: subject + ".neuron." for type, subject in self._everyone.items()}
         self._inbox = {type: subject + ".inbox." for type, subject in self._everyone.items()}
-        # The same few Dendrites ask again and again; a cache of their names alone, not with each type.
+        # The same few inboxes come again and again; the cache is keyed by inbox, not by inbox and type.
         self._is_inbox = lru_cache(maxsize=1024)(is_token)
 
     def everyone(self, type: SignalType) -> str:
-        """Return the subject of a type for all who listen to it."""
+        """Return the broadcast subject of a type."""
         return self._everyone[type]
 
     def neuron(self, type: SignalType, neuron_id: str) -> str:
@@ -56,24 +55,24 @@ class Subjects:
         return self._inbox[type] + inbox
 
     def reply(self, type: SignalType, reply_to: object) -> str:
-        """Return where an answer goes: to the inbox that was named, or to everybody if none was (P-3.8)."""
+        """Return the subject of an answer: of the inbox, or the broadcast subject without one (P-3.8)."""
         if isinstance(reply_to, str) and self._is_inbox(reply_to):
             return self._inbox[type] + reply_to
         return self._everyone[type]
 
     def addressed(self, type: SignalType) -> str:
-        """Return the pattern for every Signal of a type that is addressed to one receiver."""
+        """Return the pattern for all Signals of a type that address one receiver."""
         return self._everyone[type] + ".>"
 
     def whole_inbox(self, inbox: str) -> str:
-        """Return the pattern for everything that is sent to one Dendrite."""
+        """Return the pattern for all Signals to one Dendrite."""
         return f"{self._prefix}*.inbox.{inbox}"
 
     def type_of(self, pattern: str) -> SignalType | None:
-        """Return the type whose subjects a pattern of this namespace matches; None if it matches several."""
+        """Return the type that a pattern of this namespace matches; None if it matches several."""
         token = pattern.removeprefix(self._prefix).partition(".")[0]
         return SignalType(token) if token in SignalType.__members__ else None
 
     def everything(self) -> str:
-        """Return the pattern for every Signal of the namespace, addressed ones too."""
+        """Return the pattern for all Signals of the namespace, addressed ones included."""
         return self._prefix + ">"

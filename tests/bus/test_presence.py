@@ -109,7 +109,7 @@ def test_a_senseless_interval_is_replaced_by_the_views_own(beat: object) -> None
 async def test_namespaces_do_not_see_each_other(start: Start) -> None:
     await start(echo, role="worker", namespace="theirs")
     mine = await start(namespace="mine")
-    with pytest.raises(NoRouteError, match="known: none at all"):
+    with pytest.raises(NoRouteError, match="known: none"):
         await mine.dispatch_and_wait(neuron="echo", input={})
 
 

@@ -189,7 +189,7 @@ async def test_a_time_out_names_what_is_known(start: Start, wish: dict[str, Any]
 
 async def test_a_time_out_for_anybody_says_that_nobody_is_there(start: Start) -> None:
     orchestrator = await start()
-    with pytest.raises(TimeoutError, match="no live Neuron in this namespace; known: none at all"):
+    with pytest.raises(TimeoutError, match="no live Neuron in this namespace; known: none"):
         await orchestrator.wait_until_ready(timeout_s=0.01)
 
 

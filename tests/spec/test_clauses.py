@@ -40,8 +40,9 @@ def _marks(tree: ast.AST) -> Iterator[tuple[str, str]]:
 
 def _proofs() -> dict[str, list[str]]:
     proofs: dict[str, list[str]] = defaultdict(list)
-    kits = CHECKOUT / "plugins/cosmo-testing/tests"
-    for source in sorted([*(CHECKOUT / "tests").rglob("test_*.py"), *kits.rglob("test_*.py")]):
+    for source in sorted(
+        [*CHECKOUT.glob("tests/**/test_*.py"), *CHECKOUT.glob("plugins/*/tests/**/test_*.py")]
+    ):
         tree = ast.parse(source.read_text("utf-8"))
         marks = list(_marks(tree))
         for name, id in marks:

@@ -97,9 +97,9 @@ def _codes() -> set[str]:
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
         if re.fullmatch(r"[A-Z]{3,}|[A-Z]+(_[A-Z]+)+", node.value)
     }
-    # The codes of exceptions, which never are Signals.
     codes = {name for name in found if not name.startswith("MAX_")}
-    return codes - set(SignalType) - {"AUTH_FAILED", "NO_BID"}
+    # Codes of exceptions that are never sent, and names of Unicode normal forms.
+    return codes - set(SignalType) - {"AUTH_FAILED", "NO_BID", "NFC", "NFKD"}
 
 
 def _is_of_memory(code: str) -> bool:

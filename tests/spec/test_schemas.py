@@ -173,7 +173,7 @@ def test_they_agree_on_stamps_with_one_character_changed(
     wire[field] = stamp[:at] + patch + stamp[at + cut :]
     if field == "ts" and VALIDATOR.is_valid(wire) and not accepts(json.dumps(wire).encode()):
         # What a schema cannot say: P-1.6.
-        with pytest.raises(MalformedSignalError, match="is no moment in time"):
+        with pytest.raises(MalformedSignalError, match="is not a valid point in time"):
             decode(json.dumps(wire))
     else:
         assert accepts(json.dumps(wire).encode()) is VALIDATOR.is_valid(wire)
@@ -196,7 +196,7 @@ def test_they_agree_on_stamps_with_one_character_changed(
 def test_only_the_codec_knows_which_moments_exist(ts: str) -> None:
     wire = frame(SignalType.TASK, {"input": {}}, ts=ts)
     assert VALIDATOR.is_valid(wire)
-    with pytest.raises(MalformedSignalError, match=r"ts: .* is no moment in time"):
+    with pytest.raises(MalformedSignalError, match=r"ts: .* is not a valid point in time"):
         decode(json.dumps(wire))
 
 

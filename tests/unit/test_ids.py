@@ -79,5 +79,5 @@ def test_a_token_is_a_token(name: str) -> None:
     | st.text(alphabet="ab", min_size=65)
 )
 def test_nothing_else_is(name: str) -> None:
-    with pytest.raises(MalformedSignalError, match=r"namespace: .* is not a name"):
+    with pytest.raises(MalformedSignalError, match=r"namespace: .* is not a valid name"):
         ids.check_token("namespace", name)

@@ -170,7 +170,7 @@ def test_an_engram_that_is_none_says_why(refused: Refused, project: Path, engram
     ("arguments", "said"),
     [
         (["--type", "TASKS"], "--type"),
-        (["--trace", "x"], "trace_id: 'x' is not trc_ and a ULID"),
+        (["--trace", "x"], "trace_id: 'x' is not a valid trace id"),
         (["--neuron", "a b"], "--neuron"),
         (["--count", "0"], "--count"),
     ],

@@ -209,7 +209,7 @@ async def test_bids_of_which_none_is_taken_are_declined(
 ) -> None:
     workers = [await market.bidding(name) for name in "ab"]
     orchestrator = await start()
-    with pytest.raises(NoBidError, match="none of 2 bids was taken"):
+    with pytest.raises(NoBidError, match="none of 2 bids was accepted"):
         await market.offer(orchestrator, 2, lambda _: None)
     await settled(orchestrator)
     assert market.to(SignalType.TASK_DECLINED) == ["a", "b"]
