@@ -1,9 +1,9 @@
-"""Plugins: factories found by name, and hooks that every plugin may answer.
+"""The plugin system: factories that are found by name, and hooks.
 
-To write a hook plugin, mark functions with `hookimpl`; `cosmo_core.plugins.specs` is the manual.
+A hook plugin marks functions with `hookimpl`; `cosmo_core.plugins.specs` is the manual of the hooks.
 """
 
-from cosmo_core.plugins.composition import Contribution
+from cosmo_core.plugins.hook_calls import Contribution
 from cosmo_core.plugins.manager import PluginManager, default_manager
 from cosmo_core.plugins.report import PluginRecord, PluginReport
 from cosmo_core.plugins.shapes import (

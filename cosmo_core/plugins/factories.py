@@ -1,7 +1,7 @@
-"""Finding a plugin by name in the installed entry points, and importing it when it is asked for.
+"""Factories: plugins that are found by name among the installed entry points and imported on first use.
 
-The only module that imports importlib_metadata, and it does so on first use: reading entry points costs
-more than importing the rest of the core.
+The only module that imports importlib_metadata, and only on first use: reading entry points costs more than
+importing the rest of the core.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ GROUPS: Final = (*FACTORY_GROUPS, HOOK_GROUP, EXTENSION_GROUP)
 
 @attrs.frozen
 class Entry:
-    """One distribution's claim on one name of one group."""
+    """An entry point: the claim of one distribution on one name of one group."""
 
     group: str
     name: str
@@ -55,35 +55,35 @@ class Entry:
 
     @property
     def owner(self) -> str:
-        """The distribution and its version, as they are shown."""
+        """The distribution and its version, for display."""
         return f"{self.distribution} {self.version}"
 
     @property
     def package(self) -> str:
-        """The top-level package that it is imported from.
+        """The top-level package that the entry point names.
 
         Raises:
-            ValueError: The entry point does not name anything importable.
+            ValueError: The value of the entry point is malformed.
         """
         return self.point.module.partition(".")[0]
 
     def requirements(self) -> list[str]:
-        """Give what the distribution requires, but for its extras."""
+        """Return the requirements of the distribution, without those of its extras."""
         declared = (self.point.dist.requires if self.point.dist else None) or []
         return [text for text in declared if not re.search(r"\bextra\s*==", text)]
 
     def absent_requirements(self) -> list[str]:
-        """Give those of its requirements of which no version is installed."""
+        """Return the requirements of which no version is installed."""
         return [text for text in self.requirements() if not _is_installed(required_name(text))]
 
 
 @attrs.frozen
 class Installed:
-    """What the installed distributions claim.
+    """The entry points of the installed distributions.
 
     Attributes:
-        entries: Their claims on names of this project's groups.
-        unreadable: One record per distribution of which that cannot be told.
+        entries: The entry points of this project's groups.
+        unreadable: One record per distribution whose metadata cannot be read.
     """
 
     entries: tuple[Entry, ...] = ()
@@ -91,10 +91,10 @@ class Installed:
 
 
 def read_installed(path: Sequence[str] | None = None) -> Installed:
-    """Read the entry points of this project's groups, importing none of what they name.
+    """Read the entry points of this project's groups without importing what they name.
 
-    A distribution that is found twice, say as an editable install and as a left-over of an older one,
-    counts once: as the copy that comes first.
+    If a distribution is found twice, such as an editable install and the remains of an older one, the first
+    copy counts.
 
     Args:
         path: The directories to search; `sys.path` when omitted.
@@ -103,14 +103,14 @@ def read_installed(path: Sequence[str] | None = None) -> Installed:
 
     claimed: dict[str, list[Entry]] = {}
     unreadable = []
-    # Not importlib_metadata.entry_points(): one corrupt file anywhere makes it raise for everybody.
+    # importlib_metadata.entry_points() would raise if a single distribution anywhere is corrupt.
     for dist in importlib_metadata.distributions(**({} if path is None else {"path": list(path)})):
         try:
             points = [point for point in dist.entry_points if point.group in GROUPS]
             if points:
                 entries = [Entry(point.group, point.name, dist.name, dist.version, point) for point in points]
                 claimed.setdefault(canonical(dist.name), entries)
-        except Exception as error:  # noqa: BLE001 - recorded: whatever is wrong with it, the others work
+        except Exception as error:  # noqa: BLE001 - recorded: the other distributions work
             unreadable.append(_unreadable(dist, error))
     order = {group: place for place, group in enumerate(GROUPS)}
     found = sorted(
@@ -135,7 +135,7 @@ def _unreadable(dist: IDistribution, error: Exception) -> PluginRecord:
     cause = f"its entry points cannot be read: {type(error).__name__}: {error}; reinstall it"
     try:
         return PluginRecord("*", "*", dist.name, dist.version, "failed", cause)
-    except Exception:  # noqa: BLE001 - its metadata is broken too: say at least where it is
+    except Exception:  # noqa: BLE001 - its metadata is broken too: name its folder
         return PluginRecord("*", "*", f"something in {dist.locate_file('')}", None, "failed", cause)
 
 
@@ -146,11 +146,11 @@ def _is_installed(distribution: str) -> bool:
 
 
 class Factories:
-    """The installed entry points by group and name: read on first use, imported on demand.
+    """The installed entry points by group and name, read on first use and imported on demand.
 
     Args:
         read: Reads the installed entry points.
-        switches: What the environment says about them.
+        switches: The switches from the environment.
     """
 
     def __init__(self, read: Callable[[], Installed], switches: Switches) -> None:
@@ -161,11 +161,11 @@ class Factories:
 
     @cached_property
     def installed(self) -> Installed:
-        """Everything that is installed, disabled or not."""
+        """All installed entry points, including disabled ones."""
         return self._read()
 
     def claims(self, group: str) -> dict[str, list[Entry]]:
-        """Give the names of a group and who claims each, but for what is disabled."""
+        """Return the names of a group with the entries that claim each, without the disabled ones."""
         claims: dict[str, list[Entry]] = {}
         for entry in self.installed.entries:
             if entry.group == group and not self._disabled_by(entry):
@@ -173,11 +173,11 @@ class Factories:
         return claims
 
     def choose(self, group: str, name: str) -> Entry:
-        """Find the one entry that a name stands for.
+        """Return the entry that provides a name.
 
         Raises:
-            UnknownPluginError: There is none, or it is disabled.
-            PluginConflictError: There are several, and the environment prefers none of them.
+            UnknownPluginError: No entry provides it, or it is disabled.
+            PluginConflictError: Several entries provide it, and the environment does not choose one.
         """
         rivals = self.claims(group).get(name, [])
         if not rivals:
@@ -191,27 +191,29 @@ class Factories:
         raise PluginConflictError(conflict(rivals, preferred))
 
     def load(self, entry: Entry) -> Any:
-        """Import what an entry names, once. A failure is noted for the report, and tried again if asked.
+        """Import the object that an entry names, once.
+
+        A failure is recorded for the report; the next call tries again.
 
         Raises:
-            PluginLoadError: It cannot be imported.
-            PluginIncompatibleError: It is written for another version of the plugin interface.
+            PluginLoadError: The import failed.
+            PluginIncompatibleError: The plugin is written for another version of the plugin interface.
         """
         if entry not in self._loaded:
             try:
                 self._loaded[entry] = load(entry)
             except PluginError as error:
-                self.note(entry, error)
+                self.record_error(entry, error)
                 raise
             self._errors.pop(entry, None)
         return self._loaded[entry]
 
-    def note(self, entry: Entry, error: PluginError) -> None:
-        """Keep for the report that an entry cannot be used."""
+    def record_error(self, entry: Entry, error: PluginError) -> None:
+        """Record for the report why an entry cannot be used."""
         self._errors[entry] = error
 
-    def record(self, entry: Entry) -> PluginRecord:
-        """Describe an entry as it stands, importing nothing."""
+    def describe(self, entry: Entry) -> PluginRecord:
+        """Return the record of an entry for the report, without importing it."""
         status, cause = self._status(entry)
         return PluginRecord(entry.group, entry.name, entry.distribution, entry.version, status, cause)
 

@@ -1,44 +1,69 @@
-"""The registered hook plugins, and their implementations in the order in which they are asked."""
+"""The hook plugins: validation against the specifications, and registration.
+
+The only module that uses pluggy beside `cosmo_core.plugins.specs`. pluggy recognises the marked functions and
+stores the plugins; ``hook_calls.py`` calls them, so that each result stays attributed to its plugin.
+"""
 
 from __future__ import annotations
 
+import inspect
+import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import pluggy
 
 from cosmo_core.errors import HookError, PluginConflictError
 from cosmo_core.plugins import specs
-from cosmo_core.plugins.signatures import check_plugin, parameters
+from cosmo_core.plugins.specs import ASYNC_HOOKS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+SPECS: Final[Mapping[str, Callable[..., Any]]] = {
+    name: value for name, value in vars(specs).items() if name.startswith("cosmo_")
+}
+COMPOSITION_HOOKS: Final = frozenset(SPECS) - ASYNC_HOOKS - {"cosmo_error_info"}
+NO_WRAPPERS: Final = (
+    "a wrapper cannot span an await; to wrap Signals or Neurons, return a middleware or a wrapper"
+)
+NO_POSITIONS: Final = "set the integer COSMO_ORDER of the plugin instead"
+REFUSED_OPTIONS: Final = {
+    "wrapper": NO_WRAPPERS,
+    "hookwrapper": NO_WRAPPERS,
+    "tryfirst": NO_POSITIONS,
+    "trylast": NO_POSITIONS,
+}
+
+
+# --- registered plugins -----------------------------------------------------------------------------
 
 
 @attrs.frozen
-class Owner:
-    """A hook plugin and where it comes from.
+class HookPlugin:
+    """A registered hook plugin.
 
     Attributes:
-        plugin: Its name.
-        distribution: The distribution that brings it; None when the program registered it itself.
+        name: Its name.
+        distribution: Its distribution; None if the program registered it itself.
         version: The version of that distribution.
-        order: Its place; lower is asked first, equals by name.
+        order: Its position: lower ones are called first, equal ones by name.
     """
 
-    plugin: str
+    name: str
     distribution: str | None
     version: str | None
     order: int
 
     def __str__(self) -> str:
         origin = f"{self.distribution} {self.version}" if self.distribution else "this program"
-        return f"plugin {self.plugin} of {origin}"
+        return f"plugin {self.name} of {origin}"
 
     @contextmanager
-    def noted(self) -> Iterator[None]:
-        """Note on whatever is raised that it comes from this plugin."""
+    def noting_errors(self) -> Iterator[None]:
+        """Add a note with the name of this plugin to any exception."""
         try:
             yield
         except Exception as error:
@@ -48,34 +73,34 @@ class Owner:
 
 @attrs.frozen
 class Implementation:
-    """One plugin's function for one hook. Called with all arguments, it takes those it asked for."""
+    """One plugin's function for one hook. Calling it passes only the arguments that the function takes."""
 
-    owner: Owner
+    plugin: HookPlugin
     hook: str
     function: Callable[..., Any]
     parameters: tuple[str, ...]
 
     def __call__(self, **arguments: Any) -> Any:
-        """Run the plugin's function."""
+        """Call the function."""
         return self.function(**{name: arguments[name] for name in self.parameters})
 
 
 class HookRegistry:
-    """The hook plugins. pluggy recognises and stores them; asking them keeps who answered what."""
+    """The registered hook plugins and their implementations of each hook."""
 
     def __init__(self) -> None:
         self._pluggy = pluggy.PluginManager(specs.PROJECT)
         self._pluggy.add_hookspecs(specs)
-        self._owners: dict[str, Owner] = {}
+        self._plugins: dict[str, HookPlugin] = {}
         self._implementations: dict[str, tuple[Implementation, ...]] = {}
 
     @property
-    def owners(self) -> Sequence[Owner]:
+    def plugins(self) -> Sequence[HookPlugin]:
         """Every registered plugin."""
-        return tuple(self._owners.values())
+        return tuple(self._plugins.values())
 
     def implementations(self, hook: str) -> Sequence[Implementation]:
-        """Give the implementations of a hook in the order ``(order, plugin name)``."""
+        """Return the implementations of a hook in the order ``(order, plugin name)``."""
         return self._implementations.get(hook, ())
 
     def register(
@@ -87,48 +112,146 @@ class HookRegistry:
         distribution: str | None = None,
         version: str | None = None,
     ) -> None:
-        """Add a plugin, or nothing of it.
+        """Register a plugin as a whole; if it is not valid, register nothing of it.
 
         Args:
             plugin: A module or object with functions marked with ``hookimpl``.
-            name: A name that no other plugin has.
-            order: Its place; what the plugin says in ``COSMO_ORDER``, or 0, when None.
-            distribution: Where it comes from; None for this program.
+            name: A unique name.
+            order: Its position; if None, ``COSMO_ORDER`` of the plugin, or 0.
+            distribution: Its distribution; None for this program.
             version: The version of that distribution.
 
         Raises:
-            HookError: It does not fit the specifications.
-            PluginConflictError: The name, or the plugin, is registered already.
+            HookError: The plugin does not fit the specifications.
+            PluginConflictError: The name, or the plugin, is already registered.
         """
-        if name in self._owners:
-            raise PluginConflictError(f"the name {name!r} is taken by {self._owners[name]}: choose another")
+        if name in self._plugins:
+            taken = self._plugins[name]
+            raise PluginConflictError(f"the name {name!r} is already taken by {taken}: choose another")
         check_plugin(self._pluggy, name, plugin)
-        owner = Owner(name, distribution, version, _order(name, plugin, order))
+        record = HookPlugin(name, distribution, version, _order(name, plugin, order))
         try:
             self._pluggy.register(plugin, name)
         except ValueError as error:
             known = self._pluggy.get_name(plugin)
             raise PluginConflictError(
-                f"plugin {name!r} equals plugin {known!r}, which is registered already"
+                f"plugin {name!r} equals plugin {known!r}, which is already registered"
             ) from error
-        self._owners[name] = owner
-        self._arrange()
+        self._plugins[name] = record
+        self._sort()
 
-    def _arrange(self) -> None:
-        # Sorted here because pluggy's own order is the reverse of registration, which is directory order.
+    def _sort(self) -> None:
+        # pluggy's own order is the reverse of registration, which would be the order of directories.
         for caller in vars(self._pluggy.hook).values():
             found = [
                 Implementation(
-                    self._owners[impl.plugin_name], caller.name, impl.function, parameters(impl.function)
+                    self._plugins[impl.plugin_name], caller.name, impl.function, parameters(impl.function)
                 )
                 for impl in caller.get_hookimpls()
             ]
-            found.sort(key=lambda one: (one.owner.order, one.owner.plugin, one.function.__name__))
+            found.sort(key=lambda one: (one.plugin.order, one.plugin.name, one.function.__name__))
             self._implementations[caller.name] = tuple(found)
 
 
 def _order(name: str, plugin: object, order: int | None) -> int:
-    place = getattr(plugin, "COSMO_ORDER", 0) if order is None else order
-    if type(place) is not int:
-        raise HookError(f"plugin {name!r}: its order must be an integer and is {place!r}")
-    return place
+    position = getattr(plugin, "COSMO_ORDER", 0) if order is None else order
+    if type(position) is not int:
+        raise HookError(f"plugin {name!r}: its order must be an integer, got {position!r}")
+    return position
+
+
+# --- validation -------------------------------------------------------------------------------------
+
+
+def check_plugin(marks: pluggy.PluginManager, name: str, plugin: object) -> None:
+    """Check a whole plugin against the specifications, before any of it is registered.
+
+    Args:
+        marks: Finds the functions that are marked with ``hookimpl``.
+        name: The name of the plugin.
+        plugin: The module or object.
+
+    Raises:
+        HookError: A function does not fit; the message shows its signature and the specification.
+    """
+    options = {attribute: marks.parse_hookimpl_opts(plugin, attribute) for attribute in dir(plugin)}
+    marked = {attribute: mark for attribute, mark in options.items() if mark is not None}
+    for hook in SPECS:
+        if hook in options and hook not in marked:
+            raise HookError(f"plugin {name!r}: {hook} is not a function marked with @hookimpl")
+    if not marked:
+        raise HookError(f"plugin {name!r} has no function marked with @hookimpl: {plugin!r}")
+    for attribute, mark in marked.items():
+        hook = mark["specname"] or attribute
+        if hook in SPECS:
+            _check_options(name, hook, mark)
+            _check_function(name, hook, getattr(plugin, attribute))
+        elif not mark["optionalhook"]:
+            raise HookError(f"plugin {name!r}: there is no hook {hook}{_suggestion(hook, SPECS)}")
+
+
+def parameters(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Return the names of the parameters of a function."""
+    return tuple(_signature(function).parameters)
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    if sys.version_info >= (3, 14):
+        # Annotations are lazy there; evaluating them would need what plugins import for type checkers only.
+        from annotationlib import Format
+
+        return inspect.signature(function, annotation_format=Format.STRING)
+    else:  # noqa: RET505 - without it a checker for 3.14 calls the rest unreachable
+        return inspect.signature(function)
+
+
+def _check_options(name: str, hook: str, mark: Mapping[str, Any]) -> None:
+    for option, reason in REFUSED_OPTIONS.items():
+        if mark[option]:
+            raise HookError(f"plugin {name!r}: {hook} uses {option}=True, which is not allowed: {reason}")
+
+
+def _check_function(name: str, hook: str, function: Callable[..., Any]) -> None:
+    problem = _wrong_parameters(hook, function) or _wrong_kind(hook, function)
+    if problem is not None:
+        raise HookError(
+            f"plugin {name!r}: {hook} {problem}\n"
+            f"plugin:        {_displayed(function)}\n"
+            f"specification: {_displayed(SPECS[hook])}"
+        )
+
+
+def _wrong_parameters(hook: str, function: Callable[..., Any]) -> str | None:
+    allowed = parameters(SPECS[hook])
+    for parameter in _signature(function).parameters.values():
+        if parameter.name == "self":
+            return "is a method of a class: register an instance, not the class"
+        if parameter.name not in allowed:
+            suggestion = _suggestion(parameter.name, allowed)
+            return f"takes {parameter.name!r}, which the specification does not have{suggestion}"
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            return f"takes {parameter.name!r} by position only, but arguments are passed by name"
+    return None
+
+
+def _wrong_kind(hook: str, function: Callable[..., Any]) -> str | None:
+    if inspect.isasyncgenfunction(function):
+        return "is an async generator, which nothing would run"
+    if inspect.iscoroutinefunction(function) and hook not in ASYNC_HOOKS:
+        return "is a coroutine function, which only the life-cycle hooks may be: nothing would await it"
+    if inspect.isgeneratorfunction(function) and hook not in COMPOSITION_HOOKS:
+        return "is a generator, which nothing would run"
+    return None
+
+
+def _displayed(function: Callable[..., Any]) -> str:
+    signature = _signature(function)
+    bare = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]
+    prefix = "async def" if inspect.iscoroutinefunction(function) else "def"
+    names = signature.replace(parameters=bare, return_annotation=inspect.Signature.empty)
+    return f"{prefix} {function.__name__}{names}"
+
+
+def _suggestion(word: str, known: Iterable[str]) -> str:
+    close = get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; there is {', '.join(known)}"

@@ -1,4 +1,4 @@
-"""The face of the plugin system: one typed method per hook, factories by name, and the report."""
+"""The plugin manager: factories by name, hook plugins with one typed method per hook, and the report."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import functools
 import os
 from typing import TYPE_CHECKING, Any
 
-from cosmo_core.plugins import lifecycle
 from cosmo_core.plugins.advice import owners
-from cosmo_core.plugins.composition import collect
-from cosmo_core.plugins.decisions import first_answer
 from cosmo_core.plugins.factories import (
     FACTORY_GROUPS,
     GROUPS,
@@ -19,7 +16,8 @@ from cosmo_core.plugins.factories import (
     read_core,
     read_installed,
 )
-from cosmo_core.plugins.hook_loading import ExtensionLoader, HookLoader
+from cosmo_core.plugins.group_loading import ExtensionLoader, HookLoader
+from cosmo_core.plugins.hook_calls import collect, first_decision, run_started, run_stopping
 from cosmo_core.plugins.hooks import HookRegistry
 from cosmo_core.plugins.report import PluginRecord, PluginReport
 from cosmo_core.plugins.switches import Switches
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
 
     from cosmo_core.contracts.axon import Axon
     from cosmo_core.contracts.dendrite import DendriteInfo
-    from cosmo_core.plugins.composition import Contribution
+    from cosmo_core.plugins.hook_calls import Contribution
     from cosmo_core.plugins.shapes import (
         Direction,
         ErrorInfo,
@@ -41,17 +39,17 @@ if TYPE_CHECKING:
 
 
 class PluginManager:
-    """Finds factories by name and asks hook plugins.
+    """Finds factories by name and calls hook plugins.
 
-    Made directly it knows the extensions of the core's own distribution and the plugins registered with it;
-    `discover` makes one that knows what is installed.
+    A manager made directly knows the extensions of the core's own distribution and the plugins that are
+    registered with it; `discover` makes one that knows the installed plugins.
 
     Args:
-        environ: Where to read the switches; `os.environ` when omitted.
-        read: Reads what is installed, on first use.
+        environ: The environment with the switches; `os.environ` by default.
+        read: Reads the installed entry points, on first use.
 
     Raises:
-        PluginError: A switch cannot be understood.
+        PluginError: A switch is not valid.
     """
 
     def __init__(
@@ -67,49 +65,49 @@ class PluginManager:
     def discover(
         cls, *, path: Sequence[str] | None = None, environ: Mapping[str, str] | None = None
     ) -> PluginManager:
-        """Make a manager of the installed plugins. Nothing is read before it is used.
+        """Make a manager of the installed plugins. It reads them on first use.
 
         Args:
-            path: The directories to search for distributions; `sys.path` when omitted.
-            environ: Where to read the switches; `os.environ` when omitted.
+            path: The directories to search for distributions; `sys.path` by default.
+            environ: The environment with the switches; `os.environ` by default.
         """
         return cls(environ=environ, read=functools.partial(read_installed, path))
 
     # --- factories ----------------------------------------------------------------------------------
 
     def factory(self, group: str, name: str) -> Any:
-        """Import and return what a name of a factory group stands for, once.
+        """Return the object that a name of a factory group stands for, imported on first use.
 
         Args:
-            group: Such as ``"cosmo.sources"``.
-            name: Such as ``"huggingface"``.
+            group: The group, such as ``"cosmo.sources"``.
+            name: The name, such as ``"huggingface"``.
 
         Raises:
-            UnknownPluginError: Nothing installed answers to the name; the message says what does, and what
-                to install. Or it is disabled.
-            PluginConflictError: Two distributions claim the name.
-            PluginLoadError: It cannot be imported.
-            PluginIncompatibleError: It is written for another version of the plugin interface.
-            ValueError: There is no such group.
+            UnknownPluginError: No installed plugin has the name, or it is disabled. The message lists the
+                installed names and says what to install.
+            PluginConflictError: Several distributions claim the name.
+            PluginLoadError: The plugin cannot be imported.
+            PluginIncompatibleError: The plugin is written for another version of the plugin interface.
+            ValueError: The group does not exist.
         """
         if group not in FACTORY_GROUPS:
-            raise ValueError(f"no factory group is called {group!r}; there are {', '.join(FACTORY_GROUPS)}")
+            raise ValueError(f"unknown factory group {group!r}; there are {', '.join(FACTORY_GROUPS)}")
         return self._factories.load(self._factories.choose(group, name))
 
     def names(self, group: str) -> dict[str, str]:
-        """Give the names of a group that are not disabled, with the distribution that brings each.
+        """Return the names of a group that are not disabled, with the distribution of each.
 
-        A name that several distributions claim comes with all of them.
+        A name that several distributions claim has all of them.
         """
         return {name: owners(rivals) for name, rivals in self._factories.claims(group).items()}
 
     def extensions(self) -> Sequence[Any]:
-        """Import the installed extensions, once, and return their classes in the order of their names.
+        """Return the classes of the installed extensions by name, imported on first use.
 
-        One that cannot be used is skipped: it is logged, it is in the report, and the others work.
+        An extension that cannot be used is skipped, logged and reported; the others work.
 
         Raises:
-            PluginError: One cannot be used, and ``COSMO_STRICT_PLUGINS`` is set.
+            PluginError: An extension cannot be used, and ``COSMO_STRICT_PLUGINS`` is set.
         """
         self._extensions.load()
         return self._extensions.extensions
@@ -117,42 +115,42 @@ class PluginManager:
     # --- hook plugins -------------------------------------------------------------------------------
 
     def register(self, plugin: object, *, name: str, order: int | None = None) -> None:
-        """Add a hook plugin of the program itself. The disabling switch does not concern it.
+        """Register a hook plugin of the program itself. ``COSMO_DISABLE_PLUGINS`` does not apply to it.
 
         Args:
             plugin: A module or object with functions marked with ``hookimpl``.
             name: A name that no other hook plugin has.
-            order: Its place, lower is asked first; when None what it says in ``COSMO_ORDER``, or 0.
+            order: Its position; lower ones are called first. If None, its ``COSMO_ORDER``, or 0.
 
         Raises:
-            HookError: It does not fit the specifications; nothing of it was registered.
-            PluginConflictError: The name, or the plugin, is registered already.
+            HookError: The plugin does not fit the specifications; nothing of it was registered.
+            PluginConflictError: The name, or the plugin, is already registered.
         """
         self._hooks.register(plugin, name, order=order)
 
     def load_hooks(self) -> None:
         """Import and register the installed hook plugins, once.
 
-        One that cannot be used is skipped: it is logged, it is in the report, and the others work.
+        A plugin that cannot be used is skipped, logged and reported; the others work.
 
         Raises:
-            PluginError: One cannot be used, and ``COSMO_STRICT_PLUGINS`` is set.
+            PluginError: A plugin cannot be used, and ``COSMO_STRICT_PLUGINS`` is set.
         """
         self._loader.load()
 
     def report(self) -> PluginReport:
-        """Say what became of every plugin. Nothing is imported for it.
+        """Return the status of every plugin, without importing any.
 
         Hook plugins are ``available`` until `load_hooks` has run.
         """
-        records = [self._factories.record(entry) for entry in self._factories.installed.entries]
+        records = [self._factories.describe(entry) for entry in self._factories.installed.entries]
         records += [
-            PluginRecord(HOOK_GROUP, owner.plugin, None, None, "loaded")
-            for owner in self._hooks.owners
-            if owner.distribution is None
+            PluginRecord(HOOK_GROUP, plugin.name, None, None, "loaded")
+            for plugin in self._hooks.plugins
+            if plugin.distribution is None
         ]
-        places = {group: place for place, group in enumerate(GROUPS)}
-        records.sort(key=lambda record: (places[record.group], record.name))
+        positions = {group: position for position, group in enumerate(GROUPS)}
+        records.sort(key=lambda record: (positions[record.group], record.name))
         return PluginReport((*records, *self._factories.installed.unreadable))
 
     # --- one method per hook ------------------------------------------------------------------------
@@ -160,15 +158,15 @@ class PluginManager:
     def signal_middleware(
         self, dendrite: DendriteInfo, direction: Direction
     ) -> list[Contribution[SignalMiddleware]]:
-        """Ask ``cosmo_signal_middleware``; see its specification."""
+        """Call ``cosmo_signal_middleware``; see its specification."""
         return self._collect("cosmo_signal_middleware", dendrite=dendrite, direction=direction)
 
     def signal_observers(self, dendrite: DendriteInfo) -> list[Contribution[SignalObserver]]:
-        """Ask ``cosmo_signal_observers``; see its specification."""
+        """Call ``cosmo_signal_observers``; see its specification."""
         return self._collect("cosmo_signal_observers", plain=True, dendrite=dendrite)
 
     def neuron_wrappers(self, axon: Axon) -> list[Contribution[NeuronWrapper]]:
-        """Ask ``cosmo_neuron_wrappers``; see its specification."""
+        """Call ``cosmo_neuron_wrappers``; see its specification."""
         return self._collect("cosmo_neuron_wrappers", plain=True, axon=axon)
 
     async def dendrite_started(self, dendrite: DendriteInfo) -> None:
@@ -176,23 +174,23 @@ class PluginManager:
         self.load_hooks()
         started = self._hooks.implementations("cosmo_dendrite_started")
         stopping = self._hooks.implementations("cosmo_dendrite_stopping")
-        await lifecycle.start(started, stopping, {"dendrite": dendrite})
+        await run_started(started, stopping, {"dendrite": dendrite})
 
     async def dendrite_stopping(self, dendrite: DendriteInfo) -> None:
         """Run ``cosmo_dendrite_stopping``; see its specification."""
-        await lifecycle.stop(self._hooks.implementations("cosmo_dendrite_stopping"), {"dendrite": dendrite})
+        await run_stopping(self._hooks.implementations("cosmo_dendrite_stopping"), {"dendrite": dendrite})
 
     def error_info(self, error: Exception, task: Signal) -> ErrorInfo | None:
-        """Ask ``cosmo_error_info``; see its specification."""
-        return first_answer(self._hooks.implementations("cosmo_error_info"), {"error": error, "task": task})
+        """Call ``cosmo_error_info``; see its specification."""
+        return first_decision(self._hooks.implementations("cosmo_error_info"), {"error": error, "task": task})
 
     def _collect(self, hook: str, *, plain: bool = False, **arguments: Any) -> list[Contribution[Any]]:
-        # An Axon may be attached before any Dendrite starts, so whoever asks first loads.
+        # An Axon may be attached before any Dendrite starts: the first call loads the plugins.
         self.load_hooks()
         return collect(self._hooks.implementations(hook), arguments, plain=plain)
 
 
 @functools.cache
 def default_manager() -> PluginManager:
-    """Give the shared manager of the installed plugins."""
+    """Return the shared manager of the installed plugins."""
     return PluginManager.discover()

@@ -1,4 +1,4 @@
-"""Opening what an installed plugin provides: Neurons by source, Synapses and Engrams by URL."""
+"""Opening installed plugins: Neurons by source, Synapses and Engrams by URL."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def Neuron(source: str, **options: Any) -> NeuronFn:  # noqa: N802 - the promise
 
     Args:
         source: The name of an installed source, such as ``"huggingface"``.
-        **options: Passed to the source as they are.
+        **options: The options of the source.
 
     Raises:
-        UnknownPluginError: No such source is installed; the message names those that are, and the
-            install that would add this one.
+        UnknownPluginError: The source is not installed; the message lists the installed ones and says how
+            to install it.
         PluginLoadError: The source is installed but cannot be imported.
-        PluginConflictError: Two distributions bring a source of this name.
+        PluginConflictError: Several distributions provide a source with this name.
     """
     # Imported on use: reading entry points costs more than the rest of the core together.
     from cosmo_core.plugins.manager import default_manager
@@ -37,18 +37,18 @@ async def connect_synapse(url: str, **options: Any) -> Synapse:
     """Return a connected Synapse for ``url``; its scheme names the plugin, as in ``memory://``.
 
     Raises:
-        UnknownPluginError: No installed plugin answers to the scheme; the message names those that are
-            installed, and the install that would add this one.
-        SynapseAuthError: The bus does not let this program in.
+        UnknownPluginError: No installed plugin has the scheme; the message lists the installed ones and says
+            how to install one.
+        SynapseAuthError: The bus rejected this program.
         SynapseError: The URL has no scheme, or the Synapse could not connect.
     """
     try:
         scheme = urlsplit(url).scheme
     except ValueError:
-        # Not its words: they quote the URL, which may have a password in it.
-        raise SynapseError("the URL of a Synapse cannot be read: write one such as memory://") from None
+        # The text of that error quotes the URL, which may contain a password.
+        raise SynapseError("the URL of a Synapse is malformed: write one such as memory://") from None
     if not scheme:
-        raise SynapseError("the URL has no scheme to say which Synapse is meant: write memory://")
+        raise SynapseError("the URL of a Synapse has no scheme: write one such as memory://")
     # Imported on use: reading entry points costs more than the rest of the core together.
     from cosmo_core.plugins.manager import default_manager
 
@@ -61,8 +61,8 @@ def engram_from_url(url: str, **options: Any) -> Engram:
     """Return the Engram for ``url``, not connected yet; its scheme names the plugin, as in ``sqlite://``.
 
     Raises:
-        UnknownPluginError: No installed plugin answers to the scheme; the message names those that are
-            installed, and the install that would add this one.
+        UnknownPluginError: No installed plugin has the scheme; the message lists the installed ones and says
+            how to install one.
         EngramError: The URL has no scheme.
     """
     try:
@@ -70,8 +70,8 @@ def engram_from_url(url: str, **options: Any) -> Engram:
     except ValueError:
         scheme = ""
     if not scheme:
-        # Not the URL itself, nor what is said of it: it often has a password in it.
-        raise EngramError("the URL has no scheme to say which Engram is meant: write sqlite://")
+        # Without the URL: it often contains a password.
+        raise EngramError("the URL of an Engram has no scheme: write one such as sqlite://")
     # Imported on use: reading entry points costs more than the rest of the core together.
     from cosmo_core.plugins.manager import default_manager
 

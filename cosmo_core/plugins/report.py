@@ -1,4 +1,4 @@
-"""What became of every plugin, for `cosmo plugins` and for tests."""
+"""The status of every plugin, for `cosmo plugins` and for tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HEADINGS: Final = ("GROUP", "NAME", "DISTRIBUTION", "VERSION", "STATUS")
 
 
 def status_of(error: PluginError) -> Status:
-    """Give the status of a plugin that this error keeps from being used."""
+    """Return the status of a plugin that cannot be used because of ``error``."""
     if isinstance(error, PluginConflictError):
         return "conflict"
     return "incompatible" if isinstance(error, PluginIncompatibleError) else "failed"
@@ -27,14 +27,14 @@ def status_of(error: PluginError) -> Status:
 
 @attrs.frozen
 class PluginRecord:
-    """What became of one plugin.
+    """The status of one plugin.
 
     Attributes:
         group: Its entry-point group; ``*`` for a distribution whose entry points cannot be read.
         name: Its name in the group; ``*`` likewise.
-        distribution: The distribution that brings it; None when the program registered it itself.
+        distribution: Its distribution; None if the program registered the plugin itself.
         version: The version of that distribution.
-        status: ``available`` is installed and not asked for yet, so never imported.
+        status: ``available`` means installed and not imported yet.
         cause: Why it is neither available nor loaded.
     """
 
@@ -48,7 +48,7 @@ class PluginRecord:
 
 @attrs.frozen
 class PluginReport:
-    """What became of every plugin. As a string it is a table.
+    """The status of every plugin. As a string it is a table.
 
     Attributes:
         records: One per plugin, by group, name and distribution.
@@ -58,7 +58,7 @@ class PluginReport:
 
     @property
     def problems(self) -> tuple[PluginRecord, ...]:
-        """The plugins that are installed and cannot be used, though nobody disabled them."""
+        """The installed plugins that cannot be used although they are not disabled."""
         return tuple(record for record in self.records if record.status in PROBLEMS)
 
     def __str__(self) -> str:

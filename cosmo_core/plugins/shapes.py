@@ -1,7 +1,7 @@
-"""What hooks return: the shapes that run per Signal, per Neuron call and per Neuron error.
+"""The types that hooks return: middleware, observers, Neuron wrappers and error infos.
 
-The core compiles these once, when a Dendrite starts or an Axon is attached; pluggy is not involved when
-they run.
+The core compiles them once, when a Dendrite starts or an Axon is attached; pluggy is not involved when they
+run.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from cosmo_core.protocol.signal import Signal
 
 Direction: TypeAlias = Literal["inbound", "outbound"]
-"""Which way Signals pass a middleware: in from the Synapse, or out to it."""
+"""The direction in which Signals pass a middleware: from the Synapse, or to it."""
 
 
 @attrs.frozen
 class Dropped:
-    """What a middleware returns instead of a Signal that shall go no further.
+    """Returned by a middleware instead of a Signal, to drop the Signal.
 
     Attributes:
-        reason: Why, for observers and counters.
+        reason: The reason, for observers and counters.
     """
 
     reason: str
@@ -41,9 +41,8 @@ Forward: TypeAlias = "Callable[[Signal], Awaitable[Signal | Dropped]]"
 class SignalMiddleware(Protocol):
     """One link of the chain that a Signal passes on its way in or out.
 
-    It awaits ``forward(signal)`` to pass the Signal on, with another ``payload`` or ``meta`` if it likes
-    (the rest of the envelope stays), and returns what that gave; or it returns `Dropped` without
-    forwarding.
+    It awaits ``forward(signal)`` and returns the result; it may replace ``payload`` and ``meta`` before or
+    after, but nothing else of the envelope. Or it returns `Dropped` without forwarding.
     """
 
     async def __call__(self, signal: Signal, forward: Forward, /) -> Signal | Dropped:
@@ -53,12 +52,12 @@ class SignalMiddleware(Protocol):
 
 @attrs.frozen
 class SignalEvent:
-    """What an observer is told.
+    """The argument of an observer.
 
     Attributes:
         kind: What happened to the Signal.
-        signal: The Signal; None when the frame was malformed.
-        reason: Why it was dropped, or what is wrong with the frame; None otherwise.
+        signal: The Signal; None if the frame was malformed.
+        reason: Why the Signal was dropped or why the frame is malformed; None otherwise.
     """
 
     kind: Literal["sent", "received", "dropped", "malformed"]
@@ -67,7 +66,7 @@ class SignalEvent:
 
 
 SignalObserver: TypeAlias = Callable[[SignalEvent], None]
-"""A plain function that watches; what it raises is logged and disturbs nobody."""
+"""A plain function that is called for every event; its exceptions are logged and have no other effect."""
 
 NeuronWrapper: TypeAlias = Callable[[NeuronFn], NeuronFn]
 """Takes a Neuron and returns the Neuron to run in its place."""
@@ -75,12 +74,12 @@ NeuronWrapper: TypeAlias = Callable[[NeuronFn], NeuronFn]
 
 @attrs.frozen
 class ErrorInfo:
-    """How an exception of a Neuron is told to whoever asked.
+    """The content of the ERROR Signal for an exception of a Neuron.
 
     Attributes:
         code: A stable, upper-case code, such as ``RATE_LIMITED``.
-        message: What happened and what to do about it. It travels: keep secrets out of it.
-        recoverable: Whether trying the same TASK again may help.
+        message: What happened and what to do. It is sent to the requester: keep secrets out of it.
+        recoverable: Whether the same TASK may succeed later.
     """
 
     code: str = attrs.field(validator=matches_re(r"[A-Z][A-Z0-9_]*"))

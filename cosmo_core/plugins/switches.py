@@ -1,4 +1,4 @@
-"""The environment variables that disable plugins, choose between them, or make their faults fatal."""
+"""The environment variables that disable plugins, resolve conflicts, or make faults of plugins fatal."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ STRICT: Final = "COSMO_STRICT_PLUGINS"
 
 @attrs.frozen
 class Switches:
-    """What the environment says about installed plugins.
+    """The settings for installed plugins from the environment.
 
     Attributes:
-        disabled: Entry-point names and distribution names to leave alone; ``*`` is every one but the
+        disabled: Names of entry points and of distributions to ignore; ``*`` is all of them except the
             extensions of the core.
-        preferred: The distribution to take when several claim one name, by ``group:name``.
+        preferred: The distribution to use if several claim one name, by ``group:name``.
         strict: Whether a hook plugin that cannot be used is an error.
     """
 
@@ -40,7 +40,7 @@ class Switches:
         """Read the three variables.
 
         Raises:
-            PluginError: One of them cannot be understood.
+            PluginError: The value of a variable is not valid.
         """
         return cls(
             disabled=_items(environ.get(DISABLE, "")),
@@ -49,7 +49,7 @@ class Switches:
         )
 
     def disabled_by(self, name: str, distribution: str) -> str | None:
-        """Give the item of ``COSMO_DISABLE_PLUGINS`` that disables this plugin, if one does."""
+        """Return the item of ``COSMO_DISABLE_PLUGINS`` that disables this plugin, or None."""
         for item in self.disabled:
             if item == name or canonical(item) == canonical(distribution):
                 return item
@@ -74,5 +74,5 @@ def _preference(item: str) -> tuple[str, str]:
 
 def _flag(text: str) -> bool:
     if text.strip() not in ("", "0", "1"):
-        raise PluginError(f"{STRICT} is {text!r}; write 1 to be strict, 0 or nothing not to be")
+        raise PluginError(f"{STRICT} is {text!r}; write 1 for strict, 0 or nothing otherwise")
     return text.strip() == "1"

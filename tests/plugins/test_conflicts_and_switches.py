@@ -99,7 +99,7 @@ def test_disabling_one_plugin_leaves_the_others(site: Site) -> None:
         ("COSMO_PREFER_PLUGINS", "zmq=acme", "write group:name=distribution"),
         ("COSMO_PREFER_PLUGINS", "cosmo.synapses:zmq", "write group:name=distribution"),
         ("COSMO_PREFER_PLUGINS", "cosmo.synapses:zmq=", "write group:name=distribution"),
-        ("COSMO_STRICT_PLUGINS", "yes", "write 1 to be strict"),
+        ("COSMO_STRICT_PLUGINS", "yes", "write 1 for strict"),
     ],
 )
 def test_a_switch_that_cannot_be_understood_is_refused_at_once(switch: str, text: str, advice: str) -> None:

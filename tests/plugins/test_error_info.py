@@ -70,7 +70,7 @@ def test_a_plugin_that_fails_is_logged_and_passed_over(
 ) -> None:
     assert _manager(faulty, lambda *_: OTHER).error_info(ValueError("x"), task) == OTHER
     [record] = caplog.records
-    assert record.getMessage() == "plugin plugin-0 of this program is passed over"
+    assert record.getMessage() == "plugin plugin-0 of this program is skipped"
     assert logged in caplog.text
 
 

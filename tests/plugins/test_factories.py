@@ -89,7 +89,7 @@ def test_without_switches_given_the_environment_is_read(site: Site, monkeypatch:
 @pytest.mark.parametrize("group", ["cosmo.source", "cosmo.hooks"])
 def test_a_group_that_has_no_factories_is_refused(group: str) -> None:
     with pytest.raises(
-        ValueError, match=rf"no factory group is called '{group}'; there are cosmo\.sources, "
+        ValueError, match=rf"unknown factory group '{group}'; there are cosmo\.sources, "
     ):
         PluginManager(environ={}).factory(group, "x")
 

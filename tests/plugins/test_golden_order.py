@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from cosmo_core.plugins.signatures import SPECS
+from cosmo_core.plugins.hooks import SPECS
 
 if TYPE_CHECKING:
     from cosmo_core.contracts.axon import Axon

@@ -187,7 +187,7 @@ def test_a_plugin_of_the_program_keeps_its_name_from_an_installed_one(
     manager.register(Local(), name="audit")
     assert [c.distribution for c in manager.signal_observers(dendrite)] == [None]
     assert [record.status for record in manager.report().records] == ["conflict", "loaded"]
-    assert "the name 'audit' is taken by plugin audit of this program" in caplog.text
+    assert "the name 'audit' is already taken by plugin audit of this program" in caplog.text
 
 
 @pytest.mark.parametrize("item", ["audit", "acme-audit", "*"])

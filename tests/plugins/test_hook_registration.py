@@ -108,7 +108,7 @@ def test_a_coroutine_is_refused_where_nothing_would_await_it(hook: str) -> None:
 
     implementation.__name__ = hook
     message = _refused(**{hook: hookimpl(implementation)})
-    assert f"{hook} is a coroutine function, and only the life-cycle hooks may be" in message
+    assert f"{hook} is a coroutine function, which only the life-cycle hooks may be" in message
     assert f"plugin:        async def {hook}()" in message
 
 
@@ -143,7 +143,7 @@ def test_options_of_pluggy_that_would_do_nothing_are_refused_and_explained(optio
 
     mark: Any = hookimpl
     message = _refused(cosmo_signal_observers=mark(**{option: True})(implementation))
-    assert f"cosmo_signal_observers uses {option}=True, which is refused: " in message
+    assert f"cosmo_signal_observers uses {option}=True, which is not allowed: " in message
     assert why in message
 
 
@@ -194,7 +194,7 @@ def _observer(**attributes: object) -> SimpleNamespace:
 def test_a_name_is_registered_once() -> None:
     manager = PluginManager(environ={})
     manager.register(_observer(), name="mine")
-    with pytest.raises(PluginConflictError, match="'mine' is taken by plugin mine of this program"):
+    with pytest.raises(PluginConflictError, match="'mine' is already taken by plugin mine of this program"):
         manager.register(_observer(), name="mine")
 
 
@@ -203,13 +203,13 @@ def test_a_plugin_is_registered_once() -> None:
     plugin = _observer()
     manager.register(plugin, name="mine")
     with pytest.raises(
-        PluginConflictError, match="'other' equals plugin 'mine', which is registered already"
+        PluginConflictError, match="'other' equals plugin 'mine', which is already registered"
     ):
         manager.register(plugin, name="other")
 
 
 def test_an_order_that_is_no_integer_is_refused() -> None:
-    with pytest.raises(HookError, match="plugin 'mine': its order must be an integer and is 'first'"):
+    with pytest.raises(HookError, match="plugin 'mine': its order must be an integer, got 'first'"):
         PluginManager(environ={}).register(_observer(COSMO_ORDER="first"), name="mine")
 
 

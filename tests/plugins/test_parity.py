@@ -10,7 +10,7 @@ import pytest
 
 import cosmo_core.plugins
 from cosmo_core.plugins import PluginManager
-from cosmo_core.plugins.signatures import SPECS, parameters
+from cosmo_core.plugins.hooks import SPECS, parameters
 
 TESTS = "\n".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
 

@@ -1,4 +1,4 @@
-"""Loading all plugins of a group, so that a broken one is reported and does not stop the others."""
+"""Loaders that import all plugins of a group; a broken plugin is reported and does not affect the others."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ class GroupLoader(ABC):
         self._group = group
         self._strict = strict
         self._errors: list[PluginError] = []
-        self._done = False
+        self._loaded = False
         self._lock = threading.RLock()
 
     def load(self) -> None:
-        """Load what is not loaded yet.
+        """Load the plugins, if this was not done yet.
 
         Raises:
             PluginError: A plugin cannot be used, and the loader is strict.
         """
-        # Two event loops in two threads may start their first Dendrites at once.
+        # Event loops in several threads may start their first Dendrite at the same time.
         with self._lock:
-            if not self._done:
-                self._done = True
+            if not self._loaded:
+                self._loaded = True
                 for name in sorted(self._factories.claims(self._group)):
                     self._load_name(name)
         if self._strict and self._errors:
@@ -65,16 +65,16 @@ class GroupLoader(ABC):
         try:
             self._register(entry, plugin)
         except PluginError as error:
-            self._factories.note(entry, error)
+            self._factories.record_error(entry, error)
             raise
         except Exception as error:
             failure = PluginLoadError(f"{entry} cannot be registered: {type(error).__name__}: {error}")
-            self._factories.note(entry, failure)
+            self._factories.record_error(entry, failure)
             raise failure from error
 
     @abstractmethod
     def _register(self, entry: Entry, plugin: Any) -> None:
-        """Store a plugin that was imported."""
+        """Register an imported plugin."""
 
 
 class HookLoader(GroupLoader):
@@ -92,7 +92,7 @@ class ExtensionLoader(GroupLoader):
     """Loads the group ``cosmo.extensions``.
 
     Attributes:
-        extensions: What was loaded, in the order of the names.
+        extensions: The loaded Extension classes, in the order of their names.
     """
 
     def __init__(self, factories: Factories, *, strict: bool) -> None:
