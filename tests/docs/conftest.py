@@ -1,4 +1,4 @@
-"""A chat server, and a way to run Python programs against it."""
+"""Fixtures: a chat server, a NATS server, and a function that runs Python programs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ RunPython = Callable[..., Awaitable[tuple[int | None, str]]]
 
 @pytest.fixture
 async def server() -> AsyncIterator[ChatServer]:
-    """The chat server that the program under test talks to."""
+    """The chat server for the program under test."""
     async with ChatServer() as server:
         yield server
 
 
 @pytest.fixture
 def nats_url() -> Iterator[Callable[[], str]]:
-    """Start a NATS server when its URL is asked for; without the binary, fail in CI and skip elsewhere."""
+    """Return a function that starts a NATS server; without the binary it fails in CI and skips elsewhere."""
     with ExitStack() as servers:
 
         def start() -> str:
@@ -44,7 +44,10 @@ def nats_url() -> Iterator[Callable[[], str]]:
 
 @pytest.fixture
 def run_python(tmp_path: Path) -> RunPython:
-    """Run Python, every warning an error, for a minute at most; return its status and all it printed."""
+    """Return a function that runs Python for at most a minute and returns its status and output.
+
+    Every warning is an error.
+    """
 
     async def run(*arguments: str | Path, **env: str) -> tuple[int | None, str]:
         process = await asyncio.create_subprocess_exec(

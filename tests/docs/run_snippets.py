@@ -1,4 +1,4 @@
-"""Runs the files it is given, in order and in one namespace, `await` allowed as in `python -m asyncio`."""
+"""Runs the given files in order and in one namespace, with top-level `await` as in `python -m asyncio`."""
 
 from __future__ import annotations
 

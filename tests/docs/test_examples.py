@@ -1,4 +1,4 @@
-"""The examples are whole programs, and each runs."""
+"""The example programs run."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ RunPython = Callable[..., Awaitable[tuple[int | None, str]]]
 
 
 @pytest.mark.parametrize("example", sorted(FOLDER.glob("*.py")), ids=lambda path: path.name)
-async def test_an_example_runs(example: Path, server: ChatServer, run_python: RunPython) -> None:
+async def test_example_runs(example: Path, server: ChatServer, run_python: RunPython) -> None:
     status, printed = await run_python(example, COSMO_ENDPOINT=server.url)
     assert status == 0, printed
 
 
-async def test_the_greeter_prints_what_the_model_answered(server: ChatServer, run_python: RunPython) -> None:
+async def test_greeter_prints_the_models_answer(server: ChatServer, run_python: RunPython) -> None:
     _, printed = await run_python(GREETER, COSMO_ENDPOINT=server.url)
     assert printed.startswith("[AGENT_OUTPUT] Hello, Cosmonapse!")
     assert server.received == 1
 
 
-async def test_the_prompted_chat_composes_both_prompts(server: ChatServer, run_python: RunPython) -> None:
+async def test_prompted_chat_composes_both_prompts(server: ChatServer, run_python: RunPython) -> None:
     status, printed = await run_python(FOLDER / "prompted.py", COSMO_ENDPOINT=server.url)
     assert status == 0, printed
     first, second = (request.json["messages"][-1]["content"] for request in server.requests)
@@ -37,7 +37,7 @@ async def test_the_prompted_chat_composes_both_prompts(server: ChatServer, run_p
     assert "\n\n<conversation_history>\n[user]: Do I need an umbrella?\n[assistant]: " in second
 
 
-async def test_the_researcher_computes_once_and_again_when_that_is_undone(run_python: RunPython) -> None:
+async def test_researcher_computes_once_and_again_after_a_rollback(run_python: RunPython) -> None:
     status, printed = await run_python(FOLDER / "memory.py")
     assert status == 0, printed
     assert printed.splitlines() == [
@@ -48,7 +48,7 @@ async def test_the_researcher_computes_once_and_again_when_that_is_undone(run_py
     ]
 
 
-async def test_the_greeter_without_a_key_says_where_to_get_one(run_python: RunPython) -> None:
+async def test_greeter_without_a_key_says_where_to_get_one(run_python: RunPython) -> None:
     status, printed = await run_python(GREETER, HF_TOKEN="")
     assert status == 1
     assert "HF_TOKEN" in printed.splitlines()[-1]

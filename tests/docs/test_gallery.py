@@ -1,4 +1,4 @@
-"""What the programs of the gallery print, and how they are listed."""
+"""The output of the example programs, and the list of examples."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Run = Callable[..., Awaitable[list[str]]]
 
 @pytest.fixture
 def run(run_python: RunPython) -> Run:
-    """Run a program of the gallery, and return the lines that it prints."""
+    """Run an example program and return the lines of its output."""
 
     async def run(name: str, **env: str) -> list[str]:
         status, printed = await run_python(FOLDER / name, **env)
@@ -33,7 +33,7 @@ def run(run_python: RunPython) -> Run:
     return run
 
 
-async def test_work_goes_to_the_least_busy_neuron_that_can_do_it(run: Run) -> None:
+async def test_capability_routing_selects_the_least_busy_neuron(run: Run) -> None:
     assert await run("capability_routing.py") == [
         "french: anna chloe",
         "contract 1 (french, legal) goes to chloe",
@@ -48,7 +48,7 @@ async def test_work_goes_to_the_least_busy_neuron_that_can_do_it(run: Run) -> No
     ]
 
 
-async def test_the_next_best_bid_is_taken_when_the_winner_fails(run: Run) -> None:
+async def test_next_best_bid_is_awarded_when_the_winner_fails(run: Run) -> None:
     offer, *bids, award, failure, second_award, output, decline = await run("bidding.py")
     assert offer.startswith("TASK_OFFER    everybody")
     assert {tuple(bid.split()[:2]) for bid in bids} == {
@@ -64,7 +64,7 @@ async def test_the_next_best_bid_is_taken_when_the_winner_fails(run: Run) -> Non
     assert decline == "TASK_DECLINED lavish    {'reason': 'another bid was taken'}"
 
 
-async def test_back_pressure_misses_nothing_and_holds_the_neuron_back(run: Run) -> None:
+async def test_back_pressure_slows_the_neuron_and_drops_nothing(run: Run) -> None:
     poem, whole, hasty, held = await run("streaming.py")
     assert whole == f"the whole answer: {{'response': {poem!r}}}"
     numbers = re.compile(
@@ -88,7 +88,7 @@ async def test_back_pressure_misses_nothing_and_holds_the_neuron_back(run: Run) 
     ],
     ids=["nobody-there", "defaults", "asks-again", "granted"],
 )
-async def test_a_human_is_asked_until_the_work_can_go_on(told: str, end: str) -> None:
+async def test_human_answers_until_the_work_can_continue(told: str, end: str) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-W", "error", FOLDER / "asking_a_human.py"),
         stdin=asyncio.subprocess.PIPE,
@@ -108,7 +108,7 @@ async def test_a_human_is_asked_until_the_work_can_go_on(told: str, end: str) ->
     assert printed.endswith(f"{end}\n")
 
 
-async def test_the_toolbox_calls_tools_and_says_what_is_wrong(run: Run) -> None:
+async def test_toolbox_calls_tools_and_reports_errors(run: Run) -> None:
     *said, unfit, unknown = await run("mcp_toolbox.py")
     assert said == [
         "days_between: How many days there are from one date to another.",
@@ -122,7 +122,7 @@ async def test_the_toolbox_calls_tools_and_says_what_is_wrong(run: Run) -> None:
     assert unknown.endswith("no tool 'hammer'; known: days_between, longest_word")
 
 
-async def test_the_edge_answers_over_http_what_a_neuron_answers_on_the_bus(run: Run) -> None:
+async def test_flask_edge_serves_a_neurons_answer_over_http(run: Run) -> None:
     assert await run("flask_edge.py") == [
         "POST /ask/shout: 200 {'response': 'HELLO, EDGE'}",
         "POST /ask/whisper: 503 {'error': \"no live Neuron with 'whisper' in this namespace; known: shout\"}",
@@ -130,12 +130,12 @@ async def test_the_edge_answers_over_http_what_a_neuron_answers_on_the_bus(run: 
 
 
 def first_known(prompt: str) -> str:
-    """Answer with the first thing that a prompt says is known, as a model that reads it would."""
+    """Answer with the first fact in the prompt, as a model that reads it would."""
     known = re.search(r"<knowledge>\n  \[(?P<source>.+)\]: (?P<content>.+)", prompt)
     return f"{known['content']} ({known['source']})" if known else "Nobody told me."
 
 
-async def test_the_model_is_told_what_lies_nearest_to_the_question(run: Run) -> None:
+async def test_retrieval_gives_the_model_the_nearest_entries(run: Run) -> None:
     async with ChatServer(reply=first_known) as server:
         near, far, answer = await run("retrieval.py", COSMO_ENDPOINT=server.url)
         (request,) = server.requests
@@ -150,13 +150,13 @@ async def test_the_model_is_told_what_lies_nearest_to_the_question(run: Run) -> 
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.name)
-def test_a_program_is_short_and_says_what_it_shows(program: Path) -> None:
+def test_example_is_short_and_has_a_docstring(program: Path) -> None:
     text = program.read_text("utf-8")
     assert len(text.splitlines()) <= LONGEST
     assert ast.get_docstring(ast.parse(text))
 
 
-def test_the_list_of_examples_is_complete_and_its_links_lead_somewhere() -> None:
+def test_list_of_examples_is_complete_and_its_links_resolve() -> None:
     text = (FOLDER / "README.md").read_text("utf-8")
     links = set(re.findall(r"\]\(([^)#:]+)\)", text))
     programs = {path.name for path in PROGRAMS}

@@ -1,4 +1,4 @@
-"""The round-robin program: two workers and an orchestrator in three processes, over whatever bus is named."""
+"""The round-robin example: two workers and an orchestrator in three processes, over several buses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RunPython = Callable[..., Awaitable[tuple[int | None, str]]]
 
 @asynccontextmanager
 async def started(*arguments: str | Path, **env: str) -> AsyncIterator[str]:
-    """Run Python until it is terminated, and yield the first line that it prints."""
+    """Run Python until the test ends, and yield the first line of its output."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-W", "error", *arguments),
         env={**os.environ, **env},
@@ -45,7 +45,7 @@ async def started(*arguments: str | Path, **env: str) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def bus(request: pytest.FixtureRequest) -> AsyncIterator[str]:
-    """The URL of a bus: of a hub, or of a server with what the test's parameter adds."""
+    """The URL of a bus: of a hub, or of a server with the options of the test's parameter."""
     if request.param == "zmq":
         async with started("-m", "cosmo_synapse_zmq", "hub", "zmq://127.0.0.1:0") as told:
             yield told.removeprefix("hub at ")

@@ -1,4 +1,4 @@
-"""The documentation site is whole: every public name, page and plugin is on it. `nox -s docs` builds it."""
+"""Every public name, page and plugin is on the documentation site, which `nox -s docs` builds."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _object(name: str) -> Any:
 
 
 def _documented() -> set[str]:
-    """Give the names that the pages of the reference document."""
+    """Return the names that the pages of the reference document."""
     names: set[str] = set()
     for page in REFERENCE:
         text = page.read_text("utf-8")
@@ -68,19 +68,19 @@ DOCUMENTED: Final = _documented()
 def test_every_public_name_is_in_the_reference(module: str) -> None:
     names = {f"{module}.{name}" for name in import_module(module).__all__ if name != "COSMO_API"}
     there = {id(_object(name)) for name in DOCUMENTED}
-    # What two modules offer is described once; but equal numbers may be one object and mean two things.
+    # A name that two modules export is documented once; equal integers may be one object by coincidence.
     twice = {name for name in names if not isinstance(_object(name), int) and id(_object(name)) in there}
     assert names - DOCUMENTED - twice == set()
 
 
 @pytest.mark.parametrize("name", sorted(DOCUMENTED))
-def test_what_is_in_the_reference_is_there_and_says_what_it_is(name: str) -> None:
+def test_documented_name_exists_and_has_a_docstring(name: str) -> None:
     found = _object(name)
     if isinstance(found, type | FunctionType):
         assert found.__doc__, f"{name} has no docstring"
 
 
-def test_every_plugin_has_a_page_that_includes_its_readme() -> None:
+def test_every_plugin_has_a_page_with_its_readme() -> None:
     for plugin in PLUGINS:
         page = DOCS / "reference" / "distributions" / f"{plugin.name}.md"
         assert f"{{include}} ../../../plugins/{plugin.name}/README.md" in page.read_text("utf-8")
@@ -105,7 +105,7 @@ def _pages() -> list[Path]:
 
 
 @pytest.mark.parametrize("page", _pages(), ids=lambda page: page.relative_to(CHECKOUT).as_posix())
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_resolve(page: Path) -> None:
     text = CODE.sub("", page.read_text("utf-8"))
     assert [link for link in LINK.findall(text) if not (page.parent / link).exists()] == []
 
@@ -115,7 +115,7 @@ def _is_module(name: str, *, under: str = "cosmo_core") -> bool:
     return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
 
 
-def test_the_modules_that_the_architecture_names_exist() -> None:
+def test_modules_named_by_the_architecture_exist() -> None:
     text = (DOCS / "architecture.md").read_text("utf-8")
     _, rooms, of_dendrite = re.split(r"^\| module[^|]*\| its duty \|$", text, flags=re.MULTILINE)
     tables = {

@@ -1,10 +1,9 @@
 """Every Python snippet of the documentation runs.
 
-A page is a program: its snippets run in order and in one namespace, as if typed into `python -m asyncio`.
-A snippet that needs a server names HuggingFace's router, ``http://localhost:8080`` or Ollama's 11434, where
-``python -m cosmo_testing.chat_server`` listens; here, that address is replaced by a chat server's own,
-and ``nats://127.0.0.1:4222`` by a NATS server's.
-A snippet that cannot run says so, and why, on its fence: ``python not-run: needs a GPU``.
+The snippets of a page run in order and in one namespace, as if typed into `python -m asyncio`. A snippet that
+needs a model server names HuggingFace's router, ``http://localhost:8080`` or Ollama's port 11434; the test
+replaces that address by that of a fake chat server, and ``nats://127.0.0.1:4222`` by that of a NATS server. A
+snippet that cannot run gives the reason on its fence: ``python not-run: needs a GPU``.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ RunPython = Callable[..., Awaitable[tuple[int | None, str]]]
 
 
 def _snippets(page: Path) -> Iterator[tuple[int, str, str]]:
-    """Give the line, the mark and the code of each snippet of a page."""
+    """Yield the line, the mark and the code of each snippet of a page."""
     text = page.read_text("utf-8")
     for found in FENCED.finditer(text):
         yield text.count("\n", 0, found.start("code")), found["mark"], found["code"]
@@ -55,7 +54,7 @@ MARKED = [
 
 
 @pytest.mark.parametrize("page", RUNNING, ids=_title)
-async def test_a_page_runs(
+async def test_snippets_of_a_page_run(
     page: Path, server: ChatServer, nats_url: Callable[[], str], run_python: RunPython, tmp_path: Path
 ) -> None:
     files = []
@@ -67,7 +66,7 @@ async def test_a_page_runs(
                 code = code.replace(NATS, nats_url())
             if "PostgresServer" in code and find_postgres() is None and not os.environ.get("CI"):
                 pytest.skip(NEEDED)
-            # Lines are where they are on the page, so that a traceback points there.
+            # Blank lines keep the line numbers of the page, so that a traceback points to it.
             files[-1].write_text("\n" * line + code, encoding="utf-8")
 
     status, printed = await run_python(Path(__file__).with_name("run_snippets.py"), *files)
@@ -75,12 +74,12 @@ async def test_a_page_runs(
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_title)
-def test_no_snippet_escapes_by_how_it_is_fenced(page: Path) -> None:
+def test_every_python_fence_is_collected(page: Path) -> None:
     assert len(list(_snippets(page))) == len(ANY_PYTHON_FENCE.findall(page.read_text("utf-8")))
 
 
 @pytest.mark.parametrize(("mark", "code"), MARKED)
-def test_a_snippet_that_is_not_run_is_python_and_says_why(mark: str, code: str) -> None:
+def test_skipped_snippet_compiles_and_has_a_reason(mark: str, code: str) -> None:
     compile(code, "<snippet>", "exec")
     word, _, reason = mark.partition(" ")
     assert word == "not-run:"

@@ -1,4 +1,4 @@
-"""A folder of fake distributions, installed as pip leaves them, and stand-ins for what hooks are given."""
+"""Fixtures: a folder of fake installed distributions, and stand-ins for the arguments of hooks."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Site:
         return info
 
     def manager(self, **environ: str) -> PluginManager:
-        """Make a manager of what is installed here and nowhere else, with these switches."""
+        """Make a manager of only these distributions, with these switches."""
         return PluginManager.discover(path=[str(self.path)], environ=environ)
 
 

@@ -30,7 +30,7 @@ def same(neuron: NeuronFn) -> NeuronFn:
 
 
 class Observing:
-    """Contributes whatever it is given as an observer."""
+    """A plugin that contributes ``result`` as observers."""
 
     def __init__(self, result: object) -> None:
         self.result = result
@@ -46,7 +46,7 @@ def _observing(result: object) -> PluginManager:
     return manager
 
 
-def test_cosmo_signal_middleware_is_asked_with_the_dendrite_and_the_direction(dendrite: Dendrite) -> None:
+def test_cosmo_signal_middleware_gets_the_dendrite_and_the_direction(dendrite: Dendrite) -> None:
     asked: list[tuple[object, str]] = []
 
     class Hooks:
@@ -64,7 +64,7 @@ def test_cosmo_signal_middleware_is_asked_with_the_dendrite_and_the_direction(de
     assert asked == [(dendrite, "inbound"), (dendrite, "outbound")]
 
 
-def test_cosmo_neuron_wrappers_is_asked_with_the_axon(axon: Axon) -> None:
+def test_cosmo_neuron_wrappers_gets_the_axon(axon: Axon) -> None:
     asked: list[object] = []
 
     class Hooks:
@@ -101,7 +101,7 @@ def test_cosmo_signal_observers_may_return_none_one_or_several(
     assert [c.value for c in _observing(result).signal_observers(dendrite)] == values
 
 
-def test_a_generator_function_contributes_what_it_yields(dendrite: Dendrite) -> None:
+def test_generator_function_contributes_its_values(dendrite: Dendrite) -> None:
     class Hooks:
         @hookimpl
         def cosmo_signal_observers(self, dendrite: Dendrite) -> Iterator[object]:
@@ -113,7 +113,7 @@ def test_a_generator_function_contributes_what_it_yields(dendrite: Dendrite) -> 
     assert [c.value for c in manager.signal_observers(dendrite)] == [watch, print]
 
 
-def test_a_contribution_says_where_it_comes_from(site: Site, dendrite: Dendrite) -> None:
+def test_contribution_names_its_distribution(site: Site, dendrite: Dendrite) -> None:
     text = """
 from cosmo_core.plugins import hookimpl
 COSMO_ORDER = 5
@@ -131,7 +131,7 @@ def cosmo_signal_observers():
 
 
 @pytest.mark.parametrize("result", [1, "watch", [None], [watch, 1], {"watch": watch}])
-def test_what_cannot_be_called_is_refused_and_the_plugin_named(dendrite: Dendrite, result: object) -> None:
+def test_contribution_that_is_not_callable_is_refused(dendrite: Dendrite, result: object) -> None:
     with pytest.raises(HookError, match=r"^plugin mine of this program: cosmo_signal_observers must return "):
         _observing(result).signal_observers(dendrite)
 
@@ -144,12 +144,12 @@ class AsyncCallable:
 
 
 @pytest.mark.parametrize("value", [_coroutine, AsyncCallable()])
-def test_a_coroutine_function_is_no_observer(dendrite: Dendrite, value: object) -> None:
+def test_coroutine_function_is_refused_as_observer(dendrite: Dendrite, value: object) -> None:
     with pytest.raises(HookError, match="must return plain functions, not coroutine functions"):
         _observing(value).signal_observers(dendrite)
 
 
-def test_a_coroutine_function_is_no_wrapper(axon: Axon) -> None:
+def test_coroutine_function_is_refused_as_wrapper(axon: Axon) -> None:
     class Hooks:
         @hookimpl
         def cosmo_neuron_wrappers(self) -> object:
@@ -161,7 +161,7 @@ def test_a_coroutine_function_is_no_wrapper(axon: Axon) -> None:
         manager.neuron_wrappers(axon)
 
 
-def test_a_coroutine_behind_a_plain_function_is_refused_and_not_left_unawaited(dendrite: Dendrite) -> None:
+def test_returned_coroutine_is_refused_and_closed(dendrite: Dendrite) -> None:
     with pytest.raises(HookError, match="must return a callable, several of them, or None; got <coroutine"):
         _observing(_coroutine(1)).signal_observers(dendrite)
 
@@ -176,7 +176,7 @@ def cosmo_signal_observers():
 
 
 @pytest.mark.parametrize("body", ["raise OSError('no disk')", "yield print; raise OSError('no disk')"])
-def test_what_a_hook_raises_aborts_with_a_note_that_names_the_plugin(
+def test_exception_of_a_hook_has_a_note_that_names_the_plugin(
     site: Site, dendrite: Dendrite, body: str
 ) -> None:
     files = {"acme_audit.py": FAILING.format(body=body)}

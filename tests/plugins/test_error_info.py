@@ -35,14 +35,14 @@ def _never(error: Exception, task: object) -> object:
     raise AssertionError("asked after another plugin had answered")
 
 
-def test_cosmo_error_info_is_asked_with_the_error_and_the_task(task: Signal) -> None:
+def test_cosmo_error_info_gets_the_error_and_the_task(task: Signal) -> None:
     asked: list[tuple[object, object]] = []
     error = ValueError("x")
     assert _manager(lambda error, task: asked.append((error, task))).error_info(error, task) is None
     assert asked == [(error, task)]
 
 
-def test_the_first_answer_that_is_not_none_wins_and_nobody_else_is_asked(
+def test_first_answer_that_is_not_none_wins_and_ends_the_calls(
     task: Signal, caplog: pytest.LogCaptureFixture
 ) -> None:
     manager = _manager(lambda *_: None, lambda *_: LIMITED, _never)
@@ -65,7 +65,7 @@ def _raises(error: Exception, task: object) -> object:
         (lambda *_: "RATE_LIMITED", "cosmo_error_info must return an ErrorInfo or None; got str"),
     ],
 )
-def test_a_plugin_that_fails_is_logged_and_passed_over(
+def test_failing_plugin_is_logged_and_skipped(
     task: Signal, caplog: pytest.LogCaptureFixture, faulty: Callable[..., object], logged: str
 ) -> None:
     assert _manager(faulty, lambda *_: OTHER).error_info(ValueError("x"), task) == OTHER
@@ -78,8 +78,6 @@ def test_a_plugin_that_fails_is_logged_and_passed_over(
     ("code", "message", "recoverable"),
     [("", "m", True), ("lower", "m", True), (None, "m", True), ("CODE", None, True), ("CODE", "m", 1)],
 )
-def test_an_error_info_that_could_not_travel_cannot_be_made(
-    code: Any, message: Any, recoverable: Any
-) -> None:
+def test_error_info_validates_its_fields(code: Any, message: Any, recoverable: Any) -> None:
     with pytest.raises((ValueError, TypeError)):
         ErrorInfo(code, message, recoverable)

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 FACTORY = "def make(**options):\n    return options\n"
 
 
-def test_a_name_gives_the_object_that_its_entry_point_names(site: Site) -> None:
+def test_factory_returns_the_object_of_the_entry_point(site: Site) -> None:
     site.install(
         "acme-echo", points={"cosmo.sources:echo": "acme_echo:make"}, files={"acme_echo.py": FACTORY}
     )
     assert site.manager().factory("cosmo.sources", "echo")(a=1) == {"a": 1}
 
 
-def test_a_name_is_looked_up_in_its_own_group_only(site: Site) -> None:
+def test_factory_searches_only_the_given_group(site: Site) -> None:
     files = {"acme.py": "source = 'source'\nengram = 'engram'\n"}
     points = {"cosmo.sources:memo": "acme:source", "cosmo.engrams:memo": "acme:engram"}
     site.install("acme-memo", points=points, files=files)
@@ -29,7 +29,7 @@ def test_a_name_is_looked_up_in_its_own_group_only(site: Site) -> None:
     assert manager.factory("cosmo.engrams", "memo") == "engram"
 
 
-def test_a_second_lookup_returns_the_same_object_without_loading_it_again(site: Site) -> None:
+def test_second_lookup_returns_the_same_object_without_loading(site: Site) -> None:
     lazy = """
 made = []
 
@@ -46,7 +46,7 @@ def __getattr__(name):
     assert sys.modules["acme_lazy"].made == ["thing"]
 
 
-def test_a_plugin_that_would_block_at_import_is_not_imported_until_it_is_asked_for(site: Site) -> None:
+def test_plugin_is_not_imported_before_its_first_use(site: Site) -> None:
     blocks = "import threading\nthreading.Event().wait(5)\n"
     site.install(
         "acme-slow", points={"cosmo.synapses:slow": "acme_slow:make"}, files={"acme_slow.py": blocks}
@@ -63,7 +63,7 @@ def test_a_plugin_that_would_block_at_import_is_not_imported_until_it_is_asked_f
     assert "acme_slow" not in sys.modules
 
 
-def test_nothing_is_read_before_it_is_needed(site: Site) -> None:
+def test_entry_points_are_read_on_first_use(site: Site) -> None:
     manager = site.manager()
     site.install(
         "acme-late", points={"cosmo.sources:late": "acme_late:make"}, files={"acme_late.py": FACTORY}
@@ -80,21 +80,19 @@ def test_without_a_path_the_distributions_on_sys_path_are_found(site: Site) -> N
     assert manager.factory("cosmo.sources", "acme-here")() == {}
 
 
-def test_without_switches_given_the_environment_is_read(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_switches_come_from_the_environment_by_default(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.install("acme-off", points={"cosmo.sources:off": "acme_off:make"})
     monkeypatch.setenv("COSMO_DISABLE_PLUGINS", "off")
     assert PluginManager.discover(path=[str(site.path)]).names("cosmo.sources") == {}
 
 
 @pytest.mark.parametrize("group", ["cosmo.source", "cosmo.hooks"])
-def test_a_group_that_has_no_factories_is_refused(group: str) -> None:
-    with pytest.raises(
-        ValueError, match=rf"unknown factory group '{group}'; there are cosmo\.sources, "
-    ):
+def test_unknown_factory_group_is_refused(group: str) -> None:
+    with pytest.raises(ValueError, match=rf"unknown factory group '{group}'; there are cosmo\.sources, "):
         PluginManager(environ={}).factory(group, "x")
 
 
-def test_a_manager_made_directly_knows_the_extensions_of_the_core_and_no_other_plugin() -> None:
+def test_manager_made_directly_knows_only_the_extensions_of_the_core() -> None:
     records = PluginManager(environ={}).report().records
     assert {(record.group, record.distribution) for record in records} == {("cosmo.extensions", "cosmo-core")}
     assert [record.name for record in records] == ["auctions", "memory", "watching", "workflow"]
@@ -104,7 +102,7 @@ def test_the_default_manager_is_shared() -> None:
     assert default_manager() is default_manager()
 
 
-def test_one_distribution_with_unreadable_entry_points_hides_no_other(site: Site) -> None:
+def test_unreadable_distribution_does_not_hide_others(site: Site) -> None:
     broken = site.install("acme-broken", "2.0")
     (broken / "entry_points.txt").write_text("[cosmo.sources]\nno equals sign\n", encoding="utf-8")
     nameless = site.install("acme-nameless", points={"cosmo.sources:nameless": "acme:make"})

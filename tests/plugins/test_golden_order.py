@@ -1,4 +1,4 @@
-"""The life of a Dendrite with two hook plugins: every hook, in the exact order."""
+"""The exact order of all hooks in the life of a Dendrite with two hook plugins."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_every_hook_of_two_plugins_runs_in_this_order(
     site: Site, dendrite: Dendrite, axon: Axon, task: Signal
 ) -> None:
     site.install("acme-log", files={"hook_log.py": "log = []\n"})
-    # By name, by distribution and by directory `early` comes first; its order says otherwise.
+    # `early` is first by name, by distribution and by directory, but not by its order.
     for name, order in (("early", 1), ("late", 0)):
         module = f"{name}_hooks"
         text = PLUGIN.format(name=name, order=order)

@@ -1,4 +1,4 @@
-"""The group ``cosmo.hooks``: one broken plugin stops nobody and is not hidden."""
+"""Loading of installed hook plugins: a broken one is reported and does not affect the others."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _statuses(manager: PluginManager) -> dict[str | None, str]:
     return {record.distribution: record.status for record in manager.report().records}
 
 
-def test_hooks_are_loaded_when_asked_and_not_before(site: Site, dendrite: Dendrite) -> None:
+def test_hooks_are_loaded_on_request_and_not_before(site: Site, dendrite: Dendrite) -> None:
     _install(site, "acme-good")
     manager = site.manager()
     assert _statuses(manager) == {"acme-good": "available"}
@@ -55,12 +55,12 @@ def test_hooks_are_loaded_when_asked_and_not_before(site: Site, dendrite: Dendri
     assert _asked(manager, dendrite) == ["acme-good"]
 
 
-def test_whoever_asks_first_loads(site: Site, dendrite: Dendrite) -> None:
+def test_first_call_loads_the_hooks(site: Site, dendrite: Dendrite) -> None:
     _install(site, "acme-good")
     assert _asked(site.manager(), dendrite) == ["acme-good"]
 
 
-async def test_starting_loads(site: Site, dendrite: Dendrite) -> None:
+async def test_start_loads_the_hooks(site: Site, dendrite: Dendrite) -> None:
     _install(site, "acme-good")
     manager = site.manager()
     await manager.dendrite_started(dendrite)
@@ -75,7 +75,7 @@ def test_loading_twice_registers_once(site: Site, dendrite: Dendrite) -> None:
     assert _asked(manager, dendrite) == ["acme-good"]
 
 
-def test_a_thread_that_asks_while_another_loads_sees_the_plugins_too(site: Site, dendrite: Dendrite) -> None:
+def test_second_thread_waits_for_a_load_in_progress(site: Site, dendrite: Dendrite) -> None:
     site.install(
         "acme-gate",
         files={"gate.py": "import threading\nentered, release = threading.Event(), threading.Event()\n"},
@@ -111,7 +111,7 @@ BROKEN = {
 }
 
 
-def test_a_broken_plugin_is_reported_once_and_the_others_work(
+def test_broken_plugin_is_reported_once_and_the_others_work(
     site: Site, dendrite: Dendrite, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name, text in BROKEN.items():
@@ -131,7 +131,7 @@ def test_a_broken_plugin_is_reported_once_and_the_others_work(
         assert sum(f"'{name}'" in record.getMessage() for record in warnings) == 1
 
 
-def test_a_property_that_raises_is_the_plugins_own_failure(site: Site, dendrite: Dendrite) -> None:
+def test_raising_property_is_reported_as_failure_of_the_plugin(site: Site, dendrite: Dendrite) -> None:
     raises = """
 class Hooks:
     @property
@@ -154,7 +154,7 @@ plugin = Hooks()
     assert problem.cause == "cosmo.hooks 'raises' of acme-raises 1.0 cannot be registered: OSError: no order"
 
 
-def test_of_two_distributions_with_one_hook_name_neither_is_registered(
+def test_hook_name_with_two_distributions_registers_neither(
     site: Site, dendrite: Dendrite, caplog: pytest.LogCaptureFixture
 ) -> None:
     _install(site, "acme-audit", plugin="audit", version="2.0")
@@ -167,14 +167,14 @@ def test_of_two_distributions_with_one_hook_name_neither_is_registered(
     assert "acme_audit" not in sys.modules
 
 
-def test_a_preference_settles_a_conflict_of_hooks(site: Site, dendrite: Dendrite) -> None:
+def test_preference_resolves_a_conflict_of_hooks(site: Site, dendrite: Dendrite) -> None:
     _install(site, "acme-audit", plugin="audit")
     _install(site, "bolt-audit", plugin="audit")
     manager = site.manager(COSMO_PREFER_PLUGINS="cosmo.hooks:audit=bolt-audit")
     assert [c.distribution for c in manager.signal_observers(dendrite)] == ["bolt-audit"]
 
 
-def test_a_plugin_of_the_program_keeps_its_name_from_an_installed_one(
+def test_plugin_of_the_program_precedes_an_installed_one_of_the_same_name(
     site: Site, dendrite: Dendrite, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Local:
@@ -191,7 +191,7 @@ def test_a_plugin_of_the_program_keeps_its_name_from_an_installed_one(
 
 
 @pytest.mark.parametrize("item", ["audit", "acme-audit", "*"])
-def test_a_disabled_hook_plugin_is_not_imported(site: Site, dendrite: Dendrite, item: str) -> None:
+def test_disabled_hook_plugin_is_not_imported(site: Site, dendrite: Dendrite, item: str) -> None:
     _install(site, "acme-audit", plugin="audit")
     manager = site.manager(COSMO_DISABLE_PLUGINS=item)
     assert _asked(manager, dendrite) == []
@@ -199,7 +199,7 @@ def test_a_disabled_hook_plugin_is_not_imported(site: Site, dendrite: Dendrite, 
     assert "acme_audit" not in sys.modules
 
 
-def test_strict_turns_every_record_into_an_error_each_time(site: Site) -> None:
+def test_strict_raises_every_failure_each_time(site: Site) -> None:
     _install(site, "acme-good")
     _install(site, "acme-broken", "1 / 0")
     _install(site, "acme-future", "COSMO_API = 2")
@@ -216,7 +216,7 @@ def test_strict_turns_every_record_into_an_error_each_time(site: Site) -> None:
         assert caught.value.__cause__.subgroup(PluginConflictError) is not None
 
 
-def test_strict_is_content_with_sound_plugins_and_disabled_ones(site: Site, dendrite: Dendrite) -> None:
+def test_strict_accepts_sound_and_disabled_plugins(site: Site, dendrite: Dendrite) -> None:
     _install(site, "acme-good")
     _install(site, "acme-broken", "1 / 0")
     manager = site.manager(COSMO_STRICT_PLUGINS="1", COSMO_DISABLE_PLUGINS="acme-broken")

@@ -1,4 +1,4 @@
-"""What is refused when a hook plugin is registered, and how that is said."""
+"""Validation and registration of hook plugins, with the error texts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _refused(**functions: Callable[..., Any]) -> str:
     return str(caught.value)
 
 
-def test_an_unknown_hook_is_refused_with_the_nearest_known_one() -> None:
+def test_unknown_hook_is_refused_with_a_suggestion() -> None:
     @hookimpl
     def cosmo_signal_observer(dendrite: object) -> None: ...
 
@@ -40,21 +40,21 @@ def test_an_unknown_hook_is_refused_with_the_nearest_known_one() -> None:
     )
 
 
-def test_an_unknown_hook_far_from_all_lists_all() -> None:
+def test_unknown_hook_without_a_similar_one_lists_all() -> None:
     @hookimpl
     def x(dendrite: object) -> None: ...
 
     assert "there is no hook x; there is cosmo_signal_middleware, cosmo_signal_observers, " in _refused(x=x)
 
 
-def test_an_optional_hook_that_this_core_does_not_know_is_accepted() -> None:
+def test_unknown_optional_hook_is_accepted() -> None:
     @hookimpl(optionalhook=True)
     def cosmo_of_the_future(thing: object) -> None: ...
 
     _register(cosmo_of_the_future=cosmo_of_the_future)
 
 
-def test_an_argument_that_the_specification_lacks_is_refused_with_both_signatures() -> None:
+def test_unknown_argument_is_refused_with_both_signatures() -> None:
     @hookimpl
     def cosmo_signal_middleware(dendrit: object, direction: str = "inbound") -> None: ...
 
@@ -73,14 +73,14 @@ def test_catch_all_arguments_are_refused() -> None:
     assert "takes 'arguments', which" in _refused(cosmo_neuron_wrappers=cosmo_neuron_wrappers)
 
 
-def test_arguments_by_position_only_are_refused() -> None:
+def test_positional_only_arguments_are_refused() -> None:
     @hookimpl
     def cosmo_neuron_wrappers(axon: object, /) -> None: ...
 
     assert "by position only" in _refused(cosmo_neuron_wrappers=cosmo_neuron_wrappers)
 
 
-async def test_fewer_arguments_and_keyword_only_ones_are_accepted(dendrite: Dendrite) -> None:
+async def test_fewer_and_keyword_only_arguments_are_accepted(dendrite: Dendrite) -> None:
     log: list[object] = []
 
     @hookimpl
@@ -103,7 +103,7 @@ async def test_fewer_arguments_and_keyword_only_ones_are_accepted(dendrite: Dend
     "hook",
     ["cosmo_signal_middleware", "cosmo_signal_observers", "cosmo_neuron_wrappers", "cosmo_error_info"],
 )
-def test_a_coroutine_is_refused_where_nothing_would_await_it(hook: str) -> None:
+def test_coroutine_function_is_refused_except_for_life_cycle_hooks(hook: str) -> None:
     async def implementation() -> None: ...
 
     implementation.__name__ = hook
@@ -113,7 +113,7 @@ def test_a_coroutine_is_refused_where_nothing_would_await_it(hook: str) -> None:
 
 
 @pytest.mark.parametrize("hook", ["cosmo_dendrite_started", "cosmo_dendrite_stopping", "cosmo_error_info"])
-def test_a_generator_is_refused_where_nothing_would_run_it(hook: str) -> None:
+def test_generator_function_is_refused_except_for_composition_hooks(hook: str) -> None:
     def implementation() -> Iterator[None]:
         yield
 
@@ -121,7 +121,7 @@ def test_a_generator_is_refused_where_nothing_would_run_it(hook: str) -> None:
 
 
 @pytest.mark.parametrize("hook", ["cosmo_dendrite_started", "cosmo_signal_observers"])
-def test_an_async_generator_is_refused(hook: str) -> None:
+def test_async_generator_function_is_refused(hook: str) -> None:
     async def implementation() -> AsyncIterator[None]:
         yield
 
@@ -137,7 +137,7 @@ def test_an_async_generator_is_refused(hook: str) -> None:
         ("trylast", "COSMO_ORDER"),
     ],
 )
-def test_options_of_pluggy_that_would_do_nothing_are_refused_and_explained(option: str, why: str) -> None:
+def test_unsupported_options_of_pluggy_are_refused_with_a_reason(option: str, why: str) -> None:
     def implementation(dendrite: object) -> Iterator[None]:
         yield
 
@@ -147,18 +147,18 @@ def test_options_of_pluggy_that_would_do_nothing_are_refused_and_explained(optio
     assert why in message
 
 
-def test_a_forgotten_mark_is_noticed() -> None:
+def test_unmarked_hook_function_is_refused() -> None:
     def cosmo_signal_observers(dendrite: object) -> None: ...
 
     message = _refused(cosmo_signal_observers=cosmo_signal_observers)
     assert message == "plugin 'mine': cosmo_signal_observers is not a function marked with @hookimpl"
 
 
-def test_an_object_without_any_hook_is_refused() -> None:
+def test_object_without_hooks_is_refused() -> None:
     assert "plugin 'mine' has no function marked with @hookimpl" in _refused()
 
 
-def test_a_class_in_place_of_an_instance_is_refused() -> None:
+def test_class_instead_of_instance_is_refused() -> None:
     class Hooks:
         @hookimpl
         def cosmo_signal_observers(self, dendrite: object) -> None: ...
@@ -167,7 +167,7 @@ def test_a_class_in_place_of_an_instance_is_refused() -> None:
         PluginManager(environ={}).register(Hooks, name="mine")
 
 
-def test_of_a_refused_plugin_nothing_is_registered(dendrite: Dendrite) -> None:
+def test_refused_plugin_registers_nothing(dendrite: Dendrite) -> None:
     class Hooks:
         @hookimpl
         def cosmo_dendrite_started(self, dendrit: object) -> None: ...
@@ -191,14 +191,14 @@ def _observer(**attributes: object) -> SimpleNamespace:
     return SimpleNamespace(cosmo_signal_observers=cosmo_signal_observers, **attributes)
 
 
-def test_a_name_is_registered_once() -> None:
+def test_registered_name_is_refused() -> None:
     manager = PluginManager(environ={})
     manager.register(_observer(), name="mine")
     with pytest.raises(PluginConflictError, match="'mine' is already taken by plugin mine of this program"):
         manager.register(_observer(), name="mine")
 
 
-def test_a_plugin_is_registered_once() -> None:
+def test_registered_plugin_is_refused() -> None:
     manager = PluginManager(environ={})
     plugin = _observer()
     manager.register(plugin, name="mine")
@@ -208,12 +208,12 @@ def test_a_plugin_is_registered_once() -> None:
         manager.register(plugin, name="other")
 
 
-def test_an_order_that_is_no_integer_is_refused() -> None:
+def test_order_that_is_not_an_integer_is_refused() -> None:
     with pytest.raises(HookError, match="plugin 'mine': its order must be an integer, got 'first'"):
         PluginManager(environ={}).register(_observer(COSMO_ORDER="first"), name="mine")
 
 
-def test_an_order_given_at_registration_beats_the_plugins_own(dendrite: Dendrite) -> None:
+def test_order_given_at_registration_overrides_the_plugins(dendrite: Dendrite) -> None:
     manager = PluginManager(environ={})
     manager.register(_observer(COSMO_ORDER=7), name="own")
     manager.register(_observer(COSMO_ORDER=7), name="given", order=-1)
@@ -226,9 +226,7 @@ def test_an_order_given_at_registration_beats_the_plugins_own(dendrite: Dendrite
 
 
 @given(st.dictionaries(st.text("abc", min_size=1, max_size=3), st.integers(-3, 3), max_size=8), st.randoms())
-def test_plugins_are_asked_by_order_and_name_however_they_were_registered(
-    orders: dict[str, int], random: Any
-) -> None:
+def test_plugins_are_called_by_order_and_name(orders: dict[str, int], random: Any) -> None:
     names = list(orders)
     random.shuffle(names)
     manager = PluginManager(environ={})

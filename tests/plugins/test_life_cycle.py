@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Recorder:
-    """Logs its life cycle; raises what it is told to."""
+    """A plugin that records its life cycle and raises the given exceptions."""
 
     def __init__(self, name: str, log: list[str], **raises: BaseException) -> None:
         self.name = name
@@ -59,7 +59,7 @@ async def test_cosmo_dendrite_started_runs_in_order_and_cosmo_dendrite_stopping_
     assert log == ["a started", "b started", "c started", "c stopping", "b stopping", "a stopping"]
 
 
-async def test_a_start_that_fails_stops_those_that_had_started_and_raises(dendrite: Dendrite) -> None:
+async def test_failed_start_stops_the_started_plugins_and_raises(dendrite: Dendrite) -> None:
     log: list[str] = []
     manager = _manager(Recorder("a", log), Recorder("b", log, started=OSError("no port")), Recorder("c", log))
     with pytest.raises(OSError, match="no port") as caught:
@@ -68,7 +68,7 @@ async def test_a_start_that_fails_stops_those_that_had_started_and_raises(dendri
     assert log == ["a started", "b started", "a stopping"]
 
 
-async def test_a_plugin_without_a_started_hook_counts_as_started(dendrite: Dendrite) -> None:
+async def test_plugin_without_a_started_hook_counts_as_started(dendrite: Dendrite) -> None:
     log: list[str] = []
     manager = _manager(Recorder("a", log, started=OSError("no port")))
     manager.register(StopOnly(log), name="z")
@@ -77,7 +77,7 @@ async def test_a_plugin_without_a_started_hook_counts_as_started(dendrite: Dendr
     assert log == ["a started", "stop-only stopping"]
 
 
-async def test_what_fails_while_a_start_is_undone_is_logged_and_hides_nothing(
+async def test_failure_while_undoing_a_start_is_logged_and_hides_nothing(
     dendrite: Dendrite, caplog: pytest.LogCaptureFixture
 ) -> None:
     log: list[str] = []
@@ -91,7 +91,7 @@ async def test_what_fails_while_a_start_is_undone_is_logged_and_hides_nothing(
     assert "from plugin a of this program" in caplog.text
 
 
-async def test_every_plugin_stops_and_the_errors_come_in_one_group(dendrite: Dendrite) -> None:
+async def test_every_plugin_stops_and_errors_form_one_group(dendrite: Dendrite) -> None:
     log: list[str] = []
     manager = _manager(
         Recorder("a", log, stopping=ValueError("a is stuck")),
@@ -108,7 +108,7 @@ async def test_every_plugin_stops_and_the_errors_come_in_one_group(dendrite: Den
 
 
 class Waiting:
-    """Waits in one of its hooks until it is cancelled."""
+    """A plugin that waits in one of its hooks until it is cancelled."""
 
     def __init__(self, step: str) -> None:
         self.step = step
@@ -135,7 +135,7 @@ class Waiting:
         ("stopping", ["z stopping", "a stopping"], "stuck"),
     ],
 )
-async def test_cancelling_leaves_no_plugin_open_and_stays_a_cancellation(
+async def test_cancelled_call_stops_every_plugin_and_stays_cancelled(
     dendrite: Dendrite, step: str, expected: list[str], also: str | None
 ) -> None:
     log: list[str] = []

@@ -1,4 +1,4 @@
-"""A hook is a specification, a method of the manager, a line in the golden log and tests: no less."""
+"""Every hook has a specification, a method of the manager, a line in the golden log, and tests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_there_are_specifications() -> None:
 
 
 @pytest.mark.parametrize("hook", SPECS)
-def test_every_hook_has_a_test_that_names_it(hook: str) -> None:
+def test_every_hook_has_a_test_with_its_name(hook: str) -> None:
     assert re.search(rf"^(async )?def test_\w*{hook}\w*\(", TESTS, re.MULTILINE)
 
 
@@ -38,7 +38,7 @@ def test_every_hook_has_a_method_with_its_arguments(hook: str) -> None:
 
 
 @pytest.mark.parametrize("hook", SPECS)
-def test_every_specification_is_a_manual(hook: str) -> None:
+def test_every_specification_documents_its_hook(hook: str) -> None:
     manual = inspect.getdoc(SPECS[hook]) or ""
     assert re.search(r"^Called (once|twice|when)", manual, re.MULTILINE)
     assert re.search(r"^If (it|the hook) raises", manual, re.MULTILINE)

@@ -17,7 +17,7 @@ class Local:
     def cosmo_signal_observers(self) -> None: ...
 
 
-def test_the_report_has_every_plugin_of_every_group_in_one_order(site: Site) -> None:
+def test_report_lists_every_plugin_sorted(site: Site) -> None:
     points = {
         "cosmo.hooks:audit": "acme:hooks",
         "cosmo.commands:deploy": "acme:deploy",
@@ -44,7 +44,7 @@ def test_the_report_has_every_plugin_of_every_group_in_one_order(site: Site) -> 
     )
 
 
-def test_a_report_imports_nothing(site: Site) -> None:
+def test_report_imports_nothing(site: Site) -> None:
     points = {"cosmo.sources:a": "acme_a:make", "cosmo.hooks:a": "acme_a"}
     site.install("acme-a", points=points, files={"acme_a.py": ""})
     site.install("acme-b", points={"cosmo.sources:a": "acme_a:make"})
@@ -53,7 +53,7 @@ def test_a_report_imports_nothing(site: Site) -> None:
     assert "acme_a" not in sys.modules
 
 
-def test_the_report_follows_what_happens(site: Site) -> None:
+def test_report_shows_the_current_status(site: Site) -> None:
     site.install(
         "acme",
         points={"cosmo.sources:good": "acme:make", "cosmo.sources:bad": "acme:gone"},
@@ -79,7 +79,7 @@ cosmo.hooks    audit   acme-audit           12       failed
 cosmo.hooks    local   -                    -        loaded"""
 
 
-def test_a_report_as_text_is_a_table_with_causes_below_their_rows() -> None:
+def test_report_as_text_is_a_table_with_causes() -> None:
     report = PluginReport(
         (
             PluginRecord("cosmo.sources", "ollama", "cosmo-source-ollama", "0.1.0", "available"),
@@ -90,5 +90,5 @@ def test_a_report_as_text_is_a_table_with_causes_below_their_rows() -> None:
     assert str(report) == TABLE
 
 
-def test_an_empty_report_says_so() -> None:
+def test_empty_report_says_so() -> None:
     assert str(PluginReport(())) == "no plugins"

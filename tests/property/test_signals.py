@@ -1,4 +1,4 @@
-"""Laws of the envelope and its codec."""
+"""Properties of the envelope and its codec."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SAMPLE = encode(Signal.new(SignalType.TASK, {"input": {"prompt": "hi"}}, meta={"
 
 
 def decodes(frame: bytes) -> bool:
-    """Tell whether a frame decodes; any error but MalformedSignalError fails the test."""
+    """Return whether a frame decodes; any error except MalformedSignalError fails the test."""
     try:
         decode(frame)
     except MalformedSignalError:
@@ -30,7 +30,7 @@ def decodes(frame: bytes) -> bool:
 
 @pytest.mark.clause("P-2.1")
 @pytest.mark.parametrize("type", SignalType)
-def test_every_type_survives_the_wire(type: SignalType) -> None:
+def test_every_type_round_trips(type: SignalType) -> None:
     @settings(max_examples=50)
     @given(signals(type))
     def check(signal: Signal) -> None:
@@ -50,7 +50,7 @@ def test_every_type_survives_the_wire(type: SignalType) -> None:
 @example(b"1e999")
 @example(b'"\\ud800"')
 @example(b"\xff\xfe")
-def test_any_bytes_decode_or_are_malformed(frame: bytes) -> None:
+def test_any_bytes_decode_or_raise_malformed_signal_error(frame: bytes) -> None:
     decodes(frame)
 
 
@@ -59,7 +59,7 @@ def test_any_bytes_decode_or_are_malformed(frame: bytes) -> None:
     st.integers(0, 10),
     st.binary(max_size=4),
 )
-def test_a_damaged_frame_decodes_or_is_malformed(at: int, cut: int, patch: bytes) -> None:
+def test_damaged_frame_decodes_or_raises_malformed_signal_error(at: int, cut: int, patch: bytes) -> None:
     frame = SAMPLE[:at] + patch + SAMPLE[at + cut :]
     decodes(frame)
 
@@ -95,7 +95,7 @@ REQUIRED = [
 
 @pytest.mark.clause("P-2.2")
 @pytest.mark.parametrize(("type", "key"), REQUIRED)
-def test_a_missing_payload_key_is_named(type: SignalType, key: str) -> None:
+def test_error_names_the_missing_payload_key(type: SignalType, key: str) -> None:
     @settings(max_examples=5)
     @given(signals(type))
     def check(signal: Signal) -> None:
@@ -110,7 +110,7 @@ def test_a_missing_payload_key_is_named(type: SignalType, key: str) -> None:
 
 @pytest.mark.clause("P-1.2")
 @pytest.mark.parametrize("field", ["v", "id", "trace_id", "type", "ts", "payload"])
-def test_a_missing_envelope_field_is_named(field: str) -> None:
+def test_error_names_the_missing_envelope_field(field: str) -> None:
     wire = msgspec.json.decode(SAMPLE)
     del wire[field]
     with pytest.raises(MalformedSignalError, match=f"`{field}`"):
@@ -158,7 +158,7 @@ def test_a_missing_envelope_field_is_named(field: str) -> None:
         ("meta", None),
     ],
 )
-def test_a_wrong_field_is_named(field: str, value: object) -> None:
+def test_error_names_the_wrong_field(field: str, value: object) -> None:
     wire = msgspec.json.decode(SAMPLE)
     outer, _, inner = field.partition(".")
     if inner:
@@ -172,7 +172,7 @@ def test_a_wrong_field_is_named(field: str, value: object) -> None:
 
 @pytest.mark.clause("P-1.4", "P-1.5")
 @given(signals(), payloads(SignalType.AGENT_OUTPUT), st.none() | directed())
-def test_a_reply_keeps_the_trace_and_names_its_parent(
+def test_reply_keeps_the_trace_and_has_its_parent(
     cause: Signal, payload: dict[str, Any], address: Any
 ) -> None:
     reply = cause.reply(SignalType.AGENT_OUTPUT, payload, directed=address)

@@ -1,4 +1,4 @@
-"""A bus on which everything that is sent can be read, with its subject."""
+"""Fixtures: a bus that records every Signal with its subject."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ Start = Callable[..., Awaitable[Dendrite]]
 
 @attrs.frozen
 class Sent:
-    """A Signal, and the subject on which it was sent."""
+    """A Signal and the subject on which it was sent."""
 
     subject: str
     signal: Signal
 
 
 class RecordingSynapse(MemorySynapse):
-    """A memory Synapse that keeps what is sent."""
+    """A memory Synapse that records what is sent."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,11 +49,11 @@ class RecordingSynapse(MemorySynapse):
         await self.publish_raw(subject, frame, **options)
 
     async def publish_raw(self, subject: str, frame: bytes, **options: Any) -> None:
-        """Send what may be no Signal, and keep nothing of it."""
+        """Send a frame that may not be a Signal, without recording it."""
         await super().publish(subject, frame, **options)
 
     async def have(self, type: SignalType, fits: Callable[[Signal], bool] = lambda _: True) -> Signal:
-        """Return the first Signal of a type that fits, once it was sent."""
+        """Return the first matching Signal of a type, once it was sent."""
         while True:
             for sent in self.of(type):
                 if fits(sent.signal):
@@ -62,13 +62,13 @@ class RecordingSynapse(MemorySynapse):
             await self._news.wait()
 
     def of(self, *types: SignalType) -> list[Sent]:
-        """Return what was sent of some types, in order."""
+        """Return the sent Signals of these types, in order."""
         return [sent for sent in self.sent if sent.signal.type in types]
 
 
 @pytest.fixture(autouse=True)
 async def bounded() -> AsyncIterator[None]:
-    """No test takes long, and none leaves a task behind."""
+    """Limit the time of each test and check that it leaves no task behind."""
     async with asyncio.timeout(20):
         yield
     assert asyncio.all_tasks() <= {asyncio.current_task()}
@@ -103,7 +103,7 @@ async def start(synapse: RecordingSynapse) -> AsyncIterator[Start]:
 
 
 class Shelf:
-    """An Engram that keeps documents by merge key, and notes what it is asked."""
+    """An Engram that stores documents by merge key and records its requests."""
 
     def __init__(self, engram_id: str = "ctx", engram_kind: str = "context") -> None:
         self.engram_id = engram_id

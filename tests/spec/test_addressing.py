@@ -1,4 +1,4 @@
-"""Where each Signal goes, and who acts on it."""
+"""Subjects, addressing and the receivers of each Signal (section 3)."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Runs:
 
 
 async def everything_happens(start: Start) -> None:
-    """Have two Dendrites send as many types as they do of themselves."""
+    """Make two Dendrites send as many types as they send on their own."""
     worker = await start(talk, ask, role="worker")
     orchestrator = await start()
     await orchestrator.dispatch_and_wait(neuron="talk", input={}, scope="terminal")
@@ -64,7 +64,7 @@ async def everything_happens(start: Start) -> None:
 
 
 @pytest.mark.clause("P-3.3")
-def test_there_are_three_kinds_of_subjects() -> None:
+def test_subjects_address_neurons_inboxes_and_everyone() -> None:
     subjects = Subjects("shop")
     assert subjects.everyone(SignalType.TASK) == "cosmonapse.shop.TASK"
     assert subjects.neuron(SignalType.TASK, "cook") == "cosmonapse.shop.TASK.neuron.cook"
@@ -72,7 +72,7 @@ def test_there_are_three_kinds_of_subjects() -> None:
 
 
 @pytest.mark.clause("P-3.3", "P-3.11", "P-5.1", "P-7.1", "P-7.6", "P-8.5")
-async def test_every_signal_is_sent_on_a_subject_of_its_own_type(start: Start, synapse: Any) -> None:
+async def test_signals_are_sent_on_a_subject_of_their_type(start: Start, synapse: Any) -> None:
     await everything_happens(start)
     kinds: dict[str, set[str]] = {}
     for sent in synapse.sent:
@@ -89,7 +89,7 @@ async def test_every_signal_is_sent_on_a_subject_of_its_own_type(start: Start, s
 
 
 @pytest.mark.clause("P-3.5")
-async def test_a_dendrite_receives_every_type_in_an_inbox_of_its_own(start: Start, synapse: Any) -> None:
+async def test_dendrite_receives_every_type_in_its_inbox(start: Start, synapse: Any) -> None:
     inboxes = set()
     for _ in range(2):
         dendrite = await start(talk)
@@ -109,7 +109,7 @@ async def test_a_dendrite_receives_every_type_in_an_inbox_of_its_own(start: Star
 
 
 @pytest.mark.clause("P-3.7")
-async def test_nobody_but_the_asker_gets_an_answer(start: Start, synapse: Any) -> None:
+async def test_answer_goes_only_to_the_requester(start: Start, synapse: Any) -> None:
     await start(talk, role="worker")
     asker, _ = await start(), await start()
     await asker.dispatch_and_wait(neuron="talk", input={}, scope="terminal")
@@ -123,7 +123,9 @@ async def test_nobody_but_the_asker_gets_an_answer(start: Start, synapse: Any) -
 
 @pytest.mark.clause("P-3.8", "P-3.4")
 @pytest.mark.parametrize("reply_to", ["a.b", "*", ">", "other.AGENT_OUTPUT", "", 7, None, ["a"]])
-async def test_a_reply_to_that_is_no_token_is_none(start: Start, synapse: Any, reply_to: Any) -> None:
+async def test_invalid_reply_to_means_the_broadcast_subject(
+    start: Start, synapse: Any, reply_to: Any
+) -> None:
     await start(Axon(neuron_id="runs", neuron_fn=Runs()), role="worker")
     heard: asyncio.Queue[bytes] = asyncio.Queue()
     await synapse.subscribe("cosmonapse.test.AGENT_OUTPUT", heard.put_nowait)
@@ -133,7 +135,7 @@ async def test_a_reply_to_that_is_no_token_is_none(start: Start, synapse: Any, r
 
 
 @pytest.mark.clause("P-3.9")
-async def test_replicas_cannot_share_what_is_sent_to_everybody(start: Start, synapse: Any) -> None:
+async def test_every_replica_runs_a_task_from_the_broadcast_subject(start: Start, synapse: Any) -> None:
     runs = Runs()
     for _ in range(2):
         await start(runs, role="worker")
@@ -151,7 +153,7 @@ async def test_replicas_cannot_share_what_is_sent_to_everybody(start: Start, syn
     [None, Directed(), Directed(type="neuron"), Directed(capabilities=("any",)), Directed("other", "neuron")],
     ids=["none", "empty", "type", "capabilities", "other"],
 )
-async def test_only_an_id_chooses_who_acts(start: Start, synapse: Any, directed: Directed | None) -> None:
+async def test_only_directed_id_selects_a_host(start: Start, synapse: Any, directed: Directed | None) -> None:
     runs = Runs()
     await start(runs, role="worker")
     orchestrator = await start()
@@ -163,7 +165,7 @@ async def test_only_an_id_chooses_who_acts(start: Start, synapse: Any, directed:
 
 
 @pytest.mark.clause("P-5.7")
-async def test_a_frame_that_is_sent_again_may_reach_another_replica(start: Start, synapse: Any) -> None:
+async def test_repeated_frame_may_reach_another_replica(start: Start, synapse: Any) -> None:
     neurons = [Runs(), Runs()]
     workers = [await start(neuron, role="worker") for neuron in neurons]
     orchestrator = await start()
@@ -176,7 +178,7 @@ async def test_a_frame_that_is_sent_again_may_reach_another_replica(start: Start
 
 
 @pytest.mark.clause("P-1.12")
-async def test_the_largest_frame_is_carried_and_no_larger_one(synapse: Any) -> None:
+async def test_synapse_carries_the_largest_frame_and_rejects_a_larger_one(synapse: Any) -> None:
     frames: list[bytes] = []
     await synapse.subscribe("big", frames.append)
     publish = synapse.publish_raw
@@ -188,7 +190,7 @@ async def test_the_largest_frame_is_carried_and_no_larger_one(synapse: Any) -> N
 
 
 @pytest.mark.clause("P-1.10")
-async def test_what_is_malformed_is_not_answered(start: Start, synapse: Any) -> None:
+async def test_malformed_frames_are_counted_and_not_answered(start: Start, synapse: Any) -> None:
     runs = Runs()
     worker = await start(runs, role="worker")
     task = Signal.new(SignalType.TASK, {"input": {}}, directed=Directed("runs"), meta={"reply_to": "me"})

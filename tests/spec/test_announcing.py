@@ -1,4 +1,4 @@
-"""What is announced, and what others make of it."""
+"""Presence: announcements and how receivers treat them (section 4)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def register(neuron: str = "a", **meta: Any) -> Signal:
 
 @pytest.mark.clause("P-4.2")
 @pytest.mark.clause("P-4.15")
-async def test_an_announcement_says_who_hosts_and_how_busy_it_is(start: Start, synapse: Any) -> None:
+async def test_announcements_carry_host_and_load(start: Start, synapse: Any) -> None:
     worker = await start(axon("a"), role="worker", heartbeat_s=7)
     await worker.stop()
     for sent in synapse.of(*PRESENCE[:3]):
@@ -55,7 +55,7 @@ async def test_an_announcement_says_who_hosts_and_how_busy_it_is(start: Start, s
     ],
 )
 @pytest.mark.parametrize("reply_to", ["asker", None, "a.b"])
-async def test_who_is_asked_for_answers(
+async def test_host_answers_discover_for_matching_neurons(
     start: Start, synapse: Any, wish: dict[str, Any], found: list[str], reply_to: str | None
 ) -> None:
     await start(axon("a", "x"), axon("b", "x", "y"), role="worker")
@@ -70,7 +70,7 @@ async def test_who_is_asked_for_answers(
 
 
 @pytest.mark.clause("P-4.9", "P-4.10")
-async def test_a_dendrite_asks_who_is_there_and_again_for_whom_it_misses(start: Start, synapse: Any) -> None:
+async def test_dendrite_sends_discover_at_start_and_for_a_missing_neuron(start: Start, synapse: Any) -> None:
     orchestrator = await start()
     with pytest.raises(NoRouteError):
         await orchestrator.dispatch_and_wait(neuron="a", input={})
@@ -82,7 +82,7 @@ async def test_a_dendrite_asks_who_is_there_and_again_for_whom_it_misses(start: 
 
 
 @pytest.mark.clause("P-4.11")
-async def test_announcements_have_traces_of_their_own(start: Start, synapse: Any) -> None:
+async def test_announcements_begin_their_own_traces(start: Start, synapse: Any) -> None:
     worker = await start(axon("a"), axon("b"), role="worker")
     orchestrator = await start()
     await orchestrator.dispatch_and_wait(neuron="a", input={})
@@ -101,7 +101,7 @@ async def test_announcements_have_traces_of_their_own(start: Start, synapse: Any
 
 
 @pytest.mark.clause("P-4.7")
-def test_a_host_that_does_not_name_itself_is_one() -> None:
+def test_unnamed_hosts_count_as_one() -> None:
     view = Directory(lambda: 0.0, 30)
     view.receive(register())
     view.receive(register("b"))
@@ -115,14 +115,14 @@ def test_a_host_that_does_not_name_itself_is_one() -> None:
     ("load", "taken"),
     [(0, 0), (7, 7), (1_000_000, 1_000_000), (1_000_001, 0), (-1, 0), (1.5, 0), ("7", 0), (None, 0)],
 )
-def test_a_senseless_load_is_none(load: Any, taken: int) -> None:
+def test_invalid_load_counts_as_zero(load: Any, taken: int) -> None:
     view = Directory(lambda: 0.0, 30)
     view.receive(register(dendrite="h", load=load))
     assert view.records()[0].load == taken
 
 
 @pytest.mark.clause("P-4.13")
-def test_a_view_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_directory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert module.MAX_NEURONS == 100_000
     monkeypatch.setattr(module, "MAX_NEURONS", 2)
     view = Directory(lambda: 0.0, 30)

@@ -1,4 +1,4 @@
-"""What docs/protocol.md lists is what the code has."""
+"""The tables of docs/protocol.md match the code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCHEMA = json_schema()
 
 
 def kind(schema: dict[str, Any]) -> str:
-    """Return how the page names the values that ``schema`` allows, where null is not mentioned."""
+    """Return the page's name for the kind of values that ``schema`` allows; null is not mentioned."""
     if "anyOf" in schema:
         return " or ".join(kind(each) for each in schema["anyOf"] if each != {"type": "null"})
     if "enum" in schema:
@@ -44,7 +44,7 @@ def kind(schema: dict[str, Any]) -> str:
 
 
 def row(type: SignalType) -> str:
-    """Return the row of a type, made from its schema."""
+    """Return the row of a type, generated from its schema."""
     schema = SCHEMA["$defs"][PAYLOADS[type].__name__.rstrip("_")]
     keys = {name: f"`{name}` {kind(value)}" for name, value in schema["properties"].items()}
     required = ", ".join(cell for name, cell in keys.items() if name in schema["required"])
@@ -54,14 +54,14 @@ def row(type: SignalType) -> str:
 
 
 @pytest.mark.clause("P-2.1", "P-2.2", "P-2.3")
-def test_the_page_lists_every_type_with_its_keys() -> None:
+def test_page_lists_every_type_with_its_keys() -> None:
     section = PAGE.partition("## 2 ")[2].partition("## 3 ")[0]
     rows = re.findall(r"^\| `.*$", section, re.MULTILINE)
     assert sorted(rows) == sorted(row(type) for type in SignalType)
 
 
 @pytest.mark.clause("P-1.2")
-def test_the_page_lists_the_fields_of_the_envelope() -> None:
+def test_page_lists_the_fields_of_the_envelope() -> None:
     section = PAGE.partition("## 1 ")[2].partition("## 2 ")[0]
     rows = re.findall(r"^\| `(\w+)` \| (yes|no) \|", section, re.MULTILINE)
     required = [name for name, needed in rows if needed == "yes"]
@@ -70,14 +70,14 @@ def test_the_page_lists_the_fields_of_the_envelope() -> None:
 
 
 @pytest.mark.clause("P-1.1")
-def test_the_frame_on_the_page_is_one() -> None:
+def test_frame_on_the_page_is_valid() -> None:
     frame = PAGE.partition("```json\n")[2].partition("```")[0]
     jsonschema.validate(json.loads(frame), SCHEMA)
     assert decode(frame).payload == {"input": {"text": "hello"}}
 
 
 @pytest.mark.clause("P-10.2")
-def test_the_page_lists_what_a_worker_may_not_send() -> None:
+def test_page_lists_the_types_that_a_worker_may_not_send() -> None:
     clause = PAGE.partition("**P-10.2**")[2].partition("**P-10.3**")[0]
     listed = set(re.findall(r"\b[A-Z_]{4,}\b", clause)) - {"MUST"}
     assert listed == {type.value for type in ORCHESTRATION_TYPES}
@@ -87,7 +87,7 @@ def test_the_page_lists_what_a_worker_may_not_send() -> None:
 
 
 def _codes() -> set[str]:
-    """Return the codes that the core itself puts into an ERROR: what it names like one and is no type."""
+    """Return the error codes of the core: its upper-case strings that are not Signal types."""
     patterns = ("errors.py", "contracts/*.py", "dendrite/**/*.py", "extensions/**/*.py")
     sources = [file for pattern in patterns for file in (CHECKOUT / "cosmo_core").glob(pattern)]
     found = {
@@ -107,16 +107,16 @@ def _is_of_memory(code: str) -> bool:
 
 
 @pytest.mark.clause("P-5.12")
-def test_the_page_lists_the_codes_of_the_core() -> None:
+def test_page_lists_the_error_codes_of_the_core() -> None:
     section = PAGE.partition("## 5 ")[2].partition("## 6 ")[0]
     listed = re.findall(r"^\| `([A-Z_]+)` \| (?:yes|no) \|", section, re.MULTILINE)
     assert listed == sorted(code for code in _codes() if not _is_of_memory(code))
 
 
 @pytest.mark.clause("P-14.8")
-def test_the_page_lists_the_codes_of_memory() -> None:
+def test_page_lists_the_error_codes_of_memory() -> None:
     section = PAGE.partition("## 14 ")[2].partition("## 15 ")[0]
     listed = re.findall(r"^\| `([A-Z_]+)` \| (?:yes|no) \|", section, re.MULTILINE)
-    # Those of stores are theirs to raise; the class that all raise names them.
+    # Only Engrams raise the codes of stores; the docstring of EngramError lists them.
     named = set(re.findall(r"ENGRAM_[A-Z_]+", EngramError.__doc__ or ""))
     assert listed == sorted(named.union(filter(_is_of_memory, _codes())))

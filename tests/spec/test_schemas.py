@@ -1,4 +1,4 @@
-"""The exported JSON Schema and the codec accept the same, as an independent library reads the schema."""
+"""The exported JSON Schema and the codec accept the same frames; an independent library reads the schema."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EVERY_TYPE = pytest.mark.parametrize("type", SignalType)
 
 
 def accepts(frame: bytes) -> bool:
-    """Tell whether the codec takes a frame."""
+    """Return whether the codec accepts a frame."""
     try:
         decode(frame)
     except MalformedSignalError:
@@ -39,13 +39,13 @@ def definition(type: SignalType) -> dict[str, Any]:
 
 
 def told_apart() -> st.SearchStrategy[Any]:
-    """Values of which a schema can say all that the codec can: it sees no difference between 1.0 and 1."""
+    """Values for which schema and codec can agree: a schema sees no difference between 1.0 and 1."""
     value = json_values() | st.sampled_from(NEAR_MISSES) | st.lists(st.sampled_from(NEAR_MISSES), max_size=2)
     return value.filter(lambda value: not (isinstance(value, float) and value.is_integer()))
 
 
 def from_schema(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
-    """Values that satisfy a schema, made from nothing but the schema itself."""
+    """Values that satisfy a schema, generated from the schema alone."""
     if "anyOf" in schema:
         return st.one_of([from_schema(each) for each in schema["anyOf"]])
     if "enum" in schema:
@@ -83,17 +83,17 @@ def payloads_from_schema(type: SignalType) -> st.SearchStrategy[dict[str, Any]]:
 
 
 def frame(type: SignalType, payload: Any, **fields: Any) -> dict[str, Any]:
-    """Return what is sent for a payload, without any check."""
+    """Return the frame for a payload, without validation."""
     root = json.loads(encode(Signal.new(SignalType.TASK, {"input": {}})))
     return {**root, "type": type.value, "payload": payload, **fields}
 
 
-# --- both ways, for every type ----------------------------------------------------------------------
+# --- in both directions, for every type -------------------------------------------------------------
 
 
 @pytest.mark.clause("P-1.14", "P-2.2", "P-2.3")
 @EVERY_TYPE
-def test_what_the_codec_accepts_the_schema_accepts(type: SignalType) -> None:
+def test_schema_accepts_what_the_codec_accepts(type: SignalType) -> None:
     @settings(max_examples=20, deadline=None)
     @given(signals(type))
     def check(signal: Signal) -> None:
@@ -104,7 +104,7 @@ def test_what_the_codec_accepts_the_schema_accepts(type: SignalType) -> None:
 
 @pytest.mark.clause("P-1.14", "P-2.2", "P-2.3")
 @EVERY_TYPE
-def test_what_the_schema_accepts_the_codec_accepts(type: SignalType) -> None:
+def test_codec_accepts_what_the_schema_accepts(type: SignalType) -> None:
     @settings(max_examples=20, deadline=None)
     @given(payloads_from_schema(type))
     def check(payload: dict[str, Any]) -> None:
@@ -117,7 +117,7 @@ def test_what_the_schema_accepts_the_codec_accepts(type: SignalType) -> None:
 
 @pytest.mark.clause("P-1.14", "P-2.2", "P-2.3", "P-2.4")
 @EVERY_TYPE
-def test_they_agree_on_spoilt_payloads(type: SignalType) -> None:
+def test_schema_and_codec_agree_on_damaged_payloads(type: SignalType) -> None:
     keys = sorted(definition(type)["properties"])
 
     @settings(max_examples=40, deadline=None)
@@ -135,7 +135,7 @@ def test_they_agree_on_spoilt_payloads(type: SignalType) -> None:
 
 
 class _Value:
-    """A value to set, as opposed to None, which is a key to take away."""
+    """A value to set; None stands for a key to remove."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
@@ -147,7 +147,7 @@ FIELDS = [*SCHEMA["properties"], "directed.id", "directed.type", "directed.capab
 @pytest.mark.clause("P-1.14", "P-1.2", "P-1.7", "P-1.8")
 @settings(max_examples=150, deadline=None)
 @given(signals(), st.sampled_from(FIELDS), told_apart() | st.none().map(lambda _: ...))
-def test_they_agree_on_spoilt_envelopes(signal: Signal, field: str, value: Any) -> None:
+def test_schema_and_codec_agree_on_damaged_envelopes(signal: Signal, field: str, value: Any) -> None:
     wire = json.loads(encode(signal))
     outer, _, inner = field.partition(".")
     place, key = (wire.setdefault(outer, {}), inner) if inner else (wire, outer)
@@ -161,25 +161,25 @@ def test_they_agree_on_spoilt_envelopes(signal: Signal, field: str, value: Any) 
 @pytest.mark.clause("P-1.3", "P-1.4", "P-1.6", "P-12.1")
 @settings(max_examples=150, deadline=None)
 @given(signals(), st.sampled_from(["v", "id", "trace_id", "ts"]), st.data())
-def test_they_agree_on_stamps_with_one_character_changed(
+def test_schema_and_codec_agree_on_ids_with_one_changed_character(
     signal: Signal, field: str, data: st.DataObject
 ) -> None:
     wire = json.loads(encode(signal))
     stamp = wire[field]
     at = data.draw(st.integers(0, len(stamp)))
     cut = data.draw(st.integers(0, 1))
-    # Letters that some readers take for digits, or for the end of a line, are the ones to get wrong.
+    # Some parsers take these characters for digits, or for the end of a line.
     patch = data.draw(st.text(st.sampled_from("09aZIL.\n\u0662\uff11 "), max_size=1))
     wire[field] = stamp[:at] + patch + stamp[at + cut :]
     if field == "ts" and VALIDATOR.is_valid(wire) and not accepts(json.dumps(wire).encode()):
-        # What a schema cannot say: P-1.6.
+        # A schema cannot express this (P-1.6).
         with pytest.raises(MalformedSignalError, match="is not a valid point in time"):
             decode(json.dumps(wire))
     else:
         assert accepts(json.dumps(wire).encode()) is VALIDATOR.is_valid(wire)
 
 
-# --- what a schema cannot say -----------------------------------------------------------------------
+# --- what a schema cannot express -------------------------------------------------------------------
 
 
 @pytest.mark.clause("P-1.6")
@@ -193,7 +193,7 @@ def test_they_agree_on_stamps_with_one_character_changed(
         "2026-11-20T23:59:60Z",
     ],
 )
-def test_only_the_codec_knows_which_moments_exist(ts: str) -> None:
+def test_only_the_codec_rejects_moments_that_do_not_exist(ts: str) -> None:
     wire = frame(SignalType.TASK, {"input": {}}, ts=ts)
     assert VALIDATOR.is_valid(wire)
     with pytest.raises(MalformedSignalError, match=r"ts: .* is not a valid point in time"):
@@ -212,7 +212,7 @@ def test_only_the_codec_knows_which_moments_exist(ts: str) -> None:
         (SignalType.TASK, '{"input": {"n": N}}', "1e999"),
     ],
 )
-def test_only_the_codec_sees_how_a_number_is_written(type: SignalType, payload: str, number: str) -> None:
+def test_only_the_codec_rejects_other_notations(type: SignalType, payload: str, number: str) -> None:
     wire = json.dumps(frame(type, "PAYLOAD")).replace('"PAYLOAD"', payload)
     assert VALIDATOR.is_valid(json.loads(wire.replace("N}", number + "}")))
     assert not accepts(wire.replace("N}", number + "}").encode())
@@ -234,26 +234,26 @@ def test_only_the_codec_sees_how_a_number_is_written(type: SignalType, payload: 
     ],
     ids=["byte-order-mark", "utf-16", "surrogate", "latin-1", "nan", "two", "array", "empty"],
 )
-def test_what_is_no_json_is_malformed(damage: Any) -> None:
+def test_codec_rejects_bytes_that_are_not_json(damage: Any) -> None:
     text = json.dumps(frame(SignalType.TASK, {"input": {"text": "MARK"}}))
     assert accepts(text.encode())
     assert not accepts(damage(text))
 
 
 @pytest.mark.clause("P-1.1")
-def test_of_a_repeated_key_the_last_counts() -> None:
+def test_last_value_of_a_repeated_key_counts() -> None:
     text = json.dumps(frame(SignalType.TASK, {"input": {}}))
     assert decode('{"v": "2", ' + text[1:]).v == "1"
     with pytest.raises(MalformedSignalError):
         decode(text[:-1] + ', "v": "2"}')
 
 
-# --- null, and what nobody knows --------------------------------------------------------------------
+# --- null and unknown keys --------------------------------------------------------------------------
 
 
 @pytest.mark.clause("P-1.8", "P-2.3")
 @EVERY_TYPE
-def test_null_is_absent_where_a_value_may_be(type: SignalType) -> None:
+def test_null_counts_as_absent_for_optional_keys(type: SignalType) -> None:
     schema = definition(type)
     optional = schema["properties"].keys() - set(schema["required"])
 
@@ -270,7 +270,7 @@ def test_null_is_absent_where_a_value_may_be(type: SignalType) -> None:
 
 
 @pytest.mark.clause("P-12.2")
-def test_keys_of_an_address_that_nobody_knows_are_ignored() -> None:
+def test_unknown_keys_of_directed_are_ignored() -> None:
     wire = frame(SignalType.TASK, {"input": {}}, directed={"id": "echo", "colour": "red"})
     assert VALIDATOR.is_valid(wire)
     assert decode(json.dumps(wire)).directed == Directed("echo")
@@ -278,7 +278,7 @@ def test_keys_of_an_address_that_nobody_knows_are_ignored() -> None:
 
 @pytest.mark.clause("P-12.5", "P-2.1")
 @pytest.mark.parametrize("type", ["TASKS", "task", "", "ROUTED", None, 7])
-def test_a_type_that_nobody_knows_is_malformed(type: Any) -> None:
+def test_unknown_type_is_malformed(type: Any) -> None:
     wire = frame(SignalType.TASK, {"input": {}}) | {"type": type}
     assert not VALIDATOR.is_valid(wire)
     assert not accepts(json.dumps(wire).encode())
@@ -288,7 +288,7 @@ def test_a_type_that_nobody_knows_is_malformed(type: Any) -> None:
 
 
 @pytest.mark.clause("P-1.14", "P-2.1")
-def test_the_schema_is_one_and_describes_every_type() -> None:
+def test_schema_is_valid_and_describes_every_type() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     json.dumps(SCHEMA)
     assert SCHEMA["properties"]["type"]["enum"] == [type.value for type in SignalType]
@@ -301,10 +301,10 @@ def test_the_schema_is_one_and_describes_every_type() -> None:
 
 
 @pytest.mark.clause("P-1.14")
-def test_its_patterns_mean_the_same_in_every_dialect() -> None:
+def test_schema_patterns_are_portable() -> None:
     patterns = re.findall(r'"pattern": "((?:[^"\\]|\\.)*)"', json.dumps(SCHEMA))
     assert patterns
     for pattern in map(json.loads, (f'"{pattern}"' for pattern in patterns)):
-        # ECMAScript knows these, and so does everybody else; \d and \w differ by dialect.
+        # Every dialect has these; \d and \w differ between dialects.
         assert not re.search(r"\\[dwsbAZ]|\(\?[^:!]", pattern)
         assert pattern.startswith("^")

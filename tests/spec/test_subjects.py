@@ -1,4 +1,4 @@
-"""A Signal on a subject of another type has no effect but to be counted."""
+"""A Signal on a subject of another type is counted and has no other effect."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def cook(input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
         (SUBJECTS.everyone(SignalType.TASK_OFFER), SignalType.TASK, {"input": {}}),
     ],
 )
-async def test_a_signal_on_a_subject_of_another_type_is_malformed(
+async def test_signal_on_a_subject_of_another_type_is_malformed(
     start: Start, synapse: Any, subject: str, type: SignalType, payload: dict[str, Any]
 ) -> None:
     dendrite = await start(cook)
@@ -43,7 +43,7 @@ async def test_a_signal_on_a_subject_of_another_type_is_malformed(
     assert answer.payload["output"] == {"dish": "soup"}
 
 
-def test_patterns_of_several_types_expect_none() -> None:
+def test_patterns_of_several_types_have_no_expected_type() -> None:
     assert SUBJECTS.type_of(SUBJECTS.everyone(SignalType.BID)) is SignalType.BID
     assert SUBJECTS.type_of(SUBJECTS.addressed(SignalType.BID)) is SignalType.BID
     assert SUBJECTS.type_of(SUBJECTS.whole_inbox("me")) is None

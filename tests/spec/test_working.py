@@ -1,4 +1,4 @@
-"""What is sent for work, by whom, and what ends it."""
+"""TASKs, stopping, roles and versions on the wire (sections 5 and 9 to 12)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ANYTHING: dict[str, Any] = {
     **dict.fromkeys(("cost", "seq", "attempt"), 1),
     "op": "add",
 }
-"""A value for each key that is no string."""
+"""A value for each key that is not a string."""
 
 MINIMAL = {
     type: {
@@ -61,7 +61,7 @@ async def fail(input: dict[str, Any], context: list[Any]) -> Any:
 
 
 class Stuck:
-    """A Neuron that never answers, and tells when it runs."""
+    """A Neuron that never answers and signals that it runs."""
 
     __name__ = "stuck"
 
@@ -78,7 +78,7 @@ class Stuck:
 
 
 @pytest.mark.clause("P-5.2")
-async def test_what_was_wanted_travels(start: Start, synapse: Any) -> None:
+async def test_task_lists_the_wanted_capabilities(start: Start, synapse: Any) -> None:
     await start(Axon(neuron_id="a", neuron_fn=ask, capabilities=["x", "y", "z"]), role="worker")
     orchestrator = await start()
     await orchestrator.dispatch_and_wait(capabilities=["z", "x"], input={})
@@ -98,7 +98,7 @@ async def test_what_was_wanted_travels(start: Start, synapse: Any) -> None:
         (fail, ["ERROR"]),
     ],
 )
-async def test_every_answer_belongs_to_its_task(
+async def test_answers_have_the_trace_and_parent_of_their_task(
     start: Start, synapse: Any, neuron: Any, types: list[str], directed: Directed
 ) -> None:
     worker = await start(Axon(neuron_id="N", neuron_fn=neuron), role="worker", grace_s=5)
@@ -118,7 +118,7 @@ async def test_every_answer_belongs_to_its_task(
 
 
 @pytest.mark.clause("P-5.10")
-async def test_the_end_of_the_time_to_wait_is_the_deadline(start: Start, synapse: Any) -> None:
+async def test_timeout_is_sent_as_deadline(start: Start, synapse: Any) -> None:
     dendrite = await start(talk)
     for timeout_s in (60, None):
         await dendrite.dispatch_and_wait(neuron="talk", input={}, timeout_s=timeout_s)
@@ -126,7 +126,7 @@ async def test_the_end_of_the_time_to_wait_is_the_deadline(start: Start, synapse
 
 
 @pytest.mark.clause("P-5.11")
-async def test_who_waits_for_room_runs_in_the_order_of_coming(start: Start) -> None:
+async def test_waiting_tasks_run_in_the_order_of_arrival(start: Start) -> None:
     ran: list[int] = []
 
     async def note(input: dict[str, Any], context: list[Any]) -> Any:
@@ -142,7 +142,7 @@ async def test_who_waits_for_room_runs_in_the_order_of_coming(start: Start) -> N
 
 
 @pytest.mark.clause("P-5.6")
-async def test_the_window_is_as_long_as_it_is_said_to_be() -> None:
+async def test_deduplication_window_has_the_documented_length() -> None:
     clock = FakeClock()
     recent = SeenIds(clock.now)
     assert recent.add("first")
@@ -157,7 +157,7 @@ async def test_the_window_is_as_long_as_it_is_said_to_be() -> None:
 
 
 @pytest.mark.clause("P-5.16")
-async def test_an_attempt_that_is_given_up_is_stopped_and_has_its_own_id(start: Start, synapse: Any) -> None:
+async def test_abandoned_attempt_is_stopped_and_has_its_own_id(start: Start, synapse: Any) -> None:
     await start(Stuck(), role="worker")
     orchestrator = await start()
     with pytest.raises(TimeoutError):
@@ -174,9 +174,7 @@ async def test_an_attempt_that_is_given_up_is_stopped_and_has_its_own_id(start: 
 
 
 @pytest.mark.clause("P-9.1", "P-9.7")
-async def test_a_stop_of_one_task_goes_to_its_neuron_and_is_answered_by_the_task(
-    start: Start, synapse: Any
-) -> None:
+async def test_stop_of_one_task_goes_to_its_neuron_and_the_task_answers(start: Start, synapse: Any) -> None:
     stuck = Stuck()
     worker = await start(stuck, role="worker")
     orchestrator = await start()
@@ -199,7 +197,7 @@ async def test_a_stop_of_one_task_goes_to_its_neuron_and_is_answered_by_the_task
 
 @pytest.mark.clause("P-11.1")
 @pytest.mark.parametrize("type", SignalType)
-async def test_a_wait_ends_with_what_ends_work(start: Start, synapse: Any, type: SignalType) -> None:
+async def test_wait_ends_with_a_terminal_type(start: Start, synapse: Any, type: SignalType) -> None:
     await start(Stuck(), role="worker")
     orchestrator = await start()
     pathway = await orchestrator.dispatch(neuron="stuck", input={})
@@ -217,7 +215,7 @@ async def test_a_wait_ends_with_what_ends_work(start: Start, synapse: Any, type:
 
 
 @pytest.mark.clause("P-11.5")
-async def test_closing_a_pathway_says_nothing(start: Start, synapse: Any) -> None:
+async def test_closing_a_pathway_sends_nothing(start: Start, synapse: Any) -> None:
     stuck = Stuck()
     await start(stuck, role="worker")
     orchestrator = await start()
@@ -234,7 +232,7 @@ async def test_closing_a_pathway_says_nothing(start: Start, synapse: Any) -> Non
 
 @pytest.mark.clause("P-10.1")
 @pytest.mark.parametrize("type", SignalType)
-async def test_an_axon_sends_answers_only(start: Start, synapse: Any, type: SignalType) -> None:
+async def test_axon_sends_only_answer_types(start: Start, synapse: Any, type: SignalType) -> None:
     worker = await start(talk, role="worker")
     task = Signal.new(SignalType.TASK, {"input": {}}, directed=Directed("talk"))
     before = len(synapse.sent)
@@ -249,7 +247,7 @@ async def test_an_axon_sends_answers_only(start: Start, synapse: Any, type: Sign
 
 @pytest.mark.clause("P-10.2")
 @pytest.mark.parametrize("type", SignalType)
-async def test_a_worker_does_not_orchestrate(start: Start, synapse: Any, type: SignalType) -> None:
+async def test_worker_cannot_send_orchestration_types(start: Start, synapse: Any, type: SignalType) -> None:
     worker = await start(role="worker")
     signal = Signal.new(type, MINIMAL[type])
     before = len(synapse.sent)
@@ -265,7 +263,7 @@ async def test_a_worker_does_not_orchestrate(start: Start, synapse: Any, type: S
 
 
 @pytest.mark.clause("P-12.1")
-async def test_what_is_sent_has_version_1(start: Start, synapse: Any) -> None:
+async def test_sent_signals_have_version_1(start: Start, synapse: Any) -> None:
     dendrite = await start(talk)
     await dendrite.dispatch_and_wait(neuron="talk", input={"words": ["a"]}, scope="terminal")
     assert {sent.signal.v for sent in synapse.sent} == {"1"}
@@ -273,7 +271,7 @@ async def test_what_is_sent_has_version_1(start: Start, synapse: Any) -> None:
 
 
 @pytest.mark.clause("P-12.4")
-async def test_what_the_core_puts_into_meta_has_a_meaning(start: Start, synapse: Any) -> None:
+async def test_meta_keys_of_the_core_are_documented(start: Start, synapse: Any) -> None:
     clock = FakeClock()
     worker = await start(talk, ask, Stuck(), role="worker", clock=clock)
     orchestrator = await start()

@@ -1,4 +1,4 @@
-"""Ids: unique, in order, and honest about the time."""
+"""Ids are unique, sorted, and encode their time; tokens are validated."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 @pytest.mark.clause("P-1.3")
-def test_ulids_sort_in_the_order_they_were_made_and_never_repeat() -> None:
+def test_ulids_sort_by_creation_and_never_repeat() -> None:
     made = [ids.new_ulid() for _ in range(100_000)]
     assert made == sorted(made)
     assert len(set(made)) == len(made)
 
 
 @pytest.mark.clause("P-1.3")
-def test_threads_never_make_the_same_id() -> None:
+def test_threads_make_distinct_ids() -> None:
     made: list[list[str]] = [[] for _ in range(4)]
 
     def make(into: list[str]) -> None:
@@ -40,7 +40,7 @@ def test_threads_never_make_the_same_id() -> None:
 
 
 @pytest.mark.clause("P-1.6")
-def test_a_ulid_holds_the_time_of_its_time_stamp() -> None:
+def test_ulid_encodes_its_time_stamp() -> None:
     before = datetime.now(UTC)
     id, ts = ids.new_event()
     ms = 0
@@ -52,7 +52,7 @@ def test_a_ulid_holds_the_time_of_its_time_stamp() -> None:
     assert abs(stamped - before) < timedelta(seconds=60)
 
 
-def test_ids_go_on_when_the_clock_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ids_increase_when_the_clock_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
     first = ids.new_ulid()
     monkeypatch.setattr(time, "time_ns", lambda: 0)
     made = [ids.new_ulid() for _ in range(1000)]
@@ -60,7 +60,7 @@ def test_ids_go_on_when_the_clock_is_set_back(monkeypatch: pytest.MonkeyPatch) -
     assert made == sorted(made)
 
 
-def test_ids_go_on_when_a_millisecond_is_used_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ids_increase_when_the_counter_is_exhausted(monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.time_ns()
     monkeypatch.setattr(time, "time_ns", lambda: now)
     made = [ids.new_ulid() for _ in range((1 << 20) + 1)]
@@ -69,7 +69,7 @@ def test_ids_go_on_when_a_millisecond_is_used_up(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.clause("P-3.1")
 @given(st.text(alphabet=st.sampled_from("abcXYZ019_-"), min_size=1, max_size=64))
-def test_a_token_is_a_token(name: str) -> None:
+def test_valid_token_is_accepted(name: str) -> None:
     assert ids.check_token("namespace", name) == name
 
 
@@ -78,6 +78,6 @@ def test_a_token_is_a_token(name: str) -> None:
     st.text().filter(lambda name: not (name.isascii() and name.replace("_", "a").replace("-", "a").isalnum()))
     | st.text(alphabet="ab", min_size=65)
 )
-def test_nothing_else_is(name: str) -> None:
+def test_invalid_token_is_rejected(name: str) -> None:
     with pytest.raises(MalformedSignalError, match=r"namespace: .* is not a valid name"):
         ids.check_token("namespace", name)

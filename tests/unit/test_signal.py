@@ -1,4 +1,4 @@
-"""Signals by example: what cannot be said as a law."""
+"""Signals and their codec, by example."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ def task(**input: object) -> Signal:
 
 
 @pytest.mark.clause("P-1.13")
-def test_a_signal_cannot_be_changed() -> None:
+def test_signal_is_immutable() -> None:
     signal = task()
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         signal.id = "evt_other"  # type: ignore[misc]
 
 
 @pytest.mark.clause("P-1.4", "P-1.5")
-def test_a_root_begins_a_trace_of_its_own() -> None:
+def test_root_signal_begins_its_own_trace() -> None:
     one, other = task(), task()
     assert one.parent_id is None
     assert one.trace_id != other.trace_id
 
 
-def test_a_wrong_payload_is_refused_when_it_is_made() -> None:
+def test_constructor_rejects_a_wrong_payload() -> None:
     with pytest.raises(MalformedSignalError, match=r"payload\.code: .*`code`.*in a ERROR"):
         Signal.new(SignalType.ERROR, {"message": "no code", "recoverable": False})
 
 
 @pytest.mark.clause("P-1.8")
-def test_a_root_is_sent_without_empty_fields() -> None:
+def test_root_signal_is_encoded_without_empty_fields() -> None:
     frame = encode(Signal.new(SignalType.STOP, {"rollback": False}))
     for absent in (b"parent_id", b"directed", b"meta", b"null"):
         assert absent not in frame
@@ -52,24 +52,24 @@ def test_a_root_is_sent_without_empty_fields() -> None:
 @pytest.mark.parametrize(
     "value", [object(), "\ud800", {1: {object(): 2}}], ids=["object", "surrogate", "key"]
 )
-def test_what_json_cannot_carry_is_said(value: object) -> None:
+def test_encode_rejects_values_without_a_json_form(value: object) -> None:
     with pytest.raises(UnencodableError, match=r"TASK evt_.* cannot be sent as JSON"):
         encode(task(value=value))
 
 
-def test_endless_nesting_is_said() -> None:
+def test_encode_rejects_endless_nesting() -> None:
     endless: list[object] = []
     endless.append(endless)
     with pytest.raises(UnencodableError):
         encode(task(value=endless))
 
 
-def test_a_payload_is_not_in_the_repr() -> None:
+def test_repr_omits_payload_values() -> None:
     assert "s3cr3t" not in repr(task(key="s3cr3t"))
     assert "payload={input}" in repr(task(key="s3cr3t"))
 
 
-def test_an_error_signal_can_be_raised() -> None:
+def test_error_signal_is_raised_as_remote_error() -> None:
     signal = task().reply(SignalType.ERROR, {"code": "OVERLOADED", "message": "later", "recoverable": True})
     with pytest.raises(RemoteError, match="OVERLOADED: later") as caught:
         signal.raise_for_error()
@@ -84,7 +84,7 @@ def test_signals_are_hashable_by_id() -> None:
     assert hash(signal) == hash(decode(encode(signal)))
 
 
-def test_a_minted_signal_is_like_a_checked_one() -> None:
+def test_minted_signal_equals_a_validated_one() -> None:
     minted = mint(SignalType.TASK, {"input": {}}, directed=address("echo"), meta={"a": 1})
     checked = Signal(**{field.name: getattr(minted, field.name) for field in attrs.fields(Signal)})
     assert minted == checked
