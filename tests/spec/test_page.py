@@ -98,8 +98,8 @@ def _codes() -> set[str]:
         if re.fullmatch(r"[A-Z]{3,}|[A-Z]+(_[A-Z]+)+", node.value)
     }
     codes = {name for name in found if not name.startswith("MAX_")}
-    # Codes of exceptions that are never sent, and names of Unicode normal forms.
-    return codes - set(SignalType) - {"AUTH_FAILED", "NO_BID", "NFC", "NFKD"}
+    # The last two are codes of exceptions that are never sent.
+    return codes - set(SignalType) - {"AUTH_FAILED", "NO_BID"}
 
 
 def _is_of_memory(code: str) -> bool:
