@@ -1,4 +1,4 @@
-"""How the documentation is built: ``nox -s docs``. Nothing is loaded from the network."""
+"""The Sphinx configuration of the documentation. ``nox -s docs`` builds it without network access."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ extensions = [
     "public_names",
     "repository_links",
 ]
-# The example distributions have READMEs for their own readers.
+# The READMEs of the example distributions are not pages of the site.
 exclude_patterns = ["_build", "examples/*/*"]
 
 nitpicky = True
-nitpick_ignore = [("py:class", "DataclassInstance")]  # only type checkers have it
-# A single backtick is a link to a name, or, where there is no such page, code.
+nitpick_ignore = [("py:class", "DataclassInstance")]  # exists for type checkers only
+# A single backtick is a link to a name, or code if the name has no page.
 default_role = "py:obj"
 
 myst_enable_extensions = ["attrs_inline"]

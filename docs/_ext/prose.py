@@ -1,8 +1,8 @@
-"""Docstrings as they are meant.
+"""A Sphinx extension that corrects how docstrings are read.
 
-Napoleon takes the words before a first colon for a type, in a property's docstring and under ``Returns:``.
-Here they are part of a sentence. A constant has its docstring where it is defined, and Sphinx looks for it
-where it is imported from. A protocol is made by nobody, and so has no arguments.
+In the docstring of a property and under ``Returns:``, Napoleon takes the words before the first colon for a
+type; here they are part of a sentence. The docstring of a constant is in the module that defines it, but
+Sphinx looks for it in the module that exports it. A protocol is never instantiated, so it has no arguments.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ def _after(app: Sphinx, what: str, name: str, found: Any, options: Any, lines: l
 
 
 def _of_protocol(app: Sphinx, what: str, name: str, found: Any, *_: Any) -> tuple[str, None] | None:
-    # What Python shows for it says only that nobody makes one.
+    # Python's signature of a protocol says only that it cannot be instantiated.
     return ("", None) if what == "class" and getattr(found, "_is_protocol", False) else None
 
 
 def _constant(module: str, name: str) -> list[str]:
-    """Give the docstring of a constant, from the module that defines it."""
+    """Return the docstring of a constant, from the module that defines it."""
     source = sys.modules[module]
     for statement in ast.walk(ast.parse(inspect.getsource(source))):
         if isinstance(statement, ast.ImportFrom) and name in {alias.name for alias in statement.names}:

@@ -1,8 +1,8 @@
-"""Links from types and docstrings to the pages of public names.
+"""A Sphinx extension that links types and docstrings to the pages of public names.
 
-A type is defined in one module and imported by users from another: the pages have the latter. Names of other
-libraries, and names of ours that are no part of the interface, are shown and get no link: nothing is loaded
-from the network. A name that is nowhere at all stays a warning.
+A type is defined in one module and imported by users from another; the pages have the latter. Names of other
+libraries and names outside of the public interface get no link, so nothing is loaded from the network. A name
+that does not exist stays a warning.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 OURS: Final = "cosmo_"
 COMMON: Final = ("collections.abc", "contextlib", "typing")
-"""Where names come from that are written without their module."""
+"""Modules whose names are written without the module."""
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
-    """Have Sphinx ask here for names that it does not find."""
+    """Register the resolver for names that Sphinx does not find."""
     app.connect("missing-reference", _resolve)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -38,19 +38,19 @@ def _resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, text: Any) 
     page = _documented(domain, name, node.get("py:module") or "")
     if page is not None:
         return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", page, node, text)
-    # A single backtick is code, too, as of an argument; a dotted name of ours is meant as a link.
+    # A single backtick also marks code, such as an argument; a dotted name of ours is a link.
     is_code = node["reftype"] == "obj" and not name.startswith(OURS)
     return text if is_code or _exists(name) else None
 
 
 def _documented(domain: PythonDomain, name: str, module: str) -> str | None:
-    """Give the name under which something is on the site, whatever name it was called by."""
+    """Return the name under which the object ``name`` is documented, or None."""
     found = _imported(name)
     if found is not None and (home := _by_home(domain).get(_home(found))):
         return home
     package = module.partition(".")[0]
     same = [known for known in domain.objects if known.endswith(f".{name}")]
-    # The nearest: of its own package rather than of another, and of few dots rather than of many.
+    # The nearest first: in the same package, then with the fewest dots.
     same.sort(key=lambda known: (not known.startswith(f"{package}."), known.count(".")))
     return same[0] if same else None
 
@@ -65,7 +65,7 @@ def _home(found: Any) -> str:
 
 
 def _imported(name: str) -> Any:
-    """Import what a dotted name stands for; None if there is no such thing."""
+    """Return the object of a dotted name, or None if it does not exist."""
     module, _, attribute = name.rpartition(".")
     if not module:
         return None

@@ -1,7 +1,7 @@
-"""Links between files of the repository: on the site they lead to the page that has the same text.
+"""A Sphinx extension that converts links between files of the repository to links between pages.
 
-The pages and READMEs link as it is right in a checkout. What has no page on the site becomes its words; a
-program of the examples can be downloaded.
+Pages and READMEs link to files as in a checkout. A link to a file without a page becomes plain text; example
+programs can be downloaded.
 """
 
 from __future__ import annotations
@@ -31,37 +31,37 @@ PAGES: Final = (
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
-    """Mend links when a page is read, and when a file is included in one."""
-    app.connect("source-read", _mend_page)
-    app.connect("include-read", _mend_included)
+    """Register the conversion for pages and included files."""
+    app.connect("source-read", _convert_page)
+    app.connect("include-read", _convert_included)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
-def _mend_page(app: Sphinx, docname: str, content: list[str]) -> None:
-    content[0] = mended(content[0], DOCS / docname)
+def _convert_page(app: Sphinx, docname: str, content: list[str]) -> None:
+    content[0] = converted(content[0], DOCS / docname)
 
 
-def _mend_included(app: Sphinx, path: Path, docname: str, content: list[str]) -> None:
-    content[0] = mended(content[0], DOCS / path)
+def _convert_included(app: Sphinx, path: Path, docname: str, content: list[str]) -> None:
+    content[0] = converted(content[0], DOCS / path)
 
 
-def mended(text: str, file: Path) -> str:
-    """Give the text of a file, its links as they are right on the site."""
+def converted(text: str, file: Path) -> str:
+    """Return the text of a file with links for the site."""
 
-    def mend(link: re.Match[str]) -> str:
+    def convert(link: re.Match[str]) -> str:
         place = (file.parent / link["target"]).resolve()
         if not (place.is_relative_to(REPOSITORY) and place.exists()):
-            return link[0]  # The build says that it leads nowhere.
+            return link[0]  # The build reports the broken link.
         page = page_of(place.relative_to(REPOSITORY).as_posix())
         if page is not None:
             return f"[{link['words']}](/{page}.md{link['anchor'] or ''})"
         return link[0] if place.is_file() and place.is_relative_to(DOCS) else link["words"]
 
-    return LINK.sub(mend, text)
+    return LINK.sub(convert, text)
 
 
 def page_of(place: str) -> str | None:
-    """Give the page that has the text of a file or folder of the repository, if there is one."""
+    """Return the page with the text of a file or folder of the repository, or None."""
     for pattern, page in PAGES:
         if found := pattern.fullmatch(place):
             name = found.expand(page)

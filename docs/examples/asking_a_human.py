@@ -1,7 +1,7 @@
-"""A Neuron that asks a human: first what it needs to know, then whether it may do what it is about to do.
+"""A Neuron that asks a human for information, and then for permission to act.
 
-Asking ends the TASK. Whoever answers has the Neuron run again, on the same trace and the same input, with the
-answers in it. Nothing waits in between, so a human may take an hour. If nobody answers, nothing is allowed.
+A question ends the TASK. The response runs the Neuron again on the same trace, with the same input and the
+answers added. Nothing waits in between, so a human may take an hour. Without an answer nothing is allowed.
 """
 
 import asyncio
@@ -18,15 +18,15 @@ async def booker(input: dict[str, Any], context: list[Any]) -> Any:
     if day not in PRICES:
         return clarify(f"Which day shall it be, {' or '.join(PRICES)}?", context={"default": "monday"})
     if not input.get("permissions"):
-        return ask_permission("pay", scope={"euros": PRICES[day]}, reason=f"{input['room']} on {day}")
+        return ask_permission("pay", scope={"euros": PRICES[day]}, reason=f"{input['boat']} on {day}")
     if not input["permissions"][-1]["granted"]:
         return {"response": "Nothing is booked, and nothing is paid."}
-    return {"response": f"{input['room']} is booked for {day}, {PRICES[day]} euros are paid."}
+    return {"response": f"{input['boat']} is booked for {day}, {PRICES[day]} euros are paid."}
 
 
 async def ask_human(question: str, default: str) -> str:
     try:
-        # In a thread: the event loop goes on while a human thinks.
+        # In a thread, so that the event loop continues while the human thinks.
         return await asyncio.to_thread(input, f"{question} [{default}] ") or default
     except EOFError:
         print(default)
@@ -48,7 +48,7 @@ async def main() -> None:
     synapse = await connect_synapse("memory://")
     async with Dendrite(synapse=synapse, namespace="demo") as dendrite:
         await dendrite.add_axon(Axon(neuron_id="booker", neuron_fn=booker))
-        reply = await dendrite.dispatch_and_wait(neuron="booker", input={"room": "the blue room"})
+        reply = await dendrite.dispatch_and_wait(neuron="booker", input={"boat": "the blue boat"})
         while reply.type in {SignalType.CLARIFICATION, SignalType.PERMISSION}:
             reply = await answer(dendrite, reply)
         print(reply.raise_for_error().payload["output"]["response"])

@@ -1,7 +1,7 @@
-"""Neurons that bid for work: the best bid is taken, and when its Neuron fails, the next best.
+"""Neurons that bid for work: the best bid is awarded, and if its Neuron fails, the next best.
 
-Each printer is a Dendrite of its own, which decides by itself what it asks and how sure it is. What happens
-is read off the trace, where anybody can see it.
+Each printer is a separate Dendrite, which sets its own price and confidence. The buyer observes the trace and
+prints what happens.
 """
 
 import asyncio

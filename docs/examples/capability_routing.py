@@ -1,4 +1,4 @@
-"""Work finds who can do it: a TASK says what is needed, and the least busy Neuron that can do it gets it."""
+"""Dispatch by capability: a TASK lists capabilities, and the least busy Neuron with all of them gets it."""
 
 import asyncio
 from typing import Any
@@ -14,7 +14,7 @@ TRANSLATORS = {
 
 def translator(name: str, begin: asyncio.Event) -> NeuronFn:
     async def translate(input: dict[str, Any], context: list[Any]) -> dict[str, str]:
-        await begin.wait()  # so that somebody is busy meanwhile
+        await begin.wait()  # keeps the translators busy meanwhile
         return {"text": f"{input['text']}, translated by {name}"}
 
     return translate
@@ -34,8 +34,8 @@ async def main() -> None:
         for text, needed in [
             ("contract 1", ["french", "legal"]),
             ("contract 2", ["french", "legal"]),
-            ("letter 1", ["french"]),
-            ("letter 2", ["french"]),
+            ("email 1", ["french"]),
+            ("email 2", ["french"]),
         ]:
             pathways.append(await dendrite.dispatch(capabilities=needed, input={"text": text}))
             print(f"{text} ({', '.join(needed)}) goes to {pathways[-1].neuron}")

@@ -1,6 +1,6 @@
-"""The smallest whole program: one Neuron backed by a language model, one TASK, one reply.
+"""The smallest complete program: one Neuron with a language model, one TASK, one reply.
 
-COSMO_ENDPOINT names the server, HuggingFace's router by default; HF_TOKEN is the key for it.
+COSMO_ENDPOINT is the URL of the server, by default HuggingFace's router; HF_TOKEN is its key.
 """
 
 import asyncio

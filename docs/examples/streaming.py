@@ -1,7 +1,7 @@
-"""An answer read while it is being made, and a Neuron that is faster than its reader.
+"""A streamed answer, and a Neuron that is faster than its reader.
 
-Every text that a Neuron yields is a THOUGHT_DELTA on the Pathway of its TASK. Who reads too slowly misses the
-oldest ones, and is told how many; with back-pressure the Neuron is held back instead, and nothing is missed.
+Every text that a Neuron yields is a THOUGHT_DELTA on the Pathway of its TASK. A slow reader misses the oldest
+ones, and the Pathway counts them. With back-pressure the Neuron is slowed down, and nothing is missed.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ async def read_slowly(pathway: Pathway) -> str:
             break
         read += 1
         ahead = max(ahead, written - read)
-        await asyncio.sleep(0)  # everybody else has their turn between two words
+        await asyncio.sleep(0)  # lets other tasks run between two words
     return f"{read} of {written} words read, {pathway.dropped} Signals missed, the poet {ahead} words ahead"
 
 

@@ -38,12 +38,12 @@ async def test_capability_routing_selects_the_least_busy_neuron(run: Run) -> Non
         "french: anna chloe",
         "contract 1 (french, legal) goes to chloe",
         "contract 2 (french, legal) goes to chloe",
-        "letter 1 (french) goes to anna",
-        "letter 2 (french) goes to anna",
+        "email 1 (french) goes to anna",
+        "email 2 (french) goes to anna",
         "contract 1, translated by chloe",
         "contract 2, translated by chloe",
-        "letter 1, translated by anna",
-        "letter 2, translated by anna",
+        "email 1, translated by anna",
+        "email 2, translated by anna",
         "refused: no live Neuron with 'latin' in this namespace; known: french, german, legal",
     ]
 
@@ -83,10 +83,10 @@ async def test_back_pressure_slows_the_neuron_and_drops_nothing(run: Run) -> Non
     [
         ("", "Nothing is booked, and nothing is paid."),
         ("\n\n", "Nothing is booked, and nothing is paid."),
-        ("someday\nTuesday\nyes\n", "the blue room is booked for tuesday, 55 euros are paid."),
-        ("\nyes\n", "the blue room is booked for monday, 40 euros are paid."),
+        ("someday\nTuesday\nyes\n", "the blue boat is booked for tuesday, 55 euros are paid."),
+        ("\nyes\n", "the blue boat is booked for monday, 40 euros are paid."),
     ],
-    ids=["nobody-there", "defaults", "asks-again", "granted"],
+    ids=["no-human", "defaults", "asks-again", "granted"],
 )
 async def test_human_answers_until_the_work_can_continue(told: str, end: str) -> None:
     process = await asyncio.create_subprocess_exec(
@@ -132,7 +132,7 @@ async def test_flask_edge_serves_a_neurons_answer_over_http(run: Run) -> None:
 def first_known(prompt: str) -> str:
     """Answer with the first fact in the prompt, as a model that reads it would."""
     known = re.search(r"<knowledge>\n  \[(?P<source>.+)\]: (?P<content>.+)", prompt)
-    return f"{known['content']} ({known['source']})" if known else "Nobody told me."
+    return f"{known['content']} ({known['source']})" if known else "I do not know."
 
 
 async def test_retrieval_gives_the_model_the_nearest_entries(run: Run) -> None:

@@ -27,6 +27,7 @@ PUBLIC: Final = (
     "cosmo_llm",
     "cosmo_llm.http",
     "cosmo_core.dendrite",
+    "cosmo_core.dendrite.extension",
     "cosmo_core.contracts.engram",
     "cosmo_core.plugins",
     "cosmo_core.routing",
@@ -137,7 +138,7 @@ def test_modules_named_by_the_architecture_exist() -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "text", "mended"),
+    ("file", "text", "converted"),
     [
         ("docs/tutorial.md", "[a](testing.md#time)", "[a](/testing.md#time)"),
         (
@@ -152,10 +153,10 @@ def test_modules_named_by_the_architecture_exist() -> None:
         ("docs/tutorial.md", "[a](nowhere.md) [b](https://a.example/b) [c](#here)", None),
     ],
 )
-def test_links_in_the_repository_become_links_on_the_site(file: str, text: str, mended: str | None) -> None:
+def test_links_of_the_repository_are_converted(file: str, text: str, converted: str | None) -> None:
     spec = spec_from_file_location("repository_links", DOCS / "_ext" / "repository_links.py")
     assert spec is not None
     assert spec.loader is not None
     links = module_from_spec(spec)
     spec.loader.exec_module(links)
-    assert links.mended(text, CHECKOUT / file) == (text if mended is None else mended)
+    assert links.converted(text, CHECKOUT / file) == (text if converted is None else converted)

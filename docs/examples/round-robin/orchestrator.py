@@ -1,6 +1,6 @@
-"""Asks the workers for a number of greetings, a few at a time: ``python orchestrator.py 100``.
+"""Requests a number of greetings from the workers, a few at a time: ``python orchestrator.py 100``.
 
-COSMO_BUS names the bus.
+COSMO_BUS is the URL of the bus.
 """
 
 import asyncio

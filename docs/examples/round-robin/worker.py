@@ -1,7 +1,7 @@
-"""One of several workers: ``python worker.py one``. All host the same Neuron, and share its TASKs.
+"""One of several workers: ``python worker.py one``. All host the same Neuron and share its TASKs.
 
-COSMO_BUS names the bus. COSMO_ENDPOINT names the model's server, HuggingFace's router by default; HF_TOKEN is
-the key for it.
+COSMO_BUS is the URL of the bus. COSMO_ENDPOINT is the URL of the model server, by default HuggingFace's
+router; HF_TOKEN is its key.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ async def main(name: str) -> None:
     )
 
     async def greeter(input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
-        await asyncio.sleep(0.2)  # so that there is a middle to kill a worker in
+        await asyncio.sleep(0.2)  # leaves time to kill a worker during its work
         answer = await model(input, context)
         return {"worker": name, "response": answer["response"]}
 

@@ -12,7 +12,7 @@ from cosmo_hook_count import cosmo_signal_observers, counts
 
 
 class Stub:
-    """All that the plugin needs of a Dendrite: something to count for."""
+    """Stands for a Dendrite, which the plugin uses only as a key."""
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def dendrite() -> Dendrite:
     return cast("Dendrite", Stub())
 
 
-def test_signals_are_counted_by_what_happened_and_by_type(dendrite: Dendrite) -> None:
+def test_signals_are_counted_by_event_and_type(dendrite: Dendrite) -> None:
     assert counts(dendrite) == {}
     observe = cosmo_signal_observers(dendrite)
     task = Signal.new(SignalType.TASK, {"input": {}})
@@ -43,7 +43,7 @@ def test_each_dendrite_has_its_own_count(dendrite: Dendrite) -> None:
     assert (counts(dendrite), counts(other)) == ({("malformed", ""): 1}, {})
 
 
-def test_the_count_goes_with_its_dendrite() -> None:
+def test_count_is_removed_with_its_dendrite() -> None:
     gone = cast("Dendrite", Stub())
     cosmo_signal_observers(gone)
     before = len(cosmo_hook_count._counters)

@@ -14,7 +14,7 @@ SECRET = "correct horse battery staple"
 
 
 async def sent(signal: Signal, *keys: str) -> Signal:
-    """What goes out of a chain that ends here."""
+    """Return the Signal that the middleware forwards."""
     last: list[Signal] = []
 
     async def forward(signal: Signal) -> Signal | Dropped:
@@ -28,7 +28,7 @@ async def sent(signal: Signal, *keys: str) -> Signal:
 @given(
     st.recursive(st.just(None), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)), st.data()
 )
-async def test_a_secret_is_hidden_wherever_its_key_is(shape: object, data: st.DataObject) -> None:
+async def test_secret_is_redacted_at_any_depth(shape: object, data: st.DataObject) -> None:
     def planted(value: object) -> object:
         if isinstance(value, list):
             return [planted(inner) for inner in value]
@@ -48,7 +48,7 @@ async def test_a_secret_is_hidden_wherever_its_key_is(shape: object, data: st.Da
     assert encode(signal) == before
 
 
-async def test_what_only_becomes_an_object_on_the_wire_is_redacted_too() -> None:
+async def test_values_of_dataclasses_are_redacted() -> None:
     @attrs.frozen
     class Login:
         user: str
@@ -59,17 +59,17 @@ async def test_what_only_becomes_an_object_on_the_wire_is_redacted_too() -> None
     assert redacted.payload["output"] == {"login": {"user": "me", "password": REDACTED}}
 
 
-async def test_nothing_but_the_values_changes() -> None:
+async def test_only_the_values_change() -> None:
     signal = Signal.new(SignalType.TASK, {"input": {"a": [1, {"b": None}]}}, meta={"reply_to": "x"})
     assert await sent(signal, "password") == signal
 
 
-async def test_a_key_that_the_protocol_needs_is_refused_loudly() -> None:
+async def test_redacting_a_key_of_the_protocol_raises() -> None:
     with pytest.raises(MalformedSignalError, match="input"):
         await sent(Signal.new(SignalType.TASK, {"input": {}}), "input")
 
 
-def test_without_keys_there_is_no_middleware(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_middleware_without_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEYS, " , ")
     assert cosmo_signal_middleware("outbound") is None
     monkeypatch.setenv(KEYS, "password")

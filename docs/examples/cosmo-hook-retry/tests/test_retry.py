@@ -12,7 +12,7 @@ from cosmo_hook_retry import ATTEMPTS, cosmo_neuron_wrappers, retrying
 
 @pytest.fixture(autouse=True)
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """After which attempts was waited; it takes no time here."""
+    """The attempts that were followed by a wait; the wait takes no time."""
     waits: list[int] = []
 
     def no_time(attempt: int) -> float:
@@ -24,7 +24,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 class Flaky:
-    """Fails so many times, each time after it has used up its input."""
+    """A Neuron that fails a number of times, each time after it changed its input."""
 
     def __init__(self, failures: int, error: Exception) -> None:
         self.failures = failures
@@ -39,11 +39,11 @@ class Flaky:
         return answer
 
 
-MAY_PASS = [ConnectionResetError(), TimeoutError(), NeuronError("busy", recoverable=True)]
+TEMPORARY = [ConnectionResetError(), TimeoutError(), NeuronError("busy", recoverable=True)]
 
 
-@pytest.mark.parametrize("error", MAY_PASS, ids=repr)
-async def test_what_may_pass_is_tried_again(error: Exception, waits: list[int]) -> None:
+@pytest.mark.parametrize("error", TEMPORARY, ids=repr)
+async def test_temporary_failure_is_retried(error: Exception, waits: list[int]) -> None:
     flaky = Flaky(2, error)
     neuron = retrying(3)(flaky)
     assert await neuron({"text": "hello"}, ["c"]) == {"text": "hello", "context": ["c"]}
@@ -52,7 +52,7 @@ async def test_what_may_pass_is_tried_again(error: Exception, waits: list[int]) 
 
 
 @pytest.mark.parametrize("attempts", [2, 3, 5])
-async def test_the_last_failure_is_the_neurons_own(attempts: int, waits: list[int]) -> None:
+async def test_last_failure_is_raised_unchanged(attempts: int, waits: list[int]) -> None:
     error = ConnectionError("for good")
     flaky = Flaky(attempts, error)
     with pytest.raises(ConnectionError) as caught:
@@ -63,14 +63,14 @@ async def test_the_last_failure_is_the_neurons_own(attempts: int, waits: list[in
 
 
 @pytest.mark.parametrize("error", [NeuronError("never"), ValueError("a bug")], ids=repr)
-async def test_what_will_not_pass_is_not_tried_again(error: Exception) -> None:
+async def test_permanent_failure_is_not_retried(error: Exception) -> None:
     flaky = Flaky(1, error)
     with pytest.raises(type(error)):
         await retrying(3)(flaky)({"text": ""}, [])
     assert flaky.calls == 1
 
 
-async def test_a_plain_function_is_tried_again_too() -> None:
+async def test_plain_function_is_retried() -> None:
     calls: list[int] = []
 
     def plain(input: dict[str, Any], context: list[Any]) -> Any:
@@ -82,7 +82,7 @@ async def test_a_plain_function_is_tried_again_too() -> None:
     assert await retrying(3)(plain)({}, []) == {"calls": 2}
 
 
-def test_a_stream_is_left_as_it_is() -> None:
+def test_streaming_neuron_is_not_wrapped() -> None:
     async def words(input: dict[str, Any], context: list[Any]) -> AsyncIterator[str]:
         yield "word"
 
@@ -90,13 +90,13 @@ def test_a_stream_is_left_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "often", "", "1.5"])
-def test_a_senseless_number_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_number_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ATTEMPTS, text)
     with pytest.raises(ValueError, match=ATTEMPTS):
         cosmo_neuron_wrappers()
 
 
-def test_one_attempt_needs_no_wrapper(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_wrapper_for_one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ATTEMPTS, "1")
     assert cosmo_neuron_wrappers() is None
     monkeypatch.delenv(ATTEMPTS)

@@ -18,7 +18,7 @@ _counters: WeakKeyDictionary[Dendrite, Counter[tuple[str, str]]] = WeakKeyDictio
 
 @hookimpl
 def cosmo_signal_observers(dendrite: Dendrite) -> SignalObserver:
-    """Count for a Dendrite that starts."""
+    """Start counting for a Dendrite."""
     counter = _counters[dendrite] = Counter()
 
     def count(event: SignalEvent) -> None:
@@ -28,9 +28,9 @@ def cosmo_signal_observers(dendrite: Dendrite) -> SignalObserver:
 
 
 def counts(dendrite: Dendrite) -> dict[tuple[str, str], int]:
-    """Return how many Signals a Dendrite has had, by what happened to them and their type.
+    """Return the number of Signals of a Dendrite, by event and type.
 
-    What happened is ``sent``, ``received``, ``dropped`` or ``malformed``; a malformed frame has the type
-    ``""``. A Dendrite that was never started has had none.
+    The event is ``sent``, ``received``, ``dropped`` or ``malformed``; a malformed frame has the type ``""``.
+    A Dendrite that was never started has no counts.
     """
     return dict(_counters.get(dendrite, {}))

@@ -1,4 +1,4 @@
-"""Hides values in everything that a Dendrite sends, by the names of their keys."""
+"""Redacts the values of some keys in all Signals that a Dendrite sends."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from cosmo_core.plugins import Direction, Dropped, Forward, SignalMiddleware, ho
 COSMO_API = 1
 
 COSMO_ORDER = 1000
-"""Innermost on the way out, so that nothing another plugin adds is missed."""
+"""Innermost for outbound Signals, so that it sees what other plugins add."""
 
 KEYS: Final = "COSMO_REDACT_KEYS"
-"""The environment variable that names the keys, separated by commas."""
+"""The environment variable with the keys, separated by commas."""
 
 REDACTED: Final = "[redacted]"
 
 
 @hookimpl
 def cosmo_signal_middleware(direction: Direction) -> SignalMiddleware | None:
-    """Redact what goes out, if there is anything to redact."""
+    """Redact outbound Signals, if any keys are set."""
     keys = frozenset(key.strip() for key in os.environ.get(KEYS, "").split(",") if key.strip())
     return redacting(keys) if keys and direction == "outbound" else None
 
 
 def redacting(keys: frozenset[str]) -> SignalMiddleware:
-    """Return the middleware that hides the values of ``keys``, at any depth of payload and meta."""
+    """Return the middleware that redacts the values of ``keys``, at any depth of payload and meta."""
 
     async def redact(signal: Signal, forward: Forward) -> Signal | Dropped:
-        # As it will be on the wire: a copy, in which dataclasses and the like are objects, too.
+        # A copy as on the wire, in which dataclasses and similar values are objects too.
         written = decode(encode(signal))
         _hide(written.payload, keys)
         _hide(written.meta, keys)

@@ -1,4 +1,4 @@
-"""Runs a Neuron again when it fails in a way that may pass."""
+"""Runs a Neuron again after a temporary failure."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from cosmo_core.plugins import NeuronWrapper, hookimpl
 COSMO_API = 1
 
 ATTEMPTS: Final = "COSMO_RETRY_ATTEMPTS"
-"""The environment variable that says how often a TASK may be tried in all; 3 by default."""
+"""The environment variable with the maximum number of attempts per TASK; 3 by default."""
 
-PASSING: Final = (ConnectionError, TimeoutError)
+TEMPORARY: Final = (ConnectionError, TimeoutError)
 
 
 @hookimpl
@@ -25,18 +25,18 @@ def cosmo_neuron_wrappers() -> NeuronWrapper | None:
     """Retry for every Axon that is attached.
 
     Raises:
-        ValueError: The number of attempts is none.
+        ValueError: The number of attempts is not valid.
     """
     text = os.environ.get(ATTEMPTS, "3")
     if not text.strip().isdecimal() or int(text) < 1:
-        raise ValueError(f"{ATTEMPTS} is {text!r}; write how often to try in all, such as 3")
+        raise ValueError(f"{ATTEMPTS} is {text!r}; write the number of attempts, such as 3")
     return retrying(int(text)) if int(text) > 1 else None
 
 
 def retrying(attempts: int) -> NeuronWrapper:
     """Return the wrapper that runs a Neuron up to ``attempts`` times.
 
-    A Neuron that streams is left as it is: what it has said cannot be taken back.
+    A Neuron that streams is not wrapped: its text is already sent.
     """
 
     def wrap(neuron: NeuronFn) -> NeuronFn:
@@ -50,7 +50,7 @@ def retrying(attempts: int) -> NeuronWrapper:
                     # A copy: a Neuron may change its input before it fails.
                     return await invoke(copy.deepcopy(input), context)
                 except Exception as error:
-                    if not may_pass(error):
+                    if not is_temporary(error):
                         raise
                 await asyncio.sleep(jittered(attempt))
             return await invoke(input, context)
@@ -60,6 +60,6 @@ def retrying(attempts: int) -> NeuronWrapper:
     return wrap
 
 
-def may_pass(error: Exception) -> bool:
-    """Tell whether the same TASK may succeed when it is tried again."""
-    return error.recoverable if isinstance(error, NeuronError) else isinstance(error, PASSING)
+def is_temporary(error: Exception) -> bool:
+    """Return whether the same TASK may succeed later."""
+    return error.recoverable if isinstance(error, NeuronError) else isinstance(error, TEMPORARY)
