@@ -1,12 +1,11 @@
-"""Routing, written once: who gets a frame, when there is room, and what becomes of it when they are lost.
+"""Routing for Synapses: subjects, wildcards, queue groups, limits and redelivery.
 
-It has no socket, no clock and no event loop. The memory Synapse calls it directly, the ZeroMQ hub puts it
-behind one socket, and a Synapse of yours may do likewise.
+The package has no socket and no clock. The memory Synapse calls it directly, and the ZeroMQ hub puts it
+behind one socket. A third-party Synapse can use it in the same way.
 """
 
 from cosmo_core.routing.leases import Leases
-from cosmo_core.routing.member import Letter, Member
-from cosmo_core.routing.router import Router
+from cosmo_core.routing.router import Consumer, Delivery, Router
 from cosmo_core.routing.table import (
     MAX_CACHED_ROUTES,
     MAX_SUBJECT,
@@ -20,9 +19,9 @@ from cosmo_core.routing.table import (
 __all__ = [
     "MAX_CACHED_ROUTES",
     "MAX_SUBJECT",
+    "Consumer",
+    "Delivery",
     "Leases",
-    "Letter",
-    "Member",
     "QueueGroup",
     "Route",
     "Router",

@@ -1,4 +1,4 @@
-"""Calling handlers: what every Synapse does with a frame that arrived."""
+"""Running frame handlers: how every Synapse calls a subscription's handler and waits for it."""
 
 from __future__ import annotations
 
@@ -10,98 +10,100 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cosmo_core.contracts.delivery import FrameHandler
 
-Done = Callable[[int, BaseException | None], None]
-"""Called when a handler is done with a frame: with the number that came with it, and what was raised if
-anything was."""
+OnDone = Callable[[int, BaseException | None], None]
+"""Called when a handler has finished with a frame: with the frame's number, and with what the handler raised
+or None."""
 
 logger = logging.getLogger("cosmo_core.contracts.synapse")
 
 
 class HandlerRunner:
-    """Calls one handler, and owns what it works on. What it raises is logged, and disturbs nobody.
+    """Calls one handler, and owns the tasks that it starts.
+
+    Exceptions of the handler are logged, and never raised.
 
     Args:
-        name: What the handler subscribes to, for the log.
+        name: The subscription's pattern, for the log.
         handler: The handler.
-        done: Called when the handler is done with a frame that it was not done with at once.
+        on_done: Called for each frame that the handler did not finish at once, when it has finished.
     """
 
-    __slots__ = ("_done", "_handler", "_loop", "_name", "_work")
+    __slots__ = ("_handler", "_loop", "_name", "_on_done", "_tasks")
 
-    def __init__(self, name: str, handler: FrameHandler, done: Done) -> None:
+    def __init__(self, name: str, handler: FrameHandler, on_done: OnDone) -> None:
         self._name = name
         self._handler = handler
-        self._done = done
+        self._on_done = on_done
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._work: set[asyncio.Future[None]] = set()
+        self._tasks: set[asyncio.Future[None]] = set()
 
     @property
     def in_flight(self) -> int:
-        """How many frames the handler works on."""
-        return len(self._work)
+        """How many frames the handler is working on."""
+        return len(self._tasks)
 
-    def run(self, frame: bytes, number: int = 0, since: float = 0.0) -> bool:
-        """Call the handler; tell whether it is done with the frame: a `Send` for a `Member`.
+    def run(self, frame: bytes, number: int = 0, published_at: float = 0.0) -> bool:
+        """Call the handler; return True if it has finished with the frame. This is a `Send` for a `Consumer`.
 
-        If it is not, ``done`` is called later from the event loop, once, with ``number``.
+        If it has not finished, ``on_done`` is called later from the event loop, once, with ``number``.
         """
         try:
             result = self._handler(frame)
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - logged when it is told of
-            # Whatever the handler's own calls came to, the publisher is not to end for it.
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - logged in `_finished`
+            # Also a CancelledError: one from the handler's own calls must not cancel the publisher.
             result = _failed(error)
         if result is None:
             return True
-        work = result if isinstance(result, asyncio.Future) else self._begin(result)
-        self._work.add(work)
-        work.add_done_callback(lambda work: self._end(work, number))
+        task = result if isinstance(result, asyncio.Future) else self._start(result)
+        self._tasks.add(task)
+        task.add_done_callback(lambda task: self._finished(task, number))
         return False
 
-    def _begin(self, result: Awaitable[None]) -> asyncio.Future[None]:
+    def _start(self, result: Awaitable[None]) -> asyncio.Future[None]:
         loop = self._loop
         if loop is None:
-            # Asked for once: up to Python 3.11 every question is a system call.
+            # Cached: up to Python 3.11, get_running_loop() makes a system call each time.
             loop = self._loop = asyncio.get_running_loop()
-        return loop.create_task(_finish(result))
+        return loop.create_task(_await(result))
 
-    def _end(self, work: asyncio.Future[None], number: int) -> None:
-        self._work.discard(work)
-        if work.cancelled():
-            self._done(number, asyncio.CancelledError("the handler was cancelled"))
+    def _finished(self, task: asyncio.Future[None], number: int) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            self._on_done(number, asyncio.CancelledError("the handler was cancelled"))
             return
-        error = work.exception()
+        error = task.exception()
         if error is not None:
             logger.error("the handler of %s failed", self._name, exc_info=error)
-        self._done(number, error)
+        self._on_done(number, error)
 
     async def drain(self) -> None:
-        """Return when the handler is done with all that it works on."""
-        while others := self._work_of_others():
-            await asyncio.wait(others)
+        """Wait until the handler has finished with all frames in flight."""
+        while tasks := self._other_tasks():
+            await asyncio.wait(tasks)
 
     async def close(self) -> None:
-        """Cancel what the handler works on, and return when that has ended."""
-        # What was handed over only just now begins first: what never began cannot clean up after itself.
+        """Cancel the handler's tasks, and wait until they have ended."""
+        # Tasks that were created just now start first: a task that never started cannot clean up.
         await asyncio.sleep(0)
-        others = self._work_of_others()
-        for work in others:
-            work.cancel()
-        if others:
-            await asyncio.wait(others)
+        tasks = self._other_tasks()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
-    def _work_of_others(self) -> set[asyncio.Future[None]]:
-        # A handler may be what closes its own Synapse: it cannot wait for itself.
-        return self._work - {asyncio.current_task()}
+    def _other_tasks(self) -> set[asyncio.Future[None]]:
+        # A handler may close its own Synapse: it must not wait for itself.
+        return self._tasks - {asyncio.current_task()}
 
 
 def _failed(error: BaseException) -> asyncio.Future[None]:
-    work: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    task: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     if isinstance(error, asyncio.CancelledError):
-        work.cancel()
+        task.cancel()
     else:
-        work.set_exception(error)
-    return work
+        task.set_exception(error)
+    return task
 
 
-async def _finish(result: Awaitable[None]) -> None:
+async def _await(result: Awaitable[None]) -> None:
     await result

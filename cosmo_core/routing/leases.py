@@ -1,4 +1,4 @@
-"""Who has been heard of lately enough to be trusted with work."""
+"""Leases: which holders renewed in time."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ H = TypeVar("H", bound=Hashable)
 
 
 class Leases(Generic[H]):
-    """A lease for each holder, which ends unless it is renewed.
+    """One lease for each holder, which expires unless it is renewed.
 
     Args:
-        lease_s: For how many seconds a renewal holds.
+        lease_s: Seconds for which a renewal is valid.
     """
 
     def __init__(self, lease_s: float) -> None:
         self._lease_s = lease_s
-        # The one that was renewed longest ago comes first, as all last equally long.
+        # All leases last equally long, so the order of renewal is the order of expiry.
         self._renewed: OrderedDict[H, float] = OrderedDict()
 
     def renew(self, holder: H, now: float) -> None:
-        """Let the lease of ``holder`` begin, or begin anew. ``now`` is in monotonic seconds."""
+        """Start or renew the lease of ``holder``. ``now`` is in monotonic seconds."""
         self._renewed[holder] = now
         self._renewed.move_to_end(holder)
 
     def end(self, holder: H) -> None:
-        """End the lease of ``holder``; nothing happens if there is none."""
+        """End the lease of ``holder``; do nothing if it has none."""
         self._renewed.pop(holder, None)
 
     def expire(self, now: float) -> list[H]:
-        """End, and return, the leases that were not renewed in time."""
+        """End the leases that were not renewed in time, and return their holders."""
         expired = []
         for holder, renewed in self._renewed.items():
             if now - renewed < self._lease_s:

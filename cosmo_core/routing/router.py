@@ -1,36 +1,185 @@
-"""What becomes of a frame: handed over, waiting, given to another, told of, or a dead letter."""
+"""The router: delivers frames to consumers, queues them, redelivers them, and keeps dead letters."""
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING
 
 from cosmo_core.contracts.delivery import DeadLetter
-from cosmo_core.routing.member import Letter, Member
 from cosmo_core.routing.table import QueueGroup, SubjectTable
 
 if TYPE_CHECKING:
     from cosmo_core.contracts.delivery import Undelivered, UndeliveredHandler
 
+logger = logging.getLogger("cosmo_core.contracts.synapse")
 
-class Router:
-    """Routes frames to `Member` objects.
 
-    A frame goes to every member outside of queue groups, and to one member of every group that has room, in
-    turn. Where none has, it waits for the group, unless somebody is to be told. What a member is lost with,
-    or fails on, goes to another one, up to ``max_deliveries`` in all; then it is a dead letter.
-
-    Args:
-        max_waiting: How many letters of one subject may wait for a queue group.
-        max_deliveries: How many times a letter is handed over. With 1, one that fails is done with.
-        max_dead: How many dead letters are kept, the newest.
-        room: Called with a letter that waits no more.
+class Delivery:
+    """A frame for a queue group, until one of its consumers acknowledges it.
 
     Attributes:
-        dead: The dead letters, oldest first.
-        unplaced: How many letters were given up and nobody was to be told.
+        number: Identifies the delivery within its `Router`.
+        subject: The subject it was published on.
+        frame: The frame.
+        group: The name of the queue group.
+        undelivered: Called if no consumer acknowledges the frame; None if the publisher does not want to
+            know.
+        published_at: When it was published, in seconds on the clock of the Router's caller.
+        attempts: How many times it was sent to a consumer.
+    """
+
+    __slots__ = ("attempts", "frame", "group", "number", "published_at", "subject", "undelivered")
+
+    def __init__(
+        self,
+        number: int,
+        subject: str,
+        frame: bytes,
+        group: str,
+        undelivered: UndeliveredHandler | None,
+        published_at: float,
+    ) -> None:
+        self.number = number
+        self.subject = subject
+        self.frame = frame
+        self.group = group
+        self.undelivered = undelivered
+        self.published_at = published_at
+        self.attempts = 0
+
+
+Send = Callable[[bytes, int, float], bool]
+"""Sends a frame to its receiver, with the number of its delivery (0 outside of queue groups) and the time
+when it was published. Returns True if the receiver has already handled it. It never raises, and never
+acknowledges the delivery before it returns."""
+
+
+class Consumer:
+    """A subscription: at most ``prefetch`` frames in flight, and at most ``max_pending`` more in its buffer.
+
+    When the buffer is full, the oldest frame is dropped and counted. Frames for a queue group are not
+    buffered here: they wait in the `Router`'s queue of their group.
+
+    Args:
+        pattern: The pattern it subscribes to.
+        send: Sends a frame to the receiver.
+        queue_group: The queue group that it belongs to, if any.
+        prefetch: How many frames may be in flight at once.
+        max_pending: How many more may be buffered.
+
+    Attributes:
+        in_flight: How many frames were sent and are not handled yet.
+        unacked: The unacknowledged deliveries among them, by number.
+        dropped: How many frames were dropped.
+        closed: Whether the consumer was removed and gets no more frames.
+    """
+
+    __slots__ = (
+        "_max_pending",
+        "_pending",
+        "closed",
+        "dropped",
+        "in_flight",
+        "pattern",
+        "prefetch",
+        "queue_group",
+        "send",
+        "unacked",
+    )
+
+    def __init__(
+        self, pattern: str, send: Send, *, queue_group: str | None = None, prefetch: int, max_pending: int
+    ) -> None:
+        self.pattern = pattern
+        self.send = send
+        self.queue_group = queue_group
+        self.prefetch = prefetch
+        self.in_flight = 0
+        self.unacked: dict[int, Delivery] = {}
+        self.dropped = 0
+        self.closed = False
+        self._max_pending = max_pending
+        self._pending: deque[bytes] = deque()
+
+    @property
+    def has_capacity(self) -> bool:
+        """Whether one more frame may be sent."""
+        return self.in_flight < self.prefetch
+
+    # --- frames outside of queue groups -------------------------------------------------------------
+
+    def push(self, frame: bytes) -> None:
+        """Send a frame that needs no acknowledgement, or buffer it until there is capacity."""
+        if self.in_flight >= self.prefetch:
+            self.buffer(frame)
+        elif not self.send(frame, 0, 0.0):
+            self.in_flight += 1
+
+    def buffer(self, frame: bytes) -> None:
+        """Append a frame to the buffer; if the buffer is full, drop the oldest frame."""
+        if self.closed:
+            return
+        self._pending.append(frame)
+        if len(self._pending) > self._max_pending:
+            self._pending.popleft()
+            self.dropped += 1
+            if self.dropped == 1:
+                logger.warning("the handler of %s is too slow; its oldest frames are dropped", self.pattern)
+
+    def complete(self, count: int = 1) -> None:
+        """Record that ``count`` pushed frames were handled, and send buffered ones."""
+        self.in_flight -= count
+        while self._pending and self.has_capacity:
+            if not self.send(self._pending.popleft(), 0, 0.0):
+                self.in_flight += 1
+
+    # --- deliveries of a queue group ----------------------------------------------------------------
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Send a delivery; it is unacknowledged unless the receiver handles it at once."""
+        if not self.send(delivery.frame, delivery.number, delivery.published_at):
+            self.add_unacked(delivery)
+
+    def add_unacked(self, delivery: Delivery) -> None:
+        """Record that a delivery was sent and is unacknowledged."""
+        delivery.attempts += 1
+        self.unacked[delivery.number] = delivery
+        self.in_flight += 1
+
+    def pop_unacked(self, number: int) -> Delivery | None:
+        """Remove and return an unacknowledged delivery; return None if there is none of this number."""
+        delivery = self.unacked.pop(number, None)
+        if delivery is not None:
+            self.in_flight -= 1
+        return delivery
+
+    def close(self) -> None:
+        """Send no more frames and clear the buffer. Unacknowledged deliveries stay unacknowledged."""
+        self.closed = True
+        self.prefetch = 0
+        self._pending.clear()
+
+
+class Router:
+    """Routes frames to `Consumer` objects.
+
+    A frame goes to every consumer outside of queue groups. From each queue group it goes to one consumer with
+    capacity, in turn. If no consumer of the group has capacity, the frame is queued, or ``undelivered`` is
+    called if it was given. Deliveries that a consumer fails on, or that were unacknowledged when it was lost,
+    go to another consumer, up to ``max_deliveries`` times in all. After that they are dead letters.
+
+    Args:
+        max_waiting: How many deliveries of one subject may be queued for a queue group.
+        max_deliveries: How many times a delivery is sent. With 1, a failed delivery counts as acknowledged.
+        max_dead: How many dead letters are kept, the newest.
+        on_dequeued: Called with each delivery that has left its queue.
+
+    Attributes:
+        dead_letters: The dead letters, oldest first.
+        discarded: How many deliveries were given up without an ``undelivered`` to call.
     """
 
     def __init__(
@@ -39,89 +188,53 @@ class Router:
         max_waiting: int,
         max_deliveries: int = 1,
         max_dead: int = 1000,
-        room: Callable[[Letter], None] = lambda letter: None,
+        on_dequeued: Callable[[Delivery], None] = lambda delivery: None,
     ) -> None:
-        self.dead: deque[DeadLetter] = deque(maxlen=max_dead)
-        self.unplaced = 0
-        self._table: SubjectTable[Member] = SubjectTable()
-        # Looked up before the table is asked: that is a call, for every frame.
-        self._known = self._table.known
+        self.dead_letters: deque[DeadLetter] = deque(maxlen=max_dead)
+        self.discarded = 0
+        self._table: SubjectTable[Consumer] = SubjectTable()
+        # `publish` looks here first: calling the table would cost a call for every frame.
+        self._cached_routes = self._table.cached
         self._max_waiting = max_waiting
         self._max_deliveries = max_deliveries
-        self._room = room
-        # By group and subject. Where something waits, no member has room for it.
-        self._waiting: dict[tuple[str, str], deque[Letter]] = {}
+        self._on_dequeued = on_dequeued
+        # By group and subject. A queue exists only while no consumer of its group has capacity.
+        self._queues: dict[tuple[str, str], deque[Delivery]] = {}
         self._numbers = count(1)
 
-    # --- coming and going ---------------------------------------------------------------------------
+    # --- consumers ----------------------------------------------------------------------------------
 
-    def add(self, member: Member) -> None:
-        """Route to ``member`` from now on.
-
-        Raises:
-            SynapseError: Its pattern or its queue group is malformed.
-        """
-        self._table.add(member.pattern, member, member.queue_group)
-        self._refill(member)
-
-    def remove(self, member: Member) -> None:
-        """Route to ``member`` no more. What it has in work it may still finish."""
-        member.close()
-        self._table.remove(member.pattern, member)
-        for key in [key for key in self._waiting if key[0] == member.queue_group]:
-            self._empty(*key)
-
-    def lose(self, member: Member, reason: str) -> None:
-        """Take ``member`` out, as it is gone for good, and give what it has in work to others."""
-        self.remove(member)
-        letters = list(member.lent.values())
-        for letter in letters:
-            member.take_back(letter.number)
-        self._again(letters, "lost", reason)
-
-    # --- a frame comes ------------------------------------------------------------------------------
-
-    def publish(
-        self, subject: str, frame: bytes, tell: UndeliveredHandler | None = None, now: float = 0.0
-    ) -> list[Letter] | None:
-        """Route a frame; return the letters for which there is no room, if any.
-
-        Those are to be placed again with `place`, when there is, or made to `wait`. There are none where
-        ``tell`` is given: it is told instead.
+    def add_consumer(self, consumer: Consumer) -> None:
+        """Route frames to ``consumer`` from now on.
 
         Raises:
-            SynapseError: The subject is malformed.
+            SynapseError: The pattern or the name of the queue group is malformed.
         """
-        route = self._known.get(subject) or self._table.route(subject)
-        targets, groups = route.targets, route.groups
-        for member in targets:
-            # `Member.offer`, without the call: every answer comes this way.
-            if member.in_flight >= member.credit:
-                member.keep(frame)
-            elif not member.send(frame, 0, 0.0):
-                member.in_flight += 1
-        if tell is not None and not groups and not targets:
-            tell(frame, "no_consumers")
-            return None
-        crowded = None
-        for group in groups:
-            number = next(self._numbers)
-            member = next(group.turns)
-            free = member if member.in_flight < member.credit else _with_room(group)
-            # Most handlers are done at once, and then there is nothing to keep.
-            if free is not None and free.send(frame, number, now):
-                continue
-            if tell is not None and len(groups) > 1:
-                tell = _once(tell)
-            letter = Letter(number, subject, frame, group.name, tell, now)
-            if free is not None:
-                free.hold(letter)
-            elif not self.place(letter):
-                crowded = [*(crowded or ()), letter]
-        return crowded
+        self._table.add(consumer.pattern, consumer, consumer.queue_group)
+        self._fill(consumer)
 
-    def reaches(self, subject: str) -> bool:
-        """Tell whether anybody gets what is published on ``subject``.
+    def remove_consumer(self, consumer: Consumer) -> None:
+        """Route no more frames to ``consumer``. It may still acknowledge its deliveries."""
+        consumer.close()
+        self._table.remove(consumer.pattern, consumer)
+        for key in [key for key in self._queues if key[0] == consumer.queue_group]:
+            self._drain(*key)
+
+    def remove_lost_consumer(self, consumer: Consumer, reason: str) -> None:
+        """Remove a consumer that is gone for good, and redeliver its unacknowledged deliveries.
+
+        Args:
+            consumer: The consumer.
+            reason: Why it is gone, for dead letters.
+        """
+        self.remove_consumer(consumer)
+        deliveries = list(consumer.unacked.values())
+        for delivery in deliveries:
+            consumer.pop_unacked(delivery.number)
+        self._redeliver(deliveries, "lost", reason)
+
+    def has_consumers(self, subject: str) -> bool:
+        """Return whether any consumer matches ``subject``.
 
         Raises:
             SynapseError: The subject is malformed.
@@ -129,146 +242,196 @@ class Router:
         route = self._table.route(subject)
         return bool(route.targets or route.groups)
 
-    def place(self, letter: Letter) -> bool:
-        """Hand a letter to a member with room, or let it wait; tell whether there was room for that."""
-        group = self._group(letter.group, letter.subject)
+    # --- publishing ---------------------------------------------------------------------------------
+
+    def publish(
+        self, subject: str, frame: bytes, undelivered: UndeliveredHandler | None = None, now: float = 0.0
+    ) -> list[Delivery] | None:
+        """Route a frame; return the deliveries for which there is neither capacity nor space in the queue.
+
+        The caller repeats `try_deliver` for these, or calls `enqueue`. With ``undelivered`` there are none:
+        ``undelivered`` is called instead.
+
+        Raises:
+            SynapseError: The subject is malformed.
+        """
+        route = self._cached_routes.get(subject) or self._table.route(subject)
+        targets, groups = route.targets, route.groups
+        for consumer in targets:
+            # This is `Consumer.push`, inlined: every answer passes here, and this saves a call for each.
+            if consumer.in_flight >= consumer.prefetch:
+                consumer.buffer(frame)
+            elif not consumer.send(frame, 0, 0.0):
+                consumer.in_flight += 1
+        if undelivered is not None and not groups and not targets:
+            undelivered(frame, "no_consumers")
+            return None
+        blocked = None
+        for group in groups:
+            number = next(self._numbers)
+            consumer = next(group.rotation)
+            free = consumer if consumer.in_flight < consumer.prefetch else _with_capacity(group)
+            # Most handlers return at once. Then no Delivery has to be made.
+            if free is not None and free.send(frame, number, now):
+                continue
+            if undelivered is not None and len(groups) > 1:
+                undelivered = _call_once(undelivered)
+            delivery = Delivery(number, subject, frame, group.name, undelivered, now)
+            if free is not None:
+                free.add_unacked(delivery)
+            elif not self.try_deliver(delivery):
+                blocked = [*(blocked or ()), delivery]
+        return blocked
+
+    def try_deliver(self, delivery: Delivery) -> bool:
+        """Deliver to a consumer with capacity, or queue; return False if the queue is full."""
+        group = self._group(delivery.group, delivery.subject)
         if group is None:
-            self._give_up(letter, "no_consumers")
-        elif (member := _with_room(group)) is not None:
-            member.lend(letter)
+            self._discard(delivery, "no_consumers")
+        elif (consumer := _with_capacity(group)) is not None:
+            consumer.deliver(delivery)
         else:
-            return self._queue(letter)
+            return self._try_enqueue(delivery)
         return True
 
-    def wait(self, letter: Letter) -> None:
-        """Let a letter wait where there is no room for it: whoever calls bounds how many there are."""
-        self._waiting.setdefault((letter.group, letter.subject), deque()).append(letter)
+    def enqueue(self, delivery: Delivery) -> None:
+        """Queue a delivery even if its queue is full: the caller bounds how many there are."""
+        self._queues.setdefault((delivery.group, delivery.subject), deque()).append(delivery)
 
-    def waiting(self, letter: Letter) -> int:
-        """Return how many letters wait where this one does, or would."""
-        return len(self._waiting.get((letter.group, letter.subject), ()))
+    def queue_length(self, delivery: Delivery) -> int:
+        """Return how many deliveries are in the queue of this one's group and subject."""
+        return len(self._queues.get((delivery.group, delivery.subject), ()))
 
-    def _queue(self, letter: Letter) -> bool:
-        if letter.tell is not None:
-            # Whoever is to be told hears of it now: what waited here, nobody could give a sign of life for.
-            letter.tell(letter.frame, "overloaded")
-        elif self.waiting(letter) < self._max_waiting:
-            self.wait(letter)
+    def _try_enqueue(self, delivery: Delivery) -> bool:
+        if delivery.undelivered is not None:
+            # Not queued: while a TASK waits here, no worker could send heartbeats for it.
+            delivery.undelivered(delivery.frame, "overloaded")
+        elif self.queue_length(delivery) < self._max_waiting:
+            self.enqueue(delivery)
         else:
             return False
         return True
 
-    def _group(self, name: str, subject: str) -> QueueGroup[Member] | None:
+    def _group(self, name: str, subject: str) -> QueueGroup[Consumer] | None:
         return next((group for group in self._table.route(subject).groups if group.name == name), None)
 
-    # --- a member is done ---------------------------------------------------------------------------
+    # --- acknowledgement ----------------------------------------------------------------------------
 
-    def settle(self, member: Member, number: int) -> None:
-        """Take note that a member is done with a letter, and hand it what waits."""
-        if member.take_back(number) is not None and self._waiting:
-            self._refill(member)
+    def ack(self, consumer: Consumer, number: int) -> None:
+        """Record that ``consumer`` has handled a delivery, and send it queued ones."""
+        if consumer.pop_unacked(number) is not None and self._queues:
+            self._fill(consumer)
 
-    def fail(self, member: Member, number: int, reason: str) -> None:
-        """Take note that a member could not be done with a letter, and give it to the next."""
-        letter = member.take_back(number)
-        if letter is None:
+    def nack(self, consumer: Consumer, number: int, reason: str) -> None:
+        """Record that ``consumer`` failed on a delivery, and redeliver it.
+
+        Args:
+            consumer: The consumer.
+            number: The number of the delivery. An unknown number is ignored.
+            reason: What went wrong, for the dead letter.
+        """
+        delivery = consumer.pop_unacked(number)
+        if delivery is None:
             return
         if self._max_deliveries > 1:
-            self._again([letter], "failed", reason)
-        self._refill(member)
+            self._redeliver([delivery], "failed", reason)
+        self._fill(consumer)
 
-    def give_back(self, member: Member, number: int) -> None:
-        """Give a letter that a member never looked at to another one."""
-        letter = member.take_back(number)
-        if letter is not None:
-            letter.deliveries -= 1
-            self._place_first([letter])
-            self._refill(member)
+    def requeue(self, consumer: Consumer, number: int) -> None:
+        """Redeliver a delivery that ``consumer`` did not start on; the attempt does not count."""
+        delivery = consumer.pop_unacked(number)
+        if delivery is not None:
+            delivery.attempts -= 1
+            self._deliver_first([delivery])
+            self._fill(consumer)
 
-    def _again(self, letters: list[Letter], why: Undelivered, reason: str) -> None:
+    def _redeliver(self, deliveries: list[Delivery], cause: Undelivered, reason: str) -> None:
         again = []
-        for letter in letters:
-            if letter.deliveries < self._max_deliveries:
-                again.append(letter)
+        for delivery in deliveries:
+            if delivery.attempts < self._max_deliveries:
+                again.append(delivery)
             elif self._max_deliveries == 1:
-                self._give_up(letter, why)
+                self._discard(delivery, cause)
             else:
-                self.dead.append(
+                self.dead_letters.append(
                     DeadLetter(
-                        subject=letter.subject,
-                        frame=letter.frame,
-                        deliveries=letter.deliveries,
+                        subject=delivery.subject,
+                        frame=delivery.frame,
+                        deliveries=delivery.attempts,
                         reason=reason,
                     )
                 )
-                self._give_up(letter, "failed")
-        self._place_first(again)
+                self._discard(delivery, "failed")
+        self._deliver_first(again)
 
-    def _place_first(self, letters: list[Letter]) -> None:
-        # All wait before the first is handed over, so that none overtakes another.
-        for letter in reversed(letters):
-            self._waiting.setdefault((letter.group, letter.subject), deque()).appendleft(letter)
-        for key in dict.fromkeys((letter.group, letter.subject) for letter in letters):
-            self._empty(*key)
+    def _deliver_first(self, deliveries: list[Delivery]) -> None:
+        # All are queued before the first is sent, so that none overtakes another.
+        for delivery in reversed(deliveries):
+            self._queues.setdefault((delivery.group, delivery.subject), deque()).appendleft(delivery)
+        for key in dict.fromkeys((delivery.group, delivery.subject) for delivery in deliveries):
+            self._drain(*key)
 
-    def _empty(self, name: str, subject: str) -> None:
-        """Hand over what waits, as far as there is room; give it up if no member is left."""
-        while (name, subject) in self._waiting:
+    # --- queues -------------------------------------------------------------------------------------
+
+    def _drain(self, name: str, subject: str) -> None:
+        """Send queued deliveries while there is capacity; discard them if the group has no consumer left."""
+        while (name, subject) in self._queues:
             group = self._group(name, subject)
-            member = None if group is None else _with_room(group)
+            consumer = None if group is None else _with_capacity(group)
             if group is None:
-                letter = self._next(name, subject)
-                self._give_up(letter, "lost" if letter.deliveries else "no_consumers")
-            elif member is not None:
-                self._hand_next(member, name, subject)
+                delivery = self._dequeue(name, subject)
+                self._discard(delivery, "lost" if delivery.attempts else "no_consumers")
+            elif consumer is not None:
+                self._deliver_next(consumer, name, subject)
             else:
                 return
 
-    def _hand_next(self, member: Member, group: str, subject: str) -> None:
-        letter = self._next(group, subject)
-        member.lend(letter)
-        self._room(letter)
-
-    def _next(self, group: str, subject: str) -> Letter:
-        waiting = self._waiting[group, subject]
-        letter = waiting.popleft()
-        if not waiting:
-            del self._waiting[group, subject]
-        return letter
-
-    def _give_up(self, letter: Letter, why: Undelivered) -> None:
-        if letter.tell is None:
-            self.unplaced += 1
-        else:
-            letter.tell(letter.frame, why)
-        self._room(letter)
-
-    def _refill(self, member: Member) -> None:
-        for group, subject in [key for key in self._waiting if key[0] == member.queue_group]:
-            while member.has_room and (group, subject) in self._waiting:
+    def _fill(self, consumer: Consumer) -> None:
+        """Send queued deliveries to one consumer while it has capacity."""
+        for group, subject in [key for key in self._queues if key[0] == consumer.queue_group]:
+            while consumer.has_capacity and (group, subject) in self._queues:
                 route = self._group(group, subject)
-                if route is None or member not in route.members:
+                if route is None or consumer not in route.members:
                     break
-                self._hand_next(member, group, subject)
+                self._deliver_next(consumer, group, subject)
+
+    def _deliver_next(self, consumer: Consumer, group: str, subject: str) -> None:
+        delivery = self._dequeue(group, subject)
+        consumer.deliver(delivery)
+        self._on_dequeued(delivery)
+
+    def _dequeue(self, group: str, subject: str) -> Delivery:
+        queue = self._queues[group, subject]
+        delivery = queue.popleft()
+        if not queue:
+            del self._queues[group, subject]
+        return delivery
+
+    def _discard(self, delivery: Delivery, cause: Undelivered) -> None:
+        if delivery.undelivered is None:
+            self.discarded += 1
+        else:
+            delivery.undelivered(delivery.frame, cause)
+        self._on_dequeued(delivery)
 
 
-def _with_room(group: QueueGroup[Member]) -> Member | None:
-    """Return the member whose turn it is, or the next one that has room."""
+def _with_capacity(group: QueueGroup[Consumer]) -> Consumer | None:
+    """Return the next consumer in turn that has capacity; None if no consumer of the group has."""
     for _ in group.members:
-        member = group.pick()
-        if member.in_flight < member.credit:
-            return member
+        consumer = group.pick()
+        if consumer.in_flight < consumer.prefetch:
+            return consumer
     return None
 
 
-def _once(tell: UndeliveredHandler) -> UndeliveredHandler:
-    """Return what tells of a frame that is for several groups, but once."""
-    told = False
+def _call_once(undelivered: UndeliveredHandler) -> UndeliveredHandler:
+    """Wrap the handler of a frame for several queue groups, so that it is called at most once."""
+    called = False
 
-    def tell_once(frame: bytes, why: Undelivered) -> None:
-        nonlocal told
-        if not told:
-            told = True
-            tell(frame, why)
+    def call_once(frame: bytes, cause: Undelivered) -> None:
+        nonlocal called
+        if not called:
+            called = True
+            undelivered(frame, cause)
 
-    return tell_once
+    return call_once

@@ -1,7 +1,7 @@
-"""Who gets a frame: subjects, wildcards and queue groups.
+"""The subject table: matches subjects against patterns with wildcards and queue groups.
 
-A subject is made of tokens joined by dots. In a pattern ``*`` stands for one token, and ``>``, only at the
-end, for one or more (P-3.2).
+A subject consists of tokens joined by dots. In a pattern, ``*`` matches one token. ``>`` matches one or more
+tokens and is allowed only at the end (P-3.2).
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from cosmo_core.protocol.ids import is_token
 T = TypeVar("T")
 
 MAX_SUBJECT: Final = 512
-"""How many characters a subject or a pattern may have (P-3.2)."""
+"""Characters in the longest subject or pattern (P-3.2)."""
 
 MAX_CACHED_ROUTES: Final = 10_000
-"""How many subjects a table remembers the way of before it starts afresh."""
+"""How many routes a table caches before it clears its cache."""
 
 
 class QueueGroup(Generic[T]):
-    """The members of one queue group; each frame goes to one of them, in turn."""
+    """The members of one queue group. Each frame goes to one of them, in turn."""
 
-    __slots__ = ("members", "name", "turns")
+    __slots__ = ("members", "name", "rotation")
 
     def __init__(self, name: str, members: tuple[T, ...]) -> None:
         self.name = name
         self.members = members
-        self.turns = cycle(members)
+        self.rotation = cycle(members)
 
     def pick(self) -> T:
         """Return the member whose turn it is."""
-        return next(self.turns)
+        return next(self.rotation)
 
 
 @attrs.frozen
 class Route(Generic[T]):
-    """Where the frames of one subject go: to every single target, and to one member of every group."""
+    """Where the frames of one subject go: to every target, and to one member of every group."""
 
     targets: tuple[T, ...]
     groups: tuple[QueueGroup[T], ...]
@@ -63,32 +63,32 @@ class SubjectTable(Generic[T]):
     """Maps patterns to targets, and subjects to the targets they reach.
 
     Attributes:
-        known: What `route` has returned since the table changed, by subject.
+        cached: The routes that `route` returned since the table last changed, by subject.
     """
 
     def __init__(self) -> None:
         self._root: _Node[T] = _Node()
-        self.known: dict[str, Route[T]] = {}
-        # Shared by the subjects that reach the same members: their turns go on from one subject to the next.
+        self.cached: dict[str, Route[T]] = {}
+        # Subjects that reach the same members share one group, so that their rotation is common.
         self._groups: dict[tuple[str, tuple[int, ...]], QueueGroup[T]] = {}
 
     def add(self, pattern: str, target: T, queue_group: str | None = None) -> None:
-        """Let ``target`` have the frames of ``pattern``, alone or as a member of a queue group.
+        """Route the frames of ``pattern`` to ``target``, alone or as a member of a queue group.
 
-        Members of one group share even when their patterns differ.
+        Members of one group share its frames even if their patterns differ.
 
         Raises:
-            SynapseError: The pattern or the group's name is malformed.
+            SynapseError: The pattern or the name of the queue group is malformed.
         """
         check_pattern(pattern, queue_group)
         node = self._root
         for token in pattern.split("."):
             node = node.children.setdefault(token, _Node())
         node.entries.append(_Entry(target, queue_group))
-        self._forget()
+        self._clear_cache()
 
     def remove(self, pattern: str, target: T) -> None:
-        """Take back one `add` of ``target``; nothing happens if there was none."""
+        """Undo one `add` of ``target``; do nothing if there was none."""
         path = [self._root]
         tokens = pattern.split(".")
         for token in tokens:
@@ -101,15 +101,15 @@ class SubjectTable(Generic[T]):
             if parent.children[token].entries or parent.children[token].children:
                 break
             del parent.children[token]
-        self._forget()
+        self._clear_cache()
 
     def route(self, subject: str) -> Route[T]:
-        """Return where a frame on ``subject`` goes. The same object comes back until the table changes.
+        """Return where a frame on ``subject`` goes. It is the same object until the table changes.
 
         Raises:
-            SynapseError: The subject is malformed; wildcards are for patterns only.
+            SynapseError: The subject is malformed; only patterns may have wildcards.
         """
-        return self.known.get(subject) or self._resolve(subject)
+        return self.cached.get(subject) or self._resolve(subject)
 
     def _resolve(self, subject: str) -> Route[T]:
         tokens = check_subject(subject).split(".")
@@ -120,60 +120,65 @@ class SubjectTable(Generic[T]):
                 targets.append(entry.target)
             else:
                 groups.setdefault(entry.queue_group, []).append(entry.target)
-        if len(self.known) >= MAX_CACHED_ROUTES:
-            self._forget()
+        if len(self.cached) >= MAX_CACHED_ROUTES:
+            self._clear_cache()
         route = Route(
-            tuple(targets), tuple(self._share(name, tuple(members)) for name, members in groups.items())
+            tuple(targets),
+            tuple(self._shared_group(name, tuple(members)) for name, members in groups.items()),
         )
-        self.known[subject] = route
+        self.cached[subject] = route
         return route
 
-    def _share(self, name: str, members: tuple[T, ...]) -> QueueGroup[T]:
-        # By identity, as `remove` goes by it: targets need not be hashable.
+    def _shared_group(self, name: str, members: tuple[T, ...]) -> QueueGroup[T]:
+        # By identity, as in `remove`: targets need not be hashable.
         key = (name, tuple(map(id, members)))
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = QueueGroup(name, members)
         return group
 
-    def _forget(self) -> None:
-        self.known.clear()
+    def _clear_cache(self) -> None:
+        self.cached.clear()
         self._groups.clear()
 
 
 @lru_cache(MAX_CACHED_ROUTES)
 def check_subject(subject: str) -> str:
-    """Return ``subject`` if frames can be published on it.
+    """Return ``subject`` if it is a valid subject to publish on.
 
     Raises:
-        SynapseError: It is not made of tokens; wildcards are for patterns only.
+        SynapseError: It does not consist of tokens; only patterns may have wildcards.
     """
     _check_length("subject", subject)
     if not all(map(is_token, subject.split("."))):
-        raise SynapseError(f"{subject!r} is no subject: use tokens of A-Z a-z 0-9 _ - joined by dots")
+        raise SynapseError(
+            f"{subject!r} is not a valid subject: use tokens of A-Z a-z 0-9 _ - joined by dots"
+        )
     return subject
 
 
 def check_pattern(pattern: str, queue_group: str | None = None) -> str:
-    """Return ``pattern`` if it can be subscribed to, as a member of ``queue_group``.
+    """Return ``pattern`` if it is a valid pattern, and ``queue_group`` a valid name or None.
 
     Raises:
-        SynapseError: The pattern or the name of the group is malformed.
+        SynapseError: The pattern or the name of the queue group is malformed.
     """
     if queue_group is not None and not is_token(queue_group):
-        raise SynapseError(f"{queue_group!r} is no name for a queue group: use A-Z a-z 0-9 _ -")
+        raise SynapseError(f"{queue_group!r} is not a valid name for a queue group: use A-Z a-z 0-9 _ -")
     _check_length("pattern", pattern)
     tokens = pattern.split(".")
     for index, token in enumerate(tokens):
         last = index == len(tokens) - 1
         if not (is_token(token) or token == "*" or (token == ">" and last)):  # noqa: S105 - not a password
-            raise SynapseError(f"{pattern!r} is no pattern: tokens are names, * or a final >")
+            raise SynapseError(f"{pattern!r} is not a valid pattern: a token is a name, * or a final >")
     return pattern
 
 
 def _check_length(what: str, text: str) -> None:
     if len(text) > MAX_SUBJECT:
-        raise SynapseError(f"a {what} of {len(text)} characters, more than {MAX_SUBJECT}: {text[:40]!r}…")
+        raise SynapseError(
+            f"the {what} has {len(text)} characters, and at most {MAX_SUBJECT} are allowed: {text[:40]!r}…"
+        )
 
 
 def _matching(node: _Node[T], tokens: list[str], at: int) -> list[_Entry[T]]:

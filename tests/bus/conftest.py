@@ -196,4 +196,4 @@ def settled() -> Callable[[Dendrite], Awaitable[None]]:
 @pytest.fixture
 def patterns(synapse: MemorySynapse) -> Callable[[], set[str]]:
     """Return what is subscribed to at present."""
-    return lambda: {subscription._member.pattern for subscription in synapse._subscriptions}
+    return lambda: {subscription._consumer.pattern for subscription in synapse._subscriptions}

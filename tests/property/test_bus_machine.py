@@ -20,9 +20,8 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 from cosmo_core import Axon, CosmoError, Dendrite, NeuronError, Signal, SignalType, current_task, decode
 from cosmo_core.contracts.delivery import FrameHandler
 from cosmo_core.plugins import PluginManager
-from cosmo_synapse_memory import MemorySynapse
-from cosmo_synapse_memory.bus import MemoryBus
-from cosmo_synapse_memory.subscription import MemorySubscription
+from cosmo_synapse_memory import MemoryBus, MemorySynapse
+from cosmo_synapse_memory.synapse import MemorySubscription
 from cosmo_testing import VirtualTimeLoop, assert_valid_trace
 
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""The Router's laws one by one: who gets a frame, in which order, and what is said if nobody does."""
+"""The rules of the Router, one by one: delivery, order, redelivery and `undelivered`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cosmo_core.contracts.delivery import DeadLetter, Undelivered
-from cosmo_core.routing import Letter, Member, Router
+from cosmo_core.routing import Consumer, Delivery, Router
 
 
 class Receiver:
-    """A member that keeps what it gets, and is done with it at once if it is quick."""
+    """A consumer that records its frames. A quick one handles them at once."""
 
     def __init__(
         self,
@@ -21,39 +21,41 @@ class Receiver:
         pattern: str = "work",
         group: str | None = "g",
         *,
-        credit: int = 1,
+        prefetch: int = 1,
         quick: bool = False,
         max_pending: int = 0,
     ) -> None:
         self.quick = quick
         self.got: list[bytes] = []
         self.numbers: list[int] = []
-        self.member = Member(pattern, self.send, queue_group=group, credit=credit, max_pending=max_pending)
-        router.add(self.member)
+        self.consumer = Consumer(
+            pattern, self.send, queue_group=group, prefetch=prefetch, max_pending=max_pending
+        )
+        router.add_consumer(self.consumer)
 
-    def send(self, frame: bytes, number: int, since: float) -> bool:
+    def send(self, frame: bytes, number: int, published_at: float) -> bool:
         self.got.append(frame)
         self.numbers.append(number)
         return self.quick
 
 
-class Teller:
-    """Keeps what it is told."""
+class UndeliveredLog:
+    """An ``undelivered`` callback that records its calls."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[bytes, Undelivered]] = []
+        self.calls: list[tuple[bytes, Undelivered]] = []
 
-    def __call__(self, frame: bytes, why: Undelivered) -> None:
-        self.told.append((frame, why))
+    def __call__(self, frame: bytes, cause: Undelivered) -> None:
+        self.calls.append((frame, cause))
 
 
 def frames(count: int) -> list[bytes]:
     return [b"%d" % number for number in range(count)]
 
 
-def settle_all(router: Router, receiver: Receiver) -> None:
-    while receiver.member.lent:
-        router.settle(receiver.member, next(iter(receiver.member.lent)))
+def ack_all(router: Router, receiver: Receiver) -> None:
+    while receiver.consumer.unacked:
+        router.ack(receiver.consumer, next(iter(receiver.consumer.unacked)))
 
 
 @given(
@@ -61,11 +63,11 @@ def settle_all(router: Router, receiver: Receiver) -> None:
     st.lists(st.sampled_from(["work.a", "work.b", "work.c"]), max_size=60),
     st.booleans(),
 )
-def test_free_members_share_evenly_whatever_the_subjects(
+def test_consumers_with_capacity_share_frames_evenly_across_subjects(
     members: int, subjects: list[str], quick: bool
 ) -> None:
     router = Router(max_waiting=1)
-    group = [Receiver(router, "work.*", credit=len(subjects) + 1, quick=quick) for _ in range(members)]
+    group = [Receiver(router, "work.*", prefetch=len(subjects) + 1, quick=quick) for _ in range(members)]
     for subject in subjects:
         assert router.publish(subject, b"") is None
     shares = [len(receiver.got) for receiver in group]
@@ -74,133 +76,135 @@ def test_free_members_share_evenly_whatever_the_subjects(
 
 
 @given(st.integers(1, 4), st.integers(0, 3), st.lists(st.integers(0, 3), max_size=40))
-def test_a_slow_member_loses_the_oldest_and_each_is_counted(
-    credit: int, max_pending: int, finished: list[int]
+def test_a_slow_consumer_drops_the_oldest_frames_and_counts_each(
+    prefetch: int, max_pending: int, completed: list[int]
 ) -> None:
     router = Router(max_waiting=1)
-    slow = Receiver(router, group=None, credit=credit, max_pending=max_pending)
-    for number, count in enumerate(finished):
+    slow = Receiver(router, group=None, prefetch=prefetch, max_pending=max_pending)
+    for number, count in enumerate(completed):
         router.publish("work", b"%d" % number)
-        slow.member.finish(min(count, slow.member.in_flight))
-    while slow.member.in_flight:
-        slow.member.finish()
-    assert len(slow.got) + slow.member.dropped == len(finished)
+        slow.consumer.complete(min(count, slow.consumer.in_flight))
+    while slow.consumer.in_flight:
+        slow.consumer.complete()
+    assert len(slow.got) + slow.consumer.dropped == len(completed)
     assert slow.got == sorted(slow.got, key=int)
 
 
-def test_what_is_too_much_is_dropped_from_the_oldest_on() -> None:
+def test_a_full_buffer_drops_the_oldest_frames_first() -> None:
     router = Router(max_waiting=1)
-    slow = Receiver(router, group=None, credit=1, max_pending=2)
+    slow = Receiver(router, group=None, prefetch=1, max_pending=2)
     for frame in frames(6):
         router.publish("work", frame)
-    assert slow.member.dropped == 3
+    assert slow.consumer.dropped == 3
     for _ in range(3):
-        slow.member.finish()
+        slow.consumer.complete()
     assert slow.got == [b"0", b"4", b"5"]
 
 
 @given(st.integers(1, 8), st.integers(1, 8), st.booleans())
-def test_what_a_lost_member_had_comes_in_the_old_order(count: int, room: int, quick: bool) -> None:
+def test_deliveries_of_a_lost_consumer_are_redelivered_in_order(
+    count: int, capacity: int, quick: bool
+) -> None:
     router = Router(max_waiting=1, max_deliveries=2)
-    lost = Receiver(router, credit=count)
+    lost = Receiver(router, prefetch=count)
     for frame in frames(count):
         router.publish("work", frame)
-    heir = Receiver(router, credit=room, quick=quick)
-    router.lose(lost.member, "gone")
-    assert heir.got == frames(count)[: None if quick else room]
-    settle_all(router, heir)
-    assert heir.got == frames(count)
+    other = Receiver(router, prefetch=capacity, quick=quick)
+    router.remove_lost_consumer(lost.consumer, "gone")
+    assert other.got == frames(count)[: None if quick else capacity]
+    ack_all(router, other)
+    assert other.got == frames(count)
 
 
-def test_what_comes_again_goes_before_what_waits() -> None:
+def test_redelivered_frames_go_before_queued_frames() -> None:
     router = Router(max_waiting=10, max_deliveries=2)
-    lost, heir = Receiver(router, credit=2), Receiver(router, credit=1)
+    lost, other = Receiver(router, prefetch=2), Receiver(router, prefetch=1)
     for frame in frames(5):
         assert router.publish("work", frame) is None
     had = list(lost.got)
-    router.lose(lost.member, "gone")
-    settle_all(router, heir)
-    rest = [frame for frame in frames(5) if frame not in had and frame != heir.got[0]]
-    assert heir.got[1:] == [*had, *rest]
+    router.remove_lost_consumer(lost.consumer, "gone")
+    ack_all(router, other)
+    rest = [frame for frame in frames(5) if frame not in had and frame != other.got[0]]
+    assert other.got[1:] == [*had, *rest]
 
 
-@given(st.sampled_from(["settle", "fail", "lose"]), st.integers(1, 10))
-def test_with_one_delivery_nothing_comes_twice(how: str, count: int) -> None:
-    teller = Teller()
+@given(st.sampled_from(["ack", "nack", "lost"]), st.integers(1, 10))
+def test_max_deliveries_of_one_never_delivers_a_frame_twice(how: str, count: int) -> None:
+    undelivered = UndeliveredLog()
     router = Router(max_waiting=20, max_deliveries=1)
-    first, second = Receiver(router, credit=5), Receiver(router, credit=5)
+    first, second = Receiver(router, prefetch=5), Receiver(router, prefetch=5)
     for frame in frames(count):
-        router.publish("work", frame, teller)
-    for number in list(first.member.lent):
-        if how == "settle":
-            router.settle(first.member, number)
-        elif how == "fail":
-            router.fail(first.member, number, "it failed")
-    if how == "lose":
-        router.lose(first.member, "gone")
+        router.publish("work", frame, undelivered)
+    for number in list(first.consumer.unacked):
+        if how == "ack":
+            router.ack(first.consumer, number)
+        elif how == "nack":
+            router.nack(first.consumer, number, "it failed")
+    if how == "lost":
+        router.remove_lost_consumer(first.consumer, "gone")
     assert max(Counter(first.got + second.got).values()) == 1
-    assert not router.dead
-    assert teller.told == [(frame, "lost") for frame in first.got if how == "lose"]
+    assert not router.dead_letters
+    assert undelivered.calls == [(frame, "lost") for frame in first.got if how == "lost"]
 
 
-def test_the_publisher_is_told_once_however_many_groups_have_no_room() -> None:
-    teller = Teller()
+def test_undelivered_is_called_once_for_several_groups_without_capacity() -> None:
+    undelivered = UndeliveredLog()
     router = Router(max_waiting=1)
     for group in ("g", "h", "i"):
         Receiver(router, group=group)
     router.publish("work", b"1")
-    router.publish("work", b"2", teller)
-    assert teller.told == [(b"2", "overloaded")]
+    router.publish("work", b"2", undelivered)
+    assert undelivered.calls == [(b"2", "overloaded")]
 
 
-def test_whoever_was_told_of_a_loss_is_not_told_of_another() -> None:
-    teller = Teller()
+def test_undelivered_is_called_once_for_several_lost_consumers() -> None:
+    undelivered = UndeliveredLog()
     router = Router(max_waiting=1)
     receivers = [Receiver(router, group=group) for group in ("g", "h")]
-    router.publish("work", b"1", teller)
+    router.publish("work", b"1", undelivered)
     for receiver in receivers:
-        router.lose(receiver.member, "gone")
-    assert teller.told == [(b"1", "lost")]
+        router.remove_lost_consumer(receiver.consumer, "gone")
+    assert undelivered.calls == [(b"1", "lost")]
 
 
-def test_a_letter_that_was_lost_once_and_then_given_back_is_lost() -> None:
-    teller = Teller()
+def test_a_delivery_that_was_lost_and_then_requeued_is_lost() -> None:
+    undelivered = UndeliveredLog()
     router = Router(max_waiting=1, max_deliveries=3)
     first = Receiver(router)
-    router.publish("work", b"1", teller)
+    router.publish("work", b"1", undelivered)
     second = Receiver(router)
-    router.lose(first.member, "gone")
-    router.remove(second.member)
-    router.give_back(second.member, second.numbers[0])
-    assert teller.told == [(b"1", "lost")]
+    router.remove_lost_consumer(first.consumer, "gone")
+    router.remove_consumer(second.consumer)
+    router.requeue(second.consumer, second.numbers[0])
+    assert undelivered.calls == [(b"1", "lost")]
 
 
-def test_what_nobody_looked_at_had_nobody() -> None:
-    teller = Teller()
+def test_a_requeued_delivery_without_consumers_has_had_no_consumers() -> None:
+    undelivered = UndeliveredLog()
     router = Router(max_waiting=1, max_deliveries=3)
     only = Receiver(router)
-    router.publish("work", b"1", teller)
-    router.remove(only.member)
-    router.give_back(only.member, only.numbers[0])
-    assert teller.told == [(b"1", "no_consumers")]
+    router.publish("work", b"1", undelivered)
+    router.remove_consumer(only.consumer)
+    router.requeue(only.consumer, only.numbers[0])
+    assert undelivered.calls == [(b"1", "no_consumers")]
 
 
 @given(st.integers(2, 3), st.integers(1, 12), st.booleans(), st.booleans())
-def test_dead_letters_are_the_newest_in_order_and_say_why(
+def test_dead_letters_are_the_newest_in_order_with_their_reasons(
     max_deliveries: int, count: int, lost: bool, tell: bool
 ) -> None:
-    teller = Teller()
+    undelivered = UndeliveredLog()
     router = Router(max_waiting=1, max_deliveries=max_deliveries, max_dead=5)
-    only = Receiver(router, credit=count)
+    only = Receiver(router, prefetch=count)
     for frame in frames(count):
-        router.publish("work", frame, teller if tell else None)
+        router.publish("work", frame, undelivered if tell else None)
     for delivery in range(1, max_deliveries + (not lost)):
-        for number in list(only.member.lent):
-            router.fail(only.member, number, f"failure {delivery} of {number}")
+        for number in list(only.consumer.unacked):
+            router.nack(only.consumer, number, f"failure {delivery} of {number}")
     if lost:
-        router.lose(only.member, "gone")
+        router.remove_lost_consumer(only.consumer, "gone")
     assert (
-        list(router.dead)
+        list(router.dead_letters)
         == [
             DeadLetter(
                 subject="work",
@@ -211,58 +215,58 @@ def test_dead_letters_are_the_newest_in_order_and_say_why(
             for number in range(count)
         ][-5:]
     )
-    assert teller.told == [(frame, "failed") for frame in frames(count) if tell]
-    assert router.unplaced == (0 if tell else count)
+    assert undelivered.calls == [(frame, "failed") for frame in frames(count) if tell]
+    assert router.discarded == (0 if tell else count)
     assert len(only.got) == count * max_deliveries
 
 
-def test_a_frame_that_is_waited_with_goes_to_who_joins() -> None:
-    heard: list[bytes] = []
+def test_queued_frames_go_to_a_consumer_that_joins() -> None:
+    dequeued: list[bytes] = []
 
-    def room(letter: Letter) -> None:
-        heard.append(letter.frame)
+    def on_dequeued(delivery: Delivery) -> None:
+        dequeued.append(delivery.frame)
 
-    router = Router(max_waiting=2, room=room)
+    router = Router(max_waiting=2, on_dequeued=on_dequeued)
     Receiver(router)
-    crowded = [letter for frame in frames(5) for letter in router.publish("work", frame) or ()]
-    assert [letter.frame for letter in crowded] == [b"3", b"4"]
-    assert not router.place(crowded[0])
-    joined = Receiver(router, credit=3)
-    assert joined.got == heard == [b"1", b"2"]
-    assert all(router.place(letter) for letter in crowded)
+    blocked = [delivery for frame in frames(5) for delivery in router.publish("work", frame) or ()]
+    assert [delivery.frame for delivery in blocked] == [b"3", b"4"]
+    assert not router.try_deliver(blocked[0])
+    joined = Receiver(router, prefetch=3)
+    assert joined.got == dequeued == [b"1", b"2"]
+    assert all(router.try_deliver(delivery) for delivery in blocked)
     assert joined.got == [b"1", b"2", b"3"]
-    assert router.waiting(crowded[1]) == 1
+    assert router.queue_length(blocked[1]) == 1
 
 
-def test_the_last_member_of_a_group_may_go_while_a_frame_is_on_its_way_to_others() -> None:
-    teller = Teller()
+def test_the_last_consumer_of_a_group_may_be_removed_during_a_publish() -> None:
+    undelivered = UndeliveredLog()
     router = Router(max_waiting=1)
     last: list[Receiver] = []
 
-    def send(frame: bytes, number: int, since: float) -> bool:
-        router.remove(last[0].member)
+    def send(frame: bytes, number: int, published_at: float) -> bool:
+        router.remove_consumer(last[0].consumer)
         return True
 
-    router.add(Member("work", send, credit=1, max_pending=0))
+    router.add_consumer(Consumer("work", send, prefetch=1, max_pending=0))
     last.append(Receiver(router))
-    assert router.publish("work", b"1", teller) is None
+    assert router.publish("work", b"1", undelivered) is None
     assert last[0].got == []
-    assert teller.told == [(b"1", "no_consumers")]
+    assert undelivered.calls == [(b"1", "no_consumers")]
 
 
-@pytest.mark.parametrize("member", ["wrong", "gone"])
-def test_a_number_that_was_not_lent_means_nothing(member: str) -> None:
+@pytest.mark.parametrize("consumer", ["wrong", "lost"])
+def test_a_number_that_is_not_unacknowledged_is_ignored(consumer: str) -> None:
     router = Router(max_waiting=1, max_deliveries=2)
     holder, other = Receiver(router), Receiver(router)
     router.publish("work", b"1")
     holder, other = (holder, other) if holder.got else (other, holder)
     number = holder.numbers[0]
-    if member == "gone":
-        router.lose(other.member, "gone")
-    for end in (router.settle, router.give_back):
-        end(other.member, number)
-    router.fail(other.member, number, "not mine")
-    assert list(holder.member.lent) == [number]
-    router.settle(holder.member, number)
-    router.settle(holder.member, number)
-    assert holder.member.in_flight == 0
+    if consumer == "lost":
+        router.remove_lost_consumer(other.consumer, "gone")
+    for acknowledge in (router.ack, router.requeue):
+        acknowledge(other.consumer, number)
+    router.nack(other.consumer, number, "not mine")
+    assert list(holder.consumer.unacked) == [number]
+    router.ack(holder.consumer, number)
+    router.ack(holder.consumer, number)
+    assert holder.consumer.in_flight == 0

@@ -1,6 +1,6 @@
-"""A state machine drives a Router, and keeps a ledger: where every letter is, and what may become of it.
+"""A state machine drives a Router and compares it with a model of every delivery.
 
-Which of several free members gets a letter is the Router's choice; the ledger notes it, and judges it.
+The Router chooses among consumers with capacity; the model records the choice and checks that it is allowed.
 A long run: ``COSMO_EXAMPLES=10000 pytest tests/property/test_router_machine.py``.
 """
 
@@ -20,58 +20,58 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from cosmo_core.contracts.delivery import Undelivered
-from cosmo_core.routing import Letter, Member, Router
+from cosmo_core.routing import Consumer, Delivery, Router
 
-# What each pattern matches, written out: matching has properties of its own.
+# What each pattern matches, written out: `test_routing.py` tests the matching.
 MATCHES: Final = {"a.x": {"a.x"}, "a.>": {"a.x", "a.y"}, "*": {"b"}, ">": {"a.x", "a.y", "b"}}
 SUBJECTS: Final = ("a.x", "a.y", "b")
 GROUPS: Final = ("g", "h")
 MAX_DEAD: Final = 3
-MAX_PEERS: Final = 8
+MAX_CLIENTS: Final = 8
 
 PICKS: Final = st.integers(0, 20)
 FEW: Final = st.integers(1, 3)
 NAMES: Final = st.sampled_from(("g", "g", "h", None))
 QUICK: Final = st.sampled_from((False, False, True))
 KINDS: Final = st.tuples(st.sampled_from(sorted(MATCHES)), NAMES, FEW, st.integers(0, 2), QUICK)
-ENDS: Final = st.sampled_from(("settle", "settle", "fail", "give_back"))
-ACTIONS: Final = st.sampled_from(("", "publish", "tell", "remove", "settle", "fail", "give_back"))
+ENDS: Final = st.sampled_from(("ack", "ack", "nack", "requeue"))
+ACTIONS: Final = st.sampled_from(("", "publish", "publish_with_callback", "remove", "ack", "nack", "requeue"))
 
 Kind = tuple[str, str | None, int, int, bool]
 
 
 @attrs.define(eq=False)
-class Peer:
-    """A member, and what the ledger knows of it."""
+class Client:
+    """A consumer, and what the model knows about it."""
 
-    member: Member = attrs.field(init=False)
+    consumer: Consumer = attrs.field(init=False)
     quick: bool
     max_pending: int
-    # Outside of groups: what it is to get still, how much it works on, and how much it is never to get.
-    due: deque[bytes] = attrs.field(factory=deque)
-    out: int = 0
+    # Outside of groups: the frames it must still get, how many are in flight, and how many were dropped.
+    expected: deque[bytes] = attrs.field(factory=deque)
+    in_flight: int = 0
     dropped: int = 0
-    # How many sends to it are under way, and how many ever began while another was.
+    # How many sends to it are running, and how many ever started while another was running.
     sending: int = 0
     nested: int = 0
 
     def matches(self, subject: str) -> bool:
-        return not self.member.closed and subject in MATCHES[self.member.pattern]
+        return not self.consumer.closed and subject in MATCHES[self.consumer.pattern]
 
 
 @attrs.define(eq=False)
 class Entry:
-    """A letter in the ledger."""
+    """The model of one delivery."""
 
     subject: str
     frame: bytes
     group: str
-    tell: bool
-    at: Peer | None = None
-    handed: int = 0
-    under_way: bool = False
-    # It was lent or waited with once: `max_waiting` does not count it.
-    extra: bool = False
+    has_callback: bool
+    client: Client | None = None
+    attempts: int = 0
+    being_sent: bool = False
+    # It was sent, or queued beyond the limit: `max_waiting` does not count it.
+    uncounted: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -81,318 +81,337 @@ class Entry:
 
 
 class RouterMachine(RuleBasedStateMachine):
-    """Members come and go; letters are published, settled, failed and given back, also from within."""
+    """Consumers come and go; frames are published, acked, nacked and requeued, also from callbacks."""
 
     @initialize(max_deliveries=FEW, max_waiting=FEW, kinds=st.lists(KINDS, max_size=4))
     def begin(self, max_deliveries: int, max_waiting: int, kinds: list[Kind]) -> None:
         self.max_deliveries, self.max_waiting = max_deliveries, max_waiting
         limits = {"max_waiting": max_waiting, "max_deliveries": max_deliveries, "max_dead": MAX_DEAD}
-        self.router = Router(**limits, room=self.room)
-        self.peers: list[Peer] = []
-        self.published = self.unplaced = self.hushed = 0
+        self.router = Router(**limits, on_dequeued=self.on_dequeued)
+        self.clients: list[Client] = []
+        self.published = self.discarded = self.publishing_blocked = 0
         self.open: dict[tuple[bytes, str], Entry] = {}
-        self.lent: dict[int, Entry] = {}
-        self.crowded: list[Letter] = []
-        self.told: set[bytes] = set()
+        self.unacked: dict[int, Entry] = {}
+        self.blocked: list[Delivery] = []
+        self.undelivered_frames: set[bytes] = set()
         self.dead: deque[tuple[str, bytes, int, str]] = deque(maxlen=MAX_DEAD)
         self.script: deque[tuple[str, int]] = deque()
-        self.waiting: dict[tuple[str, str], list[Letter]] = {}
+        self.queues: dict[tuple[str, str], list[Delivery]] = {}
         self.begin_step()
         for kind in kinds:
             self.add(kind)
 
     def begin_step(self) -> None:
         self.reentered = False
-        self.roomy: set[int] = set()
+        self.dequeued: set[int] = set()
         self.sent, self.lost = list[Entry](), list[Entry]()
-        self.lent_before = set(self.lent)
+        self.unacked_before = set(self.unacked)
 
     # --- what the Router calls ----------------------------------------------------------------------
 
-    def send(self, peer: Peer, frame: bytes, number: int, since: float) -> bool:
-        assert not peer.member.closed, "handed to one that is gone"
-        assert peer.member.in_flight < peer.member.credit, "handed to one without room"
-        assert since == (float(frame) if number else 0.0)
-        entry = self.hand(peer, frame, number) if number else None
-        assert entry is not None or peer.due.popleft() == frame, "out of order"
-        peer.nested += peer.sending > 0
-        peer.sending += 1
-        self.hushed += entry is None
+    def send(self, client: Client, frame: bytes, number: int, published_at: float) -> bool:
+        assert not client.consumer.closed, "sent to a removed consumer"
+        assert client.consumer.in_flight < client.consumer.prefetch, "sent to a consumer without capacity"
+        assert published_at == (float(frame) if number else 0.0)
+        entry = self.record_send(client, frame, number) if number else None
+        assert entry is not None or client.expected.popleft() == frame, "out of order"
+        client.nested += client.sending > 0
+        client.sending += 1
+        self.publishing_blocked += entry is None
         self.reenter()
-        self.hushed -= entry is None
-        peer.sending -= 1
+        self.publishing_blocked -= entry is None
+        client.sending -= 1
         if entry is None:
-            peer.out += not peer.quick
-        elif peer.quick:
+            client.in_flight += not client.quick
+        elif client.quick:
             del self.open[entry.frame, entry.group]
         else:
-            entry.at, entry.extra, entry.under_way = peer, True, False
-            self.lent[number] = entry
-        return peer.quick
+            entry.client, entry.uncounted, entry.being_sent = client, True, False
+            self.unacked[number] = entry
+        return client.quick
 
-    def hand(self, peer: Peer, frame: bytes, number: int) -> Entry:
-        entry = self.open[frame, peer.member.queue_group or "none"]
-        assert entry.at is None, "handed over while it is with another"
-        assert not entry.under_way
-        assert peer.matches(entry.subject)
-        entry.handed += 1
-        assert entry.handed <= self.max_deliveries, "handed over too often"
-        entry.under_way = True
+    def record_send(self, client: Client, frame: bytes, number: int) -> Entry:
+        entry = self.open[frame, client.consumer.queue_group or "none"]
+        assert entry.client is None, "sent while it is unacknowledged"
+        assert not entry.being_sent
+        assert client.matches(entry.subject)
+        entry.attempts += 1
+        assert entry.attempts <= self.max_deliveries, "sent too often"
+        entry.being_sent = True
         self.sent.append(entry)
         return entry
 
-    def tell(self, frame: bytes, why: Undelivered) -> None:
-        assert frame not in self.told, "told twice"
-        self.told.add(frame)
+    def on_undelivered(self, frame: bytes, cause: Undelivered) -> None:
+        assert frame not in self.undelivered_frames, "called twice"
+        self.undelivered_frames.add(frame)
         known = [entry for group in GROUPS if (entry := self.open.get((frame, group))) is not None]
-        entries = [entry for entry in known if entry.tell and self.may_end(entry, why)]
-        assert entries or (why == "no_consumers" and not known)
-        # With two groups it may be either; then the other one shows it in the end.
-        if len(known) == 1 or why in {"lost", "failed"}:
-            self.give_up(entries[0])
+        entries = [entry for entry in known if entry.has_callback and self.may_end(entry, cause)]
+        assert entries or (cause == "no_consumers" and not known)
+        # With two groups the call may be for either; `check_places` finds the other one.
+        if len(known) == 1 or cause in {"lost", "failed"}:
+            self.end_delivery(entries[0])
         self.reenter()
 
-    def room(self, letter: Letter) -> None:
-        self.roomy.add(letter.number)
-        entry = self.open.get((letter.frame, letter.group))
-        if self.router.unplaced > self.unplaced:
-            self.unplaced += 1
+    def on_dequeued(self, delivery: Delivery) -> None:
+        self.dequeued.add(delivery.number)
+        entry = self.open.get((delivery.frame, delivery.group))
+        if self.router.discarded > self.discarded:
+            self.discarded += 1
             assert entry is not None
-            assert not entry.tell, "counted, and not told"
-            assert any(self.may_end(entry, why) for why in get_args(Undelivered) if why != "overloaded")
-            self.give_up(entry)
-        elif entry is not None and entry.frame in self.told and self.is_nowhere(entry):
-            # The publisher was told for the sake of another group.
-            self.give_up(entry)
+            assert not entry.has_callback, "counted as discarded, though there is a callback"
+            assert any(self.may_end(entry, cause) for cause in get_args(Undelivered) if cause != "overloaded")
+            self.end_delivery(entry)
+        elif entry is not None and entry.frame in self.undelivered_frames and self.is_nowhere(entry):
+            # The callback was called for the other group.
+            self.end_delivery(entry)
         self.reenter()
 
-    def members(self, entry: Entry) -> list[Peer]:
-        matching = [peer for peer in self.peers if peer.matches(entry.subject)]
-        return [peer for peer in matching if peer.member.queue_group == entry.group]
+    def consumers(self, entry: Entry) -> list[Client]:
+        matching = [client for client in self.clients if client.matches(entry.subject)]
+        return [client for client in matching if client.consumer.queue_group == entry.group]
 
     def is_full(self, entry: Entry) -> bool:
-        return all(peer.member.in_flight >= peer.member.credit for peer in self.members(entry))
+        return all(client.consumer.in_flight >= client.consumer.prefetch for client in self.consumers(entry))
 
     def is_nowhere(self, entry: Entry) -> bool:
-        queue = self.router._waiting.get(entry.key, ())
-        return entry.at is None and not entry.under_way and all(entry.frame != at.frame for at in queue)
+        queue = self.router._queues.get(entry.key, ())
+        return (
+            entry.client is None
+            and not entry.being_sent
+            and all(entry.frame != queued.frame for queued in queue)
+        )
 
-    def may_end(self, entry: Entry, why: Undelivered) -> bool:
+    def may_end(self, entry: Entry, cause: Undelivered) -> bool:
         if not self.is_nowhere(entry):
             return False
-        last = entry.handed == self.max_deliveries > 1
-        match why:
+        last = entry.attempts == self.max_deliveries > 1
+        match cause:
             case "overloaded":
-                return bool(self.members(entry)) and self.is_full(entry)
+                return bool(self.consumers(entry)) and self.is_full(entry)
             case "no_consumers":
-                return not entry.handed and not self.members(entry)
+                return not entry.attempts and not self.consumers(entry)
             case "lost":
-                none_may = self.max_deliveries == 1 or not self.members(entry)
-                return entry.handed > 0 and not last and none_may
+                no_retry = self.max_deliveries == 1 or not self.consumers(entry)
+                return entry.attempts > 0 and not last and no_retry
             case "failed":
                 return last
 
-    def give_up(self, entry: Entry) -> None:
+    def end_delivery(self, entry: Entry) -> None:
         del self.open[entry.frame, entry.group]
-        if entry.handed == self.max_deliveries > 1:
-            self.dead.append((entry.subject, entry.frame, entry.handed, entry.reason))
+        if entry.attempts == self.max_deliveries > 1:
+            self.dead.append((entry.subject, entry.frame, entry.attempts, entry.reason))
 
-    # --- what is done, also from within -------------------------------------------------------------
+    # --- actions, also from callbacks -------------------------------------------------------------
 
     def reenter(self) -> None:
-        """Do what the script says next, in the middle of what the Router does."""
+        """Perform the next action of the script, while the Router is in the middle of another."""
         action, pick = self.script.popleft() if self.script else ("", 0)
-        if action in {"publish", "tell"} and not self.hushed:
-            # Not while a frame is on its way to members outside of groups: that would be another order.
-            self.do_publish(SUBJECTS[pick % 3], action == "tell")
-        elif action == "remove" and self.peers:
-            self.do_remove(self.peers[pick % len(self.peers)])
-        elif action in {"settle", "fail", "give_back"} and self.lent:
-            number = list(self.lent)[pick % len(self.lent)]
-            self.end_one(action, self.lent[number].at, number)
+        if action in {"publish", "publish_with_callback"} and not self.publishing_blocked:
+            # Not while a frame is sent to consumers outside of groups: that would change the order.
+            self.do_publish(SUBJECTS[pick % 3], action == "publish_with_callback")
+        elif action == "remove" and self.clients:
+            self.do_remove(self.clients[pick % len(self.clients)])
+        elif action in {"ack", "nack", "requeue"} and self.unacked:
+            number = list(self.unacked)[pick % len(self.unacked)]
+            self.acknowledge(action, self.unacked[number].client, number)
         else:
             return
         self.reentered = True
 
-    def do_publish(self, subject: str, tell: bool) -> None:
+    def do_publish(self, subject: str, callback: bool) -> None:
         self.published += 1
         frame = b"%d" % self.published
-        peers = [peer for peer in self.peers if peer.matches(subject)]
-        for group in {group for peer in peers if (group := peer.member.queue_group)}:
-            self.open[frame, group] = Entry(subject, frame, group, tell)
-        for peer in (plain := [peer for peer in peers if peer.member.queue_group is None]):
-            peer.due.append(frame)
-        crowded = self.router.publish(subject, frame, self.tell if tell else None, float(frame)) or []
-        for peer in plain:
-            if len(peer.due) > peer.max_pending:
-                peer.due.popleft()
-                peer.dropped += 1
-        self.crowded += crowded
-        assert not tell or not crowded, "nobody waits who is to be told"
-        if len(plain) == len(peers):
-            assert (frame in self.told) == (tell and not peers)
-        assert self.reentered or all(self.router.waiting(letter) >= self.max_waiting for letter in crowded)
+        clients = [client for client in self.clients if client.matches(subject)]
+        for group in {group for client in clients if (group := client.consumer.queue_group)}:
+            self.open[frame, group] = Entry(subject, frame, group, callback)
+        for client in (plain := [client for client in clients if client.consumer.queue_group is None]):
+            client.expected.append(frame)
+        blocked = (
+            self.router.publish(subject, frame, self.on_undelivered if callback else None, float(frame)) or []
+        )
+        for client in plain:
+            if len(client.expected) > client.max_pending:
+                client.expected.popleft()
+                client.dropped += 1
+        self.blocked += blocked
+        assert not callback or not blocked, "a publisher with a callback must not wait"
+        if len(plain) == len(clients):
+            assert (frame in self.undelivered_frames) == (callback and not clients)
+        assert self.reentered or all(
+            self.router.queue_length(delivery) >= self.max_waiting for delivery in blocked
+        )
 
-    def do_remove(self, peer: Peer) -> None:
-        peer.due.clear()
-        self.router.remove(peer.member)
+    def do_remove(self, client: Client) -> None:
+        client.expected.clear()
+        self.router.remove_consumer(client.consumer)
 
-    def end_one(self, action: str, peer: Peer | None, number: int) -> None:
-        assert peer is not None
-        entry = self.lent.get(number)
-        if entry is not None and entry.at is peer:
-            del self.lent[number]
-            entry.at, entry.reason = None, f"{action} {number}"
-            entry.handed -= action == "give_back"
+    def acknowledge(self, action: str, client: Client | None, number: int) -> None:
+        assert client is not None
+        entry = self.unacked.get(number)
+        if entry is not None and entry.client is client:
+            del self.unacked[number]
+            entry.client, entry.reason = None, f"{action} {number}"
+            entry.attempts -= action == "requeue"
             self.lost = [entry]
-            if action == "settle" or (action == "fail" and self.max_deliveries == 1):
+            if action == "ack" or (action == "nack" and self.max_deliveries == 1):
                 del self.open[entry.frame, entry.group]
-        getattr(self.router, action)(peer.member, number, *([f"fail {number}"] if action == "fail" else []))
+        getattr(self.router, action)(
+            client.consumer, number, *([f"nack {number}"] if action == "nack" else [])
+        )
 
     @rule(kind=KINDS)
     def add(self, kind: Kind) -> None:
-        if len(self.peers) < MAX_PEERS:
-            pattern, group, credit, max_pending, quick = kind
-            peer = Peer(quick, max_pending)
-            send = partial(self.send, peer)
-            peer.member = Member(pattern, send, queue_group=group, credit=credit, max_pending=max_pending)
-            self.peers.append(peer)
-            self.router.add(peer.member)
+        if len(self.clients) < MAX_CLIENTS:
+            pattern, group, prefetch, max_pending, quick = kind
+            client = Client(quick, max_pending)
+            send = partial(self.send, client)
+            client.consumer = Consumer(
+                pattern, send, queue_group=group, prefetch=prefetch, max_pending=max_pending
+            )
+            self.clients.append(client)
+            self.router.add_consumer(client.consumer)
 
     @rule(pick=PICKS)
     def remove(self, pick: int) -> None:
-        for peer in self.peers[pick : pick + 1]:
-            self.do_remove(peer)
+        for client in self.clients[pick : pick + 1]:
+            self.do_remove(client)
 
     @rule(pick=PICKS)
     def lose(self, pick: int) -> None:
-        # The one with the most in work, but for a few: that is where it matters.
-        peers = sorted(self.peers, key=lambda peer: -len(peer.member.lent))
-        if peers:
-            peer = peers[max(0, pick - 12) % len(peers)]
-            self.lost = [entry for entry in self.lent.values() if entry.at is peer]
-            self.lent = {number: entry for number, entry in self.lent.items() if entry.at is not peer}
+        # Usually the one with the most unacknowledged deliveries: it tests the most.
+        clients = sorted(self.clients, key=lambda client: -len(client.consumer.unacked))
+        if clients:
+            client = clients[max(0, pick - 12) % len(clients)]
+            self.lost = [entry for entry in self.unacked.values() if entry.client is client]
+            self.unacked = {
+                number: entry for number, entry in self.unacked.items() if entry.client is not client
+            }
             for entry in self.lost:
-                entry.at, entry.reason = None, f"lost with {pick}"
-            self.peers.remove(peer)
-            peer.due.clear()
-            self.router.lose(peer.member, f"lost with {pick}")
+                entry.client, entry.reason = None, f"lost with {pick}"
+            self.clients.remove(client)
+            client.expected.clear()
+            self.router.remove_lost_consumer(client.consumer, f"lost with {pick}")
 
-    @rule(subject=st.sampled_from(SUBJECTS), tell=st.booleans(), count=st.integers(1, 6))
-    def publish(self, subject: str, tell: bool, count: int) -> None:
+    @rule(subject=st.sampled_from(SUBJECTS), callback=st.booleans(), count=st.integers(1, 6))
+    def publish(self, subject: str, callback: bool, count: int) -> None:
         for _ in range(count):
-            self.do_publish(subject, tell)
+            self.do_publish(subject, callback)
 
     @rule(action=ENDS, pick=PICKS)
     def end(self, action: str, pick: int) -> None:
-        if self.lent:
-            number = list(self.lent)[pick % len(self.lent)]
-            self.end_one(action, self.lent[number].at, number)
+        if self.unacked:
+            number = list(self.unacked)[pick % len(self.unacked)]
+            self.acknowledge(action, self.unacked[number].client, number)
 
     @rule(action=ENDS, pick=PICKS, number=st.integers(0, 50))
     def end_any(self, action: str, pick: int, number: int) -> None:
-        for peer in self.peers[pick : pick + 1]:
-            self.end_one(action, peer, number)
+        for client in self.clients[pick : pick + 1]:
+            self.acknowledge(action, client, number)
 
     @rule(pick=PICKS, count=FEW)
-    def finish(self, pick: int, count: int) -> None:
-        if busy := [peer for peer in self.peers if peer.out]:
-            peer = busy[pick % len(busy)]
-            count = min(count, peer.out)
-            peer.out -= count
-            peer.member.finish(count)
+    def complete(self, pick: int, count: int) -> None:
+        if busy := [client for client in self.clients if client.in_flight]:
+            client = busy[pick % len(busy)]
+            count = min(count, client.in_flight)
+            client.in_flight -= count
+            client.consumer.complete(count)
 
     @rule(pick=PICKS)
-    def place(self, pick: int) -> None:
-        letter = self.crowded.pop(pick % len(self.crowded)) if self.crowded else None
-        if letter is not None and not self.router.place(letter):
-            assert self.router.waiting(letter) >= self.max_waiting
-            self.crowded.append(letter)
+    def retry_blocked(self, pick: int) -> None:
+        delivery = self.blocked.pop(pick % len(self.blocked)) if self.blocked else None
+        if delivery is not None and not self.router.try_deliver(delivery):
+            assert self.router.queue_length(delivery) >= self.max_waiting
+            self.blocked.append(delivery)
 
     @rule(pick=PICKS)
-    def wait(self, pick: int) -> None:
-        for letter in self.crowded[pick : pick + 1]:
-            entry = self.open[letter.frame, letter.group]
-            if self.members(entry) and self.is_full(entry):
-                self.crowded.remove(letter)
-                entry.extra = True
-                self.router.wait(letter)
+    def enqueue_blocked(self, pick: int) -> None:
+        for delivery in self.blocked[pick : pick + 1]:
+            entry = self.open[delivery.frame, delivery.group]
+            if self.consumers(entry) and self.is_full(entry):
+                self.blocked.remove(delivery)
+                entry.uncounted = True
+                self.router.enqueue(delivery)
 
     @rule(script=st.lists(st.tuples(ACTIONS, PICKS), min_size=1, max_size=4))
     def plan(self, script: list[tuple[str, int]]) -> None:
         self.script = deque(script)
 
-    # --- what must hold -----------------------------------------------------------------------------
+    # --- invariants -----------------------------------------------------------------------------
 
     @invariant()
-    def the_books_are_right(self) -> None:
-        waiting = {key: list(queue) for key, queue in self.router._waiting.items()}
+    def the_router_agrees_with_the_model(self) -> None:
+        waiting = {key: list(queue) for key, queue in self.router._queues.items()}
         for key, queue in waiting.items():
-            self.check_queue(queue, self.waiting.get(key, []))
-        gone = {letter.number for letter in chain.from_iterable(self.waiting.values())}
-        gone -= {letter.number for letter in chain.from_iterable(waiting.values())}
-        assert gone <= self.roomy, "nobody heard that there is room"
+            self.check_queue(queue, self.queues.get(key, []))
+        gone = {delivery.number for delivery in chain.from_iterable(self.queues.values())}
+        gone -= {delivery.number for delivery in chain.from_iterable(waiting.values())}
+        assert gone <= self.dequeued, "on_dequeued was not called"
         self.check_places(waiting)
         if not self.reentered:
             self.check_lost(waiting)
-        for peer in self.peers:
-            self.check_peer(peer)
-        assert self.router.unplaced == self.unplaced
-        assert [attrs.astuple(dead) for dead in self.router.dead] == list(self.dead)
-        self.waiting = waiting
+        for client in self.clients:
+            self.check_client(client)
+        assert self.router.discarded == self.discarded
+        assert [attrs.astuple(dead) for dead in self.router.dead_letters] == list(self.dead)
+        self.queues = waiting
         self.begin_step()
 
-    def check_queue(self, queue: list[Letter], before: list[Letter]) -> None:
-        entries = [self.open[letter.frame, letter.group] for letter in queue]
-        assert entries, "an empty queue is kept"
-        assert self.members(entries[0]), "waits for nobody"
-        assert self.is_full(entries[0]), "waits though there is room"
-        assert sum(not entry.extra for entry in entries) <= self.max_waiting
+    def check_queue(self, queue: list[Delivery], before: list[Delivery]) -> None:
+        entries = [self.open[delivery.frame, delivery.group] for delivery in queue]
+        assert entries, "an empty queue was not removed"
+        assert self.consumers(entries[0]), "queued without a consumer"
+        assert self.is_full(entries[0]), "queued though there is capacity"
+        assert sum(not entry.uncounted for entry in entries) <= self.max_waiting
         again = [
-            letter.number in self.lent_before or entry in self.sent
-            for letter, entry in zip(queue, entries, strict=True)
+            delivery.number in self.unacked_before or entry in self.sent
+            for delivery, entry in zip(queue, entries, strict=True)
         ]
-        stayed = [letter for letter, back in zip(queue, again, strict=True) if letter in before and not back]
-        assert stayed == before[len(before) - len(stayed) :], "one overtook another"
+        stayed = [
+            delivery for delivery, back in zip(queue, again, strict=True) if delivery in before and not back
+        ]
+        assert stayed == before[len(before) - len(stayed) :], "a delivery overtook another"
         ranks = [
-            0 if back else 1 if letter in stayed else 2 for letter, back in zip(queue, again, strict=True)
+            0 if back else 1 if delivery in stayed else 2 for delivery, back in zip(queue, again, strict=True)
         ]
-        assert ranks == sorted(ranks), "what comes again goes first, and what is new last"
+        assert ranks == sorted(ranks), "redelivered frames go first, new frames last"
 
-    def check_places(self, waiting: dict[tuple[str, str], list[Letter]]) -> None:
+    def check_places(self, waiting: dict[tuple[str, str], list[Delivery]]) -> None:
         queued = chain.from_iterable(waiting.values())
-        placed: list[Entry | Letter] = [*self.lent.values(), *self.crowded, *queued]
-        # The publisher was told of these already, for the sake of another group.
-        for entry in [entry for entry in self.open.values() if entry.frame in self.told]:
+        placed: list[Entry | Delivery] = [*self.unacked.values(), *self.blocked, *queued]
+        # The callback was already called for these, for the other group.
+        for entry in [entry for entry in self.open.values() if entry.frame in self.undelivered_frames]:
             if self.is_nowhere(entry):
-                self.give_up(entry)
+                self.end_delivery(entry)
         assert sorted((each.frame, each.group) for each in placed) == sorted(self.open)
 
-    def check_lost(self, waiting: dict[tuple[str, str], list[Letter]]) -> None:
+    def check_lost(self, waiting: dict[tuple[str, str], list[Delivery]]) -> None:
         for key in {entry.key for entry in self.lost}:
             sent = [entry for entry in self.sent if entry.key == key]
-            queue = [self.open[letter.frame, letter.group] for letter in waiting.get(key, ())]
+            queue = [self.open[delivery.frame, delivery.group] for delivery in waiting.get(key, ())]
             again = [entry for entry in self.lost if entry in sent or entry in queue]
-            assert [*sent, *queue][: len(again)] == again, "what comes again comes first, in the old order"
+            assert [*sent, *queue][: len(again)] == again, "redelivered frames go first, in order"
 
-    def check_peer(self, peer: Peer) -> None:
-        member = peer.member
-        if member.queue_group is None:
-            assert member.in_flight == peer.out
-            assert member._pending == peer.due
-            assert member.closed or member.dropped == peer.dropped
+    def check_client(self, client: Client) -> None:
+        consumer = client.consumer
+        if consumer.queue_group is None:
+            assert consumer.in_flight == client.in_flight
+            assert consumer._pending == client.expected
+            assert consumer.closed or consumer.dropped == client.dropped
         else:
-            assert set(member.lent) == {number for number, entry in self.lent.items() if entry.at is peer}
-            assert member.in_flight == len(member.lent)
+            assert set(consumer.unacked) == {
+                number for number, entry in self.unacked.items() if entry.client is client
+            }
+            assert consumer.in_flight == len(consumer.unacked)
             assert all(
-                letter.deliveries == self.lent[number].handed for number, letter in member.lent.items()
+                delivery.attempts == self.unacked[number].attempts
+                for number, delivery in consumer.unacked.items()
             )
-        # A send that publishes may come back to the member that it is on its way to.
-        assert member.closed or member.in_flight <= member.credit + peer.nested
+        # A send that publishes may reach the same consumer again.
+        assert consumer.closed or consumer.in_flight <= consumer.prefetch + client.nested
 
 
 @pytest.mark.timeout(3600)
-def test_every_letter_is_in_one_place(caplog: pytest.LogCaptureFixture) -> None:
+def test_every_delivery_is_in_one_place(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR, "cosmo_core.contracts.synapse")
     examples = int(os.environ.get("COSMO_EXAMPLES", "200"))
     patient = settings(deadline=None, suppress_health_check=list(HealthCheck))

@@ -1,4 +1,4 @@
-"""Leases against the plainest model there is: when each holder was renewed."""
+"""Leases against a simple model: when each holder last renewed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cosmo_core.routing import Leases
 
 LEASE_S = 3.0
 
-# Quarters of seconds: they add up without rounding, so that "just in time" is tried too.
+# Quarters of seconds add up without rounding, so that exact expiry times are tested too.
 STEPS = st.tuples(
     st.sampled_from(("renew", "end", "expire")),
     st.sampled_from("abcd"),
@@ -18,7 +18,7 @@ STEPS = st.tuples(
 
 
 @given(st.lists(STEPS, max_size=60))
-def test_a_lease_ends_when_it_was_not_renewed_in_time(steps: list[tuple[str, str, float]]) -> None:
+def test_a_lease_that_is_not_renewed_in_time_expires(steps: list[tuple[str, str, float]]) -> None:
     leases: Leases[str] = Leases(LEASE_S)
     renewed: dict[str, float] = {}
     now = 100.0
@@ -36,18 +36,18 @@ def test_a_lease_ends_when_it_was_not_renewed_in_time(steps: list[tuple[str, str
             assert leases.expire(now) == late
             for holder in late:
                 del renewed[holder]
-            assert leases.expire(now) == [], "a lease ends once"
+            assert leases.expire(now) == [], "a lease expires once"
     assert set(leases.expire(now + LEASE_S)) == set(renewed)
 
 
-def test_a_lease_holds_up_to_its_end_and_not_beyond() -> None:
+def test_a_lease_is_valid_until_exactly_its_end() -> None:
     leases: Leases[str] = Leases(LEASE_S)
     leases.renew("a", 10.0)
     assert leases.expire(12.999) == []
     assert leases.expire(13.0) == ["a"]
 
 
-def test_whoever_comes_back_after_the_end_begins_anew() -> None:
+def test_a_holder_may_renew_after_its_lease_expired() -> None:
     leases: Leases[str] = Leases(LEASE_S)
     leases.renew("a", 0.0)
     assert leases.expire(5.0) == ["a"]

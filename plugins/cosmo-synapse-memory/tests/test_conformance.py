@@ -1,4 +1,4 @@
-"""The memory Synapse is what every Synapse must be."""
+"""The conformance kit, run on the memory Synapse."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cosmo_testing import SynapseConformance
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-# Scaled up, the long checks take as much longer.
+# The long checks take longer in proportion to the scale.
 pytestmark = pytest.mark.timeout(120 * SynapseConformance.scale)
 
 

@@ -85,7 +85,7 @@ async def test_frames_wait_for_a_group_that_was_there_once(store: Any, join: Any
     one, other = await join(store, DURABLE), await join(store, DURABLE)
     told, got = taken(), taken()
     await one.publish("work", b"early", undelivered=told.told)
-    assert told.frames == [b"nobody: early"]
+    assert told.frames == [b"no_consumers: early"]
     member = await other.subscribe("work", got, queue_group="workers")
     await member.unsubscribe()
     begun = time.monotonic()
@@ -259,7 +259,7 @@ async def test_where_no_group_ever_was_a_frame_is_for_who_else_listens(
     await subscription.unsubscribe()
     # That they were there a moment ago is no reason to believe that they are.
     await one.publish("inbox.x", b"late", undelivered=told.told)
-    assert await told.until(1) == [b"nobody: late"]
+    assert await told.until(1) == [b"no_consumers: late"]
     await other.subscribe("inbox.x", got)
     await one.publish("inbox.x", b"again", undelivered=nothing_to_tell)
     assert (await got.until(201))[-1] == b"again"

@@ -112,11 +112,11 @@ async def test_who_published_what_nobody_came_for_is_told_when_the_hub_has_settl
     synapse, told = await join(hub.url), taken()
     started = time.monotonic()
     await synapse.publish("work", b"x", undelivered=told.told)
-    assert await told.until(1) == [b"nobody: x"]
+    assert await told.until(1) == [b"no_consumers: x"]
     assert time.monotonic() - started < 1.5
     started = time.monotonic()
     await synapse.publish("work", b"y", undelivered=told.told)
-    assert await told.until(2) == [b"nobody: x", b"nobody: y"]
+    assert await told.until(2) == [b"no_consumers: x", b"no_consumers: y"]
     assert time.monotonic() - started < 0.25
 
 
@@ -152,7 +152,7 @@ async def test_what_nobody_came_back_for_is_not_given_to_somebody_new(
     await got.until(1)
     await other.subscribe("a", got)
     await one.publish("a", b"after")
-    assert await told.until(1) == [b"nobody: before"]
+    assert await told.until(1) == [b"no_consumers: before"]
     assert await got.until(2) == [b"it is in the hub", b"after"]
 
 
@@ -166,7 +166,7 @@ async def test_a_subscription_that_ends_while_the_hub_is_away_does_not_come_back
     await hub.start()
     await ending
     await synapse.publish("work", b"x", undelivered=told.told)
-    assert await told.until(1) == [b"nobody: x"]
+    assert await told.until(1) == [b"no_consumers: x"]
     assert got.frames == []
 
 

@@ -130,7 +130,7 @@ async def test_who_left_wants_nothing_any_more(
     await one.say(wire.PeerData(2, 0, [subscribe]))
     assert isinstance(await one.hear(), wire.Lost)
     await publisher.publish("a", b"x", undelivered=told.told)
-    assert await told.until(1) == [b"nobody: x"]
+    assert await told.until(1) == [b"no_consumers: x"]
     assert not (await one.greet()).resumed
 
 

@@ -90,5 +90,5 @@ async def test_many_signs_of_life_arrive_from_many_threads(
 
 async def test_a_thread_cannot_publish_on_what_is_no_subject(hub: RunningHub, join: Join) -> None:
     synapse = await join(hub.url)
-    with pytest.raises(SynapseError, match="is no subject"):
+    with pytest.raises(SynapseError, match="is not a valid subject"):
         synapse.publish_from_thread("a.>", b"x")

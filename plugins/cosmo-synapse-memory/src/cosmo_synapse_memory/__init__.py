@@ -1,7 +1,6 @@
 """The in-process Synapse: a bus without a socket."""
 
-from cosmo_synapse_memory.bus import MemoryBus
-from cosmo_synapse_memory.synapse import MemorySynapse, from_url
+from cosmo_synapse_memory.synapse import MemoryBus, MemorySynapse, from_url
 
 COSMO_API = 1
 

@@ -1,27 +1,120 @@
-"""A Synapse without a socket: the core's routing, called directly."""
+"""The memory Synapse: it calls the core's routing directly, without a socket."""
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import weakref
+from collections.abc import Iterable
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from cosmo_core.contracts.delivery import DEFAULT_MAX_FRAME, FrameHandler, Guarantees, UndeliveredHandler
 from cosmo_core.errors import FrameTooLargeError, SynapseClosedError, SynapseError
 from cosmo_core.protocol.ids import is_token
-from cosmo_synapse_memory.bus import MemoryBus, named_bus
-from cosmo_synapse_memory.subscription import MemorySubscription
+from cosmo_core.routing import Consumer, Delivery, Router
+from cosmo_core.routing.handlers import HandlerRunner
+
+MAX_WAITING: Final = 1000
+"""How many frames of one subject may wait for a queue group."""
+
+
+class MemoryBus:
+    """The bus that connects the Synapses made with it.
+
+    Args:
+        max_waiting: How many frames of one subject may wait for a queue group.
+    """
+
+    def __init__(self, *, max_waiting: int = MAX_WAITING) -> None:
+        self.router = Router(max_waiting=max_waiting, on_dequeued=self._wake)
+        # By group and subject: set when there is space in a full queue.
+        self._space: dict[tuple[str, str], asyncio.Event] = {}
+
+    async def deliver(self, deliveries: Iterable[Delivery]) -> None:
+        """Wait until each delivery is delivered or queued."""
+        for delivery in deliveries:
+            while not self.router.try_deliver(delivery):
+                space = self._space.setdefault((delivery.group, delivery.subject), asyncio.Event())
+                await space.wait()
+
+    def _wake(self, delivery: Delivery) -> None:
+        if self._space and (space := self._space.pop((delivery.group, delivery.subject), None)) is not None:
+            space.set()
+
+
+_named: Final[weakref.WeakValueDictionary[str, MemoryBus]] = weakref.WeakValueDictionary()
+
+
+def _named_bus(name: str) -> MemoryBus:
+    """Return the bus of this name. It exists as long as a Synapse uses it."""
+    bus = _named.get(name)
+    if bus is None:
+        bus = _named[name] = MemoryBus()
+    return bus
+
+
+class MemorySubscription:
+    """One subscription. A handler that finishes at once costs one call for each frame."""
+
+    def __init__(
+        self,
+        router: Router,
+        subscriptions: set[MemorySubscription],
+        pattern: str,
+        handler: FrameHandler,
+        *,
+        queue_group: str | None,
+        max_in_flight: int,
+        max_pending: int,
+    ) -> None:
+        self._router = router
+        self._subscriptions = subscriptions
+        self._runner = HandlerRunner(pattern, handler, self._on_done)
+        self._consumer = Consumer(
+            pattern,
+            self._runner.run,
+            queue_group=queue_group,
+            prefetch=max_in_flight,
+            max_pending=max_pending,
+        )
+        router.add_consumer(self._consumer)
+        subscriptions.add(self)
+
+    @property
+    def dropped(self) -> int:
+        """How many frames were dropped because the handler was too slow."""
+        return self._consumer.dropped
+
+    def _on_done(self, number: int, error: BaseException | None) -> None:
+        if not number:
+            self._consumer.complete()
+        elif error is None:
+            self._router.ack(self._consumer, number)
+        else:
+            self._router.nack(self._consumer, number, repr(error))
+
+    async def unsubscribe(self) -> None:
+        """Deliver no more frames. Running handlers go on. Unsubscribing twice is not an error."""
+        self._subscriptions.discard(self)
+        self._router.remove_consumer(self._consumer)
+
+    async def close(self) -> None:
+        """Unsubscribe, and cancel running handlers."""
+        await self.unsubscribe()
+        await self._runner.close()
 
 
 class MemorySynapse:
     """Carries frames between the Dendrites of one process and one event loop.
 
-    A frame is handed over as bytes, inside `publish`, so what arrives is what a socket would have brought.
+    Frames are delivered as bytes, inside `publish`, exactly as a socket would deliver them.
 
     Args:
-        bus: The bus to join; one of its own by default.
+        bus: The bus to join; by default a new one.
         max_frame: Bytes in the largest frame.
         max_in_flight: How many frames a handler may work on at once.
-        max_pending: How many more may wait for it; on a bus of its own, also for a queue group.
+        max_pending: How many more may wait for it. On a new bus, also how many of one subject may wait for a
+            queue group.
 
     Raises:
         ValueError: A limit is less than 1.
@@ -46,11 +139,11 @@ class MemorySynapse:
         self._subscriptions: set[MemorySubscription] = set()
 
     async def connect(self) -> None:
-        """Make the Synapse usable. Doing it twice is not an error."""
+        """Connect to the bus. Connecting twice is not an error."""
         self._connected = True
 
     async def close(self) -> None:
-        """End every subscription of this Synapse, and cancel what their handlers still work on."""
+        """End every subscription of this Synapse, and cancel running handlers."""
         self._connected = False
         for subscription in list(self._subscriptions):
             await subscription.close()
@@ -63,9 +156,9 @@ class MemorySynapse:
         undelivered: UndeliveredHandler | None = None,
         message_id: str | None = None,
     ) -> None:
-        """Hand ``frame`` to whoever subscribes to ``subject``, before this returns.
+        """Deliver ``frame`` to all subscribers of ``subject`` before this returns.
 
-        ``message_id`` means nothing here, as nothing is stored.
+        ``message_id`` is ignored, because nothing is stored.
 
         Raises:
             SynapseClosedError: The Synapse is not connected.
@@ -76,11 +169,11 @@ class MemorySynapse:
             raise self._closed(f"publish on {subject}")
         if len(frame) > self._max_frame:
             raise FrameTooLargeError(
-                f"{len(frame)} bytes on {subject} are more than the {self._max_frame} this Synapse carries"
+                f"a frame of {len(frame)} bytes on {subject} exceeds the limit of {self._max_frame} bytes"
             )
-        crowded = self._bus.router.publish(subject, frame, undelivered)
-        if crowded is not None:
-            await self._bus.place(crowded)
+        blocked = self._bus.router.publish(subject, frame, undelivered)
+        if blocked is not None:
+            await self._bus.deliver(blocked)
 
     async def subscribe(
         self, pattern: str, handler: FrameHandler, *, queue_group: str | None = None
@@ -89,7 +182,7 @@ class MemorySynapse:
 
         Raises:
             SynapseClosedError: The Synapse is not connected.
-            SynapseError: The pattern or the queue group is malformed.
+            SynapseError: The pattern or the name of the queue group is malformed.
         """
         if not self._connected:
             raise self._closed(f"subscribe to {pattern}")
@@ -103,9 +196,9 @@ class MemorySynapse:
             max_pending=self._max_pending,
         )
 
-    def _closed(self, what: str) -> SynapseClosedError:
+    def _closed(self, action: str) -> SynapseClosedError:
         return SynapseClosedError(
-            f"cannot {what}: this MemorySynapse is not connected; await connect() first"
+            f"cannot {action}: this MemorySynapse is not connected; await connect() first"
         )
 
     def __repr__(self) -> str:
@@ -113,20 +206,20 @@ class MemorySynapse:
 
 
 def from_url(url: str, **options: Any) -> MemorySynapse:
-    """Return the Synapse for ``memory://`` (a bus of its own) or ``memory://name`` (the bus of that name).
+    """Return the Synapse for ``memory://`` (a new bus) or ``memory://name`` (the bus of that name).
 
     Args:
         url: The URL.
         **options: As for `MemorySynapse`.
 
     Raises:
-        SynapseError: The name is not a token, or the URL has a part that means nothing here.
+        SynapseError: The name is not a token, or the URL has a path, a query or a fragment.
     """
     parts = urlsplit(url)
     if parts.path not in {"", "/"} or parts.query or parts.fragment:
-        raise SynapseError(f"{url!r}: a memory Synapse takes memory:// or memory://name")
+        raise SynapseError(f"invalid URL of a memory Synapse: {url!r}; use memory:// or memory://name")
     if not parts.netloc:
         return MemorySynapse(**options)
     if not is_token(parts.netloc):
-        raise SynapseError(f"{url!r}: the name of a memory bus is made of A-Z a-z 0-9 _ -")
-    return MemorySynapse(named_bus(parts.netloc), **options)
+        raise SynapseError(f"invalid name of a memory bus in {url!r}: use A-Z a-z 0-9 _ -")
+    return MemorySynapse(_named_bus(parts.netloc), **options)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from nats import errors
 
 from cosmo_core.errors import SynapseError
-from cosmo_core.routing import Member
+from cosmo_core.routing import Consumer
 from cosmo_core.routing.handlers import HandlerRunner
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class NatsSubscription:
     ) -> None:
         self._connection = connection
         self._runner = HandlerRunner(pattern, handler, self._done)
-        self._member = Member(pattern, self._hand_over, credit=max_in_flight, max_pending=max_pending)
+        self._member = Consumer(pattern, self._hand_over, prefetch=max_in_flight, max_pending=max_pending)
         self._queue_group = queue_group
         self._max_pending = max_pending
         self._pending = 0
@@ -104,7 +104,7 @@ class NatsSubscription:
     def _take(self, frame: bytes) -> None:
         dropped = self._member.dropped
         self._pending += 1
-        self._member.offer(frame)
+        self._member.push(frame)
         self._pending -= self._member.dropped - dropped
 
     def _hand_over(self, frame: bytes, number: int, since: float) -> bool:
@@ -112,7 +112,7 @@ class NatsSubscription:
         return self._runner.run(frame, number, since)
 
     def _done(self, number: int, error: BaseException | None) -> None:
-        self._member.finish()
+        self._member.complete()
 
     async def _tell(self, address: str) -> None:
         try:

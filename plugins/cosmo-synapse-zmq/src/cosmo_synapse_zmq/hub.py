@@ -16,7 +16,7 @@ import zmq
 
 from cosmo_core import SynapseError
 from cosmo_core.contracts.delivery import DEFAULT_MAX_FRAME
-from cosmo_core.routing import Leases, Letter, Router
+from cosmo_core.routing import Delivery, Leases, Router
 from cosmo_synapse_zmq import wire
 from cosmo_synapse_zmq.address import Address
 from cosmo_synapse_zmq.doorman import Doorman
@@ -82,7 +82,9 @@ class Hub:
         # Half of the lease is for ZeroMQ to notice that a connection is dead, and half to come back.
         self._notice_s = lease_s / 2
         self._leases: Leases[bytes] = Leases(lease_s / 2)
-        self._router = Router(max_waiting=max_waiting, max_deliveries=max_deliveries, room=self._release)
+        self._router = Router(
+            max_waiting=max_waiting, max_deliveries=max_deliveries, on_dequeued=self._release
+        )
         self._holders: dict[str, list[Session]] = {}
         self._sessions: dict[bytes, Session] = {}
         self._names: dict[bytes, bytes] = {}
@@ -264,14 +266,14 @@ class Hub:
             and session is not None
             and session.returning
             and len(early) < MAX_EARLY
-            and not self._router.reaches(command.subject)
+            and not self._router.has_consumers(command.subject)
         ):
             early.append((session, command))
             return
         tell = None if session is None else session.teller(command.tell)
         crowded = self._router.publish(command.subject, command.frame, tell, time.monotonic())
         for letter in crowded or ():
-            self._router.wait(letter)
+            self._router.enqueue(letter)
             self._hold(session, letter)
 
     def leave(self, session: Session) -> None:
@@ -297,14 +299,14 @@ class Hub:
             if (tell := session.teller(command.tell)) is not None:
                 tell(command.frame, "no_consumers")
 
-    def _hold(self, session: Session | None, letter: Letter) -> None:
+    def _hold(self, session: Session | None, letter: Delivery) -> None:
         # Without a session nobody waits: it is a sign of life, and bounded by whoever gives it.
         if session is not None and letter.subject not in session.held:
             session.hold(letter)
             self._holders.setdefault(letter.subject, []).append(session)
 
-    def _release(self, letter: Letter) -> None:
-        if letter.subject in self._holders and self._router.waiting(letter) <= self._half_full:
+    def _release(self, letter: Delivery) -> None:
+        if letter.subject in self._holders and self._router.queue_length(letter) <= self._half_full:
             for session in self._holders.pop(letter.subject):
                 session.release(letter.subject)
 

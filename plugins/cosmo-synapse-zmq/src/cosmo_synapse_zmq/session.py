@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from cosmo_core import SynapseError, Undelivered
-from cosmo_core.routing import Letter, Member, Router
+from cosmo_core.routing import Consumer, Delivery, Router
 from cosmo_synapse_zmq import wire
 from cosmo_synapse_zmq.stream import Outgoing, Send
 
@@ -61,7 +61,7 @@ class Session:
         self.returning = False
         self._router = router
         self._owner = owner
-        self._members: dict[int, Member] = {}
+        self._members: dict[int, Consumer] = {}
         self._dropped: dict[int, int] = {}
         self._told: dict[int, int] = {}
         self._tellers: dict[int, Callable[[bytes, Undelivered], None]] = {}
@@ -94,21 +94,21 @@ class Session:
 
     def _obey(
         self,
-        member: Member,
+        member: Consumer,
         command: wire.Settle | wire.Unsubscribe | wire.Fail | wire.GiveBack,
     ) -> None:
         match command:
             case wire.Settle():
                 for number in command.numbers:
-                    self._router.settle(member, number)
+                    self._router.ack(member, number)
             case wire.Fail():
-                self._router.fail(member, command.number, command.reason)
+                self._router.nack(member, command.number, command.reason)
             case wire.GiveBack():
-                self._router.give_back(member, command.number)
+                self._router.requeue(member, command.number)
             case wire.Unsubscribe():
-                self._router.remove(member)
+                self._router.remove_consumer(member)
                 self.out.put(wire.Unsubscribed(command.sub))
-        if member.closed and not member.lent:
+        if member.closed and not member.unacked:
             # Until then it stays, for the letters it has in work.
             self._members.pop(command.sub, None)
             self._dropped.pop(command.sub, None)
@@ -120,18 +120,18 @@ class Session:
                 wire.Refused(wanted.sub, f"{MAX_SUBSCRIPTIONS} subscriptions are the most, each with room")
             )
             return
-        member = Member(
+        member = Consumer(
             wanted.pattern,
             self._sender(wanted.sub),
             queue_group=wanted.queue_group,
-            credit=wanted.credit,
+            prefetch=wanted.credit,
             max_pending=0,
         )
         try:
             # Said before anything is delivered.
             self.out.put(wire.Subscribed(wanted.sub))
             self._members[wanted.sub] = member
-            self._router.add(member)
+            self._router.add_consumer(member)
         except SynapseError as error:
             del self._members[wanted.sub]
             self.out.put(wire.Refused(wanted.sub, str(error)))
@@ -156,7 +156,7 @@ class Session:
         return send
 
     def _tell_dead(self, question: int) -> None:
-        for letter in self._router.dead:
+        for letter in self._router.dead_letters:
             dead = wire.Dead(question, letter.subject, letter.frame, letter.deliveries, letter.reason)
             self.out.put(dead, len(letter.frame))
         self.out.put(wire.Dead(question, None, b"", 0, ""))
@@ -180,7 +180,7 @@ class Session:
 
         return returned
 
-    def hold(self, letter: Letter) -> None:
+    def hold(self, letter: Delivery) -> None:
         """Have the peer publish nothing on a letter's subject."""
         if letter.subject not in self.held:
             self.held.add(letter.subject)
@@ -206,7 +206,7 @@ class Session:
         self.out.up = False
         # All of them first: they must not hand on to each other what they had.
         for member in self._members.values():
-            self._router.remove(member)
+            self._router.remove_consumer(member)
         for member in self._members.values():
-            self._router.lose(member, reason)
+            self._router.remove_lost_consumer(member, reason)
         self._members.clear()

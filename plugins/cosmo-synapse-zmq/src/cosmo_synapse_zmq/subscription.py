@@ -6,7 +6,7 @@ import asyncio
 from typing import Final, Protocol
 
 from cosmo_core import FrameHandler, HeldFrame
-from cosmo_core.routing import Member
+from cosmo_core.routing import Consumer
 from cosmo_core.routing.handlers import HandlerRunner
 from cosmo_synapse_zmq import wire
 
@@ -50,7 +50,9 @@ class ZmqSubscription:
         self.confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._line = line
         self._runner = HandlerRunner(wanted.pattern, handler, self._done)
-        self._member = Member(wanted.pattern, self._runner.run, credit=wanted.credit, max_pending=max_pending)
+        self._member = Consumer(
+            wanted.pattern, self._runner.run, prefetch=wanted.credit, max_pending=max_pending
+        )
         self._dropped_by_hub = 0
         self._dropped_before = 0
         self._leaving = False
@@ -70,7 +72,7 @@ class ZmqSubscription:
         """Hand a frame to the handler."""
         number = delivered.number
         if not number:
-            self._member.offer(delivered.frame)
+            self._member.push(delivered.frame)
         elif self._member.closed:
             self._line.put(wire.GiveBack(self.wanted.sub, number))
         else:
@@ -81,7 +83,7 @@ class ZmqSubscription:
 
     def _done(self, number: int, error: BaseException | None) -> None:
         if not number:
-            self._member.finish()
+            self._member.complete()
         elif error is None:
             self._settled.append(number)
             # One that takes nothing more may be gone before there is more to say.
