@@ -1,4 +1,4 @@
-"""Hubs, peers, and strangers that know only ZeroMQ: started on free ports, and ended."""
+"""Fixtures: hubs on free ports, connected Synapses, raw ZeroMQ peers, proxies and processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cosmo_synapse_zmq import Address, Hub, ZmqSynapse, from_url, wire
 from cosmo_testing import TcpProxy
 
 SESSION = b"sixteen bytes ok"
-"""The name of a session, as long as it has to be."""
+"""A valid session id."""
 
 _CUT = (
     zmq.EVENT_DISCONNECTED
@@ -29,30 +29,30 @@ _CUT = (
 )
 
 
-class Taken:
-    """A handler that keeps what it takes, and lets a test wait for it."""
+class Recorder:
+    """A handler that records frames, and lets a test wait for them."""
 
     def __init__(self) -> None:
         self.frames: list[bytes] = []
-        self._grown = asyncio.Event()
+        self._changed = asyncio.Event()
 
     def __call__(self, frame: bytes) -> None:
         self.frames.append(frame)
-        self._grown.set()
+        self._changed.set()
 
-    def told(self, frame: bytes, why: str) -> None:
-        self(b"%s: %s" % (why.encode(), frame))
+    def report(self, frame: bytes, cause: str) -> None:
+        self(b"%s: %s" % (cause.encode(), frame))
 
     async def until(self, count: int, within_s: float = 10) -> list[bytes]:
         async with asyncio.timeout(within_s):
             while len(self.frames) < count:
-                self._grown.clear()
-                await self._grown.wait()
+                self._changed.clear()
+                await self._changed.wait()
         return self.frames
 
 
-class Slow(Taken):
-    """A handler that works on every frame until it is released."""
+class Slow(Recorder):
+    """A handler that stays busy with each frame until it is released."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Slow(Taken):
 
 
 class RunningHub:
-    """A hub in this process, on a port of its own."""
+    """A hub in this process, on a free port."""
 
     def __init__(self, url: str, options: dict[str, Any]) -> None:
         self.address = Address.parse(url)
@@ -95,41 +95,41 @@ class RunningHub:
         return int(self.url.rpartition(":")[2])
 
 
-class Stranger:
-    """A DEALER that says what it likes."""
+class RawPeer:
+    """A DEALER socket that sends arbitrary messages."""
 
     def __init__(self, socket: zmq.asyncio.Socket) -> None:
         self.socket = socket
         self._monitor: Any = socket.get_monitor_socket(_CUT)
 
-    async def say(self, message: wire.Message | bytes) -> None:
+    async def send(self, message: wire.Message | bytes) -> None:
         await self.socket.send(message if isinstance(message, bytes) else wire.encode(message))
 
-    async def hear(self, within_s: float = 5) -> Any:
-        """Return the next message that is no `wire.Beat`."""
+    async def receive(self, within_s: float = 5) -> Any:
+        """Return the next message that is not a `wire.Heartbeat`."""
         async with asyncio.timeout(within_s):
             while True:
                 message = wire.decode_for_peer(await self.socket.recv())
-                if not isinstance(message, wire.Beat):
+                if not isinstance(message, wire.Heartbeat):
                     return message
 
-    async def greet(
+    async def send_hello(
         self,
         session: bytes = SESSION,
         version: int = wire.VERSION,
         received: int = 0,
         *,
-        again: bool = False,
+        reconnecting: bool = False,
     ) -> Any:
-        """Say hello; return the answer, which comes after everything that was said before was heard."""
-        await self.say(wire.Hello(version, session, received, again))
+        """Send Hello and return the answer. The hub has then handled all messages sent before."""
+        await self.send(wire.Hello(version, session, received, reconnecting))
         while True:
-            answer = await self.hear()
-            if isinstance(answer, wire.Welcome | wire.Refusal):
+            answer = await self.receive()
+            if isinstance(answer, wire.Welcome | wire.Rejection):
                 return answer
 
-    async def cut_off(self) -> None:
-        """Return when the other side has broken the connection, or refused it."""
+    async def wait_disconnected(self) -> None:
+        """Wait until the other side has closed or rejected the connection."""
         async with asyncio.timeout(10):
             await recv_monitor_message(self._monitor)
 
@@ -140,13 +140,13 @@ class Stranger:
 
 
 StartHub = Callable[..., Awaitable[RunningHub]]
-Join = Callable[..., Coroutine[Any, Any, ZmqSynapse]]
+Connect = Callable[..., Coroutine[Any, Any, ZmqSynapse]]
 Spawn = Callable[..., Awaitable[Process]]
 
 
 @pytest.fixture
-def taken() -> Callable[[], Taken]:
-    return Taken
+def recorder() -> Callable[[], Recorder]:
+    return Recorder
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def slow() -> Callable[[], Slow]:
 
 @pytest.fixture
 async def start_hub() -> AsyncIterator[StartHub]:
-    """Start hubs, and end them; nothing may be left of them."""
+    """Start hubs, and stop them; no task may be left."""
     before = asyncio.all_tasks()
     hubs: list[RunningHub] = []
 
@@ -178,7 +178,7 @@ async def hub(start_hub: StartHub) -> RunningHub:
 
 
 @pytest.fixture
-async def join() -> AsyncIterator[Join]:
+async def connect() -> AsyncIterator[Connect]:
     """Connect Synapses, and close them."""
     synapses: list[ZmqSynapse] = []
 
@@ -206,28 +206,28 @@ async def proxy() -> AsyncIterator[Callable[[int], Awaitable[TcpProxy]]]:
 
 
 @pytest.fixture
-async def stranger() -> AsyncIterator[Callable[..., Stranger]]:
-    """Connect strangers; what is given is set on the socket first."""
+async def raw_peer() -> AsyncIterator[Callable[..., RawPeer]]:
+    """Connect raw peers; the options are set on the socket first."""
     context = zmq.asyncio.Context()
-    strangers: list[Stranger] = []
+    raw_peers: list[RawPeer] = []
 
-    def connect(url: str, **options: int | bytes) -> Stranger:
+    def connect(url: str, **options: int | bytes) -> RawPeer:
         socket = context.socket(zmq.DEALER)
         for name, value in options.items():
             setattr(socket, name, value)
-        strangers.append(Stranger(socket))
+        raw_peers.append(RawPeer(socket))
         socket.connect(Address.parse(url).endpoint)
-        return strangers[-1]
+        return raw_peers[-1]
 
     yield connect
-    for each in strangers:
+    for each in raw_peers:
         each.close()
     context.term()
 
 
 @pytest.fixture
 async def spawn() -> AsyncIterator[Spawn]:
-    """Start Python in processes of their own, and end those."""
+    """Start Python processes, and stop them."""
     processes: list[Process] = []
 
     async def start(*arguments: str | Path) -> Process:
@@ -250,7 +250,7 @@ async def spawn() -> AsyncIterator[Spawn]:
 
 @pytest.fixture
 def member(spawn: Spawn) -> Spawn:
-    """Start a member of a queue group in a process of its own, and wait until it is one: see `peer.py`."""
+    """Start a member of a queue group in a new process, and wait until it has subscribed: see `peer.py`."""
 
     async def start(url: str, behaviour: str, lease_s: float = 3.0) -> Process:
         process = await spawn(Path(__file__).with_name("peer.py"), url, behaviour, str(lease_s))
@@ -264,11 +264,11 @@ def member(spawn: Spawn) -> Spawn:
 
 @pytest.fixture
 def eventually() -> Callable[..., Awaitable[None]]:
-    """Wait for what nothing tells of."""
+    """Wait until a condition holds, for conditions without an event."""
 
     async def wait(holds: Callable[[], bool], within_s: float = 10) -> None:
         async with asyncio.timeout(within_s):
-            while not holds():  # noqa: ASYNC110 - there is no event
+            while not holds():  # noqa: ASYNC110 - no event exists
                 await asyncio.sleep(0.01)
 
     return wait

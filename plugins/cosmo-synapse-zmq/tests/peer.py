@@ -1,6 +1,6 @@
-"""A member of the queue group ``g`` on ``work``, in a process: python peer.py <url> <behaviour> <lease>.
+"""A member of the queue group ``g`` on ``work``: python peer.py <url> <behaviour> <lease>.
 
-It prints ``ready``, then every frame it takes; ``done`` when it is done with one.
+It prints ``ready``, then every frame that it receives, and ``done`` when it has handled one.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from cosmo_synapse_zmq import ZmqSynapse, from_url
 BLOCKED_S = 2.5
 
 
-def say(word: str) -> None:
+def print_line(word: str) -> None:
     sys.stdout.write(word + "\n")
     sys.stdout.flush()
 
 
 async def hang(_: ZmqSynapse, frame: bytes) -> None:
-    say(frame.decode())
+    print_line(frame.decode())
     await asyncio.Event().wait()
 
 
 async def block(_: ZmqSynapse, frame: bytes) -> None:
-    say(frame.decode())
-    # The event loop stands still for much longer than the lease.
+    print_line(frame.decode())
+    # The event loop is blocked for much longer than the lease.
     time.sleep(BLOCKED_S)  # noqa: ASYNC251
-    say("done")
+    print_line("done")
 
 
 async def echo(synapse: ZmqSynapse, frame: bytes) -> None:
-    say(frame.decode())
+    print_line(frame.decode())
     await synapse.publish("done", frame)
 
 
@@ -42,7 +42,7 @@ async def main(url: str, behaviour: str, lease_s: str) -> None:
     handle = {"hang": hang, "block": block, "echo": echo}[behaviour]
     await synapse.subscribe("work", lambda frame: handle(synapse, frame), queue_group="g")
     await synapse.subscribe("roll.call", lambda frame: synapse.publish("present", frame))
-    say("ready")
+    print_line("ready")
     await asyncio.Event().wait()
 
 

@@ -1,4 +1,4 @@
-"""Where a hub is: which URLs are taken, and when keys are required."""
+"""Hub addresses: valid URLs, and when keys are required."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cosmo_core import SynapseError
 from cosmo_synapse_zmq import Address, Hub, ZmqSynapse, from_url
 
 if TYPE_CHECKING:
-    from tests.conftest import Join, StartHub
+    from tests.conftest import Connect, StartHub
 
 
 @pytest.mark.parametrize(
@@ -34,14 +34,14 @@ def test_a_url_names_an_endpoint(url: str, endpoint: str) -> None:
     assert Address.parse(url).endpoint == endpoint
 
 
-def test_an_address_reads_as_the_url_it_came_from() -> None:
+def test_the_str_of_an_address_is_its_url() -> None:
     for url in ("zmq://127.0.0.1:7071", "zmq://[::1]:7071", "zmq+ipc:///run/cosmo.sock"):
         assert str(Address.parse(url)) == url
 
 
-def test_only_hub_auto_asks_for_a_hub_to_be_carried() -> None:
-    assert Address.parse("zmq+ipc:///run/cosmo.sock?hub=auto").carried
-    assert not Address.parse("zmq+ipc:///run/cosmo.sock").carried
+def test_only_hub_auto_asks_for_an_embedded_hub() -> None:
+    assert Address.parse("zmq+ipc:///run/cosmo.sock?hub=auto").embedded
+    assert not Address.parse("zmq+ipc:///run/cosmo.sock").embedded
     assert Address.parse("zmq+ipc:///run/cosmo.sock?hub=auto").path == Path("/run/cosmo.sock")
 
 
@@ -69,7 +69,7 @@ def test_only_hub_auto_asks_for_a_hub_to_be_carried() -> None:
         "tcp://127.0.0.1:7071",
     ],
 )
-def test_what_names_no_hub_is_refused_and_the_error_says_what_to_write(url: str) -> None:
+def test_an_invalid_url_is_rejected_with_an_example(url: str) -> None:
     with pytest.raises(SynapseError, match="zmq"):
         Address.parse(url)
 
@@ -100,7 +100,7 @@ PARTS = st.sampled_from(
 @given(st.text() | st.lists(PARTS).map("".join) | st.text().map("zmq://{}".format))
 @example("zmq://[")
 @example("zmq://℀:1")
-def test_a_url_is_an_address_or_an_error_of_ours(url: str) -> None:
+def test_parsing_a_url_returns_an_address_or_raises_synapse_error(url: str) -> None:
     try:
         address = Address.parse(url)
     except SynapseError:
@@ -109,7 +109,7 @@ def test_a_url_is_an_address_or_an_error_of_ours(url: str) -> None:
     assert (address.host is None) is not (address.path is None)
 
 
-def test_a_password_in_a_url_is_not_repeated() -> None:
+def test_an_error_does_not_contain_the_password() -> None:
     with pytest.raises(SynapseError) as caught:
         Address.parse("zmq://name:hunter2@host:7071")
     assert "hunter2" not in str(caught.value)
@@ -119,7 +119,7 @@ def test_a_password_in_a_url_is_not_repeated() -> None:
     "url",
     ["zmq://127.0.0.1:1", "zmq://127.9.9.9:1", "zmq://[::1]:1", "zmq://localhost:1", "zmq+ipc:///run/a"],
 )
-def test_nobody_needs_keys_on_this_machine(url: str) -> None:
+def test_no_keys_are_needed_on_loopback(url: str) -> None:
     address = Address.parse(url)
     assert address.is_local
     Hub(address)
@@ -138,16 +138,16 @@ def test_nobody_needs_keys_on_this_machine(url: str) -> None:
         "zmq://127.0.0.1.example:1",
     ],
 )
-def test_keys_are_required_off_loopback_unless_insecure_is_asked_for(url: str) -> None:
+def test_keys_are_required_off_loopback_unless_insecure_is_set(url: str) -> None:
     address = Address.parse(url)
-    for refused in (lambda: Hub(address), lambda: ZmqSynapse(address), lambda: from_url(url)):
+    for create in (lambda: Hub(address), lambda: ZmqSynapse(address), lambda: from_url(url)):
         with pytest.raises(SynapseError, match="insecure=True"):
-            refused()
+            create()
     Hub(address, insecure=True)
     from_url(url, insecure=True)
 
 
-async def test_a_hub_and_its_peers_meet_over_ipv6(start_hub: StartHub, join: Join) -> None:
+async def test_a_hub_and_its_peers_connect_over_ipv6(start_hub: StartHub, connect: Connect) -> None:
     try:
         server = await asyncio.start_server(lambda *_: None, "::1", 0)
     except OSError:
@@ -156,11 +156,11 @@ async def test_a_hub_and_its_peers_meet_over_ipv6(start_hub: StartHub, join: Joi
     await server.wait_closed()
     running = await start_hub("zmq://[::1]:0")
     assert running.url.startswith("zmq://[::1]:")
-    await join(running.url)
+    await connect(running.url)
 
 
 @pytest.mark.parametrize("url", ["zmq://*:7071", "zmq+ipc:///" + 200 * "a", "zmq://a b:7071"])
-async def test_where_zeromq_cannot_connect_is_an_error_of_ours(url: str) -> None:
+async def test_an_endpoint_that_zeromq_rejects_is_a_synapse_error(url: str) -> None:
     with pytest.raises(SynapseError):
         await from_url(url, insecure=True, connect_timeout_s=0.3).connect()
 
@@ -168,12 +168,12 @@ async def test_where_zeromq_cannot_connect_is_an_error_of_ours(url: str) -> None
 @pytest.mark.parametrize(
     "url", ["zmq://192.0.2.1:0", "zmq+ipc:///" + 200 * "a", "zmq+ipc:///no/such/folder/a"]
 )
-async def test_where_a_hub_cannot_listen_is_an_error_of_ours(url: str) -> None:
-    with pytest.raises(SynapseError, match="no hub at zmq"):
+async def test_a_hub_that_cannot_bind_raises_synapse_error(url: str) -> None:
+    with pytest.raises(SynapseError, match="cannot start a hub at zmq"):
         await Hub(Address.parse(url), insecure=True).serve(asyncio.get_running_loop().create_future())
 
 
-def test_limits_that_make_no_sense_are_refused() -> None:
+def test_limits_out_of_range_are_rejected() -> None:
     address = Address.parse("zmq://127.0.0.1:1")
     with pytest.raises(ValueError, match="max_in_flight"):
         ZmqSynapse(address, max_in_flight=0)

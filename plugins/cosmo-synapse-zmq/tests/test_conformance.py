@@ -1,4 +1,4 @@
-"""The ZeroMQ Synapse is what every Synapse must be."""
+"""The conformance kit, run on the ZeroMQ Synapse."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from cosmo_testing import SynapseConformance, TcpProxy
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-# Scaled up, the long checks take as much longer.
+# The long checks take longer in proportion to the scale.
 pytestmark = pytest.mark.timeout(120 * SynapseConformance.scale)
 
 
 class TestZmq(SynapseConformance):
-    # Those that are on their way to the hub, too.
+    # Frames on their way to the hub count, too.
     room = WINDOW + 300
 
     @asynccontextmanager
     async def bus(self) -> AsyncIterator[None]:
         self._address = Address.parse("zmq://127.0.0.1:0")
-        self._ways: dict[Synapse, TcpProxy] = {}
+        self._proxy_of: dict[Synapse, TcpProxy] = {}
         await self._start()
         try:
             async with AsyncExitStack() as self._proxies:
-                self._spare = [await self._new_proxy() for _ in range(3)]
+                self._unused = [await self._new_proxy() for _ in range(3)]
                 yield
         finally:
             await self._stop()
@@ -52,25 +52,25 @@ class TestZmq(SynapseConformance):
         await asyncio.wait((self._hub,))
 
     async def connect(self) -> ZmqSynapse:
-        proxy = self._spare.pop() if self._spare else await self._new_proxy()
+        proxy = self._unused.pop() if self._unused else await self._new_proxy()
         synapse = from_url(f"zmq://127.0.0.1:{proxy.own_port}", max_in_flight=256, max_pending=8, lease_s=1.0)
         await synapse.connect()
-        self._ways[synapse] = proxy
+        self._proxy_of[synapse] = proxy
         return synapse
 
     async def sever(self, synapse: Synapse) -> None:
-        self._ways[synapse].cut()
+        self._proxy_of[synapse].cut()
 
     @asynccontextmanager
     async def congest(self, synapse: Synapse) -> AsyncIterator[None]:
-        with self._ways[synapse].stalled():
+        with self._proxy_of[synapse].stalled():
             yield
 
     async def inject(self, subject: str, raw: bytes) -> None:
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         socket = context.socket(zmq.DEALER)
         socket.connect(self._address.endpoint)
-        socket.send(wire.encode(wire.Shout(subject, raw)))
+        socket.send(wire.encode(wire.Datagram(subject, raw)))
         await asyncio.to_thread(context.destroy, 1000)
 
     async def restart(self) -> None:

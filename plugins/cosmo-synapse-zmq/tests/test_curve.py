@@ -1,4 +1,4 @@
-"""Who has the right keys is let in; who has not is told, and reaches nobody."""
+"""CURVE keys: a peer with the right keys is accepted, and any other is rejected."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from cosmo_core import SynapseAuthError
 from cosmo_synapse_zmq import HubKeys, make_keys, wire
 
 if TYPE_CHECKING:
-    from tests.conftest import Join, RunningHub, StartHub, Stranger, Taken
+    from tests.conftest import Connect, RawPeer, Recorder, RunningHub, StartHub
 
-TOLD_S = 2.0
+REJECTED_S = 2.0
 ATTEMPTS = 5
 
 
 class Keys:
-    """The keys of a hub, of a peer that it knows, and of one that it does not know."""
+    """The keys of a hub, of an accepted peer, and of an unknown peer."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -56,16 +56,16 @@ def keys(tmp_path: Path) -> Keys:
 
 
 @pytest.fixture
-async def guarded(start_hub: StartHub, keys: Keys) -> RunningHub:
+async def secured(start_hub: StartHub, keys: Keys) -> RunningHub:
     loaded = HubKeys.load(keys.folder / "hub.key_secret", keys.folder / "clients")
     return await start_hub("zmq://127.0.0.1:0", keys=loaded)
 
 
 async def test_peers_with_the_right_keys_reach_each_other(
-    guarded: RunningHub, keys: Keys, join: Join, taken: Callable[[], Taken]
+    secured: RunningHub, keys: Keys, connect: Connect, recorder: Callable[[], Recorder]
 ) -> None:
-    one, other = await join(guarded.url, **keys.options()), await join(guarded.url, **keys.options())
-    got = taken()
+    one, other = await connect(secured.url, **keys.options()), await connect(secured.url, **keys.options())
+    got = recorder()
     await other.subscribe("a", got)
     await one.publish("a", b"x")
     one.publish_from_thread("a", b"y")
@@ -73,15 +73,15 @@ async def test_peers_with_the_right_keys_reach_each_other(
 
 
 @pytest.mark.parametrize("who", [{}, {"mine": "unknown"}, {"hub": "unknown"}], ids=["none", "mine", "hub"])
-async def test_who_is_not_let_in_is_told_within_two_seconds(
-    guarded: RunningHub, keys: Keys, join: Join, who: dict[str, str], caplog: pytest.LogCaptureFixture
+async def test_a_peer_with_wrong_keys_is_rejected_within_two_seconds(
+    secured: RunningHub, keys: Keys, connect: Connect, who: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     options = keys.options(**who) if who else {}
     started = time.monotonic()
     with pytest.raises(SynapseAuthError) as caught:
-        await join(guarded.url, **options)
-    assert time.monotonic() - started < TOLD_S
-    assert guarded.url in str(caught.value)
+        await connect(secured.url, **options)
+    assert time.monotonic() - started < REJECTED_S
+    assert secured.url in str(caught.value)
     for secret in keys.secrets():
         assert secret not in str(caught.value) + caplog.text
 
@@ -89,24 +89,24 @@ async def test_who_is_not_let_in_is_told_within_two_seconds(
 @pytest.mark.parametrize(
     "who", [None, ("unknown", "hub"), ("known", "unknown")], ids=["none", "unknown", "hub"]
 )
-async def test_no_frame_of_a_stranger_reaches_anybody(
-    guarded: RunningHub,
+async def test_no_frame_of_a_rejected_peer_is_delivered(
+    secured: RunningHub,
     keys: Keys,
-    join: Join,
-    taken: Callable[[], Taken],
-    stranger: Callable[..., Stranger],
+    connect: Connect,
+    recorder: Callable[[], Recorder],
+    raw_peer: Callable[..., RawPeer],
     who: tuple[str, str] | None,
 ) -> None:
-    watcher, got = await join(guarded.url, **keys.options()), taken()
+    watcher, got = await connect(secured.url, **keys.options()), recorder()
     await watcher.subscribe(">", got)
-    attackers = [stranger(guarded.url, **(keys.on_socket(*who) if who else {})) for _ in range(ATTEMPTS)]
+    attackers = [raw_peer(secured.url, **(keys.on_socket(*who) if who else {})) for _ in range(ATTEMPTS)]
     for one in attackers:
-        # Who was refused already cannot even send.
+        # A peer that was already rejected cannot send.
         with suppress(zmq.Again):
             for number in range(200):
-                await one.socket.send(wire.encode(wire.Shout("a", b"%d" % number)), zmq.NOBLOCK)
+                await one.socket.send(wire.encode(wire.Datagram("a", b"%d" % number)), zmq.NOBLOCK)
     for one in attackers:
-        await one.cut_off()
-    await watcher.publish("a", b"the right one")
-    assert await got.until(1) == [b"the right one"]
-    assert guarded.hub.rejected == 0
+        await one.wait_disconnected()
+    await watcher.publish("a", b"accepted")
+    assert await got.until(1) == [b"accepted"]
+    assert secured.hub.rejected == 0

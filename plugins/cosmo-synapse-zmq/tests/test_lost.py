@@ -1,4 +1,4 @@
-"""What a peer had in work goes to another one when it is gone, and stays when it is only busy."""
+"""Redelivery: a lost peer's deliveries go to another one, and a busy peer keeps its own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from tests.conftest import Join, RunningHub, Slow, Spawn, StartHub, Taken
+    from tests.conftest import Connect, Recorder, RunningHub, Slow, Spawn, StartHub
 
 LEASE_S = 1.0
 
@@ -29,44 +29,44 @@ async def quick(start_hub: StartHub) -> RunningHub:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
-async def test_another_member_has_the_work_of_a_lost_one_within_the_lease_and_a_second(
-    quick: RunningHub, join: Join, member: Spawn, taken: Callable[[], Taken], how: signal.Signals
+async def test_a_lost_members_deliveries_are_redelivered_within_the_lease_plus_a_second(
+    quick: RunningHub, connect: Connect, member: Spawn, recorder: Callable[[], Recorder], how: signal.Signals
 ) -> None:
     lost = await member(quick.url, "hang", LEASE_S)
-    publisher, told, got = await join(quick.url, lease_s=LEASE_S), taken(), taken()
+    publisher, reports, got = await connect(quick.url, lease_s=LEASE_S), recorder(), recorder()
     for number in range(3):
-        await publisher.publish("work", b"%d" % number, undelivered=told.told)
+        await publisher.publish("work", b"%d" % number, undelivered=reports.report)
         assert await line(lost) == b"%d" % number
-    other = await join(quick.url, lease_s=LEASE_S)
+    other = await connect(quick.url, lease_s=LEASE_S)
     await other.subscribe("work", got, queue_group="g")
     os.kill(lost.pid, how)
     started = time.monotonic()
     assert await got.until(3) == [b"0", b"1", b"2"]
     assert time.monotonic() - started < LEASE_S + 1
-    assert told.frames == []
+    assert reports.frames == []
 
 
-async def test_where_there_is_no_other_member_the_publisher_is_told_in_time(
-    hub: RunningHub, join: Join, member: Spawn, taken: Callable[[], Taken]
+async def test_without_another_member_undelivered_is_called_in_time(
+    hub: RunningHub, connect: Connect, member: Spawn, recorder: Callable[[], Recorder]
 ) -> None:
     lost = await member(hub.url, "hang")
-    publisher, told = await join(hub.url), taken()
-    await publisher.publish("work", b"x", undelivered=told.told)
+    publisher, reports = await connect(hub.url), recorder()
+    await publisher.publish("work", b"x", undelivered=reports.report)
     await line(lost)
     lost.kill()
     started = time.monotonic()
-    assert await told.until(1) == [b"lost: x"]
+    assert await reports.until(1) == [b"lost: x"]
     assert time.monotonic() - started < 3.5
 
 
-async def test_who_blocks_its_event_loop_for_longer_than_the_lease_keeps_its_work(
-    quick: RunningHub, join: Join, member: Spawn, taken: Callable[[], Taken]
+async def test_a_member_that_blocks_its_event_loop_keeps_its_deliveries(
+    quick: RunningHub, connect: Connect, member: Spawn, recorder: Callable[[], Recorder]
 ) -> None:
     busy = await member(quick.url, "block", LEASE_S)
-    publisher, told, got = await join(quick.url, lease_s=LEASE_S), taken(), taken()
-    await publisher.publish("work", b"x", undelivered=told.told)
+    publisher, reports, got = await connect(quick.url, lease_s=LEASE_S), recorder(), recorder()
+    await publisher.publish("work", b"x", undelivered=reports.report)
     assert await line(busy) == b"x"
-    other = await join(quick.url, lease_s=LEASE_S)
+    other = await connect(quick.url, lease_s=LEASE_S)
     await other.subscribe("work", got, queue_group="g")
     # Two and a half leases later.
     assert await line(busy) == b"done"
@@ -74,29 +74,29 @@ async def test_who_blocks_its_event_loop_for_longer_than_the_lease_keeps_its_wor
     await publisher.publish("work", b"z")
     await got.until(1)
     assert b"x" not in got.frames
-    assert told.frames == []
+    assert reports.frames == []
 
 
-async def test_what_kills_every_member_is_a_dead_letter(
-    quick: RunningHub, join: Join, member: Spawn, taken: Callable[[], Taken]
+async def test_a_frame_that_kills_every_member_becomes_a_dead_letter(
+    quick: RunningHub, connect: Connect, member: Spawn, recorder: Callable[[], Recorder]
 ) -> None:
-    publisher, told = await join(quick.url, lease_s=LEASE_S), taken()
+    publisher, reports = await connect(quick.url, lease_s=LEASE_S), recorder()
     members = [await member(quick.url, "hang", LEASE_S) for _ in range(3)]
-    await publisher.publish("work", b"poison", undelivered=told.told)
+    await publisher.publish("work", b"poison", undelivered=reports.report)
     for each in members:
         assert await line(each) == b"poison"
         each.kill()
-    assert await told.until(1) == [b"failed: poison"]
+    assert await reports.until(1) == [b"failed: poison"]
     (dead,) = await publisher.dead_letters()
     assert (dead.subject, dead.frame, dead.deliveries) == ("work", b"poison", 3)
-    assert dead.reason == "its process is gone, or out of reach"
+    assert dead.reason == "its process is gone or unreachable"
 
 
 async def test_members_in_one_process_are_lost_together(
-    quick: RunningHub, join: Join, taken: Callable[[], Taken]
+    quick: RunningHub, connect: Connect, recorder: Callable[[], Recorder]
 ) -> None:
-    publisher, told = await join(quick.url, lease_s=LEASE_S), taken()
-    leaving, worked_on = await join(quick.url, lease_s=LEASE_S), taken()
+    publisher, reports = await connect(quick.url, lease_s=LEASE_S), recorder()
+    leaving, worked_on = await connect(quick.url, lease_s=LEASE_S), recorder()
     never = asyncio.Event()
 
     def work(frame: bytes) -> Awaitable[Any]:
@@ -105,29 +105,29 @@ async def test_members_in_one_process_are_lost_together(
 
     for _ in range(3):
         await leaving.subscribe("work", work, queue_group="g")
-    await publisher.publish("work", b"x", undelivered=told.told)
+    await publisher.publish("work", b"x", undelivered=reports.report)
     await worked_on.until(1)
     await leaving.close()
-    assert await told.until(1) == [b"lost: x"]
+    assert await reports.until(1) == [b"lost: x"]
     assert worked_on.frames == [b"x"]
     assert await publisher.dead_letters() == []
 
 
-async def test_what_a_member_that_leaves_was_done_with_comes_to_nobody_else(
-    hub: RunningHub, join: Join, taken: Callable[[], Taken], slow: Callable[[], Slow]
+async def test_a_leaving_member_acknowledges_before_it_is_gone(
+    hub: RunningHub, connect: Connect, recorder: Callable[[], Recorder], slow: Callable[[], Slow]
 ) -> None:
-    leaving, publisher, told, works = await join(hub.url), await join(hub.url), taken(), slow()
+    leaving, publisher, reports, works = await connect(hub.url), await connect(hub.url), recorder(), slow()
     subscription = await leaving.subscribe("work", works, queue_group="g")
-    await publisher.publish("work", b"x", undelivered=told.told)
+    await publisher.publish("work", b"x", undelivered=reports.report)
     await works.until(1)
-    other = taken()
-    await (await join(hub.url)).subscribe("work", other, queue_group="g")
-    # As a Dendrite does that stops: it takes nothing more, finishes, and is gone at once.
+    other = recorder()
+    await (await connect(hub.url)).subscribe("work", other, queue_group="g")
+    # This is how a Dendrite stops: it unsubscribes, finishes its work, and closes at once.
     await subscription.unsubscribe()
     works.release.set()
     for _ in range(3):
         await asyncio.sleep(0)
     await leaving.close()
-    await publisher.publish("work", b"y", undelivered=told.told)
+    await publisher.publish("work", b"y", undelivered=reports.report)
     assert await other.until(1) == [b"y"]
-    assert told.frames == []
+    assert reports.frames == []

@@ -1,4 +1,4 @@
-"""Where there is no hub, or something else, whoever connects is told in time."""
+"""Connecting without a hub, or to another kind of server, fails in time."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from cosmo_core import SynapseClosedError, SynapseError
 from cosmo_synapse_zmq import from_url, wire
 
 if TYPE_CHECKING:
-    from tests.conftest import Join, RunningHub, StartHub
+    from tests.conftest import Connect, RunningHub, StartHub
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
 async def listening(serve: Serve) -> AsyncIterator[str]:
-    """Listen with ``serve``, and yield the URL that a hub would have there."""
+    """Listen with ``serve``, and yield the URL of a hub at that address."""
     serving: set[asyncio.Task[None]] = set()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -91,16 +91,16 @@ async def unused_port() -> int:
 
 
 @pytest.mark.parametrize("serve", [speak_http, hang_up, say_nothing])
-async def test_what_is_no_hub_is_an_error_in_time(serve: Serve) -> None:
+async def test_connecting_to_another_kind_of_server_fails_in_time(serve: Serve) -> None:
     async with listening(serve) as url:
         assert url in await fails_in_time(url, 0.5)
 
 
 async def test_a_hub_may_be_started_after_its_peers(
-    unused_port: int, start_hub: StartHub, join: Join
+    unused_port: int, start_hub: StartHub, connect: Connect
 ) -> None:
-    joining = asyncio.create_task(join(f"zmq://127.0.0.1:{unused_port}"))
-    # Twice the time in which it tries again.
+    joining = asyncio.create_task(connect(f"zmq://127.0.0.1:{unused_port}"))
+    # Twice the reconnect interval.
     done, _ = await asyncio.wait((joining,), timeout=0.4)
     assert not done
     await start_hub(f"zmq://127.0.0.1:{unused_port}")
@@ -108,7 +108,7 @@ async def test_a_hub_may_be_started_after_its_peers(
         await joining
 
 
-async def test_who_is_cancelled_while_connecting_leaves_nothing(unused_port: int) -> None:
+async def test_a_cancelled_connect_leaves_no_task(unused_port: int) -> None:
     before = asyncio.all_tasks()
     connecting = asyncio.create_task(from_url(f"zmq://127.0.0.1:{unused_port}").connect())
     await asyncio.wait((connecting,), timeout=0.1)
@@ -118,7 +118,7 @@ async def test_who_is_cancelled_while_connecting_leaves_nothing(unused_port: int
     assert asyncio.all_tasks() == before
 
 
-async def test_a_hub_that_refuses_says_why() -> None:
+async def test_a_rejection_contains_the_hubs_reason() -> None:
     context = zmq.asyncio.Context()
     socket = context.socket(zmq.ROUTER)
     url = f"zmq://127.0.0.1:{socket.bind_to_random_port('tcp://127.0.0.1')}"
@@ -126,17 +126,17 @@ async def test_a_hub_that_refuses_says_why() -> None:
     try:
         route, raw = await socket.recv_multipart()
         assert isinstance(wire.decode_for_hub(raw), wire.Hello)
-        # What makes no sense is passed over.
+        # A malformed message is ignored.
         await socket.send_multipart([route, b"\xff\xff"])
-        await socket.send_multipart([route, wire.encode(wire.Refusal("it is closing time"))])
-        with pytest.raises(SynapseError, match="refuses: it is closing time"):
+        await socket.send_multipart([route, wire.encode(wire.Rejection("shutting down"))])
+        with pytest.raises(SynapseError, match="rejects this peer: shutting down"):
             await connecting
     finally:
         context.destroy(0)
 
 
-async def test_connecting_and_closing_twice_is_no_error(hub: RunningHub, join: Join) -> None:
-    synapse = await join(hub.url)
+async def test_connecting_and_closing_twice_is_allowed(hub: RunningHub, connect: Connect) -> None:
+    synapse = await connect(hub.url)
     await synapse.connect()
     await synapse.close()
     await synapse.close()

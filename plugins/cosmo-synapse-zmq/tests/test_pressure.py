@@ -1,4 +1,4 @@
-"""Who is too slow holds up those that send him work, and loses, counted, what is for everybody."""
+"""Backpressure: a slow member makes publishers wait, and a slow subscriber loses and counts frames."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cosmo_testing.proxy import TcpProxy
 
 if TYPE_CHECKING:
     from cosmo_synapse_zmq import ZmqSynapse
-    from tests.conftest import Join, RunningHub, Slow, StartHub, Taken
+    from tests.conftest import Connect, Recorder, RunningHub, Slow, StartHub
 
     Proxy = Callable[[int], Awaitable[TcpProxy]]
     Eventually = Callable[..., Awaitable[None]]
@@ -25,9 +25,9 @@ LONG_S = 60.0
 
 
 class Echo:
-    """Publishes to itself: when it comes back, everything that was said before was heard by the hub."""
+    """Publishes to itself. When the frame arrives, the hub has handled all commands sent before."""
 
-    def __init__(self, synapse: ZmqSynapse, got: Taken) -> None:
+    def __init__(self, synapse: ZmqSynapse, got: Recorder) -> None:
         self._synapse = synapse
         self._got = got
 
@@ -37,20 +37,23 @@ class Echo:
 
 
 @pytest.fixture
-def echo(taken: Callable[[], Taken]) -> Callable[[ZmqSynapse], Awaitable[Echo]]:
+def echo(recorder: Callable[[], Recorder]) -> Callable[[ZmqSynapse], Awaitable[Echo]]:
     async def start(synapse: ZmqSynapse) -> Echo:
-        got = taken()
+        got = recorder()
         await synapse.subscribe("echo", got)
         return Echo(synapse, got)
 
     return start
 
 
-async def test_a_publisher_is_held_while_there_is_no_room_and_goes_on_when_there_is(
-    start_hub: StartHub, join: Join, slow: Callable[[], Slow], echo: Callable[[ZmqSynapse], Awaitable[Echo]]
+async def test_a_publisher_waits_while_the_queue_is_full(
+    start_hub: StartHub,
+    connect: Connect,
+    slow: Callable[[], Slow],
+    echo: Callable[[ZmqSynapse], Awaitable[Echo]],
 ) -> None:
     running = await start_hub(max_waiting=MAX_WAITING)
-    publisher, worker = await join(running.url), await join(running.url, max_in_flight=1)
+    publisher, worker = await connect(running.url), await connect(running.url, max_in_flight=1)
     working, published, go = slow(), 0, await echo(publisher)
     await worker.subscribe("work", working, queue_group="g")
 
@@ -61,7 +64,7 @@ async def test_a_publisher_is_held_while_there_is_no_room_and_goes_on_when_there
 
     publishing = asyncio.create_task(publish_all())
     before = 0
-    # Another subject is not held, and what goes to and fro on it is enough time for this one to be.
+    # Other subjects are not paused; a few round trips on one give the hub time to pause this one.
     while before == 0 or published != before:
         before = published
         for _ in range(5):
@@ -72,24 +75,27 @@ async def test_a_publisher_is_held_while_there_is_no_room_and_goes_on_when_there
     assert await working.until(3000) == [b"%d" % number for number in range(1, 3001)]
 
 
-async def test_who_is_told_instead_of_waiting_is_not_held(
-    start_hub: StartHub, join: Join, slow: Callable[[], Slow], taken: Callable[[], Taken]
+async def test_a_publisher_with_a_callback_does_not_wait(
+    start_hub: StartHub, connect: Connect, slow: Callable[[], Slow], recorder: Callable[[], Recorder]
 ) -> None:
     running = await start_hub(max_waiting=MAX_WAITING)
-    publisher, worker = await join(running.url), await join(running.url, max_in_flight=10)
-    working, told = slow(), taken()
+    publisher, worker = await connect(running.url), await connect(running.url, max_in_flight=10)
+    working, reports = slow(), recorder()
     await worker.subscribe("work", working, queue_group="g")
     for number in range(500):
-        await publisher.publish("work", b"%d" % number, undelivered=told.told)
-    assert await told.until(490) == [b"overloaded: %d" % number for number in range(10, 500)]
+        await publisher.publish("work", b"%d" % number, undelivered=reports.report)
+    assert await reports.until(490) == [b"overloaded: %d" % number for number in range(10, 500)]
     assert await working.until(10) == [b"%d" % number for number in range(10)]
 
 
-async def test_who_stops_waiting_for_room_has_published_nothing(
-    start_hub: StartHub, join: Join, slow: Callable[[], Slow], echo: Callable[[ZmqSynapse], Awaitable[Echo]]
+async def test_a_cancelled_publish_sends_nothing(
+    start_hub: StartHub,
+    connect: Connect,
+    slow: Callable[[], Slow],
+    echo: Callable[[ZmqSynapse], Awaitable[Echo]],
 ) -> None:
     running = await start_hub(max_waiting=1)
-    publisher, worker = await join(running.url), await join(running.url, max_in_flight=1)
+    publisher, worker = await connect(running.url), await connect(running.url, max_in_flight=1)
     working, go = slow(), await echo(publisher)
     await worker.subscribe("work", working, queue_group="g")
     for _ in range(3):
@@ -103,10 +109,10 @@ async def test_who_stops_waiting_for_room_has_published_nothing(
     assert await working.until(4) == [*3 * [b"in time"], b"end"]
 
 
-async def test_what_waited_says_for_how_long(
-    hub: RunningHub, join: Join, slow: Callable[[], Slow], echo: Callable[[ZmqSynapse], Awaitable[Echo]]
+async def test_a_frame_that_waited_has_its_waiting_time(
+    hub: RunningHub, connect: Connect, slow: Callable[[], Slow], echo: Callable[[ZmqSynapse], Awaitable[Echo]]
 ) -> None:
-    publisher, worker = await join(hub.url), await join(hub.url, max_in_flight=1)
+    publisher, worker = await connect(hub.url), await connect(hub.url, max_in_flight=1)
     working, go = slow(), await echo(publisher)
     await worker.subscribe("work", working, queue_group="g")
     await publisher.publish("work", b"at once")
@@ -125,11 +131,11 @@ async def test_what_waited_says_for_how_long(
 @pytest.mark.parametrize(
     ("limit", "value", "size"), [("MAX_UNACKNOWLEDGED", 50, 10), ("MAX_BYTES", 100_000, 5000)]
 )
-async def test_what_a_stalled_peer_leaves_unread_is_dropped_in_the_hub_and_counted(
+async def test_the_hub_drops_and_counts_frames_of_a_stalled_peer(
     start_hub: StartHub,
-    join: Join,
+    connect: Connect,
     proxy: Proxy,
-    taken: Callable[[], Taken],
+    recorder: Callable[[], Recorder],
     echo: Callable[[ZmqSynapse], Awaitable[Echo]],
     eventually: Eventually,
     monkeypatch: pytest.MonkeyPatch,
@@ -137,13 +143,13 @@ async def test_what_a_stalled_peer_leaves_unread_is_dropped_in_the_hub_and_count
     value: int,
     size: int,
 ) -> None:
-    monkeypatch.setattr(f"cosmo_synapse_zmq.session.{limit}", value)
-    # It is stalled, and not lost.
+    monkeypatch.setattr(f"cosmo_synapse_zmq.hub.{limit}", value)
+    # With this lease, a stalled peer is not lost.
     hub = await start_hub(lease_s=LONG_S)
     way = await proxy(hub.port)
-    publisher, url = await join(hub.url), f"zmq://127.0.0.1:{way.own_port}"
-    stalled = await join(url, lease_s=LONG_S)
-    got, other, go = taken(), taken(), await echo(publisher)
+    publisher, url = await connect(hub.url), f"zmq://127.0.0.1:{way.own_port}"
+    stalled = await connect(url, lease_s=LONG_S)
+    got, other, go = recorder(), recorder(), await echo(publisher)
     slow = await stalled.subscribe("news", got)
     quick = await publisher.subscribe("news", other)
 
@@ -162,7 +168,7 @@ async def test_what_a_stalled_peer_leaves_unread_is_dropped_in_the_hub_and_count
     await eventually(lambda: got.frames[-1] == b"end")
     assert len(got.frames) + slow.dropped == 501
 
-    # The next hub begins to count anew, but whoever reads the number does not.
+    # The next hub counts from 0, but `dropped` continues.
     dropped = slow.dropped
     await publisher.dead_letters()
     await hub.stop()
@@ -174,10 +180,10 @@ async def test_what_a_stalled_peer_leaves_unread_is_dropped_in_the_hub_and_count
     assert dropped < slow.dropped < 1001
 
 
-async def test_what_a_handler_has_no_room_for_is_dropped_and_counted(
-    hub: RunningHub, join: Join, slow: Callable[[], Slow], echo: Callable[[ZmqSynapse], Awaitable[Echo]]
+async def test_frames_beyond_max_pending_are_dropped_and_counted(
+    hub: RunningHub, connect: Connect, slow: Callable[[], Slow], echo: Callable[[ZmqSynapse], Awaitable[Echo]]
 ) -> None:
-    synapse = await join(hub.url, max_in_flight=10, max_pending=20)
+    synapse = await connect(hub.url, max_in_flight=10, max_pending=20)
     working, go = slow(), await echo(synapse)
     subscription = await synapse.subscribe("news", working)
     for number in range(100):
@@ -185,17 +191,17 @@ async def test_what_a_handler_has_no_room_for_is_dropped_and_counted(
     await go()
     assert subscription.dropped == 70
     working.release.set()
-    # The oldest of those that waited are gone.
+    # The oldest waiting frames were dropped.
     assert await working.until(30) == [b"%d" % number for number in [*range(10), *range(80, 100)]]
 
 
-async def test_hundreds_of_subscribers_are_confirmed_before_the_first_frame(
-    hub: RunningHub, join: Join, taken: Callable[[], Taken]
+async def test_hundreds_of_subscriptions_are_confirmed_before_the_first_frame(
+    hub: RunningHub, connect: Connect, recorder: Callable[[], Recorder]
 ) -> None:
-    publisher = await join(hub.url)
+    publisher = await connect(hub.url)
     for number in range(100):
-        got = taken()
-        synapse = await join(hub.url)
+        got = recorder()
+        synapse = await connect(hub.url)
         await synapse.subscribe(f"a.{number}", got)
         await publisher.publish(f"a.{number}", b"x")
         assert await got.until(1) == [b"x"]

@@ -1,4 +1,4 @@
-"""A hub that dies takes what it had in work; peers find the next one by themselves, and tell it the rest."""
+"""Hub restarts: peers reconnect, subscribe again, and resend what was not acknowledged."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from cosmo_synapse_zmq.synapse import WINDOW
 from cosmo_testing.proxy import TcpProxy
 
 if TYPE_CHECKING:
-    from tests.conftest import Join, RunningHub, Slow, Taken
+    from tests.conftest import Connect, Recorder, RunningHub, Slow
 
     Proxy = Callable[[int], Awaitable[TcpProxy]]
 
 
-async def test_subscriptions_live_and_what_was_published_meanwhile_is_sent(
-    hub: RunningHub, join: Join, taken: Callable[[], Taken]
+async def test_subscriptions_survive_and_frames_published_meanwhile_are_sent(
+    hub: RunningHub, connect: Connect, recorder: Callable[[], Recorder]
 ) -> None:
-    one, other = await join(hub.url), await join(hub.url)
-    got, shared = taken(), taken()
+    one, other = await connect(hub.url), await connect(hub.url)
+    got, shared = recorder(), recorder()
     await other.subscribe("a", got)
     await other.subscribe("b", shared, queue_group="g")
     await hub.stop()
@@ -38,25 +38,28 @@ async def test_subscriptions_live_and_what_was_published_meanwhile_is_sent(
     assert got.frames == shared.frames == [b"%d" % number for number in range(100)]
 
 
-async def test_a_publisher_waits_within_the_window_and_then_is_told(hub: RunningHub, join: Join) -> None:
-    synapse = await join(hub.url, connect_timeout_s=0.3)
+async def test_publish_raises_when_the_window_is_full_and_the_hub_is_gone(
+    hub: RunningHub, connect: Connect
+) -> None:
+    synapse = await connect(hub.url, connect_timeout_s=0.3)
     await hub.stop()
     async with asyncio.timeout(2):
         for _ in range(WINDOW):
             await synapse.publish("a", b"x")
     started = time.monotonic()
     with pytest.raises(
-        SynapseError, match=r"out of reach for 0\.3 s, and 1024 frames wait for it; a was not sent"
+        SynapseError,
+        match=r"cannot publish on a: .* could not be reached for 0\.3 s, and 1024 commands are waiting",
     ):
         await synapse.publish("a", b"x")
     assert 0.25 < time.monotonic() - started < 1.3
 
 
-async def test_a_publisher_that_waits_goes_on_when_the_hub_is_back(
-    hub: RunningHub, join: Join, taken: Callable[[], Taken]
+async def test_a_waiting_publisher_continues_when_the_hub_is_back(
+    hub: RunningHub, connect: Connect, recorder: Callable[[], Recorder]
 ) -> None:
-    one, other = await join(hub.url), await join(hub.url, max_pending=2 * WINDOW)
-    got = taken()
+    one, other = await connect(hub.url), await connect(hub.url, max_pending=2 * WINDOW)
+    got = recorder()
     await other.subscribe("a", got)
     await hub.stop()
 
@@ -72,8 +75,8 @@ async def test_a_publisher_that_waits_goes_on_when_the_hub_is_back(
     assert await got.until(2 * WINDOW) == [b"%d" % number for number in range(2 * WINDOW)]
 
 
-async def test_who_closes_ends_the_wait_of_whoever_publishes(hub: RunningHub, join: Join) -> None:
-    synapse = await join(hub.url)
+async def test_close_wakes_a_waiting_publisher(hub: RunningHub, connect: Connect) -> None:
+    synapse = await connect(hub.url)
     await hub.stop()
     for _ in range(WINDOW):
         await synapse.publish("a", b"x")
@@ -85,100 +88,100 @@ async def test_who_closes_ends_the_wait_of_whoever_publishes(hub: RunningHub, jo
             await waiting
 
 
-async def test_a_hub_that_is_back_keeps_what_comes_before_those_that_subscribe(
-    hub: RunningHub, join: Join, proxy: Proxy, taken: Callable[[], Taken]
+async def test_a_new_hub_keeps_frames_until_their_subscribers_reconnect(
+    hub: RunningHub, connect: Connect, proxy: Proxy, recorder: Callable[[], Recorder]
 ) -> None:
     way = await proxy(hub.port)
-    publisher, worker = await join(hub.url), await join(f"zmq://127.0.0.1:{way.own_port}")
-    got, told, echo = taken(), taken(), taken()
+    publisher, worker = await connect(hub.url), await connect(f"zmq://127.0.0.1:{way.own_port}")
+    got, reports, echo = recorder(), recorder(), recorder()
     await worker.subscribe("work", got, queue_group="g")
     await publisher.subscribe("echo", echo)
     with way.stalled():
         await hub.stop()
         await hub.start()
-        await publisher.publish("work", b"early", undelivered=told.told)
+        await publisher.publish("work", b"early", undelivered=reports.report)
         await publisher.publish("echo", b"it is in the hub")
         await echo.until(1)
-        assert (got.frames, told.frames) == ([], [])
+        assert (got.frames, reports.frames) == ([], [])
     assert await got.until(1, within_s=1) == [b"early"]
-    await publisher.publish("work", b"late", undelivered=told.told)
+    await publisher.publish("work", b"late", undelivered=reports.report)
     assert await got.until(2) == [b"early", b"late"]
-    assert told.frames == []
+    assert reports.frames == []
 
 
-async def test_who_published_what_nobody_came_for_is_told_when_the_hub_has_settled(
-    hub: RunningHub, join: Join, taken: Callable[[], Taken]
+async def test_undelivered_is_called_when_no_subscriber_reconnects(
+    hub: RunningHub, connect: Connect, recorder: Callable[[], Recorder]
 ) -> None:
-    synapse, told = await join(hub.url), taken()
+    synapse, reports = await connect(hub.url), recorder()
     started = time.monotonic()
-    await synapse.publish("work", b"x", undelivered=told.told)
-    assert await told.until(1) == [b"no_consumers: x"]
+    await synapse.publish("work", b"x", undelivered=reports.report)
+    assert await reports.until(1) == [b"no_consumers: x"]
     assert time.monotonic() - started < 1.5
     started = time.monotonic()
-    await synapse.publish("work", b"y", undelivered=told.told)
-    assert await told.until(2) == [b"no_consumers: x", b"no_consumers: y"]
+    await synapse.publish("work", b"y", undelivered=reports.report)
+    assert await reports.until(2) == [b"no_consumers: x", b"no_consumers: y"]
     assert time.monotonic() - started < 0.25
 
 
-async def test_what_is_in_work_goes_on_though_its_hub_is_gone(
-    hub: RunningHub, join: Join, slow: Callable[[], Slow], taken: Callable[[], Taken]
+async def test_a_handler_continues_when_its_hub_is_gone(
+    hub: RunningHub, connect: Connect, slow: Callable[[], Slow], recorder: Callable[[], Recorder]
 ) -> None:
-    one, other = await join(hub.url), await join(hub.url)
-    working, told = slow(), taken()
+    one, other = await connect(hub.url), await connect(hub.url)
+    working, reports = slow(), recorder()
     await other.subscribe("work", working, queue_group="g")
-    await one.publish("work", b"1", undelivered=told.told)
+    await one.publish("work", b"1", undelivered=reports.report)
     await working.until(1)
     await hub.stop()
     await hub.start()
     working.release.set()
-    # What the new hub hears of the old one's letters means nothing to it.
-    await one.publish("work", b"2", undelivered=told.told)
-    # The first one may come again, if the old hub had not acknowledged it.
+    # The new hub ignores acknowledgements of the old hub's deliveries.
+    await one.publish("work", b"2", undelivered=reports.report)
+    # The first frame may be delivered twice, if the old hub had not acknowledged it.
     while working.frames[-1] != b"2":
         await working.until(len(working.frames) + 1)
     assert set(working.frames) == {b"1", b"2"}
-    assert told.frames == []
+    assert reports.frames == []
     assert hub.hub.rejected == 0
 
 
-async def test_what_nobody_came_back_for_is_not_given_to_somebody_new(
-    hub: RunningHub, join: Join, taken: Callable[[], Taken]
+async def test_an_early_frame_is_not_delivered_to_a_new_subscriber(
+    hub: RunningHub, connect: Connect, recorder: Callable[[], Recorder]
 ) -> None:
-    one, other = await join(hub.url), await join(hub.url)
-    got, told = taken(), taken()
-    await one.publish("a", b"before", undelivered=told.told)
+    one, other = await connect(hub.url), await connect(hub.url)
+    got, reports = recorder(), recorder()
+    await one.publish("a", b"before", undelivered=reports.report)
     await one.subscribe("echo", got)
     await one.publish("echo", b"it is in the hub")
     await got.until(1)
     await other.subscribe("a", got)
     await one.publish("a", b"after")
-    assert await told.until(1) == [b"no_consumers: before"]
+    assert await reports.until(1) == [b"no_consumers: before"]
     assert await got.until(2) == [b"it is in the hub", b"after"]
 
 
-async def test_a_subscription_that_ends_while_the_hub_is_away_does_not_come_back(
-    hub: RunningHub, join: Join, taken: Callable[[], Taken]
+async def test_a_subscription_that_ends_while_the_hub_is_down_is_not_restored(
+    hub: RunningHub, connect: Connect, recorder: Callable[[], Recorder]
 ) -> None:
-    synapse, got, told = await join(hub.url), taken(), taken()
+    synapse, got, reports = await connect(hub.url), recorder(), recorder()
     subscription = await synapse.subscribe("work", got, queue_group="g")
     await hub.stop()
     ending = asyncio.create_task(subscription.unsubscribe())
     await hub.start()
     await ending
-    await synapse.publish("work", b"x", undelivered=told.told)
-    assert await told.until(1) == [b"no_consumers: x"]
+    await synapse.publish("work", b"x", undelivered=reports.report)
+    assert await reports.until(1) == [b"no_consumers: x"]
     assert got.frames == []
 
 
-async def test_whoever_ends_a_subscription_does_not_wait_for_a_dead_hub(
-    hub: RunningHub, join: Join, taken: Callable[[], Taken]
+async def test_unsubscribe_does_not_wait_for_a_dead_hub(
+    hub: RunningHub, connect: Connect, recorder: Callable[[], Recorder]
 ) -> None:
-    synapse, got = await join(hub.url, connect_timeout_s=0.3), taken()
+    synapse, got = await connect(hub.url, connect_timeout_s=0.3), recorder()
     subscription = await synapse.subscribe("a", got)
     await hub.stop()
-    with pytest.raises(SynapseError, match=r"did not confirm b within 0\.3 s"):
+    with pytest.raises(SynapseError, match=r"did not confirm the subscription to b within 0\.3 s"):
         await synapse.subscribe("b", got)
-    with pytest.raises(SynapseError, match="did not say"):
+    with pytest.raises(SynapseError, match="did not send its dead letters"):
         await synapse.dead_letters()
     async with asyncio.timeout(1):
         await subscription.unsubscribe()

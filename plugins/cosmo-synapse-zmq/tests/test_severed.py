@@ -1,4 +1,4 @@
-"""A connection that breaks costs nothing: no frame, no order, no work."""
+"""Broken connections: no frame is lost, repeated or reordered."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cosmo_testing.proxy import TcpProxy
 
 if TYPE_CHECKING:
     from cosmo_synapse_zmq import ZmqSynapse
-    from tests.conftest import Join, RunningHub, Slow, Taken
+    from tests.conftest import Connect, Recorder, RunningHub, Slow
 
     Proxy = Callable[[int], Awaitable[TcpProxy]]
 
@@ -21,16 +21,16 @@ async def publish_all(synapse: ZmqSynapse, subject: str) -> None:
     for number in range(FRAMES):
         await synapse.publish(subject, b"%d" % number)
         if number % 50 == 0:
-            # Let others have their turn, so that the cuts fall in the middle of it.
+            # Let other tasks run, so that the connection is cut during this loop.
             await asyncio.sleep(0)
 
 
-async def test_connections_that_break_under_load_lose_repeat_and_reorder_nothing(
-    hub: RunningHub, join: Join, proxy: Proxy, taken: Callable[[], Taken]
+async def test_connections_that_break_under_load_lose_no_frame(
+    hub: RunningHub, connect: Connect, proxy: Proxy, recorder: Callable[[], Recorder]
 ) -> None:
     ways = [await proxy(hub.port) for _ in range(2)]
-    one, other = [await join(f"zmq://127.0.0.1:{way.own_port}", max_pending=FRAMES) for way in ways]
-    to_one, to_other = taken(), taken()
+    one, other = [await connect(f"zmq://127.0.0.1:{way.own_port}", max_pending=FRAMES) for way in ways]
+    to_one, to_other = recorder(), recorder()
     await one.subscribe("one", to_one)
     await other.subscribe("other", to_other)
     cuts = 0
@@ -47,44 +47,55 @@ async def test_connections_that_break_under_load_lose_repeat_and_reorder_nothing
     assert cuts == 7
 
 
-async def test_what_is_in_work_stays_with_who_works_on_it(
-    hub: RunningHub, join: Join, proxy: Proxy, slow: Callable[[], Slow], taken: Callable[[], Taken]
+async def test_deliveries_stay_with_their_member_when_its_connection_breaks(
+    hub: RunningHub,
+    connect: Connect,
+    proxy: Proxy,
+    slow: Callable[[], Slow],
+    recorder: Callable[[], Recorder],
 ) -> None:
     way = await proxy(hub.port)
-    publisher, worker = await join(hub.url), await join(f"zmq://127.0.0.1:{way.own_port}")
-    working, told, other = slow(), taken(), taken()
+    publisher, worker = await connect(hub.url), await connect(f"zmq://127.0.0.1:{way.own_port}")
+    working, reports, other = slow(), recorder(), recorder()
     await worker.subscribe("work", working, queue_group="g")
-    await publisher.publish("work", b"task", undelivered=told.told)
+    await publisher.publish("work", b"task", undelivered=reports.report)
     await working.until(1)
-    spare = await join(hub.url)
+    spare = await connect(hub.url)
     await spare.subscribe("work", other, queue_group="g")
     way.cut()
-    back = taken()
+    back = recorder()
     await worker.subscribe("back", back)
     await publisher.publish("back", b"x")
     await back.until(1)
     working.release.set()
-    # Now the worker leaves: what it had not settled would go to the other one.
+    # When the worker closes, an unacknowledged delivery would go to the other member.
     await worker.close()
-    await publisher.publish("work", b"next", undelivered=told.told)
+    await publisher.publish("work", b"next", undelivered=reports.report)
     assert await other.until(1) == [b"next"]
     assert working.frames == [b"task"]
-    assert told.frames == []
+    assert reports.frames == []
 
 
-async def test_who_settles_while_the_connection_is_gone_is_believed_when_it_is_back(
-    hub: RunningHub, join: Join, proxy: Proxy, slow: Callable[[], Slow], taken: Callable[[], Taken]
+async def test_an_acknowledgement_during_a_disconnect_counts_after_the_reconnect(
+    hub: RunningHub,
+    connect: Connect,
+    proxy: Proxy,
+    slow: Callable[[], Slow],
+    recorder: Callable[[], Recorder],
 ) -> None:
     way = await proxy(hub.port)
-    publisher, worker = await join(hub.url), await join(f"zmq://127.0.0.1:{way.own_port}", max_in_flight=1)
-    working, told = slow(), taken()
+    publisher, worker = (
+        await connect(hub.url),
+        await connect(f"zmq://127.0.0.1:{way.own_port}", max_in_flight=1),
+    )
+    working, reports = slow(), recorder()
     await worker.subscribe("work", working, queue_group="g")
-    await publisher.publish("work", b"first", undelivered=told.told)
+    await publisher.publish("work", b"first", undelivered=reports.report)
     await working.until(1)
     with way.stalled():
         way.cut()
         working.release.set()
-        await publisher.publish("work", b"refused", undelivered=told.told)
-        assert await told.until(1) == [b"overloaded: refused"]
+        await publisher.publish("work", b"refused", undelivered=reports.report)
+        assert await reports.until(1) == [b"overloaded: refused"]
     await publisher.publish("work", b"second")
     assert await working.until(2) == [b"first", b"second"]

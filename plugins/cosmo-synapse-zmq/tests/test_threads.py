@@ -1,4 +1,4 @@
-"""A sign of life goes out though the event loop is blocked."""
+"""publish_from_thread works while the event loop is blocked."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from cosmo_core import SynapseError
 from cosmo_core.contracts.synapse import ThreadPublisher
 
 if TYPE_CHECKING:
-    from tests.conftest import Join, RunningHub, Taken
+    from tests.conftest import Connect, Recorder, RunningHub
 
 
 class Other:
-    """A process that is read without an event loop."""
+    """A process whose output is read without an event loop."""
 
     def __init__(self, *arguments: str) -> None:
         self.process = subprocess.Popen((sys.executable, "-u", *arguments), stdout=subprocess.PIPE)  # noqa: S603
 
-    def line(self) -> str:
+    def read_line(self) -> str:
         out = self.process.stdout
         assert out is not None
         with selectors.DefaultSelector() as selector:
             selector.register(out, selectors.EVENT_READ)
             assert selector.select(20)
-        said = b""
-        while not said.endswith(b"\n"):
-            said += os.read(out.fileno(), 1)
-        return said.decode().strip()
+        line = b""
+        while not line.endswith(b"\n"):
+            line += os.read(out.fileno(), 1)
+        return line.decode().strip()
 
-    def end(self) -> None:
+    def stop(self) -> None:
         self.process.kill()
         self.process.communicate()
 
@@ -53,34 +53,34 @@ def other() -> Iterator[Callable[..., Other]]:
 
     yield start
     for process in processes:
-        process.end()
+        process.stop()
 
 
-async def test_a_thread_publishes_while_the_event_loop_stands_still(
-    other: Callable[..., Other], join: Join
+async def test_a_thread_publishes_while_the_event_loop_is_blocked(
+    other: Callable[..., Other], connect: Connect
 ) -> None:
-    url = other("-m", "cosmo_synapse_zmq", "hub", "zmq://127.0.0.1:0").line().removeprefix("hub at ")
+    url = other("-m", "cosmo_synapse_zmq", "hub", "zmq://127.0.0.1:0").read_line().removeprefix("hub at ")
     watcher = other(str(Path(__file__).with_name("peer.py")), url, "hang", "3.0")
-    assert watcher.line() == "ready"
-    synapse = await join(url)
+    assert watcher.read_line() == "ready"
+    synapse = await connect(url)
     assert isinstance(synapse, ThreadPublisher)
-    heard: list[str] = []
+    received: list[str] = []
 
-    def give_a_sign() -> None:
+    def publish() -> None:
         synapse.publish_from_thread("work", b"alive")
-        heard.append(watcher.line())
+        received.append(watcher.read_line())
 
-    thread = threading.Thread(target=give_a_sign)
+    thread = threading.Thread(target=publish)
     thread.start()
-    # Nothing else runs in this event loop until then.
+    # This blocks the event loop.
     thread.join(20)
-    assert heard == ["alive"]
+    assert received == ["alive"]
 
 
-async def test_many_signs_of_life_arrive_from_many_threads(
-    hub: RunningHub, join: Join, taken: Callable[[], Taken]
+async def test_frames_from_many_threads_arrive(
+    hub: RunningHub, connect: Connect, recorder: Callable[[], Recorder]
 ) -> None:
-    synapse, got = await join(hub.url), taken()
+    synapse, got = await connect(hub.url), recorder()
     await synapse.subscribe("alive", got)
     await asyncio.gather(
         *(asyncio.to_thread(synapse.publish_from_thread, "alive", b"%d" % number) for number in range(50))
@@ -88,7 +88,9 @@ async def test_many_signs_of_life_arrive_from_many_threads(
     assert sorted(await got.until(50)) == sorted(b"%d" % number for number in range(50))
 
 
-async def test_a_thread_cannot_publish_on_what_is_no_subject(hub: RunningHub, join: Join) -> None:
-    synapse = await join(hub.url)
+async def test_publishing_from_a_thread_on_an_invalid_subject_is_rejected(
+    hub: RunningHub, connect: Connect
+) -> None:
+    synapse = await connect(hub.url)
     with pytest.raises(SynapseError, match="is not a valid subject"):
         synapse.publish_from_thread("a.>", b"x")

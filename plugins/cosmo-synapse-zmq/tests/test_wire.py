@@ -1,4 +1,4 @@
-"""What is said on the wire arrives as it was said; everything else is an error that the hub knows."""
+"""The wire protocol: messages survive a round trip, and other bytes raise an expected error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INTEGERS = st.integers(0, 2**63 - 1)
 
 
 def values(type_: Any) -> st.SearchStrategy[Any]:
-    """Give everything that a field of this type may hold."""
+    """Return a strategy for all values of a field of this type."""
     if get_origin(type_) is Literal:
         return st.sampled_from(get_args(type_))
     if get_origin(type_) is list:
@@ -31,28 +31,28 @@ def values(type_: Any) -> st.SearchStrategy[Any]:
     ]
 
 
-TO_HUB = [wire.Hello, wire.Shout, wire.Beat, wire.PeerData]
-TO_PEER = [wire.Welcome, wire.Refusal, wire.Beat, wire.HubData, wire.Lost]
+TO_HUB = [wire.Hello, wire.Datagram, wire.Heartbeat, wire.PeerData]
+TO_PEER = [wire.Welcome, wire.Rejection, wire.Heartbeat, wire.HubData, wire.UnknownSession]
 
 
 @given(st.one_of(*map(values, TO_HUB)))
-def test_the_hub_reads_what_a_peer_wrote(message: wire.Message) -> None:
+def test_the_hub_decodes_messages_of_a_peer(message: wire.Message) -> None:
     assert wire.decode_for_hub(wire.encode(message)) == message
 
 
 @given(st.one_of(*map(values, TO_PEER)))
-def test_a_peer_reads_what_the_hub_wrote(message: wire.Message) -> None:
+def test_a_peer_decodes_messages_of_the_hub(message: wire.Message) -> None:
     assert wire.decode_for_peer(wire.encode(message)) == message
 
 
 @pytest.mark.parametrize("command", [*get_args(wire.PeerCommand), *get_args(wire.HubCommand)])
-def test_every_command_has_a_tag_of_its_own(command: type[wire.Command]) -> None:
+def test_every_command_has_a_unique_tag(command: type[wire.Command]) -> None:
     tags = [each.__struct_config__.tag for each in get_args(wire.PeerCommand) + get_args(wire.HubCommand)]
     assert tags.count(command.__struct_config__.tag) == 1
 
 
 @given(st.binary())
-def test_bytes_are_a_message_or_an_error_that_is_expected(raw: bytes) -> None:
+def test_random_bytes_decode_or_raise_an_expected_error(raw: bytes) -> None:
     for decode in (wire.decode_for_hub, wire.decode_for_peer):
         try:
             assert isinstance(decode(raw), wire.Message)
@@ -61,7 +61,7 @@ def test_bytes_are_a_message_or_an_error_that_is_expected(raw: bytes) -> None:
 
 
 @given(st.one_of(*map(values, TO_HUB)), st.data())
-def test_half_a_message_is_none(message: wire.Message, data: st.DataObject) -> None:
+def test_a_truncated_message_is_rejected(message: wire.Message, data: st.DataObject) -> None:
     raw = wire.encode(message)
     with pytest.raises((msgspec.DecodeError, UnicodeDecodeError)):
         wire.decode_for_hub(raw[: data.draw(st.integers(0, len(raw) - 1))])

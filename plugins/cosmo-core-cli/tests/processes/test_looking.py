@@ -87,7 +87,7 @@ def test_who_is_there_is_completed(cosmo: Start, populated: str) -> None:
 def test_a_port_in_use_says_what_to_try(cosmo: Start, bus: str) -> None:
     status, lines, (complaint,) = cosmo("hub", bus).end()
     assert (status, lines) == (2, [])
-    assert complaint.startswith(f"cosmo: no hub at {bus}: Address already in use")
+    assert complaint.startswith(f"cosmo: cannot start a hub at {bus}: Address already in use")
     assert "another port" in complaint
 
 

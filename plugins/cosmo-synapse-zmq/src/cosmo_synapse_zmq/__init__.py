@@ -1,10 +1,9 @@
 """The ZeroMQ Synapse: a bus across processes, through one hub."""
 
 from cosmo_synapse_zmq.address import Address
-from cosmo_synapse_zmq.factory import from_url
 from cosmo_synapse_zmq.hub import Hub
 from cosmo_synapse_zmq.keys import HubKeys, PeerKeys, make_keys
-from cosmo_synapse_zmq.synapse import ZmqSynapse
+from cosmo_synapse_zmq.synapse import ZmqSynapse, from_url
 
 COSMO_API = 1
 

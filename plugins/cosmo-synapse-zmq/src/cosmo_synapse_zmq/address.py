@@ -1,4 +1,4 @@
-"""Where a hub is: the URL of a ZeroMQ Synapse."""
+"""The address of a hub: URLs of a ZeroMQ Synapse."""
 
 from __future__ import annotations
 
@@ -17,57 +17,62 @@ class Address:
     """The address of a hub.
 
     Attributes:
-        endpoint: As ZeroMQ spells it.
-        host: The host, or None if it is a path on this machine.
-        path: The path, or None if it is a host.
-        carried: Whether a process that finds no hub there is to carry it: ``?hub=auto``.
+        endpoint: The address in ZeroMQ's notation.
+        host: The host, or None for a path.
+        path: The path of a socket on this machine, or None for a host.
+        embedded: Whether a process that finds no hub runs one itself (``?hub=auto``).
     """
 
     endpoint: str
     host: str | None = None
     path: Path | None = None
-    carried: bool = False
+    embedded: bool = False
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """Read ``zmq://host:port`` or ``zmq+ipc://path``.
+        """Parse ``zmq://host:port`` or ``zmq+ipc://path``.
 
         Raises:
-            SynapseError: It is neither.
+            SynapseError: The URL is neither.
         """
         try:
             parts = urlsplit(url)
         except ValueError:
-            raise SynapseError("this is no URL: write zmq://host:port or zmq+ipc://path") from None
+            # The message must not quote the URL: it may contain a password.
+            raise SynapseError(
+                "the URL of the hub cannot be parsed; use zmq://host:port or zmq+ipc://path"
+            ) from None
         if parts.password is not None:
-            raise SynapseError("a zmq:// URL takes no password: give key_file and server_key")
+            raise SynapseError("a zmq:// URL cannot have a password; use key_file and server_key")
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        carried = query.pop("hub", None)
-        if query or parts.fragment or parts.username or carried not in {None, "auto"}:
-            raise SynapseError(f"{url!r}: a ZeroMQ Synapse takes zmq://host:port, or zmq+ipc://path?hub=auto")
+        hub = query.pop("hub", None)
+        if query or parts.fragment or parts.username or hub not in {None, "auto"}:
+            raise SynapseError(
+                f"invalid URL of a hub: {url!r}; use zmq://host:port or zmq+ipc://path?hub=auto"
+            )
         if parts.scheme == "zmq+ipc":
             path = parts.netloc + parts.path
             if not path:
-                raise SynapseError(f"{url!r} names no path: write zmq+ipc:///run/cosmo.sock")
-            return cls(f"ipc://{path}", path=Path(path), carried=carried is not None)
-        return cls._tcp(url, parts, carried)
+                raise SynapseError(f"the URL {url!r} has no path; use zmq+ipc:///run/cosmo.sock")
+            return cls(f"ipc://{path}", path=Path(path), embedded=hub is not None)
+        return cls._tcp(url, parts, hub)
 
     @classmethod
-    def _tcp(cls, url: str, parts: SplitResult, carried: str | None) -> Self:
+    def _tcp(cls, url: str, parts: SplitResult, hub: str | None) -> Self:
         try:
             host, port = parts.hostname, parts.port
         except ValueError:
             host = port = None
         if parts.scheme != "zmq" or host is None or port is None or parts.path not in {"", "/"}:
-            raise SynapseError(f"{url!r} names no hub: write zmq://host:port or zmq+ipc://path")
-        if carried is not None:
-            raise SynapseError(f"{url!r}: only a hub at zmq+ipc:// can be carried; start one for zmq://")
-        named = f"[{host}]" if ":" in host else host
-        return cls(f"tcp://{named}:{port}", host=host)
+            raise SynapseError(f"invalid URL of a hub: {url!r}; use zmq://host:port or zmq+ipc://path")
+        if hub is not None:
+            raise SynapseError(f"{url!r}: ?hub=auto needs zmq+ipc://; start a hub for zmq://")
+        bracketed = f"[{host}]" if ":" in host else host
+        return cls(f"tcp://{bracketed}:{port}", host=host)
 
     @property
     def is_local(self) -> bool:
-        """Whether nobody outside of this machine can reach it."""
+        """Whether only this machine can reach it."""
         if self.host is None or self.host == "localhost":
             return True
         try:
@@ -81,19 +86,19 @@ class Address:
         return self.host is not None and ":" in self.host
 
     def check_keys(self, given: bool, insecure: bool) -> None:
-        """Refuse to go without keys where others could listen.
+        """Check that an address off loopback is used with keys.
 
         Raises:
-            SynapseError: It is not on loopback, there are no keys, and ``insecure`` was not asked for.
+            SynapseError: The address is not on loopback, no keys are given, and ``insecure`` is False.
         """
         if not (given or insecure or self.is_local):
             raise SynapseError(
-                f"{self} is not on loopback, so anybody might listen and send: give it keys"
-                " (python -m cosmo_synapse_zmq keys --help), or say insecure=True"
+                f"{self} is not on loopback, and without keys any program may read and publish there;"
+                " use keys (python -m cosmo_synapse_zmq keys --help) or insecure=True"
             )
 
-    def bound(self, endpoint: str) -> Address:
-        """Return where a hub listens that was to listen here."""
+    def with_endpoint(self, endpoint: str) -> Address:
+        """Return this address with the endpoint that a hub is bound to."""
         return attrs.evolve(self, endpoint=endpoint)
 
     def __str__(self) -> str:

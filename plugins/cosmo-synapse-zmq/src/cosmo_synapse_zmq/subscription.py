@@ -1,4 +1,4 @@
-"""One subscription of a peer: calls its handler, and says what that is done with."""
+"""One subscription of a peer: it runs the handler, and acknowledges its deliveries."""
 
 from __future__ import annotations
 
@@ -10,121 +10,123 @@ from cosmo_core.routing import Consumer
 from cosmo_core.routing.handlers import HandlerRunner
 from cosmo_synapse_zmq import wire
 
-SETTLE_S: Final = 0.02
-"""For how long the hub is not told what was done, if nothing else is to be said."""
+ACK_DELAY_S: Final = 0.02
+"""For how many seconds acknowledgements are collected."""
 
-MAX_UNSAID: Final = 100
-"""How many frames may be done with before the hub is told in any case."""
+MAX_UNSENT_ACKS: Final = 100
+"""How many acknowledgements are collected before they are sent in any case."""
 
 
-class Line(Protocol):
-    """What a subscription says to the hub."""
+class SubscriptionOwner(Protocol):
+    """What a subscription needs of its Synapse."""
 
-    def put(self, command: wire.Command, size: int = 0) -> None:
-        """Say ``command``."""
+    def send(self, command: wire.Command, size: int = 0) -> None:
+        """Send a command to the hub."""
         ...
 
-    async def end(self, subscription: ZmqSubscription) -> None:
-        """Have the hub deliver nothing more, and return when it does not."""
+    async def unsubscribe(self, subscription: ZmqSubscription) -> None:
+        """Unsubscribe at the hub, and wait until it has confirmed that."""
         ...
 
 
 class ZmqSubscription:
-    """A handler's place on the bus.
+    """One subscription.
 
-    What comes by a queue group is bounded by the hub, which gives it to another member if this one is lost.
-    What comes otherwise is bounded here.
+    Deliveries of a queue group are limited by the hub, which redelivers them if this peer is lost. Other
+    frames are limited here.
 
     Args:
-        line: The way to the hub.
-        wanted: What the hub was asked for.
+        owner: The Synapse.
+        request: The command that made the subscription.
         handler: The handler.
-        max_pending: How many frames may wait for it.
+        max_pending: How many frames outside of queue groups may wait for it.
 
     Attributes:
-        confirmed: Done when the hub has said that it holds.
+        confirmed: Completed when the hub has confirmed the subscription.
     """
 
-    def __init__(self, line: Line, wanted: wire.Subscribe, handler: FrameHandler, max_pending: int) -> None:
-        self.wanted = wanted
+    def __init__(
+        self, owner: SubscriptionOwner, request: wire.Subscribe, handler: FrameHandler, max_pending: int
+    ) -> None:
+        self.request = request
         self.confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._line = line
-        self._runner = HandlerRunner(wanted.pattern, handler, self._done)
-        self._member = Consumer(
-            wanted.pattern, self._runner.run, prefetch=wanted.credit, max_pending=max_pending
+        self._owner = owner
+        self._runner = HandlerRunner(request.pattern, handler, self._on_done)
+        self._consumer = Consumer(
+            request.pattern, self._runner.run, prefetch=request.prefetch, max_pending=max_pending
         )
         self._dropped_by_hub = 0
-        self._dropped_before = 0
-        self._leaving = False
-        self._settled: list[int] = []
-        self._enough = max(1, min(wanted.credit // 4, MAX_UNSAID))
+        self._dropped_by_earlier_hubs = 0
+        self._closing = False
+        self._acks: list[int] = []
+        self._max_acks = max(1, min(request.prefetch // 4, MAX_UNSENT_ACKS))
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
 
     @property
     def dropped(self) -> int:
-        """How many frames were given up, here or in the hub, because the handler was too slow."""
-        return self._dropped_by_hub + self._member.dropped
+        """How many frames were dropped, here or in the hub, because the handler was too slow."""
+        return self._dropped_by_hub + self._consumer.dropped
 
-    # --- a frame comes ------------------------------------------------------------------------------
+    # --- frames -------------------------------------------------------------------------------------
 
     def deliver(self, delivered: wire.Deliver) -> None:
-        """Hand a frame to the handler."""
+        """Pass a frame to the handler."""
         number = delivered.number
         if not number:
-            self._member.push(delivered.frame)
-        elif self._member.closed:
-            self._line.put(wire.GiveBack(self.wanted.sub, number))
+            self._consumer.push(delivered.frame)
+        elif self._consumer.closed:
+            self._owner.send(wire.Requeue(self.request.sub, number))
         else:
             held_ms = delivered.held_ms
             frame = HeldFrame(delivered.frame, held_ms / 1000) if held_ms else delivered.frame
             if self._runner.run(frame, number):
-                self._done(number, None)
+                self._on_done(number, None)
 
-    def _done(self, number: int, error: BaseException | None) -> None:
+    def _on_done(self, number: int, error: BaseException | None) -> None:
         if not number:
-            self._member.complete()
+            self._consumer.complete()
         elif error is None:
-            self._settled.append(number)
-            # One that takes nothing more may be gone before there is more to say.
-            if len(self._settled) >= self._enough or self._member.closed:
-                self.say()
+            self._acks.append(number)
+            # After unsubscribing, acknowledge at once: the Synapse may be closed before the timer fires.
+            if len(self._acks) >= self._max_acks or self._consumer.closed:
+                self.flush_acks()
             elif self._timer is None:
-                self._timer = self._loop.call_later(SETTLE_S, self.say)
-        elif not self._leaving:
-            self._line.put(wire.Fail(self.wanted.sub, number, repr(error)))
+                self._timer = self._loop.call_later(ACK_DELAY_S, self.flush_acks)
+        elif not self._closing:
+            self._owner.send(wire.Nack(self.request.sub, number, repr(error)))
 
-    def say(self) -> None:
-        """Tell the hub what was done."""
+    def flush_acks(self) -> None:
+        """Send the collected acknowledgements to the hub."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._settled:
-            settled, self._settled = self._settled, []
-            self._line.put(wire.Settle(self.wanted.sub, settled))
+        if self._acks:
+            acks, self._acks = self._acks, []
+            self._owner.send(wire.Ack(self.request.sub, acks))
 
-    def count(self, dropped: int) -> None:
-        """Take note of how many frames the hub has given up."""
-        self._dropped_by_hub = self._dropped_before + dropped
+    def set_dropped_by_hub(self, total: int) -> None:
+        """Record how many frames the hub has dropped."""
+        self._dropped_by_hub = self._dropped_by_earlier_hubs + total
 
-    def forget(self) -> None:
-        """Forget what was to be said: the hub that was to hear it is another one now."""
-        self._settled.clear()
-        self._dropped_before = self._dropped_by_hub
+    def reset(self) -> None:
+        """Discard the collected acknowledgements: another hub does not know these deliveries."""
+        self._acks.clear()
+        self._dropped_by_earlier_hubs = self._dropped_by_hub
 
-    # --- the end ------------------------------------------------------------------------------------
+    # --- ending -------------------------------------------------------------------------------------
 
     async def unsubscribe(self) -> None:
-        """Deliver nothing more once this returns. Doing it twice is not an error."""
-        await self._line.end(self)
+        """Deliver no more frames once this returns. Unsubscribing twice is not an error."""
+        await self._owner.unsubscribe(self)
 
-    def end(self) -> None:
-        """Take nothing more."""
-        self._member.close()
+    def stop(self) -> None:
+        """Pass no more frames to the handler."""
+        self._consumer.close()
 
     async def close(self) -> None:
-        """Take nothing more, and cancel what the handler still works on: the hub gives that to others."""
-        self.end()
-        self._leaving = True
+        """Stop, and cancel running handlers. The hub redelivers their frames to other members."""
+        self.stop()
+        self._closing = True
         await self._runner.close()
-        self.say()
+        self.flush_acks()

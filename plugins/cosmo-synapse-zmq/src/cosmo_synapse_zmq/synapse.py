@@ -1,10 +1,10 @@
-"""A peer of a ZeroMQ hub, as a Synapse."""
+"""The ZeroMQ Synapse: a peer of one hub."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import msgspec
@@ -22,21 +22,19 @@ from cosmo_core.contracts.delivery import DEFAULT_MAX_FRAME
 from cosmo_core.routing import check_pattern, check_subject
 from cosmo_synapse_zmq import wire
 from cosmo_synapse_zmq.address import Address
-from cosmo_synapse_zmq.connection import dealer
+from cosmo_synapse_zmq.callbacks import DeadLetterClient, UndeliveredCallbacks
 from cosmo_synapse_zmq.keys import PeerKeys
-from cosmo_synapse_zmq.line import Line
-from cosmo_synapse_zmq.questions import Questions
+from cosmo_synapse_zmq.reliable_link import ReliableLink, make_dealer
 from cosmo_synapse_zmq.subscription import ZmqSubscription
-from cosmo_synapse_zmq.tellers import Tellers
 
 WINDOW: Final = 1024
-"""How many things may be said to a hub that it has not acknowledged; then `publish` waits."""
+"""How many commands may be unacknowledged by the hub before `publish` waits."""
 
 WINDOW_BYTES: Final = 64 * 1024 * 1024
-"""How many bytes of frames may be in them."""
+"""How many bytes of frames these commands may have."""
 
 LINGER_MS: Final = 1000
-"""For how long what was published may still leave after `close`."""
+"""For how many milliseconds published frames may still leave after `close`."""
 
 logger = logging.getLogger("cosmo_synapse_zmq")
 
@@ -44,21 +42,21 @@ logger = logging.getLogger("cosmo_synapse_zmq")
 class ZmqSynapse:
     """Carries frames between processes, through the hub at ``address``.
 
-    A connection that breaks is made again, and nothing is lost by that. A hub that dies loses what it had in
-    work; what it had not acknowledged is sent to the next one.
+    A broken connection is made again, and nothing is lost by that. When a hub dies, its unacknowledged
+    deliveries are lost. Frames that it had not acknowledged to their publisher are sent to the next hub.
 
     Args:
         address: Where the hub is.
-        keys: This peer's keys, and the hub's. Required off loopback.
-        insecure: Go off loopback without keys.
+        keys: This peer's keys, and the hub's public key. Required off loopback.
+        insecure: Connect off loopback without keys.
         max_in_flight: How many frames a handler may work on at once.
-        max_pending: How many more may wait for it; for a queue group, the hub says how many.
-        connect_timeout_s: For how many seconds a hub may be out of reach until whoever waits for it gives up.
-        lease_s: Seconds after which either side counts the other one as gone; as the hub's.
+        max_pending: How many more may wait for it. In a queue group, the hub sets this limit.
+        connect_timeout_s: For how many seconds an operation waits for a hub that cannot be reached.
+        lease_s: Seconds after which either side counts the other as gone. Use the same value as the hub.
 
     Raises:
-        SynapseError: The address is not loopback, and there are no keys.
-        ValueError: A limit makes no sense.
+        SynapseError: The address is not on loopback, and there are no keys.
+        ValueError: A limit is out of range.
     """
 
     def __init__(
@@ -73,7 +71,9 @@ class ZmqSynapse:
         lease_s: float = 3.0,
     ) -> None:
         if max_in_flight < 1 or max_pending < 0 or connect_timeout_s <= 0 or lease_s <= 0:
-            raise ValueError("max_in_flight starts at 1, max_pending at 0; the seconds are positive")
+            raise ValueError(
+                "max_in_flight must be at least 1, max_pending at least 0, and the seconds positive"
+            )
         address.check_keys(keys is not None, insecure)
         self.guarantees = Guarantees(
             delivery="at-least-once", takeover_s=lease_s + 1, max_deliveries=3, max_frame=DEFAULT_MAX_FRAME
@@ -84,131 +84,133 @@ class ZmqSynapse:
         self._max_pending = max_pending
         self._connect_timeout_s = connect_timeout_s
         self._lease_s = lease_s
-        self._line: Line | None = None
+        self._link: ReliableLink | None = None
         self._max_frame = 0
-        self._room: asyncio.Event | None = None
+        # Set when fewer commands are unacknowledged than `WINDOW`; None while no publisher waits for that.
+        self._window_space: asyncio.Event | None = None
         self._subscriptions: dict[int, ZmqSubscription] = {}
-        self._ending: dict[int, asyncio.Future[None]] = {}
-        self._held: dict[str, asyncio.Event] = {}
-        self._tellers = Tellers()
-        self._questions = Questions()
-        self._numbers = 0
-        self._turn = asyncio.Lock()
+        self._unsubscribing: dict[int, asyncio.Future[None]] = {}
+        self._paused: dict[str, asyncio.Event] = {}
+        self._callbacks = UndeliveredCallbacks()
+        self._dead_letter_client = DeadLetterClient()
+        self._last_sub = 0
+        self._connecting = asyncio.Lock()
 
-    # --- life ---------------------------------------------------------------------------------------
+    # --- life cycle ---------------------------------------------------------------------------------
 
     async def connect(self) -> None:
-        """Reach the hub. Doing it twice is not an error.
+        """Connect to the hub. Connecting twice is not an error.
 
         Raises:
-            SynapseAuthError: The hub does not let this peer in.
+            SynapseAuthError: The hub does not accept this peer.
             SynapseError: No hub can be reached.
         """
-        async with self._turn:
-            if self._line is None:
-                line = Line(
+        async with self._connecting:
+            if self._link is None:
+                link = ReliableLink(
                     self._address, self._keys, self, timeout_s=self._connect_timeout_s, lease_s=self._lease_s
                 )
-                await line.open()
-                self._line = line
+                await link.open()
+                self._link = link
 
     async def close(self) -> None:
-        """End every subscription, cancel what handlers work on, and let go of the hub."""
-        async with self._turn:
-            line = self._line
-            if line is None:
+        """End every subscription, cancel running handlers, and disconnect from the hub."""
+        async with self._connecting:
+            link = self._link
+            if link is None:
                 return
             for subscription in list(self._subscriptions.values()):
-                self.put(wire.Unsubscribe(subscription.wanted.sub))
-                subscription.end()
+                self.send(wire.Unsubscribe(subscription.request.sub))
+                subscription.stop()
             for subscription in list(self._subscriptions.values()):
                 await subscription.close()
             self._subscriptions.clear()
-            self.put(wire.Leave())
-            line.out.flush()
-            self._line = None
-            self._let_go()
-            await line.close(LINGER_MS)
+            self.send(wire.Leave())
+            link.stream.flush()
+            self._link = None
+            self._wake_waiters()
+            await link.close(LINGER_MS)
 
-    def _let_go(self) -> None:
-        """Let nobody wait for a hub any more."""
-        for ending in self._ending.values():
-            if not ending.done():
-                ending.set_result(None)
-        self._ending.clear()
-        self._questions.give_up(self._closed("ask for dead letters"))
-        self._release_all()
-        self._make_room()
+    def _wake_waiters(self) -> None:
+        """Wake all operations that wait for the hub."""
+        for confirmed in self._unsubscribing.values():
+            if not confirmed.done():
+                confirmed.set_result(None)
+        self._unsubscribing.clear()
+        self._dead_letter_client.fail_all(self._closed("read the dead letters"))
+        self._resume_all_subjects()
+        self._wake_publishers()
 
-    def _closed(self, what: str) -> SynapseClosedError:
-        return SynapseClosedError(f"cannot {what}: this ZmqSynapse is not connected; await connect() first")
+    def _closed(self, action: str) -> SynapseClosedError:
+        return SynapseClosedError(f"cannot {action}: this ZmqSynapse is not connected; await connect() first")
 
-    # --- what the line tells ------------------------------------------------------------------------
+    # --- events and commands of the link ------------------------------------------------------------
 
     def welcomed(self, max_frame: int) -> None:
-        """Carry frames as large as the hub does."""
+        """Adopt the frame limit of the hub."""
         self.guarantees = attrs.evolve(self.guarantees, max_frame=max_frame)
         self._max_frame = max_frame
 
-    def begin_anew(self, unsent: list[wire.Publish]) -> None:
-        """Tell a hub that knows nothing of this peer what it has to know."""
-        self._release_all()
+    def session_lost(self, unsent: list[wire.Publish]) -> None:
+        """Tell a hub that does not know this peer about its subscriptions, requests and unsent frames."""
+        self._resume_all_subjects()
         for sub, subscription in self._subscriptions.items():
-            subscription.forget()
-            if sub not in self._ending:
+            subscription.reset()
+            if sub not in self._unsubscribing:
                 again = subscription.confirmed.done()
-                self.put(msgspec.structs.replace(subscription.wanted, again=again))
-        for ending in self._ending.values():
-            if not ending.done():
-                ending.set_result(None)
-        for question in self._questions.again():
-            self.put(wire.AskDead(question))
+                self.send(msgspec.structs.replace(subscription.request, again=again))
+        for confirmed in self._unsubscribing.values():
+            if not confirmed.done():
+                confirmed.set_result(None)
+        for request in self._dead_letter_client.restart():
+            self.send(wire.GetDeadLetters(request))
         for command in unsent:
-            self.put(command, len(command.frame))
+            self.send(command, len(command.frame))
 
-    def heard(self) -> None:
-        """Let those publish who wait for room."""
-        if self._room is not None and self._line is not None and not _is_full(self._line):
-            self._make_room()
+    def message_handled(self) -> None:
+        """Wake publishers if the hub has acknowledged enough commands."""
+        if self._window_space is not None and self._link is not None and not _is_full(self._link):
+            self._wake_publishers()
 
-    def _release_all(self) -> None:
-        for held in self._held.values():
-            held.set()
-        self._held.clear()
+    def _resume_all_subjects(self) -> None:
+        for resumed in self._paused.values():
+            resumed.set()
+        self._paused.clear()
 
-    def _make_room(self) -> None:
-        room, self._room = self._room, None
-        if room is not None:
-            room.set()
+    def _wake_publishers(self) -> None:
+        space, self._window_space = self._window_space, None
+        if space is not None:
+            space.set()
 
-    def obey(self, command: wire.HubCommand) -> None:
-        """Do what the hub wants."""
+    def execute(self, command: wire.HubCommand) -> None:
+        """Execute a command of the hub."""
         match command:
             case wire.Deliver():
                 subscription = self._subscriptions.get(command.sub)
                 if subscription is not None:
                     subscription.deliver(command)
                 elif command.number:
-                    self.put(wire.GiveBack(command.sub, command.number))
+                    self.send(wire.Requeue(command.sub, command.number))
             case wire.Subscribed():
                 self._confirm(command.sub, None)
-            case wire.Refused():
+            case wire.SubscribeRejected():
                 self._confirm(command.sub, SynapseError(command.reason))
             case wire.Unsubscribed():
-                if (ending := self._ending.get(command.sub)) is not None and not ending.done():
-                    ending.set_result(None)
+                confirmed = self._unsubscribing.get(command.sub)
+                if confirmed is not None and not confirmed.done():
+                    confirmed.set_result(None)
             case wire.Dropped():
                 if (slow := self._subscriptions.get(command.sub)) is not None:
-                    slow.count(command.total)
-            case wire.Returned():
-                self._tellers.tell(command)
-            case wire.Hold():
-                self._held.setdefault(command.subject, asyncio.Event())
-            case wire.Release():
-                if (held := self._held.pop(command.subject, None)) is not None:
-                    held.set()
-            case wire.Dead():
-                self._questions.collect(command)
+                    slow.set_dropped_by_hub(command.total)
+            case wire.Undeliverable():
+                self._callbacks.call(command)
+            case wire.PauseSubject():
+                self._paused.setdefault(command.subject, asyncio.Event())
+            case wire.ResumeSubject():
+                if (resumed := self._paused.pop(command.subject, None)) is not None:
+                    resumed.set()
+            case wire.DeadLetterItem():
+                self._dead_letter_client.receive(command)
 
     def _confirm(self, sub: int, error: SynapseError | None) -> None:
         subscription = self._subscriptions.get(sub)
@@ -229,62 +231,58 @@ class ZmqSynapse:
         undelivered: UndeliveredHandler | None = None,
         message_id: str | None = None,
     ) -> None:
-        """Hand ``frame`` to the hub, for whoever subscribes to ``subject``.
+        """Send ``frame`` to the hub, for all subscribers of ``subject``.
 
-        It returns when the frame is on its way, and waits while too much is.
-        ``message_id`` means nothing here, as nothing is stored.
+        This returns when the frame is queued to be sent. It waits while too many are unacknowledged, or while
+        the queue of the subject is full. ``message_id`` is ignored, because nothing is stored.
 
         Raises:
             SynapseClosedError: The Synapse is not connected.
             FrameTooLargeError: The frame is larger than ``guarantees.max_frame``; nothing was sent.
-            SynapseError: The subject is malformed, or the hub is out of reach for too long.
+            SynapseError: The subject is malformed, or the hub cannot be reached in time.
         """
-        line = self._line
-        if line is None:
+        link = self._link
+        if link is None:
             raise self._closed(f"publish on {subject}")
         if len(frame) > self._max_frame:
             raise FrameTooLargeError(
-                f"{len(frame)} bytes on {subject} are more than the {self._max_frame} this Synapse carries"
+                f"a frame of {len(frame)} bytes on {subject} exceeds the limit of {self._max_frame} bytes"
             )
         check_subject(subject)
-        if _is_full(line) or (undelivered is None and subject in self._held):
-            await self._wait_to_publish(line, subject, undelivered is None)
-        tell = 0 if undelivered is None else self._tellers.number(undelivered)
-        line.out.put(wire.Publish(subject, frame, tell), len(frame))
+        if _is_full(link) or (undelivered is None and subject in self._paused):
+            await self._wait_to_publish(link, subject, undelivered is None)
+        callback = 0 if undelivered is None else self._callbacks.number(undelivered)
+        link.stream.write(wire.Publish(subject, frame, callback), len(frame))
 
-    async def _wait_to_publish(self, line: Line, subject: str, held_back: bool) -> None:
-        while self._line is line:
-            if held_back and (held := self._held.get(subject)) is not None:
-                await held.wait()
-            elif _is_full(line):
-                await self._wait_for_room(line, subject)
+    async def _wait_to_publish(self, link: ReliableLink, subject: str, may_be_paused: bool) -> None:
+        while self._link is link:
+            if may_be_paused and (resumed := self._paused.get(subject)) is not None:
+                await resumed.wait()
+            elif _is_full(link):
+                await self._wait_for_window(link, subject)
             else:
                 return
         raise self._closed(f"publish on {subject}")
 
-    async def _wait_for_room(self, line: Line, subject: str) -> None:
-        if self._room is None:
-            self._room = asyncio.Event()
+    async def _wait_for_window(self, link: ReliableLink, subject: str) -> None:
+        if self._window_space is None:
+            self._window_space = asyncio.Event()
         try:
             async with asyncio.timeout(self._connect_timeout_s):
-                await self._room.wait()
+                await self._window_space.wait()
         except TimeoutError:
-            if not line.out.up:
+            if not link.stream.connected:
                 raise SynapseError(
-                    f"the hub at {self._address} is out of reach for {self._connect_timeout_s} s,"
-                    f" and {WINDOW} frames wait for it; {subject} was not sent"
+                    f"cannot publish on {subject}: the hub at {self._address} could not be reached for"
+                    f" {self._connect_timeout_s} s, and {WINDOW} commands are waiting for it"
                 ) from None
 
-    def _next_number(self) -> int:
-        self._numbers += 1
-        return self._numbers
-
     def publish_from_thread(self, subject: str, frame: bytes) -> None:
-        """Hand ``frame`` to the hub from any thread, over a connection of its own."""
-        shout = wire.encode(wire.Shout(check_subject(subject), frame))
-        socket = dealer(self._address, self._keys)
+        """Send ``frame`` to the hub from any thread, over a new connection."""
+        datagram = wire.encode(wire.Datagram(check_subject(subject), frame))
+        socket = make_dealer(self._address, self._keys)
         socket.connect(self._address.endpoint)
-        socket.send(shout)
+        socket.send(datagram)
         socket.close(LINGER_MS)
 
     # --- subscribing --------------------------------------------------------------------------------
@@ -296,52 +294,55 @@ class ZmqSynapse:
 
         Raises:
             SynapseClosedError: The Synapse is not connected.
-            SynapseError: The pattern or the queue group is malformed, or the hub refuses or is out of reach.
+            SynapseError: The pattern or the name of the queue group is malformed, or the hub rejects the
+                subscription or cannot be reached.
         """
-        if self._line is None:
+        if self._link is None:
             raise self._closed(f"subscribe to {pattern}")
         check_pattern(pattern, queue_group)
-        sub = self._next_number()
-        wanted = wire.Subscribe(sub, pattern, queue_group, self._max_in_flight)
-        subscription = self._subscriptions[sub] = ZmqSubscription(self, wanted, handler, self._max_pending)
-        self.put(wanted)
+        self._last_sub += 1
+        sub = self._last_sub
+        request = wire.Subscribe(sub, pattern, queue_group, self._max_in_flight)
+        subscription = self._subscriptions[sub] = ZmqSubscription(self, request, handler, self._max_pending)
+        self.send(request)
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 await subscription.confirmed
         except BaseException as error:
             self._subscriptions.pop(sub, None)
-            self.put(wire.Unsubscribe(sub))
+            self.send(wire.Unsubscribe(sub))
             if isinstance(error, TimeoutError):
                 raise SynapseError(
-                    f"the hub at {self._address} did not confirm {pattern} within {self._connect_timeout_s} s"
+                    f"the hub at {self._address} did not confirm the subscription to {pattern} within"
+                    f" {self._connect_timeout_s} s"
                 ) from None
             raise
         return subscription
 
-    def put(self, command: wire.Command, size: int = 0) -> None:
-        """Say something to the hub, for a subscription."""
-        if self._line is not None:
-            self._line.out.put(command, size)
+    def send(self, command: wire.Command, size: int = 0) -> None:
+        """Send a command to the hub; do nothing if the Synapse is closed."""
+        if self._link is not None:
+            self._link.stream.write(command, size)
 
-    async def end(self, subscription: ZmqSubscription) -> None:
-        """Have the hub deliver nothing more to a subscription, and return when it does not."""
-        sub = subscription.wanted.sub
-        if sub not in self._subscriptions or self._line is None:
+    async def unsubscribe(self, subscription: ZmqSubscription) -> None:
+        """Unsubscribe at the hub, and wait until it has confirmed that."""
+        sub = subscription.request.sub
+        if sub not in self._subscriptions or self._link is None:
             return
-        ending = self._ending.get(sub)
-        if ending is None:
-            ending = self._ending[sub] = asyncio.get_running_loop().create_future()
-            self.put(wire.Unsubscribe(sub))
+        confirmed = self._unsubscribing.get(sub)
+        if confirmed is None:
+            confirmed = self._unsubscribing[sub] = asyncio.get_running_loop().create_future()
+            self.send(wire.Unsubscribe(sub))
         try:
             async with asyncio.timeout(self._connect_timeout_s):
-                # Shielded: it may be asked for twice at once.
-                await asyncio.shield(ending)
+                # Shielded: two calls may wait for it at once.
+                await asyncio.shield(confirmed)
         except (TimeoutError, SynapseClosedError):
             logger.warning("the hub at %s did not confirm the end of a subscription", self._address)
         finally:
-            subscription.end()
+            subscription.stop()
             self._subscriptions.pop(sub, None)
-            self._ending.pop(sub, None)
+            self._unsubscribing.pop(sub, None)
 
     # --- dead letters -------------------------------------------------------------------------------
 
@@ -350,24 +351,50 @@ class ZmqSynapse:
 
         Raises:
             SynapseClosedError: The Synapse is not connected.
-            SynapseError: The hub is out of reach.
+            SynapseError: The hub cannot be reached.
         """
-        if self._line is None:
-            raise self._closed("ask for dead letters")
-        question, answer = self._questions.ask()
-        self.put(wire.AskDead(question))
+        if self._link is None:
+            raise self._closed("read the dead letters")
+        request, answer = self._dead_letter_client.start()
+        self.send(wire.GetDeadLetters(request))
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 return await answer
         except TimeoutError:
-            raise SynapseError(f"the hub at {self._address} did not say what it could not deliver") from None
+            raise SynapseError(
+                f"the hub at {self._address} did not send its dead letters within {self._connect_timeout_s} s"
+            ) from None
         finally:
-            self._questions.forget(question)
+            self._dead_letter_client.finish(request)
 
     def __repr__(self) -> str:
-        state = "closed" if self._line is None else "connected"
+        state = "closed" if self._link is None else "connected"
         return f"<ZmqSynapse {state} to {self._address}>"
 
 
-def _is_full(line: Line) -> bool:
-    return line.out.unacknowledged >= WINDOW or line.out.bytes >= WINDOW_BYTES
+def _is_full(link: ReliableLink) -> bool:
+    return link.stream.unacknowledged >= WINDOW or link.stream.unacknowledged_bytes >= WINDOW_BYTES
+
+
+def from_url(
+    url: str,
+    *,
+    key_file: str | None = None,
+    server_key: str | None = None,
+    **options: Any,
+) -> ZmqSynapse:
+    """Return the Synapse for ``zmq://host:port`` or ``zmq+ipc://path``.
+
+    Args:
+        url: The hub's URL. With ``zmq+ipc://path?hub=auto`` this process runs the hub if no other does.
+        key_file: The file with this peer's secret key.
+        server_key: The hub's public key, or the file with it.
+        **options: As for `ZmqSynapse`.
+
+    Raises:
+        SynapseError: The URL is invalid, keys cannot be read, or keys are required and missing.
+    """
+    if (key_file is None) is not (server_key is None):
+        raise SynapseError("key_file and server_key must be given together: this peer's key, and the hub's")
+    keys = None if key_file is None or server_key is None else PeerKeys.load(key_file, server_key)
+    return ZmqSynapse(Address.parse(url), keys=keys, **options)

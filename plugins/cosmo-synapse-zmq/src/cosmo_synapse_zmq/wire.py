@@ -1,8 +1,8 @@
-"""What a hub and its peers say to each other: messages, and the commands inside them.
+"""The wire protocol between a hub and its peers: messages, and the commands inside them.
 
-A message is one ZeroMQ frame: msgpack, as arrays. What either side means travels in `PeerData` or `HubData`,
-numbered, and kept until it was acknowledged: a connection that breaks loses nothing. The other messages make
-the connection, and keep it.
+A message is one ZeroMQ frame, encoded as a msgpack array. Commands travel in `PeerData` and `HubData`. These
+are numbered and kept until the other side acknowledges them, so a broken connection loses none. The other
+messages open the session, keep it alive, or go outside of it.
 """
 
 from __future__ import annotations
@@ -14,108 +14,109 @@ import msgspec
 from cosmo_core import Undelivered
 
 VERSION: Final = 1
-"""Of this protocol. A hub refuses peers of another one."""
+"""The version of this protocol. A hub rejects peers of another version."""
 
 SESSION_BYTES: Final = 16
-"""How long the name of a session is: it must not be guessed: whoever knows it gets what is meant for it."""
+"""Bytes in a session id. It must be hard to guess: any peer that knows it can take over the session."""
 
 MAX_BATCH: Final = 64 * 1024
-"""Bytes of frames in a message; a larger frame has one of its own."""
+"""Bytes of frames that are batched in one message; a larger frame gets its own message."""
 
 OVERHEAD: Final = MAX_BATCH + 64 * 1024
 """Bytes that a message may have beyond the largest frame."""
 
 
 class Command(msgspec.Struct, array_like=True, gc=False):
-    """One thing that a peer or the hub wants."""
+    """One command of a peer or of the hub."""
 
 
 # --- from a peer to the hub -------------------------------------------------------------------------
 
 
 class Subscribe(Command, tag=1):
-    """``sub`` is the peer's own number of the subscription; ``credit`` bounds the letters it has in work.
+    """Subscribe to a pattern.
 
-    ``again`` says that a hub before this one had confirmed it.
+    ``sub`` is the subscription's number, chosen by the peer. ``prefetch`` limits its unacknowledged
+    deliveries. ``again`` is set if an earlier hub had confirmed the subscription.
     """
 
     sub: int
     pattern: str
     queue_group: str | None
-    credit: int
+    prefetch: int
     again: bool = False
 
 
 class Unsubscribe(Command, tag=2):
-    """Answered with `Unsubscribed`, after everything that was sent for the subscription before."""
+    """End a subscription. The hub answers with `Unsubscribed` after all frames that it sent before."""
 
     sub: int
 
 
 class Publish(Command, tag=3):
-    """``tell`` is the peer's number of who is told when the frame is not delivered; 0 if nobody is."""
+    """Publish a frame. ``callback`` is the number of the peer's ``undelivered`` callback, or 0 for none."""
 
     subject: str
     frame: bytes
-    tell: int
+    callback: int
 
 
-class Settle(Command, tag=4):
-    """Letters that a handler is done with, by subscription."""
+class Ack(Command, tag=4):
+    """Acknowledge deliveries of a subscription."""
 
     sub: int
     numbers: list[int]
 
 
-class Fail(Command, tag=5):
-    """A letter on which a handler failed."""
+class Nack(Command, tag=5):
+    """Report a delivery on which the handler failed."""
 
     sub: int
     number: int
     reason: str
 
 
-class GiveBack(Command, tag=6):
-    """A letter that came too late for its handler."""
+class Requeue(Command, tag=6):
+    """Return a delivery that the handler did not start on."""
 
     sub: int
     number: int
 
 
-class AskDead(Command, tag=8):
-    """Answered with `Dead`, which has the same ``question``."""
+class GetDeadLetters(Command, tag=8):
+    """Ask for the dead letters. The hub answers with `DeadLetterItem` commands for the same ``request``."""
 
-    question: int
+    request: int
 
 
 class Leave(Command, tag=9):
-    """The peer goes for good."""
+    """End the session for good."""
 
 
 # --- from the hub to a peer -------------------------------------------------------------------------
 
 
 class Subscribed(Command, tag=21):
-    """The subscription holds from now on."""
+    """The subscription is active."""
 
     sub: int
 
 
-class Refused(Command, tag=22):
-    """The subscription cannot be had."""
+class SubscribeRejected(Command, tag=22):
+    """The hub does not accept the subscription."""
 
     sub: int
     reason: str
 
 
 class Unsubscribed(Command, tag=23):
-    """Nothing more comes for the subscription."""
+    """The subscription has ended; no more frames follow."""
 
     sub: int
 
 
 class Deliver(Command, tag=24):
-    """``number`` is that of the letter, or 0; ``held_ms`` says for how long it waited."""
+    """A frame. ``number`` is its delivery's number, or 0; ``held_ms`` says how long it waited in the hub."""
 
     sub: int
     frame: bytes
@@ -124,45 +125,53 @@ class Deliver(Command, tag=24):
 
 
 class Dropped(Command, tag=25):
-    """How many frames of a subscription the hub has given up so far."""
+    """How many frames of a subscription the hub has dropped so far."""
 
     sub: int
     total: int
 
 
-class Returned(Command, tag=26):
-    """A frame that was not delivered, to whom it was published with ``tell``."""
+class Undeliverable(Command, tag=26):
+    """A frame that was not delivered, for the ``callback`` that it was published with."""
 
-    tell: int
+    callback: int
     frame: bytes
-    why: Undelivered
+    cause: Undelivered
 
 
-class Hold(Command, tag=27):
-    """Publish nothing on the subject until `Release`, but for what is to be told."""
-
-    subject: str
-
-
-class Release(Command, tag=28):
-    """There is room again."""
+class PauseSubject(Command, tag=27):
+    """Publish no frames without a callback on the subject until `ResumeSubject`."""
 
     subject: str
 
 
-class Dead(Command, tag=29):
-    """One dead letter; the last one of an answer has no subject."""
+class ResumeSubject(Command, tag=28):
+    """The subject's queue has space again."""
 
-    question: int
+    subject: str
+
+
+class DeadLetterItem(Command, tag=29):
+    """One dead letter of an answer; ``subject`` is None at the end of the answer."""
+
+    request: int
     subject: str | None
     frame: bytes
     deliveries: int
     reason: str
 
 
-PeerCommand: TypeAlias = Subscribe | Unsubscribe | Publish | Settle | Fail | GiveBack | AskDead | Leave
+PeerCommand: TypeAlias = Subscribe | Unsubscribe | Publish | Ack | Nack | Requeue | GetDeadLetters | Leave
 HubCommand: TypeAlias = (
-    Subscribed | Refused | Unsubscribed | Deliver | Dropped | Returned | Hold | Release | Dead
+    Subscribed
+    | SubscribeRejected
+    | Unsubscribed
+    | Deliver
+    | Dropped
+    | Undeliverable
+    | PauseSubject
+    | ResumeSubject
+    | DeadLetterItem
 )
 
 # --- messages ---------------------------------------------------------------------------------------
@@ -173,46 +182,51 @@ class Message(msgspec.Struct, array_like=True, gc=False):
 
 
 class Hello(Message, tag=1):
-    """A peer begins a session, or resumes it; ``received`` is the last number that it has.
+    """A peer opens or resumes a session.
 
-    ``again`` says that a hub knew it before, be it this one or one that died.
+    ``received`` is the number of the last message that it received. ``reconnecting`` is set if any hub at
+    this address knew the peer before.
     """
 
     version: int
     session: bytes
     received: int
-    again: bool = False
+    reconnecting: bool = False
 
 
 class Welcome(Message, tag=2):
-    """``resumed`` says whether the hub knows the session; ``received`` is the last number that it has."""
+    """The hub accepts a peer.
+
+    ``resumed`` says whether it knows the session, and ``received`` is the number of the last message that it
+    received.
+    """
 
     resumed: bool
     received: int
     max_frame: int
 
 
-class Refusal(Message, tag=3):
-    """The hub does not talk to this peer."""
+class Rejection(Message, tag=3):
+    """The hub does not accept the peer."""
 
     reason: str
 
 
-class Beat(Message, tag=4):
-    """The hub is there, and has received so much."""
+class Heartbeat(Message, tag=4):
+    """The sender is alive; ``received`` acknowledges all messages up to that number."""
 
     received: int
 
 
-class Shout(Message, tag=5):
-    """A frame outside of any session: from a peer whose event loop is blocked."""
+class Datagram(Message, tag=5):
+    """A frame that is published outside of any session, by a peer whose event loop is blocked."""
 
     subject: str
     frame: bytes
 
 
 class PeerData(Message, tag=6):
-    """What a peer wants. ``received`` acknowledges everything up to that number."""
+    """Commands of a peer; ``received`` acknowledges all messages up to that number."""
 
     number: int
     received: int
@@ -220,17 +234,19 @@ class PeerData(Message, tag=6):
 
 
 class HubData(Message, tag=7):
-    """What the hub wants. ``received`` acknowledges everything up to that number."""
+    """Commands of the hub; ``received`` acknowledges all messages up to that number."""
 
     number: int
     received: int
     commands: list[HubCommand]
 
 
-class Lost(Message, tag=8):
-    """The hub knows no session of this peer: it has to begin anew."""
+class UnknownSession(Message, tag=8):
+    """The hub knows no session of this peer; the peer must send `Hello` again."""
 
 
 encode: Final = msgspec.msgpack.Encoder().encode
-decode_for_hub: Final = msgspec.msgpack.Decoder(Hello | Shout | Beat | PeerData).decode
-decode_for_peer: Final = msgspec.msgpack.Decoder(Welcome | Refusal | Beat | HubData | Lost).decode
+decode_for_hub: Final = msgspec.msgpack.Decoder(Hello | Datagram | Heartbeat | PeerData).decode
+decode_for_peer: Final = msgspec.msgpack.Decoder(
+    Welcome | Rejection | Heartbeat | HubData | UnknownSession
+).decode

@@ -1,4 +1,4 @@
-"""A hub that one of its peers carries: the first process on a machine, and the next one when that is gone."""
+"""An embedded hub: the first process on a machine runs the hub, and the next one takes over when it ends."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from cosmo_synapse_zmq.address import Address
 from cosmo_synapse_zmq.hub import Hub
 
 
-class CarriedHub:
-    """A hub in this process, for all of its Synapses that are in one event loop.
+class EmbeddedHub:
+    """A hub in this process, shared by all Synapses of one event loop.
 
-    Whoever has the lock file carries it: the system gives the lock back however a process ends.
+    The process that holds a lock file runs the hub. The system releases the lock however the process ends.
     """
 
     def __init__(self, address: Address, path: Path, lease_s: float) -> None:
@@ -30,13 +30,15 @@ class CarriedHub:
         self._listening: asyncio.Future[Address] = asyncio.get_running_loop().create_future()
         self._users = 0
 
-    async def start(self) -> bool:
-        """Carry the hub, if nobody else does; tell whether this process does now.
+    async def acquire(self) -> bool:
+        """Start the hub unless another process runs one; return whether this process runs it.
+
+        Each call that returns True needs one call of `release`.
 
         Raises:
             SynapseError: The path cannot be used.
         """
-        if self._serving is None and not self._take_lock():
+        if self._serving is None and not self._acquire_lock():
             return False
         self._users += 1
         if self._serving is None:
@@ -44,20 +46,20 @@ class CarriedHub:
             self._listening = loop.create_future()
             self._serving = loop.create_task(self._hub.serve(self._listening))
         try:
-            # Several may wait for it, and all are to know.
+            # Several Synapses may wait here, and all of them need the result.
             await asyncio.wait((self._listening, self._serving), return_when=asyncio.FIRST_COMPLETED)
             if self._serving.done():
                 self._serving.result()
         except BaseException:
-            await self.leave()
+            await self.release()
             raise
         return True
 
-    def _take_lock(self) -> bool:
+    def _acquire_lock(self) -> bool:
         try:
             lock = os.open(f"{self._path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise SynapseError(f"no hub can be carried at {self._path}: {error}") from None
+            raise SynapseError(f"cannot run an embedded hub at {self._path}: {error}") from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -66,17 +68,17 @@ class CarriedHub:
         self._lock = lock
         return True
 
-    def join(self, receive: Callable[[wire.Message], None]) -> LocalConnection:
-        """Return a connection that needs no socket."""
+    def connect(self, receive: Callable[[wire.Message], None]) -> LocalConnection:
+        """Return a connection to the hub without a socket."""
         return LocalConnection(self, self._hub, receive)
 
-    async def leave(self) -> None:
-        """Put the hub down when the last Synapse that needs it is closed."""
+    async def release(self) -> None:
+        """Stop the hub if no other Synapse of this process uses it."""
         self._users -= 1
         if not self._users:
-            await self._release()
+            await self._stop()
 
-    async def _release(self) -> None:
+    async def _stop(self) -> None:
         serving, self._serving = self._serving, None
         try:
             if serving is not None:
@@ -91,36 +93,36 @@ class CarriedHub:
 
 
 class LocalConnection:
-    """A peer in the process, and the event loop, that carries its hub."""
+    """The connection of a peer to the hub in its own event loop."""
 
-    def __init__(self, carried: CarriedHub, hub: Hub, receive: Callable[[wire.Message], None]) -> None:
-        self._carried = carried
+    def __init__(self, embedded: EmbeddedHub, hub: Hub, receive: Callable[[wire.Message], None]) -> None:
+        self._embedded = embedded
         self._hub = hub
         self._loop = asyncio.get_running_loop()
         self._receive = receive
-        self._route = hub.join(self._bring)
+        self._routing_id = hub.add_local_peer(self._receive_soon)
 
-    def _bring(self, message: wire.Message) -> None:
-        # Not at once: it may be the answer to what is being sent.
+    def _receive_soon(self, message: wire.Message) -> None:
+        # Not at once: the message may answer the one that is being sent.
         self._loop.call_soon(self._receive, message)
 
     def send(self, message: wire.Message) -> bool:
-        """Hand a message to the hub."""
-        self._hub.take(self._route, message)
-        self._hub.speak()
+        """Pass a message to the hub."""
+        self._hub.handle(self._routing_id, message)
+        self._hub.flush()
         return True
 
-    async def leave(self) -> None:
-        """Leave the hub, which goes with the last one."""
-        self._hub.part(self._route)
-        await self._carried.leave()
+    async def close(self) -> None:
+        """Disconnect from the hub. The hub stops with its last connection."""
+        self._hub.remove_local_peer(self._routing_id)
+        await self._embedded.release()
 
 
-_carried: Final[WeakValueDictionary[tuple[int, Path], CarriedHub]] = WeakValueDictionary()
+_embedded: Final[WeakValueDictionary[tuple[int, Path], EmbeddedHub]] = WeakValueDictionary()
 
 
-async def carry(address: Address, lease_s: float) -> CarriedHub | None:
-    """Return the hub at ``address`` if this process carries it, or can from now on.
+async def acquire_embedded_hub(address: Address, lease_s: float) -> EmbeddedHub | None:
+    """Return the hub at ``address`` if this process runs it or can start it; None if another process runs it.
 
     Raises:
         SynapseError: The path cannot be used.
@@ -128,7 +130,7 @@ async def carry(address: Address, lease_s: float) -> CarriedHub | None:
     if address.path is None:
         return None
     key = (id(asyncio.get_running_loop()), address.path.absolute())
-    carried = _carried.get(key)
-    if carried is None:
-        carried = _carried[key] = CarriedHub(address, key[1], lease_s)
-    return carried if await carried.start() else None
+    embedded = _embedded.get(key)
+    if embedded is None:
+        embedded = _embedded[key] = EmbeddedHub(address, key[1], lease_s)
+    return embedded if await embedded.acquire() else None

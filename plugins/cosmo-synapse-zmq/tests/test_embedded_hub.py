@@ -1,4 +1,4 @@
-"""The first process carries the hub, and the next one takes over when it is gone."""
+"""The embedded hub: the first process runs it, and the next one takes over."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cosmo_core import SynapseError
 from cosmo_synapse_zmq import from_url
 
 if TYPE_CHECKING:
-    from tests.conftest import Join, Spawn, Taken
+    from tests.conftest import Connect, Recorder, Spawn
 
 BACK_S = 2.0
 
@@ -35,7 +35,7 @@ def url(path: Path) -> str:
 
 
 def is_free(path: Path) -> bool:
-    """Tell whether nobody carries a hub there."""
+    """Return whether no process runs a hub there."""
     lock = os.open(f"{path}.lock", os.O_RDWR)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -46,10 +46,10 @@ def is_free(path: Path) -> bool:
     return True
 
 
-async def test_the_first_of_two_processes_carries_the_hub(
-    url: str, path: Path, join: Join, member: Spawn, taken: Callable[[], Taken]
+async def test_the_first_of_two_processes_runs_the_hub(
+    url: str, path: Path, connect: Connect, member: Spawn, recorder: Callable[[], Recorder]
 ) -> None:
-    synapse, done = await join(url), taken()
+    synapse, done = await connect(url), recorder()
     await synapse.subscribe("done", done)
     await member(url, "echo")
     await synapse.publish("work", b"x")
@@ -57,28 +57,28 @@ async def test_the_first_of_two_processes_carries_the_hub(
     assert not is_free(path)
 
 
-async def test_the_next_one_takes_over_from_one_that_is_killed(
-    url: str, join: Join, member: Spawn, taken: Callable[[], Taken]
+async def test_another_process_takes_over_when_the_first_is_killed(
+    url: str, connect: Connect, member: Spawn, recorder: Callable[[], Recorder]
 ) -> None:
-    carrier = await member(url, "hang")
-    synapse, done, told = await join(url), taken(), taken()
+    owner = await member(url, "hang")
+    synapse, done, reports = await connect(url), recorder(), recorder()
     await synapse.subscribe("done", done)
     await member(url, "echo")
-    carrier.kill()
+    owner.kill()
     started = time.monotonic()
-    # The two that are left find each other again, whoever of them carries the hub now.
+    # The two remaining processes find each other again; either may run the hub now.
     async with asyncio.timeout(BACK_S):
         number = 0
         while not done.frames:
-            await synapse.publish("work", b"%d" % (number := number + 1), undelivered=told.told)
+            await synapse.publish("work", b"%d" % (number := number + 1), undelivered=reports.report)
             await asyncio.wait((asyncio.create_task(done.until(1)),), timeout=0.05)
     assert time.monotonic() - started < BACK_S
 
 
 async def test_synapses_in_one_process_share_the_hub_until_the_last_is_closed(
-    url: str, path: Path, join: Join, taken: Callable[[], Taken]
+    url: str, path: Path, connect: Connect, recorder: Callable[[], Recorder]
 ) -> None:
-    one, other, got = await join(url), await join(url), taken()
+    one, other, got = await connect(url), await connect(url), recorder()
     await other.subscribe("a", got)
     await one.publish("a", b"x")
     assert await got.until(1) == [b"x"]
@@ -93,9 +93,9 @@ async def test_synapses_in_one_process_share_the_hub_until_the_last_is_closed(
 
 
 async def test_synapses_that_connect_at_once_share_the_hub(
-    url: str, join: Join, taken: Callable[[], Taken]
+    url: str, connect: Connect, recorder: Callable[[], Recorder]
 ) -> None:
-    synapses, got = await asyncio.gather(*(join(url) for _ in range(5))), taken()
+    synapses, got = await asyncio.gather(*(connect(url) for _ in range(5))), recorder()
     for synapse in synapses:
         await synapse.subscribe("a", got)
     await synapses[0].publish("a", b"x")
@@ -103,28 +103,28 @@ async def test_synapses_that_connect_at_once_share_the_hub(
 
 
 async def test_processes_that_start_at_once_have_one_hub(
-    url: str, join: Join, spawn: Spawn, taken: Callable[[], Taken]
+    url: str, connect: Connect, spawn: Spawn, recorder: Callable[[], Recorder]
 ) -> None:
     peer = Path(__file__).with_name("peer.py")
     processes = await asyncio.gather(*(spawn(peer, url, "echo", "3.0") for _ in range(4)))
     for process in processes:
-        assert await line(process) == b"ready"
-    synapse, present = await join(url), taken()
+        assert await read_line(process) == b"ready"
+    synapse, present = await connect(url), recorder()
     await synapse.subscribe("present", present)
     await synapse.publish("roll.call", b"x")
     await present.until(4)
-    carriers = [process for process in processes if holds_lock(process)]
-    assert len(carriers) == 1
+    owners = [process for process in processes if holds_lock(process)]
+    assert len(owners) == 1
 
 
-async def line(process: Process) -> bytes:
+async def read_line(process: Process) -> bytes:
     assert process.stdout is not None
     async with asyncio.timeout(20):
         return (await process.stdout.readline()).strip()
 
 
 def holds_lock(process: Process) -> bool:
-    """Tell whether a process has the lock file open: those that do not get the lock close it."""
+    """Return whether a process has the lock file open: a process that does not get the lock closes it."""
     if sys.platform != "linux":
         pytest.skip("only Linux shows which files a process has open")
     links = Path(f"/proc/{process.pid}/fd").iterdir()
@@ -132,12 +132,12 @@ def holds_lock(process: Process) -> bool:
 
 
 @pytest.mark.parametrize("path", ["/no/such/folder/hub.sock", "/dev/null/hub.sock"])
-async def test_a_path_that_cannot_be_used_is_named(path: str) -> None:
-    with pytest.raises(SynapseError, match=f"no hub can be carried at {path}"):
+async def test_the_error_names_a_path_that_cannot_be_used(path: str) -> None:
+    with pytest.raises(SynapseError, match=f"cannot run an embedded hub at {path}"):
         await from_url(f"zmq+ipc://{path}?hub=auto").connect()
 
 
-async def test_where_the_hub_cannot_listen_everybody_who_connects_is_told(tmp_path: Path) -> None:
+async def test_every_connect_fails_if_the_embedded_hub_cannot_bind(tmp_path: Path) -> None:
     (tmp_path / (50 * "a") / (50 * "b")).mkdir(parents=True)
     path = tmp_path / (50 * "a") / (50 * "b") / "hub.sock"
     synapses = [from_url(f"zmq+ipc://{path}?hub=auto", connect_timeout_s=0.5) for _ in range(3)]
@@ -146,13 +146,13 @@ async def test_where_the_hub_cannot_listen_everybody_who_connects_is_told(tmp_pa
     assert is_free(path)
 
 
-async def test_what_a_carrier_that_ends_in_peace_leaves_is_taken_over_too(
-    url: str, join: Join, member: Spawn, taken: Callable[[], Taken]
+async def test_another_process_takes_over_when_the_first_stops(
+    url: str, connect: Connect, member: Spawn, recorder: Callable[[], Recorder]
 ) -> None:
-    carrier = await member(url, "hang")
-    synapse, got = await join(url), taken()
+    owner = await member(url, "hang")
+    synapse, got = await connect(url), recorder()
     await synapse.subscribe("a", got)
-    carrier.send_signal(signal.SIGTERM)
-    await carrier.wait()
+    owner.send_signal(signal.SIGTERM)
+    await owner.wait()
     await synapse.publish("a", b"x")
     assert await got.until(1, within_s=BACK_S) == [b"x"]

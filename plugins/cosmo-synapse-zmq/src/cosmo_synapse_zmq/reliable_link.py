@@ -1,0 +1,342 @@
+"""A peer's link to its hub: one session over connections that break and are made again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from typing import Final, Protocol
+
+import msgspec
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from cosmo_core import SynapseAuthError, SynapseError
+from cosmo_synapse_zmq import wire
+from cosmo_synapse_zmq.address import Address
+from cosmo_synapse_zmq.embedded_hub import LocalConnection, acquire_embedded_hub
+from cosmo_synapse_zmq.keys import PeerKeys
+from cosmo_synapse_zmq.sockets import DrainedSocket
+from cosmo_synapse_zmq.stream import ReliableStream
+
+RECONNECT_MS: Final = 50
+"""Milliseconds between two attempts to reach a hub; later up to four times as many."""
+
+MAX_FAILURES: Final = 3
+"""How many handshakes in a row may fail without a reason before the peer counts as rejected."""
+
+TAKEOVER_RETRY_S: Final = 0.1
+"""Seconds between two attempts to run the embedded hub, when its process is gone."""
+
+_REJECTED: Final = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+_MONITORED: Final = (
+    zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_DISCONNECTED | _REJECTED
+)
+
+logger = logging.getLogger("cosmo_synapse_zmq")
+
+
+# --- the connection ---------------------------------------------------------------------------------
+
+
+class ConnectionListener(Protocol):
+    """The receiver of a connection's events and messages."""
+
+    def connected(self) -> None:
+        """The hub can be reached."""
+        ...
+
+    def disconnected(self) -> None:
+        """The hub cannot be reached any more; ZeroMQ reconnects."""
+        ...
+
+    def rejected(self) -> None:
+        """The hub, or another program at its address, does not accept this peer."""
+        ...
+
+    def receive(self, message: wire.Message) -> None:
+        """A message has arrived."""
+        ...
+
+
+class Connection:
+    """A DEALER socket, and the monitor of its state.
+
+    Args:
+        address: The hub's address.
+        keys: The peer's keys; None to connect without.
+        listener: Receives events and messages.
+        lease_s: Seconds within which either side notices that the other is gone.
+    """
+
+    def __init__(
+        self, address: Address, keys: PeerKeys | None, listener: ConnectionListener, lease_s: float
+    ) -> None:
+        self._listener = listener
+        self._failures = 0
+        socket = make_dealer(address, keys)
+        socket.setsockopt(zmq.HEARTBEAT_IVL, int(lease_s * 1000 / 6))
+        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, int(lease_s * 1000 / 2))
+        # No limit in ZeroMQ: the Synapse limits what is unacknowledged.
+        socket.setsockopt(zmq.SNDHWM, 0)
+        socket.setsockopt(zmq.RCVHWM, 0)
+        self._monitor = DrainedSocket(socket.get_monitor_socket(_MONITORED), self._observe)
+        self._socket = DrainedSocket(socket, self._receive)
+        self._dealer = socket
+        try:
+            socket.connect(address.endpoint)
+        except zmq.ZMQError as error:
+            self.close(0)
+            raise SynapseError(f"invalid address of a hub: {address}: {error.strerror}") from None
+
+    def _observe(self, parts: list[bytes]) -> None:
+        event = parse_monitor_message(parts)["event"]
+        if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            self._failures = 0
+            self._listener.connected()
+        elif event == zmq.EVENT_DISCONNECTED:
+            self._listener.disconnected()
+        else:
+            self._failures += 1
+            # A failure without detail may also be a hub that died during the handshake.
+            if event & _REJECTED or self._failures >= MAX_FAILURES:
+                self._listener.rejected()
+
+    def _receive(self, parts: list[bytes]) -> None:
+        try:
+            message = wire.decode_for_peer(parts[0])
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            logger.warning("the hub sent a malformed message: %s", error)
+        else:
+            self._listener.receive(message)
+
+    def send(self, message: wire.Message) -> bool:
+        """Send a message; return whether it could be sent."""
+        try:
+            self._socket.send([wire.encode(message)])
+        except zmq.Again:
+            return False
+        return True
+
+    def close(self, linger_ms: int) -> None:
+        """Close; sent messages get ``linger_ms`` milliseconds to leave."""
+        self._dealer.disable_monitor()
+        self._monitor.close()
+        self._socket.close(linger_ms)
+
+
+def make_dealer(address: Address, keys: PeerKeys | None) -> zmq.Socket[bytes]:
+    """Return a DEALER socket, configured for the hub at ``address`` and not yet connected."""
+    # The process's shared context: sent messages can still leave after their socket is closed.
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+    socket = context.socket(zmq.DEALER)
+    socket.setsockopt(zmq.IPV6, address.is_ipv6)
+    socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 4 * RECONNECT_MS)
+    if keys is not None:
+        keys.apply(socket)
+    return socket
+
+
+# --- the link ---------------------------------------------------------------------------------------
+
+
+class LinkListener(Protocol):
+    """The receiver of a link's events and commands: the Synapse."""
+
+    def execute(self, command: wire.HubCommand) -> None:
+        """Execute a command of the hub."""
+        ...
+
+    def session_lost(self, unsent: list[wire.Publish]) -> None:
+        """The hub does not know this peer: subscribe again, and publish ``unsent`` again."""
+        ...
+
+    def welcomed(self, max_frame: int) -> None:
+        """The hub has accepted the peer, and carries frames of up to ``max_frame`` bytes."""
+        ...
+
+    def message_handled(self) -> None:
+        """A message was handled; it may have acknowledged commands."""
+        ...
+
+
+class ReliableLink:
+    """A session with the hub.
+
+    Args:
+        address: The hub's address.
+        keys: This peer's keys and the hub's public key; None to connect without.
+        listener: The Synapse.
+        timeout_s: For how many seconds `open` waits for a hub.
+        lease_s: Seconds after which either side counts the other as gone.
+
+    Attributes:
+        stream: The commands to the hub.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        keys: PeerKeys | None,
+        listener: LinkListener,
+        *,
+        timeout_s: float,
+        lease_s: float,
+    ) -> None:
+        self._address = address
+        self._keys = keys
+        self._listener = listener
+        self._timeout_s = timeout_s
+        self._lease_s = lease_s
+        self._connection: Connection | LocalConnection | None = None
+        self._takeover: asyncio.Task[None] | None = None
+        self._hello_sent = False
+        self._was_welcomed = False
+        self._flush_scheduled = False
+        self._loop = asyncio.get_running_loop()
+        self._ready: asyncio.Future[None] = self._loop.create_future()
+        self._session = secrets.token_bytes(wire.SESSION_BYTES)
+        self.stream = ReliableStream(wire.PeerData, self._send, self._schedule_flush)
+
+    # --- life cycle ---------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Connect to the hub.
+
+        Raises:
+            SynapseAuthError: The hub does not accept this peer.
+            SynapseError: No hub can be reached.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                if not (self._address.embedded and await self._run_embedded_hub()):
+                    self._connection = Connection(self._address, self._keys, self, self._lease_s)
+                    self._start_takeover()
+                await self._ready
+        except BaseException as error:
+            await self.close(0)
+            if isinstance(error, TimeoutError):
+                raise SynapseError(
+                    f"no hub at {self._address} answered within {self._timeout_s} s;"
+                    f" start one: python -m cosmo_synapse_zmq hub {self._address}"
+                ) from None
+            raise
+
+    async def close(self, linger_ms: int) -> None:
+        """Disconnect from the hub; sent messages get ``linger_ms`` milliseconds to leave."""
+        if self._takeover is not None:
+            self._takeover.cancel()
+            await asyncio.wait((self._takeover,))
+        self.stream.connected = False
+        connection, self._connection = self._connection, None
+        if isinstance(connection, LocalConnection):
+            await connection.close()
+        elif connection is not None:
+            connection.close(linger_ms)
+
+    async def _run_embedded_hub(self) -> bool:
+        """Run the hub in this process, unless another process does; return whether this one does."""
+        embedded = await acquire_embedded_hub(self._address, self._lease_s)
+        if embedded is None:
+            return False
+        previous, self._connection = self._connection, embedded.connect(self.receive)
+        if isinstance(previous, Connection):
+            previous.close(0)
+        self.connected()
+        return True
+
+    def _start_takeover(self) -> None:
+        """Try to run the embedded hub until this process or another one does."""
+        if self._address.embedded and self._takeover is None:
+            self._takeover = self._loop.create_task(self._take_over())
+
+    async def _take_over(self) -> None:
+        try:
+            while not self.stream.connected and not await self._run_embedded_hub():  # noqa: ASYNC110
+                # The system sends no event when a lock is free again, so this polls.
+                await asyncio.sleep(TAKEOVER_RETRY_S)
+        except SynapseError as error:
+            logger.error("%s", error)  # noqa: TRY400 - the traceback would add nothing
+        finally:
+            self._takeover = None
+
+    # --- sending ------------------------------------------------------------------------------------
+
+    def _schedule_flush(self) -> None:
+        # The first command is sent at once, for low latency; commands that follow it are batched.
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush)
+            self.stream.flush()
+
+    def _flush(self) -> None:
+        self._flush_scheduled = False
+        self.stream.flush()
+
+    def _send(self, message: wire.Message) -> bool:
+        return self._connection is not None and self._connection.send(message)
+
+    # --- events of the connection -------------------------------------------------------------------
+
+    def connected(self) -> None:
+        """Open or resume the session."""
+        self._hello_sent = True
+        # Until the hub has answered, it does not know which session data belongs to.
+        self.stream.connected = False
+        self._send(wire.Hello(wire.VERSION, self._session, self.stream.received, self._was_welcomed))
+
+    def disconnected(self) -> None:
+        """Keep commands until the hub can be reached again."""
+        if self.stream.connected:
+            logger.warning("the hub at %s cannot be reached; reconnecting", self._address)
+        self.stream.connected = False
+        self._start_takeover()
+
+    def rejected(self) -> None:
+        """Fail: another attempt would be rejected, too."""
+        self._fail(
+            SynapseAuthError(
+                f"the hub at {self._address} does not accept this program; check its own key,"
+                " the hub's public key, and that the hub has this program's public key"
+            )
+        )
+
+    def _fail(self, error: SynapseError) -> None:
+        if self._ready.done():
+            logger.error("%s", error)
+        else:
+            self._ready.set_exception(error)
+
+    def receive(self, message: wire.Message) -> None:
+        """Handle a message of the hub."""
+        match message:
+            case wire.HubData():
+                if self.stream.accept(message.number, message.received):
+                    for command in message.commands:
+                        self._listener.execute(command)
+            case wire.Heartbeat():
+                self.stream.discard_acknowledged(message.received)
+                self.stream.send_heartbeat()
+            case wire.Welcome():
+                self._start_session(message)
+            case wire.UnknownSession() if not self._hello_sent:
+                self.connected()
+            case wire.Rejection():
+                self._fail(SynapseError(f"the hub at {self._address} rejects this peer: {message.reason}"))
+        self._listener.message_handled()
+
+    def _start_session(self, welcome: wire.Welcome) -> None:
+        self._listener.welcomed(welcome.max_frame)
+        self._hello_sent = False
+        if self._was_welcomed and not welcome.resumed:
+            self._reset_session()
+        self._was_welcomed = True
+        self.stream.resume(welcome.received)
+        if not self._ready.done():
+            self._ready.set_result(None)
+
+    def _reset_session(self) -> None:
+        unsent = [command for command in self.stream.pending() if isinstance(command, wire.Publish)]
+        self.stream = ReliableStream(wire.PeerData, self._send, self._schedule_flush)
+        self._listener.session_lost(unsent)
