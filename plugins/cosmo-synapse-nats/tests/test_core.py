@@ -1,4 +1,4 @@
-"""Core NATS keeps the Synapse contract."""
+"""The Synapse on core NATS: delivery, queue groups, limits and closing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cosmo_core import FrameTooLargeError, Synapse, SynapseClosedError, SynapseE
 from cosmo_core.contracts.synapse import DeadLetters, ThreadPublisher
 
 
-async def test_it_is_a_synapse_that_a_url_names(server: Any) -> None:
+async def test_connect_synapse_returns_a_nats_synapse(server: Any) -> None:
     synapse = await connect_synapse(server.url)
     try:
         assert isinstance(synapse, Synapse)
@@ -26,9 +26,9 @@ async def test_it_is_a_synapse_that_a_url_names(server: Any) -> None:
         await synapse.close()
 
 
-async def test_frames_arrive_as_they_were_and_in_order(server: Any, join: Any, taken: Any) -> None:
-    one, other = await join(server), await join(server)
-    got = taken()
+async def test_frames_arrive_unchanged_and_in_order(server: Any, connect: Any, recorder: Any) -> None:
+    one, other = await connect(server), await connect(server)
+    got = recorder()
     await other.subscribe("a.*", got)
     sent = [b"", b"\r\n", b"PUB x 0\r\n", *(b"%d" % number for number in range(2000))]
     for frame in sent:
@@ -36,18 +36,22 @@ async def test_frames_arrive_as_they_were_and_in_order(server: Any, join: Any, t
     assert await got.until(len(sent)) == sent
 
 
-async def test_what_is_published_right_after_subscribing_arrives(server: Any, join: Any, taken: Any) -> None:
-    one, other = await join(server), await join(server)
+async def test_a_frame_published_right_after_subscribing_arrives(
+    server: Any, connect: Any, recorder: Any
+) -> None:
+    one, other = await connect(server), await connect(server)
     for number in range(100):
-        got = taken()
+        got = recorder()
         await other.subscribe(f"joined.{number}", got)
         await one.publish(f"joined.{number}", b"x")
         assert await got.until(1) == [b"x"]
 
 
-async def test_members_of_a_queue_group_share_and_others_see_all(server: Any, join: Any, taken: Any) -> None:
-    one, other = await join(server), await join(server)
-    got, everything = taken(), taken()
+async def test_queue_group_members_share_frames_and_other_subscribers_get_all(
+    server: Any, connect: Any, recorder: Any
+) -> None:
+    one, other = await connect(server), await connect(server)
+    got, everything = recorder(), recorder()
     for synapse in (one, one, other):
         await synapse.subscribe("work.*", got, queue_group="workers")
     await other.subscribe(">", everything)
@@ -57,48 +61,50 @@ async def test_members_of_a_queue_group_share_and_others_see_all(server: Any, jo
     assert len(got.frames) == 300
 
 
-async def test_a_wildcard_in_front_shows_nothing_of_the_servers_own_business(
-    server: Any, join: Any, taken: Any
+async def test_a_leading_wildcard_does_not_match_internal_subjects(
+    server: Any, connect: Any, recorder: Any
 ) -> None:
-    one, other = await join(server), await join(server)
-    everything, told = taken(), taken()
+    one, other = await connect(server), await connect(server)
+    everything, reports = recorder(), recorder()
     await other.subscribe("*.*.*", everything)
-    await one.publish("x.y", b"", undelivered=told.told)
-    await told.until(1)
+    await one.publish("x.y", b"", undelivered=reports.report)
+    await reports.until(1)
     await one.publish("a.b.c", b"end")
     assert await everything.until(1) == [b"end"]
 
 
-async def test_that_nobody_is_there_is_told_at_once(server: Any, join: Any, taken: Any) -> None:
-    one, other = await join(server), await join(server)
-    told, got = taken(), taken()
+async def test_a_frame_without_consumers_is_reported_at_once(
+    server: Any, connect: Any, recorder: Any
+) -> None:
+    one, other = await connect(server), await connect(server)
+    reports, got = recorder(), recorder()
     async with asyncio.timeout(1):
-        await one.publish("work", b"early", undelivered=told.told)
-        await told.until(1)
+        await one.publish("work", b"early", undelivered=reports.report)
+        await reports.until(1)
     await other.subscribe("work", got, queue_group="workers")
-    await one.publish("work", b"late", undelivered=told.told)
+    await one.publish("work", b"late", undelivered=reports.report)
     assert await got.until(1) == [b"late"]
-    assert told.frames == [b"no_consumers: early"]
+    assert reports.frames == [b"no_consumers: early"]
 
 
-async def test_a_member_without_room_says_so(server: Any, join: Any, taken: Any, slow: Any) -> None:
-    one, other = await join(server), await join(server, max_in_flight=2, max_pending=3)
-    told, stuck = taken(), slow()
+async def test_a_full_member_rejects_frames(server: Any, connect: Any, recorder: Any, slow: Any) -> None:
+    one, other = await connect(server), await connect(server, max_in_flight=2, max_pending=3)
+    reports, stuck = recorder(), slow()
     subscription = await other.subscribe("work", stuck, queue_group="workers")
     sent = [b"%d" % number for number in range(20)]
     for frame in sent:
-        await one.publish("work", frame, undelivered=told.told)
-    assert await told.until(15) == [b"overloaded: " + frame for frame in sent[5:]]
+        await one.publish("work", frame, undelivered=reports.report)
+    assert await reports.until(15) == [b"overloaded: " + frame for frame in sent[5:]]
     assert subscription.dropped == 15
     stuck.release.set()
     assert await stuck.until(5) == sent[:5]
 
 
-async def test_a_slow_handler_is_bounded_and_what_it_misses_is_counted(
-    server: Any, join: Any, taken: Any, slow: Any
+async def test_a_slow_handler_drops_the_oldest_frames_and_counts_them(
+    server: Any, connect: Any, recorder: Any, slow: Any
 ) -> None:
-    one, other = await join(server), await join(server, max_in_flight=2, max_pending=3)
-    stuck, quick = slow(), taken()
+    one, other = await connect(server), await connect(server, max_in_flight=2, max_pending=3)
+    stuck, quick = slow(), recorder()
     subscription = await other.subscribe("a", stuck)
     await other.subscribe("a", quick)
     sent = [b"%d" % number for number in range(5000)]
@@ -110,8 +116,8 @@ async def test_a_slow_handler_is_bounded_and_what_it_misses_is_counted(
     assert subscription.dropped == len(sent) - 5
 
 
-async def test_handlers_run_at_the_same_time(server: Any, join: Any, slow: Any) -> None:
-    synapse = await join(server)
+async def test_handlers_run_concurrently(server: Any, connect: Any, slow: Any) -> None:
+    synapse = await connect(server)
     stuck = slow()
     await synapse.subscribe("a", stuck)
     for _ in range(100):
@@ -119,11 +125,11 @@ async def test_handlers_run_at_the_same_time(server: Any, join: Any, slow: Any) 
     await stuck.until(100)
 
 
-async def test_a_handler_that_raises_disturbs_nobody(
-    server: Any, join: Any, taken: Any, caplog: pytest.LogCaptureFixture
+async def test_a_handler_that_raises_does_not_affect_others(
+    server: Any, connect: Any, recorder: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    synapse = await join(server)
-    got = taken()
+    synapse = await connect(server)
+    got = recorder()
 
     def broken(_: bytes) -> None:
         raise ZeroDivisionError
@@ -140,11 +146,9 @@ async def test_a_handler_that_raises_disturbs_nobody(
     assert caplog.text.count("the handler of a failed") == 4
 
 
-async def test_nothing_arrives_after_unsubscribing_and_what_came_before_does(
-    server: Any, join: Any, taken: Any
-) -> None:
-    synapse = await join(server)
-    got, other = taken(), taken()
+async def test_only_frames_from_before_unsubscribing_arrive(server: Any, connect: Any, recorder: Any) -> None:
+    synapse = await connect(server)
+    got, other = recorder(), recorder()
     subscription = await synapse.subscribe("a", got)
     await synapse.subscribe("a", other)
     for number in range(500):
@@ -157,9 +161,11 @@ async def test_nothing_arrives_after_unsubscribing_and_what_came_before_does(
     assert len(got.frames) == 500
 
 
-async def test_a_member_that_leaves_lets_the_others_have_the_work(server: Any, join: Any, taken: Any) -> None:
-    one, other = await join(server), await join(server)
-    left, stayed = taken(), taken()
+async def test_after_a_member_left_the_others_get_all_frames(
+    server: Any, connect: Any, recorder: Any
+) -> None:
+    one, other = await connect(server), await connect(server)
+    left, stayed = recorder(), recorder()
     leaving = await one.subscribe("work", left, queue_group="workers")
     await other.subscribe("work", stayed, queue_group="workers")
     await leaving.unsubscribe()
@@ -169,12 +175,12 @@ async def test_a_member_that_leaves_lets_the_others_have_the_work(server: Any, j
     assert left.frames == []
 
 
-async def test_closing_cancels_what_handlers_work_on(server: Any, join: Any, taken: Any) -> None:
-    synapse = await join(server)
-    begun, cancelled = taken(), asyncio.Event()
+async def test_close_cancels_running_handlers(server: Any, connect: Any, recorder: Any) -> None:
+    synapse = await connect(server)
+    started, cancelled = recorder(), asyncio.Event()
 
     async def stuck(frame: bytes) -> None:
-        begun(frame)
+        started(frame)
         try:
             await asyncio.Event().wait()
         finally:
@@ -182,15 +188,15 @@ async def test_closing_cancels_what_handlers_work_on(server: Any, join: Any, tak
 
     subscription = await synapse.subscribe("a", stuck)
     await synapse.publish("a", b"")
-    await begun.until(1)
+    await started.until(1)
     await subscription.unsubscribe()
     assert not cancelled.is_set()
     await synapse.close()
     assert cancelled.is_set()
 
 
-async def test_it_must_be_connected(server: Any, join: Any) -> None:
-    synapse = await join(server)
+async def test_a_closed_synapse_rejects_all_operations(server: Any, connect: Any) -> None:
+    synapse = await connect(server)
     for _ in range(2):
         await synapse.publish("a", b"")
         await synapse.close()
@@ -205,9 +211,11 @@ async def test_it_must_be_connected(server: Any, join: Any) -> None:
         await synapse.connect()
 
 
-async def test_a_frame_that_is_too_large_is_refused_at_the_sender(server: Any, join: Any, taken: Any) -> None:
-    synapse = await join(server)
-    got = taken()
+async def test_a_frame_above_the_limit_is_rejected_by_publish(
+    server: Any, connect: Any, recorder: Any
+) -> None:
+    synapse = await connect(server)
+    got = recorder()
     await synapse.subscribe("a", got)
     limit = synapse.guarantees.max_frame
     assert limit == 1024 * 1024 - 4096
@@ -220,14 +228,14 @@ async def test_a_frame_that_is_too_large_is_refused_at_the_sender(server: Any, j
     assert [len(frame) for frame in await got.until(2)] == [limit, 10]
 
 
-async def test_a_server_that_takes_less_makes_the_largest_frame_smaller(start: Any, join: Any) -> None:
-    synapse = await join(start(config="max_payload: 65536"))
+async def test_the_servers_max_payload_lowers_the_frame_limit(start: Any, connect: Any) -> None:
+    synapse = await connect(start(config="max_payload: 65536"))
     assert synapse.guarantees.max_frame == 65536 - 4096
 
 
 @pytest.mark.parametrize("subject", ["", ".", "a..b", "a b", "a.*", ">", "a\r\nPUB b 0\r\n", "$JS.API", "é"])
-async def test_a_subject_that_is_none_is_refused(server: Any, join: Any, subject: str) -> None:
-    synapse = await join(server)
+async def test_an_invalid_subject_is_rejected(server: Any, connect: Any, subject: str) -> None:
+    synapse = await connect(server)
     with pytest.raises(SynapseError, match="is not a valid subject"):
         await synapse.publish(subject, b"")
     with pytest.raises(SynapseError, match="is not a valid subject"):
@@ -235,31 +243,33 @@ async def test_a_subject_that_is_none_is_refused(server: Any, join: Any, subject
 
 
 @pytest.mark.parametrize("pattern", ["", "a.>.b", "a*", "$JS.>", "a b", "a\r\n"])
-async def test_a_pattern_that_is_none_is_refused(server: Any, join: Any, pattern: str) -> None:
-    synapse = await join(server)
+async def test_an_invalid_pattern_is_rejected(server: Any, connect: Any, pattern: str) -> None:
+    synapse = await connect(server)
     with pytest.raises(SynapseError, match="is not a valid pattern"):
         await synapse.subscribe(pattern, print)
 
 
-async def test_a_thread_publishes_while_the_event_loop_is_blocked(server: Any, join: Any, taken: Any) -> None:
-    one, other = await join(server), await join(server)
-    got, seen = taken(), threading.Event()
+async def test_a_thread_publishes_while_the_event_loop_is_blocked(
+    server: Any, connect: Any, recorder: Any
+) -> None:
+    one, other = await connect(server), await connect(server)
+    got, seen = recorder(), threading.Event()
     watching = threading.Thread(target=asyncio.run, args=(_watch(server.url, seen),))
     await other.subscribe("alive", got)
     watching.start()
     await got.until(1)
     threading.Thread(target=one.publish_from_thread, args=("alive", b"yes")).start()
-    # The event loop stands still here; another program hears the sign of life all the same.
+    # This blocks the event loop; another program gets the frame nevertheless.
     assert seen.wait(5)
     watching.join()
 
 
-async def test_what_a_thread_publishes_while_the_server_is_gone_is_sent_when_it_is_back(
-    start: Any, join: Any, taken: Any
+async def test_a_threads_frame_is_sent_when_the_server_is_back(
+    start: Any, connect: Any, recorder: Any
 ) -> None:
     server = start()
-    one, other = await join(server), await join(server)
-    got = taken()
+    one, other = await connect(server), await connect(server)
+    got = recorder()
     await other.subscribe("alive", got)
     server.kill()
     one.publish_from_thread("alive", b"yes")
@@ -268,14 +278,14 @@ async def test_what_a_thread_publishes_while_the_server_is_gone_is_sent_when_it_
     server.restart()
     assert await got.until(1) == [b"yes"]
     await one.close()
-    assert not [thread for thread in threading.enumerate() if thread.name == "cosmo-nats-keeper"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "cosmo-nats-keepalive"]
 
 
-async def test_what_waits_for_a_handler_that_leaves_is_counted(
-    server: Any, join: Any, taken: Any, slow: Any
+async def test_frames_that_wait_at_unsubscribing_are_counted(
+    server: Any, connect: Any, recorder: Any, slow: Any
 ) -> None:
-    synapse = await join(server, max_in_flight=2)
-    stuck, everything = slow(), taken()
+    synapse = await connect(server, max_in_flight=2)
+    stuck, everything = slow(), recorder()
     subscription = await synapse.subscribe("a", stuck)
     await synapse.subscribe("a", everything)
     for _ in range(10):
@@ -289,11 +299,11 @@ async def _watch(url: str, seen: threading.Event) -> None:
     synapse = await connect_synapse(url)
     got = asyncio.Event()
 
-    def take(frame: bytes) -> None:
+    def handle(frame: bytes) -> None:
         if frame == b"yes":
             got.set()
 
-    await synapse.subscribe("alive", take)
+    await synapse.subscribe("alive", handle)
     await synapse.publish("alive", b"listening")
     async with asyncio.timeout(10):
         await got.wait()

@@ -1,4 +1,4 @@
-"""What happens when members or servers are killed, or an event loop stands still."""
+"""Faults: killed members, killed servers, and blocked event loops."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ Spawn = Callable[..., Awaitable[Process]]
 
 @pytest.fixture
 async def spawn() -> AsyncIterator[Spawn]:
-    """Start members in processes of their own, and end them."""
+    """Start members in new processes, and stop them."""
     processes: list[Process] = []
 
     async def start(url: str, behaviour: str) -> Process:
-        member = Path(__file__).with_name("member.py")
+        script = Path(__file__).with_name("peer.py")
         process = await asyncio.create_subprocess_exec(
-            sys.executable, str(member), url, behaviour, stdout=PIPE
+            sys.executable, str(script), url, behaviour, stdout=PIPE
         )
         processes.append(process)
-        assert await line(process) == "ready"
+        assert await read_line(process) == "ready"
         return process
 
     yield start
@@ -39,14 +39,14 @@ async def spawn() -> AsyncIterator[Spawn]:
         await process.wait()
 
 
-async def line(process: Process, within_s: float = 15) -> str:
+async def read_line(process: Process, within_s: float = 15) -> str:
     assert process.stdout is not None
     async with asyncio.timeout(within_s):
         return (await process.stdout.readline()).decode().strip()
 
 
-async def published_until(synapse: Any, got: Any, within_s: float) -> None:
-    """Publish until something arrives, as it may while nobody is there."""
+async def publish_until_received(synapse: Any, got: Any, within_s: float) -> None:
+    """Publish until a frame arrives."""
     before = len(got.frames)
     async with asyncio.timeout(within_s):
         while True:
@@ -59,18 +59,18 @@ async def published_until(synapse: Any, got: Any, within_s: float) -> None:
 
 
 @pytest.mark.parametrize("how", ["kill", "terminate"])
-async def test_traffic_goes_on_within_two_seconds_of_the_servers_return(
-    start: Any, join: Any, taken: Any, how: str, caplog: pytest.LogCaptureFixture
+async def test_frames_arrive_within_two_seconds_of_a_server_restart(
+    start: Any, connect: Any, recorder: Any, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = start()
-    one, other = await join(server), await join(server)
-    got, shared = taken(), taken()
+    one, other = await connect(server), await connect(server)
+    got, shared = recorder(), recorder()
     await other.subscribe("a", got)
     ended = await other.subscribe("a", shared)
     await one.publish("a", b"before")
     await got.until(1)
     getattr(server, how)()
-    # Nobody need wait for a server that is gone.
+    # Unsubscribing must not wait for a server that is gone.
     async with asyncio.timeout(4):
         await ended.unsubscribe()
     for _ in range(5):
@@ -78,14 +78,14 @@ async def test_traffic_goes_on_within_two_seconds_of_the_servers_return(
     with pytest.raises(TimeoutError):
         await got.until(7, within_s=0.5)
     server.restart()
-    await published_until(one, got, within_s=2)
+    await publish_until_received(one, got, within_s=2)
     assert shared.frames in ([b"before"], [])
     assert len(caplog.records) < 20
 
 
-async def test_what_waits_for_a_server_that_is_gone_is_bounded(start: Any, join: Any) -> None:
+async def test_the_buffer_for_a_server_that_is_gone_is_bounded(start: Any, connect: Any) -> None:
     server = start()
-    synapse = await join(server)
+    synapse = await connect(server)
     server.kill()
 
     async def flood() -> None:
@@ -93,24 +93,24 @@ async def test_what_waits_for_a_server_that_is_gone_is_bounded(start: Any, join:
             for _ in range(30):
                 await synapse.publish("a", bytes(1_000_000))
 
-    with pytest.raises(SynapseError, match="what waits for it is at its limit"):
+    with pytest.raises(SynapseError, match="the buffer of unsent data is full"):
         await flood()
-    begun = time.monotonic()
+    started = time.monotonic()
     with pytest.raises(SynapseError):
         await synapse.subscribe("b", print)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - started < 5
     await synapse.close()
 
 
-async def test_nothing_acknowledged_is_lost_when_the_server_is_killed(
-    store: Any, join: Any, taken: Any
+async def test_no_stored_frame_is_lost_when_the_server_is_killed(
+    store: Any, connect: Any, recorder: Any
 ) -> None:
-    one, other = await join(store, DURABLE), await join(store, DURABLE)
-    got, acknowledged = taken(), list[bytes]()
+    one, other = await connect(store, DURABLE), await connect(store, DURABLE)
+    got, acknowledged = recorder(), list[bytes]()
     await other.subscribe("work", got, queue_group="g")
 
     async def publish(number: int) -> None:
-        await one.publish("work", b"%d" % number, undelivered=got.told, message_id=f"id{number}")
+        await one.publish("work", b"%d" % number, undelivered=got.report, message_id=f"id{number}")
         acknowledged.append(b"%d" % number)
 
     async def publish_all(numbers: range) -> None:
@@ -130,16 +130,16 @@ async def test_nothing_acknowledged_is_lost_when_the_server_is_killed(
     assert len(acknowledged) == 2000
 
 
-async def test_work_of_a_killed_member_is_taken_over_within_the_lease_and_a_second(
-    store: Any, join: Any, taken: Any, spawn: Spawn
+async def test_a_killed_members_frames_are_redelivered_within_the_lease_plus_a_second(
+    store: Any, connect: Any, recorder: Any, spawn: Spawn
 ) -> None:
-    synapse = await join(store, DURABLE)
-    got = taken()
+    synapse = await connect(store, DURABLE)
+    got = recorder()
     lost = await spawn(store.url + DURABLE, "hang")
     for number in range(50):
-        await synapse.publish("work", b"%d" % number, undelivered=got.told)
+        await synapse.publish("work", b"%d" % number, undelivered=got.report)
     for number in range(50):
-        assert await line(lost) == str(number)
+        assert await read_line(lost) == str(number)
     await synapse.subscribe("work", got, queue_group="g")
     lost.kill()
     assert synapse.guarantees.takeover_s == 2
@@ -147,44 +147,46 @@ async def test_work_of_a_killed_member_is_taken_over_within_the_lease_and_a_seco
     assert sorted(map(int, got.frames)) == list(range(50))
 
 
-async def test_a_member_whose_event_loop_stands_still_keeps_its_lease(
-    store: Any, join: Any, taken: Any, spawn: Spawn
+async def test_a_member_with_a_blocked_event_loop_keeps_its_lease(
+    store: Any, connect: Any, recorder: Any, spawn: Spawn
 ) -> None:
-    synapse = await join(store, DURABLE)
-    got = taken()
+    synapse = await connect(store, DURABLE)
+    got = recorder()
     blocked = await spawn(store.url + DURABLE, "block")
-    await synapse.publish("work", b"long", undelivered=got.told)
-    assert await line(blocked) == "long"
+    await synapse.publish("work", b"long", undelivered=got.report)
+    assert await read_line(blocked) == "long"
     await synapse.subscribe("work", got, queue_group="g")
-    assert await line(blocked) == "done"
+    assert await read_line(blocked) == "done"
     with pytest.raises(TimeoutError):
         await got.until(1, within_s=1.5)
 
 
-async def test_a_frame_that_kills_every_member_is_buried_by_the_next_one(
-    store: Any, join: Any, taken: Any, spawn: Spawn
+async def test_a_frame_that_kills_every_member_becomes_a_dead_letter(
+    store: Any, connect: Any, recorder: Any, spawn: Spawn
 ) -> None:
-    synapse = await join(store, DURABLE)
-    told, got = taken(), taken()
+    synapse = await connect(store, DURABLE)
+    reports, got = recorder(), recorder()
     member = await spawn(store.url + DURABLE, "hang")
-    await synapse.publish("work", b"poison", undelivered=told.told)
+    await synapse.publish("work", b"poison", undelivered=reports.report)
     for _ in range(2):
-        assert await line(member) == "poison"
+        assert await read_line(member) == "poison"
         member.kill()
         member = await spawn(store.url + DURABLE, "hang")
-    assert await line(member) == "poison"
+    assert await read_line(member) == "poison"
     member.kill()
     await synapse.subscribe("work", got, queue_group="g")
-    assert await told.until(1) == [b"failed: poison"]
+    assert await reports.until(1) == [b"failed: poison"]
     assert got.frames == []
-    (letter,) = await synapse.dead_letters()
-    assert (letter.frame, letter.deliveries) == (b"poison", 3)
-    assert letter.reason == "the member that had it was lost"
+    (dead,) = await synapse.dead_letters()
+    assert (dead.frame, dead.deliveries) == (b"poison", 3)
+    assert dead.reason == "its member was lost"
 
 
-async def test_random_bytes_on_the_port_disturb_nobody(server: Any, join: Any, taken: Any) -> None:
-    synapse = await join(server)
-    got = taken()
+async def test_random_bytes_on_the_port_do_not_affect_others(
+    server: Any, connect: Any, recorder: Any
+) -> None:
+    synapse = await connect(server)
+    got = recorder()
     await synapse.subscribe(">", got)
     for seed in range(50):
         _, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -194,9 +196,9 @@ async def test_random_bytes_on_the_port_disturb_nobody(server: Any, join: Any, t
     assert await got.until(1) == [b"end"]
 
 
-async def test_the_servers_refusal_of_a_frame_is_an_error(store: Any, join: Any, taken: Any) -> None:
-    synapse = await join(store, "?durable=true&store_timeout_s=0.5")
+async def test_publish_raises_if_the_server_does_not_confirm(store: Any, connect: Any, recorder: Any) -> None:
+    synapse = await connect(store, "?durable=true&store_timeout_s=0.5")
     await synapse.subscribe("work", print, queue_group="g")
     store.kill()
-    with pytest.raises(SynapseError, match=r"no word within 0\.5 s that the frame on work is stored"):
-        await synapse.publish("work", b"", undelivered=taken().told)
+    with pytest.raises(SynapseError, match=r"did not confirm within 0\.5 s that the frame on work is stored"):
+        await synapse.publish("work", b"", undelivered=recorder().report)

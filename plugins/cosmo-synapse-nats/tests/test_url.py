@@ -1,4 +1,4 @@
-"""What a URL of NATS servers means."""
+"""URLs and options of a NATS Synapse."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from cosmo_synapse_nats import Durability, Servers, from_url
         ("tls://token@[::1]:5", "tls://[::1]:5"),
     ],
 )
-def test_it_names_servers(url: str, shown: str) -> None:
+def test_a_url_names_servers(url: str, shown: str) -> None:
     assert repr(from_url(url)) == f"<NatsSynapse {shown} closed>"
 
 
-def test_its_query_sets_options() -> None:
+def test_the_query_of_a_url_sets_options() -> None:
     synapse = from_url("nats://one?durable=true&ack_wait_s=5&max_deliveries=2&max_frame=100")
     assert synapse.guarantees.takeover_s == 6
     assert synapse.guarantees.max_deliveries == 2
@@ -41,29 +41,29 @@ def test_no_repr_shows_a_secret(password: str, token: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "message"),
     [
-        ("nats://", "write nats://host:port"),
+        ("nats://", "use nats://host:port"),
         ("nats://u:hunter2@one,v:hunter2@two", "different users"),
-        ("nats://u:hunter2@one:port", "write nats://host:port"),
-        ("nats://u:hunter2@one/path", "takes nats://host:port"),
-        ("nats://u:hunter2@one#part", "takes nats://host:port"),
-        ("http://u:hunter2@one", "takes nats://host:port"),
-        ("nats://u:hunter2@one?durable=perhaps", "durable=perhaps is no value"),
-        ("nats://u:hunter2@one?replicas=many&durable=true", "replicas=many is no value"),
-        ("nats://u:hunter2@one?password=x", "password is no option of a URL"),
-        ("nats://u:hunter2@one?replicas=3", "replicas is for durable=true only"),
+        ("nats://u:hunter2@one:port", "use nats://host:port"),
+        ("nats://u:hunter2@one/path", "use nats://host:port"),
+        ("nats://u:hunter2@one#part", "use nats://host:port"),
+        ("http://u:hunter2@one", "use nats://host:port"),
+        ("nats://u:hunter2@one?durable=perhaps", "durable=perhaps is not a valid value"),
+        ("nats://u:hunter2@one?replicas=many&durable=true", "replicas=many is not a valid value"),
+        ("nats://u:hunter2@one?password=x", "password is not an option of a URL"),
+        ("nats://u:hunter2@one?replicas=3", "replicas needs durable=true"),
     ],
 )
-def test_one_that_means_nothing_is_refused_without_its_secrets(url: str, told: str) -> None:
+def test_an_invalid_url_is_rejected_without_its_secrets(url: str, message: str) -> None:
     with pytest.raises(SynapseError) as caught:
         from_url(url)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "hunter2" not in str(caught.value)
 
 
-def test_options_out_of_range_are_refused() -> None:
-    with pytest.raises(TypeError, match="no option colour"):
+def test_options_out_of_range_are_rejected() -> None:
+    with pytest.raises(TypeError, match="unknown option of a NATS Synapse: colour"):
         from_url("nats://one", colour="red")
     with pytest.raises(ValueError, match="start at 1"):
         from_url("nats://one", max_pending=0)

@@ -1,94 +1,191 @@
-"""One connection to a NATS system: made within bounds, made again when it breaks, ended without a trace."""
+"""A connection to NATS servers: authentication, TLS, reconnecting, round trips and closing."""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from nats import errors
+from nats.aio.client import Client
 
-from cosmo_core.errors import SynapseError
-from cosmo_synapse_nats.failures import connect_failure, is_refusal, told
-from cosmo_synapse_nats.keys import check_keys
+from cosmo_core.errors import SynapseAuthError, SynapseError
+from cosmo_synapse_nats.failures import ErrorLog, connect_failure, describe, is_auth_error
 from cosmo_synapse_nats.options import Servers
-from cosmo_synapse_nats.secured import SecuredClient
-from cosmo_synapse_nats.troubles import Troubles
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
-    from nats.aio.subscription import Subscription as Interest
+    from nats.aio.subscription import Subscription as ServerSubscription
 
 RECONNECT_S: Final = 0.2
-"""Seconds between two attempts to reach a server that is gone."""
+"""Seconds between two attempts to reconnect."""
 
 PENDING_BYTES: Final = 8 * 1024 * 1024
 """Bytes that may wait to be sent, also while no server can be reached."""
 
 CLOSE_S: Final = 2.0
-"""Seconds that ending a connection may take."""
+"""Seconds that closing a connection may take."""
 
 UNBOUNDED_S: Final = 86_400
-"""For nats-py, whose own time-outs do harm here."""
+"""A timeout for nats-py that never fires: its own timeout would end its reader (`Connection.completes`)."""
+
+_CREDENTIALS_PARTS: Final = (b"BEGIN NATS USER JWT", b"BEGIN USER NKEY SEED")
+
+
+# --- credentials and TLS ----------------------------------------------------------------------------
+
+
+def check_keys(servers: Servers) -> None:
+    """Check the files with credentials. nats-py hangs on some invalid files.
+
+    Raises:
+        SynapseAuthError: A file cannot be read, or its content is invalid.
+        SynapseError: The package ``nkeys`` is not installed.
+    """
+    if servers.credentials is None and servers.nkeys_seed is None:
+        return
+    try:
+        import nkeys  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise SynapseError(
+            f"{servers}: nkeys_seed and credentials need the package nkeys: pip install nkeys"
+        ) from error
+    if servers.credentials is not None:
+        content = _content(servers, "credentials", servers.credentials)
+        if not all(part in content for part in _CREDENTIALS_PARTS):
+            raise SynapseAuthError(
+                f"{servers}: {servers.credentials} is not a credentials file: it needs a user's JWT and seed"
+            )
+    if servers.nkeys_seed is not None:
+        content = _content(servers, "nkeys_seed", servers.nkeys_seed)
+        try:
+            nkeys.from_seed(bytearray(content.strip())).wipe()
+        except (nkeys.NkeysError, ValueError):
+            # Not chained: the original error contains the content.
+            raise SynapseAuthError(
+                f"{servers}: {servers.nkeys_seed} is not an nkey seed: it needs one line that begins with SU"
+            ) from None
+
+
+def _content(servers: Servers, option: str, path: str | Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise SynapseAuthError(f"{servers}: cannot read {option} from {path}: {error.strerror}") from error
+
+
+class TlsNotOfferedError(errors.Error):
+    """The server does not offer TLS."""
+
+    def __str__(self) -> str:
+        return "the server does not offer TLS, and the connection must be encrypted"
+
+
+class SecuredClient(Client):
+    """A nats-py client that sends no secret on an unencrypted connection if encryption is required.
+
+    Attributes:
+        encrypted: Whether the connection is encrypted. nats-py reads `ssl_context` exactly when it encrypts
+            one.
+    """
+
+    def __init__(self, servers: Servers) -> None:
+        super().__init__()
+        self.encrypted = False
+        self._servers = servers
+        self._context = servers.tls
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """The TLS context to encrypt with."""
+        self.encrypted = True
+        if self._context is None:
+            self._context = ssl.create_default_context()
+        return self._context
+
+    def check_encrypted(self) -> None:
+        """Check that the connection is encrypted if it must be.
+
+        Raises:
+            TlsNotOfferedError: The server does not offer TLS.
+        """
+        if self._servers.wants_tls and not self.encrypted:
+            raise TlsNotOfferedError
+
+    def secret(self, value: str | None) -> Callable[[], str] | None:
+        """Return a function that nats-py calls for the secret when it sends it."""
+        if value is None:
+            return None
+
+        def reveal() -> str:
+            self.check_encrypted()
+            return value
+
+        return reveal
+
+
+# --- the connection ---------------------------------------------------------------------------------
 
 
 class Connection:
-    """A connection of this program to ``servers``.
+    """A connection of this program to ``servers``. nats-py reconnects it.
 
     Args:
-        servers: Where to, and who it is there.
-        name: How the server lists it.
-        reconnected: Called in the event loop each time the connection was made again.
+        servers: The servers, and this program's credentials.
+        name: The name of the connection in the server's list.
+        on_reconnected: Called in the event loop after each reconnect.
 
     Attributes:
         where: The servers, without secrets.
         client: The nats-py client.
-        troubles: What went wrong, counted.
+        error_log: The errors of the connection.
     """
 
     def __init__(
-        self, servers: Servers, name: str, *, reconnected: Callable[[], None] = lambda: None
+        self, servers: Servers, name: str, *, on_reconnected: Callable[[], None] = lambda: None
     ) -> None:
         self.where = str(servers)
-        self.troubles = Troubles(self.where)
+        self.error_log = ErrorLog(self.where)
         self.client = SecuredClient(servers)
         self._servers = servers
         self._name = name
-        self._reconnected = reconnected
+        self._on_reconnected = on_reconnected
         self._attempts: list[Exception] | None = None
-        self._gave_up = asyncio.Event()
+        self._stop_trying = asyncio.Event()
         self._closing = False
-        self._trips: set[asyncio.Future[None]] = set()
-        self._interests: set[Interest] = set()
-        self._up = asyncio.Event()
+        self._round_trips: set[asyncio.Future[None]] = set()
+        self._subscriptions: set[ServerSubscription] = set()
+        self._connected = asyncio.Event()
 
     async def open(self) -> None:
-        """Connect, to the first server that answers.
+        """Connect to the first server that answers.
 
         Raises:
-            SynapseAuthError: The server does not let this program in.
-            SynapseError: No server can be reached, or it is not what it should be.
+            SynapseAuthError: The server does not accept this program.
+            SynapseError: No server can be reached, or the server is not a usable NATS server.
         """
         check_keys(self._servers)
         attempts: list[Exception] = []
         self._attempts = attempts
         connecting = asyncio.ensure_future(self._connect())
-        giving_up = asyncio.ensure_future(self._gave_up.wait())
+        stopping = asyncio.ensure_future(self._stop_trying.wait())
         try:
             await asyncio.wait(
-                {connecting, giving_up},
+                {connecting, stopping},
                 timeout=self._servers.connect_timeout_s,
                 return_when=asyncio.FIRST_COMPLETED,
             )
         finally:
-            giving_up.cancel()
+            stopping.cancel()
             error = await self._outcome(connecting)
         if error is not None:
             raise connect_failure(self.where, self._servers.connect_timeout_s, [*attempts, error]) from error
         self._attempts = None
 
     async def _outcome(self, connecting: asyncio.Future[None]) -> Exception | None:
-        """Return why there is no connection, and let go of what there is of it; None if there is one."""
+        """Return None if the connection was made; else clean up, and return the error."""
         if connecting.done() and not connecting.cancelled() and connecting.exception() is None:
             return None
         connecting.cancel()
@@ -117,57 +214,57 @@ class Connection:
             reconnect_time_wait=RECONNECT_S,  # type: ignore[arg-type]
             max_reconnect_attempts=-1,
             pending_size=PENDING_BYTES,
-            # Else a publisher that waits for room waits for a server that may never be back.
+            # Without this, a publisher that waits for buffer space would wait until the server is back.
             flush_timeout=servers.connect_timeout_s,
-            # Every subject was checked by a stricter rule before it comes here.
+            # The Synapse has checked every subject by a stricter rule.
             skip_subject_validation=True,
         )
-        client.check()
-        # nats-py takes a server that hangs up instead of answering for one that let it in.
+        client.check_encrypted()
+        # nats-py does not notice a server that closes the connection instead of answering; a round trip does.
         await self.flush()
 
-    async def listen(
+    async def subscribe(
         self, subject: str, callback: Callable[[Msg], Coroutine[Any, Any, None]], queue_group: str = ""
-    ) -> Interest:
-        """Have the server deliver what matches ``subject``, once it has read that.
+    ) -> ServerSubscription:
+        """Subscribe to ``subject``. The server delivers once it has read the request.
 
         Raises:
             nats.errors.Error: The connection has ended.
         """
-        interest = await self.client.subscribe(
+        subscription = await self.client.subscribe(
             subject,
             queue=queue_group,
             cb=callback,
-            # Callbacks never wait, so nothing heaps up here, and nats-py need not drop anything.
+            # Callbacks never wait, so no message accumulates here, and nats-py need not drop any.
             pending_msgs_limit=0,
             pending_bytes_limit=0,
         )
-        self._interests.add(interest)
-        return interest
+        self._subscriptions.add(subscription)
+        return subscription
 
-    async def end(self, interest: Interest) -> None:
-        """Have the server deliver no more; what it sent before that is delivered first."""
-        self._interests.discard(interest)
+    async def unsubscribe(self, subscription: ServerSubscription) -> None:
+        """Unsubscribe. Messages that the server sent before are delivered first."""
+        self._subscriptions.discard(subscription)
         if self.client.is_connected:
-            drain: Callable[[], Coroutine[Any, Any, None]] = interest.drain
-            if not await self.finishes(drain()):
-                self.troubles.note("a subscription did not end in order", interest.subject)
+            drain: Callable[[], Coroutine[Any, Any, None]] = subscription.drain
+            if not await self.completes(drain()):
+                self.error_log.record("a subscription did not end cleanly", subscription.subject)
         else:
-            await self._cut(interest)
+            await self._unsubscribe_now(subscription)
 
-    async def _cut(self, interest: Interest) -> None:
+    async def _unsubscribe_now(self, subscription: ServerSubscription) -> None:
         try:
-            await interest.unsubscribe()
+            await subscription.unsubscribe()
         except errors.ConnectionClosedError:
             return
         except errors.Error as error:
-            self.troubles.note("a subscription did not end in order", told(error))
+            self.error_log.record("a subscription did not end cleanly", describe(error))
 
     async def flush(self) -> None:
-        """Return when the server has read all that was sent.
+        """Wait until the server has read everything that was sent.
 
         Raises:
-            SynapseError: It did not say so in time.
+            SynapseError: The server did not confirm that in time.
         """
         try:
             async with asyncio.timeout(self._servers.connect_timeout_s):
@@ -176,72 +273,72 @@ class Connection:
         except TimeoutError:
             raise SynapseError(
                 f"{self.where} did not answer within {self._servers.connect_timeout_s} s: try again when it "
-                "is back"
+                "can be reached"
             ) from None
 
     async def _flushed(self) -> bool:
         if not self.client.is_connected:
-            # Without a connection, nats-py takes everything for flushed.
-            self._up.clear()
-            await self._up.wait()
-        return await self.finishes(self.client.flush(UNBOUNDED_S))
+            # Without a connection, flush() of nats-py returns at once.
+            self._connected.clear()
+            await self._connected.wait()
+        return await self.completes(self.client.flush(UNBOUNDED_S))
 
-    async def finishes(self, round_trip: Coroutine[Any, Any, None]) -> bool:
-        """Tell whether a round trip to the server ends well within bounds.
+    async def completes(self, round_trip: Coroutine[Any, Any, None]) -> bool:
+        """Return whether a round trip to the server succeeds within ``connect_timeout_s``.
 
-        It is not cancelled if it does not: an answer to a cancelled one would end nats-py's reading for good.
+        A late one is not cancelled: an answer to a cancelled round trip would end nats-py's reader for good.
         """
-        trip = asyncio.ensure_future(round_trip)
-        self._trips.add(trip)
-        trip.add_done_callback(self._trip_ended)
-        await asyncio.wait({trip}, timeout=self._servers.connect_timeout_s)
-        return trip.done() and not trip.cancelled() and trip.exception() is None
+        task = asyncio.ensure_future(round_trip)
+        self._round_trips.add(task)
+        task.add_done_callback(self._round_trip_ended)
+        await asyncio.wait({task}, timeout=self._servers.connect_timeout_s)
+        return task.done() and not task.cancelled() and task.exception() is None
 
-    def _trip_ended(self, trip: asyncio.Future[None]) -> None:
-        self._trips.discard(trip)
-        if not trip.cancelled() and (error := trip.exception()) is not None:
-            self.troubles.note("a round trip to the server failed", told(error))
+    def _round_trip_ended(self, task: asyncio.Future[None]) -> None:
+        self._round_trips.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.error_log.record("a round trip to the server failed", describe(error))
 
-    def _give_up_trips(self) -> None:
-        # What was asked on a connection that is gone is never answered.
-        for trip in list(self._trips):
-            trip.cancel()
+    def _cancel_round_trips(self) -> None:
+        # A request on a broken connection is never answered.
+        for task in list(self._round_trips):
+            task.cancel()
 
     async def close(self) -> None:
-        """End the connection. Doing it twice is not an error."""
+        """Close the connection. Closing twice is not an error."""
         self._closing = True
-        self._give_up_trips()
+        self._cancel_round_trips()
         try:
             async with asyncio.timeout(CLOSE_S):
-                # nats-py leaves their tasks behind if its last words cannot be sent.
-                for interest in self._interests:
-                    await self._cut(interest)
+                # nats-py leaves tasks of subscriptions behind if its last message cannot be sent.
+                for subscription in self._subscriptions:
+                    await self._unsubscribe_now(subscription)
                 await self.client.close()
         except (TimeoutError, OSError, errors.Error) as error:
-            self.troubles.note("a connection did not end in order", told(error))
+            self.error_log.record("a connection did not close cleanly", describe(error))
 
     async def _on_error(self, error: Exception) -> None:
         if self._closing:
             return
         if self._attempts is None:
-            self.troubles.note("an error of the connection", told(error))
+            self.error_log.record("an error of the connection", describe(error))
             return
         self._attempts.append(error)
-        if is_refusal(error) or len(self._attempts) >= len(self._servers.hosts):
-            self._gave_up.set()
+        if is_auth_error(error) or len(self._attempts) >= len(self._servers.hosts):
+            self._stop_trying.set()
 
     async def _on_disconnect(self) -> None:
         self.client.encrypted = False
-        self._give_up_trips()
+        self._cancel_round_trips()
         if not self._closing and self._attempts is None:
-            self.troubles.note("the connection broke", "it is made again")
+            self.error_log.record("the connection broke", "reconnecting")
 
     async def _on_reconnect(self) -> None:
-        self._up.set()
-        self._reconnected()
+        self._connected.set()
+        self._on_reconnected()
 
     async def _on_closed(self) -> None:
         if not self._closing and self._attempts is None:
-            self.troubles.note(
-                "the server ended the connection for good", told(self.client.last_error or EOFError())
+            self.error_log.record(
+                "the server closed the connection for good", describe(self.client.last_error or EOFError())
             )

@@ -1,7 +1,9 @@
-"""Why there is no connection, in words that say what to do."""
+"""Errors of a connection to NATS: classified, described, counted and logged."""
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -9,40 +11,73 @@ from nats import errors
 
 from cosmo_core.errors import SynapseAuthError, SynapseError
 
-_REFUSALS: Final = ("authorization violation", "authentication", "user jwt", "nkey", "permissions violation")
+logger = logging.getLogger("cosmo_synapse_nats")
+
+_AUTH_ERRORS: Final = (
+    "authorization violation",
+    "authentication",
+    "user jwt",
+    "nkey",
+    "permissions violation",
+)
 
 
 def connect_failure(where: str, within_s: float, causes: Sequence[Exception]) -> SynapseError:
-    """Return the error for a connection that was not made.
+    """Return the error to raise when no connection was made.
 
     Args:
         where: The servers, without secrets.
-        within_s: How long it was tried.
-        causes: What went wrong, first to last.
+        within_s: For how many seconds it was tried.
+        causes: The errors of the attempts, first to last.
     """
-    refused = next((error for error in causes if is_refusal(error)), None)
-    if refused is not None:
+    auth_error = next((error for error in causes if is_auth_error(error)), None)
+    if auth_error is not None:
         return SynapseAuthError(
-            f"{where} does not let this program in ({told(refused)}): check user and password, token, "
+            f"{where} does not accept this program ({describe(auth_error)}): check user and password, token, "
             "credentials or nkeys_seed"
         )
     if any(isinstance(error, ConnectionRefusedError) for error in causes):
         return SynapseError(
-            f"nobody listens at {where}: start nats-server there, or name the right host and port"
+            f"no server listens at {where}: start nats-server there, or use another host and port"
         )
-    # What the first server said comes first; that there was no more time says less.
+    # The first cause is the most specific one: the last is often only a timeout.
     return SynapseError(
-        f"cannot connect to {where} within {within_s} s ({told(causes[0])}): check that a nats-server "
-        "answers there, and whether it wants tls://"
+        f"cannot connect to {where} within {within_s} s ({describe(causes[0])}): check that a nats-server "
+        "answers there, and whether it needs tls://"
     )
 
 
-def is_refusal(error: Exception) -> bool:
-    """Tell whether the server does not let this program in."""
+def is_auth_error(error: Exception) -> bool:
+    """Return whether the server rejects this program's credentials or permissions."""
     text = str(error).lower()
-    return isinstance(error, errors.Error) and any(words in text for words in _REFUSALS)
+    return isinstance(error, errors.Error) and any(words in text for words in _AUTH_ERRORS)
 
 
-def told(error: BaseException) -> str:
-    """Return what an error says, or at least what it is."""
+def describe(error: BaseException) -> str:
+    """Return the text of an error, or its type if it has no text."""
     return str(error) or type(error).__name__
+
+
+class ErrorLog:
+    """Counts errors by kind, and logs the 1st, 10th, 100th, ... of each kind.
+
+    The log stays short even if thousands of errors occur.
+
+    Attributes:
+        counts: How many errors of each kind there were.
+        denied: How many permission violations the server reported.
+    """
+
+    def __init__(self, where: str) -> None:
+        self.counts: Counter[str] = Counter()
+        self.denied = 0
+        self._where = where
+
+    def record(self, kind: str, error: BaseException | str) -> None:
+        """Count an error, and log it if it is the 1st, 10th, 100th, ... of its kind."""
+        self.counts[kind] += 1
+        if "permissions violation" in str(error).lower():
+            self.denied += 1
+        count = self.counts[kind]
+        if str(count).strip("0") == "1":
+            logger.warning("%s: %s, %d so far; this one: %s", self._where, kind, count, error)

@@ -1,4 +1,4 @@
-"""Where this program is told what became of its frames: one subscription, and a number for each frame."""
+"""Replies about published frames: an inbox with one subscription, and a number for each frame."""
 
 from __future__ import annotations
 
@@ -8,52 +8,102 @@ from typing import TYPE_CHECKING, Final, cast, get_args
 from nats.aio.msg import Msg
 
 from cosmo_core.contracts.delivery import Undelivered
-from cosmo_synapse_nats.window import Window
 
 if TYPE_CHECKING:
     from cosmo_core.contracts.delivery import UndeliveredHandler
     from cosmo_synapse_nats.connection import Connection
 
-_REASONS: Final[frozenset[bytes]] = frozenset(reason.encode() for reason in get_args(Undelivered))
+MAX_FRAMES: Final = 1024
+MAX_BYTES: Final = 8 * 1024 * 1024
+
+_CAUSES: Final[frozenset[bytes]] = frozenset(cause.encode() for cause in get_args(Undelivered))
+
+
+class UndeliveredWindow:
+    """The newest frames that may still be reported as undelivered, with their callbacks.
+
+    A report comes soon after the frame was published, or never. So a new frame replaces the oldest one, whose
+    callback is not called any more.
+
+    Args:
+        max_frames: How many frames are kept.
+        max_bytes: How many bytes they may have together.
+    """
+
+    def __init__(self, max_frames: int = MAX_FRAMES, max_bytes: int = MAX_BYTES) -> None:
+        self._max_frames = max_frames
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._last = 0
+        self._frames: dict[int, tuple[bytes, UndeliveredHandler]] = {}
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._frames
+
+    def add(self, frame: bytes, undelivered: UndeliveredHandler) -> int:
+        """Keep ``frame``; return its number."""
+        self._last += 1
+        self._frames[self._last] = (frame, undelivered)
+        self._bytes += len(frame)
+        while len(self._frames) > self._max_frames or self._bytes > self._max_bytes:
+            self.discard(next(iter(self._frames)))
+        return self._last
+
+    def discard(self, number: int) -> None:
+        """Remove a frame; do nothing if it is not kept."""
+        kept = self._frames.pop(number, None)
+        if kept is not None:
+            self._bytes -= len(kept[0])
+
+    def report(self, number: int, cause: Undelivered) -> None:
+        """Remove a frame and call its callback; do nothing if it is not kept."""
+        kept = self._frames.get(number)
+        if kept is not None:
+            self.discard(number)
+            frame, undelivered = kept
+            undelivered(frame, cause)
 
 
 class Inbox:
-    """Answers to numbered frames.
+    """Receives replies to numbered frames. A frame's reply address contains its number.
 
     Args:
-        connection: The connection they come on.
+        connection: The connection.
 
     Attributes:
-        window: The frames that somebody wants to be told of.
+        window: The frames that may still be reported as undelivered.
     """
 
     def __init__(self, connection: Connection) -> None:
-        self.window = Window()
+        self.window = UndeliveredWindow()
         self._connection = connection
         self._prefix = connection.client.new_inbox() + "."
         self._answers: dict[int, asyncio.Future[Msg | None]] = {}
 
     async def open(self) -> None:
-        """Listen to the answers."""
-        await self._connection.listen(self._prefix + "*", self._arrived)
+        """Subscribe to the replies."""
+        await self._connection.subscribe(self._prefix + "*", self._on_reply)
 
-    def expect(self, frame: bytes, tell: UndeliveredHandler) -> str:
-        """Return where to answer if ``frame`` is not delivered."""
-        return f"{self._prefix}{self.window.add(frame, tell)}"
+    def register(self, frame: bytes, undelivered: UndeliveredHandler) -> str:
+        """Keep ``frame`` in the window; return its reply address."""
+        return f"{self._prefix}{self.window.add(frame, undelivered)}"
 
-    def expects(self, address: str) -> bool:
-        """Tell whether nothing was said of the frame with this address."""
+    def is_registered(self, address: str) -> bool:
+        """Return whether the frame with this address is kept and was not reported as undelivered."""
         return self._number(address) in self.window
 
-    def forget(self, address: str) -> None:
-        """Expect no answer there; nothing happens if it is no address."""
-        self.window.forget(self._number(address))
+    def discard(self, address: str) -> None:
+        """Remove the frame with this address; do nothing if the address is unknown."""
+        self.window.discard(self._number(address))
 
-    def tell(self, address: str, why: Undelivered) -> None:
-        """Tell who wants to be told that the frame with this address was not delivered."""
-        self.window.tell(self._number(address), why)
+    def report(self, address: str, cause: Undelivered) -> None:
+        """Report that the frame with this address was not delivered."""
+        self.window.report(self._number(address), cause)
 
-    async def ask(self, subject: str, frame: bytes, address: str, headers: dict[str, str]) -> Msg | None:
+    async def request(self, subject: str, frame: bytes, address: str, headers: dict[str, str]) -> Msg | None:
         """Publish, and return the answer; None if it may have been lost with the connection."""
         number = self._number(address)
         answer: asyncio.Future[Msg | None] = asyncio.get_running_loop().create_future()
@@ -64,8 +114,8 @@ class Inbox:
         finally:
             del self._answers[number]
 
-    def reconnected(self) -> None:
-        """Take note that answers may have been lost."""
+    def on_reconnected(self) -> None:
+        """End all requests with None: their answers may be lost."""
         for future in list(self._answers.values()):
             if not future.done():
                 future.set_result(None)
@@ -74,11 +124,11 @@ class Inbox:
         number = address.removeprefix(self._prefix)
         return int(number) if number.isdigit() else 0
 
-    async def _arrived(self, msg: Msg) -> None:
+    async def _on_reply(self, msg: Msg) -> None:
         number = self._number(msg.subject)
-        if msg.data in _REASONS:
-            self.window.tell(number, cast("Undelivered", msg.data.decode()))
+        if msg.data in _CAUSES:
+            self.window.report(number, cast("Undelivered", msg.data.decode()))
         elif (answer := self._answers.get(number)) is not None and not answer.done():
             answer.set_result(msg)
         elif msg.headers is not None and msg.headers.get("Status") == "503":
-            self.window.tell(number, "no_consumers")
+            self.window.report(number, "no_consumers")

@@ -1,4 +1,4 @@
-"""What a NATS Synapse is told: which servers, who it is there, and how it keeps durable frames."""
+"""Options of a NATS Synapse: servers, credentials, and how frames are stored."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import attrs
 from cosmo_core.protocol.ids import is_token
 
 HEADROOM: Final = 4096
-"""Bytes of a server's largest message that are left to headers."""
+"""Bytes of the server's largest message that are reserved for headers."""
 
 
 @attrs.frozen(kw_only=True)
 class Servers:
-    """The servers of one NATS system, and how this program proves who it is. Its repr shows no secret.
+    """The servers of one NATS system, and this program's credentials. The repr shows no secret.
 
     Attributes:
         hosts: ``host:port`` of each.
-        user: The user's name, where there is a password.
+        user: The user's name, for a password.
         password: The password.
         token: A token instead of user and password.
         credentials: The path of a credentials file (JWT and seed).
         nkeys_seed: The path of a file with an nkey seed.
-        tls: The TLS context to use. With one, or where ``encrypted`` is set, nothing secret is sent to a
-            server that offers no TLS.
-        encrypted: Whether the connection has to be encrypted.
-        connect_timeout_s: How long connecting may take.
+        tls: The TLS context to use. With a context, or with ``encrypted``, no secret is sent to a server that
+            does not offer TLS.
+        encrypted: Whether the connection must be encrypted.
+        connect_timeout_s: Seconds that connecting may take.
     """
 
     hosts: tuple[str, ...]
@@ -45,11 +45,11 @@ class Servers:
         if not self.hosts:
             raise ValueError("a NATS Synapse needs at least one server")
         if self.connect_timeout_s <= 0:
-            raise ValueError("connect_timeout_s is more than 0")
+            raise ValueError("connect_timeout_s must be more than 0")
 
     @property
     def wants_tls(self) -> bool:
-        """Whether the connection has to be encrypted."""
+        """Whether the connection must be encrypted."""
         return self.encrypted or self.tls is not None
 
     def __str__(self) -> str:
@@ -59,20 +59,20 @@ class Servers:
 
 @attrs.frozen(kw_only=True)
 class Durability:
-    """How frames for queue groups are kept. All programs of one bus have to agree on it.
+    """How frames for queue groups are stored. All programs of one bus must use the same options.
 
     Attributes:
-        ack_wait_s: Seconds after which what a lost member had goes to another one. A member that lives says
-            so three times as often.
-        max_deliveries: How many times a frame is given to members until it is a dead letter.
-        retry_s: Seconds until a frame that a handler failed on is given to a member again.
-        max_bytes: Bytes that may wait altogether. A frame beyond that is refused: ``overloaded``.
-        max_waiting: Frames that may wait on one subject. One beyond that is refused: ``overloaded``.
+        ack_wait_s: Seconds after which the frames of a lost member are redelivered. A live member renews its
+            lease three times as often.
+        max_deliveries: How many times a frame is delivered before it becomes a dead letter.
+        retry_s: Seconds until a frame that a handler failed on is redelivered.
+        max_bytes: Bytes of all waiting frames. A frame beyond that is rejected: ``overloaded``.
+        max_waiting: Frames that may wait on one subject. A frame beyond that is rejected: ``overloaded``.
         max_dead: How many dead letters are kept, the newest.
         replicas: On how many servers each frame is stored before it is acknowledged.
-        duplicates_s: For how many seconds the server knows a frame's id again.
-        store_timeout_s: How long a publisher waits until a frame is stored.
-        stream: What the names of the streams begin with.
+        duplicates_s: For how many seconds the server recognizes a repeated ``message_id``.
+        store_timeout_s: Seconds that a publisher waits until a frame is stored.
+        stream: The prefix of the streams' names.
     """
 
     ack_wait_s: float = 10.0
@@ -96,14 +96,14 @@ class Durability:
         if self.retry_s < 0:
             raise ValueError("retry_s starts at 0")
         if not is_token(self.stream):
-            raise ValueError(f"{self.stream!r} is no name for streams: use A-Z a-z 0-9 _ -")
+            raise ValueError(f"{self.stream!r} is not a valid name for streams: use A-Z a-z 0-9 _ -")
 
     @property
     def tasks(self) -> str:
-        """The stream of frames that wait, and the first token of their subjects there."""
+        """The name of the stream of waiting frames, and the first token of their subjects there."""
         return f"{self.stream}-tasks"
 
     @property
     def dead(self) -> str:
-        """The stream of dead letters, and the first token of their subjects there."""
+        """The name of the stream of dead letters, and the first token of their subjects there."""
         return f"{self.stream}-dead"

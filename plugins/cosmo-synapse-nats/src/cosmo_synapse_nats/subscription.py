@@ -1,4 +1,4 @@
-"""One subscription on core NATS."""
+"""Subscriptions of a NATS Synapse: their core NATS part, their durable part, and the set of all of them."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ from cosmo_core.routing.handlers import HandlerRunner
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
-    from nats.aio.subscription import Subscription as Interest
+    from nats.aio.subscription import Subscription as ServerSubscription
 
     from cosmo_core.contracts.delivery import FrameHandler
     from cosmo_synapse_nats.connection import Connection
+    from cosmo_synapse_nats.durable.subscription import DurableSubscription
 
 Callback = Callable[["Msg"], Coroutine[Any, Any, None]]
 
 INTERNAL: Final = ("_INBOX.", "$")
-"""What subjects begin with that are the server's and its clients' own business."""
+"""Prefixes of subjects that the server and its clients use internally."""
 
 
-class NatsSubscription:
-    """Delivers to one handler, whose work is bounded.
+class CoreSubscription:
+    """A subscription on core NATS, with bounded work.
 
-    A member of a queue group that has no room refuses what comes, and says so to the publisher, if it asked.
-    Elsewhere the oldest frame that waits is given up. Both are counted.
+    A full member of a queue group rejects new frames, and tells the publisher if that asked for it. Outside
+    of queue groups, the oldest waiting frame is dropped. Both are counted.
 
     Args:
-        connection: The connection that the frames come on.
-        handler: Takes them.
-        pattern: Which frames.
-        queue_group: The queue group to be a member of, if any.
+        connection: The connection.
+        handler: The handler.
+        pattern: The pattern.
+        queue_group: The queue group to join, if any.
         max_in_flight: How many frames the handler may work on at once.
         max_pending: How many more may wait.
     """
@@ -51,95 +52,164 @@ class NatsSubscription:
         max_pending: int,
     ) -> None:
         self._connection = connection
-        self._runner = HandlerRunner(pattern, handler, self._done)
-        self._member = Consumer(pattern, self._hand_over, prefetch=max_in_flight, max_pending=max_pending)
+        self._runner = HandlerRunner(pattern, handler, self._on_done)
+        self._consumer = Consumer(pattern, self._run, prefetch=max_in_flight, max_pending=max_pending)
         self._queue_group = queue_group
         self._max_pending = max_pending
         self._pending = 0
-        self._refused = 0
-        self._interests: list[Interest] = []
+        self._rejected = 0
+        self._server_subscriptions: list[ServerSubscription] = []
 
     @property
     def dropped(self) -> int:
-        """How many frames were given up because the handler was too slow."""
-        return self._member.dropped + self._refused
+        """How many frames were dropped or rejected because the handler was too slow."""
+        return self._consumer.dropped + self._rejected
 
     @property
     def in_flight(self) -> int:
-        """How many frames the handler works on."""
+        """How many frames the handler is working on."""
         return self._runner.in_flight
 
-    async def listen(self, subject: str, *, hidden: tuple[str, ...] = INTERNAL) -> None:
-        """Have the server deliver what matches ``subject`` from now on.
+    async def add_subject(self, subject: str, *, hidden: tuple[str, ...] = INTERNAL) -> None:
+        """Receive what matches ``subject`` from now on.
 
         Args:
-            subject: The subject, or the pattern.
-            hidden: What subjects begin with that a wildcard in front must not match.
+            subject: The subject or pattern.
+            hidden: Prefixes of subjects that a leading wildcard must not match.
 
         Raises:
             SynapseError: The server does not allow it, or does not answer.
         """
-        denied = self._connection.troubles.denied
-        callback: Callback = self._arrived if self._queue_group is None else self._arrived_for_group
+        denied = self._connection.error_log.denied
+        callback: Callback = self._on_frame if self._queue_group is None else self._on_group_frame
         if subject[0] in "*>":
             callback = _hiding(hidden, callback)
-        interest = await self._connection.listen(subject, callback, self._queue_group or "")
-        self._interests.append(interest)
+        subscription = await self._connection.subscribe(subject, callback, self._queue_group or "")
+        self._server_subscriptions.append(subscription)
         await self._connection.flush()
-        if self._connection.troubles.denied > denied:
-            raise SynapseError(f"the server does not allow subscribing to {subject}: grant it to this user")
+        if self._connection.error_log.denied > denied:
+            raise SynapseError(f"the server does not allow this user to subscribe to {subject}")
 
     # --- frames -------------------------------------------------------------------------------------
 
-    async def _arrived(self, msg: Msg) -> None:
-        self._take(msg.data)
+    async def _on_frame(self, msg: Msg) -> None:
+        self._push(msg.data)
 
-    async def _arrived_for_group(self, msg: Msg) -> None:
+    async def _on_group_frame(self, msg: Msg) -> None:
         if msg.reply and self._pending >= self._max_pending:
-            self._refused += 1
-            await self._tell(msg.reply)
+            self._rejected += 1
+            await self._report_overload(msg.reply)
         else:
-            self._take(msg.data)
+            self._push(msg.data)
 
-    def _take(self, frame: bytes) -> None:
-        dropped = self._member.dropped
+    def _push(self, frame: bytes) -> None:
+        dropped = self._consumer.dropped
         self._pending += 1
-        self._member.push(frame)
-        self._pending -= self._member.dropped - dropped
+        self._consumer.push(frame)
+        self._pending -= self._consumer.dropped - dropped
 
-    def _hand_over(self, frame: bytes, number: int, since: float) -> bool:
+    def _run(self, frame: bytes, number: int, published_at: float) -> bool:
         self._pending -= 1
-        return self._runner.run(frame, number, since)
+        return self._runner.run(frame, number, published_at)
 
-    def _done(self, number: int, error: BaseException | None) -> None:
-        self._member.complete()
+    def _on_done(self, number: int, error: BaseException | None) -> None:
+        self._consumer.complete()
 
-    async def _tell(self, address: str) -> None:
+    async def _report_overload(self, address: str) -> None:
         try:
             await self._connection.client.publish(address, b"overloaded")
         except errors.Error as error:
-            self._connection.troubles.note("a publisher could not be told that its frame was refused", error)
+            self._connection.error_log.record(
+                "the rejection of a frame could not be sent to its publisher", error
+            )
 
     # --- ending -------------------------------------------------------------------------------------
 
     async def unsubscribe(self) -> None:
-        """Deliver nothing more. What the handler works on goes on; doing it twice is not an error."""
-        interests, self._interests = self._interests, []
-        await asyncio.gather(*(self._connection.end(interest) for interest in interests))
-        # What still waits for room is given up with the subscription.
-        self._refused += self._pending
+        """Deliver no more frames. Running handlers go on. Unsubscribing twice is not an error."""
+        subscriptions, self._server_subscriptions = self._server_subscriptions, []
+        await asyncio.gather(*(self._connection.unsubscribe(each) for each in subscriptions))
+        # Frames that still wait for the handler are dropped.
+        self._rejected += self._pending
         self._pending = 0
-        self._member.close()
+        self._consumer.close()
 
     async def close(self) -> None:
-        """Unsubscribe, and cancel what the handler still works on."""
+        """Unsubscribe, and cancel running handlers."""
         await self.unsubscribe()
         await self._runner.close()
 
 
 def _hiding(hidden: tuple[str, ...], callback: Callback) -> Callback:
-    async def arrived(msg: Msg) -> None:
+    async def filtered(msg: Msg) -> None:
         if not msg.subject.startswith(hidden):
             await callback(msg)
 
-    return arrived
+    return filtered
+
+
+class NatsSubscription:
+    """A subscription of a Synapse: frames from core NATS, and stored frames of a queue group.
+
+    Attributes:
+        durable: The durable part, if the subscription has one.
+    """
+
+    def __init__(self, registry: SubscriptionRegistry, core: CoreSubscription) -> None:
+        self.durable: DurableSubscription | None = None
+        self._registry = registry
+        self._core = core
+
+    @property
+    def dropped(self) -> int:
+        """How many frames were dropped because the handler was too slow."""
+        return self._core.dropped
+
+    @property
+    def in_flight(self) -> int:
+        """How many frames the handler is working on."""
+        return self._core.in_flight + (0 if self.durable is None else self.durable.in_flight)
+
+    async def unsubscribe(self) -> None:
+        """Deliver no more frames. Running handlers go on. Unsubscribing twice is not an error."""
+        await self._core.unsubscribe()
+        if self.durable is not None:
+            await self.durable.unsubscribe()
+        self._registry.unsubscribed(self)
+
+    async def close(self) -> None:
+        """Unsubscribe, and cancel running handlers."""
+        await self._core.close()
+        if self.durable is not None:
+            await self.durable.close()
+
+
+class SubscriptionRegistry:
+    """The subscriptions of one Synapse, including unsubscribed ones with running handlers."""
+
+    def __init__(self) -> None:
+        self._active: set[NatsSubscription] = set()
+        self._unsubscribed: set[NatsSubscription] = set()
+
+    def add(self, core: CoreSubscription) -> NatsSubscription:
+        """Return a new subscription, and keep it."""
+        subscription = NatsSubscription(self, core)
+        self._active.add(subscription)
+        return subscription
+
+    def on_reconnected(self) -> None:
+        """Renew the pull request of every durable subscription."""
+        for subscription in self._active:
+            if subscription.durable is not None:
+                subscription.durable.pull.on_reconnected()
+
+    def unsubscribed(self, subscription: NatsSubscription) -> None:
+        """Keep an unsubscribed subscription only while its handler is running."""
+        self._active.discard(subscription)
+        self._unsubscribed = {each for each in self._unsubscribed | {subscription} if each.in_flight}
+
+    async def close(self) -> None:
+        """Unsubscribe all, and cancel running handlers."""
+        await asyncio.gather(*(subscription.close() for subscription in self._active | self._unsubscribed))
+        self._active.clear()
+        self._unsubscribed.clear()

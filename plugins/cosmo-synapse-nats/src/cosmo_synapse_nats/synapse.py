@@ -1,4 +1,4 @@
-"""A Synapse over NATS."""
+"""The NATS Synapse."""
 
 from __future__ import annotations
 
@@ -13,23 +13,27 @@ from cosmo_core.errors import FrameTooLargeError, SynapseClosedError, SynapseErr
 from cosmo_core.routing import check_pattern, check_subject
 from cosmo_synapse_nats.connection import Connection
 from cosmo_synapse_nats.durable.queues import DurableQueues
-from cosmo_synapse_nats.home import Home, OwnedSubscription
 from cosmo_synapse_nats.inbox import Inbox
-from cosmo_synapse_nats.keeper import Keeper
+from cosmo_synapse_nats.keepalive import KeepaliveThread
 from cosmo_synapse_nats.options import HEADROOM, Durability, Servers
-from cosmo_synapse_nats.subscription import INTERNAL, NatsSubscription
+from cosmo_synapse_nats.subscription import (
+    INTERNAL,
+    CoreSubscription,
+    NatsSubscription,
+    SubscriptionRegistry,
+)
 
 if TYPE_CHECKING:
-    from cosmo_core.contracts.delivery import DeadLetter, FrameHandler, Subscription, UndeliveredHandler
+    from cosmo_core.contracts.delivery import DeadLetter, FrameHandler, UndeliveredHandler
 
 
 class NatsSynapse:
     """Carries frames between programs on many machines, through one or more NATS servers.
 
     Args:
-        servers: The servers, and who this program is there.
-        durability: How frames for queue groups are stored, so that none is lost; None: they are not stored.
-        max_frame: Bytes in the largest frame; a server that takes less makes it less.
+        servers: The servers, and this program's credentials.
+        durability: How frames for queue groups are stored, so that none is lost; None to not store them.
+        max_frame: Bytes in the largest frame. A server with a lower limit lowers it.
         max_in_flight: How many frames a handler may work on at once.
         max_pending: How many more may wait for it.
 
@@ -57,29 +61,30 @@ class NatsSynapse:
         self._connection: Connection | None = None
         self._inbox: Inbox | None = None
         self._queues: DurableQueues | None = None
-        self._keeper: Keeper | None = None
+        self._keepalive: KeepaliveThread | None = None
         self._connecting = asyncio.Lock()
-        self._home = Home()
+        self._subscriptions = SubscriptionRegistry()
 
-    # --- life ---------------------------------------------------------------------------------------
+    # --- life cycle -----------------------------------------------------------------------------------
 
     async def connect(self) -> None:
-        """Connect to the first server that answers. Doing it twice is not an error.
+        """Connect to the first server that answers. Connecting twice is not an error.
 
         Raises:
-            SynapseAuthError: The server does not let this program in.
-            SynapseError: No server can be reached in time, or a durable Synapse found one without JetStream.
+            SynapseAuthError: The server does not accept this program.
+            SynapseError: No server can be reached in time, or the Synapse is durable and the server has no
+                JetStream.
         """
         async with self._connecting:
             if self._connection is not None:
                 return
-            connection = Connection(self._servers, "cosmo", reconnected=self._reconnected)
+            connection = Connection(self._servers, "cosmo", on_reconnected=self._on_reconnected)
             await connection.open()
             self._connection = connection
             try:
                 await self._set_up(connection)
             except BaseException:
-                await self._let_go()
+                await self._disconnect()
                 raise
 
     async def _set_up(self, connection: Connection) -> None:
@@ -88,35 +93,35 @@ class NatsSynapse:
         inbox = Inbox(connection)
         await inbox.open()
         renew_s = 60.0 if self._durability is None else self._durability.ack_wait_s / 3
-        keeper = Keeper(self._servers, renew_s)
+        keepalive = KeepaliveThread(self._servers, renew_s)
         if self._durability is not None:
-            self._queues = DurableQueues(connection, inbox, keeper, self._durability)
+            self._queues = DurableQueues(connection, inbox, keepalive, self._durability)
             await self._queues.open()
-        self._inbox, self._keeper = inbox, keeper
+        self._inbox, self._keepalive = inbox, keepalive
 
-    def _reconnected(self) -> None:
+    def _on_reconnected(self) -> None:
         if self._inbox is not None:
-            self._inbox.reconnected()
+            self._inbox.on_reconnected()
         if self._queues is not None:
-            self._queues.reconnected()
-        self._home.reconnected()
+            self._queues.on_reconnected()
+        self._subscriptions.on_reconnected()
 
     async def close(self) -> None:
-        """End every subscription, cancel what their handlers work on, and leave the server."""
+        """End every subscription, cancel running handlers, and disconnect from the server."""
         async with self._connecting:
-            await self._let_go()
+            await self._disconnect()
 
-    async def _let_go(self) -> None:
+    async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        await self._home.close()
+        await self._subscriptions.close()
         if self._queues is not None:
             await self._queues.close()
-        if self._keeper is not None:
-            await self._keeper.close()
+        if self._keepalive is not None:
+            await self._keepalive.close()
         await connection.close()
-        self._inbox = self._queues = self._keeper = None
+        self._inbox = self._queues = self._keepalive = None
 
     # --- frames -------------------------------------------------------------------------------------
 
@@ -128,65 +133,63 @@ class NatsSynapse:
         undelivered: UndeliveredHandler | None = None,
         message_id: str | None = None,
     ) -> None:
-        """Hand ``frame`` to whoever subscribes to ``subject``.
+        """Send ``frame`` to all subscribers of ``subject``.
 
-        With ``undelivered`` and a durable Synapse, it is stored when this returns: it survives a crash of the
-        server, and waits for a member of the queue group.
+        With ``undelivered`` and a durable Synapse, the frame is stored when this returns: it survives a crash
+        of the server, and waits for a member of the queue group.
 
         Raises:
             SynapseClosedError: The Synapse is not connected.
             FrameTooLargeError: The frame is larger than ``guarantees.max_frame``; nothing was sent.
-            SynapseError: The subject is malformed, no server was back in time, or the frame was not stored.
+            SynapseError: The subject is malformed, no server could be reached in time, or the frame was not
+                stored.
         """
         connection, inbox = self._connection, self._inbox
         if connection is None or inbox is None:
             raise self._closed(f"publish on {subject}")
         check_subject(subject)
         if len(frame) > self.guarantees.max_frame:
-            raise FrameTooLargeError(
-                f"{len(frame)} bytes on {subject} are more than the {self.guarantees.max_frame} this Synapse "
-                "carries"
-            )
+            raise self._too_large(subject, frame)
         try:
             if undelivered is None:
                 await connection.client.publish(subject, frame)
             elif self._queues is not None:
                 await self._queues.store(subject, frame, undelivered, message_id)
             else:
-                await connection.client.publish(subject, frame, inbox.expect(frame, undelivered))
+                await connection.client.publish(subject, frame, inbox.register(frame, undelivered))
         except errors.Error as error:
             raise self._failure(f"publish on {subject}", error) from error
 
     def publish_from_thread(self, subject: str, frame: bytes) -> None:
-        """Publish from any thread, also while the event loop is blocked; nobody is told what became of it.
+        """Publish from any thread, also while the event loop is blocked. Failures are not reported.
 
         Raises:
             SynapseClosedError: The Synapse is not connected.
             FrameTooLargeError: The frame is larger than ``guarantees.max_frame``.
             SynapseError: The subject is malformed.
         """
-        keeper = self._keeper
-        if keeper is None:
+        keepalive = self._keepalive
+        if keepalive is None:
             raise self._closed(f"publish on {subject}")
         if len(frame) > self.guarantees.max_frame:
-            raise FrameTooLargeError(f"{len(frame)} bytes on {subject} are more than this Synapse carries")
-        keeper.publish(check_subject(subject), frame)
+            raise self._too_large(subject, frame)
+        keepalive.publish(check_subject(subject), frame)
 
     async def subscribe(
         self, pattern: str, handler: FrameHandler, *, queue_group: str | None = None
-    ) -> Subscription:
+    ) -> NatsSubscription:
         """Call ``handler`` with every frame that matches ``pattern``, from now on.
 
         Raises:
             SynapseClosedError: The Synapse is not connected.
-            SynapseError: The pattern or the queue group is malformed, or the server does not allow it or does
-                not answer.
+            SynapseError: The pattern or the name of the queue group is malformed, or the server does not
+                allow the subscription or does not answer.
         """
         check_pattern(pattern, queue_group)
         connection, queues = self._connection, self._queues
         if connection is None:
             raise self._closed(f"subscribe to {pattern}")
-        plain = NatsSubscription(
+        core = CoreSubscription(
             connection,
             handler,
             pattern,
@@ -194,15 +197,16 @@ class NatsSynapse:
             max_in_flight=self._max_in_flight,
             max_pending=self._max_pending,
         )
-        subscription = self._home.add(plain)
+        subscription = self._subscriptions.add(core)
         try:
-            await plain.listen(pattern, hidden=INTERNAL if queues is None else (*INTERNAL, *queues.subjects))
+            hidden = INTERNAL if queues is None else (*INTERNAL, *queues.subjects)
+            await core.add_subject(pattern, hidden=hidden)
             if queues is not None and queue_group is not None:
-                subscription.pulled = await queues.subscribe(
-                    pattern, handler, queue_group, credit=self._max_in_flight
+                subscription.durable = await queues.subscribe(
+                    pattern, handler, queue_group, prefetch=self._max_in_flight
                 )
             elif queues is not None:
-                await plain.listen(queues.watched(pattern))
+                await core.add_subject(queues.stored_subject(pattern))
         except errors.Error as error:
             await self._undo(subscription)
             raise self._failure(f"subscribe to {pattern}", error) from error
@@ -211,12 +215,12 @@ class NatsSynapse:
             raise
         return subscription
 
-    async def _undo(self, subscription: OwnedSubscription) -> None:
+    async def _undo(self, subscription: NatsSubscription) -> None:
         await subscription.close()
         await subscription.unsubscribe()
 
     async def dead_letters(self) -> list[DeadLetter]:
-        """Return the dead letters that are kept, oldest first; there are none unless the Synapse is durable.
+        """Return the dead letters, oldest first. Only a durable Synapse has dead letters.
 
         Raises:
             SynapseClosedError: The Synapse is not connected.
@@ -226,23 +230,31 @@ class NatsSynapse:
             raise self._closed("read the dead letters")
         return [] if self._queues is None else await self._queues.dead_letters()
 
-    # --- saying what is wrong -----------------------------------------------------------------------
+    # --- errors -------------------------------------------------------------------------------------
 
-    def _closed(self, what: str) -> SynapseClosedError:
-        return SynapseClosedError(f"cannot {what}: this NatsSynapse is not connected; await connect() first")
+    def _closed(self, action: str) -> SynapseClosedError:
+        return SynapseClosedError(
+            f"cannot {action}: this NatsSynapse is not connected; await connect() first"
+        )
 
-    def _failure(self, what: str, error: errors.Error) -> SynapseError:
+    def _too_large(self, subject: str, frame: bytes) -> FrameTooLargeError:
+        limit = self.guarantees.max_frame
+        return FrameTooLargeError(
+            f"a frame of {len(frame)} bytes on {subject} exceeds the limit of {limit} bytes"
+        )
+
+    def _failure(self, action: str, error: errors.Error) -> SynapseError:
         if isinstance(error, errors.OutboundBufferLimitError):
             return SynapseError(
-                f"cannot {what}: {self._servers} is gone, and what waits for it is at its limit; try again "
-                "when it is back"
+                f"cannot {action}: {self._servers} cannot be reached, and the buffer of unsent data is full; "
+                "try again later"
             )
         if isinstance(error, errors.ConnectionClosedError):
             return SynapseError(
-                f"cannot {what}: {self._servers} ended the connection for good, see the log for why; "
+                f"cannot {action}: {self._servers} closed the connection for good (the log says why); "
                 "close() this Synapse and connect() again"
             )
-        return SynapseError(f"cannot {what}: {self._servers} says: {error}")
+        return SynapseError(f"cannot {action}: {self._servers} reports: {error}")
 
     def __repr__(self) -> str:
         state = "closed" if self._connection is None else "connected"

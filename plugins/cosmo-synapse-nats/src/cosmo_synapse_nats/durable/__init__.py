@@ -1,1 +1,1 @@
-"""Frames for queue groups, kept on JetStream until a member is done with them."""
+"""Durable queue groups: frames stored on JetStream until a member acknowledges them."""

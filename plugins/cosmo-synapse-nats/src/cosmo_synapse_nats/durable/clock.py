@@ -1,4 +1,4 @@
-"""The server's clock, read from here: nobody else's need be right."""
+"""The server's clock: the age of stored frames does not depend on the clocks of other programs."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from cosmo_synapse_nats.connection import Connection
 
 FRESH_S: Final = 60.0
-"""Seconds for which one reading is good."""
+"""Seconds for which one reading is valid."""
 
-CLOSE_S: Final = 0.05
-"""A reading that took longer is not exact enough to replace one that did not."""
+MAX_ROUND_TRIP_S: Final = 0.05
+"""Seconds of the longest round trip whose reading is exact enough to replace an earlier one."""
 
 
 class ServerClock:
-    """Tells how long ago something happened by the server's clock, to a few milliseconds.
+    """Returns the age of moments on the server's clock, exact to a few milliseconds.
 
     Args:
-        connection: The connection to ask on.
-        stream: A stream that exists.
+        connection: The connection.
+        stream: The name of an existing stream.
     """
 
     def __init__(self, connection: Connection, stream: str) -> None:
@@ -38,7 +38,7 @@ class ServerClock:
         self._reading: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Read the clock a few times, and keep the most exact reading.
+        """Read the clock three times, and keep the most exact reading.
 
         Raises:
             SynapseError: The server does not answer.
@@ -46,23 +46,23 @@ class ServerClock:
         try:
             readings = [await self._read() for _ in range(3)]
         except (errors.Error, TimeoutError, ValueError, KeyError) as error:
-            raise SynapseError(f"the server does not tell the time: {error!r}") from error
-        self._take(min(readings))
+            raise SynapseError(f"cannot read the server's clock: {error!r}") from error
+        self._set(min(readings))
 
     def age_s(self, moment: datetime) -> float:
-        """Return how many seconds ago ``moment`` was."""
+        """Return how many seconds ago ``moment`` was, by the server's clock."""
         now = time.monotonic()
         if now - self._read_at > FRESH_S:
             self.refresh()
         return max(0.0, now + self._ahead_s - moment.timestamp())
 
     def refresh(self) -> None:
-        """Read the clock again in a while."""
+        """Start to read the clock again, in a task."""
         if self._reading is None or self._reading.done():
             self._reading = asyncio.ensure_future(self._refresh())
 
     async def close(self) -> None:
-        """Read no more."""
+        """Cancel a reading in progress."""
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.wait({self._reading})
@@ -71,19 +71,19 @@ class ServerClock:
         try:
             reading = await self._read()
         except (errors.Error, TimeoutError, ValueError, KeyError) as error:
-            self._connection.troubles.note("the server's clock could not be read", error)
+            self._connection.error_log.record("the server's clock could not be read", error)
             return
-        if reading[0] < CLOSE_S:
-            self._take(reading)
+        if reading[0] < MAX_ROUND_TRIP_S:
+            self._set(reading)
 
-    def _take(self, reading: tuple[float, float]) -> None:
+    def _set(self, reading: tuple[float, float]) -> None:
         self._ahead_s = reading[1]
         self._read_at = time.monotonic()
 
     async def _read(self) -> tuple[float, float]:
-        """Return how long it took, and by how much the server's clock is ahead of the monotonic one."""
-        asked = time.monotonic()
+        """Return the round trip's seconds, and the server's clock minus the monotonic clock in seconds."""
+        sent = time.monotonic()
         answer = await self._connection.client.request(self._subject, timeout=2)
-        answered = time.monotonic()
-        told = datetime.fromisoformat(json.loads(answer.data)["ts"]).timestamp()
-        return answered - asked, told - (asked + answered) / 2
+        received = time.monotonic()
+        server_time = datetime.fromisoformat(json.loads(answer.data)["ts"]).timestamp()
+        return received - sent, server_time - (sent + received) / 2

@@ -1,9 +1,10 @@
-"""Asking the server for frames: as many as there is room for, and never more."""
+"""Pulling frames of a consumer from the server, and the queue of small messages to the server."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
@@ -13,148 +14,187 @@ from cosmo_core.errors import SynapseError
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
-    from nats.aio.subscription import Subscription as Interest
+    from nats.aio.subscription import Subscription as ServerSubscription
 
     from cosmo_synapse_nats.connection import Connection
-    from cosmo_synapse_nats.durable.outgoing import Outgoing
+
+MAX_WAITING: Final = 100_000
+"""Messages that may wait while the server is gone. A lost acknowledgement causes one more delivery."""
 
 EXPIRES_S: Final = 30.0
-"""Seconds for which one request holds."""
+"""Seconds for which one pull request is valid."""
 
-AGAIN_S: Final = 0.5
-"""Seconds until a request that the server refused is made again."""
+RETRY_S: Final = 0.5
+"""Seconds until a pull request that the server rejected is repeated."""
 
 
-class Pull:
-    """One request at a time for the frames of one consumer.
+class SendQueue:
+    """Acknowledgements and pull requests, which one task sends to the server in order."""
 
-    nats-py's own `fetch` makes two requests where one does, and a task and a timer for every frame.
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._waiting: deque[tuple[str, bytes, str]] = deque(maxlen=MAX_WAITING)
+        self._wake = asyncio.Event()
+        self._task = asyncio.ensure_future(self._run())
+
+    def send(self, subject: str, data: bytes, reply: str = "") -> None:
+        """Queue a message to be published."""
+        self._waiting.append((subject, data, reply))
+        self._wake.set()
+
+    async def close(self) -> None:
+        """Send what is queued, if possible, and stop."""
+        if not self._task.done():
+            self._task.cancel()
+            await asyncio.wait({self._task})
+        await self._send_all()
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self._send_all()
+
+    async def _send_all(self) -> None:
+        client = self._connection.client
+        while self._waiting:
+            subject, data, reply = self._waiting.popleft()
+            try:
+                await client.publish(subject, data, reply)
+            except errors.Error as error:
+                self._connection.error_log.record("an acknowledgement could not be sent", error)
+
+
+class PullRequests:
+    """Pulls frames of one consumer, with one request at a time, for as many frames as there is capacity.
+
+    ``fetch`` of nats-py makes two requests where one is enough, and a task and a timer for every frame.
 
     Args:
-        connection: The connection to ask on.
-        outgoing: Sends the requests.
-        stream: The stream.
-        consumer: The consumer.
-        room: Tells how many frames may come.
-        take: Takes each frame that comes.
-        repair: Makes the consumer again, should it be gone.
+        connection: The connection.
+        send_queue: Sends the requests.
+        stream: The name of the stream.
+        consumer: The name of the consumer.
+        capacity: Returns how many frames may be delivered.
+        on_frame: Called with each frame.
+        recreate_consumer: Creates the consumer again if it is gone.
     """
 
     def __init__(
         self,
         connection: Connection,
-        outgoing: Outgoing,
+        send_queue: SendQueue,
         stream: str,
         consumer: str,
         *,
-        room: Callable[[], int],
-        take: Callable[[Msg], None],
-        repair: Callable[[], Awaitable[object]],
+        capacity: Callable[[], int],
+        on_frame: Callable[[Msg], None],
+        recreate_consumer: Callable[[], Awaitable[object]],
     ) -> None:
         self._connection = connection
-        self._outgoing = outgoing
+        self._send_queue = send_queue
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
-        self._room = room
-        self._take = take
-        self._repair = repair
-        self._interest: Interest | None = None
+        self._capacity = capacity
+        self._on_frame = on_frame
+        self._recreate_consumer = recreate_consumer
+        self._subscription: ServerSubscription | None = None
         self._inbox = ""
         self._request = 0
-        self._owed = 0
-        self._lapse: asyncio.TimerHandle | None = None
-        self._repairing: asyncio.Task[None] | None = None
+        self._requested = 0
+        self._expiry: asyncio.TimerHandle | None = None
+        self._recovery: asyncio.Task[None] | None = None
         self._closed = False
 
     async def open(self) -> None:
-        """Listen, and ask for frames."""
+        """Subscribe to a new inbox, and request frames."""
         self._inbox = self._connection.client.new_inbox()
-        # Answers to what was asked before are not for this inbox, so that what is owed is always known.
-        self._owed = 0
-        self._interest = await self._connection.listen(f"{self._inbox}.*", self._arrived)
-        self.ask()
+        # Answers to earlier requests go to earlier inboxes, so the number of requested frames stays exact.
+        self._requested = 0
+        self._subscription = await self._connection.subscribe(f"{self._inbox}.*", self._on_message)
+        self.request()
 
-    def ask(self) -> None:
-        """Ask for as many frames as there is room for, unless some are owed still."""
-        if self._owed or self._closed or (room := self._room()) < 1:
+    def request(self) -> None:
+        """Request as many frames as there is capacity, unless requested frames are outstanding."""
+        if self._requested or self._closed or (capacity := self._capacity()) < 1:
             return
         self._request += 1
-        self._owed = room
-        request = {"batch": room, "expires": int(EXPIRES_S * 1e9)}
-        self._outgoing.send(self._subject, json.dumps(request).encode(), f"{self._inbox}.{self._request}")
-        if self._lapse is not None:
-            self._lapse.cancel()
-        # The server ends a request by itself; this is for the one that never reached it.
-        self._lapse = asyncio.get_running_loop().call_later(EXPIRES_S + 5, self._forget, self._request)
+        self._requested = capacity
+        request = {"batch": capacity, "expires": int(EXPIRES_S * 1e9)}
+        self._send_queue.send(self._subject, json.dumps(request).encode(), f"{self._inbox}.{self._request}")
+        if self._expiry is not None:
+            self._expiry.cancel()
+        # The server ends a request by itself. This timer is for a request that never reached the server.
+        self._expiry = asyncio.get_running_loop().call_later(EXPIRES_S + 5, self._expire, self._request)
 
-    def reconnected(self) -> None:
-        """Start afresh: what was asked for on the old connection does not come any more."""
+    def on_reconnected(self) -> None:
+        """Request again: what was requested on the old connection does not arrive any more."""
         if not self._closed:
-            self._start_over(self._reopen())
+            self._recover(self._reopen())
 
     async def close(self) -> None:
-        """Ask no more. What the server had sent by then is taken still."""
+        """Request no more. Frames that the server has sent before are still delivered."""
         self._closed = True
-        if self._lapse is not None:
-            self._lapse.cancel()
-        if self._repairing is not None:
-            self._repairing.cancel()
-            await asyncio.wait({self._repairing})
-        if self._interest is not None:
-            interest, self._interest = self._interest, None
-            await self._connection.end(interest)
+        if self._expiry is not None:
+            self._expiry.cancel()
+        if self._recovery is not None:
+            self._recovery.cancel()
+            await asyncio.wait({self._recovery})
+        if self._subscription is not None:
+            subscription, self._subscription = self._subscription, None
+            await self._connection.unsubscribe(subscription)
 
-    def _forget(self, request: int) -> None:
+    def _expire(self, request: int) -> None:
         if request == self._request:
-            self._owed = 0
-            self.ask()
+            self._requested = 0
+            self.request()
 
-    async def _arrived(self, msg: Msg) -> None:
+    async def _on_message(self, msg: Msg) -> None:
         if not msg.reply:
             self._on_status(msg)
             return
-        self._owed = max(0, self._owed - 1)
-        self._take(msg)
-        if not self._owed:
-            self.ask()
+        self._requested = max(0, self._requested - 1)
+        self._on_frame(msg)
+        if not self._requested:
+            self.request()
 
     def _on_status(self, msg: Msg) -> None:
         headers = msg.headers or {}
         status, text = headers.get("Status", ""), headers.get("Description", "")
         if status == "100" or msg.subject != f"{self._inbox}.{self._request}":
             return
-        self._owed = 0
+        self._requested = 0
         if status == "408":
-            self.ask()
+            self.request()
             return
-        self._connection.troubles.note("the server gives no frames", f"{status} {text}")
-        self._start_over(self._again())
+        self._connection.error_log.record("the server rejected a pull request", f"{status} {text}")
+        self._recover(self._retry())
 
-    def _start_over(self, work: Awaitable[None]) -> None:
-        if self._repairing is not None:
-            self._repairing.cancel()
-        self._repairing = asyncio.ensure_future(_run(work))
+    def _recover(self, work: Awaitable[None]) -> None:
+        if self._recovery is not None:
+            self._recovery.cancel()
+        self._recovery = asyncio.ensure_future(_await(work))
 
-    async def _again(self) -> None:
+    async def _retry(self) -> None:
         while True:
-            await asyncio.sleep(AGAIN_S)
+            await asyncio.sleep(RETRY_S)
             try:
-                await self._repair()
+                await self._recreate_consumer()
             except SynapseError as error:
-                self._connection.troubles.note("a queue group has lost its place", error)
+                self._connection.error_log.record("a consumer could not be created again", error)
                 continue
-            self.ask()
+            self.request()
             return
 
     async def _reopen(self) -> None:
-        old, self._interest = self._interest, None
+        previous, self._subscription = self._subscription, None
         try:
-            if old is not None:
-                await self._connection.end(old)
+            if previous is not None:
+                await self._connection.unsubscribe(previous)
             await self.open()
         except errors.Error as error:
-            self._connection.troubles.note("frames could not be asked for after a reconnection", error)
-            self._owed = 0
+            self._connection.error_log.record("frames could not be requested after a reconnect", error)
+            self._requested = 0
 
 
-async def _run(work: Awaitable[None]) -> None:
+async def _await(work: Awaitable[None]) -> None:
     await work

@@ -1,9 +1,10 @@
-"""The two streams of a durable bus: frames that wait for their queue group, and dead letters."""
+"""Streams and consumers on the server: waiting frames, dead letters, and the queue groups' consumers."""
 
 from __future__ import annotations
 
 import asyncio
 from hashlib import blake2b
+from time import monotonic
 from typing import Final
 
 from nats import errors
@@ -11,16 +12,29 @@ from nats.js import JetStreamContext, api
 from nats.js.errors import APIError, ServiceUnavailableError
 
 from cosmo_core.errors import SynapseError
+from cosmo_core.routing import SubjectTable
 from cosmo_synapse_nats.options import Durability
 
 NAME_IN_USE: Final = 10058
-"""The server's code for a stream that exists, and was made otherwise."""
+"""The server's code for a stream that exists with another configuration."""
+
+PAGE: Final = 256
+"""How many consumers the server lists in one answer."""
+
+RETRY_S: Final = 0.05
+"""Seconds until a server that did not answer is asked again."""
+
+CORE_ONLY_S: Final = 1.0
+"""Seconds for which a subject with subscribers, and without a durable consumer, is taken for such."""
+
+MAX_CORE_ONLY: Final = 1_024
+"""How many such subjects are remembered."""
 
 
 def tasks_stream(durability: Durability) -> api.StreamConfig:
-    """Return what the stream of waiting frames is like.
+    """Return the configuration of the stream of waiting frames.
 
-    A frame goes when every queue group that had its place when it came is done with it.
+    A frame is removed when every queue group that had a consumer when it was stored has acknowledged it.
     """
     return api.StreamConfig(
         name=durability.tasks,
@@ -37,7 +51,7 @@ def tasks_stream(durability: Durability) -> api.StreamConfig:
 
 
 def dead_stream(durability: Durability) -> api.StreamConfig:
-    """Return what the stream of dead letters is like: the oldest go first."""
+    """Return the configuration of the stream of dead letters; the oldest are removed first."""
     return api.StreamConfig(
         name=durability.dead,
         subjects=[f"{durability.dead}.>"],
@@ -51,10 +65,10 @@ def dead_stream(durability: Durability) -> api.StreamConfig:
 
 
 async def ensure_stream(js: JetStreamContext, config: api.StreamConfig, where: str) -> None:
-    """Make a stream, unless it is there. Several programs may do so at once; the first one's limits hold.
+    """Create a stream unless it exists. Several programs may do this at once; the first one's limits apply.
 
     Raises:
-        SynapseError: The server has no JetStream, or the name is taken by something else.
+        SynapseError: The server has no JetStream, or another kind of stream has this name.
     """
     try:
         await js.add_stream(config)
@@ -63,7 +77,7 @@ async def ensure_stream(js: JetStreamContext, config: api.StreamConfig, where: s
             raise SynapseError(_no_jetstream(where)) from error
         if error.err_code != NAME_IN_USE:
             raise SynapseError(
-                f"{where} cannot keep the stream {config.name}: {error.description}"
+                f"{where} cannot create the stream {config.name}: {error.description}"
             ) from error
         await _check_stream(js, config, where)
     except (errors.NoRespondersError, TimeoutError) as error:
@@ -74,34 +88,34 @@ async def _check_stream(js: JetStreamContext, config: api.StreamConfig, where: s
     found = (await js.stream_info(config.name or "")).config
     if found.subjects != config.subjects or found.retention != config.retention:
         raise SynapseError(
-            f"{where} has a stream {config.name} that is none of cosmo's: name another one with stream=…"
+            f"{where} has a stream {config.name} that was not made by cosmo: use another name with stream=…"
         )
 
 
 def _no_jetstream(where: str) -> str:
     return (
-        f"{where} has no JetStream, and durable=true needs it: start nats-server with -js and -sd <directory>"
+        f"{where} has no JetStream, which durable=true needs: start nats-server with -js and -sd <directory>"
     )
 
 
 async def ensure_consumer(
     js: JetStreamContext, durability: Durability, pattern: str, queue_group: str
 ) -> str:
-    """Give a queue group its place in the stream, unless it has one; return the name of its consumer.
+    """Create the consumer of a queue group unless it exists; return its name.
 
     Raises:
-        SynapseError: The server refuses, or does not answer.
+        SynapseError: The server rejects it, or does not answer.
     """
     name = f"{queue_group}_{blake2b(pattern.encode(), digest_size=8).hexdigest()}"
     config = api.ConsumerConfig(
         durable_name=name,
         filter_subject=f"{durability.tasks}.{pattern}",
-        # What came before the group was there is not for it.
+        # Frames stored before the group existed are not delivered to it.
         deliver_policy=api.DeliverPolicy.NEW,
         ack_policy=api.AckPolicy.EXPLICIT,
         ack_wait=durability.ack_wait_s,
-        # The member that gets it once too often buries it. The server would only stop delivering it, and tell
-        # whoever happens to listen.
+        # No limit on the server: it would only stop delivering a frame, and publish an advisory that may be
+        # missed. Members count the deliveries and store dead letters.
         max_deliver=-1,
         max_ack_pending=-1,
     )
@@ -109,13 +123,13 @@ async def ensure_consumer(
         await js.add_consumer(durability.tasks, config)
     except (errors.Error, TimeoutError) as error:
         raise SynapseError(
-            f"the server gives {queue_group} no place in {durability.tasks}: {error}"
+            f"cannot create the consumer of {queue_group} in {durability.tasks}: {error}"
         ) from error
     return name
 
 
 async def every_consumer(js: JetStreamContext, stream: str) -> list[api.ConsumerInfo]:
-    """Return all consumers of a stream; the server hands out its list in pages."""
+    """Return all consumers of a stream, from all pages of the server's list."""
     found: list[api.ConsumerInfo] = []
     while True:
         page = await js.consumers_info(stream, offset=len(found))
@@ -125,4 +139,70 @@ async def every_consumer(js: JetStreamContext, stream: str) -> list[api.Consumer
         await asyncio.sleep(0)
 
 
-PAGE: Final = 256
+class ConsumerIndex:
+    """A cache of the subjects for which a queue group has a durable consumer. It asks the server on a miss.
+
+    A consumer stays when its group's members leave, so what was found once need not be looked up again.
+    """
+
+    def __init__(self, js: JetStreamContext, stream: str) -> None:
+        self._js = js
+        self._stream = stream
+        self._table: SubjectTable[str] = SubjectTable()
+        self._loading = asyncio.Lock()
+        self._loaded_at = -1.0
+        self._core_only: dict[str, float] = {}
+
+    def has_consumer(self, subject: str) -> bool:
+        """Return whether the cache has a consumer for ``subject``."""
+        return bool(self._table.route(subject).targets)
+
+    async def look_up(self, subject: str) -> bool:
+        """Ask the server, until it answers, whether there is a consumer for ``subject``.
+
+        Raises:
+            SynapseError: The server rejects the request.
+        """
+        since = monotonic()
+        async with self._loading:
+            # A load that another caller started after `since` is good enough.
+            while not self.has_consumer(subject) and self._loaded_at < since:
+                started = monotonic()
+                if await self._load():
+                    self._loaded_at = started
+                else:
+                    await asyncio.sleep(RETRY_S)
+            return self.has_consumer(subject)
+
+    def is_core_only(self, subject: str, *, online: bool) -> bool:
+        """Return whether ``subject`` recently had subscribers, and no durable consumer.
+
+        While the server cannot be reached, this does not expire.
+        """
+        since = self._core_only.get(subject)
+        if since is None or self.has_consumer(subject):
+            return False
+        return not online or monotonic() - since < CORE_ONLY_S
+
+    def mark_core_only(self, subject: str) -> None:
+        """Remember that ``subject`` has subscribers, and no durable consumer."""
+        self._core_only.pop(subject, None)
+        self._core_only[subject] = monotonic()
+        if len(self._core_only) > MAX_CORE_ONLY:
+            del self._core_only[next(iter(self._core_only))]
+
+    async def _load(self) -> bool:
+        try:
+            consumers = await every_consumer(self._js, self._stream)
+        except (ServiceUnavailableError, TimeoutError):
+            # The server is gone, or has not opened its store yet.
+            return False
+        except errors.Error as error:
+            raise SynapseError(f"cannot list the consumers of {self._stream}: {error}") from error
+        table: SubjectTable[str] = SubjectTable()
+        for consumer in consumers:
+            pattern = (consumer.config.filter_subject or "").removeprefix(f"{self._stream}.")
+            if pattern:
+                table.add(pattern, consumer.name)
+        self._table = table
+        return True

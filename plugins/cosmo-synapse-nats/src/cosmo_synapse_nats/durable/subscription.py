@@ -1,4 +1,4 @@
-"""A member of a queue group whose frames are stored: it pulls, hands over, and acknowledges what is done."""
+"""A member of a durable queue group: it pulls frames, runs the handler, and acknowledges."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import json
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
+import attrs
 from nats import errors
 
 from cosmo_core.contracts.delivery import DeadLetter, HeldFrame
 from cosmo_core.routing.handlers import HandlerRunner
-from cosmo_synapse_nats.durable.pull import Pull
+from cosmo_synapse_nats.durable.pull import PullRequests
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -19,131 +20,151 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
     from cosmo_core.contracts.delivery import FrameHandler
-    from cosmo_synapse_nats.durable.desk import Desk
+    from cosmo_synapse_nats.connection import Connection
+    from cosmo_synapse_nats.durable.clock import ServerClock
+    from cosmo_synapse_nats.durable.dead_letters import DeadLetterStream
+    from cosmo_synapse_nats.durable.pull import SendQueue
+    from cosmo_synapse_nats.keepalive import KeepaliveThread
+    from cosmo_synapse_nats.options import Durability
 
 ACK: Final = b"+ACK"
 NAK: Final = b"-NAK"
 TERM: Final = b"+TERM"
-TELL: Final = "Cosmo-Tell"
-"""The header that says where the publisher wants to be told."""
+REPORT_TO_HEADER: Final = "Cosmo-Report-To"
+"""The header with the address to which a frame is reported as undelivered."""
+
+
+@attrs.frozen
+class Shared:
+    """The objects that all durable subscriptions of one Synapse share."""
+
+    connection: Connection
+    send_queue: SendQueue
+    keepalive: KeepaliveThread
+    clock: ServerClock
+    dead_letters: DeadLetterStream
+    durability: Durability
 
 
 class DurableSubscription:
-    """Takes the frames of one consumer, ``credit`` at a time.
+    """Delivers the frames of one consumer, at most ``prefetch`` at a time.
 
     Args:
-        desk: What all of them share.
-        pattern: Which frames.
-        handler: Takes them.
-        consumer: The consumer of the queue group.
-        credit: How many frames the handler may work on at once.
-        repair: Makes the consumer again, should it be gone.
+        shared: The shared objects of the Synapse.
+        pattern: The pattern.
+        handler: The handler.
+        consumer: The name of the queue group's consumer.
+        prefetch: How many frames may be unacknowledged at once.
+        recreate_consumer: Creates the consumer again if it is gone.
+
+    Attributes:
+        pull: The pull requests.
     """
 
     def __init__(
         self,
-        desk: Desk,
+        shared: Shared,
         pattern: str,
         handler: FrameHandler,
         consumer: str,
         *,
-        credit: int,
-        repair: Callable[[], Awaitable[object]],
+        prefetch: int,
+        recreate_consumer: Callable[[], Awaitable[object]],
     ) -> None:
-        self._desk = desk
-        self._credit = credit
-        self._runner = HandlerRunner(pattern, handler, self._done)
-        self._loans: dict[int, Msg] = {}
+        self._shared = shared
+        self._prefetch = prefetch
+        self._runner = HandlerRunner(pattern, handler, self._on_done)
+        self._unacked: dict[int, Msg] = {}
         self._numbers = count(1)
-        self._burials: set[asyncio.Task[None]] = set()
+        self._storing_dead: set[asyncio.Task[None]] = set()
         self._closing = False
-        self.pull = Pull(
-            desk.connection,
-            desk.outgoing,
-            desk.durability.tasks,
+        self.pull = PullRequests(
+            shared.connection,
+            shared.send_queue,
+            shared.durability.tasks,
             consumer,
-            room=self._room,
-            take=self._take,
-            repair=repair,
+            capacity=self._capacity,
+            on_frame=self._on_frame,
+            recreate_consumer=recreate_consumer,
         )
 
     @property
     def in_flight(self) -> int:
-        """How many frames it is not done with."""
-        return len(self._loans) + len(self._burials)
+        """How many frames are unacknowledged."""
+        return len(self._unacked) + len(self._storing_dead)
 
-    def _room(self) -> int:
-        return self._credit - self.in_flight
+    def _capacity(self) -> int:
+        return self._prefetch - self.in_flight
 
-    def _take(self, msg: Msg) -> None:
-        delivered = msg.metadata
-        if delivered.num_delivered > self._desk.durability.max_deliveries:
-            self._bury(msg, delivered.num_delivered - 1, "the member that had it was lost")
+    def _on_frame(self, msg: Msg) -> None:
+        metadata = msg.metadata
+        if metadata.num_delivered > self._shared.durability.max_deliveries:
+            self._dead_letter(msg, metadata.num_delivered - 1, "its member was lost")
             return
         number = next(self._numbers)
-        self._loans[number] = msg
-        # First: the handler may block the event loop.
-        self._desk.keeper.keep(msg.reply)
-        if self._runner.run(HeldFrame(msg.data, self._desk.clock.age_s(delivered.timestamp)), number):
-            self._done(number, None)
+        self._unacked[number] = msg
+        # Before the handler runs: it may block the event loop.
+        self._shared.keepalive.add_lease(msg.reply)
+        if self._runner.run(HeldFrame(msg.data, self._shared.clock.age_s(metadata.timestamp)), number):
+            self._on_done(number, None)
 
-    def _done(self, number: int, error: BaseException | None) -> None:
-        msg = self._loans.pop(number)
-        self._desk.keeper.let_go(msg.reply)
+    def _on_done(self, number: int, error: BaseException | None) -> None:
+        msg = self._unacked.pop(number)
+        self._shared.keepalive.remove_lease(msg.reply)
         deliveries = msg.metadata.num_delivered
         if error is None:
-            self._desk.outgoing.send(msg.reply, ACK)
+            self._shared.send_queue.send(msg.reply, ACK)
         elif self._closing:
-            # Nothing is wrong with it: the next member may have it at once.
-            self._desk.outgoing.send(msg.reply, NAK)
-        elif deliveries < self._desk.durability.max_deliveries:
-            self._give_back(msg)
+            # The handler was cancelled, so the frame can be redelivered at once.
+            self._shared.send_queue.send(msg.reply, NAK)
+        elif deliveries < self._shared.durability.max_deliveries:
+            self._nack_with_delay(msg)
         else:
-            self._bury(msg, deliveries, repr(error))
-        self.pull.ask()
+            self._dead_letter(msg, deliveries, repr(error))
+        self.pull.request()
 
-    def _give_back(self, msg: Msg) -> None:
-        delay = {"delay": int(self._desk.durability.retry_s * 1e9)}
-        self._desk.outgoing.send(msg.reply, NAK + b" " + json.dumps(delay).encode())
+    def _nack_with_delay(self, msg: Msg) -> None:
+        delay = {"delay": int(self._shared.durability.retry_s * 1e9)}
+        self._shared.send_queue.send(msg.reply, NAK + b" " + json.dumps(delay).encode())
 
-    def _bury(self, msg: Msg, deliveries: int, reason: str) -> None:
-        burial = asyncio.ensure_future(self._buried(msg, deliveries, reason))
-        self._burials.add(burial)
-        burial.add_done_callback(self._burial_over)
+    def _dead_letter(self, msg: Msg, deliveries: int, reason: str) -> None:
+        task = asyncio.ensure_future(self._store_dead_letter(msg, deliveries, reason))
+        self._storing_dead.add(task)
+        task.add_done_callback(self._dead_letter_stored)
 
-    def _burial_over(self, burial: asyncio.Task[None]) -> None:
-        self._burials.discard(burial)
-        self.pull.ask()
+    def _dead_letter_stored(self, task: asyncio.Task[None]) -> None:
+        self._storing_dead.discard(task)
+        self.pull.request()
 
-    async def _buried(self, msg: Msg, deliveries: int, reason: str) -> None:
-        desk = self._desk
-        letter = DeadLetter(
-            subject=msg.subject.removeprefix(f"{desk.durability.tasks}."),
+    async def _store_dead_letter(self, msg: Msg, deliveries: int, reason: str) -> None:
+        shared = self._shared
+        dead = DeadLetter(
+            subject=msg.subject.removeprefix(f"{shared.durability.tasks}."),
             frame=msg.data,
             deliveries=deliveries,
             reason=reason,
         )
-        place = msg.metadata
+        metadata = msg.metadata
         try:
-            await desk.graves.bury(letter, f"{place.consumer}.{place.sequence.stream}")
+            await shared.dead_letters.store(dead, f"{metadata.consumer}.{metadata.sequence.stream}")
         except (errors.Error, TimeoutError) as error:
-            desk.connection.troubles.note("a dead letter could not be stored, and is tried again", error)
-            self._give_back(msg)
+            shared.connection.error_log.record("a dead letter could not be stored; trying again", error)
+            self._nack_with_delay(msg)
             return
-        desk.outgoing.send(msg.reply, TERM)
-        tell = (msg.headers or {}).get(TELL, "")
-        # It was written by whoever published the frame: nothing but an inbox is told.
-        if tell.startswith("_INBOX."):
-            desk.outgoing.send(tell, b"failed")
+        shared.send_queue.send(msg.reply, TERM)
+        address = (msg.headers or {}).get(REPORT_TO_HEADER, "")
+        # Any publisher may have written this header, so only an inbox is used as an address.
+        if address.startswith("_INBOX."):
+            shared.send_queue.send(address, b"failed")
 
     async def unsubscribe(self) -> None:
-        """Take no more. What the handler works on goes on; doing it twice is not an error."""
+        """Request no more frames. Running handlers go on. Unsubscribing twice is not an error."""
         await self.pull.close()
 
     async def close(self) -> None:
-        """Unsubscribe, cancel what the handler still works on, and give it back."""
+        """Unsubscribe, cancel running handlers, and return their frames to the server."""
         await self.unsubscribe()
         self._closing = True
         await self._runner.close()
-        if self._burials:
-            await asyncio.wait(self._burials, timeout=1)
+        if self._storing_dead:
+            await asyncio.wait(self._storing_dead, timeout=1)

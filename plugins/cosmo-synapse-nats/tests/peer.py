@@ -1,6 +1,6 @@
-"""A member of the queue group ``g`` on ``work``, in a process of its own: python member.py <url> <behaviour>.
+"""A member of the queue group ``g`` on ``work``: python peer.py <url> <behaviour>.
 
-It prints ``ready``, then every frame it takes; ``done`` when it is done with one.
+It prints ``ready``, then every frame that it receives, and ``done`` when it has handled one.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from collections.abc import Awaitable
 from cosmo_synapse_nats import from_url
 
 
-def say(word: str) -> None:
+def print_line(word: str) -> None:
     sys.stdout.write(word + "\n")
     sys.stdout.flush()
 
 
 async def hang(frame: bytes) -> None:
-    say(frame.decode())
+    print_line(frame.decode())
     await asyncio.Event().wait()
 
 
 async def block(frame: bytes) -> None:
-    say(frame.decode())
-    # The event loop stands still for much longer than the lease.
+    print_line(frame.decode())
+    # The event loop is blocked for much longer than the lease.
     time.sleep(3.5)  # noqa: ASYNC251
-    say("done")
+    print_line("done")
 
 
 def echo(frame: bytes) -> Awaitable[None] | None:
-    say(frame.decode())
+    print_line(frame.decode())
     return None
 
 
@@ -39,7 +39,7 @@ async def main(url: str, behaviour: str) -> None:
     synapse = from_url(url)
     await synapse.connect()
     await synapse.subscribe("work", {"hang": hang, "block": block, "echo": echo}[behaviour], queue_group="g")
-    say("ready")
+    print_line("ready")
     await asyncio.Event().wait()
 
 

@@ -1,4 +1,4 @@
-"""A thread with a connection of its own: what has to be said while the event loop is blocked."""
+"""A thread with its own connection, which publishes and renews leases while the event loop is blocked."""
 
 from __future__ import annotations
 
@@ -12,112 +12,113 @@ from nats import errors
 
 from cosmo_core.errors import SynapseError
 from cosmo_synapse_nats.connection import Connection
-from cosmo_synapse_nats.troubles import Troubles
+from cosmo_synapse_nats.failures import ErrorLog
 
 if TYPE_CHECKING:
     from cosmo_synapse_nats.options import Servers
 
 MAX_WAITING: Final = 1000
-"""Frames that may wait for the thread to send them; beyond those the oldest is given up."""
+"""Frames that may wait for the thread to send them. Beyond that the oldest is dropped."""
 
-AGAIN_S: Final = 0.5
-"""Seconds until a server that could not be reached is tried again."""
+RETRY_S: Final = 0.5
+"""Seconds until the thread tries again to reach a server."""
 
-PROGRESS: Final = b"+WPI"
+IN_PROGRESS: Final = b"+WPI"
+"""JetStream's message that renews the acknowledgement deadline of a frame."""
 
 
-class Keeper:
-    """Sends signs of life, and renews leases, from a thread that starts when there is something to say.
+class KeepaliveThread:
+    """Publishes heartbeats and renews leases. The thread starts when there is something to send.
 
     Args:
-        servers: Where to.
+        servers: The servers.
         renew_s: Seconds between two renewals.
     """
 
     def __init__(self, servers: Servers, renew_s: float) -> None:
         self._servers = servers
         self._renew_s = renew_s
-        self._troubles = Troubles(str(servers))
+        self._error_log = ErrorLog(str(servers))
         self._lock = threading.Lock()
         self._leases: set[str] = set()
         self._waiting: deque[tuple[str, bytes]] = deque(maxlen=MAX_WAITING)
         self._thread: threading.Thread | None = None
-        self._nudge: Callable[[], object] | None = None
-        self._ended: Callable[[], object] | None = None
+        self._wake: Callable[[], object] | None = None
+        self._report_end: Callable[[], object] | None = None
         self._stopping = False
 
-    # --- from any thread ----------------------------------------------------------------------------
+    # --- called from any thread ---------------------------------------------------------------------
 
     def publish(self, subject: str, frame: bytes) -> None:
-        """Have the thread publish a frame, as soon as it can."""
+        """Publish a frame from the thread, as soon as possible."""
         self._waiting.append((subject, frame))
         with self._lock:
             self._start()
-            if self._nudge is not None:
-                self._nudge()
+            if self._wake is not None:
+                self._wake()
 
-    def keep(self, lease: str) -> None:
-        """Renew a lease until it is let go of."""
+    def add_lease(self, lease: str) -> None:
+        """Renew a lease until `remove_lease`. A lease is a frame's acknowledgement subject."""
         with self._lock:
             self._leases.add(lease)
             self._start()
 
-    def let_go(self, lease: str) -> None:
-        """Renew a lease no longer."""
+    def remove_lease(self, lease: str) -> None:
+        """Stop renewing a lease."""
         with self._lock:
             self._leases.discard(lease)
 
     def _start(self) -> None:
         if self._thread is None and not self._stopping:
-            self._thread = threading.Thread(target=self._run, name="cosmo-nats-keeper", daemon=True)
+            self._thread = threading.Thread(target=self._run, name="cosmo-nats-keepalive", daemon=True)
             self._thread.start()
 
     async def close(self) -> None:
-        """End the thread and its connection."""
+        """Stop the thread and close its connection."""
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
         with self._lock:
             self._stopping = True
             if self._thread is None:
                 return
-            self._ended = lambda: loop.call_soon_threadsafe(ended.set)
-            if self._nudge is not None:
-                self._nudge()
+            self._report_end = lambda: loop.call_soon_threadsafe(ended.set)
+            if self._wake is not None:
+                self._wake()
             alive = self._thread.is_alive()
         if alive:
             await ended.wait()
         self._thread.join()
 
-    # --- in the thread ------------------------------------------------------------------------------
+    # --- called in the thread -----------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
             asyncio.run(self._work())
         finally:
             with self._lock:
-                if self._ended is not None:
-                    self._ended()
+                if self._report_end is not None:
+                    self._report_end()
                 elif not self._stopping:
-                    # The next one who has something to say starts another.
+                    # The thread has failed: the next call starts another.
                     self._thread = None
 
     async def _work(self) -> None:
         loop, wake = asyncio.get_running_loop(), asyncio.Event()
         with self._lock:
-            self._nudge = lambda: loop.call_soon_threadsafe(wake.set)
+            self._wake = lambda: loop.call_soon_threadsafe(wake.set)
         try:
             while not self._stopping:
-                connection = Connection(self._servers, "cosmo keeper")
+                connection = Connection(self._servers, "cosmo keepalive")
                 try:
                     await connection.open()
                     await self._serve(connection, wake)
                 except SynapseError as error:
-                    self._troubles.note("no signs of life can be sent", error)
-                    await _pause(wake, loop.time() + AGAIN_S)
+                    self._error_log.record("the keepalive thread cannot connect", error)
+                    await _wait_until(wake, loop.time() + RETRY_S)
                 finally:
                     await connection.close()
         finally:
             with self._lock:
-                self._nudge = None
+                self._wake = None
 
     async def _serve(self, connection: Connection, wake: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
@@ -130,19 +131,20 @@ class Keeper:
                 with self._lock:
                     leases = list(self._leases)
                 for lease in leases:
-                    await self._send(connection, lease, PROGRESS)
-            await _pause(wake, due)
+                    await self._send(connection, lease, IN_PROGRESS)
+            await _wait_until(wake, due)
 
     async def _send(self, connection: Connection, subject: str, frame: bytes) -> None:
         try:
             await connection.client.publish(subject, frame)
         except errors.Error as error:
-            self._troubles.note("a sign of life could not be sent", error)
+            self._error_log.record("a heartbeat or a lease renewal could not be sent", error)
 
 
-async def _pause(wake: asyncio.Event, until: float) -> None:
+async def _wait_until(wake: asyncio.Event, when: float) -> None:
+    """Wait for ``wake``, at most until the loop time ``when``."""
     try:
-        async with asyncio.timeout_at(until):
+        async with asyncio.timeout_at(when):
             await wake.wait()
     except TimeoutError:
         return
