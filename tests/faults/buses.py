@@ -1,4 +1,4 @@
-"""The buses that faults happen on. What carries one can be killed, and started again in its place."""
+"""The buses under test. Their hub or server can be killed and restarted at the same address."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from cosmo_synapse_nats.testing import NatsServer
 from tests.faults.processes import Child
 
 ACK_WAIT_S: Final = 3.0
-"""Seconds after which a durable TASK of a lost worker goes to another one; the default is ten times that."""
+"""Seconds after which a durable TASK of a lost worker is redelivered; the default is 10."""
 
 
 class Bus(Protocol):
-    """A bus, and what carries it.
+    """A bus, and the process that runs it.
 
     Attributes:
-        name: What tells it from the others in a report.
-        url: What programs connect to.
-        pid: The process that carries it; None if that is the test's own.
+        name: Its name in the report.
+        url: The URL to connect to.
+        pid: The id of the process that runs it; None if that is the test's own process.
     """
 
     @property
@@ -33,7 +33,7 @@ class Bus(Protocol):
     def pid(self) -> int | None: ...
 
     async def kill(self) -> None:
-        """End what carries it, as ``kill -9`` does."""
+        """Kill the process that runs it, as ``kill -9`` does."""
         ...
 
     async def restart(self) -> None:
@@ -43,18 +43,18 @@ class Bus(Protocol):
 
 @attrs.define
 class InProcess:
-    """Memory: nothing carries it."""
+    """A memory bus, which needs no other process."""
 
     name: str
     url: str
     pid: None = None
 
     async def kill(self) -> None:
-        """Fail: there is nothing to kill."""
+        """Fail: a memory bus has no process to kill."""
         raise NotImplementedError("a memory bus is part of its process")
 
     async def restart(self) -> None:
-        """Fail: there is nothing to start."""
+        """Fail: a memory bus has no process to start."""
         raise NotImplementedError("a memory bus is part of its process")
 
 
@@ -68,13 +68,13 @@ class ZmqHub:
     _hub: Child | None = None
 
     async def restart(self) -> None:
-        """Start it at a free port, or where it was before."""
+        """Start it at a free port, or at its earlier address."""
         self._hub = await Child.start("-m", "cosmo_synapse_zmq", "hub", self.url, *self.options)
-        self.url = (await self._hub.says("^hub at ")).text.split()[-1]
+        self.url = (await self._hub.wait_for_line("^hub at ")).text.split()[-1]
 
     @property
     def pid(self) -> int | None:
-        """The hub's."""
+        """The hub's process id."""
         return None if self._hub is None else self._hub.pid
 
     async def kill(self) -> None:
@@ -93,12 +93,12 @@ class Nats:
 
     @property
     def url(self) -> str:
-        """The server's, and how it is to be used."""
+        """The server's URL with the options."""
         return self.server.url + self.query
 
     @property
     def pid(self) -> int | None:
-        """The server's."""
+        """The server's process id."""
         return self.server.pid
 
     async def kill(self) -> None:
@@ -106,5 +106,5 @@ class Nats:
         await asyncio.to_thread(self.server.kill)
 
     async def restart(self) -> None:
-        """Start it again with the store it had."""
+        """Restart the server with the same store."""
         await asyncio.to_thread(self.server.restart)

@@ -1,6 +1,6 @@
-"""Fixtures of the faults: a bus, worker processes on it, Dendrites here, and a record of what was measured.
+"""Fixtures of the fault tests: a bus, worker processes, local Dendrites, and a record of measurements.
 
-What a fault may cost is part of the promise, so here, and nowhere else, tests look at the clock.
+The time that a fault may cost is part of the guarantees. So these tests, and no others, measure time.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ _RECORDED: Final = pytest.StashKey[list[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begin the record."""
+    """Create the record."""
     config.stash[_RECORDED] = []
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Show what each fault was measured to cost."""
+    """Print the recorded measurements."""
     if config.stash[_RECORDED]:
-        terminalreporter.section("what the faults cost")
+        terminalreporter.section("measurements of the faults")
         for line in config.stash[_RECORDED]:
             terminalreporter.line(line)
 
 
 @pytest.fixture
 def record(request: pytest.FixtureRequest) -> Record:
-    """Note a figure for the summary: what it is of, and how much."""
+    """Record a measurement for the summary: its name and its value."""
 
     def record(what: str, value: object) -> None:
         on = f" [{request.node.callspec.id}]" if hasattr(request.node, "callspec") else ""
@@ -55,14 +55,14 @@ def record(request: pytest.FixtureRequest) -> Record:
 
 @pytest.fixture
 async def stack() -> AsyncIterator[contextlib.AsyncExitStack]:
-    """What a test started ends with it, the last first."""
+    """A stack that stops everything the test started, in reverse order."""
     async with contextlib.AsyncExitStack() as stack:
         yield stack
 
 
 @pytest.fixture
 async def bus(request: pytest.FixtureRequest, stack: contextlib.AsyncExitStack) -> Bus:
-    """The bus that the test's parameter names: ``memory``, ``zmq``, ``nats`` or ``nats-durable``."""
+    """The bus named by the test's parameter: ``memory``, ``zmq``, ``nats`` or ``nats-durable``."""
     if request.param == "memory":
         return InProcess("memory", f"memory://{uuid.uuid4().hex}")
     if request.param == "zmq":
@@ -76,7 +76,7 @@ async def bus(request: pytest.FixtureRequest, stack: contextlib.AsyncExitStack) 
 
 
 def nats_server(**options: Any) -> NatsServer:
-    """Start a nats-server; where there is none, a user's machine skips the test and CI fails it."""
+    """Start a nats-server. If it is not installed, skip the test; in CI, fail."""
     try:
         return NatsServer.start(**options)
     except FileNotFoundError as error:
@@ -87,13 +87,13 @@ def nats_server(**options: Any) -> NatsServer:
 
 @pytest.fixture
 def worker(bus: Bus, stack: contextlib.AsyncExitStack) -> Worker:
-    """Start a worker process that hosts ``id=neuron`` of `tests.faults.neurons`; it is on the bus then."""
+    """Start a worker process that hosts ``id=neuron`` of `tests.faults.neurons`; wait until it is ready."""
 
     async def worker(*arguments: str, ready: bool = True) -> Child:
         child = await Child.start(str(FOLDER / "worker.py"), bus.url, *arguments)
         stack.push_async_callback(child.kill)
         if ready:
-            await child.says("^ready$")
+            await child.wait_for_line("^ready$")
         return child
 
     return worker
@@ -101,7 +101,7 @@ def worker(bus: Bus, stack: contextlib.AsyncExitStack) -> Worker:
 
 @pytest.fixture
 def connect(bus: Bus, stack: contextlib.AsyncExitStack) -> Connect:
-    """Connect a Synapse of its own to the bus."""
+    """Connect a new Synapse to the bus."""
 
     async def connect() -> Synapse:
         synapse = await connect_synapse(bus.url)
@@ -113,7 +113,7 @@ def connect(bus: Bus, stack: contextlib.AsyncExitStack) -> Connect:
 
 @pytest.fixture
 def start(connect: Connect, stack: contextlib.AsyncExitStack) -> Start:
-    """Start a Dendrite here, with a Synapse of its own, that hosts the given Axons."""
+    """Start a Dendrite in this process, with a new Synapse, that hosts the given Axons."""
 
     async def start(*axons: Axon, synapse: Synapse | None = None, **options: Any) -> Dendrite:
         synapse = await connect() if synapse is None else synapse
@@ -127,5 +127,5 @@ def start(connect: Connect, stack: contextlib.AsyncExitStack) -> Start:
 
 @pytest.fixture
 async def orchestrator(start: Start) -> Dendrite:
-    """A Dendrite that asks."""
+    """A Dendrite that dispatches TASKs."""
     return await start()

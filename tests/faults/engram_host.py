@@ -1,4 +1,4 @@
-"""A process that hosts an Engram: ``engram_host.py BUS ENGRAM``, two URLs. It ends on SIGTERM."""
+"""A process that hosts an Engram: ``engram_host.py BUS ENGRAM``, two URLs. It stops on SIGTERM."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ async def serve(bus: str, store: str) -> None:
     dendrite = Dendrite(synapse=synapse, namespace="faults", role="worker")
     dendrite.attach_engram(engram_from_url(store, engram_id="ctx"))
     async with dendrite:
-        print("ready", flush=True)  # noqa: T201 - whoever started it waits for this
+        print("ready", flush=True)  # noqa: T201 - the test waits for this line
         await ended.wait()
     await synapse.close()
 

@@ -1,4 +1,4 @@
-"""The Neurons that a worker process can host, by name. They say on stdout what they do, one line each."""
+"""The Neurons that a worker process can host, by name. They report on stdout, one line per event."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ release: Final = asyncio.Event()
 """Set when the process gets SIGUSR1."""
 
 
-def say(*words: object) -> None:
+def print_line(*words: object) -> None:
     """Print a line at once."""
-    print(*words, flush=True)  # noqa: T201 - it is read by the test
+    print(*words, flush=True)  # noqa: T201 - the test reads it
 
 
 async def echo(input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
@@ -31,38 +31,38 @@ async def brief(input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
 
 
 async def stuck(input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
-    """Answer when the process is told to."""
-    say("began", input.get("number"))
+    """Answer when the process gets SIGUSR1."""
+    print_line("began", input.get("number"))
     try:
         await release.wait()
     except asyncio.CancelledError:
-        say("cancelled", input.get("number"), time.monotonic())
+        print_line("cancelled", input.get("number"), time.monotonic())
         raise
     return {**input, "pid": os.getpid()}
 
 
 async def held(input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
-    """Answer after a time."""
-    say("began", input["seconds"])
+    """Answer after the given number of seconds."""
+    print_line("began", input["seconds"])
     await asyncio.sleep(input["seconds"])
     return {}
 
 
 async def blocking(input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
-    """Stop everything else in the process for a while."""
-    say("blocks", time.monotonic())
-    time.sleep(input["seconds"])  # noqa: ASYNC251 - that is the fault
+    """Block the event loop for the given number of seconds."""
+    print_line("blocks", time.monotonic())
+    time.sleep(input["seconds"])  # noqa: ASYNC251 - blocking is the fault under test
     return {"pid": os.getpid()}
 
 
 async def poison(input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
-    """Take the process down."""
-    say("dies")
+    """End the process."""
+    print_line("dies")
     os._exit(1)
 
 
 async def time_left(input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
-    """Tell for how long the answer is of use, and what time it is here."""
+    """Answer with the time left until the deadline, and the time of this process's clock."""
     task = current_task()
     assert task is not None
     return {"left_s": task.time_left_s(), "time": time.time()}

@@ -1,4 +1,4 @@
-"""Other processes: started from a script or a module, told apart by what they print, ended by their ids."""
+"""Child processes: started from a script or a module, observed by their output, and stopped by their ids."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ END_S: Final = 10.0
 
 @attrs.frozen
 class Line:
-    """Something that a process printed.
+    """A line that a process printed.
 
     Attributes:
-        text: What.
-        at: When it was read, by `time.monotonic`.
+        text: The line.
+        at: When it was read, in seconds of `time.monotonic`.
     """
 
     text: str
@@ -32,18 +32,18 @@ class Line:
 
 
 class Child:
-    """A process whose output is read line by line as it comes; all of it is kept for whoever asks later."""
+    """A process whose output is read line by line, and kept."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self._changed = asyncio.Condition()
-        self._over = False
+        self._finished = False
         self._reading = asyncio.create_task(self._read())
         self.lines: list[Line] = []
 
     @classmethod
     async def start(cls, *arguments: str) -> Self:
-        """Start Python with these arguments; what it logs is part of its output."""
+        """Start Python with these arguments; its log is part of its output."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-W", "error", *arguments),
             stdout=asyncio.subprocess.PIPE,
@@ -59,7 +59,7 @@ class Child:
 
     @property
     def status(self) -> int | None:
-        """The exit status, negative for a signal; None while it runs."""
+        """The exit status, negative for a signal; None while the process runs."""
         return self._process.returncode
 
     async def _read(self) -> None:
@@ -69,48 +69,48 @@ class Child:
             self.lines.append(Line(line.decode(errors="replace").rstrip(), now()))
             async with self._changed:
                 self._changed.notify_all()
-        self._over = True
+        self._finished = True
         async with self._changed:
             self._changed.notify_all()
 
     def printed(self, pattern: str) -> list[Line]:
-        """Return the lines so far in which the pattern is found."""
+        """Return the lines so far that contain the pattern."""
         return [line for line in self.lines if re.search(pattern, line.text)]
 
-    async def says(self, pattern: str, *, within_s: float = START_S) -> Line:
-        """Return the first line, old or new, in which the pattern is found.
+    async def wait_for_line(self, pattern: str, *, within_s: float = START_S) -> Line:
+        """Return the first line that contains the pattern; wait for it if necessary.
 
         Raises:
-            AssertionError: There was none in time.
+            AssertionError: No such line was printed in time.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s), self._changed:
-                await self._changed.wait_for(lambda: self._over or self.printed(pattern))
+                await self._changed.wait_for(lambda: self._finished or self.printed(pattern))
         found = self.printed(pattern)
         if not found:
-            raise AssertionError(f"no {pattern!r} within {within_s} s; it said:\n{self.said}")
+            raise AssertionError(f"no {pattern!r} within {within_s} s; the output is:\n{self.output}")
         return found[0]
 
     @property
-    def said(self) -> str:
-        """All it printed, for a message."""
+    def output(self) -> str:
+        """The whole output, for error messages."""
         return "\n".join(line.text for line in self.lines)
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal, if it still runs."""
+        """Send a signal to the process, if it still runs."""
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)
 
     async def kill(self) -> None:
-        """End it as ``kill -9`` does."""
+        """Kill the process, as ``kill -9`` does."""
         self.send(signal.SIGKILL)
-        await self.ended()
+        await self.wait_ended()
 
-    async def ended(self, within_s: float = END_S) -> int:
-        """Return its exit status once it has ended.
+    async def wait_ended(self, within_s: float = END_S) -> int:
+        """Wait until the process has ended; return its exit status.
 
         Raises:
-            TimeoutError: It runs on.
+            TimeoutError: It has not ended in time.
         """
         async with asyncio.timeout(within_s):
             status = await self._process.wait()
@@ -119,5 +119,5 @@ class Child:
 
 
 def resident_bytes(pid: int) -> int:
-    """Return how much memory a process has."""
+    """Return the resident memory of a process in bytes."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")

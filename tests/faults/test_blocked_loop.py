@@ -1,4 +1,4 @@
-"""A Neuron blocks the event loop of its process: somebody says so, and its TASK stays where it is."""
+"""A Neuron that blocks the event loop of its process: a warning names it, and its TASK is not redelivered."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from cosmo_core import Dendrite, SignalType
-from tests.faults.waiting import until
+from tests.faults.waiting import wait_until
 
 if TYPE_CHECKING:
     from tests.faults.conftest import Record, Worker
@@ -19,7 +19,7 @@ BLOCKED_S: Final = 5.0
 
 
 @pytest.mark.parametrize("bus", ["zmq", "nats", "nats-durable"], indirect=True)
-async def test_a_neuron_that_blocks_is_named_and_keeps_its_task(
+async def test_a_blocking_neuron_is_named_in_a_warning_and_keeps_its_task(
     worker: Worker, orchestrator: Dendrite, record: Record
 ) -> None:
     workers = [await worker("work=blocking"), await worker("work=blocking")]
@@ -29,10 +29,10 @@ async def test_a_neuron_that_blocks_is_named_and_keeps_its_task(
     asked = asyncio.create_task(
         orchestrator.dispatch_and_wait(neuron="work", input={"seconds": BLOCKED_S}, timeout_s=30)
     )
-    blocked, idle = await which_blocks(workers)
-    began = float(blocked.printed("^blocks ")[0].text.split()[-1])
+    blocked, idle = await blocked_and_idle(workers)
+    started = float(blocked.printed("^blocks ")[0].text.split()[-1])
 
-    warned = (await blocked.says("^log WARNING .*work", within_s=3)).at - began
+    warned = (await blocked.wait_for_line("^log WARNING .*work", within_s=3)).at - started
     slowest = 0.0
     while not asked.done():
         sent = time.monotonic()
@@ -43,15 +43,15 @@ async def test_a_neuron_that_blocks_is_named_and_keeps_its_task(
     record("warning after, s", warned)
     record("slowest answer of another worker meanwhile, s", slowest)
     assert (await asked).raise_for_error().payload["output"]["pid"] == blocked.pid
-    assert time.monotonic() - began >= BLOCKED_S
+    assert time.monotonic() - started >= BLOCKED_S
     assert warned <= 1
     assert slowest <= 1
     assert len(blocked.printed("^blocks ")) == 1
     assert not idle.printed("^blocks ")
 
 
-async def which_blocks(workers: list[Child]) -> tuple[Child, Child]:
-    """Return the worker that has the TASK, and the one that has not."""
-    await until(lambda: any(worker.printed("^blocks ") for worker in workers))
+async def blocked_and_idle(workers: list[Child]) -> tuple[Child, Child]:
+    """Return the worker that has the TASK, and the other one."""
+    await wait_until(lambda: any(worker.printed("^blocks ") for worker in workers))
     first, second = workers
     return (first, second) if first.printed("^blocks ") else (second, first)

@@ -1,4 +1,4 @@
-"""A worker's clock is an hour off: what travels is the time that is left, so nothing is early or late."""
+"""A worker's clock is wrong by an hour: TASKs carry the time left, so deadlines stay exact."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TOLERANCE_S: Final = 0.1
 
 @pytest.mark.parametrize("bus", ["zmq", "nats", "nats-durable"], indirect=True)
 @pytest.mark.parametrize("ahead", [HOUR_S, -HOUR_S])
-async def test_the_time_that_is_left_is_right_where_the_clock_is_wrong(
+async def test_the_time_left_is_exact_with_a_wrong_clock(
     worker: Worker, orchestrator: Dendrite, record: Record, ahead: float
 ) -> None:
     await worker("work=time_left", f"--ahead={ahead}")
@@ -34,13 +34,13 @@ async def test_the_time_that_is_left_is_right_where_the_clock_is_wrong(
 
 @pytest.mark.parametrize("bus", ["zmq", "nats", "nats-durable"], indirect=True)
 @pytest.mark.parametrize("ahead", [HOUR_S, -HOUR_S])
-async def test_a_task_that_waits_too_long_expires_by_the_time_that_is_left(
+async def test_a_waiting_task_expires_by_its_time_left(
     worker: Worker, orchestrator: Dendrite, ahead: float
 ) -> None:
     holding = await worker("work=held", f"--ahead={ahead}", "--limit=1")
     await orchestrator.wait_until_ready(neuron="work")
     first = await orchestrator.dispatch(neuron="work", input={"seconds": 1.0})
-    await holding.says("^began")
+    await holding.wait_for_line("^began")
     early = await orchestrator.dispatch(
         neuron="work", input={"seconds": 0.0}, deadline_s=1.0 - 2 * TOLERANCE_S
     )

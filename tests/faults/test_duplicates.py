@@ -1,4 +1,4 @@
-"""One TASK comes a thousand times: its Neuron runs once, and whoever asked sees one answer."""
+"""Duplicates: a TASK that is delivered a thousand times runs once, and its caller gets one answer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COPIES: Final = 1000
 
 
 @pytest.mark.parametrize("bus", ["memory", "zmq", "nats", "nats-durable"], indirect=True)
-async def test_a_thousand_copies_of_a_task_are_one_task(
+async def test_a_thousand_copies_of_a_task_run_once(
     connect: Connect, start: Start, orchestrator: Dendrite
 ) -> None:
     runs: list[int] = []
@@ -40,12 +40,12 @@ async def test_a_thousand_copies_of_a_task_are_one_task(
         frame = await frames.get()
         await listening.unsubscribe()
         for copy in range(COPIES):
-            await copier.publish(subject, frame, undelivered=refuse_none)
+            await copier.publish(subject, frame, undelivered=must_be_delivered)
             if copy == COPIES // 2:
-                # Until it is answered each copy takes a place of its own on a bus that acknowledges.
+                # On a bus with acknowledgements, each copy counts as in flight until the TASK is answered.
                 copied.set()
                 await pathway.wait()
-        # What is sent afterwards, and runs behind all of them, tells that they were taken.
+        # This TASK runs after all copies, so its answer shows that they were handled.
         last = await orchestrator.dispatch_and_wait(neuron="once", input={"number": 2})
 
     assert decode(frame).id == pathway.task_id
@@ -55,5 +55,5 @@ async def test_a_thousand_copies_of_a_task_are_one_task(
     assert [signal.type async for signal in pathway] == [SignalType.AGENT_OUTPUT]
 
 
-def refuse_none(frame: bytes, why: str) -> None:
-    raise AssertionError(f"a copy was not delivered: {why}")
+def must_be_delivered(frame: bytes, cause: str) -> None:
+    raise AssertionError(f"a copy was not delivered: {cause}")

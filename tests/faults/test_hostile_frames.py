@@ -1,4 +1,4 @@
-"""Frames that nobody should send: none crashes anything, none reaches a Neuron, and each is counted."""
+"""Hostile frames: none causes a crash or reaches a Neuron, and each is counted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from cosmo_core import Axon, Dendrite, FrameTooLargeError, SignalType, encode
 from cosmo_core.protocol.signal import address, mint
 from cosmo_core.protocol.subjects import Subjects
-from tests.faults.waiting import until
+from tests.faults.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from tests.faults.conftest import Connect, Record, Start, Worker
 
 FRAMES: Final = 10_000
-SEEDED: Final = Random(6)  # noqa: S311 - no secret is made of it
+SEEDED: Final = Random(6)  # noqa: S311 - not for security
 VISITS: Final = 500
 
 
 def hostile_frames(count: int, random: Random) -> Iterator[bytes]:
-    """Give frames that break the protocol, each in a way of its own."""
+    """Yield frames that violate the protocol in six ways."""
     task = encode(mint(SignalType.TASK, {"input": {}}, directed=address("victim"), meta={}))
     for number in range(count):
         match number % 6:
@@ -68,20 +68,20 @@ async def test_hostile_frames_are_rejected_one_by_one(
     for number, frame in enumerate(hostile_frames(FRAMES, SEEDED)):
         await attacker.publish(subject, frame)
         if number % 500 == 0:
-            # Nothing here is about who is faster: let them keep up.
+            # Wait for the worker: this test is not about overload.
             await attacker.publish(subject, b"")
             reply = await orchestrator.dispatch_and_wait(neuron="victim", input={})
             assert reply.type is SignalType.AGENT_OUTPUT
 
     asked = len(called)
-    await until(lambda: worker.counters["malformed"] >= FRAMES + FRAMES // 500)
+    await wait_until(lambda: worker.counters["malformed"] >= FRAMES + FRAMES // 500)
     record("hostile frames rejected", worker.counters["malformed"])
     assert worker.counters["malformed"] == FRAMES + FRAMES // 500
     assert len(called) == asked == FRAMES // 500
 
 
 @pytest.mark.parametrize("bus", ["zmq", "nats"], indirect=True)
-async def test_random_bytes_on_the_port_reach_nobody(
+async def test_random_bytes_on_the_port_reach_no_neuron(
     bus: Bus, worker: Worker, orchestrator: Dendrite
 ) -> None:
     serving = await worker("work=echo")
@@ -92,20 +92,20 @@ async def test_random_bytes_on_the_port_reach_nobody(
     reply = await orchestrator.dispatch_and_wait(neuron="work", input={"still": "there"})
     assert reply.raise_for_error().payload["output"]["still"] == "there"
     serving.send(SIGTERM)
-    told = await serving.says("^stopped")
-    assert "'malformed': 0" in told.text
+    line = await serving.wait_for_line("^stopped")
+    assert "'malformed': 0" in line.text
     assert orchestrator.counters["malformed"] == 0
 
 
 def visit(url: str, sent: bytes) -> None:
-    """Connect to what carries a bus, and send it something that it cannot know what to do with."""
+    """Connect to the hub or server of a bus, and send it raw bytes."""
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname, parts.port), timeout=5) as visitor:
         visitor.sendall(sent)
 
 
 @pytest.mark.parametrize("bus", ["memory", "zmq", "nats", "nats-durable"], indirect=True)
-async def test_an_oversized_frame_is_refused_at_the_sender_and_the_connection_lives(
+async def test_an_oversized_frame_is_rejected_by_publish_and_the_connection_stays(
     connect: Connect, start: Start, orchestrator: Dendrite
 ) -> None:
     async def size(input: dict[str, Any], context: list[Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The host of an Engram is killed while it writes: what it acknowledged is there, and there once."""
+"""The host of an Engram is killed while it writes: every acknowledged write is stored exactly once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 WRITES = 10_000
 AT_ONCE = 32
-# By tag, as many as one RECALL brings.
+# Entries with the same tag: as many as one RECALL returns.
 BATCH = 1_000
 
 Host = Callable[[], Awaitable[Child]]
@@ -30,13 +30,13 @@ Host = Callable[[], Awaitable[Child]]
 
 @pytest.fixture
 async def host(bus: Bus, store: str) -> AsyncIterator[Host]:
-    """Start a process that hosts the Engram; it is killed with the test at the latest."""
+    """Start a process that hosts the Engram; it is killed at the end of the test at the latest."""
     async with AsyncExitStack() as stack:
 
         async def host() -> Child:
             child = await Child.start(str(FOLDER / "engram_host.py"), bus.url, store)
             stack.push_async_callback(child.kill)
-            await child.says("^ready")
+            await child.wait_for_line("^ready")
             return child
 
         yield host
@@ -55,10 +55,10 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 class Writer:
-    """Writes entries, each until it is acknowledged, and counts.
+    """Writes entries, repeats each write until it is acknowledged, and counts.
 
     Attributes:
-        acknowledged: How many were.
+        acknowledged: How many writes were acknowledged.
         repeated: How many attempts had to be repeated.
     """
 
@@ -67,15 +67,15 @@ class Writer:
         self.repeated = 0
         self._dendrite = dendrite
         self._numbers = iter(range(WRITES))
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
 
     async def write(self) -> None:
-        """Write one after the other, until nothing is left."""
+        """Write one entry after the other, until all are written."""
         for number in self._numbers:
             entry = {"number": number, "tags": [f"batch-{number // BATCH}"]}
             await self._write(op="append", entry=entry, imprint_id=f"write-{number}", timeout_s=2)
             self.acknowledged += 1
-            self._news.set()
+            self._changed.set()
 
     async def _write(self, **write: Any) -> None:
         while True:
@@ -84,27 +84,27 @@ class Writer:
             except EngramError as error:
                 if not error.recoverable:
                     raise
-                # Whether it was written is not known: its id makes it safe to try again.
+                # The write may have happened; its id makes it safe to repeat it.
                 self.repeated += 1
             else:
                 return
 
     async def until(self, acknowledged: int) -> None:
-        """Return when so many are acknowledged."""
+        """Wait until this many writes are acknowledged."""
         while self.acknowledged < acknowledged:
-            self._news.clear()
-            await self._news.wait()
+            self._changed.clear()
+            await self._changed.wait()
 
 
 @pytest.mark.parametrize(
     ("bus", "store"), [("zmq", "sqlite"), ("nats", "sqlite"), ("zmq", "postgres")], indirect=True
 )
-async def test_what_a_killed_host_acknowledged_is_there_once(
+async def test_every_write_acknowledged_by_a_killed_host_is_stored_once(
     host: Host, orchestrator: Dendrite, record: Record
 ) -> None:
     child = await host()
     await orchestrator.wait_until_ready(engram="ctx")
-    writer, began = Writer(orchestrator), time.monotonic()
+    writer, started = Writer(orchestrator), time.monotonic()
     async with asyncio.timeout(90), asyncio.TaskGroup() as group:
         for _ in range(AT_ONCE):
             group.create_task(writer.write())
@@ -112,7 +112,7 @@ async def test_what_a_killed_host_acknowledged_is_there_once(
             await writer.until(quarter * WRITES // 4)
             await child.kill()
             child = await host()
-    record("10,000 imprints, their host killed three times, s", time.monotonic() - began)
+    record("10,000 imprints, their host killed three times, s", time.monotonic() - started)
     record("attempts that had to be repeated", writer.repeated)
     found: list[int] = []
     for batch in range(WRITES // BATCH):

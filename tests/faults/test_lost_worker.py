@@ -1,4 +1,4 @@
-"""A worker is killed while it works: its TASKs go to another one, or whoever asked is told."""
+"""A worker is killed: its TASKs go to another worker, or their callers get an error."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cosmo_core import Dendrite, SignalType
-from tests.faults.waiting import until
+from tests.faults.waiting import wait_until
 
 if TYPE_CHECKING:
     from tests.faults.buses import Bus
@@ -20,7 +20,7 @@ TASKS = 1000
 
 
 @pytest.mark.parametrize("bus", ["zmq", "nats-durable"], indirect=True)
-async def test_another_worker_does_what_a_killed_one_had(
+async def test_another_worker_takes_over_the_tasks_of_a_killed_one(
     worker: Worker, connect: Connect, orchestrator: Dendrite, record: Record
 ) -> None:
     killed, other = await worker("work=stuck", f"--limit={TASKS}"), await worker("work=brief")
@@ -31,8 +31,8 @@ async def test_another_worker_does_what_a_killed_one_had(
         )
         for number in range(TASKS)
     ]
-    # When the other one has answered all of its own, what is left is what this one has.
-    await until(lambda: len(killed.printed("^began")) + sum(call.done() for call in asked) >= TASKS)
+    # When the other worker has answered all of its TASKs, this one has the rest.
+    await wait_until(lambda: len(killed.printed("^began")) + sum(call.done() for call in asked) >= TASKS)
 
     await killed.kill()
     at = time.monotonic()
@@ -50,22 +50,22 @@ async def test_another_worker_does_what_a_killed_one_had(
 
 
 @pytest.mark.parametrize("bus", ["zmq", "nats"], indirect=True)
-async def test_who_asked_the_only_worker_is_told_that_it_is_lost(
+async def test_the_caller_of_the_only_worker_gets_worker_lost(
     worker: Worker, orchestrator: Dendrite, record: Record
 ) -> None:
     killed = await worker("work=stuck")
     await orchestrator.wait_until_ready(neuron="work")
     pathway = await orchestrator.dispatch(neuron="work", input={"number": 0})
-    await killed.says("^began")
+    await killed.wait_for_line("^began")
 
     await killed.kill()
     at = time.monotonic()
     reply = await pathway.wait(30)
 
-    told = time.monotonic() - at
-    record("ERROR WORKER_LOST after, s", told)
+    delay = time.monotonic() - at
+    record("ERROR WORKER_LOST after, s", delay)
     assert reply.payload["code"] == "WORKER_LOST"
-    assert told <= 3.5
+    assert delay <= 3.5
 
 
 @pytest.mark.parametrize("bus", ["nats-durable"], indirect=True)
@@ -75,7 +75,7 @@ async def test_durable_work_waits_for_the_next_worker(
     killed = await worker("work=stuck")
     await orchestrator.wait_until_ready(neuron="work")
     pathway = await orchestrator.dispatch(neuron="work", input={"number": 0})
-    await killed.says("^began")
+    await killed.wait_for_line("^began")
     await killed.kill()
 
     next_one = await worker("work=echo")

@@ -1,4 +1,4 @@
-"""A TASK that ends every process that runs it: three runs, and it is put aside."""
+"""A TASK that ends every process that runs it becomes a dead letter after three runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RUNS: Final = 3
 
 
 @pytest.mark.parametrize("bus", ["zmq", "nats-durable"], indirect=True)
-async def test_a_poison_task_runs_three_times_and_is_a_dead_letter(
+async def test_a_poison_task_becomes_a_dead_letter_after_three_runs(
     worker: Worker, connect: Connect, orchestrator: Dendrite, record: Record
 ) -> None:
     workers = [await worker("work=poison", "other=echo") for _ in range(RUNS + 1)]
@@ -28,23 +28,23 @@ async def test_a_poison_task_runs_three_times_and_is_a_dead_letter(
     pathway = await orchestrator.dispatch(neuron="work", input={})
     reply = await pathway.wait(40)
 
-    record("poison put aside after, s", time.monotonic() - sent)
+    record("poison TASK became a dead letter after, s", time.monotonic() - sent)
     assert reply.payload["code"] == "WORKER_LOST"
     assert reply.payload["recoverable"] is False
     assert runs(workers) == RUNS
     synapse = await connect()
     assert isinstance(synapse, DeadLetters)
     async with asyncio.timeout(5):
-        [letter] = await synapse.dead_letters()
-    assert decode(letter.frame).id == pathway.task_id
-    assert letter.deliveries == RUNS
-    assert letter.reason
-    # The one that is left goes on with everything else.
+        [dead] = await synapse.dead_letters()
+    assert decode(dead.frame).id == pathway.task_id
+    assert dead.deliveries == RUNS
+    assert dead.reason
+    # The remaining worker still answers other TASKs.
     other = await orchestrator.dispatch_and_wait(neuron="other", input={})
     assert other.raise_for_error().payload["output"]["pid"] in {each.pid for each in workers}
     assert runs(workers) == RUNS
 
 
 def runs(workers: list[Child]) -> int:
-    """Return how many times it ran."""
+    """Return how many times the poison TASK ran."""
     return sum(len(each.printed("^dies$")) for each in workers)

@@ -1,4 +1,4 @@
-"""A subscriber that is too slow loses frames, every one of them counted, and holds nobody else up."""
+"""A slow subscriber: its dropped frames are counted, and other subscribers are not delayed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.faults.waiting import until
+from tests.faults.waiting import wait_until
 
 if TYPE_CHECKING:
     from cosmo_core import Synapse
@@ -18,24 +18,24 @@ BUSES: Final = ["memory", "zmq", "nats", "nats-durable"]
 FLOOD: Final = 20_000
 PROBES: Final = 300
 PATIENCE_S: Final = 0.005
-"""Beyond twice as long: what a scheduler may do to one of a hundred on a busy machine."""
+"""Seconds of tolerance for the scheduler of a busy machine, in addition to the factor of two."""
 
 
-class Watched:
-    """A subscriber that is quick, and how long frames take to it."""
+class Probe:
+    """A quick subscriber, and the latency of frames to it."""
 
     def __init__(self, publisher: Synapse, subscriber: Synapse) -> None:
         self._publisher = publisher
         self._subscriber = subscriber
         self._arrived = asyncio.Event()
 
-    def take(self, frame: bytes) -> None:
-        """Take a frame."""
+    def receive(self, frame: bytes) -> None:
+        """Record that the frame has arrived."""
         self._arrived.set()
 
     async def p99(self) -> float:
-        """Return how long 99 of 100 frames take at most, in seconds."""
-        await self._subscriber.subscribe("probe", self.take)
+        """Return the 99th percentile of the latency, in seconds."""
+        await self._subscriber.subscribe("probe", self.receive)
         return sorted([await self._probe() for _ in range(PROBES)])[PROBES * 99 // 100]
 
     async def _probe(self) -> float:
@@ -47,9 +47,7 @@ class Watched:
 
 
 @pytest.mark.parametrize("bus", BUSES, indirect=True)
-async def test_what_was_sent_is_what_was_handled_and_what_was_counted_as_dropped(
-    connect: Connect, record: Record
-) -> None:
+async def test_every_frame_is_either_handled_or_counted_as_dropped(connect: Connect, record: Record) -> None:
     publisher, slow = await connect(), await connect()
     released, passed = asyncio.Event(), asyncio.Event()
     handled = 0
@@ -66,13 +64,13 @@ async def test_what_was_sent_is_what_was_handled_and_what_was_counted_as_dropped
     await slow.subscribe("end", note)
     for _ in range(FLOOD):
         await publisher.publish("flood", b"x" * 300)
-    # What one publisher sends arrives in order: behind this, the flood is over.
+    # Frames of one publisher arrive in order, so this one arrives after the flood.
     await publisher.publish("end", b"")
     async with asyncio.timeout(20):
         await passed.wait()
     released.set()
 
-    await until(lambda: handled + subscription.dropped >= FLOOD)
+    await wait_until(lambda: handled + subscription.dropped >= FLOOD)
     record("frames handled, and dropped", (handled, subscription.dropped))
     assert handled + subscription.dropped == FLOOD
     assert subscription.dropped > 0
@@ -80,11 +78,11 @@ async def test_what_was_sent_is_what_was_handled_and_what_was_counted_as_dropped
 
 
 @pytest.mark.parametrize("bus", BUSES, indirect=True)
-async def test_others_wait_no_longer_beside_a_stuck_subscriber(connect: Connect, record: Record) -> None:
+async def test_a_stuck_subscriber_does_not_delay_others(connect: Connect, record: Record) -> None:
     publisher, other, stuck = await connect(), await connect(), await connect()
-    watched = Watched(publisher, other)
-    await watched.p99()
-    alone = await watched.p99()
+    probe = Probe(publisher, other)
+    await probe.p99()
+    alone = await probe.p99()
 
     released = asyncio.Event()
 
@@ -95,8 +93,8 @@ async def test_others_wait_no_longer_beside_a_stuck_subscriber(connect: Connect,
     await stuck.subscribe("flood", wait)
     for _ in range(FLOOD):
         await publisher.publish("flood", b"x" * 300)
-    await watched.p99()
-    beside = await watched.p99()
+    await probe.p99()
+    beside = await probe.p99()
 
     released.set()
     record("p99 alone, and beside a stuck subscriber, ms", (round(1000 * alone, 2), round(1000 * beside, 2)))

@@ -1,4 +1,4 @@
-"""A worker is told to end while TASKs come: it finishes what it has, says goodbye, and none is lost."""
+"""A worker gets SIGTERM under load: it drains, sends DEREGISTER, and no TASK is lost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from cosmo_core import Dendrite, Signal, SignalType
-from tests.faults.waiting import until
+from tests.faults.waiting import wait_until
 
 if TYPE_CHECKING:
     from tests.faults.conftest import Record, Worker
@@ -22,18 +22,18 @@ GRACE_S: Final = 5.0
 
 
 @pytest.mark.parametrize("bus", ["zmq", "nats", "nats-durable"], indirect=True)
-async def test_a_worker_that_is_told_to_end_under_load_drains(
+async def test_a_worker_that_gets_sigterm_under_load_drains(
     worker: Worker, orchestrator: Dendrite, record: Record
 ) -> None:
     leaving, staying = await worker("work=brief"), await worker("work=brief")
     await orchestrator.wait_until_ready(neuron="work")
     left: list[Signal] = []
-    goodbye = asyncio.Event()
+    deregistered = asyncio.Event()
 
     @orchestrator.on(SignalType.DEREGISTER)
     def note(signal: Signal) -> None:
         left.append(signal)
-        goodbye.set()
+        deregistered.set()
 
     numbers = iter(range(TASKS))
     replies: list[Signal] = []
@@ -44,17 +44,17 @@ async def test_a_worker_that_is_told_to_end_under_load_drains(
             replies.append(reply)
 
     asking = asyncio.gather(*(ask() for _ in range(AT_ONCE)))
-    await until(lambda: len(replies) >= TASKS // 4)
+    await wait_until(lambda: len(replies) >= TASKS // 4)
     leaving.send(SIGTERM)
-    told = time.monotonic()
-    status = await leaving.ended()
-    drained = time.monotonic() - told
+    signalled = time.monotonic()
+    status = await leaving.wait_ended()
+    drained = time.monotonic() - signalled
     async with asyncio.timeout(30):
         await asking
-        await goodbye.wait()
+        await deregistered.wait()
 
     record("drained after, s", drained)
-    assert status == 0, leaving.said
+    assert status == 0, leaving.output
     assert drained <= GRACE_S
     assert Counter(reply.type for reply in replies) == {SignalType.AGENT_OUTPUT: TASKS}
     by = Counter(reply.payload["output"]["pid"] for reply in replies)

@@ -1,4 +1,4 @@
-"""A hundred thousand TASKs for a Neuron that is stuck: bounded memory, refusals, and nobody else suffers."""
+"""A hundred thousand TASKs for a stuck Neuron: bounded memory, rejections, and answers of other Neurons."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ SUBJECTS: Final = Subjects(NAMESPACE)
 
 
 class Storm:
-    """Sends TASKs without waiting for their answers, and counts what becomes of each.
+    """Sends TASKs without waiting for their answers, and counts the outcome of each.
 
     Attributes:
-        fates: How many ended how.
-        refused_at: When the first refusal came, by `time.monotonic`.
+        outcomes: How many TASKs had each outcome.
+        rejected_at: When the first TASK was rejected, in seconds of `time.monotonic`.
     """
 
     def __init__(self, synapse: Synapse) -> None:
-        self.fates: Counter[str] = Counter()
-        self.refused_at: float | None = None
+        self.outcomes: Counter[str] = Counter()
+        self.rejected_at: float | None = None
         self._synapse = synapse
         self._changed = asyncio.Event()
 
-    async def blow(self) -> None:
-        """Send them all."""
-        await self._synapse.subscribe(SUBJECTS.whole_inbox(INBOX), self._take)
+    async def send_all(self) -> None:
+        """Send all TASKs."""
+        await self._synapse.subscribe(SUBJECTS.whole_inbox(INBOX), self._on_answer)
         numbers = iter(range(TASKS))
         await asyncio.gather(*(self._send(numbers) for _ in range(PUBLISHERS)))
 
@@ -61,34 +61,34 @@ class Storm:
             )
             subject = SUBJECTS.neuron(SignalType.TASK, "work")
             await self._synapse.publish(subject, encode(task), undelivered=self._undelivered)
-            # In memory nothing waits for a socket; others want their turn, too.
+            # A memory bus never waits for a socket, so other tasks need a chance to run.
             await asyncio.sleep(0)
 
-    def _take(self, frame: bytes) -> None:
+    def _on_answer(self, frame: bytes) -> None:
         answer = decode(frame)
         if answer.type is SignalType.ERROR:
             self._count(answer.payload["code"])
         elif answer.type is SignalType.AGENT_OUTPUT:
             self._count("answered")
 
-    def _undelivered(self, frame: bytes, why: Undelivered) -> None:
-        self._count(why)
+    def _undelivered(self, frame: bytes, cause: Undelivered) -> None:
+        self._count(cause)
 
-    def _count(self, fate: str) -> None:
-        if fate != "answered" and self.refused_at is None:
-            self.refused_at = time.monotonic()
-        self.fates[fate] += 1
+    def _count(self, outcome: str) -> None:
+        if outcome != "answered" and self.rejected_at is None:
+            self.rejected_at = time.monotonic()
+        self.outcomes[outcome] += 1
         self._changed.set()
 
-    async def over(self) -> None:
-        """Return when the last one has ended."""
-        while self.fates.total() < TASKS:
+    async def finished(self) -> None:
+        """Wait until every TASK has an outcome."""
+        while self.outcomes.total() < TASKS:
             self._changed.clear()
             await self._changed.wait()
 
 
 @pytest.mark.parametrize("bus", ["zmq", "nats", "nats-durable"], indirect=True)
-async def test_a_storm_is_refused_in_bounded_memory_and_drains(
+async def test_a_storm_is_rejected_in_bounded_memory_and_drains(
     bus: Bus, worker: Worker, connect: Connect, orchestrator: Dendrite, record: Record
 ) -> None:
     stuck = await worker("work=stuck", "other=echo")
@@ -97,31 +97,33 @@ async def test_a_storm_is_refused_in_bounded_memory_and_drains(
     processes = {"caller": os.getpid(), "worker": stuck.pid, "bus": bus.pid or os.getpid()}
     before = {name: resident_bytes(pid) for name, pid in processes.items()}
     storm = Storm(await connect())
-    began = time.monotonic()
-    blowing = asyncio.create_task(storm.blow())
+    started = time.monotonic()
+    sending = asyncio.create_task(storm.send_all())
     peaks = dict(before)
     async with asyncio.timeout(60):
-        while not blowing.done():
+        while not sending.done():
             peaks = {name: max(peaks[name], resident_bytes(pid)) for name, pid in processes.items()}
             reply = await orchestrator.dispatch_and_wait(neuron="other", input={})
             assert reply.type is SignalType.AGENT_OUTPUT
-        await blowing
-        refused_after = (storm.refused_at or time.monotonic()) - began
+        await sending
+        rejected_after = (storm.rejected_at or time.monotonic()) - started
         stuck.send(SIGUSR1)
-        await storm.over()
+        await storm.finished()
 
     grown = {name: round((peaks[name] - before[name]) / MEGABYTE, 1) for name in processes}
     record("memory grown, MB", grown)
-    record("fates of the storm", dict(storm.fates))
+    record("outcomes of the TASKs", dict(storm.outcomes))
     assert max(grown.values()) <= 50
-    assert refused_after <= 1
-    assert storm.fates["answered"] >= 256
-    assert set(storm.fates) <= {"answered", "OVERLOADED", "overloaded"}
-    assert storm.fates.total() == TASKS
+    assert rejected_after <= 1
+    assert storm.outcomes["answered"] >= 256
+    assert set(storm.outcomes) <= {"answered", "OVERLOADED", "overloaded"}
+    assert storm.outcomes.total() == TASKS
 
 
 @pytest.mark.parametrize("bus", ["memory"], indirect=True)
-async def test_in_memory_too(connect: Connect, start: Start, orchestrator: Dendrite, record: Record) -> None:
+async def test_a_storm_in_memory_is_rejected_in_bounded_memory_and_drains(
+    connect: Connect, start: Start, orchestrator: Dendrite, record: Record
+) -> None:
     released = asyncio.Event()
 
     async def work(input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
@@ -135,18 +137,18 @@ async def test_in_memory_too(connect: Connect, start: Start, orchestrator: Dendr
     await orchestrator.wait_until_ready(neuron="other")
     before = resident_bytes(os.getpid())
     storm = Storm(await connect())
-    blowing = asyncio.create_task(storm.blow())
+    sending = asyncio.create_task(storm.send_all())
     async with asyncio.timeout(60):
-        while not blowing.done():
+        while not sending.done():
             reply = await orchestrator.dispatch_and_wait(neuron="other", input={})
             assert reply.type is SignalType.AGENT_OUTPUT
-        await blowing
+        await sending
         grown = (resident_bytes(os.getpid()) - before) / MEGABYTE
         released.set()
-        await storm.over()
+        await storm.finished()
 
     record("memory grown, MB", grown)
-    record("fates of the storm", dict(storm.fates))
+    record("outcomes of the TASKs", dict(storm.outcomes))
     assert grown <= 50
-    assert storm.fates["answered"] >= 256
-    assert storm.fates.keys() <= {"answered", "OVERLOADED", "overloaded"}
+    assert storm.outcomes["answered"] >= 256
+    assert storm.outcomes.keys() <= {"answered", "OVERLOADED", "overloaded"}

@@ -1,4 +1,4 @@
-"""Waiting for what tells nobody when it happens."""
+"""Waiting for conditions that have no event."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable
 
 
-async def until(holds: Callable[[], bool], *, within_s: float = 20) -> None:
-    """Return once ``holds`` is true.
+async def wait_until(condition: Callable[[], bool], *, within_s: float = 20) -> None:
+    """Wait until ``condition`` is true.
 
     Raises:
-        TimeoutError: It was not in time.
+        TimeoutError: It was not true in time.
     """
     async with asyncio.timeout(within_s):
-        while not holds():  # noqa: ASYNC110 - counters have no event
+        while not condition():  # noqa: ASYNC110 - a counter has no event
             await asyncio.sleep(0.01)

@@ -1,6 +1,6 @@
-"""A worker process: ``worker.py URL [id=neuron …]``, with the Neurons of `neurons`. It ends on SIGTERM.
+"""A worker process: ``worker.py URL [id=neuron …]``, with the Neurons of `neurons`. It stops on SIGTERM.
 
-``--ahead SECONDS`` has its clock wrong; ``--limit COUNT`` is how many TASKs an Axon runs at once.
+``--ahead SECONDS`` sets its clock wrong; ``--limit COUNT`` is how many TASKs an Axon runs at once.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import sys
 import time
 from pathlib import Path
 
-# Run as a script, only this folder is on the path; what is imported below starts at the root.
+# A script has only its own folder on the path; the imports below start at the root of the repository.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 
 def main() -> None:
-    """Serve."""
+    """Parse the arguments and serve."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("url")
     parser.add_argument("neurons", nargs="+")
@@ -31,13 +31,13 @@ def main() -> None:
 
 
 def set_clock(ahead: float) -> None:
-    """Have `time.time` go wrong, before anything that asks it is imported."""
+    """Make `time.time` wrong, before any module that uses it is imported."""
     real = time.time
     time.time = lambda: real() + ahead
 
 
 async def serve(options: argparse.Namespace) -> None:
-    """Host the Neurons until SIGTERM, and drain."""
+    """Host the Neurons until SIGTERM, then drain."""
     from cosmo_core import Axon, Dendrite, connect_synapse
     from tests.faults import neurons
 
@@ -58,10 +58,10 @@ async def serve(options: argparse.Namespace) -> None:
             )
         )
     async with dendrite:
-        neurons.say("ready")
+        neurons.print_line("ready")
         await ended.wait()
     await synapse.close()
-    neurons.say("stopped", dendrite.counters)
+    neurons.print_line("stopped", dendrite.counters)
 
 
 if __name__ == "__main__":
