@@ -1,8 +1,7 @@
-"""What to tell somebody who asked for a plugin that is not there, or is there twice."""
+"""Error texts for a plugin that is not installed, or that several distributions claim."""
 
 from __future__ import annotations
 
-import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
@@ -13,43 +12,71 @@ if TYPE_CHECKING:
 
     from cosmo_core.plugins.factories import Entry
 
-KINDS: Final[Mapping[str, tuple[str, str]]] = {
-    "cosmo.sources": ("source", "cosmo-source-"),
-    "cosmo.synapses": ("Synapse", "cosmo-synapse-"),
-    "cosmo.engrams": ("Engram", "cosmo-engram-"),
-    "cosmo.context_neurons": ("context Neuron", "cosmo-context-"),
-    "cosmo.commands": ("command", "cosmo-command-"),
+NOUNS: Final[Mapping[str, str]] = {
+    "cosmo.sources": "source",
+    "cosmo.synapses": "Synapse",
+    "cosmo.engrams": "Engram",
+    "cosmo.context_neurons": "context Neuron",
+    "cosmo.commands": "command",
 }
-"""For each factory group: what its plugins are called, and how their distributions are named."""
+"""What the plugins of each factory group are called."""
 
 FIRST_PARTY: Final[Mapping[str, Mapping[str, str]]] = {
     "cosmo.sources": {
-        "huggingface": "huggingface",
-        "hf": "huggingface",
-        "ollama": "ollama",
-        "flask": "flask",
-        "wsgi": "flask",
-        "asgi": "flask",
-        "mcp": "mcp",
+        "huggingface": "cosmo-source-huggingface",
+        "hf": "cosmo-source-huggingface",
+        "ollama": "cosmo-source-ollama",
+        "flask": "cosmo-source-flask",
+        "wsgi": "cosmo-source-flask",
+        "asgi": "cosmo-source-flask",
+        "mcp": "cosmo-source-mcp",
     },
-    "cosmo.synapses": {"memory": "memory", "zmq": "zmq", "zmq+ipc": "zmq", "nats": "nats", "tls": "nats"},
-    "cosmo.engrams": {"sqlite": "sqlite", "postgres": "postgres", "postgresql": "postgres"},
-    "cosmo.commands": {"hub": "zmq"},
+    "cosmo.synapses": {
+        "memory": "cosmo-synapse-memory",
+        "zmq": "cosmo-synapse-zmq",
+        "zmq+ipc": "cosmo-synapse-zmq",
+        "nats": "cosmo-synapse-nats",
+        "tls": "cosmo-synapse-nats",
+    },
+    "cosmo.engrams": {
+        "sqlite": "cosmo-engram-sqlite",
+        "postgres": "cosmo-engram-postgres",
+        "postgresql": "cosmo-engram-postgres",
+    },
+    "cosmo.commands": {"hub": "cosmo-synapse-zmq"},
 }
-"""For each group: the names that this project's plugins bring, and the extra of the core that adds each."""
+"""For each group: the names that this project's plugins provide, and the distribution of each."""
+
+REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
+    "cosmo-compat": ("cosmo-llm", "cosmo-context", "cosmo-engram-sqlite", "cosmo-synapse-memory"),
+    "cosmo-context": ("cosmo-llm",),
+    "cosmo-core-cli": (),
+    "cosmo-engram-postgres": (),
+    "cosmo-engram-sqlite": (),
+    "cosmo-llm": (),
+    "cosmo-source-flask": (),
+    "cosmo-source-huggingface": ("cosmo-llm",),
+    "cosmo-source-mcp": ("cosmo-llm",),
+    "cosmo-source-ollama": ("cosmo-llm",),
+    "cosmo-synapse-memory": (),
+    "cosmo-synapse-nats": (),
+    "cosmo-synapse-zmq": (),
+    "cosmo-testing": ("cosmo-llm",),
+}
+"""The distributions in ``plugins/``, and the others of them that each one requires."""
 
 
 def unknown(group: str, name: str, installed: Mapping[str, str]) -> str:
-    """Word the error for a name that no installed plugin answers to.
+    """Return the error text for a name that no installed plugin provides.
 
     Args:
         group: The entry-point group.
-        name: The name that was asked for.
-        installed: The names that would have worked, with the distributions that bring them.
+        name: The unknown name.
+        installed: The names that installed plugins provide, with their distributions.
     """
-    noun, _ = KINDS[group]
     listed = ", ".join(f"{known} ({dist})" for known, dist in sorted(installed.items())) or "none"
-    return f"no {noun} named {name!r} is installed; {_remedy(group, name, installed)}; installed: {listed}"
+    remedy = _remedy(group, name, installed)
+    return f"no {NOUNS[group]} named {name!r} is installed; {remedy}; installed: {listed}"
 
 
 def owners(rivals: Sequence[Entry]) -> str:
@@ -58,34 +85,37 @@ def owners(rivals: Sequence[Entry]) -> str:
 
 
 def conflict(rivals: Sequence[Entry], preferred: str | None) -> str:
-    """Word the error for a name that several distributions claim.
+    """Return the error text for a name that several distributions claim.
 
     Args:
         rivals: Their claims.
-        preferred: The distribution that the environment prefers, which is none of them.
+        preferred: The distribution that the environment variable prefers, if it is not one of them.
     """
     first = rivals[0]
-    wrong = f" ({PREFER} names {preferred}, which is none of them)" if preferred else ""
+    wrong = f" ({PREFER} names {preferred}, which does not claim it)" if preferred else ""
     return (
         f"{first.group} {first.name!r} is claimed by {owners(rivals)}{wrong}: pip uninstall all but one, "
         f"or choose one with {PREFER}={first.group}:{first.name}={first.distribution}"
     )
 
 
-def _remedy(group: str, name: str, installed: Mapping[str, str]) -> str:
-    extras = FIRST_PARTY.get(group, {})
-    if name in extras:
-        return _install(extras[name])
-    for guess in get_close_matches(name, [*installed, *extras], n=1, cutoff=0.7):
-        meant = f"did you mean {guess!r}?"
-        return meant if guess in installed else f"{meant} {_install(extras[guess])}"
-    noun, prefix = KINDS[group]
-    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "..."
+def from_clone(*distributions: str) -> str:
+    """Return how to install distributions of this project, with those that they require.
+
+    The command names folders. None of the distributions is published, so a package index may have an
+    unrelated distribution under the same name.
+    """
+    wanted = dict.fromkeys(name for each in distributions for name in (*REQUIRED[each], each))
     return (
-        f"a guess, if somebody publishes this {noun}: pip install {prefix}{slug} "
-        "(look at who publishes it first)"
+        f"in a clone of the repository, run: pip install {' '.join(f'./plugins/{name}' for name in wanted)}"
     )
 
 
-def _install(extra: str) -> str:
-    return f'add it with: pip install "cosmo-core[{extra}]"'
+def _remedy(group: str, name: str, installed: Mapping[str, str]) -> str:
+    ours = FIRST_PARTY.get(group, {})
+    if name in ours:
+        return from_clone(ours[name])
+    for guess in get_close_matches(name, [*installed, *ours], n=1, cutoff=0.7):
+        meant = f"did you mean {guess!r}?"
+        return meant if guess in installed else f"{meant} {from_clone(ours[guess])}"
+    return "install the distribution that provides it"

@@ -1,4 +1,4 @@
-"""Importing what one entry point names, and saying precisely why that failed."""
+"""Import of the object that an entry point names, and the error texts for an import that fails."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from cosmo_core.errors import PluginIncompatibleError, PluginLoadError
+from cosmo_core.plugins.advice import REQUIRED, from_clone
 from cosmo_core.plugins.distributions import canonical, required_name
 from cosmo_core.plugins.specs import COSMO_API
 
@@ -26,12 +27,12 @@ def load(entry: Entry) -> Any:
         PluginLoadError: The import failed; the cause is attached.
     """
     try:
-        # The package first: a plugin for another interface is told so, not tripped over further in.
+        # The package first: for another plugin interface the error says so, whatever else would fail.
         _check_api(entry, import_module(entry.package))
         return entry.point.load()
     except PluginIncompatibleError:
         raise
-    # SystemExit: a module that calls sys.exit() when imported is a broken plugin, not the user's wish.
+    # SystemExit: a module that calls sys.exit() when it is imported is a broken plugin.
     except (Exception, SystemExit) as error:
         raise PluginLoadError(f"{entry} cannot be imported: {_explain(entry, error)}") from error
 
@@ -48,7 +49,7 @@ def _check_api(entry: Entry, package: ModuleType) -> None:
         supported = ", ".join(map(str, sorted(SUPPORTED_APIS)))
         raise PluginIncompatibleError(
             f"{entry} is written for plugin interface {declared}, this cosmo-core supports {supported}: "
-            f"pip install --upgrade {older}"
+            f"upgrade {older}"
         )
 
 
@@ -58,14 +59,14 @@ def _explain(entry: Entry, error: BaseException) -> str:
         return reason
     missing = error.name.partition(".")[0]
     if missing == entry.package:
-        return f"{reason}, a part of the plugin itself: pip install --force-reinstall {entry.distribution}"
+        return f"{reason}, a part of the plugin itself: reinstall {entry.distribution}"
     return f"{reason}; {_missing_dependency(entry, missing)}"
 
 
 def _missing_dependency(entry: Entry, module: str) -> str:
-    """Say which requirement should have brought a module, as far as metadata can tell."""
+    """Return the error text that names the requirement for a missing module, as far as metadata tells."""
     namesakes = [text for text in entry.requirements() if required_name(text) == canonical(module)]
-    # A requirement behind a marker may be absent on purpose, unless it is the very one that is missed.
+    # A requirement with a marker may be absent on purpose, unless it is the missing one.
     absent = [text for text in entry.absent_requirements() if ";" not in text or text in namesakes]
     if absent:
         return f"{entry.distribution} requires {_listed(absent)}, not installed: {_install(entry, absent)}"
@@ -75,8 +76,8 @@ def _missing_dependency(entry: Entry, module: str) -> str:
             f"{_install(entry, namesakes, '--upgrade ')}"
         )
     return (
-        f"{entry.distribution} does not declare what brings {module!r} as a requirement: install that, "
-        "and tell whoever publishes the package that imports it"
+        f"{entry.distribution} does not declare a requirement that provides {module!r}: install one, "
+        "and report it to the author of the package that imports it"
     )
 
 
@@ -87,6 +88,11 @@ def _listed(requirements: list[str]) -> str:
 
 def _install(entry: Entry, requirements: list[str], options: str = "") -> str:
     if any("@" in text for text in requirements):
-        # An index may have a stranger's package under the name of one that is required by its URL.
-        return f"pip install --force-reinstall {entry.distribution}"
-    return f"pip install {options}" + " ".join(f'"{_listed([text])}"' for text in requirements)
+        # An index may have an unrelated package under the name of one that is required by its URL.
+        return f"reinstall {entry.distribution}"
+    ours = [name for text in requirements if (name := required_name(text)) in REQUIRED]
+    others = [f'"{_listed([text])}"' for text in requirements if required_name(text) not in REQUIRED]
+    remedies = [from_clone(*ours)] if ours else []
+    if others:
+        remedies.append(f"pip install {options}{' '.join(others)}")
+    return "; then ".join(remedies)

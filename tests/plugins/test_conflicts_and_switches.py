@@ -54,7 +54,9 @@ def test_a_preference_settles_a_conflict(rivals: Site) -> None:
 
 def test_a_preference_for_somebody_else_settles_nothing_and_is_said(rivals: Site) -> None:
     manager = rivals.manager(COSMO_PREFER_PLUGINS="cosmo.synapses:zmq=other")
-    with pytest.raises(PluginConflictError, match="COSMO_PREFER_PLUGINS names other, which is none of them"):
+    with pytest.raises(
+        PluginConflictError, match="COSMO_PREFER_PLUGINS names other, which does not claim it"
+    ):
         manager.factory("cosmo.synapses", "zmq")
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cosmo_core.errors import UnknownPluginError
-from cosmo_core.plugins.advice import FIRST_PARTY, KINDS, unknown
+from cosmo_core.plugins.advice import FIRST_PARTY, NOUNS, unknown
 from cosmo_core.plugins.factories import FACTORY_GROUPS
 
 if TYPE_CHECKING:
@@ -25,28 +25,30 @@ def test_an_unknown_name_lists_what_is_installed_and_who_brings_it(site: Site) -
 
 
 @pytest.mark.parametrize(
-    ("group", "name", "extra"),
+    ("group", "name", "folders"),
     [
-        ("cosmo.sources", "huggingface", "huggingface"),
-        ("cosmo.sources", "hf", "huggingface"),
-        ("cosmo.sources", "ollama", "ollama"),
-        ("cosmo.sources", "flask", "flask"),
-        ("cosmo.sources", "wsgi", "flask"),
-        ("cosmo.sources", "asgi", "flask"),
-        ("cosmo.sources", "mcp", "mcp"),
-        ("cosmo.synapses", "memory", "memory"),
-        ("cosmo.synapses", "zmq", "zmq"),
-        ("cosmo.synapses", "zmq+ipc", "zmq"),
-        ("cosmo.synapses", "nats", "nats"),
-        ("cosmo.synapses", "tls", "nats"),
-        ("cosmo.engrams", "sqlite", "sqlite"),
-        ("cosmo.engrams", "postgres", "postgres"),
+        ("cosmo.sources", "huggingface", "./plugins/cosmo-llm ./plugins/cosmo-source-huggingface"),
+        ("cosmo.sources", "hf", "./plugins/cosmo-llm ./plugins/cosmo-source-huggingface"),
+        ("cosmo.sources", "ollama", "./plugins/cosmo-llm ./plugins/cosmo-source-ollama"),
+        ("cosmo.sources", "flask", "./plugins/cosmo-source-flask"),
+        ("cosmo.sources", "wsgi", "./plugins/cosmo-source-flask"),
+        ("cosmo.sources", "asgi", "./plugins/cosmo-source-flask"),
+        ("cosmo.sources", "mcp", "./plugins/cosmo-llm ./plugins/cosmo-source-mcp"),
+        ("cosmo.synapses", "memory", "./plugins/cosmo-synapse-memory"),
+        ("cosmo.synapses", "zmq", "./plugins/cosmo-synapse-zmq"),
+        ("cosmo.synapses", "zmq+ipc", "./plugins/cosmo-synapse-zmq"),
+        ("cosmo.synapses", "nats", "./plugins/cosmo-synapse-nats"),
+        ("cosmo.synapses", "tls", "./plugins/cosmo-synapse-nats"),
+        ("cosmo.engrams", "sqlite", "./plugins/cosmo-engram-sqlite"),
+        ("cosmo.engrams", "postgres", "./plugins/cosmo-engram-postgres"),
     ],
 )
-def test_a_first_party_name_gives_the_exact_install(site: Site, group: str, name: str, extra: str) -> None:
+def test_unknown_first_party_name_gives_the_command_that_installs_it(
+    site: Site, group: str, name: str, folders: str
+) -> None:
     with pytest.raises(UnknownPluginError) as caught:
         site.manager().factory(group, name)
-    assert f'pip install "cosmo-core[{extra}]"' in str(caught.value)
+    assert f"; in a clone of the repository, run: pip install {folders}; " in str(caught.value)
     assert str(caught.value).endswith("installed: none")
 
 
@@ -58,31 +60,33 @@ def test_a_misspelt_installed_name_is_corrected_without_an_install(site: Site) -
 
 
 def test_a_misspelt_first_party_name_is_corrected_with_its_install(site: Site) -> None:
-    with pytest.raises(UnknownPluginError, match=r"did you mean 'huggingface'\? .*cosmo-core\[huggingface\]"):
+    with pytest.raises(UnknownPluginError, match=r"did you mean 'huggingface'\? .*source-huggingface;"):
         site.manager().factory("cosmo.sources", "hugingface")
 
 
 @pytest.mark.parametrize(
-    ("group", "name", "guess"),
+    ("group", "name", "noun"),
     [
-        ("cosmo.sources", "Watson X", "cosmo-source-watson-x"),
-        ("cosmo.synapses", "kafka+ssl", "cosmo-synapse-kafka-ssl"),
-        ("cosmo.engrams", "redis", "cosmo-engram-redis"),
-        ("cosmo.context_neurons", "weather", "cosmo-context-weather"),
-        ("cosmo.commands", "deploy", "cosmo-command-deploy"),
+        ("cosmo.sources", "Watson X", "source"),
+        ("cosmo.synapses", "kafka+ssl", "Synapse"),
+        ("cosmo.engrams", "redis", "Engram"),
+        ("cosmo.context_neurons", "weather", "context Neuron"),
+        ("cosmo.commands", "deploy", "command"),
     ],
 )
-def test_for_a_stranger_the_name_of_a_distribution_is_guessed_and_called_a_guess(
-    site: Site, group: str, name: str, guess: str
+def test_unknown_third_party_name_suggests_no_name_of_a_distribution(
+    site: Site, group: str, name: str, noun: str
 ) -> None:
-    with pytest.raises(
-        UnknownPluginError, match=rf"a guess, .*: pip install {guess} \(look at who publishes"
-    ):
+    # A stranger may publish any name that could be guessed.
+    with pytest.raises(UnknownPluginError) as caught:
         site.manager().factory(group, name)
+    assert str(caught.value) == (
+        f"no {noun} named {name!r} is installed; install the distribution that provides it; installed: none"
+    )
 
 
 def test_every_factory_group_has_its_words() -> None:
-    assert set(KINDS) == set(FACTORY_GROUPS)
+    assert set(NOUNS) == set(FACTORY_GROUPS)
     assert set(FIRST_PARTY) <= set(FACTORY_GROUPS)
 
 

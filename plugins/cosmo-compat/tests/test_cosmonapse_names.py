@@ -55,7 +55,7 @@ def test_postgres_engram_is_the_one_of_its_plugin(monkeypatch: pytest.MonkeyPatc
 def test_without_its_plugin_postgres_engram_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     # As Python is told that a module cannot be found.
     monkeypatch.setitem(sys.modules, "cosmo_engram_postgres", None)
-    with pytest.raises(ImportError, match=r"PostgresEngram .* pip install cosmo-engram-postgres$"):
+    with pytest.raises(ImportError, match=r"PostgresEngram .* pip install \./plugins/cosmo-engram-postgres$"):
         from cosmonapse import PostgresEngram  # noqa: F401
 
 

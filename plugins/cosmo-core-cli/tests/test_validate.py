@@ -108,4 +108,4 @@ def test_without_the_testing_extra_it_says_what_to_install(
     monkeypatch.setitem(__import__("sys").modules, "cosmo_core_cli.validate.traces", None)
     shown = invoke("validate", "-", "--trace", input=lines(answered))
     assert shown.exit_code == 2
-    assert 'pip install "cosmo-core[testing]"' in shown.stderr
+    assert "pip install ./plugins/cosmo-llm ./plugins/cosmo-testing" in shown.stderr

@@ -82,5 +82,8 @@ if not TYPE_CHECKING:
             if error.name != module:
                 raise
             plugin = module.replace("_", "-")
-            reason = f"{name} is in a plugin that is not installed: python -m pip install {plugin}"
+            reason = (
+                f"{name} is in a plugin that is not installed: in a clone of the repository, "
+                f"run: pip install ./plugins/{plugin}"
+            )
             raise ImportError(reason, name=module) from None

@@ -10,7 +10,7 @@ from cosmo_testing._messages import ReceivedRequest, RefusedError
 try:
     import h11
 except ImportError as error:
-    raise ImportError('ChatServer needs h11: pip install "cosmo-core[testing]"') from error
+    raise ImportError("ChatServer needs h11: pip install h11") from error
 
 if TYPE_CHECKING:
     import asyncio

@@ -11,7 +11,8 @@ try:
     from cosmo_testing.conformance.suite import Conformance
 except ImportError as error:
     raise ImportError(
-        'ContextNeuronConformance needs its extra: pip install "cosmo-context[testing]"'
+        "ContextNeuronConformance needs cosmo-testing: in a clone of the repository, "
+        "run: pip install ./plugins/cosmo-llm ./plugins/cosmo-testing"
     ) from error
 
 

@@ -66,10 +66,10 @@ def check_free(kind: Kind, names: Names) -> None:
     Raises:
         Mistake: It is one of this project's plugins, or of those that are installed here.
     """
-    extra = FIRST_PARTY.get(kind.group, {}).get(names.name)
-    owner = f'"cosmo-core[{extra}]"' if extra else default_manager().names(kind.group).get(names.name)
-    # Installed from a folder that was made before, it is the same distribution, and replaced by this one.
-    if owner and owner.split(" ")[0] != names.distribution:
+    ours = FIRST_PARTY.get(kind.group, {}).get(names.name)
+    owner = ours or default_manager().names(kind.group).get(names.name)
+    # The same distribution may be installed from a folder that was made earlier. The new one replaces it.
+    if owner and (ours or owner.split(" ")[0] != names.distribution):
         raise Mistake(f"{names.name!r} is brought by {owner} already: choose another name")
 
 

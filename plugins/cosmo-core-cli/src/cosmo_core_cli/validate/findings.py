@@ -76,5 +76,8 @@ def _trace_check() -> Any:
     try:
         from cosmo_core_cli.validate.traces import first_wrong
     except ImportError as error:
-        raise Mistake(f'--trace needs more: pip install "cosmo-core[testing]" ({error})') from error
+        raise Mistake(
+            "--trace needs cosmo-testing: in a clone of the repository, "
+            f"run: pip install ./plugins/cosmo-llm ./plugins/cosmo-testing ({error})"
+        ) from error
     return first_wrong

@@ -10,7 +10,9 @@ try:
 
     from cosmo_testing.conformance.suite import Conformance
 except ImportError as error:
-    raise ImportError('SourceConformance needs its extra: pip install "cosmo-core[testing]"') from error
+    raise ImportError(
+        "SourceConformance needs pytest and hypothesis: pip install pytest hypothesis"
+    ) from error
 
 
 class SourceConformance(Conformance, SourceUnderTest):
