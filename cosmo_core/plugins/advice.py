@@ -105,10 +105,13 @@ def from_clone(*distributions: str) -> str:
     The command names folders. None of the distributions is published, so a package index may have an
     unrelated distribution under the same name.
     """
-    wanted = dict.fromkeys(name for each in distributions for name in (*REQUIRED[each], each))
-    return (
-        f"in a clone of the repository, run: pip install {' '.join(f'./plugins/{name}' for name in wanted)}"
-    )
+    folders = " ".join(f"./plugins/{name}" for name in with_required(*distributions))
+    return f"in a clone of the repository, run: pip install {folders}"
+
+
+def with_required(*distributions: str) -> list[str]:
+    """Return distributions of ``plugins/``, each after those of the folder that it requires."""
+    return list(dict.fromkeys(name for each in distributions for name in (*REQUIRED[each], each)))
 
 
 def _remedy(group: str, name: str, installed: Mapping[str, str]) -> str:

@@ -97,15 +97,20 @@ def test_the_next_three_commands_are_printed_and_are_those_of_the_readme(
     assert where == f"cd 'a folder/cosmo-{kind}-acme'"
     assert len(commands) == 2
     readme = (tmp_path / "a folder" / f"cosmo-{kind}-acme" / "README.md").read_text("utf-8")
-    assert "".join(f"$ {command}\n" for command in commands) in readme
+    clone = str(Path(__file__).parents[4])
+    assert f" {clone}/plugins/cosmo-testing " in commands[0]
+    assert "".join(f"$ {command}\n" for command in commands).replace(clone, "../cosmo") in readme
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_the_tests_need_is_a_group_of_requirements_too(new: New, tmp_path: Path, kind: str) -> None:
+def test_requirements_of_the_tests_are_a_group_and_are_installed(new: New, tmp_path: Path, kind: str) -> None:
     printed = new(kind, "acme").output
     text = (tmp_path / f"cosmo-{kind}-acme" / "pyproject.toml").read_text("utf-8")
     for requirement in tomllib.loads(text)["dependency-groups"]["test"]:
-        assert requirement.partition(">=")[0] in printed
+        name, _, extra = requirement.partition(">=")[0].partition("[")
+        assert name == "cosmo-core" or f"/plugins/{name} " in printed
+        assert extra in {"", "testing]"}
+        assert not extra or "/plugins/cosmo-testing " in printed
 
 
 # --- what it refuses ----------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from cosmo_core_cli.new.distribution import files, install, write
+from cosmo_core_cli.new.distribution import clone, files, install, write
 from cosmo_core_cli.new.kinds import KINDS
 from cosmo_core_cli.new.names import Names, check_free
 
@@ -34,8 +34,7 @@ def new(kind: str, name: str, directory: Path) -> None:
     check_free(chosen, names)
     folder = directory / names.distribution
     write(folder, files(chosen, names))
-    needed = " ".join(install(chosen))
     click.echo(f"{folder} is a distribution that works. Next, in an environment of its own:\n")
     click.echo(f"  cd {shlex.quote(str(folder))}")
-    click.echo(f"  python -m pip install --editable . {needed}")
+    click.echo(f"  {install(chosen, clone())}")
     click.echo("  python -m pytest")

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path, PurePosixPath
 from string import Template
+from typing import Final
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from cosmo_core.plugins import COSMO_API
+from cosmo_core.plugins.advice import with_required
 from cosmo_core_cli.failing import Mistake
 from cosmo_core_cli.new.kinds import Kind
 from cosmo_core_cli.new.names import Names
 from cosmo_core_cli.new.rendering import rendered
+
+SOME_CLONE: Final = "../cosmo"
+"""Where a page expects a clone of this project's repository."""
 
 
 def files(kind: Kind, names: Names) -> dict[PurePosixPath, str]:
@@ -35,16 +43,34 @@ def files(kind: Kind, names: Names) -> dict[PurePosixPath, str]:
         "api": str(COSMO_API),
         "dependencies": _listed(sorted([*map(_bounded, kind.requires), *kind.others])),
         "test": _listed([_bounded(name) for name in kind.tested_with]),
-        "install": " ".join(install(kind)),
+        "install": install(kind, SOME_CLONE),
     }
     target = Template(kind.object).substitute(values)
     values["object"] = f"{names.package}:{target}" if target else names.package
     return rendered(("common", kind.word), values)
 
 
-def install(kind: Kind) -> list[str]:
-    """Return what pip is to install beside the distribution itself, for its tests to run."""
-    return [f'"{name}"' if "[" in name else name for name in kind.tested_with]
+def install(kind: Kind, clone: str) -> str:
+    """Return the command that installs the distribution and what its tests need, in its folder.
+
+    Args:
+        kind: The kind of plugin.
+        clone: The path of a clone of this project's repository. Its distributions come from there, because
+            none of them is published.
+    """
+    folders = (clone, *(f"{clone}/plugins/{name}" for name in with_required(*kind.beside)))
+    return f"python -m pip install {shlex.join(folders)} --editable ."
+
+
+def clone() -> str:
+    """Return the clone that the core is installed from, or `SOME_CLONE` if its metadata does not tell."""
+    url = json.loads(metadata.distribution("cosmo-core").read_text("direct_url.json") or "{}").get("url", "")
+    path = Path(url2pathname(urlsplit(url).path))
+    # It is the folder itself, or a wheel in its dist/.
+    for folder in (path, *path.parents[:2]):
+        if url.startswith("file:") and (folder / "plugins" / "cosmo-testing" / "pyproject.toml").is_file():
+            return str(folder)
+    return SOME_CLONE
 
 
 def write(folder: Path, texts: Mapping[PurePosixPath, str]) -> None:
@@ -71,7 +97,7 @@ def write(folder: Path, texts: Mapping[PurePosixPath, str]) -> None:
 
 def _bounded(name: str) -> str:
     """Require a distribution of this project in the versions that go with the core that is installed."""
-    major, minor = version("cosmo-core").split(".")[:2]
+    major, minor = metadata.version("cosmo-core").split(".")[:2]
     return f"{name}>={major}.{minor},<{major}.{int(minor) + 1}"
 
 

@@ -21,7 +21,8 @@ class Kind:
         description: What such a distribution is, in a sentence.
         requires: The distributions of this project that it needs.
         others: Requirements on anybody else.
-        tested_with: What its tests need beyond that, of this project.
+        tested_with: The requirements of its tests on this project.
+        beside: The distributions of this project that its example and its tests import, besides the core.
     """
 
     word: str
@@ -31,6 +32,7 @@ class Kind:
     requires: tuple[str, ...] = ("cosmo-core",)
     others: tuple[str, ...] = ()
     tested_with: tuple[str, ...] = (_KIT,)
+    beside: tuple[str, ...] = ("cosmo-testing",)
 
     @property
     def prefix(self) -> str:
@@ -59,6 +61,7 @@ _ALL: Final = (
         description="An Engram for Cosmo: shared memory within one process.",
         others=("msgspec>=0.19",),
         tested_with=(_KIT, "cosmo-synapse-memory"),
+        beside=("cosmo-testing", "cosmo-synapse-memory"),
     ),
     Kind(
         word="context",
@@ -67,6 +70,7 @@ _ALL: Final = (
         description="A context Neuron for Cosmo prompts.",
         requires=("cosmo-context",),
         tested_with=("cosmo-context[testing]",),
+        beside=("cosmo-testing", "cosmo-context"),
     ),
     Kind(
         word="hook",
@@ -75,6 +79,7 @@ _ALL: Final = (
         description="A hook plugin for Cosmo that labels Signals, counts them, and times Neurons.",
         others=("attrs>=25.1",),
         tested_with=(_KIT, "cosmo-synapse-memory"),
+        beside=("cosmo-testing", "cosmo-synapse-memory"),
     ),
 )
 
