@@ -1,10 +1,11 @@
-"""Tells whether an environment has what a requirement asks for, what that requires in turn, and nothing else.
+"""Checks that an environment has what a requirement needs and no more, and this project's part from files.
 
-`python came_along.py SITE_PACKAGES 'cosmo-core[zmq]'`; it needs `packaging`; the environment does not.
+`python came_along.py SITE_PACKAGES 'cosmo-core[zmq]'`; it needs `packaging`, which the environment does not.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import Distribution, distributions
@@ -17,7 +18,7 @@ COMES_WITH_VENV: Final = {"pip", "setuptools", "wheel"}
 
 
 def declared(root: str, installed: Mapping[NormalizedName, Distribution]) -> set[NormalizedName]:
-    """Give the names of all that a requirement needs by the metadata of what is installed."""
+    """Return the names of all that a requirement needs, by the metadata of what is installed."""
     found: set[tuple[NormalizedName, str]] = set()
     pending = [Requirement(root)]
     while pending:
@@ -39,19 +40,28 @@ def _requirements(distribution: Distribution | None, extra: str) -> Iterator[Req
 
 
 def faults(site: str, root: str) -> Iterator[str]:
-    """Say what is there and was not declared, and what was declared and is not there."""
+    """Yield what is installed but not declared, declared but not installed, or from an index by mistake."""
     installed = {canonicalize_name(each.name): each for each in distributions(path=[site])}
     wanted = declared(root, installed)
     for name in sorted(installed.keys() - wanted - COMES_WITH_VENV):
-        yield f"{name} came along, and nothing requires it"
+        yield f"{name} is installed, but nothing requires it"
     for name in sorted(wanted - installed.keys()):
-        yield f"{name} is required, and is not there"
+        yield f"{name} is required, but not installed"
+    yield from from_index(site)
+
+
+def from_index(site: str) -> Iterator[str]:
+    """Yield this project's distributions that were not installed from a file or a folder."""
+    for each in distributions(path=[site]):
+        origin = json.loads(each.read_text("direct_url.json") or "{}").get("url", "")
+        if each.name.startswith("cosmo-") and not origin.startswith("file:"):
+            yield f"{each.name} {each.version} is from a package index"
 
 
 def main(site: str, root: str) -> int:
     """Print what is wrong, or that nothing is; return the exit status."""
     found = list(faults(site, root))
-    sys.stdout.write(f"{root}: {'; '.join(found) or 'came with what it declares, and nothing else'}\n")
+    sys.stdout.write(f"{root}: {'; '.join(found) or 'has what it declares, and no more'}\n")
     return int(bool(found))
 
 

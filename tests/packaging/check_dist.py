@@ -1,4 +1,4 @@
-"""Looks into built distributions: the types marker, the licence, and not a file too many."""
+"""Checks the files of built distributions: the types marker, the licence, and no stray files."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 BORROWED_NAMES: Final[Mapping[str, frozenset[str]]] = {"cosmo_compat": frozenset({"cosmonapse", "orbiter"})}
-"""The packages of a distribution that exists to bring the names of others."""
+"""The packages of a distribution whose purpose is to provide other import names."""
 
 DATA: Final[Mapping[str, str]] = {"cosmo_core_cli": "-tpl", "cosmo_engram_postgres": ".sql"}
-"""How the files that a package has beside its code end."""
+"""The suffix of the data files of a package."""
 
 IN_AN_SDIST: Final = frozenset({".gitignore", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml"})
 
 
 def faults(wheel: Path) -> Iterator[str]:
-    """Say what is wrong with a wheel."""
+    """Yield what is wrong with a wheel."""
     with zipfile.ZipFile(wheel) as archive:
         files = [PurePosixPath(name) for name in archive.namelist() if not name.endswith("/")]
     metadata = [file for file in files if file.parts[0].endswith(".dist-info")]
@@ -27,7 +27,7 @@ def faults(wheel: Path) -> Iterator[str]:
     name = wheel.name.partition("-")[0]
     packages = {file.parts[0] for file in code}
     if packages != BORROWED_NAMES.get(name, {name}):
-        yield f"it holds {', '.join(sorted(packages)) or 'no package'}"
+        yield f"it contains {', '.join(sorted(packages)) or 'no package'}"
     for package in sorted(packages):
         if PurePosixPath(package, "py.typed") not in code:
             yield f"{package}/py.typed is missing"
@@ -37,7 +37,7 @@ def faults(wheel: Path) -> Iterator[str]:
 
 
 def sdist_faults(sdist: Path) -> Iterator[str]:
-    """Say what is wrong with a source distribution."""
+    """Yield what is wrong with a source distribution."""
     with tarfile.open(sdist) as archive:
         names = [PurePosixPath(member.name) for member in archive if member.isfile()]
     files = [PurePosixPath(*name.parts[1:]) for name in names]
@@ -47,16 +47,16 @@ def sdist_faults(sdist: Path) -> Iterator[str]:
     code = [file for file in files if str(file) not in IN_AN_SDIST and file.parts[0] != "tests"]
     roots = {file.parts[0] for file in code}
     if roots not in ({"src"}, {name}):
-        yield f"it holds {', '.join(sorted(roots)) or 'no code'}"
+        yield f"it contains {', '.join(sorted(roots)) or 'no code'}"
     yield from _strays(file.relative_to("src") if file.parts[0] == "src" else file for file in code)
 
 
 def _strays(files: Iterable[PurePosixPath]) -> Iterator[str]:
     for file in files:
         data = DATA.get(file.parts[0])
-        belongs = file.suffix == ".py" or file.name == "py.typed" or (data and file.name.endswith(data))
-        if not belongs or "__pycache__" in file.parts:
-            yield f"{file} does not belong there"
+        expected = file.suffix == ".py" or file.name == "py.typed" or (data and file.name.endswith(data))
+        if not expected or "__pycache__" in file.parts:
+            yield f"{file} is a stray file"
 
 
 def main(folder: Path) -> int:
@@ -71,7 +71,7 @@ def main(folder: Path) -> int:
             found += [f"in its sdist, {fault}" for fault in sdist_faults(sdist)]
         else:
             found.append("its sdist is missing")
-        sys.stdout.write(f"{wheel.name}: {'; '.join(found) or 'as it should be'}\n")
+        sys.stdout.write(f"{wheel.name}: {'; '.join(found) or 'ok'}\n")
         status |= bool(found)
     return status
 

@@ -1,6 +1,6 @@
-"""Imports every module of this project that is installed, to see that nothing is needed that nobody declared.
+"""Imports every installed module of this project, to find imports that no distribution declares.
 
-`python -I importable.py`: isolated, nothing of the checkout is imported.
+`python -I importable.py`: isolated, so that nothing of the checkout is imported.
 """
 
 from __future__ import annotations
@@ -13,19 +13,17 @@ from pathlib import Path
 from typing import Final
 
 OPTIONAL: Final[Mapping[str, frozenset[str]]] = {
-    "cosmo_context.testing": frozenset({"hypothesis", "pytest"}),
-    "cosmo_llm.http": frozenset({"httpx"}),
-    "cosmo_testing": frozenset({"h11", "httpx", "hypothesis", "pytest"}),
+    "cosmo_context.testing": frozenset({"cosmo_testing", "hypothesis", "pytest"}),
     "cosmo_synapse_zmq.command": frozenset({"click"}),
 }
-"""What some modules need that their distributions do not require, by the beginnings of their names."""
+"""What modules import beyond the requirements of their distributions, by the beginnings of their names."""
 
 
 def import_everything() -> int:
-    """Import every module of this project that is installed; return how many they are.
+    """Import every installed module of this project; return how many there are.
 
     Raises:
-        ImportError: One needs what nobody declared.
+        ImportError: A module needs something that its distribution does not declare.
     """
     ours = [dist for dist in metadata.distributions() if dist.name.startswith("cosmo-")]
     packages = {path.parts[0] for dist in ours for path in dist.files or () if path.name == "py.typed"}

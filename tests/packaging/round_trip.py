@@ -1,6 +1,6 @@
-"""One round trip over the memory Synapse, for environments into which the project was just installed.
+"""One round trip over the memory Synapse, for an environment into which the project was just installed.
 
-Prints what came back. Run it isolated (`python -I`), so that nothing of the checkout is imported.
+`python -I round_trip.py` prints the response; isolated, so that nothing of the checkout is imported.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ async def shout(input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
 
 async def main() -> str:
     """Ask the Neuron once."""
-    # Made, not asked: nothing listens there. It proves that the source is found and can be imported.
+    # It is not called: no server listens there. This proves that the source is found and can be imported.
     Neuron(source="huggingface", endpoint="http://localhost:8080")
     synapse = await connect_synapse("memory://")
     worker = Dendrite(synapse=synapse, role="worker")

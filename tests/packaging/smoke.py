@@ -1,6 +1,6 @@
-"""One real use of what an extra of cosmo-core brings, for an environment into which it was just installed.
+"""One use of each extra of cosmo-core, for an environment into which the extra was just installed.
 
-`python -I smoke.py zmq`: isolated, nothing of the checkout is imported.
+`python -I smoke.py zmq`: isolated, so that nothing of the checkout is imported.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ async def shout(input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
 
 
 async def round_trip(url: str) -> str:
-    """Ask a Neuron that another Dendrite hosts, each with a connection of its own."""
+    """Ask a Neuron that another Dendrite hosts; each Dendrite has its own connection."""
     there, here = await connect_synapse(url), await connect_synapse(url)
     worker = Dendrite(synapse=there, role="worker")
     worker.attach_axon(Axon(neuron_id="shout", neuron_fn=shout))
@@ -65,7 +65,7 @@ def _text(output: dict[str, Any]) -> str:
 
 
 async def cli() -> str:
-    """List what is installed, as the command does in a shell."""
+    """Run the command that lists what is installed."""
     cosmo = Path(sysconfig.get_path("scripts"), "cosmo")
     process = await asyncio.create_subprocess_exec(cosmo, "plugins", "--json", stdout=subprocess.PIPE)
     printed, _ = await process.communicate()
@@ -103,6 +103,14 @@ async def flask() -> str:
         return [environ["wsgi.input"].read().upper()]
 
     return await answer("wsgi", {"data": "hello", "method": "POST"}, app=app)
+
+
+async def llm() -> str:
+    """Make a prompt a message, and an answer an output."""
+    cosmo_llm: Any = importlib.import_module("cosmo_llm")
+    importlib.import_module("cosmo_llm.http")
+    (message,) = cosmo_llm.to_messages({"prompt": "HELLO"})
+    return _text(cosmo_llm.to_output(message["content"], {}))
 
 
 async def huggingface() -> str:
@@ -157,11 +165,10 @@ async def postgres() -> str:
 
 
 async def testing() -> str:
-    """Import what an author tests with, and ask the chat server."""
+    """Import what an author's tests use, and ask the chat server."""
     kit: Any = importlib.import_module("cosmo_testing")
     for name in kit.__all__:
-        if name != "provider_transport":  # it is for sources that have httpx
-            getattr(kit, name)
+        getattr(kit, name)
     async with kit.ChatServer(reply=str.upper) as server:
         _, port = server.url.rsplit(":", 1)
         reader, writer = await asyncio.open_connection("127.0.0.1", int(port))
@@ -174,7 +181,7 @@ async def testing() -> str:
 
 
 async def zmq() -> str:
-    """Make a round trip through a hub that one of the two carries."""
+    """Make a round trip through a hub inside one of the two programs."""
     with tempfile.TemporaryDirectory() as folder:
         return await round_trip(f"zmq+ipc://{folder}/bus?hub=auto")
 
@@ -212,6 +219,7 @@ USES: Final[Mapping[str, Use]] = {
     "context": context,
     "flask": flask,
     "huggingface": huggingface,
+    "llm": llm,
     "mcp": mcp,
     "memory": lambda: round_trip("memory://smoke"),
     "nats": nats,
@@ -221,15 +229,15 @@ USES: Final[Mapping[str, Use]] = {
     "testing": testing,
     "zmq": zmq,
 }
-"""A use of each extra, which gives HELLO."""
+"""A use of each extra, which returns HELLO."""
 
 
 def main(extras: list[str]) -> int:
-    """Put the extras to use; return the exit status."""
+    """Use the extras; return the exit status."""
     status = 0
     for extra in extras:
         if extra not in USES:
-            sys.stdout.write(f"{extra}: no use of it is known; add one to USES in {Path(__file__).name}\n")
+            sys.stdout.write(f"{extra}: no use is known; add one to USES in {Path(__file__).name}\n")
             status = 1
             continue
         got = asyncio.run(asyncio.wait_for(USES[extra](), timeout=60))

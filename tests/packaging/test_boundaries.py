@@ -1,4 +1,4 @@
-"""Who may reach whom, as far as the import contracts in pyproject.toml do not say it already."""
+"""Boundaries between parts that the import contracts in pyproject.toml do not express."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def _imports(file: Path) -> Iterator[str]:
-    """Give the dotted name of everything that a file imports."""
+    """Yield the dotted name of everything that a file imports."""
     for node in ast.walk(ast.parse(file.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -17,7 +17,7 @@ def _imports(file: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def test_a_plugin_imports_nothing_private_of_anybody_else(plugin: Path) -> None:
+def test_plugin_imports_no_private_name_of_another_package(plugin: Path) -> None:
     private = [
         f"{file.relative_to(plugin)}: {name}"
         for package in (plugin / "src").iterdir()
@@ -29,7 +29,7 @@ def test_a_plugin_imports_nothing_private_of_anybody_else(plugin: Path) -> None:
     assert private == []
 
 
-def test_a_plugin_leaves_the_plugin_machinery_to_the_core(plugin: Path) -> None:
+def test_plugin_does_not_import_the_libraries_of_the_plugin_manager(plugin: Path) -> None:
     names = {name.partition(".")[0] for file in (plugin / "src").rglob("*.py") for name in _imports(file)}
     assert names.isdisjoint({"pluggy", "importlib_metadata"})
 

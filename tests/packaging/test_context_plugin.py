@@ -1,17 +1,18 @@
-"""A context Neuron that a stranger published is one pip install away."""
+"""A context Neuron in a distribution of its own is used by its name, and only while it is installed."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-# It makes an environment and builds distributions; what it waits for has bounds of its own.
-pytestmark = pytest.mark.timeout(900)
+if TYPE_CHECKING:
+    from tests.packaging.conftest import MakeEnvironment
 
-Run = Callable[..., str]
+# It makes an environment and builds distributions; the commands have a time limit of their own.
+pytestmark = pytest.mark.timeout(900)
 
 ADD_WEATHER = """
 from cosmo_context import Context, PromptBuilder, PromptBuilderError
@@ -23,29 +24,30 @@ except PromptBuilderError as error:
 """
 
 
-def test_a_strangers_context_neuron_is_installed_tested_named_in_a_prompt_and_uninstalled(
-    checkout: Path, new_python: Path, run: Run
+def test_example_context_neuron_is_installed_tested_used_in_a_prompt_and_uninstalled(
+    checkout: Path, environment: MakeEnvironment, tmp_path: Path
 ) -> None:
     weather = checkout / "docs" / "examples" / "cosmo-context-weather"
-    projects = (".", "./plugins/cosmo-context[testing]", weather)
-    run(new_python, "-m", "pip", "install", *projects, cwd=checkout)
+    clean = environment(tmp_path / "venv")
+    kit = ("./plugins/cosmo-llm", "./plugins/cosmo-testing", "./plugins/cosmo-context[testing]")
+    clean.install(".", *kit, str(weather), cwd=checkout)
 
-    tested = run(new_python, "-m", "pytest", "-W", "error", "-p", "no:cacheprovider", weather)
-    assert re.search(r"^=+ 26 passed in .* =+$", tested, re.MULTILINE)
+    tested = clean.run("-m", "pytest", "-W", "error", "-p", "no:cacheprovider", weather, cwd=tmp_path)
+    assert re.search(r"^=+ 26 passed in .* =+$", tested.stdout, re.MULTILINE)
 
     (program,) = _blocks(weather / "README.md", "python")
     (prompt,) = _blocks(weather / "README.md", "text")
-    assert run(new_python, "-I", "-W", "error", "-c", program) == prompt
+    assert clean.run("-c", program, cwd=tmp_path).stdout == prompt
 
-    run(new_python, "-m", "pip", "uninstall", "--yes", weather.name)
-    complaint = run(new_python, "-I", "-W", "error", "-c", ADD_WEATHER)
+    clean.uninstall(weather.name)
+    complaint = clean.run("-c", ADD_WEATHER, cwd=tmp_path).stdout
     assert "'weather'" in complaint
     for known in ("entity", "fact", "history", "knowledge", "skill", "system", "task", "todo", "workspace"):
         assert f"{known} (cosmo-context " in complaint
 
 
 def _blocks(page: Path, language: str) -> list[str]:
-    """Give the fenced blocks of one language on a page."""
+    """Return the fenced blocks of one language on a page."""
     return re.findall(
         rf"^```{language}\b[^\n]*\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL
     )

@@ -1,4 +1,4 @@
-"""The example hook plugins at work: installed by pip, in order, failing, and removed."""
+"""The example hook plugins: installed, ordered, failing, and removed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cosmo_core import Axon, Dendrite, NeuronFn, Signal, SignalType
 from cosmo_core.plugins import Direction, Dropped, Forward, NeuronWrapper, PluginManager, hookimpl
 from cosmo_synapse_memory import MemorySynapse
 
-# Building the distributions takes its time.
+# They build distributions.
 pytestmark = pytest.mark.timeout(600)
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
@@ -36,19 +36,18 @@ def execute(*command: str | Path, **environ: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder into which pip has installed the three plugins."""
+def installed(uv: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the three plugins installed."""
     folder = tmp_path_factory.mktemp("hooks")
-    execute(sys.executable, "-m", "venv", folder / "venv")
-    python = folder / "venv" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
     copies = [shutil.copytree(project, folder / project.name) for project in PROJECTS]
-    execute(python, "-m", "pip", "install", "--no-deps", "--target", folder / "site", *copies)
+    python = ("--python", sys.executable)
+    execute(uv, "pip", "install", *python, "--no-deps", "--target", folder / "site", *copies)
     return folder / "site"
 
 
 @pytest.fixture
 def site(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A copy of that folder, on `sys.path` for one test."""
+    """A copy of that folder that is on `sys.path` for one test."""
     site = shutil.copytree(installed, tmp_path / "site")
     monkeypatch.syspath_prepend(site)
     for name in ("COSMO_REDACT_KEYS", "COSMO_RETRY_ATTEMPTS"):
@@ -60,7 +59,7 @@ def site(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
 
 @pytest.fixture
 def discover(site: Path) -> Discover:
-    """Make a manager of what is installed there, with these switches."""
+    """Return a manager of the plugins in that folder; takes environment variables."""
 
     def discover(**environ: str) -> PluginManager:
         return PluginManager.discover(path=[str(site)], environ=environ)
@@ -70,7 +69,7 @@ def discover(site: Path) -> Discover:
 
 @pytest.fixture
 async def start() -> AsyncIterator[Start]:
-    """Start a Dendrite with these plugins that hosts these Neurons; all share a bus."""
+    """Start a Dendrite with plugins and Neurons; all Dendrites share a bus."""
     async with contextlib.AsyncExitStack() as stack:
         synapse = MemorySynapse()
         await synapse.connect()
@@ -109,21 +108,21 @@ def statuses(manager: PluginManager) -> dict[str, str]:
 
 
 def uninstall(site: Path, name: str) -> None:
-    """Remove what pip put there, as `pip uninstall` does."""
+    """Remove a plugin, as `pip uninstall` does."""
     shutil.rmtree(site / f"cosmo_hook_{name}")
     (info,) = site.glob(f"cosmo_hook_{name}-*.dist-info")
     shutil.rmtree(info)
 
 
 def module(name: str) -> Any:
-    """The module that a manager has imported."""
+    """Return a module that a manager has imported."""
     return sys.modules[f"cosmo_hook_{name}"]
 
 
 # --- at work ----------------------------------------------------------------------------------------
 
 
-async def test_all_three_work_at_once(
+async def test_three_plugins_work_at_once(
     discover: Discover, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COSMO_REDACT_KEYS", "password, token")
@@ -145,13 +144,13 @@ async def test_all_three_work_at_once(
 
 
 @pytest.mark.parametrize("project", PROJECTS, ids=lambda project: project.name)
-def test_the_tests_of_a_plugin_pass_where_it_is_installed(project: Path, installed: Path) -> None:
+def test_tests_of_a_plugin_pass_with_the_installed_plugin(project: Path, installed: Path) -> None:
     path = os.pathsep.join([str(installed), *sys.path])
     execute(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", project, PYTHONPATH=path)
 
 
 @pytest.mark.parametrize("project", PROJECTS, ids=lambda project: project.name)
-def test_a_plugin_is_what_a_stranger_would_publish(project: Path, installed: Path) -> None:
+def test_plugin_is_a_complete_distribution(project: Path, installed: Path) -> None:
     package = installed / project.name.replace("-", "_")
     assert (package / "py.typed").read_bytes() == b""
     assert (project / "LICENSE").read_bytes() == (EXAMPLES.parents[1] / "LICENSE").read_bytes()
@@ -163,7 +162,7 @@ def test_a_plugin_is_what_a_stranger_would_publish(project: Path, installed: Pat
 
 
 class Adds:
-    """A middleware of the program that adds what is to be redacted."""
+    """A middleware of the program that adds a value to redact."""
 
     @hookimpl
     def cosmo_signal_middleware(self, direction: Direction) -> Any:
@@ -177,7 +176,7 @@ class Adds:
 
 
 @pytest.mark.parametrize(("order", "arrives"), [(0, "[redacted]"), (1000, "[redacted]"), (1001, "x")])
-async def test_what_comes_before_the_redaction_is_redacted(
+async def test_redaction_covers_middleware_with_a_lower_order(
     discover: Discover, start: Start, monkeypatch: pytest.MonkeyPatch, order: int, arrives: str
 ) -> None:
     monkeypatch.setenv("COSMO_REDACT_KEYS", "password")
@@ -190,7 +189,7 @@ async def test_what_comes_before_the_redaction_is_redacted(
 
 
 @pytest.mark.parametrize(("order", "runs"), [(-1, 1), (1, 3)])
-async def test_what_is_inside_of_the_retry_is_retried(
+async def test_retry_covers_wrappers_with_a_higher_order(
     discover: Discover, start: Start, monkeypatch: pytest.MonkeyPatch, order: int, runs: int
 ) -> None:
     begun: list[str] = []
@@ -224,12 +223,12 @@ def explode(*_: object) -> Any:
 
 
 def trip(value: object, _keys: frozenset[str]) -> None:
-    """Fail on TASKs and their outputs; an ERROR that tells of it gets through."""
+    """Fail on TASKs and their outputs, but not on the ERROR that follows."""
     if isinstance(value, dict) and value.keys() & {"input", "output"}:
         explode()
 
 
-async def test_a_redaction_that_fails_lets_nothing_out(
+async def test_failing_redaction_sends_nothing(
     discover: Discover, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COSMO_REDACT_KEYS", "password")
@@ -253,7 +252,7 @@ async def test_a_redaction_that_fails_lets_nothing_out(
     assert heard == []
 
 
-async def test_a_count_that_fails_disturbs_nobody(
+async def test_failing_observer_is_logged_once_and_the_reply_arrives(
     discover: Discover, start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken(dict[Any, int]):
@@ -269,7 +268,7 @@ async def test_a_count_that_fails_disturbs_nobody(
     assert caplog.text.count("an observer of count failed; further failures are not logged") == 1
 
 
-async def test_a_retry_that_cannot_be_set_up_is_said_when_an_axon_is_attached(
+async def test_invalid_setting_of_a_wrapper_is_raised_when_an_axon_is_added(
     discover: Discover, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COSMO_RETRY_ATTEMPTS", "often")
@@ -284,7 +283,7 @@ async def test_a_retry_that_cannot_be_set_up_is_said_when_an_axon_is_attached(
     assert (await running.dispatch_and_wait(neuron="echo", input={})).type is SignalType.AGENT_OUTPUT
 
 
-async def test_a_plugin_that_cannot_be_imported_leaves_the_others(
+async def test_other_plugins_work_when_one_cannot_be_imported(
     site: Path, discover: Discover, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COSMO_REDACT_KEYS", "a")
@@ -309,7 +308,7 @@ REMOVALS = {"uninstalled": None, "disabled": "{}", "disabled by distribution": "
 
 @pytest.mark.parametrize("removal", REMOVALS)
 @pytest.mark.parametrize("name", NAMES)
-async def test_a_plugin_that_is_removed_does_nothing_and_the_report_says_so(
+async def test_removed_plugin_does_nothing_and_the_report_omits_or_marks_it(
     site: Path, discover: Discover, start: Start, monkeypatch: pytest.MonkeyPatch, name: str, removal: str
 ) -> None:
     monkeypatch.setenv("COSMO_REDACT_KEYS", "a")

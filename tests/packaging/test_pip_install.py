@@ -1,23 +1,29 @@
-"""Plain pip is enough: no nox, no uv, no checkout on the path."""
+"""Plain pip installs the core alone, and the command of the README; neither needs nox or uv."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-# Each makes an environment and builds distributions; what they wait for has bounds of its own.
+if TYPE_CHECKING:
+    from tests.packaging.conftest import Run
+
+# They make environments and build distributions; the commands have a time limit of their own.
 pytestmark = pytest.mark.timeout(900)
 
-Run = Callable[..., str]
 COMES_WITH_VENV = {"pip", "setuptools"}
+OTHERS = ("cosmo_llm", "cosmo_testing", "cosmo_synapse_memory", "httpx", "h11", "hypothesis", "pytest")
+"""Modules of optional distributions, and what those require."""
 
 
-def test_the_core_alone_brings_its_four_requirements_and_what_they_need_and_nothing_else(
+def test_core_alone_installs_its_four_requirements_and_theirs_only(
     checkout: Path, new_python: Path, run: Run
 ) -> None:
     run(new_python, "-m", "pip", "install", ".", cwd=checkout)
@@ -26,20 +32,23 @@ def test_the_core_alone_brings_its_four_requirements_and_what_they_need_and_noth
     assert required["cosmo-core"] == {"attrs", "importlib-metadata", "msgspec", "pluggy"}
     assert required.keys() - COMES_WITH_VENV == _closure("cosmo-core", required)
     run(new_python, "-I", "-W", "error", "-c", "import cosmo_core")
+    find = f"from importlib.util import find_spec; print([name for name in {OTHERS} if find_spec(name)])"
+    assert run(new_python, "-I", "-W", "error", "-c", find) == "[]\n"
 
 
-def test_the_core_a_synapse_and_a_source_install_together_and_make_a_round_trip(
+def test_command_of_the_readme_installs_a_synapse_and_a_source_that_work(
     checkout: Path, new_python: Path, run: Run
 ) -> None:
-    projects = (".", "./plugins/cosmo-synapse-memory", "./plugins/cosmo-source-huggingface")
-    run(new_python, "-m", "pip", "install", *projects, cwd=checkout)
+    readme = (checkout / "README.md").read_text("utf-8")
+    (projects,) = re.findall(r"^python -m pip install (\. .*)$", readme, re.MULTILINE)
+    run(new_python, "-m", "pip", "install", *projects.split(), cwd=checkout)
 
     round_trip = checkout / "tests" / "packaging" / "round_trip.py"
     assert run(new_python, "-I", "-W", "error", round_trip) == "HELLO\n"
 
 
 def _required(python: Path, run: Run) -> dict[str, set[str]]:
-    """Say what each installed distribution requires here, apart from its extras."""
+    """Return what each installed distribution requires here, without its extras."""
     report = json.loads(run(python, "-m", "pip", "--no-color", "inspect", "--local"))
     found: dict[str, set[str]] = {}
     for distribution in report["installed"]:

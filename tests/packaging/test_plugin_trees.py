@@ -1,4 +1,4 @@
-"""Every plugin is a distribution that a stranger could have published."""
+"""Every plugin in plugins/ is a complete distribution of its own."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def _core_version(checkout: Path) -> Version:
     return Version(tomllib.loads((checkout / "pyproject.toml").read_text("utf-8"))["project"]["version"])
 
 
-def test_a_plugins_folder_is_named_as_its_distribution(plugin: Path, project: dict[str, Any]) -> None:
+def test_folder_of_a_plugin_has_the_name_of_its_distribution(plugin: Path, project: dict[str, Any]) -> None:
     assert project["name"] == plugin.name
 
 
-def test_a_plugin_has_a_readme_a_licence_and_tests_of_its_own(plugin: Path, project: dict[str, Any]) -> None:
+def test_plugin_has_its_own_readme_licence_and_tests(plugin: Path, project: dict[str, Any]) -> None:
     assert (plugin / project["readme"]).read_text("utf-8").startswith(f"# {plugin.name}\n")
     assert (plugin / "LICENSE").read_bytes() == (plugin.parents[1] / "LICENSE").read_bytes()
     assert project["license-files"] == ["LICENSE"]
     assert list(plugin.glob("tests/**/test_*.py"))
 
 
-def test_a_plugin_is_one_package_unless_it_exists_to_bring_the_names_of_others(plugin: Path) -> None:
+def test_plugin_is_one_package_with_its_name_unless_it_provides_other_names(plugin: Path) -> None:
     own = {plugin.name.replace("-", "_")}
     assert {package.name for package in _packages(plugin)} == BORROWED_NAMES.get(plugin.name, own)
 
@@ -46,9 +46,7 @@ def test_every_package_of_a_plugin_is_typed_and_in_its_wheel(plugin: Path) -> No
     assert targets["wheel"]["packages"] == [f"src/{package.name}" for package in packages]
 
 
-def test_a_plugin_takes_this_core_but_not_the_next_minor_version(
-    checkout: Path, project: dict[str, Any]
-) -> None:
+def test_plugin_requires_this_minor_version_of_the_core(checkout: Path, project: dict[str, Any]) -> None:
     requirements = [Requirement(text) for text in project["dependencies"]]
     (core,) = [requirement for requirement in requirements if requirement.name == "cosmo-core"]
     version = _core_version(checkout)
@@ -56,7 +54,7 @@ def test_a_plugin_takes_this_core_but_not_the_next_minor_version(
     assert Version(f"{version.major}.{version.minor + 1}") not in core.specifier
 
 
-def test_a_plugins_entry_points_are_installed_as_declared_and_resolve(
+def test_entry_points_of_a_plugin_are_installed_as_declared_and_resolve(
     plugin: Path, project: dict[str, Any]
 ) -> None:
     installed = importlib_metadata.distribution(plugin.name).entry_points
@@ -69,7 +67,7 @@ def test_a_plugins_entry_points_are_installed_as_declared_and_resolve(
         assert callable(point.load())
 
 
-def test_the_core_has_an_extra_for_a_plugin(checkout: Path, plugin: Path) -> None:
+def test_core_has_an_extra_for_every_plugin(checkout: Path, plugin: Path) -> None:
     table = tomllib.loads((checkout / "pyproject.toml").read_text("utf-8"))["project"]
     extras = {Requirement(text).name for texts in table["optional-dependencies"].values() for text in texts}
     assert plugin.name in extras

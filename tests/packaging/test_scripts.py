@@ -1,8 +1,9 @@
-"""What `nox -s smoke` and `nox -s build` go by: a use of every extra, and checks that find what is wrong."""
+"""The scripts of this folder know every extra and find what is wrong with wheels and environments."""
 
 from __future__ import annotations
 
 import io
+import json
 import runpy
 import sys
 import tarfile
@@ -32,26 +33,26 @@ SDIST = {
 
 @pytest.fixture
 def script(checkout: Path) -> Callable[[str], Script]:
-    """Give the names that a script of this folder defines."""
+    """Return the names that a script of this folder defines."""
     return lambda name: runpy.run_path(str(checkout / "tests" / "packaging" / f"{name}.py"))
 
 
 # --- uses ---------------------------------------------------------------------------------------------
 
 
-def test_every_extra_of_the_core_is_put_to_use(checkout: Path, script: Callable[[str], Script]) -> None:
+def test_smoke_has_a_use_for_every_extra_of_the_core(checkout: Path, script: Callable[[str], Script]) -> None:
     project = tomllib.loads((checkout / "pyproject.toml").read_text("utf-8"))["project"]
     assert script("smoke")["USES"].keys() >= project["optional-dependencies"].keys()
 
 
-def test_an_extra_whose_use_is_unknown_fails_and_says_where_to_add_one(
+def test_smoke_fails_for_an_unknown_extra_and_names_the_file_to_change(
     script: Callable[[str], Script], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert script("smoke")["main"](["telepathy"]) == 1
-    assert capsys.readouterr().out == "telepathy: no use of it is known; add one to USES in smoke.py\n"
+    assert capsys.readouterr().out == "telepathy: no use is known; add one to USES in smoke.py\n"
 
 
-def test_a_use_that_gives_something_else_fails(
+def test_smoke_fails_for_a_wrong_result(
     script: Callable[[str], Script], capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def mumble() -> str:
@@ -66,43 +67,52 @@ def test_a_use_that_gives_something_else_fails(
 # --- what came along ----------------------------------------------------------------------------------
 
 
-def install(site: Path, name: str, *requires: str, extras: Iterable[str] = ()) -> None:
-    """Leave the metadata of a distribution, as an installer does."""
+def install(
+    site: Path, name: str, *requires: str, extras: Iterable[str] = (), origin: str = "file:///x"
+) -> None:
+    """Write the metadata of a distribution, as an installer does."""
     folder = site / f"{name.replace('-', '_')}-1.dist-info"
     folder.mkdir(parents=True)
     lines = ["Metadata-Version: 2.4", f"Name: {name}", "Version: 1"]
     lines += [f"Provides-Extra: {extra}" for extra in extras]
     lines += [f"Requires-Dist: {text}" for text in requires]
     (folder / "METADATA").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    if origin:
+        (folder / "direct_url.json").write_text(json.dumps({"url": origin}), encoding="utf-8")
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
-    """Where a core with one extra is installed, and what that brings."""
+    """A folder with an installed core, one of its extras, and the requirements of both."""
     install(tmp_path, "cosmo-core", "attrs>=25", 'Cosmo_A; extra == "a"', 'x; extra == "b"', extras="ab")
     install(tmp_path, "cosmo-a", "cosmo-core", 'windows; sys_platform == "never"')
     install(tmp_path, "attrs")
     return tmp_path
 
 
-def test_what_is_declared_and_nothing_else_is_as_it_should_be(
-    site: Path, script: Callable[[str], Script]
-) -> None:
+def test_came_along_accepts_what_is_declared(site: Path, script: Callable[[str], Script]) -> None:
     install(site, "pip")
     assert list(script("came_along")["faults"](str(site), "cosmo-core[a]")) == []
 
 
-def test_what_came_along_undeclared_is_named(site: Path, script: Callable[[str], Script]) -> None:
+def test_came_along_names_what_is_not_declared(site: Path, script: Callable[[str], Script]) -> None:
     install(site, "left-pad")
     found = list(script("came_along")["faults"](str(site), "cosmo-core[a]"))
-    assert found == ["left-pad came along, and nothing requires it"]
+    assert found == ["left-pad is installed, but nothing requires it"]
     alone = list(script("came_along")["faults"](str(site), "cosmo-core"))
-    assert "cosmo-a came along, and nothing requires it" in alone
+    assert "cosmo-a is installed, but nothing requires it" in alone
 
 
-def test_what_was_declared_and_is_not_there_is_named(site: Path, script: Callable[[str], Script]) -> None:
+def test_came_along_names_what_is_not_installed(site: Path, script: Callable[[str], Script]) -> None:
     found = list(script("came_along")["faults"](str(site), "cosmo-core[a,b]"))
-    assert found == ["x is required, and is not there"]
+    assert found == ["x is required, but not installed"]
+
+
+def test_came_along_names_what_is_from_an_index(site: Path, script: Callable[[str], Script]) -> None:
+    install(site, "cosmo-b", "cosmo-core[a]", origin="")
+    install(site, "cosmo-c", "cosmo-b", origin="https://index/cosmo_c-1-py3-none-any.whl")
+    found = list(script("came_along")["faults"](str(site), "cosmo-c"))
+    assert sorted(found) == ["cosmo-b 1 is from a package index", "cosmo-c 1 is from a package index"]
 
 
 # --- modules ------------------------------------------------------------------------------------------
@@ -110,7 +120,7 @@ def test_what_was_declared_and_is_not_there_is_named(site: Path, script: Callabl
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An installed package of this project, alone."""
+    """An installed package of this project, and no other."""
     install(tmp_path, "cosmo-needy")
     folder = tmp_path / "cosmo_needy"
     (folder / "inner").mkdir(parents=True)
@@ -125,20 +135,18 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         del sys.modules[name]
 
 
-def test_every_module_is_imported(package: Path, script: Callable[[str], Script]) -> None:
+def test_importable_imports_every_module(package: Path, script: Callable[[str], Script]) -> None:
     assert script("importable")["import_everything"]() == 3
     assert "cosmo_needy.inner.deep" in sys.modules
 
 
-def test_a_module_that_needs_what_nobody_declared_is_found(
-    package: Path, script: Callable[[str], Script]
-) -> None:
+def test_importable_fails_for_an_undeclared_import(package: Path, script: Callable[[str], Script]) -> None:
     (package / "inner" / "deep.py").write_text("import left_pad\n", encoding="utf-8")
     with pytest.raises(ModuleNotFoundError, match="left_pad"):
         script("importable")["import_everything"]()
 
 
-def test_a_module_may_need_what_is_known_to_be_optional_and_nothing_else(
+def test_importable_accepts_known_optional_imports_only(
     package: Path, script: Callable[[str], Script]
 ) -> None:
     said = "try:\n    import left_pad\nexcept ImportError as error:\n    raise ImportError('no') from error\n"
@@ -176,16 +184,16 @@ def without(files: Mapping[str, str], name: str) -> dict[str, str]:
     return {each: text for each, text in files.items() if each != name}
 
 
-def test_a_wheel_with_its_sdist_is_as_it_should_be(
+def test_check_dist_accepts_a_wheel_with_its_sdist(
     tmp_path: Path, script: Callable[[str], Script], capsys: pytest.CaptureFixture[str]
 ) -> None:
     pack_wheel(tmp_path, WHEEL)
     pack_sdist(tmp_path, SDIST)
     assert script("check_dist")["main"](tmp_path) == 0
-    assert "as it should be" in capsys.readouterr().out
+    assert "ok" in capsys.readouterr().out
 
 
-def test_without_its_sdist_it_is_not_nor_is_a_folder_without_wheels(
+def test_check_dist_fails_without_wheels_and_without_the_sdist(
     tmp_path: Path, script: Callable[[str], Script], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert script("check_dist")["main"](tmp_path) == 1
@@ -197,18 +205,18 @@ def test_without_its_sdist_it_is_not_nor_is_a_folder_without_wheels(
 STRAY_IN_A_WHEEL = [
     (without(WHEEL, "cosmo_a/py.typed"), ["cosmo_a/py.typed is missing"]),
     (without(WHEEL, "cosmo_a-1.dist-info/licenses/LICENSE"), ["the licence is missing"]),
-    ({**WHEEL, "cosmo_a/notes.txt": ""}, ["cosmo_a/notes.txt does not belong there"]),
-    ({**WHEEL, "cosmo_a/x.py-tpl": ""}, ["cosmo_a/x.py-tpl does not belong there"]),
+    ({**WHEEL, "cosmo_a/notes.txt": ""}, ["cosmo_a/notes.txt is a stray file"]),
+    ({**WHEEL, "cosmo_a/x.py-tpl": ""}, ["cosmo_a/x.py-tpl is a stray file"]),
     (
         {**WHEEL, "cosmo_a/__pycache__/a.py": ""},
-        ["cosmo_a/__pycache__/a.py does not belong there"],
+        ["cosmo_a/__pycache__/a.py is a stray file"],
     ),
-    ({**WHEEL, "tests/a.py": "", "tests/py.typed": ""}, ["it holds cosmo_a, tests"]),
+    ({**WHEEL, "tests/a.py": "", "tests/py.typed": ""}, ["it contains cosmo_a, tests"]),
 ]
 
 
 @pytest.mark.parametrize(("files", "faults"), STRAY_IN_A_WHEEL)
-def test_what_is_wrong_with_a_wheel_is_found(
+def test_check_dist_finds_what_is_wrong_with_a_wheel(
     tmp_path: Path, script: Callable[[str], Script], files: dict[str, str], faults: list[str]
 ) -> None:
     assert list(script("check_dist")["faults"](pack_wheel(tmp_path, files))) == faults
@@ -216,15 +224,15 @@ def test_what_is_wrong_with_a_wheel_is_found(
 
 STRAY_IN_AN_SDIST = [
     (without(SDIST, "LICENSE"), ["LICENSE is missing"]),
-    (without(SDIST, "src/cosmo_a/__init__.py"), ["it holds no code"]),
-    ({**SDIST, "plugins/b/__init__.py": ""}, ["it holds plugins, src"]),
-    ({**SDIST, "src/cosmo_a/a.pyc": ""}, ["cosmo_a/a.pyc does not belong there"]),
-    ({**SDIST, ".hypothesis/x": ""}, ["it holds .hypothesis, src", ".hypothesis/x does not belong there"]),
+    (without(SDIST, "src/cosmo_a/__init__.py"), ["it contains no code"]),
+    ({**SDIST, "plugins/b/__init__.py": ""}, ["it contains plugins, src"]),
+    ({**SDIST, "src/cosmo_a/a.pyc": ""}, ["cosmo_a/a.pyc is a stray file"]),
+    ({**SDIST, ".hypothesis/x": ""}, ["it contains .hypothesis, src", ".hypothesis/x is a stray file"]),
 ]
 
 
 @pytest.mark.parametrize(("files", "faults"), STRAY_IN_AN_SDIST)
-def test_what_is_wrong_with_an_sdist_is_found(
+def test_check_dist_finds_what_is_wrong_with_an_sdist(
     tmp_path: Path, script: Callable[[str], Script], files: dict[str, str], faults: list[str]
 ) -> None:
     assert list(script("check_dist")["sdist_faults"](pack_sdist(tmp_path, files))) == faults
