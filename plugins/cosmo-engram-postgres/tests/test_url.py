@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cosmo_core.contracts.engram import engram_from_url
+from cosmo_core import engram_from_url
 from cosmo_core.errors import EngramError, MalformedSignalError
 from cosmo_engram_postgres import PostgresEngram, from_url
 from cosmo_engram_postgres.schema import Schema

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmo_core import EngramError, MalformedSignalError
-from cosmo_core.contracts.engram import Engram, engram_from_url
+from cosmo_core import Engram, EngramError, MalformedSignalError, engram_from_url
 from cosmo_engram_sqlite import SqliteEngram, from_url
 
 
