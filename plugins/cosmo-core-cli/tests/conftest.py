@@ -1,4 +1,4 @@
-"""`cosmo` in this process, for what needs no bus, and fake distributions that bring it plugins."""
+"""Fixtures that run `cosmo` in this process, and install fake distributions with plugins."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Install = Callable[..., None]
 
 
 @pytest.fixture(autouse=True)
-def _no_bus(monkeypatch: pytest.MonkeyPatch) -> None:
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("COSMO_SYNAPSE", "COSMO_NAMESPACE", "COSMO_SYNAPSE_OPTIONS", "COSMO_DEBUG"):
         monkeypatch.delenv(name, raising=False)
 
@@ -40,7 +40,7 @@ def invoke() -> Invoke:
 
 @pytest.fixture
 def refused(invoke: Invoke) -> Callable[..., str]:
-    """Run a command line that is a mistake, and return the one line that says so."""
+    """Run a command line that is a user error, and return the one line on stderr."""
 
     def run(*arguments: str, **options: Any) -> str:
         result = invoke(*arguments, **options)
@@ -55,7 +55,7 @@ def refused(invoke: Invoke) -> Callable[..., str]:
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Install distributions as pip leaves them, in a folder that is first on `sys.path`."""
+    """Install distributions in the layout of pip, in a folder that is first on `sys.path`."""
     site = tmp_path / "site"
     site.mkdir()
     monkeypatch.syspath_prepend(site)
@@ -81,7 +81,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder that a command is run in, and whose modules are forgotten afterwards."""
+    """The current folder of a command. Its modules are removed from `sys.modules` afterwards."""
     folder = tmp_path / "project"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -100,6 +100,6 @@ def task() -> Signal:
 
 @pytest.fixture
 def wire(task: Signal) -> dict[str, Any]:
-    """A Signal as it is on the wire, for tests that break it."""
+    """A Signal in its wire format, for tests that modify it."""
     document: dict[str, Any] = json.loads(encode(task))
     return document

@@ -1,4 +1,4 @@
-"""What people see of an answer, and how they reply."""
+"""The text of answers and Signals, and the replies to questions."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 
 from cosmo_core import Directed, Signal, SignalType
-from cosmo_core_cli.answers import AnswerText, as_text
-from cosmo_core_cli.failing import Mistake
-from cosmo_core_cli.replies import Decision, json_answer, json_decision, typed_decision
-from cosmo_core_cli.watch import Wanted, line
+from cosmo_core_cli.answers import AnswerPrinter, as_text
+from cosmo_core_cli.ask import Decision, json_answer, json_decision, typed_decision
+from cosmo_core_cli.errors import UserError
+from cosmo_core_cli.watch import SignalFilter, summary
 
-Said = list[tuple[SignalType, dict[str, Any]]]
+Signals = list[tuple[SignalType, dict[str, Any]]]
 
 
 @pytest.mark.parametrize(
-    ("said", "out"),
+    ("signals", "out"),
     [
         ([(SignalType.AGENT_OUTPUT, {"output": {"response": "hi"}})], "hi\n"),
         ([(SignalType.AGENT_OUTPUT, {"output": {"n": [1, "é"]}})], '{"n":[1,"é"]}\n'),
@@ -48,11 +48,11 @@ Said = list[tuple[SignalType, dict[str, Any]]]
         ([(SignalType.AGENT_OUTPUT, {"output": {"response": "\x1b[2J"}})], "\\x1b[2J\n"),
     ],
 )
-def test_people_see_the_text_of_an_answer_once(
-    task: Signal, said: Said, out: str, capsys: pytest.CaptureFixture[str]
+def test_text_of_an_answer_is_printed_once(
+    task: Signal, signals: Signals, out: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answer = AnswerText()
-    for type, payload in said:
+    answer = AnswerPrinter()
+    for type, payload in signals:
         answer.show(task.reply(type, payload))
     assert capsys.readouterr() == (out, "")
 
@@ -69,29 +69,29 @@ def test_people_see_the_text_of_an_answer_once(
         (
             SignalType.CLARIFICATION,
             {"question": "Which?", "context": ["a"]},
-            'asked back: Which? (context: ["a"]); `cosmo ask`, started before, answers that',
+            'the Neuron asks: Which? (context: ["a"]); start `cosmo ask` first to answer',
         ),
         (
             SignalType.PERMISSION,
             {"action": "pay", "scope": 4, "reason": "rent"},
-            "asked back: may it pay? (scope: 4; reason: rent); `cosmo ask`, started before, answers that",
+            "the Neuron asks: may it pay? (scope: 4; reason: rent); start `cosmo ask` first to answer",
         ),
     ],
 )
-def test_what_is_no_answer_goes_to_stderr_after_what_was_streamed(
+def test_errors_and_questions_go_to_stderr_after_streamed_text(
     task: Signal,
     type: SignalType,
     payload: dict[str, Any],
     err: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    answer = AnswerText()
+    answer = AnswerPrinter()
     answer.show(task.reply(SignalType.THOUGHT_DELTA, {"delta": "he", "seq": 0}))
     answer.show(task.reply(type, payload))
     assert capsys.readouterr() == ("he\n", f"cosmo: {err}\n")
 
 
-def test_an_output_that_is_text_is_that_text() -> None:
+def test_text_output_is_printed_as_it_is() -> None:
     assert as_text("hello") == "hello"
 
 
@@ -106,7 +106,7 @@ def test_an_output_that_is_text_is_that_text() -> None:
         ("maybe", None),
     ],
 )
-def test_a_decision_is_typed(typed: str, decision: Decision | None) -> None:
+def test_typed_decision_is_parsed(typed: str, decision: Decision | None) -> None:
     assert typed_decision(typed) == decision
 
 
@@ -119,45 +119,45 @@ def test_a_decision_is_typed(typed: str, decision: Decision | None) -> None:
         ('{"granted": false, "reason": "no"}', Decision(False, "no")),
     ],
 )
-def test_a_program_writes_a_decision(written: str, decision: Decision) -> None:
+def test_json_decision_is_parsed(written: str, decision: Decision) -> None:
     assert json_decision(written) == decision
 
 
 @pytest.mark.parametrize("written", ["", "1", '"yes"', '{"granted": 1}', '{"granted": true, "ttl": 1}', "{"])
-def test_what_is_no_decision_is_a_mistake(written: str) -> None:
-    with pytest.raises(Mistake):
+def test_invalid_json_decision_is_rejected(written: str) -> None:
+    with pytest.raises(UserError):
         json_decision(written)
 
 
 @pytest.mark.parametrize("written", ["Monday", "[" * 100_000])
-def test_an_answer_of_a_program_is_json(written: str) -> None:
-    with pytest.raises(Mistake, match="an answer is not JSON"):
+def test_answer_of_a_program_that_is_not_json_is_rejected(written: str) -> None:
+    with pytest.raises(UserError, match="an answer is not JSON"):
         json_answer(written)
 
 
-# --- what passes ------------------------------------------------------------------------------------
+# --- watched Signals ---------------------------------------------------------------------------------
 
 
-def test_a_signal_is_one_line(task: Signal) -> None:
+def test_signal_is_summarised_on_one_line(task: Signal) -> None:
     delta = task.reply(
         SignalType.THOUGHT_DELTA, {"delta": "a\n\x9b" + "b" * 100, "seq": 0}, directed=Directed(id="greeter")
     )
-    short, whole = line(delta, whole=False), line(delta, whole=True)
+    short, full = summary(delta, full=False), summary(delta, full=True)
     assert short.split()[1:4] == ["THOUGHT_DELTA", "greeter", f"…{delta.trace_id[-8:]}"]
     assert short.endswith("…")
-    assert len(short) < len(whole)
-    assert whole.isprintable()
-    assert "b" * 100 in whole
+    assert len(short) < len(full)
+    assert full.isprintable()
+    assert "b" * 100 in full
 
 
-def test_filters_admit_what_they_say(task: Signal) -> None:
+def test_filter_selects_matching_signals(task: Signal) -> None:
     directed = task.reply(SignalType.ERROR, {"code": "X", "message": "m", "recoverable": False})
     named = task.reply(SignalType.AGENT_OUTPUT, {"output": 1}, directed=Directed(id="greeter"))
-    for wanted, admitted in [
-        (Wanted(frozenset(), None, None), [task, directed, named]),
-        (Wanted(frozenset({"TASK", "ERROR"}), None, None), [task, directed]),
-        (Wanted(frozenset(), "greeter", None), [named]),
-        (Wanted(frozenset(), None, task.trace_id), [task, directed, named]),
-        (Wanted(frozenset(), None, Signal.new(SignalType.DISCOVER, {}).trace_id), []),
+    for wanted, selected in [
+        (SignalFilter(frozenset(), None, None), [task, directed, named]),
+        (SignalFilter(frozenset({"TASK", "ERROR"}), None, None), [task, directed]),
+        (SignalFilter(frozenset(), "greeter", None), [named]),
+        (SignalFilter(frozenset(), None, task.trace_id), [task, directed, named]),
+        (SignalFilter(frozenset(), None, Signal.new(SignalType.DISCOVER, {}).trace_id), []),
     ]:
-        assert [each for each in (task, directed, named) if wanted.admits(each)] == admitted
+        assert [each for each in (task, directed, named) if wanted.matches(each)] == selected

@@ -1,4 +1,4 @@
-"""Which commands there are: its own, and those of plugins, broken or not."""
+"""Built-in commands, commands of plugins, and broken commands."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import click
 @click.command()
 @click.option("--name", default="you")
 def wave(name):
-    "Wave at somebody."
-    if name == "nobody":
-        raise KeyError("nobody")
+    "Wave at a person."
+    if name == "unknown":
+        raise KeyError("unknown")
     click.echo(f"waves at {name}")
 """
 
@@ -52,21 +52,21 @@ def test_each_command_has_help(invoke: Invoke, command: str) -> None:
     assert shown.stdout.startswith(f"Usage: cosmo {command} ")
 
 
-def test_without_a_command_help_is_shown_and_it_is_a_mistake(invoke: Invoke) -> None:
+def test_missing_command_is_an_error_that_shows_the_help(invoke: Invoke) -> None:
     shown = invoke()
     assert (shown.exit_code, shown.stdout) == (2, "")
     assert shown.stderr.startswith("Usage: cosmo ")
 
 
-def test_a_plugin_brings_a_command(invoke: Invoke, install: Install) -> None:
+def test_plugin_adds_a_command(invoke: Invoke, install: Install) -> None:
     install("waver", points=GROUP + "wave = waver:wave\n", waver=WAVE)
-    assert "wave  Wave at somebody." in invoke("--help").stdout
+    assert "wave  Wave at a person." in invoke("--help").stdout
     assert invoke("wave", "--name", "me").stdout == "waves at me\n"
 
 
-def test_an_own_command_wins_over_a_plugins(invoke: Invoke, install: Install) -> None:
+def test_built_in_command_takes_precedence_over_a_plugin(invoke: Invoke, install: Install) -> None:
     install("waver", points=GROUP + "schema = waver:wave\n", waver=WAVE)
-    assert "Wave at somebody" not in invoke("--help").stdout
+    assert "Wave at a person" not in invoke("--help").stdout
     assert invoke("schema").stdout.startswith("{")
 
 
@@ -78,10 +78,10 @@ def test_an_own_command_wins_over_a_plugins(invoke: Invoke, install: Install) ->
         ("boom:command", "import no_such_module", "No module named 'no_such_module'"),
         ("boom:command", "x = (", "SyntaxError"),
         ("boom:command", "other = 1", "has no attribute 'command'"),
-        ("boom:command", "command = len", "is no click command"),
+        ("boom:command", "command = len", "is not a click command"),
     ],
 )
-def test_a_broken_command_is_listed_as_broken_and_says_why(
+def test_broken_command_is_listed_with_its_error(
     invoke: Invoke, refused: Callable[..., str], install: Install, point: str, module: str, cause: str
 ) -> None:
     install("thirdparty", points=GROUP + f"bad = {point}\n", boom=module)
@@ -94,14 +94,14 @@ def test_a_broken_command_is_listed_as_broken_and_says_why(
         assert cause in said
 
 
-def test_a_broken_command_takes_no_other_down(invoke: Invoke, install: Install) -> None:
+def test_broken_command_does_not_affect_others(invoke: Invoke, install: Install) -> None:
     install("thirdparty", points=GROUP + "bad = boom:command\n", boom="raise SystemExit(5)")
     install("waver", points=GROUP + "wave = waver:wave\n", waver=WAVE)
     assert invoke("wave").exit_code == 0
     assert invoke("schema").exit_code == 0
 
 
-def test_two_plugins_with_one_command_are_both_named(refused: Callable[..., str], install: Install) -> None:
+def test_plugins_with_the_same_command_are_both_named(refused: Callable[..., str], install: Install) -> None:
     install("waver", points=GROUP + "wave = waver:wave\n", waver=WAVE)
     install("other", points=GROUP + "wave = waver:wave\n")
     said = refused("wave")
@@ -109,37 +109,37 @@ def test_two_plugins_with_one_command_are_both_named(refused: Callable[..., str]
     assert "COSMO_PREFER_PLUGINS" in said
 
 
-def test_what_a_plugins_command_raises_names_the_plugin(invoke: Invoke, install: Install) -> None:
+def test_unexpected_error_of_a_command_names_the_plugin(invoke: Invoke, install: Install) -> None:
     install("waver", points=GROUP + "wave = waver:wave\n", waver=WAVE)
-    failed = invoke("wave", "--name", "nobody")
+    failed = invoke("wave", "--name", "unknown")
     assert failed.exit_code == 70
-    assert failed.stderr.startswith("cosmo: the command 'wave' of waver 1.0 failed: KeyError: 'nobody'; ")
+    assert failed.stderr.startswith("cosmo: the command 'wave' of waver 1.0 failed: KeyError: 'unknown'; ")
     assert failed.stderr.count("\n") == 1
 
 
-def test_debug_shows_where(invoke: Invoke, install: Install) -> None:
+def test_debug_shows_the_traceback(invoke: Invoke, install: Install) -> None:
     install("waver", points=GROUP + "wave = waver:wave\n", waver=WAVE)
     for shown in (
-        invoke("--debug", "wave", "--name", "nobody"),
-        invoke("wave", "--name", "nobody", env={"COSMO_DEBUG": "1"}),
+        invoke("--debug", "wave", "--name", "unknown"),
+        invoke("wave", "--name", "unknown", env={"COSMO_DEBUG": "1"}),
     ):
         assert shown.exit_code == 70
         assert "Traceback" in shown.stderr
         assert "waver.py" in shown.stderr
 
 
-def test_an_unknown_command_says_which_is_meant_or_how_to_get_it(refused: Callable[..., str]) -> None:
+def test_unknown_command_suggests_a_command_or_a_plugin(refused: Callable[..., str]) -> None:
     assert "did you mean 'dispatch'?" in refused("dispach")
     said = refused("teleport")
     assert "no command named 'teleport' is installed" in said
     assert "hub (cosmo-synapse-zmq" in said
 
 
-def test_an_unknown_option_points_to_the_help(refused: Callable[..., str]) -> None:
+def test_unknown_option_refers_to_the_help(refused: Callable[..., str]) -> None:
     assert "See 'cosmo schema --help'" in refused("schema", "--what")
 
 
-def test_its_own_commands_are_listed_without_importing_what_they_need() -> None:
+def test_built_in_commands_are_listed_without_their_imports() -> None:
     code = (
         "import sys\n"
         "from cosmo_core_cli.app import cosmo\n"

@@ -1,4 +1,4 @@
-"""`cosmo plugins`: what is installed, and what is wrong with it."""
+"""`cosmo plugins`: the installed plugins and their faults."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from tests.conftest import Install, Invoke
 
 
-def test_it_lists_what_is_installed_and_imports_nothing(invoke: Invoke, install: Install) -> None:
+def test_plugins_are_listed_without_importing_them(invoke: Invoke, install: Install) -> None:
     install("thirdparty", points="[cosmo.sources]\nbad = boom:make\n", boom="raise RuntimeError('boom')")
     shown = invoke("plugins")
     assert shown.exit_code == 0
@@ -16,7 +16,7 @@ def test_it_lists_what_is_installed_and_imports_nothing(invoke: Invoke, install:
     assert ["cosmo.commands", "hub", "cosmo-synapse-zmq", "0.1.0", "available"] in rows
 
 
-def test_check_imports_each_and_says_which_is_broken_and_why(invoke: Invoke, install: Install) -> None:
+def test_check_imports_every_plugin_and_reports_faults(invoke: Invoke, install: Install) -> None:
     install("thirdparty", points="[cosmo.sources]\nbad = boom:make\n", boom="raise RuntimeError('boom')")
     shown = invoke("plugins", "--check", "--json")
     assert shown.exit_code == 1
@@ -29,7 +29,7 @@ def test_check_imports_each_and_says_which_is_broken_and_why(invoke: Invoke, ins
     assert set(others) == {"loaded"}
 
 
-def test_a_hook_plugin_that_is_broken_is_named_on_one_line(invoke: Invoke, install: Install) -> None:
+def test_broken_hook_plugin_is_reported_on_one_line(invoke: Invoke, install: Install) -> None:
     install("thirdparty", points="[cosmo.hooks]\nbad = boom\n", boom="raise RuntimeError('boom')")
     shown = invoke("plugins", "--check")
     assert shown.exit_code == 1
@@ -40,11 +40,11 @@ def test_a_hook_plugin_that_is_broken_is_named_on_one_line(invoke: Invoke, insta
     assert shown.stderr.count("\n") == 1
 
 
-def test_what_nobody_broke_passes_the_check(invoke: Invoke, install: Install) -> None:
+def test_working_plugins_pass_the_check(invoke: Invoke, install: Install) -> None:
     assert invoke("plugins", "--check").exit_code == 0
 
 
-def test_a_switch_that_cannot_be_understood_is_a_mistake(invoke: Invoke, install: Install) -> None:
+def test_malformed_plugin_switch_is_a_user_error(invoke: Invoke, install: Install) -> None:
     shown = invoke("plugins", env={"COSMO_PREFER_PLUGINS": "zmq"})
     assert shown.exit_code == 2
     assert shown.stderr.startswith("cosmo: COSMO_PREFER_PLUGINS has 'zmq'; write group:name=distribution")

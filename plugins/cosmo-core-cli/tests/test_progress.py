@@ -1,4 +1,4 @@
-"""What is shown while something takes long, and what a slow reader misses."""
+"""The spinner of slow steps, and the buffer of `cosmo watch`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ import pytest
 
 from cosmo_core import MalformedSignalError, Signal, connect_synapse, encode
 from cosmo_core.protocol.subjects import Subjects
-from cosmo_core_cli import feed as feeds
-from cosmo_core_cli import progress
-from cosmo_core_cli.feed import Feed, feed
+from cosmo_core_cli import progress, watch
 from cosmo_core_cli.progress import Progress
+from cosmo_core_cli.watch import Feed, open_feed
 
 
 class Terminal(io.StringIO):
-    """A terminal that tells when something is written on it."""
+    """A terminal that sets an event when the text of the spinner is written to it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +34,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Terminal]:
-    """Make stderr a terminal; in the test, since pytest sets stderr anew between a fixture and its test."""
+    """Return a function that makes stderr a terminal; pytest replaces stderr after the fixtures."""
 
     def make() -> Terminal:
         shown = Terminal()
@@ -46,10 +45,10 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Terminal]:
     return make
 
 
-def test_a_terminal_shows_what_takes_long(
+def test_slow_step_shows_a_spinner_on_a_terminal(
     terminal: Callable[[], Terminal], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(progress, "DELAY_S", 0.01)
     shown = terminal()
     with Progress("counting") as counting:
         assert shown.written.wait(10)
@@ -58,35 +57,35 @@ def test_a_terminal_shows_what_takes_long(
     assert shown.getvalue() == before
 
 
-def test_what_is_quick_shows_nothing(terminal: Callable[[], Terminal]) -> None:
+def test_quick_step_shows_no_spinner(terminal: Callable[[], Terminal]) -> None:
     shown = terminal()
     with Progress("counting"):
         pass
     assert shown.getvalue() == ""
 
 
-def test_what_is_no_terminal_is_shown_nothing() -> None:
+def test_spinner_is_off_without_a_terminal() -> None:
     before = threading.active_count()
     with Progress("counting"):
         assert threading.active_count() == before
 
 
-async def test_a_slow_reader_loses_the_oldest_and_is_told(
+async def test_full_buffer_drops_and_counts_the_oldest_frame(
     task: Signal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feeds, "MAX_WAITING", 2)
-    passing = Feed()
+    monkeypatch.setattr(watch, "MAX_BUFFERED", 2)
+    feed = Feed()
     for frame in (b"lost", b"{", encode(task)):
-        passing.take(frame)
-    assert passing.dropped == 1
-    assert isinstance(await anext(passing), MalformedSignalError)
-    assert await anext(passing) == task
+        feed.push(frame)
+    assert feed.dropped == 1
+    assert isinstance(await anext(feed), MalformedSignalError)
+    assert await anext(feed) == task
 
 
-async def test_a_feed_brings_what_passes_in_its_namespace(task: Signal) -> None:
+async def test_feed_yields_the_signals_of_its_namespace(task: Signal) -> None:
     synapse = await connect_synapse("memory://")
-    async with feed(synapse, "mine") as passing:
+    async with open_feed(synapse, "mine") as feed:
         for namespace in ("other", "mine"):
             await synapse.publish(Subjects(namespace).everyone(task.type), encode(task))
-        assert await anext(passing) == task
+        assert await anext(feed) == task
     await synapse.close()

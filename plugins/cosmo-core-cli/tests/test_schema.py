@@ -12,7 +12,7 @@ from cosmo_core import SignalType, json_schema
 from tests.conftest import Invoke
 
 
-def test_the_schema_is_the_cores(invoke: Invoke) -> None:
+def test_schema_is_that_of_the_core(invoke: Invoke) -> None:
     assert json.loads(invoke("schema").stdout) == json_schema()
 
 
@@ -24,7 +24,7 @@ def test_each_type_has_the_schema_of_its_payload(invoke: Invoke, type: SignalTyp
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_shell_gets_a_script(invoke: Invoke, shell: str) -> None:
+def test_completion_prints_the_script_of_the_shell(invoke: Invoke, shell: str) -> None:
     shown = invoke("completion", shell)
     assert shown.exit_code == 0
     assert f"_COSMO_COMPLETE={shell}_complete" in shown.stdout
@@ -32,7 +32,7 @@ def test_a_shell_gets_a_script(invoke: Invoke, shell: str) -> None:
 
 @pytest.fixture
 def complete(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], set[str]]:
-    """What bash offers at the end of a line."""
+    """Return the completions that bash offers at the end of a line."""
 
     def run(line: str) -> set[str]:
         words = line.split(" ")
@@ -59,20 +59,20 @@ def complete(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
         ("cosmo hub --clie", {"--clients"}),
     ],
 )
-def test_a_shell_completes(complete: Callable[[str], set[str]], line: str, offered: set[str]) -> None:
+def test_command_line_is_completed(complete: Callable[[str], set[str]], line: str, offered: set[str]) -> None:
     assert complete(line) == offered
 
 
-def test_files_are_completed_by_the_shell(
+def test_shell_completes_files(
     complete: Callable[[str], set[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert complete("cosmo run work") == {"work"}
 
 
-def test_who_cannot_be_asked_is_not_offered(
+def test_unreachable_bus_offers_no_completions(
     complete: Callable[[str], set[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COSMO_SYNAPSE", "zmq://127.0.0.1:1")
-    monkeypatch.setattr("cosmo_core_cli.completing.PATIENCE_S", 0.1)
+    monkeypatch.setattr("cosmo_core_cli.options.COMPLETION_TIMEOUT_S", 0.1)
     assert complete("cosmo dispatch --neuron gr") == set()

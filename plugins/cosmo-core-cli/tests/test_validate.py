@@ -1,4 +1,4 @@
-"""`cosmo validate`: whether what is in a file are Signals."""
+"""`cosmo validate`: checks of Signals and traces in a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.conftest import Invoke
 
 @pytest.fixture
 def answered(task: Signal) -> list[Signal]:
-    """A trace as it should be."""
+    """A valid trace."""
     return [
         task,
         task.reply(SignalType.THOUGHT_DELTA, {"delta": "hel", "seq": 0}),
@@ -26,13 +26,13 @@ def lines(signals: list[Signal]) -> bytes:
     return b"".join(encode(signal) + b"\n" for signal in signals)
 
 
-def test_lines_of_signals_are_counted(invoke: Invoke, answered: list[Signal]) -> None:
+def test_json_lines_are_counted(invoke: Invoke, answered: list[Signal]) -> None:
     shown = invoke("validate", "-", input=lines(answered))
     assert (shown.exit_code, shown.stdout, shown.stderr) == (0, "", "Signals: 3, faults: 0\n")
 
 
 @pytest.mark.parametrize("indent", [None, 2])
-def test_one_document_may_be_a_signal_or_a_list_of_them(
+def test_document_is_a_signal_or_a_list_of_signals(
     invoke: Invoke, tmp_path: Path, wire: dict[str, Any], indent: int | None
 ) -> None:
     file = tmp_path / "signals.json"
@@ -42,9 +42,7 @@ def test_one_document_may_be_a_signal_or_a_list_of_them(
         assert (shown.exit_code, json.loads(shown.stdout)) == (0, {"signals": count, "invalid": []})
 
 
-def test_each_fault_has_its_line_its_field_and_the_reason(
-    invoke: Invoke, tmp_path: Path, wire: dict[str, Any]
-) -> None:
+def test_fault_has_its_line_field_and_reason(invoke: Invoke, tmp_path: Path, wire: dict[str, Any]) -> None:
     file = tmp_path / "signals.jsonl"
     broken = [wire, {**wire, "payload": {}}, {**wire, "id": "evt_1"}]
     text = "\n".join(map(json.dumps, broken))
@@ -61,7 +59,7 @@ def test_each_fault_has_its_line_its_field_and_the_reason(
     assert shown.stderr == "Signals: 1, faults: 4\n"
 
 
-def test_a_fault_in_a_list_has_its_place(invoke: Invoke, wire: dict[str, Any]) -> None:
+def test_fault_in_a_list_has_its_index(invoke: Invoke, wire: dict[str, Any]) -> None:
     shown = invoke("validate", "-", "--json", input=json.dumps([wire, {**wire, "v": "2"}]))
     assert shown.exit_code == 1
     (invalid,) = json.loads(shown.stdout)["invalid"]
@@ -69,24 +67,22 @@ def test_a_fault_in_a_list_has_its_place(invoke: Invoke, wire: dict[str, Any]) -
 
 
 @pytest.mark.parametrize("garbage", [b"\xff\xfe\n", b"{" * 100_000, b"[" * 100_000, b"null\n", b"\x00"])
-def test_garbage_is_no_signal(invoke: Invoke, garbage: bytes) -> None:
+def test_malformed_data_is_one_fault(invoke: Invoke, garbage: bytes) -> None:
     shown = invoke("validate", "-", input=garbage)
     assert shown.exit_code == 1
     assert shown.stdout.startswith("-:1: ")
     assert shown.stdout.count("\n") == 1
 
 
-def test_nothing_is_no_fault(invoke: Invoke) -> None:
+def test_empty_file_has_no_faults(invoke: Invoke) -> None:
     assert invoke("validate", "-", input=b"\n\n").stderr == "Signals: 0, faults: 0\n"
 
 
-def test_a_trace_as_it_should_be_passes(invoke: Invoke, answered: list[Signal]) -> None:
+def test_valid_trace_passes(invoke: Invoke, answered: list[Signal]) -> None:
     assert invoke("validate", "-", "--trace", input=lines(answered)).exit_code == 0
 
 
-def test_a_trace_that_breaks_a_rule_names_the_signal_and_the_rule(
-    invoke: Invoke, answered: list[Signal]
-) -> None:
+def test_invalid_trace_names_the_signal_and_the_rule(invoke: Invoke, answered: list[Signal]) -> None:
     again = answered[0].reply(SignalType.AGENT_OUTPUT, {"output": {}})
     dump = lines([*answered, again])
     assert invoke("validate", "-", input=dump).exit_code == 0
@@ -96,16 +92,16 @@ def test_a_trace_that_breaks_a_rule_names_the_signal_and_the_rule(
     assert again.id in shown.stdout
 
 
-def test_announcements_are_on_no_trace(invoke: Invoke, answered: list[Signal]) -> None:
+def test_announcements_are_not_part_of_a_trace(invoke: Invoke, answered: list[Signal]) -> None:
     hello = Signal.new(SignalType.REGISTER, {"role": "neuron", "capabilities": []})
     again = Signal.new(SignalType.HEARTBEAT, {"status": "ok"})
     assert invoke("validate", "-", "--trace", input=lines([hello, *answered, again])).exit_code == 0
 
 
-def test_without_the_testing_extra_it_says_what_to_install(
+def test_trace_check_without_cosmo_testing_is_an_error_with_a_remedy(
     invoke: Invoke, answered: list[Signal], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "cosmo_core_cli.validate.traces", None)
+    monkeypatch.setitem(__import__("sys").modules, "cosmo_testing.traces", None)
     shown = invoke("validate", "-", "--trace", input=lines(answered))
     assert shown.exit_code == 2
     assert "pip install ./plugins/cosmo-llm ./plugins/cosmo-testing" in shown.stderr

@@ -1,1 +1,1 @@
-"""The `cosmo` command: a bus for agents, from a shell."""
+"""The command `cosmo`: runs, watches and checks a bus for agents from a shell."""

@@ -1,4 +1,4 @@
-"""``python -m cosmo_core_cli`` is `cosmo`."""
+"""Entry point of ``python -m cosmo_core_cli``, the same as `cosmo`."""
 
 from __future__ import annotations
 

@@ -1,24 +1,75 @@
-"""Showing what a Neuron answers, piece by piece, to people."""
+"""The answer to a TASK: following it to its last Signal, and printing it as text."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cosmo_core import SignalType
-from cosmo_core_cli.failing import complain
-from cosmo_core_cli.printing import compact
-from cosmo_core_cli.words import printable
+from cosmo_core import Directed, PathwayClosedError, Signal, SignalType
+from cosmo_core.protocol.signal_type import TERMINAL_TYPES
+from cosmo_core_cli.errors import ExitStatus, print_error
+from cosmo_core_cli.output import compact_json, printable
 
 if TYPE_CHECKING:
-    from cosmo_core import Signal
+    from cosmo_core import Dendrite, Pathway
 
 
-class AnswerText:
-    """Prints the text of an answer to stdout as it comes, and what is no answer to stderr.
+def exit_status(last: Signal) -> ExitStatus:
+    """Return the exit status for the Signal that ended a TASK."""
+    match last.type:
+        case SignalType.ERROR:
+            return ExitStatus.FAILED
+        case SignalType.CLARIFICATION | SignalType.PERMISSION:
+            return ExitStatus.ASKED_BACK
+        case _:
+            return ExitStatus.DONE
 
-    What was streamed is not printed again when the output repeats it.
+
+async def follow(
+    dendrite: Dendrite,
+    pathway: Pathway,
+    show: Callable[[Signal], None],
+    *,
+    timeout_s: float | None = None,
+    finalize: bool = False,
+) -> Signal:
+    """Show every Signal of a Pathway, and return the one that ends the TASK.
+
+    On a timeout or a cancellation, the Neuron gets a STOP.
+
+    Args:
+        dendrite: The Dendrite that dispatched the TASK.
+        pathway: The Pathway of the TASK.
+        show: Called with each Signal.
+        timeout_s: Seconds to wait for the end; None waits without a limit.
+        finalize: The TASK requested a FINAL: an AGENT_OUTPUT does not end it.
+
+    Raises:
+        TimeoutError: The TASK did not end in time.
+        PathwayClosedError: The Dendrite stopped before the TASK ended.
+    """
+    async with pathway:
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await _last(pathway, show, finalize)
+        except TimeoutError:
+            await _stop(dendrite, pathway, "the caller timed out")
+            raise TimeoutError(
+                f"Neuron {pathway.neuron!r} did not answer within {timeout_s:g} s and was told to stop; "
+                "raise --timeout to wait longer"
+            ) from None
+        except asyncio.CancelledError:
+            await _stop(dendrite, pathway, "the caller was interrupted")
+            raise
+
+
+class AnswerPrinter:
+    """Prints the text of one answer to stdout as it arrives; errors and questions go to stderr.
+
+    An output that repeats the streamed text is not printed again.
     """
 
     def __init__(self) -> None:
@@ -26,7 +77,7 @@ class AnswerText:
         self._answered = False
 
     def show(self, signal: Signal) -> None:
-        """Print what a Signal adds to what was printed before; nothing for most types."""
+        """Print what a Signal adds to the answer. Most types add nothing."""
         payload = signal.payload
         match signal.type:
             case SignalType.THOUGHT_DELTA:
@@ -38,24 +89,24 @@ class AnswerText:
                 self._print(payload["result"])
             case SignalType.ERROR:
                 self._end_line()
-                again = "; trying again may help" if payload["recoverable"] else ""
-                complain(f"{payload['code']}: {payload['message']}{again}")
+                retry = "; trying again may help" if payload["recoverable"] else ""
+                print_error(f"{payload['code']}: {payload['message']}{retry}")
             case SignalType.CLARIFICATION | SignalType.PERMISSION:
                 self._end_line()
-                complain(f"asked back: {question(signal)}; `cosmo ask`, started before, answers that")
+                print_error(f"the Neuron asks: {question(signal)}; start `cosmo ask` first to answer")
 
     def _print(self, output: Any) -> None:
-        # FINAL repeats what AGENT_OUTPUT said.
+        # FINAL repeats the output of AGENT_OUTPUT.
         if self._answered:
             return
         self._answered = True
-        text = self._end_line()
-        shown = as_text(output)
-        if shown != text:
-            click.echo(printable(shown))
+        streamed = self._end_line()
+        text = as_text(output)
+        if text != streamed:
+            click.echo(printable(text))
 
     def _end_line(self) -> str:
-        """End the line that is being streamed; return all that was."""
+        """End the line that is being streamed; return all streamed text."""
         text = "".join(self._streamed)
         self._streamed.clear()
         if text and not text.endswith("\n"):
@@ -64,13 +115,13 @@ class AnswerText:
 
 
 def as_text(output: Any) -> str:
-    """Return the ``response`` of an output where that is text, and else the output as JSON."""
+    """Return the ``response`` of an output if it is text, and the output as JSON otherwise."""
     response = output.get("response") if isinstance(output, dict) else output
-    return response if isinstance(response, str) else compact(output)
+    return response if isinstance(response, str) else compact_json(output)
 
 
 def question(request: Signal) -> str:
-    """Return on one line what a CLARIFICATION or a PERMISSION asks, and what it says of it."""
+    """Return the question of a CLARIFICATION or a PERMISSION, with its details, on one line."""
     payload = request.payload
     if request.type is SignalType.CLARIFICATION:
         details = {"context": payload.get("context")}
@@ -79,8 +130,28 @@ def question(request: Signal) -> str:
         details = {name: payload.get(name) for name in ("scope", "reason")}
         asked = f"may it {payload['action']}?"
     given = [
-        f"{name}: {value if isinstance(value, str) else compact(value)}"
+        f"{name}: {value if isinstance(value, str) else compact_json(value)}"
         for name, value in details.items()
         if value is not None
     ]
     return f"{asked} ({'; '.join(given)})" if given else asked
+
+
+async def _last(pathway: Pathway, show: Callable[[Signal], None], finalize: bool) -> Signal:
+    ends = TERMINAL_TYPES - {SignalType.AGENT_OUTPUT} if finalize else TERMINAL_TYPES
+    async for signal in pathway:
+        show(signal)
+        if signal.type in ends:
+            return signal
+    raise PathwayClosedError(f"the Dendrite stopped before Neuron {pathway.neuron!r} answered")
+
+
+async def _stop(dendrite: Dendrite, pathway: Pathway, reason: str) -> None:
+    stop = Signal.new(
+        SignalType.STOP,
+        {"rollback": False, "reason": reason},
+        trace_id=pathway.trace_id,
+        parent_id=pathway.task_id,
+        directed=Directed(id=pathway.neuron),
+    )
+    await dendrite.emit(stop)

@@ -1,23 +1,40 @@
-"""Which bus a command is about."""
+"""The bus that a command uses: its address, and how to connect to it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from cosmo_core_cli.words import redacted
+from cosmo_core import Dendrite, SignalType, connect_synapse
+from cosmo_core_cli.errors import UserError
+from cosmo_core_cli.output import redacted
+from cosmo_core_cli.progress import Progress
+
+if TYPE_CHECKING:
+    from cosmo_core import Synapse
+
+DISCOVERY_S: Final = 0.5
+"""Seconds to wait for an answer to DISCOVER: longer than a program waits, for Neurons that are far away."""
+
+QUIET_S: Final = 0.25
+"""Seconds without a REGISTER after which every host counts as announced."""
+
+MAX_SETTLING_S: Final = 2.0
+"""Seconds to wait at most for the REGISTER Signals of other hosts."""
 
 
 @attrs.frozen
 class Bus:
-    """Which bus is meant, and whose part of it. As a string it has no secret.
+    """The address of a bus. As a string it has no secrets.
 
     Attributes:
-        url: Its URL.
-        namespace: The namespace.
-        options: What else its Synapse takes, such as ``key_file``.
+        url: The URL of the Synapse.
+        namespace: The namespace on the bus.
+        options: Further options of the Synapse, such as ``key_file``.
     """
 
     url: str = attrs.field(repr=redacted)
@@ -26,3 +43,69 @@ class Bus:
 
     def __str__(self) -> str:
         return redacted(self.url)
+
+
+@asynccontextmanager
+async def open_synapse(bus: Bus) -> AsyncIterator[Synapse]:
+    """Connect a Synapse, and close it at the end.
+
+    Raises:
+        UserError: The Synapse rejects the URL or an option, or the bus cannot be reached.
+        CosmoError: No plugin has the scheme, or the Synapse could not connect.
+    """
+    with Progress(f"connecting to {bus}"):
+        synapse = await _connect(bus)
+    try:
+        yield synapse
+    finally:
+        await synapse.close()
+
+
+@asynccontextmanager
+async def open_dendrite(bus: Bus) -> AsyncIterator[Dendrite]:
+    """Run a Dendrite that hosts nothing, on a bus that other processes share.
+
+    Raises:
+        UserError: As `open_synapse` does, or the bus is private to this process.
+        CosmoError: As `open_synapse` does.
+    """
+    check_shared(bus)
+    async with (
+        open_synapse(bus) as synapse,
+        Dendrite(synapse=synapse, namespace=bus.namespace, discovery_s=DISCOVERY_S) as dendrite,
+    ):
+        yield dendrite
+
+
+def check_shared(bus: Bus) -> None:
+    """Reject a bus that other processes cannot reach.
+
+    Raises:
+        UserError: The bus is ``memory://``.
+    """
+    if bus.url.partition(":")[0] == "memory":
+        raise UserError(
+            "memory:// ends with this process, so no other process can use it: give the --synapse that the "
+            "other processes use, such as zmq://127.0.0.1:7071"
+        )
+
+
+async def wait_for_announcements(dendrite: Dendrite) -> None:
+    """Wait until the other hosts have announced themselves to a Dendrite that has just started."""
+    heard = asyncio.Event()
+    async with await dendrite.watch(SignalType.REGISTER, lambda _: heard.set()):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(MAX_SETTLING_S):
+                while True:
+                    heard.clear()
+                    async with asyncio.timeout(QUIET_S):
+                        await heard.wait()
+
+
+async def _connect(bus: Bus) -> Synapse:
+    try:
+        return await connect_synapse(bus.url, **bus.options)
+    except OSError as error:
+        raise UserError(f"{bus} cannot be reached: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise UserError(f"the URL or an option of {bus} is wrong: {error}") from error

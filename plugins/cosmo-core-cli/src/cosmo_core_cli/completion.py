@@ -1,4 +1,4 @@
-"""`cosmo completion`: what a shell has to know to complete `cosmo`."""
+"""`cosmo completion`: print the completion script of a shell."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import Final
 import click
 from click.shell_completion import get_completion_class
 
-from cosmo_core_cli.failing import Mistake
+from cosmo_core_cli.errors import UserError
 
 SHELLS: Final = ("bash", "zsh", "fish")
-
 
 INSTALL: Final = """\b
 bash:  eval "$(cosmo completion bash)"      in ~/.bashrc
@@ -22,8 +21,8 @@ fish:  cosmo completion fish | source       in ~/.config/fish/config.fish"""
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print the script that completes `cosmo` in a shell."""
+    """Print the script with which SHELL completes the command line of `cosmo`."""
     script = get_completion_class(shell)
     if script is None:
-        raise Mistake(f"click {click.__version__} completes nothing in {shell}; pip install --upgrade click")
+        raise UserError(f"click {click.__version__} has no completion for {shell}: upgrade click")
     click.echo(script(ctx.find_root().command, {}, "cosmo", "_COSMO_COMPLETE").source(), nl=False)

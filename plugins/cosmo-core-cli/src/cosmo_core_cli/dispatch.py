@@ -1,40 +1,40 @@
-"""`cosmo dispatch`: give a Neuron work, and follow it to its answer."""
+"""`cosmo dispatch`: send a TASK to a Neuron, and print the answer."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from cosmo_core_cli import statuses
-from cosmo_core_cli.answers import AnswerText
-from cosmo_core_cli.completing import capabilities as known_capabilities
-from cosmo_core_cli.completing import neuron_ids
-from cosmo_core_cli.connecting import joined
-from cosmo_core_cli.failing import Mistake
-from cosmo_core_cli.following import STATUSES, followed
-from cosmo_core_cli.inputs import task_input
-from cosmo_core_cli.options import bus_options, json_option
-from cosmo_core_cli.printing import print_signal
+from cosmo_core_cli.answers import AnswerPrinter, exit_status, follow
+from cosmo_core_cli.bus import open_dendrite
+from cosmo_core_cli.errors import UserError
+from cosmo_core_cli.options import bus_options, complete_capability, complete_neuron, json_option
+from cosmo_core_cli.output import print_signal
 from cosmo_core_cli.progress import Progress
 
 if TYPE_CHECKING:
     from cosmo_core import Signal
     from cosmo_core_cli.bus import Bus
 
+MAX_STDIN: Final = 16 * 1024 * 1024
+"""Bytes read from stdin at most; no Synapse carries a frame of this size."""
+
 
 @click.command()
 @click.argument("input", required=False, metavar="[INPUT|-]")
-@click.option("--neuron", metavar="ID", shell_complete=neuron_ids, help="Who is to do it.")
+@click.option("--neuron", metavar="ID", shell_complete=complete_neuron, help="The id of the Neuron.")
 @click.option(
     "--capability",
     "capabilities",
     metavar="NAME",
     multiple=True,
-    shell_complete=known_capabilities,
-    help="What who does it has to be able to do; repeatable.",
+    shell_complete=complete_capability,
+    help="A capability that the Neuron must have; repeatable.",
 )
 @click.option("--input", "json_input", metavar="JSON", help="The input, as a JSON object.")
 @click.option(
@@ -44,11 +44,11 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0, min_open=True),
     default=30.0,
     show_default=True,
-    help="For how long to wait.",
+    help="How long to wait for the answer.",
 )
-@click.option("--finalize", is_flag=True, help="End the trace with the answer, by FINAL.")
-@click.option("--trace", "trace_id", metavar="ID", help="The trace to go on with; a new one by default.")
-@click.option("--context-ref", metavar="REF", help="What the Neuron's host fetches its context by.")
+@click.option("--finalize", is_flag=True, help="End the trace after the answer, with FINAL.")
+@click.option("--trace", "trace_id", metavar="ID", help="The trace of the TASK; a new one by default.")
+@click.option("--context-ref", metavar="REF", help="The reference from which the host fetches the context.")
 @json_option
 @bus_options
 @click.pass_context
@@ -65,41 +65,92 @@ def dispatch(
     as_json: bool,
     bus: Bus,
 ) -> None:
-    """Give a Neuron a TASK, and print the answer as it comes.
+    """Send a TASK to a Neuron, and print the answer as it arrives.
 
     INPUT is a JSON object, or text, which becomes {"prompt": text}; - reads either from stdin.
 
-    With --json every Signal of the answer is a line, and the last line is what ended the TASK. The exit
-    status is 0 for an output, 1 for an ERROR, 3 if the Neuron asks back, 124 if the time is up.
+    With --json every Signal of the answer is one line, and the last line is the Signal that ended the TASK.
+    The exit status is 0 for an output, 1 for an ERROR, 3 for a question, 124 for a timeout.
     """
     if not neuron and not capabilities:
-        raise Mistake("who is to do it? Give --neuron ID, or --capability NAME; `cosmo neurons` lists them")
+        raise UserError(
+            "no Neuron is given. Give --neuron ID, or --capability NAME; `cosmo neurons` lists them"
+        )
     task: dict[str, Any] = {
-        "input": task_input(input, json_input),
+        "input": parse_input(input, json_input),
         "neuron": neuron,
         "capabilities": capabilities,
         "trace_id": trace_id,
         "context_ref": context_ref,
         "finalize": finalize,
         "deadline_s": timeout_s,
-        # A reader of stdout that is slow shall miss nothing.
+        # A slow reader of stdout must not lose Signals.
         "backpressure": True,
     }
-    show = print_signal if as_json else AnswerText().show
-    last = asyncio.run(_dispatch(bus, task, timeout_s, show))
-    ctx.exit(STATUSES.get(last.type, statuses.DONE))
+    show = print_signal if as_json else AnswerPrinter().show
+    ctx.exit(exit_status(asyncio.run(_dispatch(bus, task, timeout_s, show))))
+
+
+def parse_input(given: str | None, as_json: str | None) -> dict[str, Any]:
+    """Return the input of a TASK.
+
+    Args:
+        given: A JSON object, text that becomes ``{"prompt": text}``, or ``-`` to read either from stdin.
+        as_json: A JSON object, and nothing else.
+
+    Raises:
+        UserError: Neither or both are given, or the JSON is not an object.
+    """
+    if (given is None) is (as_json is None):
+        raise UserError(
+            'exactly one input is required. Give text, a JSON object, - for stdin, or --input "{}" for none'
+        )
+    if as_json is not None:
+        return _json_object(as_json, "--input")
+    text, name = (_read_stdin(), "stdin") if given == "-" else (given or "", "INPUT")
+    return _json_object(text, name) if text.lstrip().startswith("{") else {"prompt": text}
 
 
 async def _dispatch(
     bus: Bus, task: dict[str, Any], timeout_s: float, show: Callable[[Signal], Any]
 ) -> Signal:
-    async with joined(bus) as dendrite:
+    async with open_dendrite(bus) as dendrite:
         with Progress(f"waiting for {task['neuron'] or ' and '.join(task['capabilities'] or ())}") as waiting:
 
-            def show_alone(signal: Signal) -> None:
+            def show_after_progress(signal: Signal) -> None:
                 waiting.stop()
                 show(signal)
 
             pathway = await dendrite.dispatch(**task)
             finalize = bool(task["finalize"])
-            return await followed(dendrite, pathway, show_alone, timeout_s=timeout_s, finalize=finalize)
+            return await follow(
+                dendrite, pathway, show_after_progress, timeout_s=timeout_s, finalize=finalize
+            )
+
+
+def _json_object(text: str, name: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise UserError(f"{name} is nested too deeply") from None
+    except ValueError as error:
+        raise UserError(f"{name} is not JSON: {error}; {_json_hint(name)}") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{name} is not a JSON object but {type(value).__name__}; {_json_hint(name)}")
+    return value
+
+
+def _json_hint(name: str) -> str:
+    if name == "--input":
+        return """write an object, as in --input '{"prompt": "hello"}'"""
+    return """input that begins with { is parsed as JSON: write {"prompt": …} for such text"""
+
+
+def _read_stdin() -> str:
+    data = sys.stdin.buffer.read(MAX_STDIN + 1)
+    if len(data) > MAX_STDIN:
+        raise UserError(f"stdin has more than {MAX_STDIN} bytes: store it where the Neuron can fetch it")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"stdin is not UTF-8: {error.reason} at byte {error.start}") from None

@@ -1,7 +1,11 @@
-"""Options that several commands have."""
+"""Command-line options that several commands share, and how a shell completes their values.
+
+Completion never reports an error: a shell does not show it.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
 from collections.abc import Callable, Iterable
@@ -9,32 +13,35 @@ from typing import Any, Final
 
 import click
 
-from cosmo_core import SignalType
-from cosmo_core_cli.bus import Bus
-from cosmo_core_cli.completing import synapse_urls
-from cosmo_core_cli.failing import Mistake
+from cosmo_core import CosmoError, NeuronRecord, SignalType
+from cosmo_core.plugins import default_manager
+from cosmo_core_cli.bus import Bus, open_dendrite, wait_for_announcements
+from cosmo_core_cli.errors import UserError
+
+COMPLETION_TIMEOUT_S: Final = 1.0
+"""Seconds that a shell waits at most for the Neurons on the bus."""
 
 json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 signal_type: Final = click.Choice([type.value for type in SignalType])
 
 
 def bus_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options that say which bus is meant; it gets them as the `Bus` ``bus``."""
+    """Add the options that name a bus; the command gets them as the argument ``bus``, a `Bus`."""
 
     @click.option(
         "--synapse",
         "url",
         metavar="URL",
         envvar="COSMO_SYNAPSE",
-        shell_complete=synapse_urls,
-        help="The bus, such as zmq://127.0.0.1:7071. [COSMO_SYNAPSE]",
+        shell_complete=complete_url,
+        help="The URL of the bus, such as zmq://127.0.0.1:7071. [COSMO_SYNAPSE]",
     )
     @click.option(
         "--namespace",
         envvar="COSMO_NAMESPACE",
         default="default",
         show_default=True,
-        help="Whose part of the bus. [COSMO_NAMESPACE]",
+        help="The namespace on the bus. [COSMO_NAMESPACE]",
     )
     @click.option(
         "--synapse-option",
@@ -42,14 +49,14 @@ def bus_options(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="NAME=VALUE",
         multiple=True,
         envvar="COSMO_SYNAPSE_OPTIONS",
-        help="What else the Synapse takes, such as key_file=my.key_secret; repeatable. "
-        "[COSMO_SYNAPSE_OPTIONS, with spaces between]",
+        help="A further option of the Synapse, such as key_file=my.key_secret; repeatable. "
+        "[COSMO_SYNAPSE_OPTIONS, separated by spaces]",
     )
     @functools.wraps(command)
     def with_bus(*args: Any, url: str | None, namespace: str, options: Iterable[str], **others: Any) -> Any:
         if not url:
-            raise Mistake(
-                "which bus? Give --synapse URL, or set COSMO_SYNAPSE; `cosmo hub` starts one at "
+            raise UserError(
+                "no bus is given. Give --synapse URL, or set COSMO_SYNAPSE; `cosmo hub` starts a bus at "
                 "zmq://127.0.0.1:7071"
             )
         bus = Bus(url, namespace, dict(_named_value(option) for option in options))
@@ -58,12 +65,46 @@ def bus_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return with_bus
 
 
+def complete_url(_context: click.Context, _option: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the scheme of a URL from the installed Synapses."""
+    return [f"{name}://" for name in default_manager().names("cosmo.synapses") if name.startswith(incomplete)]
+
+
+def complete_neuron(context: click.Context, _option: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the id of a Neuron on the bus."""
+    found = {record.neuron_id for record in _neurons(context)}
+    return sorted(id for id in found if id.startswith(incomplete))
+
+
+def complete_capability(context: click.Context, _option: click.Parameter, incomplete: str) -> list[str]:
+    """Complete a capability of a Neuron on the bus."""
+    found = {name for record in _neurons(context) for name in record.capabilities}
+    return sorted(name for name in found if name.startswith(incomplete))
+
+
+def _neurons(context: click.Context) -> list[NeuronRecord]:
+    url = context.params.get("url")
+    if not url:
+        return []
+    bus = Bus(url, context.params.get("namespace") or "default")
+
+    async def find() -> list[NeuronRecord]:
+        async with asyncio.timeout(COMPLETION_TIMEOUT_S), open_dendrite(bus) as dendrite:
+            await wait_for_announcements(dendrite)
+            return dendrite.find_neurons()
+
+    try:
+        return asyncio.run(find())
+    except (CosmoError, TimeoutError, click.ClickException):
+        return []
+
+
 def _named_value(option: str) -> tuple[str, Any]:
-    """Read ``name=value``; the value is JSON where it can be, and else text."""
+    """Parse ``name=value``. A value that is not JSON is text."""
     name, equals, text = option.partition("=")
     if not equals or not name.isidentifier():
-        # Not what was written: it may be a password.
-        raise Mistake("--synapse-option is NAME=VALUE, as in key_file=my.key_secret")
+        # The value is not repeated: it may be a password.
+        raise UserError("--synapse-option is NAME=VALUE, as in key_file=my.key_secret")
     try:
         return name, json.loads(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""`cosmo plugins`: what is installed, and what is wrong with it."""
+"""`cosmo plugins`: list the installed plugins and their faults."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ import click
 
 from cosmo_core import PluginError
 from cosmo_core.plugins import PluginManager, default_manager
-from cosmo_core_cli import statuses
+from cosmo_core_cli.errors import ExitStatus
 from cosmo_core_cli.options import json_option
-from cosmo_core_cli.printing import print_json
+from cosmo_core_cli.output import print_json, printable, redacted
 from cosmo_core_cli.progress import Progress
-from cosmo_core_cli.words import printable, redacted
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Import each, and fail if one cannot be.")
+@click.option("--check", is_flag=True, help="Import every plugin; exit with 1 if one fails.")
 @json_option
 @click.pass_context
 def plugins(ctx: click.Context, check: bool, as_json: bool) -> None:
-    """List the plugins, the distribution of each, and why those cannot be used that cannot.
+    """List the installed plugins, their distributions, and why a plugin cannot be used.
 
-    Nothing is imported for it unless --check is given; then the exit status is 1 if one is broken.
+    No plugin is imported unless --check is given. With --check the exit status is 1 if a plugin is broken.
     """
     manager = default_manager()
     if check:
@@ -35,12 +34,12 @@ def plugins(ctx: click.Context, check: bool, as_json: bool) -> None:
     else:
         click.echo(printable(redacted(str(report))))
     if check and report.problems:
-        ctx.exit(statuses.FAILED)
+        ctx.exit(ExitStatus.FAILED)
 
 
 def _import_all(manager: PluginManager) -> None:
     for record in manager.report().records:
-        # What comes of it is in the report.
+        # The report has the error.
         with suppress(PluginError):
             if record.group == "cosmo.hooks":
                 manager.load_hooks()

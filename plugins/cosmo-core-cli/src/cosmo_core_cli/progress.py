@@ -1,4 +1,4 @@
-"""Showing that something goes on, when it takes longer than a second."""
+"""Spinner on stderr for a step that takes longer than a second."""
 
 from __future__ import annotations
 
@@ -6,30 +6,31 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Final, Self
 
-from cosmo_core_cli.words import one_line
+from cosmo_core_cli.output import one_line
 
 if TYPE_CHECKING:
     from rich.status import Status
 
-PATIENCE_S: Final = 1.0
-"""After how many seconds people want to know what they wait for."""
+DELAY_S: Final = 1.0
+"""Seconds before the spinner appears."""
 
 
 class Progress:
-    """While it is entered, and after `PATIENCE_S`, a spinner says on stderr what is waited for.
+    """Context manager that shows a `rich` status on stderr after `DELAY_S`, if stderr is a terminal.
 
-    There is none where stderr is no terminal. `stop` ends it early, before anything else is printed.
+    `rich` itself has no delay: without one, every quick command would flash a spinner and would pay for the
+    import of `rich`. Call `stop` before anything else is printed.
 
     Args:
-        text: What is waited for.
+        text: What the program waits for.
     """
 
     def __init__(self, text: str) -> None:
         self._text = one_line(text)
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._stopped = False
         self._status: Status | None = None
-        self._timer = threading.Timer(PATIENCE_S, self._show)
+        self._timer = threading.Timer(DELAY_S, self._show)
         self._timer.daemon = True
 
     def __enter__(self) -> Self:
@@ -41,20 +42,20 @@ class Progress:
         self.stop()
 
     def stop(self) -> None:
-        """Show nothing any more. Doing it twice is not an error."""
+        """Remove the spinner. Calling it twice is not an error."""
         self._timer.cancel()
-        with self._turn:
+        with self._lock:
             self._stopped = True
             status, self._status = self._status, None
         if status is not None:
             status.stop()
 
     def _show(self) -> None:
-        # Imported on use: most commands are done before.
+        # Imported on use: most commands end before the delay.
         from rich.console import Console
         from rich.markup import escape
 
-        with self._turn:
+        with self._lock:
             if not self._stopped:
                 self._status = Console(stderr=True).status(escape(self._text))
                 self._status.start()

@@ -1,4 +1,4 @@
-"""Real `cosmo` processes over a real bus. Whatever is waited for is waited for at most `WITHIN_S`."""
+"""Real `cosmo` processes on a real bus. Every wait has the limit `WITHIN_S`."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ async def counter(input, context):
 
 
 async def worker(input, context):
-    yield "begun\\n"
+    yield "started\\n"
     await asyncio.sleep(0.3)
     yield "done"
 
 
 async def never(input, context):
-    yield "begun\\n"
+    yield "started\\n"
     await asyncio.Event().wait()
 
 
 async def fails(input, context):
-    raise ValueError("told to nobody")
+    raise ValueError("only in the log")
 
 
 async def booker(input, context):
@@ -65,13 +65,13 @@ async def booker(input, context):
     return {"day": answer["answer"], "paid": decision["granted"], "why": decision["reason"]}
 
 
-everybody = [Axon(neuron_id="chatter", neuron_fn=greeter, capabilities=["chat", "small-talk"]),
-             greeter, release, counter, worker, never, fails, booker]
+everything = [Axon(neuron_id="chatter", neuron_fn=greeter, capabilities=["chat", "small-talk"]),
+              greeter, release, counter, worker, never, fails, booker]
 """
 
 
 class Running:
-    """A process, its lines as they come, and how it ends."""
+    """A running process, and the lines of its output as they arrive."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
@@ -82,7 +82,7 @@ class Running:
         """Return the next line of stdout."""
         return self._next(self._out, "stdout")
 
-    def complaint(self) -> str:
+    def error_line(self) -> str:
         """Return the next line of stderr."""
         return self._next(self._err, "stderr")
 
@@ -93,7 +93,7 @@ class Running:
         self.process.stdin.flush()
 
     def end(self, number: signal.Signals | None = None) -> tuple[int, list[str], list[str]]:
-        """Wait for the end, after a signal if one is given; return the status and what was not read yet."""
+        """Wait for the end, after sending a signal if given; return the status and the unread lines."""
         if number is not None:
             self.process.send_signal(number)
         if self.process.stdin is not None:
@@ -125,7 +125,7 @@ def _lines(stream: IO[str] | None) -> queue.Queue[str | None]:
 
 def _rest(lines: queue.Queue[str | None]) -> list[str]:
     rest = list(iter(lambda: lines.get(timeout=WITHIN_S), None))
-    # Whoever asks again hears again that it ended.
+    # The marker of the end stays for further calls.
     lines.put(None)
     return rest
 
@@ -134,7 +134,7 @@ Start = Callable[..., Running]
 
 
 class Starter:
-    """Starts `cosmo` in processes, and ends them."""
+    """Starts `cosmo` processes, and ends them."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self._folder = folder
@@ -143,7 +143,7 @@ class Starter:
 
     def __call__(self, *arguments: str, stdout: int = subprocess.PIPE, **environment: str) -> Running:
         """Start a command line."""
-        process = subprocess.Popen(  # noqa: S603 - our own
+        process = subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-m", "cosmo_core_cli", *arguments],
             stdin=subprocess.PIPE,
             stdout=stdout,
@@ -156,7 +156,7 @@ class Starter:
         return self._started[-1]
 
     def end_all(self) -> None:
-        """End what still runs."""
+        """End all processes that still run."""
         for running in self._started:
             if running.process.poll() is None:
                 running.process.kill()
@@ -167,24 +167,24 @@ class Starter:
 def bus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a hub that `cosmo hub` runs."""
     start = Starter(tmp_path_factory.mktemp("hub"), {})
-    said = start("hub", "zmq://127.0.0.1:0").line()
-    assert said.startswith("hub at zmq://127.0.0.1:")
-    yield said.removeprefix("hub at ")
+    line = start("hub", "zmq://127.0.0.1:0").line()
+    assert line.startswith("hub at zmq://127.0.0.1:")
+    yield line.removeprefix("hub at ")
     start.end_all()
 
 
 @pytest.fixture(scope="session")
 def populated(bus: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A namespace in which `cosmo run` hosts everybody."""
+    """A namespace in which `cosmo run` hosts all the workers."""
     folder = tmp_path_factory.mktemp("workers")
     (folder / "workers.py").write_text(WORKERS)
     start = Starter(folder, {"COSMO_SYNAPSE": bus, "COSMO_NAMESPACE": "populated"})
-    hosting = start("run", "workers:everybody", "--engram", "sqlite://,notes")
+    hosting = start("run", "workers:everything", "--engram", "sqlite://,notes")
     while hosting.line() != f"hosting Engram notes in populated at {bus}":
         pass
     yield "populated"
-    status, _, complaints = hosting.end(signal.SIGTERM)
-    assert (status, complaints[-1]) == (0, "leaving; what runs may finish within 5 s")
+    status, _, errors = hosting.end(signal.SIGTERM)
+    assert (status, errors[-1]) == (0, "shutting down; running TASKs may finish within 5 s")
     start.end_all()
 
 
@@ -193,7 +193,7 @@ NAMESPACES = count()
 
 @pytest.fixture
 def cosmo(bus: str, tmp_path: Path) -> Iterator[Start]:
-    """Start `cosmo` in a folder that has `workers.py`, and in a namespace that nobody else is in."""
+    """Start `cosmo` in a folder with `workers.py`, and in an empty namespace."""
     (tmp_path / "workers.py").write_text(WORKERS)
     start = Starter(tmp_path, {"COSMO_SYNAPSE": bus, "COSMO_NAMESPACE": f"own-{next(NAMESPACES)}"})
     yield start

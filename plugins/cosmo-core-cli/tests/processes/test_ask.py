@@ -1,4 +1,4 @@
-"""`cosmo ask`: somebody answers what Neurons ask back."""
+"""`cosmo ask`: a person or a program answers the questions of Neurons."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ def started(cosmo: Start, *arguments: str) -> Running:
     hosting = cosmo("run", "workers:booker")
     hosting.line()
     asking = cosmo("ask", *arguments)
-    assert asking.complaint().startswith("waiting for questions in namespace own-")
+    assert asking.error_line().startswith("waiting for questions in namespace own-")
     return asking
 
 
-def test_a_person_answers_at_the_terminal(cosmo: Start) -> None:
+def test_person_answers_at_a_terminal(cosmo: Start) -> None:
     asking = started(cosmo, "--once")
     assert cosmo("dispatch", "--neuron", "booker", "").end()[0] == 3
-    assert asking.complaint() == 'booker asks: Which day? (context: ["Monday","Tuesday"])'
+    assert asking.error_line() == 'booker asks: Which day? (context: ["Monday","Tuesday"])'
     asking.write("Monday")
-    assert asking.complaint() == '> booker asks: may it pay? (scope: {"euros":40})'
+    assert asking.error_line() == '> booker asks: may it pay? (scope: {"euros":40})'
     asking.write("maybe")
-    assert asking.complaint() == '[y/n, and why] > booker asks: may it pay? (scope: {"euros":40})'
+    assert asking.error_line() == '[y/n, and why] > booker asks: may it pay? (scope: {"euros":40})'
     asking.write("y it rains")
     assert asking.line() == '{"day":"Monday","paid":true,"why":"it rains"}'
     assert asking.end()[0] == 0
 
 
-def test_a_program_answers_in_json(cosmo: Start) -> None:
+def test_program_answers_in_json(cosmo: Start) -> None:
     asking = started(cosmo, "--json", "--neuron", "booker")
     for day in ("Monday", "Tuesday"):
         cosmo("dispatch", "--neuron", "booker", "").end()
@@ -47,35 +47,35 @@ def test_a_program_answers_in_json(cosmo: Start) -> None:
     assert asking.end(signal.SIGINT)[0] == 130
 
 
-def test_an_end_of_stdin_is_no_answer(cosmo: Start) -> None:
+def test_end_of_stdin_is_an_error(cosmo: Start) -> None:
     asking = started(cosmo)
     cosmo("dispatch", "--neuron", "booker", "").end()
-    asking.complaint()
-    status, lines, complaints = asking.end()
+    asking.error_line()
+    status, lines, errors = asking.end()
     assert (status, lines) == (2, [])
-    assert complaints[-1].endswith(
-        'cosmo: stdin ended before this was answered: Which day? (context: ["Monday","Tuesday"])'
+    assert errors[-1].endswith(
+        'cosmo: stdin ended before the answer to: Which day? (context: ["Monday","Tuesday"])'
     )
 
 
-def test_ctrl_c_ends_who_waits_for_a_line(cosmo: Start) -> None:
+def test_ctrl_c_ends_a_pending_read(cosmo: Start) -> None:
     asking = started(cosmo)
     cosmo("dispatch", "--neuron", "booker", "").end()
-    asking.complaint()
+    asking.error_line()
     asking.process.send_signal(signal.SIGINT)
     assert asking.process.wait(30) == 130
 
 
-def test_a_neuron_that_left_is_said_and_others_are_answered(cosmo: Start) -> None:
+def test_missing_neuron_is_reported_and_the_next_question_is_answered(cosmo: Start) -> None:
     hosting = cosmo("run", "workers:booker")
     hosting.line()
     asking = cosmo("ask")
-    asking.complaint()
+    asking.error_line()
     cosmo("dispatch", "--neuron", "booker", "").end()
-    asking.complaint()
+    asking.error_line()
     hosting.end(signal.SIGTERM)
     asking.write("Monday")
-    assert "was not answered: no live Neuron 'booker'" in asking.complaint()
+    assert "was not answered: no live Neuron 'booker'" in asking.error_line()
     cosmo("run", "workers:booker").line()
     cosmo("dispatch", "--neuron", "booker", "").end()
-    assert asking.complaint().startswith("booker asks: ")
+    assert asking.error_line().startswith("booker asks: ")

@@ -1,4 +1,4 @@
-"""`cosmo run`: hosting, draining, and starting again."""
+"""`cosmo run`: hosting, draining and restarting."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ OTHER = "async def answerer(input, context):\n    return {'response': 'another'}
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT], ids=lambda end: end.name)
-def test_ending_drains_and_who_waits_gets_the_answer(cosmo: Start, end: signal.Signals) -> None:
+def test_shutdown_drains_running_tasks(cosmo: Start, end: signal.Signals) -> None:
     hosting = cosmo("run", "workers:worker")
     assert hosting.line().startswith("hosting worker in own-")
     asked = cosmo("dispatch", "--neuron", "worker", "")
-    assert asked.line() == "begun"
-    assert hosting.end(end) == (0, [], ["leaving; what runs may finish within 5 s"])
+    assert asked.line() == "started"
+    assert hosting.end(end) == (0, [], ["shutting down; running TASKs may finish within 5 s"])
     assert asked.end() == (0, ["done"], [])
 
 
-def test_what_does_not_finish_in_its_grace_is_answered(cosmo: Start) -> None:
+def test_task_beyond_the_grace_period_gets_an_error(cosmo: Start) -> None:
     hosting = cosmo("run", "workers:never", "--grace", "0.1")
     hosting.line()
     asked = cosmo("dispatch", "--neuron", "never", "")
-    assert asked.line() == "begun"
+    assert asked.line() == "started"
     assert hosting.end(signal.SIGTERM)[0] == 0
-    status, _, (complaint,) = asked.end()
+    status, _, (error,) = asked.end()
     assert status == 1
-    assert complaint.startswith("cosmo: CANCELLED: ")
+    assert error.startswith("cosmo: CANCELLED: ")
 
 
-def test_programs_read_who_is_hosted(cosmo: Start) -> None:
-    hosting = cosmo("run", "workers:everybody", "workers.py:greeter", "--json")
-    status, lines, (complaint,) = hosting.end()
+def test_json_output_lists_hosted_components(cosmo: Start) -> None:
+    hosting = cosmo("run", "workers:everything", "workers.py:greeter", "--json")
+    status, lines, (error,) = hosting.end()
     assert (status, lines) == (2, [])
-    assert "two Axons are called 'greeter'" in complaint
-    hosting = cosmo("run", "workers:everybody", "--engram", "sqlite://,notes", "--json")
-    said = [json.loads(hosting.line()) for _ in range(9)]
-    assert said[0] == {"neuron": "chatter", "capabilities": ["chat", "small-talk"]}
-    assert said[-1] == {"engram": "notes", "kind": "context"}
+    assert "two Axons have the id 'greeter'" in error
+    hosting = cosmo("run", "workers:everything", "--engram", "sqlite://,notes", "--json")
+    hosted = [json.loads(hosting.line()) for _ in range(9)]
+    assert hosted[0] == {"neuron": "chatter", "capabilities": ["chat", "small-talk"]}
+    assert hosted[-1] == {"engram": "notes", "kind": "context"}
     hosting.end(signal.SIGTERM)
 
 
-def test_a_bus_that_the_first_process_carries_needs_no_hub(cosmo: Start, tmp_path: Path) -> None:
+def test_embedded_hub_needs_no_separate_process(cosmo: Start, tmp_path: Path) -> None:
     url = f"zmq+ipc://{tmp_path}/bus?hub=auto"
     hosting = cosmo("run", "workers:greeter", COSMO_SYNAPSE=url)
     assert hosting.line().endswith(f" at {url}")
@@ -58,7 +58,7 @@ def test_a_bus_that_the_first_process_carries_needs_no_hub(cosmo: Start, tmp_pat
     assert hosting.end(signal.SIGTERM)[0] == 0
 
 
-def test_a_changed_file_is_hosted_anew(cosmo: Start, tmp_path: Path) -> None:
+def test_changed_file_restarts_the_process(cosmo: Start, tmp_path: Path) -> None:
     file = tmp_path / "answers.py"
     file.write_text(ONE)
     hosting = cosmo("run", "--reload", "answers:answerer")
@@ -70,19 +70,19 @@ def test_a_changed_file_is_hosted_anew(cosmo: Start, tmp_path: Path) -> None:
 
     file.write_text("x = (\n")
     _changed(hosting)
-    assert "answers.py:1: SyntaxError" in hosting.complaint()
-    assert hosting.complaint().startswith("cosmo: it ended with status 2; a change starts it again")
+    assert "answers.py:1: SyntaxError" in hosting.error_line()
+    assert hosting.error_line().startswith("cosmo: the process ended with status 2; a change restarts it")
 
     file.write_text(ONE)
     _changed(hosting)
     assert _answer(cosmo, hosting) == "one"
-    assert hosting.end(signal.SIGINT) == (0, [], ["leaving; what runs may finish within 5 s"])
+    assert hosting.end(signal.SIGINT) == (0, [], ["shutting down; running TASKs may finish within 5 s"])
 
 
 def _changed(hosting: Running) -> None:
-    """Return when a change was seen; a process that runs then says that it leaves."""
-    while (said := hosting.complaint()) != "answers.py changed: starting again":
-        assert said.startswith("leaving; ")
+    """Wait for the restart; a running process first prints that it shuts down."""
+    while (line := hosting.error_line()) != "answers.py changed: restarting":
+        assert line.startswith("shutting down; ")
 
 
 def _answer(cosmo: Start, hosting: Running) -> str:
@@ -92,17 +92,17 @@ def _answer(cosmo: Start, hosting: Running) -> str:
     return answer
 
 
-def test_a_module_that_does_not_import_says_where_and_why(cosmo: Start, tmp_path: Path) -> None:
+def test_import_error_names_the_place_and_the_cause(cosmo: Start, tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("import asyncio\nraise RuntimeError('no model')\n")
-    status, lines, (complaint,) = cosmo("run", "broken:axon").end()
+    status, lines, (error,) = cosmo("run", "broken:axon").end()
     assert (status, lines) == (2, [])
-    assert complaint.startswith("cosmo: module 'broken' does not import: ")
-    assert "broken.py:2: RuntimeError: no model" in complaint
+    assert error.startswith("cosmo: module 'broken' cannot be imported: ")
+    assert "broken.py:2: RuntimeError: no model" in error
 
 
-def test_what_fails_in_a_neuron_is_told_where_it_runs(cosmo: Start) -> None:
+def test_traceback_of_a_neuron_is_in_the_log_of_its_process(cosmo: Start) -> None:
     hosting = cosmo("run", "workers:fails")
     hosting.line()
     assert cosmo("dispatch", "--neuron", "fails", "").end()[0] == 1
-    _, _, complaints = hosting.end(signal.SIGTERM)
-    assert "ValueError: told to nobody" in complaints
+    _, _, errors = hosting.end(signal.SIGTERM)
+    assert "ValueError: only in the log" in errors

@@ -1,4 +1,4 @@
-"""What kinds of plugins there are, and what a distribution of each is made of."""
+"""The kinds of plugins, and what the distribution of each kind contains."""
 
 from __future__ import annotations
 
@@ -7,22 +7,19 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-_KIT: Final = "cosmo-core[testing]"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
     """A kind of plugin.
 
     Attributes:
-        word: What it is called on the command line; so is the folder of its templates.
-        group: Its entry-point group.
-        object: What the entry point names in the package; ``""`` names the package itself.
-        description: What such a distribution is, in a sentence.
-        requires: The distributions of this project that it needs.
-        others: Requirements on anybody else.
-        tested_with: The requirements of its tests on this project.
-        beside: The distributions of this project that its example and its tests import, besides the core.
+        word: The name of the kind on the command line, and of the folder of its templates.
+        group: The entry-point group.
+        object: The object in the package that the entry point names; ``""`` names the package itself.
+        description: The description of the distribution, a sentence.
+        requires: The distributions of this project that it requires.
+        others: The requirements on other distributions.
+        tested_with: The further distributions of this project that its tests require.
     """
 
     word: str
@@ -31,12 +28,11 @@ class Kind:
     description: str
     requires: tuple[str, ...] = ("cosmo-core",)
     others: tuple[str, ...] = ()
-    tested_with: tuple[str, ...] = (_KIT,)
-    beside: tuple[str, ...] = ("cosmo-testing",)
+    tested_with: tuple[str, ...] = ("cosmo-testing",)
 
     @property
     def prefix(self) -> str:
-        """What the names of its distributions begin with."""
+        """The beginning of the names of its distributions."""
         return f"cosmo-{self.word}-"
 
 
@@ -46,6 +42,7 @@ _ALL: Final = (
         group="cosmo.sources",
         object="${class_name}Neuron",
         description="A Cosmo Neuron source for a language model behind a chat completions server.",
+        requires=("cosmo-core", "cosmo-llm"),
         others=("httpx>=0.27",),
     ),
     Kind(
@@ -60,8 +57,7 @@ _ALL: Final = (
         object="from_url",
         description="An Engram for Cosmo: shared memory within one process.",
         others=("msgspec>=0.19",),
-        tested_with=(_KIT, "cosmo-synapse-memory"),
-        beside=("cosmo-testing", "cosmo-synapse-memory"),
+        tested_with=("cosmo-testing", "cosmo-synapse-memory"),
     ),
     Kind(
         word="context",
@@ -70,7 +66,6 @@ _ALL: Final = (
         description="A context Neuron for Cosmo prompts.",
         requires=("cosmo-context",),
         tested_with=("cosmo-context[testing]",),
-        beside=("cosmo-testing", "cosmo-context"),
     ),
     Kind(
         word="hook",
@@ -78,10 +73,9 @@ _ALL: Final = (
         object="",
         description="A hook plugin for Cosmo that labels Signals, counts them, and times Neurons.",
         others=("attrs>=25.1",),
-        tested_with=(_KIT, "cosmo-synapse-memory"),
-        beside=("cosmo-testing", "cosmo-synapse-memory"),
+        tested_with=("cosmo-testing", "cosmo-synapse-memory"),
     ),
 )
 
 KINDS: Final[Mapping[str, Kind]] = MappingProxyType({kind.word: kind for kind in _ALL})
-"""The kinds, by the word for them on the command line."""
+"""The kinds by their names on the command line."""

@@ -1,4 +1,4 @@
-"""The names that a new distribution goes by, all of them made from one."""
+"""The names in a new distribution, all derived from one."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Final, Self
 
 from cosmo_core.plugins import default_manager
 from cosmo_core.plugins.advice import FIRST_PARTY
-from cosmo_core_cli.failing import Mistake
+from cosmo_core_cli.errors import UserError
 from cosmo_core_cli.new.kinds import Kind
 
 MAX_NAME: Final = 30
-"""Characters in the longest name: what is made of it stays on one line."""
+"""Characters in a name at most, so that the lines of the templates are short enough for every name."""
 
-# What every use of a name takes: a distribution, a token of the bus, the scheme of a URL.
+# Valid as the name of a distribution, as a token of the protocol, and as the scheme of a URL.
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What a plugin and its parts are called.
+    """The names of a plugin and its parts.
 
     Attributes:
-        name: What users name it by, such as ``my-model``.
-        distribution: What they install, such as ``cosmo-source-my-model``.
-        package: What is imported, such as ``cosmo_source_my_model``.
+        name: The name that users write, such as ``my-model``.
+        distribution: The name of the distribution, such as ``cosmo-source-my-model``.
+        package: The name of the package, such as ``cosmo_source_my_model``.
         ident: The name in snake case.
         class_name: The name in camel case.
     """
@@ -38,17 +38,17 @@ class Names:
 
     @classmethod
     def of(cls, kind: Kind, name: str) -> Self:
-        """Make them from the name.
+        """Derive all names from one.
 
         Raises:
-            Mistake: It cannot be the name of such a plugin; the message suggests one that can.
+            UserError: The name is not valid; the message suggests a valid one.
         """
         if name.startswith(kind.prefix):
-            raise Mistake(f"leave out {kind.prefix!r}, it is put in front{_suggestion(kind, name)}")
+            raise UserError(f"omit {kind.prefix!r}, which is added to the name{_suggestion(kind, name)}")
         if _NAME.fullmatch(name) is None or len(name) > MAX_NAME:
-            raise Mistake(
-                f"{name!r} cannot name a plugin: use lower-case letters and digits, with single hyphens "
-                f"between them, a letter first, {MAX_NAME} at most{_suggestion(kind, name)}"
+            raise UserError(
+                f"{name!r} is not a valid name: use lower-case letters, digits and single hyphens between "
+                f"them, begin with a letter, and use {MAX_NAME} characters at most{_suggestion(kind, name)}"
             )
         distribution = kind.prefix + name
         return cls(
@@ -61,16 +61,16 @@ class Names:
 
 
 def check_free(kind: Kind, names: Names) -> None:
-    """Refuse a name that another distribution brings: whoever has both could use neither.
+    """Reject the name of an existing plugin: with both installed, neither could be used.
 
     Raises:
-        Mistake: It is one of this project's plugins, or of those that are installed here.
+        UserError: The name belongs to a plugin of this project, or to an installed one.
     """
     ours = FIRST_PARTY.get(kind.group, {}).get(names.name)
     owner = ours or default_manager().names(kind.group).get(names.name)
-    # The same distribution may be installed from a folder that was made earlier. The new one replaces it.
+    # An installed distribution of the same name is replaced by the new one, so there is no conflict.
     if owner and (ours or owner.split(" ")[0] != names.distribution):
-        raise Mistake(f"{names.name!r} is brought by {owner} already: choose another name")
+        raise UserError(f"{names.name!r} is the name of a plugin in {owner}: choose another name")
 
 
 def _suggestion(kind: Kind, name: str) -> str:

@@ -1,5 +1,1 @@
-"""`cosmo run`: Neurons and Engrams on a bus."""
-
-from cosmo_core_cli.run.command import run
-
-__all__ = ["run"]
+"""`cosmo run`: host Neurons and Engrams on a bus."""

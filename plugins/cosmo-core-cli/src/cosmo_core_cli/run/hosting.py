@@ -2,51 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+import asyncio
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import click
 
 from cosmo_core import Axon, Dendrite, Engram
-from cosmo_core_cli.connecting import connected
-from cosmo_core_cli.failing import Mistake
+from cosmo_core_cli.bus import open_synapse
+from cosmo_core_cli.errors import UserError
 from cosmo_core_cli.progress import Progress
-from cosmo_core_cli.run.axons import axons_of, check_distinct
-from cosmo_core_cli.run.ending import end_signals
-from cosmo_core_cli.run.engrams import load_engram
-from cosmo_core_cli.run.loading import Target
+from cosmo_core_cli.run.targets import Target, axons_from, check_distinct, load_engram
 
 if TYPE_CHECKING:
-    from cosmo_core import Synapse
     from cosmo_core_cli.bus import Bus
+
+TERMINATION_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 @attrs.frozen
-class Residents:
-    """Who is to be hosted."""
+class Components:
+    """The Axons and Engrams that a process hosts."""
 
     axons: Sequence[Axon]
     engrams: Sequence[Engram]
 
     @classmethod
-    def load(cls, targets: Sequence[Target], engrams: Sequence[str]) -> Residents:
-        """Import what is named.
+    def load(cls, targets: Sequence[Target], engrams: Sequence[str]) -> Components:
+        """Import the targets, and make the Engrams.
 
         Raises:
-            Mistake: A module does not import, or has not what is named.
-            CosmoError: An Axon or an Engram cannot be made of it.
+            UserError: A module cannot be imported, or does not have the named object.
+            CosmoError: An object cannot be made into an Axon or an Engram.
         """
-        axons = [axon for target in targets for axon in axons_of(target.load(), target.name)]
+        axons = [axon for target in targets for axon in axons_from(target.load(), target.name)]
         check_distinct(axons)
         return cls(axons, [load_engram(text) for text in engrams])
 
     def attach_to(self, dendrite: Dendrite) -> None:
-        """Attach them all, before the Dendrite starts.
+        """Attach all components to a Dendrite that has not started.
 
         Raises:
-            Mistake: Two Engrams have one id.
-            CosmoError: A plugin's Neuron wrapper cannot be used.
+            UserError: Two Engrams have the same id.
+            CosmoError: The Neuron wrapper of a plugin is broken.
         """
         for axon in self.axons:
             dendrite.attach_axon(axon)
@@ -54,31 +55,53 @@ class Residents:
             for engram in self.engrams:
                 dendrite.attach_engram(engram)
         except ValueError as error:
-            raise Mistake(str(error)) from error
+            raise UserError(str(error)) from error
 
 
-async def host(bus: Bus, residents: Residents, grace_s: float, announce: Callable[[], None]) -> None:
-    """Serve until SIGTERM or Ctrl-C, then drain. Raises as `connected` and `Dendrite.start` do.
+async def host(bus: Bus, components: Components, grace_s: float, announce: Callable[[], None]) -> None:
+    """Host components until SIGTERM or Ctrl-C, then drain.
 
     Args:
-        bus: Where.
-        residents: Who.
-        grace_s: For how many seconds what runs may finish.
-        announce: Called when they are served.
+        bus: The bus.
+        components: The Axons and Engrams.
+        grace_s: Seconds that running TASKs may take to finish.
+        announce: Called when the components are reachable.
+
+    Raises:
+        UserError: As `open_synapse` and `Components.attach_to` do.
+        CosmoError: The Dendrite could not start.
     """
-    async with connected(bus) as synapse:
-        dendrite = _dendrite(synapse, bus, grace_s)
-        residents.attach_to(dendrite)
-        with end_signals() as ended:
+    async with open_synapse(bus) as synapse:
+        dendrite = Dendrite(synapse=synapse, namespace=bus.namespace, role="worker", grace_s=grace_s)
+        components.attach_to(dendrite)
+        with termination_signals() as terminated:
             with Progress("starting"):
                 await dendrite.start()
             try:
                 announce()
-                await ended.wait()
-                click.echo(f"leaving; what runs may finish within {grace_s:g} s", err=True)
+                await terminated.wait()
+                click.echo(f"shutting down; running TASKs may finish within {grace_s:g} s", err=True)
             finally:
-                await dendrite.stop("its process ends")
+                await dendrite.stop("the process ends")
 
 
-def _dendrite(synapse: Synapse, bus: Bus, grace_s: float) -> Dendrite:
-    return Dendrite(synapse=synapse, namespace=bus.namespace, role="worker", grace_s=grace_s)
+@contextmanager
+def termination_signals() -> Iterator[asyncio.Event]:
+    """Yield an event that the first SIGTERM or Ctrl-C sets; a second one has its default effect."""
+    loop = asyncio.get_running_loop()
+    terminated = asyncio.Event()
+
+    def restore() -> None:
+        for number in TERMINATION_SIGNALS:
+            loop.remove_signal_handler(number)
+
+    def terminate() -> None:
+        restore()
+        terminated.set()
+
+    for number in TERMINATION_SIGNALS:
+        loop.add_signal_handler(number, terminate)
+    try:
+        yield terminated
+    finally:
+        restore()

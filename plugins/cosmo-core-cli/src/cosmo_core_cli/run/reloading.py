@@ -1,4 +1,4 @@
-"""Running this command line in a process of its own, and again whenever its modules change."""
+"""`cosmo run --reload`: runs the command line in a child process, and restarts it when a file changes."""
 
 from __future__ import annotations
 
@@ -14,50 +14,50 @@ from typing import Any, Final
 import click
 from watchfiles import PythonFilter, awatch
 
-from cosmo_core_cli.failing import complain
-from cosmo_core_cli.run.ending import end_signals
+from cosmo_core_cli.errors import print_error
+from cosmo_core_cli.run.hosting import termination_signals
 
 CHILD: Final = "COSMO_RELOAD_CHILD"
-"""The environment variable that tells a process that another one watches the files for it."""
+"""The environment variable that marks the child process."""
 
-MARGIN_S: Final = 5.0
-"""Seconds beyond its grace period after which a process that does not end is killed."""
+KILL_MARGIN_S: Final = 5.0
+"""Seconds after the grace period before a child that does not end is killed."""
 
 
 def is_child() -> bool:
-    """Tell, once, whether another process watches the files for this one."""
+    """Tell whether this is the child process. Only the first call does: children of the child are not."""
     return os.environ.pop(CHILD, None) is not None
 
 
-async def reloaded(folders: Sequence[Path], grace_s: float) -> int:
+async def run_with_reload(folders: Sequence[Path], grace_s: float) -> int:
     """Run this command line, and again after each change of a Python file, until told to end.
 
     Args:
-        folders: Where changes matter.
-        grace_s: For how many seconds what runs may finish.
+        folders: The folders whose files are watched.
+        grace_s: Seconds that running TASKs may take to finish.
 
     Returns:
-        The exit status of the last process.
+        The exit status of the last child.
     """
-    with end_signals() as ended:
-        changes = awatch(*folders, watch_filter=PythonFilter(), stop_event=ended)
+    with termination_signals() as terminated:
+        changes = awatch(*folders, watch_filter=PythonFilter(), stop_event=terminated)
         while True:
             change = asyncio.ensure_future(anext(changes, None))
-            # It begins to look before the module is imported: no change is missed.
+            # Watching starts before the child imports the modules, so no change is missed.
             await asyncio.sleep(0)
-            async with _running(grace_s) as child:
-                await _settled(child, change)
+            async with _child_process(grace_s) as child:
+                await _wait_for_change(child, change)
                 changed = await change
             if changed is None:
-                return _status(child)
+                return _shell_status(child)
             names = ", ".join(sorted({Path(path).name for _, path in changed}))
-            click.echo(f"{names} changed: starting again", err=True)
+            click.echo(f"{names} changed: restarting", err=True)
 
 
 @asynccontextmanager
-async def _running(grace_s: float) -> AsyncIterator[Process]:
-    """Run this command line in a process, which has ended afterwards."""
-    # In a group of its own: Ctrl-C is for this process, which then tells the other to drain, once.
+async def _child_process(grace_s: float) -> AsyncIterator[Process]:
+    """Run this command line in a child process, and end the child at the end."""
+    # Its own process group: Ctrl-C reaches only this process, which then tells the child to drain, once.
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "cosmo_core_cli", *sys.argv[1:]),
         env={**os.environ, CHILD: "1"},
@@ -66,32 +66,34 @@ async def _running(grace_s: float) -> AsyncIterator[Process]:
     try:
         yield child
     finally:
-        await _end(child, grace_s)
+        await _terminate(child, grace_s)
 
 
-async def _settled(child: Process, change: asyncio.Future[Any]) -> None:
-    """Return when something has changed; say so if the process ended before."""
+async def _wait_for_change(child: Process, change: asyncio.Future[Any]) -> None:
+    """Wait for a change; print an error if the child ends before."""
     exited = asyncio.ensure_future(child.wait())
     await asyncio.wait([exited, change], return_when=asyncio.FIRST_COMPLETED)
     if not change.done():
-        complain(f"it ended with status {exited.result()}; a change starts it again, Ctrl-C ends this")
+        print_error(
+            f"the process ended with status {exited.result()}; a change restarts it, Ctrl-C ends the command"
+        )
     exited.cancel()
 
 
-async def _end(child: Process, grace_s: float) -> None:
+async def _terminate(child: Process, grace_s: float) -> None:
     if child.returncode is not None:
         return
     child.terminate()
     try:
-        async with asyncio.timeout(grace_s + MARGIN_S):
+        async with asyncio.timeout(grace_s + KILL_MARGIN_S):
             await child.wait()
     except TimeoutError:
-        complain(f"process {child.pid} did not end within {grace_s + MARGIN_S:g} s, and is killed")
+        print_error(f"process {child.pid} did not end within {grace_s + KILL_MARGIN_S:g} s and is killed")
         child.kill()
         await child.wait()
 
 
-def _status(child: Process) -> int:
-    """Return the exit status of a process that has ended, as a shell has it."""
+def _shell_status(child: Process) -> int:
+    """Return the exit status of an ended process, as a shell reports it."""
     status = child.returncode or 0
     return status if status >= 0 else 128 - status

@@ -1,4 +1,4 @@
-"""Text that is fit to be shown."""
+"""Escaping and redaction of text for a terminal."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosmo_core_cli.words import one_line, printable, redacted
+from cosmo_core_cli.output import one_line, printable, redacted
 
 
 @given(st.text())
-def test_what_is_shown_on_one_line_is_one_line_and_obeyed_by_no_terminal(text: str) -> None:
+def test_one_line_is_one_printable_line(text: str) -> None:
     shown = one_line(text)
     assert shown.isprintable()
     assert len(shown.splitlines()) <= 1
 
 
 @given(st.text())
-def test_what_is_printable_stays_as_it_is(text: str) -> None:
+def test_printable_text_is_unchanged(text: str) -> None:
     kept = "".join(each for each in text if each.isprintable() or each in "\n\t")
     assert printable(kept) == kept
 
 
-def test_a_terminals_commands_are_escaped() -> None:
+def test_terminal_commands_are_escaped() -> None:
     assert printable("a\x1b[2Jb\n") == "a\\x1b[2Jb\n"
 
 
@@ -36,5 +36,5 @@ def test_a_terminals_commands_are_escaped() -> None:
         ("api_key=s3cret", "api_key=…"),
     ],
 )
-def test_secrets_are_not_shown(text: str, shown: str) -> None:
+def test_secrets_are_redacted(text: str, shown: str) -> None:
     assert redacted(text) == shown

@@ -1,4 +1,4 @@
-"""`cosmo neurons`, `cosmo watch`, `cosmo hub`, and what a shell completes from who is there."""
+"""`cosmo neurons`, `cosmo watch`, `cosmo hub`, and shell completion of Neurons and capabilities."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tests.processes.conftest import Start
 
 
-def test_who_is_there_is_listed(cosmo: Start, populated: str) -> None:
+def test_neurons_and_engrams_are_listed(cosmo: Start, populated: str) -> None:
     status, lines, _ = cosmo("neurons", "--namespace", populated).end()
     rows = [line.split() for line in lines]
     assert status == 0
@@ -20,13 +20,14 @@ def test_who_is_there_is_listed(cosmo: Start, populated: str) -> None:
     assert ["notes", "context", "1"] in rows
 
 
-def test_nobody_is_said_too(cosmo: Start) -> None:
-    status, (said,), _ = cosmo("neurons").end()
+def test_empty_namespace_is_reported(cosmo: Start) -> None:
+    status, (line,), _ = cosmo("neurons").end()
     assert status == 0
-    assert said.startswith("nobody is in namespace 'own-")
+    assert line.startswith("namespace 'own-")
+    assert line.endswith(" has no Neurons and no Engrams")
 
 
-def test_programs_follow_who_comes_and_goes(cosmo: Start) -> None:
+def test_watching_neurons_prints_every_change(cosmo: Start) -> None:
     looking = cosmo("neurons", "--watch", "--json")
 
     def replicas(population: dict[str, Any]) -> dict[str, int]:
@@ -44,12 +45,12 @@ def test_programs_follow_who_comes_and_goes(cosmo: Start) -> None:
     assert looking.end(signal.SIGINT)[0] == 130
 
 
-def test_what_passes_is_printed_and_is_a_trace_as_it_should_be(cosmo: Start, populated: str) -> None:
+def test_watched_signals_are_a_valid_trace(cosmo: Start, populated: str) -> None:
     trace = "trc_01BX5ZZKBKACTAV9WEVGEMMVRZ"
     looking = cosmo("watch", "--namespace", populated, "--trace", trace, "--json")
     reading = cosmo("watch", "--namespace", populated, "--trace", trace, "--count", "4", "--payload")
     for each in (looking, reading):
-        assert each.complaint().startswith("watching namespace populated at ")
+        assert each.error_line().startswith("watching namespace populated at ")
     cosmo("dispatch", "--namespace", populated, "--neuron", "worker", "hi", "--trace", trace).end()
     dump = [looking.line() for _ in range(4)]
     types = ["TASK", "THOUGHT_DELTA", "THOUGHT_DELTA", "AGENT_OUTPUT"]
@@ -66,17 +67,17 @@ def test_what_passes_is_printed_and_is_a_trace_as_it_should_be(cosmo: Start, pop
     assert looking.end(signal.SIGINT) == (130, [], ["cosmo: interrupted"])
 
 
-def test_a_reader_that_leaves_ends_what_it_read(cosmo: Start, populated: str) -> None:
+def test_closed_pipe_ends_the_command(cosmo: Start, populated: str) -> None:
     reader, writer = os.pipe()
     looking = cosmo("watch", "--namespace", populated, stdout=writer)
     os.close(writer)
-    looking.complaint()
+    looking.error_line()
     os.close(reader)
     cosmo("dispatch", "--namespace", populated, "--neuron", "greeter", "hi").end()
     assert looking.end() == (141, [], [])
 
 
-def test_who_is_there_is_completed(cosmo: Start, populated: str) -> None:
+def test_neurons_and_capabilities_are_completed(cosmo: Start, populated: str) -> None:
     words = f"cosmo dispatch --namespace {populated} --neuron gr"
     shell = {"_COSMO_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": "5"}
     assert cosmo(**shell).end() == (0, ["plain,greeter"], [])
@@ -84,14 +85,14 @@ def test_who_is_there_is_completed(cosmo: Start, populated: str) -> None:
     assert cosmo(**shell).end() == (0, ["plain,small-talk"], [])
 
 
-def test_a_port_in_use_says_what_to_try(cosmo: Start, bus: str) -> None:
-    status, lines, (complaint,) = cosmo("hub", bus).end()
+def test_port_in_use_error_suggests_another_port(cosmo: Start, bus: str) -> None:
+    status, lines, (error,) = cosmo("hub", bus).end()
     assert (status, lines) == (2, [])
-    assert complaint.startswith(f"cosmo: cannot start a hub at {bus}: Address already in use")
-    assert "another port" in complaint
+    assert error.startswith(f"cosmo: cannot start a hub at {bus}: Address already in use")
+    assert "another port" in error
 
 
-def test_a_hub_says_where_it_is_and_ends_in_peace(cosmo: Start) -> None:
+def test_hub_prints_its_url_and_ends_on_sigterm(cosmo: Start) -> None:
     hub = cosmo("hub", "zmq://127.0.0.1:0", "--json")
     url = json.loads(hub.line())["url"]
     assert cosmo("neurons", "--synapse", url).end()[0] == 0

@@ -1,4 +1,4 @@
-"""From what somebody names to the Axons and Engrams that it means."""
+"""The Axons and Engrams that the arguments of `cosmo run` name."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from cosmo_core import Axon
-from cosmo_core_cli.run.hosting import Residents
-from cosmo_core_cli.run.loading import Target, watched_folders
+from cosmo_core_cli.run.hosting import Components
+from cosmo_core_cli.run.targets import Target, watched_folders
 
 MODULE = """
 from cosmo_core import Axon
@@ -58,7 +58,7 @@ def _modules(project: Path) -> None:
 
 
 def axons(*targets: str) -> list[Axon]:
-    return list(Residents.load([Target.parse(target) for target in targets], []).axons)
+    return list(Components.load([Target.parse(target) for target in targets], []).axons)
 
 
 @pytest.mark.parametrize(
@@ -76,16 +76,16 @@ def axons(*targets: str) -> list[Axon]:
         ("package.inner:greeter", ["greeter"]),
     ],
 )
-def test_a_target_means_axons(target: str, ids: list[str]) -> None:
+def test_target_names_axons(target: str, ids: list[str]) -> None:
     assert [axon.neuron_id for axon in axons(target)] == ids
 
 
-def test_an_axon_stays_what_it_is() -> None:
+def test_axon_is_hosted_unchanged() -> None:
     (axon,) = axons("workers:axon")
     assert axon.capabilities == ("chat",)
 
 
-def test_a_file_elsewhere_imports_what_is_beside_it(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_in_another_folder_imports_its_siblings(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (project / "other.py").write_text("from workers import greeter\n")
     monkeypatch.chdir(project.parent)
     assert [axon.neuron_id for axon in axons("project/other.py:greeter")] == ["greeter"]
@@ -94,12 +94,12 @@ def test_a_file_elsewhere_imports_what_is_beside_it(project: Path, monkeypatch: 
 @pytest.mark.parametrize(
     ("text", "id"), [("workers:ctx", "ctx"), ("workers:make_engram", "made"), ("sqlite://,notes", "notes")]
 )
-def test_an_engram_is_an_object_or_a_url_and_an_id(text: str, id: str) -> None:
-    (engram,) = Residents.load([], [text]).engrams
+def test_engram_is_an_object_or_a_url_with_an_id(text: str, id: str) -> None:
+    (engram,) = Components.load([], [text]).engrams
     assert engram.engram_id == id
 
 
-def test_the_folders_of_modules_are_found_without_importing_them(project: Path) -> None:
+def test_watched_folders_are_found_without_importing_modules(project: Path) -> None:
     (project / "workers.py").write_text("raise RuntimeError\n")
     targets = ["workers:x", "package.inner:x", "workers.py:x", "cosmo_core.contracts.axon:Axon"]
     import cosmo_core
