@@ -1,4 +1,4 @@
-"""The tutorial's two files and its commands do what the page says, each in a process of its own."""
+"""The files and commands of the tutorial, each run in a separate process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FILES = {found["name"]: found["code"] for found in SAVED.finditer(PAGE)}
 
 
 class Folder:
-    """Where the reader saved the files, and types the commands."""
+    """The folder of the reader, with the files of the tutorial."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -32,7 +32,7 @@ class Folder:
 
     @asynccontextmanager
     async def started(self, *arguments: str) -> AsyncIterator[str]:
-        """Run Python until it is terminated, and yield the first line that it prints."""
+        """Start Python, yield its first line of output, and terminate it at the end."""
         process = await asyncio.create_subprocess_exec(
             sys.executable, *arguments, cwd=self.path, env=self.env, stdout=asyncio.subprocess.PIPE
         )
@@ -50,7 +50,7 @@ class Folder:
                 await process.wait()
 
     async def printed(self, *arguments: str) -> list[str]:
-        """Run Python to its end, and return the lines that it prints."""
+        """Run Python to its end, and return its lines of output."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *arguments,
@@ -72,7 +72,7 @@ class Folder:
 
 @pytest.fixture
 async def folder(tmp_path: Path) -> AsyncIterator[Folder]:
-    """The reader's folder, with a hub and a worker running as the page starts them."""
+    """The folder of the reader, with the hub and the worker of the tutorial running."""
     folder = Folder(tmp_path)
     async with AsyncExitStack() as stack:
         hub = folder.started("-m", "cosmo_core_cli", "hub", "zmq://127.0.0.1:0")
@@ -82,19 +82,19 @@ async def folder(tmp_path: Path) -> AsyncIterator[Folder]:
         yield folder
 
 
-def test_the_page_has_the_files_that_it_names() -> None:
+def test_page_has_both_files() -> None:
     assert sorted(FILES) == ["orchestrator.py", "worker.py"]
 
 
-async def test_the_orchestrator_has_a_report_written_by_the_worker(folder: Folder) -> None:
-    said = re.search(r"^\$ python orchestrator\.py tea\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    assert said is not None
+async def test_orchestrator_prints_the_report_of_the_page(folder: Folder) -> None:
+    shown = re.search(r"^\$ python orchestrator\.py tea\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert shown is not None
     printed = await folder.printed("orchestrator.py", "tea")
-    assert [line.rstrip() for line in printed] == said[1].splitlines()
+    assert [line.rstrip() for line in printed] == shown[1].splitlines()
     assert (folder.path / "reports.db").is_file()
 
 
-async def test_the_commands_show_who_is_there_and_stream_what_is_written(folder: Folder) -> None:
+async def test_commands_list_neurons_and_print_answers(folder: Folder) -> None:
     neurons = "\n".join(await folder.printed("-m", "cosmo_core_cli", "neurons"))
     for name in ("outline", "write", "archive", "reports"):
         assert name in neurons

@@ -204,7 +204,7 @@ def json_decision(line: str) -> Decision:
     """Parse a program's decision: true, false, or an object with ``granted`` and a ``reason``.
 
     Raises:
-        UserError: The line is none of these.
+        UserError: The line is not one of these.
     """
     match json_answer(line):
         case bool(granted) | {"granted": bool(granted), "reason": None}:

@@ -68,7 +68,7 @@ def check_free(kind: Kind, names: Names) -> None:
     """
     ours = FIRST_PARTY.get(kind.group, {}).get(names.name)
     owner = ours or default_manager().names(kind.group).get(names.name)
-    # An installed distribution of the same name is replaced by the new one, so there is no conflict.
+    # Installing the new distribution replaces one of the same name, so the two do not conflict.
     if owner and (ours or owner.split(" ")[0] != names.distribution):
         raise UserError(f"{names.name!r} is the name of a plugin in {owner}: choose another name")
 

@@ -1,4 +1,4 @@
-"""Hosting Axons and Engrams until the process is told to end."""
+"""Hosting of Axons and Engrams until SIGTERM or Ctrl-C."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def is_child() -> bool:
 
 
 async def run_with_reload(folders: Sequence[Path], grace_s: float) -> int:
-    """Run this command line, and again after each change of a Python file, until told to end.
+    """Run this command line, and again after each change of a Python file, until SIGTERM or Ctrl-C.
 
     Args:
         folders: The folders whose files are watched.

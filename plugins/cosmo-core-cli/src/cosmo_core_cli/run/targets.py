@@ -99,7 +99,7 @@ def axons_from(found: Any, name: str, *, call: bool = True) -> Iterator[Axon]:
         call: Whether a factory may be called.
 
     Raises:
-        UserError: The object is none of these.
+        UserError: The object is not one of these.
     """
     if isinstance(found, Axon):
         yield found
