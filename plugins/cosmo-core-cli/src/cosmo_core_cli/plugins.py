@@ -43,5 +43,7 @@ def _import_all(manager: PluginManager) -> None:
         with suppress(PluginError):
             if record.group == "cosmo.hooks":
                 manager.load_hooks()
+            elif record.group == "cosmo.extensions":
+                manager.extensions()
             elif record.status == "available":
                 manager.factory(record.group, record.name)

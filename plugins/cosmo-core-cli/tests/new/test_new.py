@@ -18,6 +18,9 @@ from cosmo_core_cli.new.names import MAX_NAME
 
 New = Callable[..., Result]
 
+TESTS = {"hook": "tests/test_hooks.py", "extension": "tests/test_extension.py"}
+"""The tests of the kinds that have no conformance tests."""
+
 LONGEST = "abcdefghij-klmnop-qrstuv-wxyz1"
 
 
@@ -51,8 +54,8 @@ def test_distribution_has_all_files(new: New, tmp_path: Path, kind: str, name: s
     folder = tmp_path / f"cosmo-{kind}-{name}"
     package = folder.name.replace("-", "_")
     made = files(folder)
-    tests = {"tests/test_hooks.py"} if kind == "hook" else {"tests/test_conformance.py"}
-    assert {"pyproject.toml", "README.md", ".gitignore", f"src/{package}/__init__.py", *tests} <= made.keys()
+    tests = TESTS.get(kind, "tests/test_conformance.py")
+    assert {"pyproject.toml", "README.md", ".gitignore", f"src/{package}/__init__.py", tests} <= made.keys()
     assert made[f"src/{package}/py.typed"] == ""
     assert made["README.md"].startswith(f"# {folder.name}\n")
     assert "\nCOSMO_API = 1\n" in made[f"src/{package}/__init__.py"]

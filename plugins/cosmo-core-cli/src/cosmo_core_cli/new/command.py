@@ -25,9 +25,9 @@ from cosmo_core_cli.new.names import Names, check_free
 def new(kind: str, name: str, directory: Path) -> None:
     """Create the distribution of a plugin: a working example, typed and tested, for you to change.
 
-    KIND is source, synapse, engram, context or hook. NAME is the name that users write: the source of a
-    Neuron, the scheme of a URL, the name of a context Neuron or of a hook plugin. The new folder is
-    cosmo-KIND-NAME; an existing file or folder is not changed.
+    KIND is source, synapse, engram, context, hook or extension. NAME is the name that users write: the source
+    of a Neuron, the scheme of a URL, the name of a context Neuron, of a hook plugin or of an extension. The
+    new folder is cosmo-KIND-NAME; an existing file or folder is not changed.
     """
     chosen = KINDS[kind]
     names = Names.of(chosen, name)

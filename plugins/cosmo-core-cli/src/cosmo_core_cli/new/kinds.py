@@ -75,6 +75,13 @@ _ALL: Final = (
         others=("attrs>=25.1",),
         tested_with=("cosmo-testing", "cosmo-synapse-memory"),
     ),
+    Kind(
+        word="extension",
+        group="cosmo.extensions",
+        object="${class_name}Extension",
+        description="An extension of Cosmo's Dendrite that counts departures of Neurons.",
+        tested_with=("cosmo-testing", "cosmo-synapse-memory"),
+    ),
 )
 
 KINDS: Final[Mapping[str, Kind]] = MappingProxyType({kind.word: kind for kind in _ALL})
