@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.conftest import Install, Invoke
 
 
@@ -29,13 +31,16 @@ def test_check_imports_every_plugin_and_reports_faults(invoke: Invoke, install: 
     assert set(others) == {"loaded"}
 
 
-def test_broken_hook_plugin_is_reported_on_one_line(invoke: Invoke, install: Install) -> None:
-    install("thirdparty", points="[cosmo.hooks]\nbad = boom\n", boom="raise RuntimeError('boom')")
+@pytest.mark.parametrize("group", ["cosmo.hooks", "cosmo.extensions"])
+def test_broken_hook_or_extension_is_reported_on_one_line(
+    invoke: Invoke, install: Install, group: str
+) -> None:
+    install("thirdparty", points=f"[{group}]\nbad = boom\n", boom="raise RuntimeError('boom')")
     shown = invoke("plugins", "--check")
     assert shown.exit_code == 1
     assert "RuntimeError: boom" in shown.stdout
     assert shown.stderr.startswith(
-        "cosmo: warning: a hook plugin is skipped: cosmo.hooks 'bad' of thirdparty"
+        f"cosmo: warning: a plugin of {group} is skipped: {group} 'bad' of thirdparty"
     )
     assert shown.stderr.count("\n") == 1
 
