@@ -128,24 +128,24 @@ def test_a_failure_makes_the_error_that_ends_a_task() -> None:
 def test_a_providers_words_are_one_bounded_line_without_secrets(
     before: str, secrets: list[str], after: str
 ) -> None:
-    said = chat.provider_text(before + "".join(secrets) + after, secrets=secrets)
-    assert len(said) <= chat.MAX_PROVIDER_TEXT
+    said = chat.Secrets(secrets).quote(before + "".join(secrets) + after)
+    assert len(said) <= chat.MAX_QUOTED_TEXT
     assert said == "" or said.isprintable()
     assert all(secret in "[redacted]…" or secret not in said for secret in secrets if secret.strip())
 
 
-@pytest.mark.parametrize("position", [0, chat.MAX_PROVIDER_TEXT - 3, 4 * chat.MAX_PROVIDER_TEXT - 3])
+@pytest.mark.parametrize("position", [0, chat.MAX_QUOTED_TEXT - 3, 4 * chat.MAX_QUOTED_TEXT - 3])
 def test_a_secret_at_the_edge_is_not_shown_in_part(position: int) -> None:
-    assert "hf_" not in chat.provider_text(" " * position + "hf_secret", secrets=["hf_secret"])
+    assert "hf_" not in chat.Secrets(["hf_secret"]).quote(" " * position + "hf_secret")
 
 
 def test_a_secret_that_contains_another_is_redacted_whole() -> None:
-    assert chat.provider_text("Bearer hf_secret!", secrets=["hf_secret", "Bearer hf_secret"]) == "[redacted]!"
+    assert chat.Secrets(["hf_secret", "Bearer hf_secret"]).quote("Bearer hf_secret!") == "[redacted]!"
 
 
 def test_long_words_are_cut_and_say_so() -> None:
-    said = chat.provider_text("x" * 1_000)
-    assert (len(said), said[-1]) == (chat.MAX_PROVIDER_TEXT, "…")
+    said = chat.Secrets().quote("x" * 1_000)
+    assert (len(said), said[-1]) == (chat.MAX_QUOTED_TEXT, "…")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from cosmo_llm import (
     RATE_LIMITED,
     Failure,
     Failures,
+    Provider,
+    Secrets,
     UnexpectedShapeError,
     read_answer,
 )
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 SECRET = "hunter/2\"'\\"
 
 
-class Toy:
+class Toy(Provider):
     """Says what it was asked, so that the tests see it."""
 
     def failure_in(self, answer: Mapping[str, Any], status: int | None) -> Failure | None:
@@ -35,7 +37,7 @@ class Toy:
 
 @pytest.fixture
 def failures() -> Failures:
-    return Failures(server="http://toy", timeout_s=2.5, provider=Toy(), secrets={SECRET})
+    return Failures(server="http://toy", timeout_s=2.5, provider=Toy(), secrets=Secrets([SECRET]))
 
 
 @pytest.mark.parametrize(
@@ -94,10 +96,10 @@ def test_every_other_failure_has_its_code_and_its_words(failures: Failures) -> N
         "no complete answer from http://toy: reset": "PROVIDER_UNREACHABLE",
         "http://toy ended its stream before the answer was complete": "PROVIDER_UNREACHABLE",
         "http://toy did not answer completely within 2.5 s; [PROVIDER_TIMEOUT []]": "PROVIDER_TIMEOUT",
-        "http://toy sent an answer that is not understood, no choices: <html>; [PROVIDER_MALFORMED []]": (
+        "http://toy sent a malformed answer (no choices): <html>; [PROVIDER_MALFORMED []]": (
             "PROVIDER_MALFORMED"
         ),
-        "http://toy sent more than the 3 MiB that are read": "PROVIDER_MALFORMED",
+        "http://toy sent more than the limit of 3 MiB": "PROVIDER_MALFORMED",
     }
 
 
@@ -144,9 +146,9 @@ def refuse(answer: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        (b"[]", "not a JSON object: []"),
-        ("{", "not understood"),
-        (b"{}", "no choices: {}"),
+        (b"[]", "(not a JSON object): []"),
+        ("{", "malformed"),
+        (b"{}", "(no choices): {}"),
         (b'{"error": "it broke"}', "reported an error: it broke"),
     ],
 )

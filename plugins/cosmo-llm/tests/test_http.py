@@ -11,17 +11,17 @@ import httpx
 import pytest
 
 from cosmo_core.errors import NeuronError
-from cosmo_llm import Failure, Failures
+from cosmo_llm import Failures
 from cosmo_llm.http import Endpoint, HttpOptions, Transport
 from cosmo_testing import ChatServer, Fault
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 WITHOUT_HTTPX = """
 import sys
 sys.modules["httpx"] = None
-import cosmo_core, cosmo_llm, cosmo_llm.checks, cosmo_llm.retry, cosmo_llm.sse
+import cosmo_core, cosmo_llm, cosmo_llm.options, cosmo_llm.retry, cosmo_llm.sse
 try:
     import cosmo_llm.http
 except ImportError as error:
@@ -29,15 +29,7 @@ except ImportError as error:
 """
 
 
-class Silent:
-    def failure_in(self, answer: Mapping[str, Any], status: int | None) -> Failure | None:
-        return None
-
-    def advice(self, failure: Failure, answer: Mapping[str, Any] | None) -> str | None:
-        return None
-
-
-FAILURES = Failures(server="the toy", timeout_s=30, provider=Silent())
+FAILURES = Failures(server="the toy", timeout_s=30)
 
 
 class Lines:
@@ -210,7 +202,8 @@ async def test_a_transport_that_is_closed_while_calls_run_serves_the_next_ones()
 )
 def test_a_header_may_hold_a_secret_in_part(value: str, secrets: set[str]) -> None:
     options = options_for("http://localhost", headers={"X-Any": value})
-    assert options.secrets == secrets
+    assert len(options.secrets) == len(secrets)
+    assert all(secret in options.secrets for secret in secrets)
     assert value not in repr(options)
 
 

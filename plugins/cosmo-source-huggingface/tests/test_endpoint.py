@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cosmo_source_huggingface.endpoint import Endpoint
+from cosmo_source_huggingface.options import HuggingFaceEndpoint
 
 
 @pytest.mark.parametrize("path", ["", "/", "/v1", "/v1/", "/v1/chat/completions", "/v1/chat/completions/"])
@@ -11,7 +11,7 @@ from cosmo_source_huggingface.endpoint import Endpoint
     ["https://router.huggingface.co", "http://localhost:8080", "http://[::1]:8080", "https://host/team%2Fa"],
 )
 def test_every_way_to_write_a_base_url_is_the_same_endpoint(base: str, path: str) -> None:
-    endpoint = Endpoint.parse(base + path)
+    endpoint = HuggingFaceEndpoint.parse(base + path)
     assert endpoint.base == base
     assert endpoint.url("/v1/chat/completions") == f"{base}/v1/chat/completions"
 
@@ -22,7 +22,7 @@ def test_every_way_to_write_a_base_url_is_the_same_endpoint(base: str, path: str
 )
 def test_what_is_not_an_http_url_is_refused(url: object) -> None:
     with pytest.raises(ValueError, match="endpoint"):
-        Endpoint.parse(url)
+        HuggingFaceEndpoint.parse(url)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_what_is_not_an_http_url_is_refused(url: object) -> None:
 )
 def test_a_url_with_a_secret_in_it_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(ValueError, match="api_key") as caught:
-        Endpoint.parse(url)
+        HuggingFaceEndpoint.parse(url)
     assert "hunter2" not in str(caught.value)
 
 
@@ -47,7 +47,7 @@ def test_a_url_with_a_secret_in_it_is_refused_without_repeating_it(url: str) -> 
     ],
 )
 def test_only_encrypted_hosts_of_huggingface_are_its_own(url: str, expected: bool) -> None:
-    assert Endpoint.parse(url).is_huggingface is expected
+    assert HuggingFaceEndpoint.parse(url).is_huggingface is expected
 
 
 @pytest.mark.parametrize(
@@ -61,4 +61,4 @@ def test_only_encrypted_hosts_of_huggingface_are_its_own(url: str, expected: boo
     ],
 )
 def test_loopback_is_told_from_the_network(url: str, expected: bool) -> None:
-    assert Endpoint.parse(url).is_loopback is expected
+    assert HuggingFaceEndpoint.parse(url).is_loopback is expected

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cosmo_source_huggingface import huggingface
-from cosmo_source_huggingface.options import NAMES, Options
+from cosmo_source_huggingface.options import HuggingFaceOptions
 
 LOCAL = "http://localhost:8080"
 
@@ -38,15 +38,15 @@ def test_other_endpoints_need_neither_key_nor_model() -> None:
 
 def test_the_environments_token_is_used_for_huggingface(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_env\n")
-    assert Options.parse({"model": "m"}).api_key == "hf_env"
-    assert Options.parse({"model": "m", "api_key": "hf_given"}).api_key == "hf_given"
+    assert HuggingFaceOptions.parse({"model": "m"}).api_key == "hf_env"
+    assert HuggingFaceOptions.parse({"model": "m", "api_key": "hf_given"}).api_key == "hf_given"
     dedicated = "https://abc.endpoints.huggingface.cloud"
-    assert Options.parse({"endpoint": dedicated}).api_key == "hf_env"
+    assert HuggingFaceOptions.parse({"endpoint": dedicated}).api_key == "hf_env"
 
 
 def test_the_environments_token_is_not_sent_to_strangers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_env")
-    assert Options.parse({"endpoint": "https://models.example"}).api_key is None
+    assert HuggingFaceOptions.parse({"endpoint": "https://models.example"}).api_key is None
 
 
 @pytest.mark.parametrize("token", ["", "  "])
@@ -60,7 +60,7 @@ def test_an_unknown_option_is_named_beside_the_known_ones() -> None:
     with pytest.raises(TypeError) as caught:
         huggingface(endpoint=LOCAL, temprature=1)
     assert "temprature" in str(caught.value)
-    assert all(name in str(caught.value) for name in NAMES)
+    assert all(name in str(caught.value) for name in HuggingFaceOptions.names())
 
 
 def test_the_options_are_the_documented_ones() -> None:
@@ -68,7 +68,7 @@ def test_the_options_are_the_documented_ones() -> None:
         "endpoint model api_key use_chat_api max_new_tokens temperature top_p stop system timeout stream "
         "headers client"
     )
-    assert set(NAMES) == set(documented.split())
+    assert HuggingFaceOptions.names() == set(documented.split())
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import cosmo_source_huggingface
-from cosmo_source_huggingface.options import NAMES
+from cosmo_source_huggingface.options import HuggingFaceOptions
 from cosmo_testing import ChatServer
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -24,11 +24,11 @@ def test_the_source_is_found_under_its_names(name: str) -> None:
     assert found.load() is cosmo_source_huggingface.huggingface
 
 
-def test_the_distribution_needs_the_core_and_httpx_only() -> None:
+def test_the_distribution_needs_the_core_cosmo_llm_httpx_and_msgspec_only() -> None:
     needed = {
         re.split(r"[<>=!~ ]", line, maxsplit=1)[0] for line in requires("cosmo-source-huggingface") or []
     }
-    assert needed == {"cosmo-core", "httpx"}
+    assert needed == {"cosmo-core", "cosmo-llm", "httpx", "msgspec"}
     assert "cosmo-plugin" in metadata("cosmo-source-huggingface")["Keywords"]
 
 
@@ -42,7 +42,7 @@ def test_every_public_name_is_there() -> None:
 
 
 def test_the_readme_tells_every_option() -> None:
-    assert all(f"| `{name}` |" in README for name in NAMES)
+    assert all(f"| `{name}` |" in README for name in HuggingFaceOptions.names())
 
 
 async def test_the_readmes_example_runs() -> None:

@@ -12,7 +12,7 @@ import pytest
 from cosmo_core.errors import NeuronError
 from cosmo_llm import retry
 from cosmo_source_huggingface import huggingface
-from cosmo_source_huggingface.options import Options
+from cosmo_source_huggingface.options import HuggingFaceOptions
 from cosmo_testing import ChatServer, Fault
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ async def test_a_lost_connection_does_not_carry_the_request(
 def test_no_repr_shows_a_secret() -> None:
     given = {"endpoint": "http://localhost", **SECRET_OPTIONS}
     neuron = huggingface(**given)
-    options = Options.parse(given)
+    options = HuggingFaceOptions.parse(given)
     assert_clean(f"{neuron!r} {options!r} {list(map(repr, vars(neuron).values()))}")
     assert "localhost" in repr(neuron)
 

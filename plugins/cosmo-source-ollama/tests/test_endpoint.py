@@ -5,11 +5,11 @@ import logging
 import pytest
 
 from cosmo_source_ollama import ollama
-from cosmo_source_ollama.endpoint import Endpoint
+from cosmo_source_ollama.endpoint import OllamaEndpoint
 
 
 def test_without_the_variable_ollama_is_where_it_usually_is() -> None:
-    assert Endpoint.from_environment().base == "http://localhost:11434"
+    assert OllamaEndpoint.from_environment().base == "http://localhost:11434"
 
 
 # The rules are those of Ollama's own programs, and so are most of the cases.
@@ -49,7 +49,7 @@ def test_the_variable_is_read_as_ollama_reads_it(
     monkeypatch: pytest.MonkeyPatch, host: str, base: str
 ) -> None:
     monkeypatch.setenv("OLLAMA_HOST", host)
-    assert Endpoint.from_environment().base == base
+    assert OllamaEndpoint.from_environment().base == base
 
 
 @pytest.mark.parametrize("host", [":66000", ":65536", ":-1", "127.0.0.1:", ":http", ":" + "9" * 5_000])
@@ -58,7 +58,7 @@ def test_a_port_that_is_none_is_the_usual_one_and_is_said(
 ) -> None:
     monkeypatch.setenv("OLLAMA_HOST", host)
     with caplog.at_level(logging.WARNING):
-        assert Endpoint.from_environment().base == "http://127.0.0.1:11434"
+        assert OllamaEndpoint.from_environment().base == "http://127.0.0.1:11434"
     assert "OLLAMA_HOST has no usable port" in caplog.text
 
 
@@ -85,5 +85,5 @@ def test_the_option_wins_over_the_variable(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("path", ["", "/", "/api", "/api/", "/api/chat", "/api/chat/"])
 @pytest.mark.parametrize("base", ["http://localhost:11434", "https://host/ollama"])
 def test_every_way_to_write_a_base_url_is_the_same_endpoint(base: str, path: str) -> None:
-    endpoint = Endpoint.parse(base + path)
+    endpoint = OllamaEndpoint.parse(base + path)
     assert endpoint.url("/api/chat") == f"{base}/api/chat"

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from cosmo_source_ollama import ollama
-from cosmo_source_ollama.options import NAMES, Options
-from cosmo_source_ollama.settings import Settings
+from cosmo_source_ollama.options import OllamaOptions
 
 
 @pytest.mark.parametrize("options", [{}, {"model": None}])
@@ -18,24 +17,24 @@ def test_a_model_is_needed_and_the_error_says_how_to_find_one(options: dict[str,
 def test_an_unknown_option_is_named_beside_the_known_ones() -> None:
     with pytest.raises(TypeError, match="temprature") as caught:
         ollama(model="llama3", temprature=1)
-    assert all(name in str(caught.value) for name in NAMES)
+    assert all(name in str(caught.value) for name in OllamaOptions.names())
 
 
 def test_the_options_are_the_documented_ones() -> None:
     documented = (
         "model endpoint system temperature max_tokens options keep_alive timeout stream headers client"
     )
-    assert set(NAMES) == set(documented.split())
+    assert OllamaOptions.names() == set(documented.split())
 
 
 def test_a_local_model_gets_more_time_than_a_hosted_one() -> None:
-    assert Options.parse({"model": "llama3"}).http.timeout == 120
-    assert Options.parse({"model": "llama3", "timeout": 5}).http.timeout == 5
+    assert OllamaOptions.parse({"model": "llama3"}).timeout == 120
+    assert OllamaOptions.parse({"model": "llama3", "timeout": 5}).timeout == 5
 
 
 @pytest.mark.parametrize("keep_alive", [0, -1, 300, 0.5, "0", "10m", "1h30m", "-1s", "1.5h", ".5s", "100µs"])
 def test_a_time_that_ollama_understands_is_taken(keep_alive: float | str) -> None:
-    assert Settings(model="llama3", keep_alive=keep_alive).keep_alive == keep_alive
+    assert OllamaOptions(model="llama3", keep_alive=keep_alive).keep_alive == keep_alive
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from importlib.metadata import entry_points, metadata, requires
 from pathlib import Path
 
 import cosmo_source_ollama
-from cosmo_source_ollama.options import NAMES
+from cosmo_source_ollama.options import OllamaOptions
 from cosmo_testing import ChatServer
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
@@ -22,9 +22,9 @@ def test_the_source_is_found_under_its_name() -> None:
     assert found.load() is cosmo_source_ollama.ollama
 
 
-def test_the_distribution_needs_the_core_and_httpx_only() -> None:
+def test_the_distribution_needs_the_core_cosmo_llm_httpx_and_msgspec_only() -> None:
     needed = {re.split(r"[<>=!~ ]", line, maxsplit=1)[0] for line in requires("cosmo-source-ollama") or []}
-    assert needed == {"cosmo-core", "httpx"}
+    assert needed == {"cosmo-core", "cosmo-llm", "httpx", "msgspec"}
     assert "cosmo-plugin" in metadata("cosmo-source-ollama")["Keywords"]
 
 
@@ -61,7 +61,7 @@ print(Neuron(source="ollama", model="llama3", endpoint="http://models.invalid"))
 
 
 def test_the_readme_tells_every_option() -> None:
-    assert all(f"| `{name}` |" in README for name in NAMES)
+    assert all(f"| `{name}` |" in README for name in OllamaOptions.names())
 
 
 async def test_the_readmes_example_runs() -> None:

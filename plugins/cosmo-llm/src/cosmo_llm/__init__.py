@@ -1,17 +1,15 @@
-"""The small contract that every LLM source shares: input, output, failures.
+"""What sources of language models share: messages, failures, options, redaction and HTTP.
 
 An LLM Neuron takes ``{"prompt": …}`` or ``{"messages": […]}`` and returns ``{"response": text, "meta": …}``.
-What goes wrong at its provider ends the TASK with one of the codes below, so that whoever asked can act on
-it without knowing the provider. These are functions to call, not a class to inherit.
+A failure of its provider ends the TASK with one of the codes below, so that a caller can react without
+knowing the provider.
 
-`cosmo_llm.checks` checks what a user gave a source; `cosmo_llm.http` carries requests. The latter
-needs httpx, which a source that uses it names as a requirement of its own.
+`cosmo_llm.options` declares the options of a source; `cosmo_llm.http` sends requests with httpx.
 """
 
 from __future__ import annotations
 
-from cosmo_llm.answers import UnexpectedShapeError, read_answer
-from cosmo_llm.codes import (
+from cosmo_llm.failures import (
     AUTH_FAILED,
     INPUT_INVALID,
     MODEL_NOT_FOUND,
@@ -22,16 +20,21 @@ from cosmo_llm.codes import (
     PROVIDER_UNREACHABLE,
     RATE_LIMITED,
     Failure,
+    Failures,
+    Provider,
+    UnexpectedShapeError,
     failure_of_status,
+    read_answer,
+    status_line,
 )
-from cosmo_llm.failures import Failures, Provider
 from cosmo_llm.messages import PROMPT_KEYS, to_messages, to_output
-from cosmo_llm.wire import MAX_PROVIDER_TEXT, parse_object, provider_text, retry_after_s
+from cosmo_llm.redaction import MAX_QUOTED_TEXT, Secrets
+from cosmo_llm.wire import parse_object, read_up_to, retry_after_s
 
 __all__ = [
     "AUTH_FAILED",
     "INPUT_INVALID",
-    "MAX_PROVIDER_TEXT",
+    "MAX_QUOTED_TEXT",
     "MODEL_NOT_FOUND",
     "PROMPT_KEYS",
     "PROVIDER_ERROR",
@@ -43,12 +46,14 @@ __all__ = [
     "Failure",
     "Failures",
     "Provider",
+    "Secrets",
     "UnexpectedShapeError",
     "failure_of_status",
     "parse_object",
-    "provider_text",
     "read_answer",
+    "read_up_to",
     "retry_after_s",
+    "status_line",
     "to_messages",
     "to_output",
 ]

@@ -1,133 +1,235 @@
-"""Everything that can go wrong at a provider, as the `NeuronError` that says so."""
+"""The failures of a provider: their codes, and the errors that end a TASK with them."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, TypeVar
 
 import attrs
 
-from cosmo_llm.codes import (
-    PROVIDER_ERROR,
-    PROVIDER_MALFORMED,
-    PROVIDER_TIMEOUT,
-    PROVIDER_UNREACHABLE,
-    Failure,
-    failure_of_status,
-)
-from cosmo_llm.wire import parse_object, provider_text
+from cosmo_core.errors import NeuronError
+from cosmo_llm.redaction import Secrets
+from cosmo_llm.wire import parse_object
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Mapping
 
-    from cosmo_core.errors import NeuronError
+T = TypeVar("T")
 
 
-class Provider(Protocol):
-    """What only a source can know about the failures of its provider."""
+class Failure(NamedTuple):
+    """How a provider failed.
+
+    Attributes:
+        code: The code of the ERROR.
+        recoverable: Whether the same TASK may succeed if it is sent again.
+    """
+
+    code: str
+    recoverable: bool
+
+    def error(self, message: str) -> NeuronError:
+        """The exception that ends a TASK with this failure."""
+        return NeuronError(message, code=self.code, recoverable=self.recoverable)
+
+
+INPUT_INVALID: Final = Failure("INPUT_INVALID", recoverable=False)
+"""The Neuron, or the provider behind it, does not accept the input."""
+AUTH_FAILED: Final = Failure("AUTH_FAILED", recoverable=False)
+"""The provider does not accept the key, or the key does not permit the request."""
+MODEL_NOT_FOUND: Final = Failure("MODEL_NOT_FOUND", recoverable=False)
+"""The provider does not have the model, or the path."""
+RATE_LIMITED: Final = Failure("RATE_LIMITED", recoverable=True)
+"""The provider asks for fewer requests."""
+PROVIDER_ERROR: Final = Failure("PROVIDER_ERROR", recoverable=True)
+"""The provider failed internally."""
+PROVIDER_REFUSED: Final = Failure("PROVIDER_REFUSED", recoverable=False)
+"""The provider refused for another reason, such as an exhausted quota; the message quotes the reason."""
+PROVIDER_UNREACHABLE: Final = Failure("PROVIDER_UNREACHABLE", recoverable=True)
+"""No connection could be made, or it broke before the answer was complete."""
+PROVIDER_TIMEOUT: Final = Failure("PROVIDER_TIMEOUT", recoverable=True)
+"""The answer was not complete within the source's time limit."""
+PROVIDER_MALFORMED: Final = Failure("PROVIDER_MALFORMED", recoverable=False)
+"""The answer is not in the provider's own format, or exceeds the source's size limit."""
+
+_BY_STATUS: Final = {
+    400: INPUT_INVALID,
+    401: AUTH_FAILED,
+    403: AUTH_FAILED,
+    404: MODEL_NOT_FOUND,
+    408: PROVIDER_TIMEOUT,
+    413: INPUT_INVALID,
+    422: INPUT_INVALID,
+    429: RATE_LIMITED,
+}
+
+
+def failure_of_status(status: int) -> Failure:
+    """Map the HTTP status of an error response to a failure."""
+    return _BY_STATUS.get(status, PROVIDER_ERROR if status >= 500 else PROVIDER_REFUSED)
+
+
+def status_line(status: int) -> str:
+    """An HTTP status with its standard phrase, such as ``404 Not Found``."""
+    return f"{status} {HTTPStatus(status).phrase}" if status in set(HTTPStatus) else str(status)
+
+
+class Provider:
+    """What a source knows about the failures of its provider. A source overrides what it knows better."""
+
+    ADVICE: ClassVar[Mapping[Failure, str]] = {}
+    """What the user can do about each failure, as the end of a sentence."""
 
     def failure_in(self, answer: Mapping[str, Any], status: int | None) -> Failure | None:
-        """Say what an error stands for by the provider's own words, where these tell more than the status.
+        """The failure that an error of the provider stands for, or ``None`` to go by the status.
 
         Args:
             answer: The object in which the provider reports the error.
-            status: The HTTP status; ``None`` inside an answer that began as a success.
+            status: The HTTP status; ``None`` for an error inside a successful response.
         """
-        ...
+        return None
 
     def advice(self, failure: Failure, answer: Mapping[str, Any] | None) -> str | None:
-        """Say what the user can do; it ends the sentence that tells what happened.
+        """What the user can do about a failure, as the end of a sentence.
 
         Args:
             failure: What happened.
-            answer: The object in which the provider said so, if it did.
+            answer: The object in which the provider reported it, if there is one.
         """
-        ...
+        return self.ADVICE.get(failure)
 
 
 @attrs.frozen(kw_only=True)
 class Failures:
-    """Words the failures of one provider, with its secrets left out.
+    """Makes the errors for the failures of one provider, with its secrets redacted.
 
     Attributes:
-        server: Where the provider is.
-        timeout_s: The time limit of one call.
-        provider: Knows the provider's words, and what to advise.
-        secrets: What no error may repeat, even where the provider does.
+        server: What messages call the provider, usually its URL.
+        timeout_s: The time limit of one call, in seconds.
+        provider: What the source knows about the provider.
+        secrets: What no error may show.
     """
 
     server: str
     timeout_s: float
-    provider: Provider
-    secrets: Collection[str] = attrs.field(default=(), repr=False)
+    provider: Provider = attrs.field(factory=Provider)
+    secrets: Secrets = attrs.field(factory=Secrets)
 
     def with_provider(self, provider: Provider) -> Failures:
-        """These failures, for a call of which another provider object knows more."""
+        """These failures with another provider object, for a call of which that object knows more."""
         return attrs.evolve(self, provider=provider)
 
+    def error(
+        self,
+        failure: Failure,
+        message: str,
+        *,
+        said: str = "",
+        note: str = "",
+        answer: Mapping[str, Any] | None = None,
+    ) -> NeuronError:
+        """The error for a failure: a message, the provider's own text, a note, and advice.
+
+        Args:
+            failure: What happened.
+            message: The same in words. It must not hold a secret.
+            said: The provider's own text, which is quoted.
+            note: Further words of our own.
+            answer: The object in which the provider reported the failure, if there is one.
+        """
+        if quoted := self.secrets.quote(said):
+            message += f": {quoted}"
+        advice = self.provider.advice(failure, answer)
+        return failure.error("; ".join(filter(None, (message, note, advice))))
+
     def refused(self, status: int, body: bytes, *, retry_after_s: float | None = None) -> NeuronError:
-        """The provider answered with an HTTP status that is not a success."""
+        """The error for an HTTP status that is not a success.
+
+        Args:
+            status: The HTTP status.
+            body: The body of the response.
+            retry_after_s: How long the provider asks to wait, in seconds.
+        """
         answer = _object_in(body)
-        told = None if answer is None else self.provider.failure_in(answer, status)
-        failure = told or failure_of_status(status)
-        said = self._quote(body.decode(errors="replace") if answer is None else _words_in(answer))
-        message = f"{self.server} answered {_status_line(status)}"
-        if said:
-            message += f": {said}"
-        if retry_after_s is not None and failure.recoverable:
-            message += f"; it asks to wait {retry_after_s:g} s"
-        return self._advised(failure, message, answer)
+        reported = None if answer is None else self.provider.failure_in(answer, status)
+        failure = reported or failure_of_status(status)
+        asks_to_wait = retry_after_s is not None and failure.recoverable
+        return self.error(
+            failure,
+            f"{self.server} answered {status_line(status)}",
+            said=body.decode(errors="replace") if answer is None else _text_in(answer),
+            note=f"it asks to wait {retry_after_s:g} s" if asks_to_wait else "",
+            answer=answer,
+        )
 
     def redirected(self, status: int, location: str) -> NeuronError:
-        """The provider sent us elsewhere, where no key must follow."""
-        where = self._quote(location) or "nowhere"
+        """The error for a redirect: it is not followed, because a key must not go to another server."""
+        where = self.secrets.quote(location) or "nowhere"
         return failure_of_status(status).error(
-            f"{self.server} answered {_status_line(status)} to {where}, which is not followed; "
+            f"{self.server} answered {status_line(status)} to {where}, which is not followed; "
             "if that is the right server, set endpoint to it"
         )
 
     def reported(self, answer: Mapping[str, Any]) -> NeuronError:
-        """The provider answered with a success, and put an error into the body or into the stream."""
+        """The error for a successful response with an error in its body or in its stream."""
         failure = self.provider.failure_in(answer, None) or PROVIDER_ERROR
-        said = self._quote(_words_in(answer)) or "no reason given"
-        return self._advised(failure, f"{self.server} reported an error: {said}", answer)
+        said = self.secrets.quote(_text_in(answer)) or "no reason given"
+        return self.error(failure, f"{self.server} reported an error", said=said, answer=answer)
 
     def unreachable(self, reason: str) -> NeuronError:
-        """No connection could be made."""
-        return self._advised(PROVIDER_UNREACHABLE, f"no connection to {self.server}: {self._quote(reason)}")
+        """The error for a connection that could not be made."""
+        return self.error(PROVIDER_UNREACHABLE, f"no connection to {self.server}", said=reason)
 
     def lost(self, reason: str) -> NeuronError:
-        """The connection broke before the answer was complete."""
-        return PROVIDER_UNREACHABLE.error(f"no complete answer from {self.server}: {self._quote(reason)}")
+        """The error for a connection that broke before the answer was complete."""
+        said = self.secrets.quote(reason)
+        return PROVIDER_UNREACHABLE.error(f"no complete answer from {self.server}: {said}")
 
     def cut(self) -> NeuronError:
-        """The stream ended as a whole one does, but before the answer did."""
+        """The error for a stream that ended in good order, but before the answer was complete."""
         return PROVIDER_UNREACHABLE.error(f"{self.server} ended its stream before the answer was complete")
 
     def timed_out(self) -> NeuronError:
-        """The time limit of the call passed."""
+        """The error for a call that exceeded its time limit."""
         message = f"{self.server} did not answer completely within {self.timeout_s:g} s"
-        return self._advised(PROVIDER_TIMEOUT, message)
+        return self.error(PROVIDER_TIMEOUT, message)
 
     def malformed(self, reason: object, body: bytes | str = "") -> NeuronError:
-        """The answer was not understood."""
-        message = f"{self.server} sent an answer that is not understood, {self._quote(str(reason))}"
-        if said := self._quote(body if isinstance(body, str) else body.decode(errors="replace")):
-            message += f": {said}"
-        return self._advised(PROVIDER_MALFORMED, message)
+        """The error for an answer that is not in the provider's format."""
+        message = f"{self.server} sent a malformed answer ({self.secrets.quote(str(reason))})"
+        said = body if isinstance(body, str) else body.decode(errors="replace")
+        return self.error(PROVIDER_MALFORMED, message, said=said)
 
     def too_large(self, limit: int) -> NeuronError:
-        """The answer is larger than what is read of one, in bytes."""
-        return PROVIDER_MALFORMED.error(f"{self.server} sent more than the {limit >> 20} MiB that are read")
+        """The error for an answer that exceeds the size limit, which is given in bytes."""
+        return PROVIDER_MALFORMED.error(f"{self.server} sent more than the limit of {limit >> 20} MiB")
 
-    def _quote(self, text: str) -> str:
-        return provider_text(text, secrets=self.secrets)
 
-    def _advised(
-        self, failure: Failure, message: str, answer: Mapping[str, Any] | None = None
-    ) -> NeuronError:
-        advice = self.provider.advice(failure, answer)
-        return failure.error(f"{message}; {advice}" if advice else message)
+class UnexpectedShapeError(Exception):
+    """An answer is a JSON object, but not one of the provider's API; the message says what is wrong."""
+
+
+def read_answer(data: bytes | str, failures: Failures, read: Callable[[dict[str, Any]], T]) -> T:
+    """Parse the JSON object that a provider sent, and read it.
+
+    Args:
+        data: The whole body, or one event of a stream.
+        failures: Makes the error for an answer that cannot be read.
+        read: Converts the object; it can raise `UnexpectedShapeError`.
+
+    Raises:
+        NeuronError: The answer is malformed, or reports an ``error``.
+    """
+    try:
+        answer = parse_object(data)
+        if not answer.get("error"):
+            return read(answer)
+    except (ValueError, UnexpectedShapeError) as error:
+        failure = failures.malformed(error, data)
+    else:
+        failure = failures.reported(answer)
+    # Raised outside the handler, so that it does not refer to an exception that holds the whole answer.
+    raise failure
 
 
 def _object_in(body: bytes) -> dict[str, Any] | None:
@@ -137,12 +239,8 @@ def _object_in(body: bytes) -> dict[str, Any] | None:
         return None
 
 
-def _words_in(answer: Mapping[str, Any]) -> str:
-    words = answer.get("error") or answer.get("message") or answer.get("detail") or answer
-    if isinstance(words, dict):
-        words = words.get("message") or words
-    return str(words)
-
-
-def _status_line(status: int) -> str:
-    return f"{status} {HTTPStatus(status).phrase}" if status in set(HTTPStatus) else str(status)
+def _text_in(answer: Mapping[str, Any]) -> str:
+    text = answer.get("error") or answer.get("message") or answer.get("detail") or answer
+    if isinstance(text, dict):
+        text = text.get("message") or text
+    return str(text)

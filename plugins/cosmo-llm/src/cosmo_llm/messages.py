@@ -1,10 +1,10 @@
-"""What goes into an LLM Neuron, and what comes out."""
+"""The input and the output of an LLM Neuron."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cosmo_llm.codes import INPUT_INVALID
+from cosmo_llm.failures import INPUT_INVALID
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What a provider sends, made fit to use: its words, its JSON, its wish to be left alone for a while."""
+"""What a provider sends: JSON objects, bodies of bounded size, and the ``Retry-After`` header."""
 
 from __future__ import annotations
 
@@ -7,42 +7,45 @@ import math
 import re
 import time
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-MAX_PROVIDER_TEXT: Final = 500
-"""How many characters of a provider's own words an error repeats."""
+    from collections.abc import AsyncIterator
 
 _SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def provider_text(text: str, *, secrets: Iterable[str] = ()) -> str:
-    """Make a provider's own words fit to be repeated in an error.
+class Response(Protocol):
+    """An HTTP response whose body is read in chunks, such as ``httpx.Response``."""
 
-    Secrets, as they are or as JSON or a repr writes them, become ``[redacted]``, white space and control
-    characters become single spaces, and what is longer than `MAX_PROVIDER_TEXT` ends in ``…``.
+    def aiter_bytes(self) -> AsyncIterator[bytes]:
+        """The decoded body, chunk by chunk."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release the connection."""
+        ...
+
+
+async def read_up_to(limit: int, response: Response) -> tuple[bytes, bool]:
+    """Read a body up to a limit, and close the response.
+
+    Args:
+        limit: In bytes.
+        response: The response to read.
+
+    Returns:
+        At most the first ``limit`` bytes, and whether they are the whole body.
     """
-    secrets = _written(filter(None, secrets))
-    text = _redacted(text, secrets)
-    text = "".join(char if char.isprintable() else " " for char in text[: 4 * MAX_PROVIDER_TEXT])
-    # Once more: a secret with a space in it may have come with another white space in its place.
-    text = _redacted(" ".join(text.split()), secrets)
-    return text if len(text) <= MAX_PROVIDER_TEXT else text[: MAX_PROVIDER_TEXT - 1] + "…"
-
-
-def _written(secrets: Iterable[str]) -> list[str]:
-    """The secrets in every way in which they may be written, the longest first."""
-    forms = {form for secret in secrets for form in (secret, json.dumps(secret)[1:-1], repr(secret)[1:-1])}
-    # A secret that contains another must not survive in part.
-    return sorted(forms | {form.replace("/", r"\/") for form in forms}, key=len, reverse=True)
-
-
-def _redacted(text: str, secrets: Iterable[str]) -> str:
-    for secret in secrets:
-        text = text.replace(secret, "[redacted]")
-    return text
+    body = bytearray()
+    try:
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > limit:
+                return bytes(body[:limit]), False
+    finally:
+        await response.aclose()
+    return bytes(body), True
 
 
 def retry_after_s(value: str | None, *, now: float | None = None) -> float | None:
@@ -53,7 +56,7 @@ def retry_after_s(value: str | None, *, now: float | None = None) -> float | Non
         now: Seconds since the epoch; the present by default.
 
     Returns:
-        ``None`` when the header is absent or is neither. The value has no upper bound: compare it with the
+        ``None`` when the header is absent or not valid. The value has no upper bound: compare it with the
         time that is left.
     """
     value = (value or "").strip()
@@ -67,7 +70,7 @@ def retry_after_s(value: str | None, *, now: float | None = None) -> float | Non
 
 
 def parse_object(data: bytes | str) -> dict[str, Any]:
-    """Parse a provider's JSON object, refusing what could not travel on in a Signal.
+    """Parse a provider's JSON object, and refuse what a Signal cannot carry.
 
     Raises:
         ValueError: It is not JSON, not an object, nested too deep, or holds a number or a string that JSON

@@ -10,7 +10,7 @@ from cosmo_source_huggingface.tool_calls import ToolCalls
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cosmo_source_huggingface.settings import Settings
+    from cosmo_source_huggingface.options import HuggingFaceOptions
 
 PASSED_ON: Final = ("tools", "tool_choice")
 """What a call's input may bring besides messages and settings; it reaches the provider as it is."""
@@ -25,15 +25,15 @@ class ChatCompletions:
         """The same path either way; the body says whether to stream."""
         return "/v1/chat/completions"
 
-    def body(self, settings: Settings, input: Mapping[str, Any], *, stream: bool) -> dict[str, Any]:
+    def body(self, options: HuggingFaceOptions, input: Mapping[str, Any], *, stream: bool) -> dict[str, Any]:
         """The messages, and every setting that was made."""
         body = {
-            "model": settings.model,
-            "messages": to_messages(input, system=settings.system),
-            "max_tokens": settings.max_new_tokens,
-            "temperature": settings.temperature,
-            "top_p": settings.top_p,
-            "stop": settings.stop_texts or None,
+            "model": options.model,
+            "messages": to_messages(input, system=options.system),
+            "max_tokens": options.max_new_tokens,
+            "temperature": options.temperature,
+            "top_p": options.top_p,
+            "stop": list(options.stop) or None,
             "stream": stream or None,
             **{name: input.get(name) for name in PASSED_ON},
         }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cosmo_source_huggingface.settings import Settings
+    from cosmo_source_huggingface.options import HuggingFaceOptions
 
 
 class StreamedAnswer(Protocol):
@@ -39,7 +39,7 @@ class Dialect(Protocol):
         """The path of the API under the endpoint."""
         ...
 
-    def body(self, settings: Settings, input: Mapping[str, Any], *, stream: bool) -> dict[str, Any]:
+    def body(self, options: HuggingFaceOptions, input: Mapping[str, Any], *, stream: bool) -> dict[str, Any]:
         """The JSON body of the request.
 
         Raises:

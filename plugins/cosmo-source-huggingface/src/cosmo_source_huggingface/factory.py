@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cosmo_source_huggingface.neuron import HuggingFaceNeuron, StreamingHuggingFaceNeuron
-from cosmo_source_huggingface.options import Options
+from cosmo_source_huggingface.options import HuggingFaceOptions
 
 
 def huggingface(**options: Any) -> HuggingFaceNeuron | StreamingHuggingFaceNeuron:
@@ -26,5 +26,5 @@ def huggingface(**options: Any) -> HuggingFaceNeuron | StreamingHuggingFaceNeuro
         ValueError: An option has a value that cannot work, or the endpoint needs a key or a model and there
             is none.
     """
-    parsed = Options.parse(options)
+    parsed = HuggingFaceOptions.parse(options)
     return StreamingHuggingFaceNeuron(parsed) if parsed.stream else HuggingFaceNeuron(parsed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from cosmo_llm import (
     AUTH_FAILED,
@@ -15,6 +15,7 @@ from cosmo_llm import (
     PROVIDER_UNREACHABLE,
     RATE_LIMITED,
     Failure,
+    Provider,
     failure_of_status,
 )
 
@@ -40,8 +41,10 @@ _BY_WORD: Final = {
 }
 
 
-class HuggingFace:
-    """The `Provider` that this source is for."""
+class HuggingFace(Provider):
+    """What the error codes of HuggingFace, OpenAI and TGI mean."""
+
+    ADVICE: ClassVar[Mapping[Failure, str]] = _ADVICE
 
     def failure_in(self, answer: Mapping[str, Any], status: int | None) -> Failure | None:
         """Go by the code of an error, a word or an HTTP status."""
@@ -53,7 +56,3 @@ class HuggingFace:
         if type(code) is int and code >= HTTPStatus.BAD_REQUEST:
             return failure_of_status(code)
         return _BY_WORD.get(code) if isinstance(code, str) else None
-
-    def advice(self, failure: Failure, answer: Mapping[str, Any] | None) -> str | None:
-        """Name the options to look at."""
-        return _ADVICE.get(failure)

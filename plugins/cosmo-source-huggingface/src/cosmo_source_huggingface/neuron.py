@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cosmo_llm import Failures, read_answer
-from cosmo_llm.checks import for_call
+from cosmo_llm import Failures, Secrets, read_answer
 from cosmo_llm.http import Transport
 from cosmo_source_huggingface.chat_completions import ChatCompletions
 from cosmo_source_huggingface.events import EventDecoder
@@ -17,26 +16,26 @@ if TYPE_CHECKING:
 
     from cosmo_llm.http import Call
     from cosmo_source_huggingface.dialect import Dialect
-    from cosmo_source_huggingface.options import Options
+    from cosmo_source_huggingface.options import HuggingFaceOptions
 
 
 class _ProviderNeuron:
     """What both kinds share: the options, the dialect and the connections."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: HuggingFaceOptions) -> None:
         key = options.api_key
         self._options = options
         self._dialect: Dialect = ChatCompletions() if options.use_chat_api else TextGeneration()
-        self._transport = Transport(options.http, {"authorization": f"Bearer {key}"} if key else None)
+        self._transport = Transport(options, {"authorization": f"Bearer {key}"} if key else None)
         self._failures = Failures(
             server=options.endpoint.base,
-            timeout_s=options.http.timeout,
+            timeout_s=options.timeout,
             provider=HuggingFace(),
-            secrets=options.http.secrets | ({key} if key else set()),
+            secrets=options.secrets | Secrets([key] if key else ()),
         )
 
     def __repr__(self) -> str:
-        model, endpoint = self._options.settings.model, self._options.endpoint.base
+        model, endpoint = self._options.model, self._options.endpoint.base
         return f"<{type(self).__name__} model={model!r} endpoint={endpoint!r}>"
 
     async def aclose(self) -> None:
@@ -45,7 +44,7 @@ class _ProviderNeuron:
 
     def _begin(self, input: Mapping[str, Any]) -> Call:
         stream = self._options.stream
-        body = self._dialect.body(for_call(self._options.settings, input), input, stream=stream)
+        body = self._dialect.body(self._options.for_call(input), input, stream=stream)
         return self._transport.call(self._dialect.path(stream=stream), body, self._failures)
 
 

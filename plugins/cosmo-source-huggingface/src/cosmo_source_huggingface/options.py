@@ -1,94 +1,124 @@
-"""The options of the source: checked once, when the Neuron is made."""
+"""The options of the source."""
 
 from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Final, Self
 
-from cosmo_llm.checks import names_of, need_flag, need_known, picked
-from cosmo_llm.http import HttpOptions
-from cosmo_source_huggingface.endpoint import ROUTER, Endpoint
-from cosmo_source_huggingface.settings import Settings
+import msgspec
+from msgspec import Meta
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from cosmo_llm.http import Endpoint, HttpOptions
+from cosmo_llm.options import HIDDEN, Converter, Count, Flag, Temperature, Text, hidden_value, wrong_value
+
+ROUTER: Final = "https://router.huggingface.co"
+"""HuggingFace's Inference Providers, the default endpoint."""
 
 _KEY: Final = re.compile(r"[!-~]+")
+_OWN_DOMAINS: Final = (".huggingface.co", ".huggingface.cloud")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """Everything a Neuron of this source is made from; what may be secret is not in the repr.
+@dataclass(frozen=True, slots=True)
+class HuggingFaceEndpoint(Endpoint):
+    """A server with the API of chat completions or of TGI; its URL may end in ``/v1``."""
+
+    EXAMPLE: ClassVar[str] = ROUTER
+    API_PATHS: ClassVar[tuple[str, ...]] = ("/chat/completions", "/v1")
+    KEY_OPTIONS: ClassVar[str] = "api_key or headers"
+
+    @property
+    def is_router(self) -> bool:
+        """Whether this is HuggingFace's router, which always needs a key and a model."""
+        return self.base == ROUTER
+
+    @property
+    def is_huggingface(self) -> bool:
+        """Whether HuggingFace runs the host, so that a token for HuggingFace may be sent there."""
+        return self.base.startswith("https://") and f".{self.host}".endswith(_OWN_DOMAINS)
+
+
+def _key(name: str, value: object) -> str | None:
+    """Convert an API key: white space around it is removed, and an empty string counts as no key."""
+    if value is None or value == "":
+        return None
+    key = value.strip() if isinstance(value, str) else ""
+    if not _KEY.fullmatch(key):
+        raise hidden_value(name, value, "a key of printable ASCII characters without spaces")
+    return key
+
+
+def _texts(name: str, value: object) -> tuple[str, ...]:
+    """Convert a string, or a list of strings, to a tuple of strings."""
+    texts = () if value is None else (value,) if isinstance(value, str) else value
+    if isinstance(texts, (list, tuple)) and all(isinstance(text, str) and text for text in texts):
+        return tuple(texts)
+    raise wrong_value(name, value, "a non-empty string or a list of them")
+
+
+class HuggingFaceOptions(HttpOptions, frozen=True, kw_only=True):
+    """The options of one Neuron; ``None`` leaves a choice to the provider.
 
     Attributes:
-        http: How the server is reached.
-        endpoint: Where it is.
-        settings: What to ask the model for.
-        api_key: Sent as a bearer token.
-        use_chat_api: Whether to speak chat completions rather than TGI's native API.
-        stream: Whether the Neuron yields the answer as it comes.
+        endpoint: The server's URL.
+        api_key: Sent as a bearer token. HuggingFace's own hosts get ``HF_TOKEN`` if there is none.
+        use_chat_api: Whether to use chat completions instead of TGI's native API.
+        stream: Whether the Neuron yields the answer piece by piece.
+        model: The model's id.
+        max_new_tokens: The maximum length of the answer.
+        temperature: At least 0.
+        top_p: Above 0, at most 1.
+        stop: Texts that end the answer.
+        system: The system message.
     """
 
-    http: HttpOptions
-    endpoint: Endpoint
-    settings: Settings
-    api_key: str | None = field(default=None, repr=False)
-    use_chat_api: bool = True
-    stream: bool = False
+    SOURCE: ClassVar[str] = "huggingface"
+    PER_CALL: ClassVar[frozenset[str]] = frozenset(
+        {"model", "max_new_tokens", "temperature", "top_p", "stop", "system"}
+    )
 
-    def __post_init__(self) -> None:
-        need_flag("use_chat_api", self.use_chat_api)
-        need_flag("stream", self.stream)
-        if self.endpoint.is_router:
-            self._check_router()
+    endpoint: Annotated[HuggingFaceEndpoint, Converter(HuggingFaceEndpoint.convert)] = (
+        HuggingFaceEndpoint.parse(ROUTER)
+    )
+    api_key: Annotated[str | None, Converter(_key), HIDDEN] = None
+    use_chat_api: Flag = True
+    stream: Flag = False
+    model: Text | None = None
+    max_new_tokens: Count | None = None
+    temperature: Temperature | None = None
+    top_p: Annotated[float, Meta(gt=0, le=1, description="a number above 0, at most 1,")] | None = None
+    stop: Annotated[tuple[str, ...], Converter(_texts)] = ()
+    system: Text | None = None
 
     @classmethod
-    def parse(cls, given: Mapping[str, Any]) -> Options:
-        """Check what the user gave.
+    def parse(cls, given: Mapping[str, Any]) -> Self:
+        """Make options from what the user gave and from ``HF_TOKEN``.
 
         Raises:
             TypeError: There is no such option.
-            ValueError: A value cannot work, or one is missing.
+            ValueError: A value cannot work, or the endpoint needs a key or a model and there is none.
         """
-        need_known("huggingface", given, NAMES)
-        endpoint = Endpoint.parse(given.get("endpoint", ROUTER))
-        own = {
-            **picked(given, cls),
-            "endpoint": endpoint,
-            "api_key": _api_key(given.get("api_key"), endpoint),
-            "http": HttpOptions(**{**picked(given, HttpOptions), "endpoint": endpoint}),
-            "settings": Settings(**picked(given, Settings)),
-        }
-        return cls(**own)
+        options = super().parse(given)
+        if options.api_key is None and options.endpoint.is_huggingface:
+            token = _key("HF_TOKEN", os.environ.get("HF_TOKEN"))
+            options = msgspec.structs.replace(options, api_key=token)
+        if options.endpoint.is_router:
+            options._check_router()
+        return options
 
     def _check_router(self) -> None:
         if not self.use_chat_api:
-            raise ValueError(f"use_chat_api=False: {ROUTER} speaks chat only; set endpoint to a TGI server")
+            raise ValueError(
+                f"use_chat_api=False: {ROUTER} has only the chat API; set endpoint to a TGI server"
+            )
         if self.api_key is None:
             raise ValueError(
                 f"api_key: {ROUTER} needs a token: pass api_key=…, or set HF_TOKEN to one with read scope "
                 "from https://huggingface.co/settings/tokens"
             )
-        if self.settings.model is None:
+        if self.model is None:
             raise ValueError(
-                f"model: {ROUTER} serves many: name one, as in 'meta-llama/Llama-3.1-8B-Instruct'"
+                f"model: {ROUTER} serves many models: name one, as in 'meta-llama/Llama-3.1-8B-Instruct'"
             )
-
-
-NAMES: Final = frozenset({*names_of(Settings), *names_of(HttpOptions), "api_key", "use_chat_api", "stream"})
-
-
-def _api_key(given: object, endpoint: Endpoint) -> str | None:
-    """The key to send; the environment's token is for HuggingFace's own hosts only."""
-    origin, key = "api_key", given
-    if key is None and endpoint.is_huggingface:
-        origin, key = "HF_TOKEN", os.environ.get("HF_TOKEN")
-    if key is None or key == "":
-        return None
-    # The value is not repeated: it is a secret, or close to one.
-    stripped = key.strip() if isinstance(key, str) else ""
-    if not _KEY.fullmatch(stripped):
-        raise ValueError(f"{origin}: a key of printable ASCII characters without spaces is needed")
-    return stripped

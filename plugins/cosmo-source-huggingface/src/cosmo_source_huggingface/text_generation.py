@@ -9,7 +9,7 @@ from cosmo_llm import INPUT_INVALID, UnexpectedShapeError, to_messages, to_outpu
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cosmo_source_huggingface.settings import Settings
+    from cosmo_source_huggingface.options import HuggingFaceOptions
 
 
 class TextGeneration:
@@ -19,17 +19,17 @@ class TextGeneration:
         """TGI has a path of its own for streaming."""
         return "/generate_stream" if stream else "/generate"
 
-    def body(self, settings: Settings, input: Mapping[str, Any], *, stream: bool) -> dict[str, Any]:
+    def body(self, options: HuggingFaceOptions, input: Mapping[str, Any], *, stream: bool) -> dict[str, Any]:
         """The prompt, and every setting that was made; ``model`` is whatever the server runs."""
         parameters = {
-            "max_new_tokens": settings.max_new_tokens,
+            "max_new_tokens": options.max_new_tokens,
             # TGI refuses 0 and 1, by which others mean: do not sample, and all tokens.
-            "temperature": settings.temperature or None,
-            "top_p": settings.top_p if settings.top_p != 1 else None,
-            "stop": settings.stop_texts or None,
+            "temperature": options.temperature or None,
+            "top_p": options.top_p if options.top_p != 1 else None,
+            "stop": list(options.stop) or None,
         }
         made = {name: value for name, value in parameters.items() if value is not None}
-        return {"inputs": to_prompt(to_messages(input, system=settings.system)), "parameters": made}
+        return {"inputs": to_prompt(to_messages(input, system=options.system)), "parameters": made}
 
     def output(self, answer: dict[str, Any]) -> dict[str, Any]:
         """The generated text; ``meta`` is the whole answer."""

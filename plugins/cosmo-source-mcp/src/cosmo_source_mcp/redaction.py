@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from cosmo_llm import provider_text
+from cosmo_llm import Secrets as Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,13 +33,13 @@ class Secrets:
 
     def quote(self, text: str) -> str:
         """The beginning of a server's own words, without secrets, on one line and not too long."""
-        return provider_text(self._redact(text))
+        return Redactor().quote(self._redact(text))
 
     def quote_end(self, text: str, *, cut: bool) -> str:
         """The same for the end of its words; ``cut`` when the text begins later than they do."""
         if cut:
             text = self._without_remainder(text.lstrip("\ufffd"))
-        return provider_text(self._redact(text)[-_QUOTED_END:])
+        return Redactor().quote(self._redact(text)[-_QUOTED_END:])
 
     def _without_remainder(self, text: str) -> str:
         """Drop what is left of a secret whose beginning was cut off."""

@@ -10,7 +10,7 @@ from cosmo_source_ollama.messages import to_ollama_messages
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cosmo_source_ollama.settings import Settings
+    from cosmo_source_ollama.options import OllamaOptions
 
 # For prompts, too: /api/generate makes the same conversation of a prompt and applies the same template to
 # it, but answers in another shape, and takes no tools. What it can do more (raw prompts, suffixes) has no
@@ -21,18 +21,18 @@ PASSED_ON: Final = ("tools", "format", "think")
 """What a call's input may bring besides messages and settings; it reaches Ollama as it is."""
 
 
-def request_body(settings: Settings, input: Mapping[str, Any], *, stream: bool) -> dict[str, Any]:
+def request_body(options: OllamaOptions, input: Mapping[str, Any], *, stream: bool) -> dict[str, Any]:
     """The messages, and every setting that was made.
 
     Raises:
         NeuronError: With code ``INPUT_INVALID``, when the input does not fit.
     """
     body = {
-        "model": settings.model,
-        "messages": to_ollama_messages(input, system=settings.system),
+        "model": options.model,
+        "messages": to_ollama_messages(input, system=options.system),
         "stream": stream,  # said either way, for Ollama streams unless told not to
-        "options": settings.generation or None,
-        "keep_alive": settings.keep_alive,
+        "options": options.generation or None,
+        "keep_alive": options.keep_alive,
         **{name: input.get(name) for name in PASSED_ON},
     }
     return {name: value for name, value in body.items() if value is not None}

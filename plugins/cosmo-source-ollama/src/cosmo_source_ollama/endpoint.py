@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import ClassVar, Final
 
-from cosmo_llm.http import Endpoint as HttpEndpoint
+from cosmo_llm.http import Endpoint
 
 DEFAULT: Final = "http://localhost:11434"
 VARIABLE: Final = "OLLAMA_HOST"
@@ -22,14 +22,14 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint(HttpEndpoint):
+class OllamaEndpoint(Endpoint):
     """An Ollama server: with or without ``/api`` at the end of its URL."""
 
     EXAMPLE: ClassVar[str] = DEFAULT
     API_PATHS: ClassVar[tuple[str, ...]] = ("/api/chat", "/api")
 
     @classmethod
-    def from_environment(cls) -> Endpoint:
+    def from_environment(cls) -> OllamaEndpoint:
         """Where ``OLLAMA_HOST`` points, or the default.
 
         Raises:

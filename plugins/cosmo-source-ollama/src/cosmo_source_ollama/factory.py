@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cosmo_source_ollama.neuron import OllamaNeuron, StreamingOllamaNeuron
-from cosmo_source_ollama.options import Options
+from cosmo_source_ollama.options import OllamaOptions
 
 
 def ollama(**options: Any) -> OllamaNeuron | StreamingOllamaNeuron:
@@ -25,5 +25,5 @@ def ollama(**options: Any) -> OllamaNeuron | StreamingOllamaNeuron:
         TypeError: An option is not known; the message names those that are.
         ValueError: An option, or ``OLLAMA_HOST``, has a value that cannot work, or there is no model.
     """
-    parsed = Options.parse(options)
+    parsed = OllamaOptions.parse(options)
     return StreamingOllamaNeuron(parsed) if parsed.stream else OllamaNeuron(parsed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from cosmo_llm import (
     AUTH_FAILED,
@@ -17,6 +17,7 @@ from cosmo_llm import (
     PROVIDER_UNREACHABLE,
     RATE_LIMITED,
     Failure,
+    Provider,
 )
 
 if TYPE_CHECKING:
@@ -40,12 +41,14 @@ _MODEL_MISSING: Final = re.compile(r"model .* not found")
 _WRONG_OPTION: Final = re.compile(r'option ".*" must be of type')
 
 
-class Ollama:
-    """The `Provider` that this source is for.
+class Ollama(Provider):
+    """What Ollama's error messages mean, and the command that helps.
 
     Args:
-        model: What a call asks for.
+        model: The model of the call.
     """
+
+    ADVICE: ClassVar[Mapping[Failure, str]] = _ADVICE
 
     def __init__(self, model: str) -> None:
         self._model = model
@@ -59,7 +62,7 @@ class Ollama:
         """Name the command, or the options to look at."""
         if failure == MODEL_NOT_FOUND and answer is not None and _says(answer, _MODEL_MISSING):
             return f"`ollama pull {shlex.quote(self._model)}` fetches it"
-        return _ADVICE.get(failure)
+        return super().advice(failure, answer)
 
 
 def _says(answer: Mapping[str, Any], pattern: re.Pattern[str]) -> bool:

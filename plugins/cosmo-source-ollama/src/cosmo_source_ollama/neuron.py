@@ -14,24 +14,24 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from cosmo_llm.http import Call
-    from cosmo_source_ollama.options import Options
+    from cosmo_source_ollama.options import OllamaOptions
 
 
 class _ProviderNeuron:
     """What both kinds share: the options and the connections."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: OllamaOptions) -> None:
         self._options = options
-        self._transport = Transport(options.http)
+        self._transport = Transport(options)
         self._failures = Failures(
-            server=options.http.endpoint.base,
-            timeout_s=options.http.timeout,
-            provider=Ollama(options.settings.model),
-            secrets=options.http.secrets,
+            server=options.endpoint.base,
+            timeout_s=options.timeout,
+            provider=Ollama(options.model),
+            secrets=options.secrets,
         )
 
     def __repr__(self) -> str:
-        model, endpoint = self._options.settings.model, self._options.http.endpoint.base
+        model, endpoint = self._options.model, self._options.endpoint.base
         return f"<{type(self).__name__} model={model!r} endpoint={endpoint!r}>"
 
     async def aclose(self) -> None:
@@ -39,10 +39,10 @@ class _ProviderNeuron:
         await self._transport.aclose()
 
     def _begin(self, input: Mapping[str, Any]) -> Call:
-        settings = self._options.settings.for_call(input)
-        body = request_body(settings, input, stream=self._options.stream)
+        options = self._options.for_call(input)
+        body = request_body(options, input, stream=options.stream)
         # The model of this call, for that is the one to be pulled.
-        return self._transport.call(PATH, body, self._failures.with_provider(Ollama(settings.model)))
+        return self._transport.call(PATH, body, self._failures.with_provider(Ollama(options.model)))
 
 
 class OllamaNeuron(_ProviderNeuron):

@@ -1,61 +1,106 @@
-"""The options of the source: checked once, when the Neuron is made."""
+"""The options of the source."""
 
 from __future__ import annotations
 
+import json
+import sys
+from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Annotated, Any, ClassVar, Final, Self
 
-from cosmo_llm.checks import names_of, need_flag, need_known, picked
+import msgspec
+from msgspec import Meta
+
 from cosmo_llm.http import HttpOptions
-from cosmo_source_ollama.endpoint import Endpoint
-from cosmo_source_ollama.settings import Settings
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from cosmo_llm.options import Converter, Count, Flag, Seconds, Temperature, Text, wrong_value
+from cosmo_source_ollama.endpoint import OllamaEndpoint
 
 DEFAULT_TIMEOUT_S: Final = 120.0
 """Twice that of a hosted model: the first call also loads the model, from a disk that may be slow."""
 
+# What Go's time.ParseDuration accepts, because Ollama parses the text with it.
+_GO_DURATION: Final = r"\A[-+]?(?:0|(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+)\Z"
+_LARGEST: Final = sys.float_info.max  # as a bound, it excludes infinity and NaN
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """Everything a Neuron of this source is made from; what may be secret is not in the repr.
+Duration = (
+    Annotated[float, Meta(ge=-_LARGEST, le=_LARGEST)]
+    | Annotated[str, Meta(pattern=_GO_DURATION, description="a number of seconds, or a text such as '10m',")]
+)
+"""Seconds, or a text such as ``"10m"``."""
+
+
+def _json_object(name: str, value: object) -> dict[str, Any] | None:
+    """Convert a mapping to a JSON object of its own, so that later changes to the mapping have no effect."""
+    if value is None:
+        return None
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        try:
+            json.dumps(dict(value), allow_nan=False)
+            return deepcopy(dict(value))
+        except (TypeError, ValueError, RecursionError):
+            pass
+    raise wrong_value(name, value, "a JSON object")
+
+
+class OllamaOptions(HttpOptions, frozen=True, kw_only=True):
+    """The options of one Neuron; ``None`` leaves a choice to Ollama.
 
     Attributes:
-        http: How Ollama is reached.
-        settings: What to ask the model for.
-        stream: Whether the Neuron yields the answer as it comes.
+        model: The model's name, with or without a tag.
+        endpoint: The server's URL. The default comes from ``OLLAMA_HOST``.
+        timeout: How long one call may take in total, in seconds.
+        stream: Whether the Neuron yields the answer piece by piece.
+        system: The system message.
+        temperature: At least 0.
+        max_tokens: The maximum length of the answer.
+        options: Ollama's own options, under its own names.
+        keep_alive: How long the model stays loaded: seconds, or a text such as ``"10m"``; a negative value
+            means forever.
     """
 
-    http: HttpOptions
-    settings: Settings
-    stream: bool = False
+    SOURCE: ClassVar[str] = "ollama"
+    PER_CALL: ClassVar[frozenset[str]] = frozenset(
+        {"model", "system", "temperature", "max_tokens", "options", "keep_alive"}
+    )
 
-    def __post_init__(self) -> None:
-        need_flag("stream", self.stream)
+    model: Text
+    endpoint: Annotated[OllamaEndpoint, Converter(OllamaEndpoint.convert)] = msgspec.field(
+        default_factory=OllamaEndpoint.from_environment
+    )
+    timeout: Seconds = DEFAULT_TIMEOUT_S
+    stream: Flag = False
+    system: Text | None = None
+    temperature: Temperature | None = None
+    max_tokens: Count | None = None
+    options: Annotated[Mapping[str, Any] | None, Converter(_json_object)] = None
+    keep_alive: Duration | None = None
 
     @classmethod
-    def parse(cls, given: Mapping[str, Any]) -> Options:
-        """Check what the user gave.
+    def parse(cls, given: Mapping[str, Any]) -> Self:
+        """Make options from what the user gave and from ``OLLAMA_HOST``.
 
         Raises:
             TypeError: There is no such option.
             ValueError: A value cannot work, or there is no model.
         """
-        need_known("ollama", given, NAMES)
         if given.get("model") is None:
+            cls.check_names(given)
             raise ValueError("model: name one that was pulled, as in 'llama3.2'; `ollama list` shows them")
-        endpoint = Endpoint.parse(given["endpoint"]) if "endpoint" in given else Endpoint.from_environment()
-        settings = Settings(**picked(given, Settings))
-        http = {"timeout": DEFAULT_TIMEOUT_S, **picked(given, HttpOptions), "endpoint": endpoint}
-        own = {
-            **picked(given, cls),
-            "http": HttpOptions(**http),
-            # What the user does with the object later is not meant for this Neuron.
-            "settings": replace(settings, options=deepcopy(settings.options)),
-        }
-        return cls(**own)
+        return super().parse(given)
 
+    @property
+    def generation(self) -> dict[str, Any]:
+        """The ``options`` of a request. The source's own options win over Ollama's names for them."""
+        own = {"temperature": self.temperature, "num_predict": self.max_tokens}
+        return {**(self.options or {}), **{name: value for name, value in own.items() if value is not None}}
 
-NAMES: Final = frozenset({*names_of(Settings), *names_of(HttpOptions), "stream"})
+    def for_call(self, input: Mapping[str, Any]) -> Self:
+        """These options with the values that the input overrides; ``options`` are merged key by key.
+
+        Raises:
+            NeuronError: With code ``INPUT_INVALID``, when a value in the input cannot work.
+        """
+        options = input.get("options")
+        if self.options and isinstance(options, Mapping):
+            input = {**input, "options": {**self.options, **options}}
+        return super().for_call(input)

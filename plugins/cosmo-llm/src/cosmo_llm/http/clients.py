@@ -11,7 +11,7 @@ import httpx
 from cosmo_core.errors import NeuronError
 
 if TYPE_CHECKING:
-    from cosmo_llm.http.endpoint import Endpoint
+    from cosmo_llm.http.options import Endpoint
 
 MAX_CONNECTIONS: Final = 100
 """How many calls of one Neuron are on the wire at once; further ones wait for their turn."""

@@ -1,62 +1,138 @@
-"""The options that every source behind HTTP has: checked once, when the Neuron is made."""
+"""The options that every source with an HTTP provider has: its URL, time limit, headers and client."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Annotated, ClassVar, Final, Self
 
 import httpx
+from msgspec import Meta
 
-from cosmo_llm.checks import is_number, need
-from cosmo_llm.http.endpoint import Endpoint
+from cosmo_llm.options import HIDDEN, Converter, Options, Seconds, hidden_value, wrong_value
+from cosmo_llm.redaction import Secrets
 
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE: Final = re.compile(r"[ -~]*")
-_SEPARATORS: Final = re.compile(r"[ ;,=]+")
 
-# What is shorter is not a secret, and redacting it would garble the provider's words.
+# A shorter header value is not secret, and redacting it would garble the provider's text.
 _SHORTEST_SECRET: Final = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpOptions:
-    """How a Neuron reaches its provider; what may be secret is not in the repr.
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """The base URL of a server. A source with paths of its own subclasses it and sets the class attributes.
 
     Attributes:
-        endpoint: Where the requests go.
-        timeout: How long one call may take, all in all, in seconds.
-        headers: Sent with every request.
-        client: The user's own HTTP client; never closed by a source.
+        base: The URL without a trailing slash and without the paths in `API_PATHS`.
+        host: The host name.
     """
 
-    endpoint: Endpoint
-    timeout: float = 60.0
-    headers: Mapping[str, str] | None = field(default=None, repr=False)
-    client: httpx.AsyncClient | None = field(default=None, repr=False)
+    EXAMPLE: ClassVar[str] = "http://localhost:8080"
+    """The URL that an error shows as an example."""
+    API_PATHS: ClassVar[tuple[str, ...]] = ()
+    """Paths that `parse` removes from the end of a URL, one after the other."""
+    KEY_OPTIONS: ClassVar[str] = "headers"
+    """The options that take a key, for the error about a key inside the URL."""
 
-    def __post_init__(self) -> None:
-        limit, client = self.timeout, self.client
-        need(is_number(limit) and limit > 0, "timeout", limit, "a positive number of seconds")
-        is_client = client is None or isinstance(client, httpx.AsyncClient)
-        need(is_client, "client", type(client), "an httpx.AsyncClient")
-        _check_headers(self.headers)
+    base: str
+    host: str
+
+    @classmethod
+    def parse(cls, url: object, *, name: str = "endpoint") -> Self:
+        """Parse a base URL, with or without a path of the API at its end.
+
+        Args:
+            url: What the user gave.
+            name: The name of the option, for the error.
+
+        Raises:
+            ValueError: It is not an http or https URL, or it holds a user, a query or a fragment.
+        """
+        parsed = cls._parsed(name, url)
+        path = parsed.raw_path.decode("ascii").rstrip("/")
+        for end in cls.API_PATHS:
+            path = path.removesuffix(end).rstrip("/")
+        return cls(f"{parsed.scheme}://{parsed.netloc.decode('ascii')}{path}", parsed.host)
+
+    @classmethod
+    def convert(cls, name: str, value: object) -> Self:
+        """Convert an option: a URL, or an endpoint of this class.
+
+        Raises:
+            ValueError: As `parse` does.
+        """
+        return value if isinstance(value, cls) else cls.parse(value, name=name)
 
     @property
-    def secrets(self) -> set[str]:
+    def is_loopback(self) -> bool:
+        """Whether the server runs on this machine."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    def url(self, path: str) -> str:
+        """The full URL of one of the API's paths."""
+        return self.base + path
+
+    @classmethod
+    def _parsed(cls, name: str, url: object) -> httpx.URL:
+        try:
+            # httpx would escape white space, and look for a host of that name.
+            parsed = httpx.URL(url) if isinstance(url, str) and url.split() == [url] else None
+        except httpx.InvalidURL as error:
+            raise ValueError(f"{name}={_shown(url)}: not a URL: {error}") from None
+        if parsed is not None and (parsed.userinfo or parsed.query or parsed.fragment):
+            raise ValueError(f"{name}: leave out user, query and fragment; a key goes into {cls.KEY_OPTIONS}")
+        is_web = parsed is not None and parsed.scheme in ("http", "https") and parsed.host != ""
+        if parsed is None or not is_web or not 0 < (80 if parsed.port is None else parsed.port) < 65_536:
+            wanted = f"an http:// or https:// URL is needed, such as {cls.EXAMPLE}"
+            raise ValueError(f"{name}={_shown(url)}: {wanted}")
+        return parsed
+
+
+def header_mapping(name: str, value: object) -> Mapping[str, str] | None:
+    """Convert an option that holds HTTP headers. Their values are not repeated in an error.
+
+    Raises:
+        ValueError: It is not a mapping of header names to strings of printable ASCII characters.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise hidden_value(name, value, "a mapping of names to values")
+    for key, text in value.items():
+        if not isinstance(key, str) or not _HEADER_NAME.fullmatch(key):
+            raise wrong_value(name, key, "a header name")
+        if not isinstance(text, str) or not _HEADER_VALUE.fullmatch(text):
+            raise ValueError(f"{name}[{key!r}]: a string of printable ASCII characters is needed")
+    return dict(value)
+
+
+class HttpOptions(Options, frozen=True, kw_only=True):
+    """How a Neuron reaches its provider; a source adds its own options in a subclass.
+
+    Attributes:
+        endpoint: The server's URL.
+        timeout: How long one call may take in total, in seconds.
+        headers: Sent with every request.
+        client: The user's own HTTP client; a source never closes it.
+    """
+
+    endpoint: Annotated[Endpoint, Converter(Endpoint.convert)]
+    timeout: Seconds = 60.0
+    headers: Annotated[Mapping[str, str] | None, Converter(header_mapping), HIDDEN] = None
+    client: Annotated[httpx.AsyncClient | None, Meta(description="an httpx.AsyncClient"), HIDDEN] = None
+
+    @property
+    def secrets(self) -> Secrets:
         """What may be secret in the headers: their values, and the parts of these, as in ``Bearer …``."""
-        values = (self.headers or {}).values()
-        parts = {part for value in values for part in (value, *_SEPARATORS.split(value))}
-        return {part for part in parts if len(part) >= _SHORTEST_SECRET}
+        return Secrets((self.headers or {}).values(), shortest=_SHORTEST_SECRET, parts=True)
 
 
-def _check_headers(headers: object) -> None:
-    if not isinstance(headers, Mapping):
-        need(headers is None, "headers", type(headers), "a mapping of names to values")
-        return
-    for name, value in headers.items():
-        is_name = isinstance(name, str) and _HEADER_NAME.fullmatch(name)
-        need(bool(is_name), "headers", name, "a header name")
-        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
-            raise ValueError(f"headers[{name!r}]: a string of printable ASCII characters is needed")
+def _shown(url: object) -> str:
+    """What was given, unless a password or a key could be in it."""
+    return "…" if isinstance(url, str) and {"@", "?", "#"} & set(url) else repr(url)

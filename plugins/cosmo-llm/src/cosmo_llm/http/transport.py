@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import httpx
 
 from cosmo_llm import retry
-from cosmo_llm.codes import INPUT_INVALID
+from cosmo_llm.failures import INPUT_INVALID
 from cosmo_llm.http.call import Call
 from cosmo_llm.http.clients import Clients
 from cosmo_llm.http.stream import AnswerStream
-from cosmo_llm.wire import retry_after_s
+from cosmo_llm.wire import read_up_to, retry_after_s
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,10 +75,7 @@ class Transport:
             NeuronError: The provider refused, was not reached in time, or sent more than is read.
         """
         response = await self._send(call)
-        try:
-            body, complete = await call.bounded(_read_up_to(MAX_BODY_BYTES, response))
-        finally:
-            await response.aclose()
+        body, complete = await call.bounded(read_up_to(MAX_BODY_BYTES, response))
         if not complete:
             raise call.failures.too_large(MAX_BODY_BYTES)
         return body
@@ -126,23 +123,11 @@ class Transport:
 async def _refusal(call: Call, response: httpx.Response) -> _Refusal:
     status = response.status_code
     try:
-        body, _ = await _read_up_to(_MAX_REFUSAL_BYTES, response)
+        body, _ = await read_up_to(_MAX_REFUSAL_BYTES, response)
     except httpx.HTTPError:
         body = b""  # the status alone says enough
-    finally:
-        await response.aclose()
     if response.has_redirect_location:
         return _Refusal(call.failures.redirected(status, response.headers["location"]), retriable=False)
     wait_s = retry_after_s(response.headers.get("retry-after"))
     error = call.failures.refused(status, body, retry_after_s=wait_s)
     return _Refusal(error, status in retry.RETRIABLE_STATUSES, wait_s)
-
-
-async def _read_up_to(limit: int, response: httpx.Response) -> tuple[bytes, bool]:
-    """At most the first ``limit`` bytes of the body, and whether that is all of it."""
-    body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > limit:
-            return bytes(body[:limit]), False
-    return bytes(body), True

@@ -1,0 +1,55 @@
+"""Redaction of secrets that are shown in part, in another notation, or cut off."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cosmo_llm import Secrets
+
+KEY = "sk-THEKEY0123456789"
+
+
+def test_parts_of_a_secret_are_redacted() -> None:
+    values = [f"Bearer {KEY}", "-----BEGIN-----\nfirst line\nsecond line\n", "debug", "no", ""]
+    secrets = Secrets(values, shortest=4, parts=True)
+    said = secrets.quote(f"token {KEY} and second line with Bearer {KEY}; no debug")
+    assert said == "token [redacted] and [redacted] with [redacted]; no [redacted]"
+
+
+def test_a_word_of_a_secret_is_redacted_if_it_is_long_enough() -> None:
+    secrets = Secrets([f"session={KEY}; theme=dark"], shortest=4, parts=True)
+    assert secrets.redact(f"{KEY} theme dark") == "[redacted] theme dark"
+
+
+def test_a_secret_is_recognised_only_whole_without_parts() -> None:
+    assert Secrets(["Bearer abcdefgh"]).redact("abcdefgh, Bearer abcdefgh") == "abcdefgh, [redacted]"
+
+
+@pytest.mark.parametrize("secret", ['say "hü" \\ twice', "a/b twice"])
+def test_a_secret_is_recognised_as_json_and_python_write_it(secret: str) -> None:
+    secrets = Secrets([secret])
+    for written in (json.dumps(secret), repr(secret), secret, json.dumps(secret).replace("/", r"\/")):
+        assert "twice" not in secrets.quote(f"got {written}")
+
+
+@pytest.mark.parametrize("shift", [0, 1, 1_000, 2_999])
+def test_the_rest_of_a_secret_whose_beginning_is_cut_off_is_not_shown(shift: int) -> None:
+    secret = "".join(f"{n:04d}" for n in range(750))
+    text = (4 * secret)[shift:] + " and no more"
+    said = Secrets([secret]).quote_end(text, cut=True)
+    assert not any(secret[start : start + 8] in said for start in range(len(secret) - 8))
+    assert said.endswith("and no more")
+
+
+def test_the_end_of_a_text_is_quoted() -> None:
+    assert Secrets().quote_end("x" * 1_000 + " end") == "x" * 396 + " end"
+
+
+def test_the_secrets_of_two_are_joined() -> None:
+    assert (Secrets(["a1"]) | Secrets(["b2"])).redact("a1 b2") == "[redacted] [redacted]"
+
+
+def test_no_repr_shows_a_secret() -> None:
+    assert repr(Secrets([KEY])) == "<Secrets: 1>"
