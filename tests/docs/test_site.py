@@ -26,6 +26,7 @@ PUBLIC: Final = (
     "cosmo_core",
     "cosmo_llm",
     "cosmo_llm.http",
+    "cosmo_llm.options",
     "cosmo_core.dendrite",
     "cosmo_core.dendrite.extension",
     "cosmo_core.contracts.engram",

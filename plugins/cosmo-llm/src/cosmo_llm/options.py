@@ -4,8 +4,8 @@ A source declares a subclass of `Options` with one annotated field per option. T
 option takes; msgspec checks it. A value is converted and checked when the object is made, so an `Options`
 object never holds a wrong value.
 
-Example:
-    ```python
+Example::
+
     class ToyOptions(HttpOptions, frozen=True, kw_only=True):
         SOURCE = "toy"
         PER_CALL = frozenset({"model", "temperature"})
@@ -18,7 +18,6 @@ Example:
 
     ToyOptions.parse({"temprature": 1})  # TypeError: toy has no option temprature (did you mean temperature?)
     ToyOptions.parse({"temperature": -1})  # ValueError: temperature=-1: a number, at least 0, is needed
-    ```
 """
 
 from __future__ import annotations
@@ -35,6 +34,20 @@ import msgspec
 from msgspec import Meta
 
 from cosmo_llm.failures import INPUT_INVALID
+
+__all__ = [
+    "HIDDEN",
+    "ApiKey",
+    "Converter",
+    "Count",
+    "Flag",
+    "Options",
+    "Seconds",
+    "Temperature",
+    "Text",
+    "hidden_value",
+    "wrong_value",
+]
 
 _LARGEST: Final = sys.float_info.max  # as an upper bound, it excludes infinity and NaN
 
