@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 WITHOUT_HTTPX = """
 import sys
 sys.modules["httpx"] = None
-import cosmo_core, cosmo_llm, cosmo_llm.options, cosmo_llm.retry, cosmo_llm.sse
+import cosmo_core, cosmo_llm, cosmo_llm.options, cosmo_llm.streams
 try:
     import cosmo_llm.http
 except ImportError as error:

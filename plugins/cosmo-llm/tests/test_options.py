@@ -133,9 +133,7 @@ def test_an_api_key_that_a_header_cannot_carry_is_not_shown(value: Any) -> None:
 
 
 def test_a_hidden_value_is_neither_in_an_error_nor_in_the_repr() -> None:
-    with pytest.raises(
-        ValueError, match=r"^token: .* is needed; the given list is not shown$"
-    ):
+    with pytest.raises(ValueError, match=r"^token: .* is needed; the given list is not shown$"):
         Toy(token=["secret"])  # type: ignore[arg-type]
     shown = repr(Toy(token="secret", api_key="secret", model="m"))
     assert shown == "Toy(model='m', heat=None, size=None, timeout=60.0, stream=False, even=0)"

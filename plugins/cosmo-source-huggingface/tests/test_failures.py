@@ -8,8 +8,7 @@ import httpx
 import pytest
 
 from cosmo_core.errors import NeuronError
-from cosmo_llm import retry
-from cosmo_llm.http import stream, transport
+from cosmo_llm.http import transport
 from cosmo_source_huggingface import huggingface
 from cosmo_testing import ChatServer, Fault
 
@@ -147,7 +146,7 @@ async def test_a_stalled_provider_runs_into_the_time_limit(
 async def test_nobody_at_the_endpoint_is_unreachable(
     make: Make, ask: Ask, mode: dict[str, bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retry, "FIRST_DELAY_S", 0)
+    monkeypatch.setattr(transport, "FIRST_DELAY_S", 0)
     async with ChatServer() as gone:
         url = gone.url
     with pytest.raises(NeuronError, match="that a server runs there") as caught:
@@ -160,7 +159,7 @@ async def test_every_kind_of_host_is_tried(ask: Ask, monkeypatch: pytest.MonkeyP
     async def refuse(self: object, request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused")
 
-    monkeypatch.setattr(retry, "FIRST_DELAY_S", 0)
+    monkeypatch.setattr(transport, "FIRST_DELAY_S", 0)
     monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", refuse)
     neuron = huggingface(endpoint=f"http://{host}:9/base")
     with pytest.raises(NeuronError, match="refused") as caught:
@@ -186,7 +185,7 @@ async def test_an_answer_larger_than_the_cap_is_refused(
     make: Make, ask: Ask, mode: dict[str, bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transport, "MAX_BODY_BYTES", 64)
-    monkeypatch.setattr(stream, "MAX_STREAM_BYTES", 64)
+    monkeypatch.setattr(transport, "MAX_STREAM_BYTES", 64)
     with pytest.raises(NeuronError, match="MiB") as caught:
         await ask(make(**mode))
     assert (caught.value.code, caught.value.recoverable) == ("PROVIDER_MALFORMED", False)
@@ -210,7 +209,7 @@ async def test_a_huge_refusal_is_quoted_in_part(make: Make, ask: Ask, server: Ch
 async def test_what_an_injected_transport_raises_is_mapped(
     ask: Ask, monkeypatch: pytest.MonkeyPatch, error: Exception, code: str
 ) -> None:
-    monkeypatch.setattr(retry, "FIRST_DELAY_S", 0)
+    monkeypatch.setattr(transport, "FIRST_DELAY_S", 0)
 
     def fail(request: httpx.Request) -> httpx.Response:
         raise error

@@ -229,7 +229,7 @@ async def test_a_response_is_closed_as_soon_as_its_stream_is_left() -> None:
 async def test_a_stream_that_does_not_end_after_its_answer_gives_it_all_the_same(
     make: Make, ask: Ask, server: ChatServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cosmo_llm.http.stream.LINGER_S", 0.01)
+    monkeypatch.setattr("cosmo_llm.http.transport.LINGER_S", 0.01)
     server.script(Fault.stall(13))  # the role, 10 words, the finish reason, [DONE]
     assert (await ask(make(stream=True)))["response"].startswith("Hello!")
     async with asyncio.timeout(5):

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from cosmo_core.errors import NeuronError
-from cosmo_llm import retry
+from cosmo_llm.http import transport
 from cosmo_source_huggingface import StreamingHuggingFaceNeuron, huggingface
 from cosmo_testing import ChatServer, Fault
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "FIRST_DELAY_S", 0)
+    monkeypatch.setattr(transport, "FIRST_DELAY_S", 0)
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -72,7 +72,7 @@ async def test_the_attempts_are_bounded(
     with pytest.raises(NeuronError) as caught:
         await ask(make(**mode))
     assert (caught.value.code, caught.value.recoverable) == ("RATE_LIMITED", True)
-    assert server.received == retry.MAX_ATTEMPTS
+    assert server.received == transport.MAX_ATTEMPTS
 
 
 @pytest.mark.parametrize("wait", [61, 10**30])

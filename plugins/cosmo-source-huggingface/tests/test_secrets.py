@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from cosmo_core.errors import NeuronError
-from cosmo_llm import retry
+from cosmo_llm.http import transport
 from cosmo_source_huggingface import huggingface
 from cosmo_source_huggingface.options import HuggingFaceOptions
 from cosmo_testing import ChatServer, Fault
@@ -89,7 +89,7 @@ async def test_no_log_of_a_retry_shows_a_secret(
 async def test_a_lost_connection_does_not_carry_the_request(
     ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retry, "FIRST_DELAY_S", 0)
+    monkeypatch.setattr(transport, "FIRST_DELAY_S", 0)
 
     def fail(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError(ECHO, request=request)

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from cosmo_core.errors import NeuronError
-from cosmo_llm import retry
+from cosmo_llm.http import transport
 from cosmo_source_ollama import StreamingOllamaNeuron, ollama
 from cosmo_testing import ChatServer, Fault
 
@@ -39,7 +39,7 @@ class EndlessAnswer(httpx.AsyncByteStream):
 
 @pytest.fixture
 def no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "FIRST_DELAY_S", 0)
+    monkeypatch.setattr(transport, "FIRST_DELAY_S", 0)
 
 
 @pytest.mark.usefixtures("no_delay")
@@ -62,7 +62,7 @@ async def test_the_attempts_are_bounded(make: Make, ask: Ask, server: ChatServer
     server.script(*[Fault.status(503, message="server busy")] * 10)
     with pytest.raises(NeuronError, match="server busy"):
         await ask(make(stream=stream))
-    assert server.received == retry.MAX_ATTEMPTS
+    assert server.received == transport.MAX_ATTEMPTS
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ async def test_a_stream_that_is_left_half_way_closes_its_response() -> None:
 async def test_a_stream_that_does_not_end_after_its_answer_gives_it_all_the_same(
     make: Make, ask: Ask, server: ChatServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cosmo_llm.http.stream.LINGER_S", 0.01)
+    monkeypatch.setattr("cosmo_llm.http.transport.LINGER_S", 0.01)
     server.script(Fault.stall(11))  # 10 words and the last part
     assert (await ask(make(stream=True)))["response"].startswith("Hello!")
     async with asyncio.timeout(5):

@@ -10,8 +10,6 @@ import httpx
 import pytest
 
 from cosmo_core.errors import NeuronError
-from cosmo_llm import retry
-from cosmo_llm.http import stream as streams
 from cosmo_llm.http import transport
 from cosmo_source_ollama import StreamingOllamaNeuron, ollama
 from cosmo_testing import ChatServer, Fault
@@ -40,7 +38,7 @@ STATUSES = {
 
 @pytest.fixture
 def no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "FIRST_DELAY_S", 0)
+    monkeypatch.setattr(transport, "FIRST_DELAY_S", 0)
 
 
 @pytest.mark.parametrize("status", STATUSES)
@@ -200,7 +198,7 @@ async def test_an_answer_larger_than_the_cap_is_refused(
     make: Make, ask: Ask, stream: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transport, "MAX_BODY_BYTES", 64)
-    monkeypatch.setattr(streams, "MAX_STREAM_BYTES", 64)
+    monkeypatch.setattr(transport, "MAX_STREAM_BYTES", 64)
     with pytest.raises(NeuronError, match="MiB") as caught:
         await ask(make(stream=stream))
     assert (caught.value.code, caught.value.recoverable) == ("PROVIDER_MALFORMED", False)

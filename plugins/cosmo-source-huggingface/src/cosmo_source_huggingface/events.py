@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cosmo_llm import Failures, read_answer
-from cosmo_llm.sse import SSEParser
+from cosmo_llm.streams import SSEParser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

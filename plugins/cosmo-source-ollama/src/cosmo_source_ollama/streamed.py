@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cosmo_llm import Failures, UnexpectedShapeError, read_answer, to_output
+from cosmo_llm.streams import LineParser
 from cosmo_source_ollama.chat import message_in, text_in
-from cosmo_source_ollama.ndjson import LineParser
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
