@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cosmo_core.errors import NeuronError
-from cosmo_source_ollama.messages import to_ollama_messages
+from cosmo_source_ollama.chat import to_ollama_messages
 
 IMAGE = "aW1hZ2U="
 ANY = st.recursive(
@@ -107,7 +107,7 @@ def test_a_developer_is_a_system_to_ollama() -> None:
         ),
         (
             {"messages": [{"role": "assistant", "tool_calls": [{"function": {"arguments": "{"}}]}]},
-            "no JSON object",
+            "not a JSON object",
         ),
         ({"messages": [{"role": "user", "content": "Hi"}], "images": [IMAGE]}, "goes with a prompt"),
     ],

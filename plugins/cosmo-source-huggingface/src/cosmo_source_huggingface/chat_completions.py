@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from cosmo_llm import UnexpectedShapeError, to_messages, to_output
-from cosmo_source_huggingface.tool_calls import ToolCalls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,20 +12,20 @@ if TYPE_CHECKING:
     from cosmo_source_huggingface.options import HuggingFaceOptions
 
 PASSED_ON: Final = ("tools", "tool_choice")
-"""What a call's input may bring besides messages and settings; it reaches the provider as it is."""
+"""The keys of an input that are copied into the request unchanged."""
 
 _HEAD: Final = ("id", "created", "model", "system_fingerprint", "usage")
 
 
 class ChatCompletions:
-    """The dialect behind ``use_chat_api=True``."""
+    """The dialect for ``use_chat_api=True``."""
 
     def path(self, *, stream: bool) -> str:
-        """The same path either way; the body says whether to stream."""
+        """The path, which is the same with and without streaming."""
         return "/v1/chat/completions"
 
     def body(self, options: HuggingFaceOptions, input: Mapping[str, Any], *, stream: bool) -> dict[str, Any]:
-        """The messages, and every setting that was made."""
+        """The messages, and every option that has a value."""
         body = {
             "model": options.model,
             "messages": to_messages(input, system=options.system),
@@ -41,7 +40,7 @@ class ChatCompletions:
 
     def output(self, answer: dict[str, Any]) -> dict[str, Any]:
         """The text of the first choice; ``meta`` is the whole answer."""
-        message = _object(_first_choice(answer), "message")
+        message = _object_in(_first_choice(answer), "message")
         return to_output(_text(message), answer)
 
     def streamed(self) -> StreamedCompletion:
@@ -50,17 +49,17 @@ class ChatCompletions:
 
 
 class StreamedCompletion:
-    """Puts the chunks of a completion together again."""
+    """Joins the chunks of a completion."""
 
     def __init__(self) -> None:
         self.complete = False
         self._head: dict[str, Any] = {}
         self._text: list[str] = []
-        self._tool_calls = ToolCalls()
+        self._tool_calls = _ToolCalls()
         self._finish_reason: object = None
 
     def feed(self, event: dict[str, Any]) -> str:
-        """Take one chunk; the last one may hold the usage and no choice."""
+        """Add one chunk; the last chunk may hold the usage and no choice."""
         self._head |= {name: event[name] for name in _HEAD if event.get(name) is not None}
         if event.get("choices") == []:
             return ""
@@ -68,20 +67,62 @@ class StreamedCompletion:
         if choice.get("finish_reason") is not None:
             self._finish_reason = choice["finish_reason"]
             self.complete = True
-        delta = _object(choice, "delta")
-        self._tool_calls.feed(delta.get("tool_calls"))
+        delta = _object_in(choice, "delta")
+        self._tool_calls.add(delta.get("tool_calls"))
         text = _text(delta)
         self._text.append(text)
         return text
 
     def output(self) -> dict[str, Any]:
-        """The text, and as ``meta`` the completion that a server would have sent in one piece."""
+        """The text; ``meta`` is the completion as a server sends it without streaming."""
         text = "".join(self._text)
         message: dict[str, Any] = {"role": "assistant", "content": text}
-        if calls := self._tool_calls.whole():
+        if calls := self._tool_calls.joined():
             message["tool_calls"] = calls
         choice = {"index": 0, "message": message, "finish_reason": self._finish_reason}
         return to_output(text, {"object": "chat.completion", **self._head, "choices": [choice]})
+
+
+class _ToolCalls:
+    """Joins the fragments of tool calls; the fragments of one call share an index."""
+
+    def __init__(self) -> None:
+        self._calls: dict[int, dict[str, Any]] = {}
+        self._arguments: dict[int, list[str]] = {}
+
+    def add(self, fragments: object) -> None:
+        """Add the ``tool_calls`` of one delta, or ``None``.
+
+        Raises:
+            UnexpectedShapeError: They are not tool calls.
+        """
+        if fragments is None:
+            return
+        if not isinstance(fragments, list):
+            raise UnexpectedShapeError("tool_calls is not a list")
+        for fragment in fragments:
+            self._add_one(fragment)
+
+    def joined(self) -> list[dict[str, Any]]:
+        """The calls so far, in the order of their index."""
+        return [
+            call | {"function": call["function"] | {"arguments": "".join(self._arguments[index])}}
+            for index, call in sorted(self._calls.items())
+        ]
+
+    def _add_one(self, fragment: object) -> None:
+        index = fragment.get("index", 0) if isinstance(fragment, dict) else None
+        if not isinstance(fragment, dict) or type(index) is not int:
+            raise UnexpectedShapeError("a tool call is not an object with an index")
+        function = fragment.get("function") or {}
+        arguments = function.get("arguments") or "" if isinstance(function, dict) else None
+        if not isinstance(arguments, str):
+            raise UnexpectedShapeError("the arguments of a tool call are not a string")
+        call = self._calls.setdefault(index, {"type": "function", "function": {}})
+        self._arguments.setdefault(index, []).append(arguments)
+        call |= {name: fragment[name] for name in ("id", "type") if fragment.get(name)}
+        if function.get("name"):
+            call["function"]["name"] = function["name"]
 
 
 def _first_choice(answer: dict[str, Any]) -> dict[str, Any]:
@@ -91,7 +132,7 @@ def _first_choice(answer: dict[str, Any]) -> dict[str, Any]:
     return choices[0]
 
 
-def _object(choice: dict[str, Any], name: str) -> dict[str, Any]:
+def _object_in(choice: dict[str, Any], name: str) -> dict[str, Any]:
     value = choice.get(name)
     if not isinstance(value, dict):
         raise UnexpectedShapeError(f"a choice without {name}")
@@ -99,10 +140,10 @@ def _object(choice: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _text(message: dict[str, Any]) -> str:
-    """The content; empty beside tool calls."""
+    """The content of a message; it is absent beside tool calls."""
     content = message.get("content")
     if content is None:
         return ""
     if not isinstance(content, str):
-        raise UnexpectedShapeError("content that is not a string")
+        raise UnexpectedShapeError("content is not a string")
     return content

@@ -1,39 +1,44 @@
-"""The two languages a server may speak, as the Neuron sees them."""
+"""What the two APIs have in common: the `Dialect` protocol, and the events of a streamed answer."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from cosmo_llm import Failures, read_answer
+from cosmo_llm.streams import SSEParser
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from cosmo_source_huggingface.options import HuggingFaceOptions
 
+_DONE: Final = "[DONE]"
+
 
 class StreamedAnswer(Protocol):
-    """An answer that comes in pieces.
+    """An answer that arrives in events.
 
     Attributes:
-        complete: Whether the provider has said that this is all.
+        complete: Whether the provider has marked the answer as complete.
     """
 
     complete: bool
 
     def feed(self, event: dict[str, Any]) -> str:
-        """Take one event and return the text it adds, which may be empty.
+        """Add one event and return its text, which may be empty.
 
         Raises:
-            UnexpectedShapeError: It is not such an event.
+            UnexpectedShapeError: It is not an event of this API.
         """
         ...
 
     def output(self) -> dict[str, Any]:
-        """The Neuron's output, as it would have been without streaming."""
+        """The Neuron's output, the same as without streaming."""
         ...
 
 
 class Dialect(Protocol):
-    """How a request is worded, and how its answer is read."""
+    """An API: it builds the body of a request, and reads the answer."""
 
     def path(self, *, stream: bool) -> str:
         """The path of the API under the endpoint."""
@@ -43,7 +48,7 @@ class Dialect(Protocol):
         """The JSON body of the request.
 
         Raises:
-            NeuronError: With code ``INPUT_INVALID``, when the input does not fit.
+            NeuronError: With code ``INPUT_INVALID``, when the input is not valid.
         """
         ...
 
@@ -51,10 +56,51 @@ class Dialect(Protocol):
         """The Neuron's output from a whole answer.
 
         Raises:
-            UnexpectedShapeError: It is not such an answer.
+            UnexpectedShapeError: It is not an answer of this API.
         """
         ...
 
     def streamed(self) -> StreamedAnswer:
-        """A new, empty answer to feed."""
+        """A new, empty answer for streaming."""
         ...
+
+
+class EventDecoder:
+    """Decodes server-sent events and adds them to a streamed answer.
+
+    Attributes:
+        done: Whether the provider has announced the end of the stream.
+    """
+
+    def __init__(self, answer: StreamedAnswer, failures: Failures) -> None:
+        self.done = False
+        self._answer = answer
+        self._failures = failures
+        self._parser = SSEParser()
+        self._empty = True
+
+    def feed(self, chunk: bytes) -> Iterator[str]:
+        """Decode the next bytes and yield the texts that they complete.
+
+        Raises:
+            NeuronError: They are malformed, or report an error.
+        """
+        for event in self._parser.feed(chunk):
+            self._empty = False
+            if event.data == _DONE:
+                self.done = True
+                return
+            if text := read_answer(event.data, self._failures, self._answer.feed):
+                yield text
+
+    def end(self) -> Iterator[str]:
+        """Handle the end of the stream; an unfinished event adds nothing.
+
+        Raises:
+            NeuronError: The answer is not complete.
+        """
+        if self._empty:
+            raise self._failures.malformed("no server-sent events")
+        if not self.done and not self._answer.complete:
+            raise self._failures.cut()
+        return iter(())

@@ -1,4 +1,4 @@
-"""What HuggingFace's and OpenAI's words for a failure mean, and what to do about it."""
+"""The error codes of HuggingFace, OpenAI and TGI as failures, with advice for the user."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ADVICE: Final = {
     PROVIDER_MALFORMED: "check endpoint and use_chat_api",
 }
 
-# HuggingFace and OpenAI say `code`, TGI says `error_type`.
+# HuggingFace and OpenAI report a word in `code`, TGI in `error_type`.
 _BY_WORD: Final = {
     "model_not_found": MODEL_NOT_FOUND,
     "model_not_supported": MODEL_NOT_FOUND,
@@ -42,13 +42,13 @@ _BY_WORD: Final = {
 
 
 class HuggingFace(Provider):
-    """What the error codes of HuggingFace, OpenAI and TGI mean."""
+    """Maps the error codes of HuggingFace, OpenAI and TGI to failures."""
 
     ADVICE: ClassVar[Mapping[Failure, str]] = _ADVICE
 
     def failure_in(self, answer: Mapping[str, Any], status: int | None) -> Failure | None:
-        """Go by the code of an error, a word or an HTTP status."""
-        # A status says more than a word does, except for 400, which some use for everything.
+        """The failure that the code of an error stands for; the code is a word or an HTTP status."""
+        # A status is more precise than a word, except for 400, which some servers use for every error.
         if status not in (None, HTTPStatus.BAD_REQUEST):
             return None
         error = answer.get("error")

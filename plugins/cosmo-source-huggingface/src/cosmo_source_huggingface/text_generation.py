@@ -13,23 +13,23 @@ if TYPE_CHECKING:
 
 
 class TextGeneration:
-    """The dialect behind ``use_chat_api=False``: text in, text out, no roles and no template."""
+    """The dialect for ``use_chat_api=False``: plain text, without roles and without a chat template."""
 
     def path(self, *, stream: bool) -> str:
-        """TGI has a path of its own for streaming."""
+        """The path; TGI has another one for streaming."""
         return "/generate_stream" if stream else "/generate"
 
     def body(self, options: HuggingFaceOptions, input: Mapping[str, Any], *, stream: bool) -> dict[str, Any]:
-        """The prompt, and every setting that was made; ``model`` is whatever the server runs."""
+        """The prompt, and every option that has a value. ``model`` is left out: the server has one model."""
         parameters = {
             "max_new_tokens": options.max_new_tokens,
-            # TGI refuses 0 and 1, by which others mean: do not sample, and all tokens.
+            # TGI refuses a temperature of 0 and a top_p of 1; leaving them out means the same.
             "temperature": options.temperature or None,
             "top_p": options.top_p if options.top_p != 1 else None,
             "stop": list(options.stop) or None,
         }
-        made = {name: value for name, value in parameters.items() if value is not None}
-        return {"inputs": to_prompt(to_messages(input, system=options.system)), "parameters": made}
+        given = {name: value for name, value in parameters.items() if value is not None}
+        return {"inputs": to_prompt(to_messages(input, system=options.system)), "parameters": given}
 
     def output(self, answer: dict[str, Any]) -> dict[str, Any]:
         """The generated text; ``meta`` is the whole answer."""
@@ -44,7 +44,7 @@ class TextGeneration:
 
 
 class StreamedGeneration:
-    """Follows the tokens up to the event that repeats the whole text."""
+    """Joins the tokens. The last event repeats the whole text."""
 
     def __init__(self) -> None:
         self.complete = False
@@ -52,10 +52,10 @@ class StreamedGeneration:
         self._last: dict[str, Any] = {}
 
     def feed(self, event: dict[str, Any]) -> str:
-        """Take one event; special tokens add no text."""
+        """Add one event; a special token adds no text."""
         token = event.get("token")
         if not isinstance(token, dict) or not isinstance(token.get("text"), str):
-            raise UnexpectedShapeError("an event without a token's text")
+            raise UnexpectedShapeError("an event without the text of a token")
         text: str = token["text"]
         if isinstance(event.get("generated_text"), str):
             self._last = event
@@ -66,16 +66,16 @@ class StreamedGeneration:
         return text
 
     def output(self) -> dict[str, Any]:
-        """The whole text, and as ``meta`` what came with it."""
+        """The whole text; ``meta`` holds the text and its details."""
         text = self._last.get("generated_text", "".join(self._text))
         return to_output(text, {"generated_text": text, "details": self._last.get("details")})
 
 
 def to_prompt(messages: list[dict[str, Any]]) -> str:
-    """Write messages as one text: a lone prompt as it is, a conversation as lines to be continued.
+    """Convert messages to one text: a prompt alone stays as it is, a conversation becomes lines to continue.
 
     Raises:
-        NeuronError: With code ``INPUT_INVALID``, when a message holds something else than text.
+        NeuronError: With code ``INPUT_INVALID``, when the content of a message is not text.
     """
     for index, message in enumerate(messages):
         if not isinstance(message.get("content"), str):

@@ -1,4 +1,4 @@
-"""Where Ollama listens: as an URL, or as the variable that Ollama's own programs read."""
+"""The URL of an Ollama server, from the option ``endpoint`` or from ``OLLAMA_HOST``."""
 
 from __future__ import annotations
 
@@ -15,36 +15,37 @@ DEFAULT: Final = "http://localhost:11434"
 VARIABLE: Final = "OLLAMA_HOST"
 
 _PORTS: Final = {"http": "80", "https": "443"}
-_OWN_PORT: Final = "11434"
-_NUMBER: Final = re.compile(r"[0-9]{1,9}")
+_OLLAMA_PORT: Final = "11434"
+_PORT_NUMBER: Final = re.compile(r"[0-9]{1,9}")
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class OllamaEndpoint(Endpoint):
-    """An Ollama server: with or without ``/api`` at the end of its URL."""
+    """An Ollama server; its URL may end in ``/api``."""
 
     EXAMPLE: ClassVar[str] = DEFAULT
     API_PATHS: ClassVar[tuple[str, ...]] = ("/api/chat", "/api")
 
     @classmethod
     def from_environment(cls) -> OllamaEndpoint:
-        """Where ``OLLAMA_HOST`` points, or the default.
+        """The server that ``OLLAMA_HOST`` names, or the default.
 
         Raises:
-            ValueError: It points nowhere.
+            ValueError: The value of ``OLLAMA_HOST`` is not a host or a URL.
         """
-        # Ollama takes the variable with quotes around it, as some shells and service files leave them there.
+        # Ollama accepts quotes around the value, which some shells and service files leave there.
         host = os.environ.get(VARIABLE, "").strip().strip("\"'").strip()
         return cls.parse(url_of(host), name=VARIABLE) if host else cls.parse(DEFAULT)
 
 
 def url_of(host: str) -> str:
-    """Read a host as Ollama does: the scheme, the port and even the name itself may be left out.
+    """Convert a value of ``OLLAMA_HOST`` to a URL by Ollama's own rules.
 
     Args:
-        host: Such as ``gpu-box``, ``:8080``, ``0.0.0.0``, ``[::1]:8080`` or ``https://gpu-box/ollama``.
+        host: Scheme, host name and port are each optional: ``gpu-box``, ``:8080``, ``0.0.0.0``,
+            ``[::1]:8080`` or ``https://gpu-box/ollama``.
     """
     if host == "ollama.com":
         return "https://ollama.com"
@@ -53,26 +54,26 @@ def url_of(host: str) -> str:
         scheme, rest = "http", host
     address, slash, path = rest.partition("/")
     if "@" in address:
-        return f"{scheme}://{rest}"  # what is before it is no host: whoever reads the URL will say so
-    usual = _PORTS.get(scheme, _OWN_PORT) if found else _OWN_PORT
-    name, port = _split(address, usual)
+        return f"{scheme}://{rest}"  # unchanged: `Endpoint.parse` refuses a user in a URL
+    default_port = _PORTS.get(scheme, _OLLAMA_PORT) if found else _OLLAMA_PORT
+    name, port = _split(address, default_port)
     return f"{scheme}://{_connectable(name)}:{port}{slash}{path}"
 
 
-def _split(address: str, usual: str) -> tuple[str, str]:
-    """Tell the name from the port; a bare IPv6 address has no port."""
+def _split(address: str, default_port: str) -> tuple[str, str]:
+    """Split an address into host name and port; a bare IPv6 address has no port."""
     name, colon, port = address.rpartition(":")
     if not colon or address.endswith("]") or (":" in name and not name.endswith("]")):
-        return address.strip("[]"), usual
-    # Ollama goes on with the usual port, too, rather than stop.
-    if not (_NUMBER.fullmatch(port) and int(port) < 65_536):
-        _log.warning("%s has no usable port: %s is used", VARIABLE, usual)
-        port = usual
+        return address.strip("[]"), default_port
+    # Ollama, too, continues with the default port.
+    if not (_PORT_NUMBER.fullmatch(port) and int(port) < 65_536):
+        _log.warning("%s has no usable port: %s is used", VARIABLE, default_port)
+        port = default_port
     return name.strip("[]"), port
 
 
 def _connectable(name: str) -> str:
-    """Replace an address that a server listens on, but that nobody can connect to."""
+    """Replace an address that only a server can use, such as ``0.0.0.0``, by the loopback address."""
     if not name:
         return "127.0.0.1"
     try:

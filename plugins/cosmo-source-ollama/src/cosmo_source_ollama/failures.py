@@ -1,4 +1,4 @@
-"""What Ollama's words for a failure mean, and the command that helps."""
+"""Ollama's error messages as failures, with the command that helps."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ADVICE: Final = {
     AUTH_FAILED: "sign in with `ollama signin`, or check headers",
     MODEL_NOT_FOUND: _NOT_OLLAMA,
     RATE_LIMITED: "try again later, or send less at once",
-    PROVIDER_ERROR: "try again later, or look into Ollama's log",
+    PROVIDER_ERROR: "try again later, or read Ollama's log",
     PROVIDER_UNREACHABLE: (
         "start Ollama there with `ollama serve`, or set endpoint or OLLAMA_HOST to where it runs"
     ),
@@ -42,7 +42,7 @@ _WRONG_OPTION: Final = re.compile(r'option ".*" must be of type')
 
 
 class Ollama(Provider):
-    """What Ollama's error messages mean, and the command that helps.
+    """Maps Ollama's error messages to failures and to the command that helps.
 
     Args:
         model: The model of the call.
@@ -54,17 +54,17 @@ class Ollama(Provider):
         self._model = model
 
     def failure_in(self, answer: Mapping[str, Any], status: int | None) -> Failure | None:
-        """Tell an option of the wrong type from a failure on Ollama's side; it calls both a 500."""
-        is_option = status == HTTPStatus.INTERNAL_SERVER_ERROR and _says(answer, _WRONG_OPTION)
+        """Recognise an option of the wrong type; Ollama answers it with 500, like a failure of its own."""
+        is_option = status == HTTPStatus.INTERNAL_SERVER_ERROR and _matches(answer, _WRONG_OPTION)
         return INPUT_INVALID if is_option else None
 
     def advice(self, failure: Failure, answer: Mapping[str, Any] | None) -> str | None:
-        """Name the command, or the options to look at."""
-        if failure == MODEL_NOT_FOUND and answer is not None and _says(answer, _MODEL_MISSING):
+        """The command that helps, or the options to check."""
+        if failure == MODEL_NOT_FOUND and answer is not None and _matches(answer, _MODEL_MISSING):
             return f"`ollama pull {shlex.quote(self._model)}` fetches it"
         return super().advice(failure, answer)
 
 
-def _says(answer: Mapping[str, Any], pattern: re.Pattern[str]) -> bool:
-    words = answer.get("error")
-    return isinstance(words, str) and pattern.search(words) is not None
+def _matches(answer: Mapping[str, Any], pattern: re.Pattern[str]) -> bool:
+    message = answer.get("error")
+    return isinstance(message, str) and pattern.search(message) is not None
