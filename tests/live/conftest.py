@@ -1,4 +1,4 @@
-"""`transformers serve` with a tiny model, both started for these tests, and Neurons that talk to it.
+"""Fixtures: a tiny model, `transformers serve` for it, and Neurons that use the server.
 
 Where transformers is not installed, these tests are skipped. `nox -s live` installs it, and sets
 COSMO_REQUIRE_LIVE, with which they fail instead.
@@ -27,7 +27,7 @@ import pytest
 from cosmo_core import Axon, Dendrite, Neuron
 from cosmo_synapse_memory import MemorySynapse
 
-MODEL = "meta-llama/Llama-3.1-8B-Instruct"  # not that one, but the name that the promised program asks for
+MODEL = "meta-llama/Llama-3.1-8B-Instruct"  # only the name is that of the known model
 NEEDED = ("fastapi", "openai", "torch", "transformers", "uvicorn")
 LISTENING = re.compile(r"Uvicorn running on (http://127\.0\.0\.1:\d+)")
 START_S = 120
@@ -37,7 +37,7 @@ Say = Callable[[str], None]
 
 
 def pytest_pycollect_makemodule() -> None:
-    """Collect nothing here where something is missing."""
+    """Skip these tests where a requirement is missing."""
     missing = [name for name in NEEDED if find_spec(name) is None]
     if not missing:
         return
@@ -49,7 +49,7 @@ def pytest_pycollect_makemodule() -> None:
 
 @pytest.fixture(scope="session")
 def say(pytestconfig: pytest.Config) -> Say:
-    """Tell whoever watches what is being waited for, past the capture of all that tests print."""
+    """Print progress to the terminal, although pytest captures the output of tests."""
     capture: Any = pytestconfig.pluginmanager.getplugin("capturemanager")
 
     def say(text: str) -> None:
@@ -61,9 +61,9 @@ def say(pytestconfig: pytest.Config) -> Say:
 
 @pytest.fixture(scope="session")
 def endpoint(tmp_path_factory: pytest.TempPathFactory, say: Say) -> Iterator[str]:
-    """The URL of a server that has one model, and nowhere to get another from."""
+    """The URL of a server with one model, which cannot download another."""
     folder = tmp_path_factory.mktemp("live")
-    # One thread: with so small a model, several only wait for each other.
+    # One thread: with a model of this size, several threads only wait for each other.
     settings = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1"}
     env = {**os.environ, **settings}
     say("making a tiny model")
@@ -76,7 +76,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory, say: Say) -> Iterator[str
 
 @contextmanager
 def _serving(folder: Path, env: dict[str, str], say: Say) -> Iterator[str]:
-    """Serve the model in ``folder``, where its name is its path, on a free port."""
+    """Serve the model in ``folder`` on a free port; the path of the model is its name."""
     script = shutil.which("transformers", path=sysconfig.get_path("scripts"))
     assert script, "transformers is installed without its command"
     with subprocess.Popen(  # noqa: S603 - the command that was just looked up
@@ -108,7 +108,7 @@ def _end(server: subprocess.Popen[str]) -> None:
 
 
 class ServerOutput:
-    """Reads all that a server prints, for it would stall on a full pipe; its URL is in there."""
+    """Reads the output of a server, which would stall on a full pipe, and finds its URL in it."""
 
     def __init__(self, pipe: IO[str]) -> None:
         self._pipe = pipe
@@ -118,14 +118,14 @@ class ServerOutput:
         self.reader.start()
 
     def url(self, say: Say) -> str:
-        """Wait until the server listens."""
+        """The URL of the server, as soon as it listens."""
         for waited_s in range(0, START_S, 5):
             if wait([self._url], timeout=5).done:
                 break
             say(f"... {waited_s + 5} s")
         url = self._url.result() if self._url.done() else None
         if url is None:
-            pytest.fail(f"transformers serve does not listen; the last it said:\n{''.join(self._last)}")
+            pytest.fail(f"transformers serve does not listen; its last output:\n{''.join(self._last)}")
         return url
 
     def _read(self) -> None:
@@ -140,7 +140,7 @@ class ServerOutput:
 
 @pytest.fixture
 async def chat(endpoint: str) -> AsyncIterator[Callable[..., Awaitable[Dendrite]]]:
-    """Host a Neuron named ``chat`` with the given options, and return a Dendrite that can ask it."""
+    """Host a Neuron named ``chat`` with the given options, and return a Dendrite that can call it."""
     async with AsyncExitStack() as stack:
 
         async def chat(**options: Any) -> Dendrite:

@@ -1,4 +1,4 @@
-"""The HuggingFace source against a chat server that nobody here wrote."""
+"""The HuggingFace source with a real chat server, `transformers serve`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ PROMPT = "Say hello to a project called Cosmonapse in one line."
 ENDLESS = {"prompt": PROMPT, "max_new_tokens": 1_000_000}
 """An input whose answer takes about an hour."""
 
-# The first test also waits for the model to be made and for its server to start.
+# The first test also makes the model and starts the server.
 pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "streaming"])
 def stream(request: pytest.FixtureRequest) -> bool:
-    """Both ways to ask."""
+    """With and without streaming."""
     return bool(request.param)
 
 
@@ -37,40 +37,40 @@ async def ask(dendrite: Dendrite, **input: Any) -> Output:
 
 
 def words(output: Output) -> list[str]:
-    """The words of an answer; to this model each of them is a token."""
+    """The words of an answer; in this model each word is one token."""
     response: str = output["response"]
     return response.split()
 
 
 def finish_reason(output: Output) -> str:
-    """Why the answer ended, in the server's word for it."""
+    """The server's finish reason of an answer."""
     reason: str = output["meta"]["choices"][0]["finish_reason"]
     return reason
 
 
 async def begin_endless(dendrite: Dendrite) -> Pathway:
-    """Begin an answer that does not end, and return when its first words are there."""
+    """Start an endless answer, and return when its first words have arrived."""
     pathway = await dendrite.dispatch(neuron="chat", input=ENDLESS)
     await pathway.wait_for(SignalType.THOUGHT_DELTA, timeout_s=60)
     return pathway
 
 
 async def time_out(dendrite: Dendrite) -> None:
-    """Ask for an answer that does not end, until the source gives up."""
+    """Request an endless answer, and expect the source to time out."""
     with pytest.raises(RemoteError, match=r"within 0\.5 s") as late:
         await ask(dendrite, **ENDLESS)
     assert (late.value.code, late.value.recoverable) == ("PROVIDER_TIMEOUT", True)
 
 
 async def stop(dendrite: Dendrite, pathway: Pathway) -> None:
-    """Tell the worker to stop what the Pathway follows."""
+    """Send STOP for the trace of a Pathway."""
     await dendrite.emit(Signal.new(SignalType.STOP, {"rollback": False}, trace_id=pathway.trace_id))
 
 
 # --- answers ----------------------------------------------------------------------------------------
 
 
-async def test_an_answer_brings_its_text_and_what_the_server_said_around_it(chat: Chat, stream: bool) -> None:
+async def test_the_output_is_the_text_and_the_servers_answer(chat: Chat, stream: bool) -> None:
     output = await ask(await chat(stream=stream, max_new_tokens=8))
     assert len(words(output)) == 8
     assert output["meta"]["object"] == "chat.completion"
@@ -79,7 +79,7 @@ async def test_an_answer_brings_its_text_and_what_the_server_said_around_it(chat
     assert output["meta"]["usage"]["completion_tokens"] == 8
 
 
-async def test_a_stream_comes_in_pieces_that_make_up_the_plain_answer(chat: Chat) -> None:
+async def test_the_deltas_of_a_stream_join_to_the_plain_answer(chat: Chat) -> None:
     options = {"max_new_tokens": 12, "temperature": 0}
     plain = await ask(await chat(**options))
     streaming = await chat(stream=True, **options)
@@ -96,9 +96,7 @@ async def test_a_stream_comes_in_pieces_that_make_up_the_plain_answer(chat: Chat
         assert streamed["meta"][key] == plain["meta"][key]
 
 
-async def test_a_system_message_may_be_an_option_or_the_first_of_the_messages(
-    chat: Chat, stream: bool
-) -> None:
+async def test_a_system_message_as_option_equals_one_in_the_messages(chat: Chat, stream: bool) -> None:
     options = {"stream": stream, "max_new_tokens": 8, "temperature": 0}
     system, user = {"role": "system", "content": "Be brief."}, {"role": "user", "content": PROMPT}
     without = await ask(await chat(**options))
@@ -110,7 +108,7 @@ async def test_a_system_message_may_be_an_option_or_the_first_of_the_messages(
     assert as_option["response"] == as_message["response"]
 
 
-async def test_a_conversation_is_taken_whole(chat: Chat, stream: bool) -> None:
+async def test_all_messages_of_a_conversation_reach_the_model(chat: Chat, stream: bool) -> None:
     turns = [
         {"role": "user", "content": PROMPT},
         {"role": "assistant", "content": "Hello, Cosmonapse!"},
@@ -127,7 +125,7 @@ async def test_a_conversation_is_taken_whole(chat: Chat, stream: bool) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 5, 40])
-async def test_max_new_tokens_cuts_the_answer(chat: Chat, stream: bool, count: int) -> None:
+async def test_max_new_tokens_limits_the_answer(chat: Chat, stream: bool, count: int) -> None:
     by_option = await ask(await chat(stream=stream, max_new_tokens=count))
     by_input = await ask(await chat(stream=stream, max_new_tokens=7), max_new_tokens=count)
     for output in (by_option, by_input):
@@ -135,46 +133,46 @@ async def test_max_new_tokens_cuts_the_answer(chat: Chat, stream: bool, count: i
 
 
 @pytest.mark.parametrize("setting", [{"temperature": 0}, {"temperature": 1e-6}, {"top_p": 1e-6}], ids=str)
-async def test_temperature_and_top_p_take_the_chance_out_of_an_answer(
+async def test_low_temperature_or_top_p_makes_answers_deterministic(
     chat: Chat, stream: bool, setting: dict[str, float]
 ) -> None:
     dendrite = await chat(stream=stream, max_new_tokens=32)
     by_chance = [await ask(dendrite), await ask(dendrite)]
     likeliest = [await ask(dendrite, temperature=0), await ask(dendrite, **setting)]
-    # Forty-four words, all about as likely: 32 of them are not the same twice by chance.
+    # The model has 44 words of about equal likelihood: two random answers of 32 words differ.
     assert words(by_chance[0]) != words(by_chance[1])
     assert words(likeliest[0]) == words(likeliest[1])
 
 
-async def test_stop_ends_the_answer_where_its_text_comes(chat: Chat, stream: bool) -> None:
+async def test_stop_ends_the_answer_at_its_text(chat: Chat, stream: bool) -> None:
     dendrite = await chat(stream=stream, max_new_tokens=16, temperature=0)
     whole = words(await ask(dendrite))
     last = whole[3]
     until = whole[: whole.index(last)]
     for texts in (last, ["never said", last]):
         output = await ask(dendrite, stop=texts)
-        # OpenAI leaves the text out, transformers leaves it in; a source passes on what it gets.
+        # OpenAI leaves the stop text out, transformers includes it; the source changes nothing.
         assert words(output) in (until, [*until, last])
         assert finish_reason(output) == "stop"
 
 
-# --- trouble ----------------------------------------------------------------------------------------
+# --- failures ---------------------------------------------------------------------------------------
 
 
 async def test_an_unknown_model_is_an_error_that_names_it(chat: Chat, stream: bool) -> None:
-    with pytest.raises(RemoteError, match=r"400 Bad Request.*'nobody/nothing'") as refused:
-        await ask(await chat(stream=stream, model="nobody/nothing"))
+    with pytest.raises(RemoteError, match=r"400 Bad Request.*'no-owner/no-model'") as refused:
+        await ask(await chat(stream=stream, model="no-owner/no-model"))
     assert (refused.value.code, refused.value.recoverable) == ("INPUT_INVALID", False)
 
 
-async def test_an_api_that_the_server_does_not_speak_is_not_found(chat: Chat, stream: bool) -> None:
+async def test_an_api_that_the_server_does_not_have_is_not_found(chat: Chat, stream: bool) -> None:
     with pytest.raises(RemoteError, match="404 Not Found") as refused:
         await ask(await chat(stream=stream, use_chat_api=False))
     assert (refused.value.code, refused.value.recoverable) == ("MODEL_NOT_FOUND", False)
 
 
-async def test_a_failure_while_the_answer_is_made_is_the_providers(chat: Chat, stream: bool) -> None:
-    # Numbers that overflow: the server answers 500, or has begun its stream and reports within it.
+async def test_a_failure_during_generation_is_a_provider_error(chat: Chat, stream: bool) -> None:
+    # The temperature overflows: the server answers 500, or reports the error inside its stream.
     dendrite = await chat(stream=stream, max_new_tokens=8)
     with pytest.raises(RemoteError) as failed:
         await ask(dendrite, temperature=1e-300)
@@ -182,15 +180,15 @@ async def test_a_failure_while_the_answer_is_made_is_the_providers(chat: Chat, s
     assert len(words(await ask(dendrite))) == 8
 
 
-async def test_four_at_once_get_each_their_own_answer(chat: Chat, stream: bool) -> None:
+async def test_four_concurrent_calls_each_get_their_own_answer(chat: Chat, stream: bool) -> None:
     dendrite = await chat(stream=stream)
     counts = [8, 16, 24, 32]
     outputs = await asyncio.gather(*(ask(dendrite, max_new_tokens=count) for count in counts))
     assert [len(words(output)) for output in outputs] == counts
 
 
-async def test_a_stream_cancelled_half_way_leaves_the_server_answering(chat: Chat) -> None:
-    # One thread of the server makes all answers: it would not come to the next one within the hour.
+async def test_a_cancelled_stream_does_not_block_the_server(chat: Chat) -> None:
+    # The server generates in one thread: the endless answer would block the next one for an hour.
     dendrite = await chat(stream=True)
     pathway = await begin_endless(dendrite)
     await stop(dendrite, pathway)
@@ -199,12 +197,12 @@ async def test_a_stream_cancelled_half_way_leaves_the_server_answering(chat: Cha
     assert len(words(await ask(dendrite, max_new_tokens=8))) == 8
 
 
-async def test_a_stream_that_outlasts_the_timeout_leaves_the_server_answering(chat: Chat) -> None:
+async def test_a_stream_that_times_out_does_not_block_the_server(chat: Chat) -> None:
     await time_out(await chat(stream=True, timeout=0.5))
     assert len(words(await ask(await chat(max_new_tokens=8)))) == 8
 
 
-async def test_a_stream_that_times_out_before_its_turn_never_gets_it(chat: Chat) -> None:
+async def test_a_stream_that_times_out_in_the_queue_is_never_generated(chat: Chat) -> None:
     dendrite = await chat(stream=True)
     first = await begin_endless(dendrite)
     await time_out(await chat(stream=True, timeout=0.5))

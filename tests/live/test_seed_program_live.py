@@ -1,4 +1,4 @@
-"""The promised program against a chat server that nobody here wrote."""
+"""The program of the project's specification with a real chat server, `transformers serve`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import pytest
 PROGRAM = Path(__file__).parents[2] / "plugins" / "cosmo-compat" / "tests" / "data" / "main.py.txt"
 ENDPOINT = '    endpoint="https://router.huggingface.co",\n'
 
-# This may be the first test, which also waits for the model to be made and for its server to start.
+# The first test also makes the model and starts the server.
 pytestmark = pytest.mark.timeout(300)
 
 
-async def test_the_program_runs_with_nothing_changed_but_its_endpoint(endpoint: str, tmp_path: Path) -> None:
+async def test_the_program_runs_with_only_its_endpoint_changed(endpoint: str, tmp_path: Path) -> None:
     written = PROGRAM.read_text(encoding="utf-8")
     assert written.count(ENDPOINT) == 1
     main = tmp_path / "main.py"
@@ -27,7 +27,7 @@ async def test_the_program_runs_with_nothing_changed_but_its_endpoint(endpoint: 
 
 
 async def _run(program: Path) -> tuple[int | None, str]:
-    """Run a program, every warning an error; return its exit status and all it printed."""
+    """Run a program with warnings as errors; return its exit status and its output."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-W", "error", program),
         cwd=program.parent,

@@ -1,8 +1,7 @@
-"""Make a chat model that fits into a test: ``python tiny_model.py FOLDER``.
+"""Make a chat model that is small enough for a test: ``python tiny_model.py FOLDER``.
 
-What it says makes no sense: its weights are random, though always the same. How it is loaded, asked and
-served is as with any other. It speaks whole words, one a token, and never ends by itself: what ends an
-answer is what the test asked for.
+Its weights are random but always the same, so that its answers have no meaning. It is loaded and served like
+any other model. Each token is a whole word. The model never ends an answer: the options of the request do.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ CHAT_TEMPLATE: Final = (
 
 
 def main(folder: str) -> None:
-    """Save tokenizer, weights and settings into ``folder``, as a download would leave them there."""
+    """Save tokenizer, weights and settings in ``folder``, in the layout of a download."""
     tokenizer = _tokenizer()
     tokenizer.save_pretrained(folder)
     set_seed(0)
@@ -44,15 +43,15 @@ def main(folder: str) -> None:
 
 
 def _tokenizer() -> PreTrainedTokenizerFast:
-    """A tokenizer that takes any text, byte by byte where it has to, and has a token for each word."""
+    """A tokenizer for any text, with one token per known word and one per byte of other text."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    # Room for every merge there is, so that each word becomes one token.
-    room = len(alphabet) + len(WORDS)
+    # Large enough for every merge, so that each word becomes one token.
+    size = len(alphabet) + len(WORDS)
     trainer = trainers.BpeTrainer(
-        vocab_size=room, initial_alphabet=alphabet, special_tokens=[BEGIN, END], show_progress=False
+        vocab_size=size, initial_alphabet=alphabet, special_tokens=[BEGIN, END], show_progress=False
     )
     bpe.train_from_iterator([WORDS], trainer)
     return PreTrainedTokenizerFast(
@@ -73,7 +72,7 @@ def _config(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
 
 
 def _generation_config(tokenizer: PreTrainedTokenizerFast) -> GenerationConfig:
-    """Sample, as chat models do, for without it a temperature means nothing; and say words only."""
+    """Settings that sample, so that a temperature has an effect, and that allow only words."""
     words = set(tokenizer.encode(WORDS))
     silent = [token for token in range(len(tokenizer)) if token not in words]
     return GenerationConfig(do_sample=True, bos_token_id=tokenizer.bos_token_id, suppress_tokens=silent)

@@ -1,4 +1,4 @@
-"""How the failures of a provider are worded, and what a source adds to them."""
+"""The codes and messages of failures, and what a source adds to them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from cosmo_llm import (
     Provider,
     Secrets,
     UnexpectedShapeError,
+    failure_of_status,
     read_answer,
 )
 
@@ -26,7 +27,7 @@ SECRET = "hunter/2\"'\\"
 
 
 class Toy(Provider):
-    """Says what it was asked, so that the tests see it."""
+    """Gives its arguments as advice, so that a test can check them."""
 
     def failure_in(self, answer: Mapping[str, Any], status: int | None) -> Failure | None:
         return PROVIDER_REFUSED if answer.get("quota") else None
@@ -61,7 +62,7 @@ def failures() -> Failures:
         (422, b'{"message": "no"}', "INPUT_INVALID", "422 Unprocessable "),
     ],
 )
-def test_a_refusal_says_who_what_and_what_to_do(
+def test_refused_names_the_server_the_status_and_the_advice(
     failures: Failures, status: int, body: bytes, code: str, message: str
 ) -> None:
     error = failures.refused(status, body)
@@ -69,12 +70,12 @@ def test_a_refusal_says_who_what_and_what_to_do(
     assert str(error).startswith(f"http://toy answered {message}")
 
 
-def test_the_wait_that_a_provider_asks_for_is_told_where_it_helps(failures: Failures) -> None:
+def test_refused_names_the_requested_wait_only_if_recoverable(failures: Failures) -> None:
     assert "it asks to wait 7 s; [" in str(failures.refused(503, b"", retry_after_s=7.0))
     assert "wait" not in str(failures.refused(400, b"", retry_after_s=7.0))
 
 
-def test_every_other_failure_has_its_code_and_its_words(failures: Failures) -> None:
+def test_every_other_failure_has_its_code_and_message(failures: Failures) -> None:
     said = {
         str(error): error.code
         for error in (
@@ -123,7 +124,7 @@ def test_no_repr_shows_a_secret(failures: Failures) -> None:
     assert "hunter" not in repr(failures)
 
 
-def test_another_provider_object_changes_the_advice_alone(failures: Failures) -> None:
+def test_with_provider_changes_only_the_advice(failures: Failures) -> None:
     class Silent(Toy):
         def advice(self, failure: Failure, answer: Mapping[str, Any] | None) -> str | None:
             return None
@@ -135,7 +136,7 @@ def test_another_provider_object_changes_the_advice_alone(failures: Failures) ->
     assert "PROVIDER_ERROR" in str(failures.refused(500, b""))
 
 
-def test_an_answer_is_read(failures: Failures) -> None:
+def test_read_answer_returns_the_converted_object(failures: Failures) -> None:
     assert read_answer(b'{"a": 1, "error": null}', failures, lambda answer: answer["a"] + 1) == 2
 
 
@@ -152,7 +153,7 @@ def refuse(answer: dict[str, Any]) -> None:
         (b'{"error": "it broke"}', "reported an error: it broke"),
     ],
 )
-def test_an_answer_that_cannot_be_read_is_a_failure_that_holds_nothing_else(
+def test_read_answer_raises_an_error_without_a_cause_or_context(
     failures: Failures, data: bytes | str, says: str
 ) -> None:
     with pytest.raises(NeuronError) as caught:
@@ -161,5 +162,31 @@ def test_an_answer_that_cannot_be_read_is_a_failure_that_holds_nothing_else(
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
 
 
-def test_a_failure_is_the_same_whichever_way_it_is_told(failures: Failures) -> None:
+def test_an_error_has_the_code_of_its_failure(failures: Failures) -> None:
     assert (failures.refused(429, b"").code, failures.refused(429, b"").recoverable) == RATE_LIMITED
+
+
+@pytest.mark.parametrize(
+    ("status", "failure"),
+    [
+        (400, ("INPUT_INVALID", False)),
+        (401, ("AUTH_FAILED", False)),
+        (402, ("PROVIDER_REFUSED", False)),
+        (403, ("AUTH_FAILED", False)),
+        (404, ("MODEL_NOT_FOUND", False)),
+        (408, ("PROVIDER_TIMEOUT", True)),
+        (413, ("INPUT_INVALID", False)),
+        (422, ("INPUT_INVALID", False)),
+        (429, ("RATE_LIMITED", True)),
+        (500, ("PROVIDER_ERROR", True)),
+        (599, ("PROVIDER_ERROR", True)),
+        (302, ("PROVIDER_REFUSED", False)),
+    ],
+)
+def test_every_status_maps_to_a_failure(status: int, failure: tuple[str, bool]) -> None:
+    assert failure_of_status(status) == failure
+
+
+def test_a_failure_makes_the_error_that_ends_a_task() -> None:
+    error = RATE_LIMITED.error("too fast")
+    assert (str(error), error.code, error.recoverable) == ("too fast", "RATE_LIMITED", True)

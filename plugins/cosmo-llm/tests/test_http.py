@@ -1,4 +1,4 @@
-"""What a source gets from `cosmo_llm.http`, shown by one that is as small as can be."""
+"""Requests, streams, retries, URLs and headers of `cosmo_llm.http`, with a minimal source."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cosmo_core.errors import NeuronError
 from cosmo_llm import Failures
 from cosmo_llm.http import Endpoint, HttpOptions, Transport
+from cosmo_llm.http.transport import FIRST_DELAY_S, MAX_ATTEMPTS, MAX_DELAY_S, retry_delay_s
 from cosmo_testing import ChatServer, Fault
 
 if TYPE_CHECKING:
@@ -33,7 +36,7 @@ FAILURES = Failures(server="the toy", timeout_s=30)
 
 
 class Lines:
-    """Gives whole lines, up to one that is a full stop."""
+    """Decodes whole lines, up to a line that is a full stop."""
 
     def __init__(self) -> None:
         self.done = False
@@ -73,7 +76,7 @@ def options_for(url: str, **options: Any) -> HttpOptions:
 
 @pytest.fixture
 async def toy() -> AsyncIterator[Callable[[Body], Transport]]:
-    """A transport whose server answers with a given body."""
+    """Make a transport whose server answers with a given body."""
     clients = []
 
     def toy(body: Body) -> Transport:
@@ -91,13 +94,15 @@ async def texts_of(transport: Transport) -> list[str]:
         return [text async for text in texts]
 
 
-async def test_the_texts_of_a_stream_come_up_to_its_end(toy: Callable[[Body], Transport]) -> None:
+async def test_a_stream_yields_its_texts_up_to_the_end_of_the_answer(
+    toy: Callable[[Body], Transport],
+) -> None:
     body = Body(b"a\nb", b"c\n", b"\n.\nignored\n", b"never\n")
     assert await texts_of(toy(body)) == ["a", "bc", ""]
     assert (body.read, body.closed) == (4, True)
 
 
-async def test_what_the_end_completes_comes_before_what_is_wrong_with_it(
+async def test_a_cut_stream_yields_its_last_text_before_it_raises(
     toy: Callable[[Body], Transport],
 ) -> None:
     body = Body(b"a\nb")
@@ -110,7 +115,7 @@ async def test_what_the_end_completes_comes_before_what_is_wrong_with_it(
     assert (texts, body.closed) == (["a", "b"], True)
 
 
-async def test_a_stream_that_ended_stays_ended(toy: Callable[[Body], Transport]) -> None:
+async def test_a_finished_stream_raises_stop_async_iteration_again(toy: Callable[[Body], Transport]) -> None:
     transport = toy(Body(b".\n"))
     async with await transport.open(transport.call("/", {}, FAILURES), Lines()) as texts:
         for _ in range(2):
@@ -118,7 +123,7 @@ async def test_a_stream_that_ended_stays_ended(toy: Callable[[Body], Transport])
                 await anext(texts)
 
 
-async def test_a_stream_that_is_left_is_closed(toy: Callable[[Body], Transport]) -> None:
+async def test_leaving_a_stream_closes_its_response(toy: Callable[[Body], Transport]) -> None:
     body = Body(b"a\n", b"b\n")
     transport = toy(body)
     async with await transport.open(transport.call("/", {}, FAILURES), Lines()) as texts:
@@ -126,7 +131,7 @@ async def test_a_stream_that_is_left_is_closed(toy: Callable[[Body], Transport])
     assert (body.read, body.closed) == (1, True)
 
 
-async def test_the_clock_of_a_call_starts_when_it_is_made() -> None:
+async def test_the_time_limit_of_a_call_begins_when_it_is_made() -> None:
     async with ChatServer() as server:
         transport = Transport(options_for(server.url, timeout=1e-9))
         call = transport.call("/generate", {"inputs": "Hi"}, FAILURES)
@@ -137,7 +142,7 @@ async def test_the_clock_of_a_call_starts_when_it_is_made() -> None:
     assert call.left_s <= 0
 
 
-async def test_the_headers_of_the_user_win_over_those_of_the_source_and_nothing_is_compressed() -> None:
+async def test_user_headers_override_source_headers_and_compression_is_off() -> None:
     async with ChatServer() as server:
         transport = Transport(
             options_for(server.url, headers={"X-Key": "theirs"}), {"x-key": "mine", "x-other": "mine"}
@@ -160,7 +165,7 @@ async def test_a_body_that_json_cannot_carry_is_an_input_error() -> None:
         assert caught.value.code == "INPUT_INVALID"
 
 
-async def test_a_refusal_whose_body_is_cut_is_known_by_its_status() -> None:
+async def test_a_refusal_with_a_cut_body_is_reported_by_its_status() -> None:
     def refuse(request: httpx.Request) -> httpx.Response:
         class Cut(Body):
             async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -176,7 +181,7 @@ async def test_a_refusal_whose_body_is_cut_is_known_by_its_status() -> None:
     assert caught.value.code == "AUTH_FAILED"
 
 
-async def test_a_transport_that_is_closed_while_calls_run_serves_the_next_ones() -> None:
+async def test_a_transport_closed_during_a_call_serves_the_next_call() -> None:
     async with ChatServer() as server:
         transport = Transport(options_for(server.url))
         server.script(Fault.stall())
@@ -200,7 +205,7 @@ async def test_a_transport_that_is_closed_while_calls_run_serves_the_next_ones()
         ("a=12345678; b=abcdefgh,c", {"a=12345678; b=abcdefgh,c", "12345678", "abcdefgh"}),
     ],
 )
-def test_a_header_may_hold_a_secret_in_part(value: str, secrets: set[str]) -> None:
+def test_the_long_parts_of_a_header_are_secrets(value: str, secrets: set[str]) -> None:
     options = options_for("http://localhost", headers={"X-Any": value})
     assert len(options.secrets) == len(secrets)
     assert all(secret in options.secrets for secret in secrets)
@@ -220,7 +225,7 @@ def test_a_header_may_hold_a_secret_in_part(value: str, secrets: set[str]) -> No
         "http://host:70000",
     ],
 )
-def test_what_is_no_url_of_a_server_is_shown_beside_an_example(url: str) -> None:
+def test_a_wrong_url_is_shown_with_an_example(url: str) -> None:
     with pytest.raises(ValueError, match=r"^home='.*needed, such as http://localhost:8080$|not a URL"):
         Endpoint.parse(url, name="home")
 
@@ -229,13 +234,13 @@ def test_what_is_no_url_of_a_server_is_shown_beside_an_example(url: str) -> None
     "url",
     ["user:hunter2@host", "http://user:hunter2@host", "http://u:hunter2@host:99999x", "host?key=hunter2"],
 )
-def test_what_may_hold_a_secret_is_not_shown(url: str) -> None:
+def test_a_wrong_url_that_may_hold_a_secret_is_not_shown(url: str) -> None:
     with pytest.raises(ValueError, match=r"^endpoint") as caught:
         Endpoint.parse(url)
     assert "hunter2" not in str(caught.value)
 
 
-def test_the_core_needs_no_httpx_and_its_http_module_names_it() -> None:
+def test_only_the_http_package_imports_httpx() -> None:
     done = subprocess.run(  # noqa: S603 - our own
         [sys.executable, "-W", "error", "-c", WITHOUT_HTTPX],
         capture_output=True,
@@ -245,3 +250,21 @@ def test_the_core_needs_no_httpx_and_its_http_module_names_it() -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "httpx" in done.stdout
+
+
+@given(st.integers(1, MAX_ATTEMPTS - 1))
+def test_the_retry_delay_doubles_and_is_bounded(attempt: int) -> None:
+    delay = retry_delay_s(attempt, None)
+    longest = min(MAX_DELAY_S, FIRST_DELAY_S * 2.0 ** (attempt - 1))
+    assert delay is not None
+    assert longest / 2 <= delay <= longest
+
+
+@given(st.integers(1, MAX_ATTEMPTS - 1), st.floats(0, 1e9))
+def test_a_delay_that_the_provider_asks_for_is_used(attempt: int, asked_s: float) -> None:
+    assert retry_delay_s(attempt, asked_s) == asked_s
+
+
+@given(st.integers(MAX_ATTEMPTS, 1_000), st.none() | st.floats(0, 1))
+def test_there_is_no_delay_after_the_last_attempt(attempt: int, asked_s: float | None) -> None:
+    assert retry_delay_s(attempt, asked_s) is None

@@ -1,14 +1,18 @@
-"""Redaction of secrets that are shown in part, in another notation, or cut off."""
+"""Redaction of secrets that are shown in part, in another notation, or cut off, and the length of a quote."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from cosmo_llm import Secrets
+from cosmo_llm import MAX_QUOTED_TEXT, Secrets
 
 KEY = "sk-THEKEY0123456789"
+# A secret with a bracket could be completed by the brackets of `[redacted]`.
+SECRETS = st.text(st.characters(exclude_characters="[]…"), min_size=1)
 
 
 def test_parts_of_a_secret_are_redacted() -> None:
@@ -53,3 +57,27 @@ def test_the_secrets_of_two_are_joined() -> None:
 
 def test_no_repr_shows_a_secret() -> None:
     assert repr(Secrets([KEY])) == "<Secrets: 1>"
+
+
+@given(st.text(), st.lists(SECRETS, max_size=3), st.text())
+@example("", ["0 "], "0\x1f0")
+@example("", ["Bearer hf_secret"], "Bearer\t hf_secret")
+def test_a_quote_is_one_bounded_line_without_secrets(before: str, secrets: list[str], after: str) -> None:
+    said = Secrets(secrets).quote(before + "".join(secrets) + after)
+    assert len(said) <= MAX_QUOTED_TEXT
+    assert said == "" or said.isprintable()
+    assert all(secret in "[redacted]…" or secret not in said for secret in secrets if secret.strip())
+
+
+@pytest.mark.parametrize("position", [0, MAX_QUOTED_TEXT - 3, 4 * MAX_QUOTED_TEXT - 3])
+def test_a_secret_at_the_edge_is_not_shown_in_part(position: int) -> None:
+    assert "hf_" not in Secrets(["hf_secret"]).quote(" " * position + "hf_secret")
+
+
+def test_a_secret_that_contains_another_is_redacted_whole() -> None:
+    assert Secrets(["hf_secret", "Bearer hf_secret"]).quote("Bearer hf_secret!") == "[redacted]!"
+
+
+def test_a_long_quote_is_cut_and_ends_in_an_ellipsis() -> None:
+    said = Secrets().quote("x" * 1_000)
+    assert (len(said), said[-1]) == (MAX_QUOTED_TEXT, "…")

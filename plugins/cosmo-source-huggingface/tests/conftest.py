@@ -23,7 +23,7 @@ MODES = {
 
 @pytest.fixture(autouse=True)
 def no_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tests mean the same on a machine that has a token."""
+    """Remove HF_TOKEN, so that the tests do not depend on the machine."""
     monkeypatch.delenv("HF_TOKEN", raising=False)
 
 
@@ -35,7 +35,7 @@ async def server() -> AsyncIterator[ChatServer]:
 
 @pytest.fixture
 async def make(server: ChatServer) -> AsyncIterator[Callable[..., AnyNeuron]]:
-    """Make Neurons that talk to the server, and close them when the test is over."""
+    """Make Neurons that use the server, and close them after the test."""
     made = []
 
     def make(**options: Any) -> AnyNeuron:
@@ -49,14 +49,14 @@ async def make(server: ChatServer) -> AsyncIterator[Callable[..., AnyNeuron]]:
 
 @pytest.fixture(params=list(MODES.values()), ids=list(MODES))
 def mode(request: pytest.FixtureRequest) -> dict[str, bool]:
-    """Each of the four ways to ask."""
+    """Each of the two APIs, with and without streaming."""
     mode: dict[str, bool] = request.param
     return mode
 
 
 @pytest.fixture
 def ask() -> Callable[..., Coroutine[Any, Any, dict[str, Any]]]:
-    """Call a Neuron of either kind and return its output."""
+    """Call a plain or a streaming Neuron and return its output."""
 
     async def ask(neuron: AnyNeuron, input: dict[str, Any] | None = None) -> dict[str, Any]:
         input = {"prompt": "Say hello."} if input is None else input

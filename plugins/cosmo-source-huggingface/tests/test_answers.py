@@ -1,4 +1,4 @@
-"""What is asked, and what comes back, when nothing goes wrong."""
+"""Requests and answers without a failure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 GREETING = "Hello! Welcome aboard; the local chat server sends its regards."
 
 
-async def test_every_way_to_ask_brings_the_same_text(make: Make, ask: Ask, mode: dict[str, bool]) -> None:
+async def test_every_mode_returns_the_same_text(make: Make, ask: Ask, mode: dict[str, bool]) -> None:
     output = await ask(make(**mode))
     assert set(output) == {"response", "meta"}
     assert output["response"] == GREETING
@@ -46,22 +46,22 @@ async def test_a_stream_yields_the_text_in_pieces_then_the_output(make: Make) ->
     assert "".join(map(str, deltas)) == output["response"]
 
 
-async def test_a_stream_ends_in_the_output_that_the_plain_call_returns(make: Make, ask: Ask) -> None:
+async def test_a_stream_ends_with_the_output_of_the_plain_call(make: Make, ask: Ask) -> None:
     plain, streamed = await ask(make()), await ask(make(stream=True))
     for output in (plain, streamed):
         del output["meta"]["id"]
-    del plain["meta"]["usage"]  # sent in a stream only to those who ask for it
+    del plain["meta"]["usage"]  # a stream holds it only on request
     assert streamed == plain
 
 
-def test_the_core_can_tell_which_kind_a_neuron_is() -> None:
+def test_the_core_recognises_plain_and_streaming_neurons() -> None:
     plain, streaming = (huggingface(endpoint="http://localhost", stream=stream) for stream in (False, True))
     assert isinstance(plain, NeuronFn)
     assert inspect.iscoroutinefunction(plain.__call__)
     assert inspect.isasyncgenfunction(streaming.__call__)
 
 
-async def test_the_settings_reach_a_chat_server(make: Make, ask: Ask, server: ChatServer) -> None:
+async def test_every_option_is_in_a_chat_request(make: Make, ask: Ask, server: ChatServer) -> None:
     neuron = make(
         model="m", max_new_tokens=9, temperature=0, top_p=1, stop="END", system="Be brief.", api_key="k"
     )
@@ -79,7 +79,7 @@ async def test_the_settings_reach_a_chat_server(make: Make, ask: Ask, server: Ch
     }
 
 
-async def test_the_settings_reach_a_tgi_server(make: Make, ask: Ask, server: ChatServer) -> None:
+async def test_every_option_is_in_a_tgi_request(make: Make, ask: Ask, server: ChatServer) -> None:
     neuron = make(
         use_chat_api=False, max_new_tokens=9, temperature=0.5, top_p=0.9, stop=["END"], system="Be brief."
     )
@@ -93,14 +93,12 @@ async def test_the_settings_reach_a_tgi_server(make: Make, ask: Ask, server: Cha
     }
 
 
-async def test_tgi_is_not_sent_the_values_that_it_refuses(make: Make, ask: Ask, server: ChatServer) -> None:
+async def test_values_that_tgi_refuses_are_not_sent(make: Make, ask: Ask, server: ChatServer) -> None:
     await ask(make(use_chat_api=False, temperature=0, top_p=1.0))
     assert server.requests[0].json["parameters"] == {}
 
 
-async def test_tgi_gets_a_conversation_as_lines_to_be_continued(
-    make: Make, ask: Ask, server: ChatServer
-) -> None:
+async def test_a_conversation_is_sent_to_tgi_as_lines(make: Make, ask: Ask, server: ChatServer) -> None:
     messages = [
         {"role": "user", "content": "Hi"},
         {"role": "assistant", "content": "Hello"},
@@ -110,7 +108,7 @@ async def test_tgi_gets_a_conversation_as_lines_to_be_continued(
     assert server.requests[0].json["inputs"] == "user: Hi\nassistant: Hello\nuser: Bye\nassistant:"
 
 
-async def test_tgi_refuses_what_is_not_text(make: Make, ask: Ask, server: ChatServer) -> None:
+async def test_content_that_is_not_text_is_refused_for_tgi(make: Make, ask: Ask, server: ChatServer) -> None:
     parts = [{"type": "image_url", "image_url": {"url": "data:,"}}]
     with pytest.raises(NeuronError, match="use_chat_api=True") as caught:
         await ask(make(use_chat_api=False), {"messages": [{"role": "user", "content": parts}]})
@@ -118,7 +116,7 @@ async def test_tgi_refuses_what_is_not_text(make: Make, ask: Ask, server: ChatSe
     assert server.received == 0
 
 
-async def test_a_call_may_override_the_settings(make: Make, ask: Ask, server: ChatServer) -> None:
+async def test_the_input_of_a_call_overrides_options(make: Make, ask: Ask, server: ChatServer) -> None:
     neuron = make(model="m", max_new_tokens=9, system="Be brief.")
     tools = [{"type": "function", "function": {"name": "clock"}}]
     await ask(neuron, {"prompt": "Hi", "model": "other", "max_new_tokens": 2, "system": None, "tools": tools})
@@ -140,13 +138,13 @@ async def test_an_override_that_cannot_work_is_an_input_error(
     assert (caught.value.code, caught.value.recoverable) == ("INPUT_INVALID", False)
 
 
-async def test_the_answer_is_cut_at_max_new_tokens(make: Make, ask: Ask, mode: dict[str, bool]) -> None:
+async def test_max_new_tokens_limits_the_answer(make: Make, ask: Ask, mode: dict[str, bool]) -> None:
     output = await ask(make(**mode, max_new_tokens=2))
     assert output["response"] == "Hello! Welcome"
 
 
 @pytest.mark.parametrize("input", [{}, {"prompt": ""}, {"prompt": 7}, {"messages": []}])
-async def test_a_wrong_input_is_refused_before_anything_is_sent(
+async def test_a_wrong_input_is_refused_before_a_request_is_sent(
     make: Make, ask: Ask, server: ChatServer, input: dict[str, Any], mode: dict[str, bool]
 ) -> None:
     with pytest.raises(NeuronError, match="expected") as caught:
@@ -161,20 +159,22 @@ async def test_an_input_that_json_cannot_carry_is_refused(make: Make, ask: Ask) 
     assert caught.value.code == "INPUT_INVALID"
 
 
-async def test_the_input_is_not_touched(make: Make, ask: Ask, mode: dict[str, bool]) -> None:
+async def test_the_input_is_not_changed(make: Make, ask: Ask, mode: dict[str, bool]) -> None:
     input = {"messages": [{"role": "user", "content": "Hi"}], "temperature": 0.5, "stop": ["END"]}
     before = copy.deepcopy(input)
     await ask(make(**mode, system="Be brief."), input)
     assert input == before
 
 
-async def test_extra_headers_are_sent_and_win(make: Make, ask: Ask, server: ChatServer) -> None:
+async def test_extra_headers_are_sent_and_override_the_sources_own(
+    make: Make, ask: Ask, server: ChatServer
+) -> None:
     await ask(make(api_key="k", headers={"X-Team": "blue", "Authorization": "Basic abc"}))
     headers = server.requests[0].headers
     assert (headers["x-team"], headers["authorization"]) == ("blue", "Basic abc")
 
 
-async def test_streamed_tool_calls_are_put_together(ask: Ask) -> None:
+async def test_fragments_of_streamed_tool_calls_are_joined(ask: Ask) -> None:
     def delta(**call: Any) -> str:
         return json.dumps({"choices": [{"delta": {"tool_calls": [{"index": 0, **call}]}}]})
 

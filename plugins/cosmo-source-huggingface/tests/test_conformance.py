@@ -1,4 +1,4 @@
-"""The source is what every source must be: in each of the four ways to ask, and over a real socket."""
+"""The conformance kit, for both APIs, with and without streaming, and over a real socket."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class TestTgiStream(TestChat):
 class TestOverASocket(TestChatStream):
     @asynccontextmanager
     async def provider(self, scenario: Scenario) -> AsyncIterator[dict[str, Any]]:
-        # Longer than it takes to make a client and to connect.
+        # Long enough to make a client and to connect.
         timeout = 0.3 if scenario.fault == "stalled" else 30
         async with ProviderServer(scenario, chat_answers(reply=str.upper)) as server:
             yield {"endpoint": server.url, "timeout": timeout}

@@ -10,7 +10,7 @@ from cosmo_source_huggingface.options import HuggingFaceEndpoint
     "base",
     ["https://router.huggingface.co", "http://localhost:8080", "http://[::1]:8080", "https://host/team%2Fa"],
 )
-def test_every_way_to_write_a_base_url_is_the_same_endpoint(base: str, path: str) -> None:
+def test_all_forms_of_a_base_url_are_the_same_endpoint(base: str, path: str) -> None:
     endpoint = HuggingFaceEndpoint.parse(base + path)
     assert endpoint.base == base
     assert endpoint.url("/v1/chat/completions") == f"{base}/v1/chat/completions"
@@ -20,7 +20,7 @@ def test_every_way_to_write_a_base_url_is_the_same_endpoint(base: str, path: str
     "url",
     ["", "localhost:8080", "ftp://host", "file:///etc/passwd", "http://", "http://host:99999", None, 8080],
 )
-def test_what_is_not_an_http_url_is_refused(url: object) -> None:
+def test_a_value_that_is_not_an_http_url_is_refused(url: object) -> None:
     with pytest.raises(ValueError, match="endpoint"):
         HuggingFaceEndpoint.parse(url)
 
@@ -28,7 +28,7 @@ def test_what_is_not_an_http_url_is_refused(url: object) -> None:
 @pytest.mark.parametrize(
     "url", ["https://user:hunter2@host", "https://host?key=hunter2", "https://host#hunter2"]
 )
-def test_a_url_with_a_secret_in_it_is_refused_without_repeating_it(url: str) -> None:
+def test_a_url_with_a_secret_is_refused_and_not_shown(url: str) -> None:
     with pytest.raises(ValueError, match="api_key") as caught:
         HuggingFaceEndpoint.parse(url)
     assert "hunter2" not in str(caught.value)
@@ -46,7 +46,7 @@ def test_a_url_with_a_secret_in_it_is_refused_without_repeating_it(url: str) -> 
         ("http://localhost:8080", False),
     ],
 )
-def test_only_encrypted_hosts_of_huggingface_are_its_own(url: str, expected: bool) -> None:
+def test_only_https_hosts_of_huggingface_are_huggingface(url: str, expected: bool) -> None:
     assert HuggingFaceEndpoint.parse(url).is_huggingface is expected
 
 
@@ -60,5 +60,5 @@ def test_only_encrypted_hosts_of_huggingface_are_its_own(url: str, expected: boo
         ("http://localhost.example", False),
     ],
 )
-def test_loopback_is_told_from_the_network(url: str, expected: bool) -> None:
+def test_is_loopback_recognises_this_machine(url: str, expected: bool) -> None:
     assert HuggingFaceEndpoint.parse(url).is_loopback is expected

@@ -1,4 +1,4 @@
-"""What goes wrong at the provider, over real HTTP."""
+"""Failures of the provider, over real HTTP."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         (599, "PROVIDER_ERROR", True),
     ],
 )
-async def test_a_refusal_has_the_code_of_its_status_and_the_providers_words(
+async def test_a_refusal_has_the_code_of_its_status_and_quotes_the_provider(
     make: Make, ask: Ask, server: ChatServer, mode: dict[str, bool], status: int, code: str, recoverable: bool
 ) -> None:
     server.script(Fault.status(status, retry_after=3600, message="no can do"))
@@ -60,7 +60,7 @@ async def test_the_neuron_works_again_after_a_failure(
 
 
 @pytest.mark.parametrize("body", [b"", b"{not json", b"[]", b"{}", b"<html>", b"\xff", b'{"choices":[7]}'])
-async def test_a_body_that_is_not_understood_is_malformed(
+async def test_a_body_of_another_format_is_malformed(
     make: Make, ask: Ask, server: ChatServer, mode: dict[str, bool], body: bytes
 ) -> None:
     server.script(Fault.malformed(body))
@@ -71,7 +71,7 @@ async def test_a_body_that_is_not_understood_is_malformed(
 
 @pytest.mark.parametrize("chat", [True, False])
 @pytest.mark.parametrize("data", ["{not json", "[]", "{}", '{"choices":[{"delta":7}]}', '{"token":{}}'])
-async def test_an_event_that_is_not_understood_is_malformed(
+async def test_an_event_of_another_format_is_malformed(
     make: Make, ask: Ask, server: ChatServer, chat: bool, data: str
 ) -> None:
     server.script(Fault.malformed(f"data: {data}\n\n".encode(), content_type="text/event-stream"))
@@ -90,7 +90,7 @@ async def test_an_event_that_is_not_understood_is_malformed(
         ('{"error": "it broke", "error_type": "overloaded"}', "RATE_LIMITED"),
     ],
 )
-async def test_an_error_inside_a_success_is_an_error(
+async def test_an_error_in_a_successful_response_is_an_error(
     make: Make, ask: Ask, server: ChatServer, mode: dict[str, bool], error: str, code: str
 ) -> None:
     body = f"data: {error}\n\n" if mode["stream"] else error
@@ -100,7 +100,7 @@ async def test_an_error_inside_a_success_is_an_error(
     assert caught.value.code == code
 
 
-async def test_a_model_that_the_router_does_not_know_is_told_from_a_bad_request(
+async def test_a_400_with_model_not_found_is_model_not_found(
     make: Make, ask: Ask, server: ChatServer
 ) -> None:
     body = b'{"error": {"message": "no such model", "code": "model_not_found"}}'
@@ -112,7 +112,7 @@ async def test_a_model_that_the_router_does_not_know_is_told_from_a_bad_request(
 
 
 @pytest.mark.parametrize("after", [0, 1])
-async def test_an_answer_that_is_cut_short_is_unreachable(
+async def test_a_cut_answer_is_unreachable(
     make: Make, ask: Ask, server: ChatServer, mode: dict[str, bool], after: int
 ) -> None:
     server.script(Fault.cut(after))
@@ -123,7 +123,7 @@ async def test_an_answer_that_is_cut_short_is_unreachable(
 
 
 @pytest.mark.parametrize("chat", [True, False])
-async def test_a_stream_that_just_ends_is_not_taken_for_an_answer(
+async def test_a_stream_that_ends_early_is_not_an_answer(
     make: Make, ask: Ask, server: ChatServer, chat: bool
 ) -> None:
     event = '{"choices":[{"delta":{"content":"Hel"}}]}' if chat else '{"token":{"text":"Hel"}}'
@@ -134,7 +134,7 @@ async def test_a_stream_that_just_ends_is_not_taken_for_an_answer(
 
 
 @pytest.mark.parametrize("after", [None, 0, 1])
-async def test_a_stalled_provider_runs_into_the_time_limit(
+async def test_a_stalled_provider_exceeds_the_time_limit(
     make: Make, ask: Ask, server: ChatServer, mode: dict[str, bool], after: int | None
 ) -> None:
     server.script(Fault.stall(after))
@@ -143,7 +143,7 @@ async def test_a_stalled_provider_runs_into_the_time_limit(
     assert (caught.value.code, caught.value.recoverable) == ("PROVIDER_TIMEOUT", True)
 
 
-async def test_nobody_at_the_endpoint_is_unreachable(
+async def test_an_endpoint_without_a_server_is_unreachable(
     make: Make, ask: Ask, mode: dict[str, bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transport, "FIRST_DELAY_S", 0)
@@ -155,7 +155,9 @@ async def test_nobody_at_the_endpoint_is_unreachable(
 
 
 @pytest.mark.parametrize("host", ["localhost", "[::1]", "models.invalid"])
-async def test_every_kind_of_host_is_tried(ask: Ask, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+async def test_every_kind_of_host_is_connected_to(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
     async def refuse(self: object, request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused")
 
@@ -181,7 +183,7 @@ async def test_a_redirect_is_not_followed(
         assert other.connections == 0
 
 
-async def test_an_answer_larger_than_the_cap_is_refused(
+async def test_an_answer_that_exceeds_the_size_limit_is_refused(
     make: Make, ask: Ask, mode: dict[str, bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transport, "MAX_BODY_BYTES", 64)
@@ -206,7 +208,7 @@ async def test_a_huge_refusal_is_quoted_in_part(make: Make, ask: Ask, server: Ch
         (httpx.ReadError("reset"), "PROVIDER_UNREACHABLE"),
     ],
 )
-async def test_what_an_injected_transport_raises_is_mapped(
+async def test_errors_of_an_injected_transport_are_mapped(
     ask: Ask, monkeypatch: pytest.MonkeyPatch, error: Exception, code: str
 ) -> None:
     monkeypatch.setattr(transport, "FIRST_DELAY_S", 0)

@@ -1,4 +1,4 @@
-"""Connections: shared, closed, reopened, and never bound to a loop that is gone."""
+"""Connections: sharing, closing, reopening, and event loops that have ended."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class EndlessStream(httpx.AsyncByteStream):
 
 @pytest.fixture
 def served_elsewhere() -> Iterator[str]:
-    """The URL of a server that runs in a thread and a loop of its own."""
+    """The URL of a server in another thread with its own event loop."""
     loop = asyncio.new_event_loop()
     thread = Thread(target=loop.run_forever)
     thread.start()
@@ -61,7 +61,7 @@ async def test_calls_in_a_row_share_a_connection(
     assert (server.received, server.connections) == (3, 1)
 
 
-async def test_calls_in_flight_share_the_pool_and_nothing_else(ask: Ask, mode: dict[str, bool]) -> None:
+async def test_concurrent_calls_share_only_the_connection_pool(ask: Ask, mode: dict[str, bool]) -> None:
     release = asyncio.Event()
     async with ChatServer(reply=str.upper) as server:
         neuron = huggingface(endpoint=server.url, **mode)
@@ -95,8 +95,8 @@ async def test_a_neuron_that_was_never_called_can_be_closed() -> None:
     await huggingface(endpoint="http://localhost").aclose()
 
 
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # the dead loop's connection
-def test_a_neuron_outlives_the_loop_it_was_first_used_in(
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # the connection of the ended loop
+def test_a_neuron_works_after_its_first_event_loop_has_ended(
     ask: Ask, mode: dict[str, bool], served_elsewhere: str
 ) -> None:
     neuron = huggingface(endpoint=served_elsewhere, **mode)
@@ -111,7 +111,9 @@ def test_a_neuron_outlives_the_loop_it_was_first_used_in(
     gc.collect()
 
 
-def test_a_neuron_serves_two_loops_in_turn(ask: Ask, mode: dict[str, bool], served_elsewhere: str) -> None:
+def test_a_neuron_works_in_two_event_loops_alternately(
+    ask: Ask, mode: dict[str, bool], served_elsewhere: str
+) -> None:
     neuron = huggingface(endpoint=served_elsewhere, **mode)
     with asyncio.Runner() as one, asyncio.Runner() as other:
         for runner in (one, other, one, other):
@@ -131,14 +133,14 @@ async def test_an_injected_client_is_used_and_left_open(make: Make, ask: Ask, se
     assert server.connections == 1
 
 
-async def test_an_injected_client_that_was_closed_is_said(make: Make, ask: Ask) -> None:
+async def test_a_closed_injected_client_raises_an_error_that_names_it(make: Make, ask: Ask) -> None:
     async with httpx.AsyncClient() as client:
         neuron = make(client=client)
     with pytest.raises(NeuronError, match="client= is closed"):
         await ask(neuron)
 
 
-async def test_the_total_time_limit_replaces_an_injected_clients_own(
+async def test_the_time_limit_of_the_call_replaces_that_of_an_injected_client(
     make: Make, ask: Ask, server: ChatServer
 ) -> None:
     release = asyncio.Event()
@@ -150,8 +152,8 @@ async def test_the_total_time_limit_replaces_an_injected_clients_own(
     assert call.result()["response"].startswith("Hello!")
 
 
-async def test_cookies_are_not_carried_from_one_call_to_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Through the Neuron's own client, whose transport alone is replaced.
+async def test_cookies_are_not_kept_between_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The Neuron uses its own client; only the transport of the client is replaced.
     seen = []
 
     async def set_cookie(self: object, request: httpx.Request) -> httpx.Response:
@@ -168,7 +170,7 @@ async def test_cookies_are_not_carried_from_one_call_to_another(monkeypatch: pyt
     assert seen == [None, None]
 
 
-async def test_a_proxy_is_not_asked_for_what_runs_on_this_machine(
+async def test_no_proxy_is_used_for_a_server_on_this_machine(
     make: Make, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with ChatServer() as proxy:
@@ -205,7 +207,7 @@ async def test_a_cancelled_call_leaves_the_neuron_usable(
     assert (await ask(neuron))["response"].startswith("Hello!")
 
 
-async def test_a_stream_that_is_left_half_way_closes_its_connection(make: Make, server: ChatServer) -> None:
+async def test_leaving_a_stream_closes_its_connection(make: Make, server: ChatServer) -> None:
     server.script(Fault.stall(2))
     neuron = make(stream=True)
     assert isinstance(neuron, StreamingHuggingFaceNeuron)
@@ -215,7 +217,7 @@ async def test_a_stream_that_is_left_half_way_closes_its_connection(make: Make, 
         await server.disconnected.wait()
 
 
-async def test_a_response_is_closed_as_soon_as_its_stream_is_left() -> None:
+async def test_leaving_a_stream_closes_its_response_at_once() -> None:
     response = EndlessStream()
     transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=response))
     async with httpx.AsyncClient(transport=transport) as client:
@@ -226,7 +228,7 @@ async def test_a_response_is_closed_as_soon_as_its_stream_is_left() -> None:
         assert response.closed
 
 
-async def test_a_stream_that_does_not_end_after_its_answer_gives_it_all_the_same(
+async def test_an_answer_is_complete_although_its_stream_stays_open(
     make: Make, ask: Ask, server: ChatServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cosmo_llm.http.transport.LINGER_S", 0.01)

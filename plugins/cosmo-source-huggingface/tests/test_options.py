@@ -17,7 +17,7 @@ def test_the_router_needs_a_key_and_the_error_says_where_to_get_one() -> None:
 
 
 @pytest.mark.parametrize("endpoint", ["https://router.huggingface.co/", "https://router.huggingface.co/v1"])
-def test_the_router_is_recognised_however_it_is_written(endpoint: str) -> None:
+def test_all_forms_of_the_routers_url_are_recognised(endpoint: str) -> None:
     with pytest.raises(ValueError, match="HF_TOKEN"):
         huggingface(endpoint=endpoint, model="m")
 
@@ -27,16 +27,16 @@ def test_the_router_needs_a_model() -> None:
         huggingface(api_key="hf_x")
 
 
-def test_the_router_speaks_chat_only() -> None:
+def test_the_router_refuses_use_chat_api_false() -> None:
     with pytest.raises(ValueError, match="use_chat_api"):
         huggingface(api_key="hf_x", model="m", use_chat_api=False)
 
 
-def test_other_endpoints_need_neither_key_nor_model() -> None:
+def test_other_endpoints_do_not_need_a_key_or_a_model() -> None:
     assert "localhost:8080" in repr(huggingface(endpoint=LOCAL))
 
 
-def test_the_environments_token_is_used_for_huggingface(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hf_token_is_used_for_huggingface(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_env\n")
     assert HuggingFaceOptions.parse({"model": "m"}).api_key == "hf_env"
     assert HuggingFaceOptions.parse({"model": "m", "api_key": "hf_given"}).api_key == "hf_given"
@@ -44,19 +44,19 @@ def test_the_environments_token_is_used_for_huggingface(monkeypatch: pytest.Monk
     assert HuggingFaceOptions.parse({"endpoint": dedicated}).api_key == "hf_env"
 
 
-def test_the_environments_token_is_not_sent_to_strangers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hf_token_is_not_used_for_other_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_env")
     assert HuggingFaceOptions.parse({"endpoint": "https://models.example"}).api_key is None
 
 
 @pytest.mark.parametrize("token", ["", "  "])
-def test_an_empty_token_is_no_token(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+def test_an_empty_hf_token_counts_as_missing(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
     monkeypatch.setenv("HF_TOKEN", token)
     with pytest.raises(ValueError, match="HF_TOKEN"):
         huggingface(model="m")
 
 
-def test_an_unknown_option_is_named_beside_the_known_ones() -> None:
+def test_an_unknown_option_is_named_with_the_known_ones() -> None:
     with pytest.raises(TypeError) as caught:
         huggingface(endpoint=LOCAL, temprature=1)
     assert "temprature" in str(caught.value)
@@ -119,7 +119,7 @@ def test_a_value_that_cannot_work_is_refused_at_construction(name: str, value: A
     ("name", "value"),
     [("api_key", "hf secret"), ("headers", {"x-key": "hf secret\n"}), ("headers", "hf secret")],
 )
-def test_a_refused_secret_is_not_repeated(name: str, value: Any) -> None:
+def test_a_refused_secret_is_not_shown(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=re.escape(name)) as caught:
         huggingface(**{"endpoint": LOCAL, name: value})
     assert "secret" not in str(caught.value)

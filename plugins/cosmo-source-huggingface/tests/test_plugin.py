@@ -1,4 +1,4 @@
-"""The distribution, as the core and a user find it."""
+"""The distribution: entry points, requirements, public names and README."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ README = (Path(__file__).parents[1] / "README.md").read_text()
 
 
 @pytest.mark.parametrize("name", ["huggingface", "hf"])
-def test_the_source_is_found_under_its_names(name: str) -> None:
+def test_the_entry_points_load_the_source(name: str) -> None:
     (found,) = entry_points(group="cosmo.sources", name=name)
     assert found.load() is cosmo_source_huggingface.huggingface
 
 
-def test_the_distribution_needs_the_core_cosmo_llm_httpx_and_msgspec_only() -> None:
+def test_the_distribution_requires_only_the_core_cosmo_llm_httpx_and_msgspec() -> None:
     needed = {
         re.split(r"[<>=!~ ]", line, maxsplit=1)[0] for line in requires("cosmo-source-huggingface") or []
     }
@@ -36,13 +36,14 @@ def test_the_version_of_the_plugin_interface_is_declared() -> None:
     assert cosmo_source_huggingface.COSMO_API == 1
 
 
-def test_every_public_name_is_there() -> None:
+def test_every_public_name_exists() -> None:
     for name in cosmo_source_huggingface.__all__:
         assert hasattr(cosmo_source_huggingface, name)
 
 
-def test_the_readme_tells_every_option() -> None:
-    assert all(f"| `{name}` |" in README for name in HuggingFaceOptions.names())
+def test_the_readme_lists_every_option() -> None:
+    table = README[README.index("## Options") : README.index("## Errors")]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == HuggingFaceOptions.names()
 
 
 async def test_the_readmes_example_runs() -> None:

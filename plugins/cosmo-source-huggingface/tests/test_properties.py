@@ -1,4 +1,4 @@
-"""Laws that hold for whatever a provider sends."""
+"""Properties that hold for any response of a provider."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Chunks(httpx.AsyncByteStream):
 
 
 async def answers(chunks: list[bytes], **options: Any) -> list[Item]:
-    """Everything that a Neuron gives for a response made of these chunks."""
+    """All items that a Neuron returns or yields for a response of these chunks."""
     transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=Chunks(chunks)))
     async with httpx.AsyncClient(transport=transport) as client:
         neuron = huggingface(endpoint="http://localhost", client=client, **options)
@@ -73,7 +73,7 @@ def tgi_stream(texts: list[str]) -> bytes:
 
 @given(texts=TEXTS, chat=st.booleans(), data=st.data())
 @settings(deadline=None)
-async def test_where_the_chunks_are_cut_makes_no_difference(
+async def test_the_answer_does_not_depend_on_where_chunks_are_cut(
     texts: list[str], chat: bool, data: st.DataObject
 ) -> None:
     body = chat_stream(texts) if chat else tgi_stream(texts)
@@ -87,7 +87,7 @@ async def test_where_the_chunks_are_cut_makes_no_difference(
 
 @given(texts=TEXTS, chat=st.booleans())
 @settings(max_examples=20, deadline=None)
-async def test_a_stream_may_come_byte_by_byte(texts: list[str], chat: bool) -> None:
+async def test_a_stream_can_arrive_byte_by_byte(texts: list[str], chat: bool) -> None:
     body = chat_stream(texts) if chat else tgi_stream(texts)
     *deltas, _ = await answers([bytes([byte]) for byte in body], use_chat_api=chat, stream=True)
     assert deltas == [text for text in texts if text]

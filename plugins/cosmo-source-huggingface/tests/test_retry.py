@@ -26,7 +26,7 @@ def no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_a_busy_provider_is_asked_again_when_it_says(
+async def test_a_busy_provider_is_retried_after_the_requested_wait(
     make: Make, ask: Ask, server: ChatServer, mode: dict[str, bool], status: int
 ) -> None:
     server.script(Fault.status(status, retry_after=0), Fault.status(status, retry_after=0))
@@ -34,14 +34,14 @@ async def test_a_busy_provider_is_asked_again_when_it_says(
     assert server.received == 3
 
 
-async def test_a_retry_after_date_in_the_past_means_now(make: Make, ask: Ask, server: ChatServer) -> None:
+async def test_a_retry_after_date_in_the_past_means_no_wait(make: Make, ask: Ask, server: ChatServer) -> None:
     server.script(Fault.status(429, retry_after="Wed, 21 Oct 2015 07:28:00 GMT"))
     await ask(make())
     assert server.received == 2
 
 
 @pytest.mark.usefixtures("no_delay")
-async def test_a_busy_provider_that_says_nothing_is_asked_again(
+async def test_a_busy_provider_is_retried_without_retry_after(
     make: Make, ask: Ask, server: ChatServer, mode: dict[str, bool]
 ) -> None:
     server.script(Fault.status(503))
@@ -50,7 +50,7 @@ async def test_a_busy_provider_that_says_nothing_is_asked_again(
 
 
 @pytest.mark.usefixtures("no_delay")
-async def test_a_connection_lost_before_the_answer_began_is_tried_again(
+async def test_a_connection_lost_before_the_answer_is_retried(
     make: Make, ask: Ask, server: ChatServer, mode: dict[str, bool]
 ) -> None:
     server.script(Fault.cut())
@@ -76,7 +76,7 @@ async def test_the_attempts_are_bounded(
 
 
 @pytest.mark.parametrize("wait", [61, 10**30])
-async def test_no_wait_is_begun_that_would_not_end_in_time(
+async def test_a_wait_beyond_the_time_limit_is_not_begun(
     make: Make, ask: Ask, server: ChatServer, wait: int
 ) -> None:
     server.script(Fault.status(429, retry_after=wait))
@@ -87,7 +87,7 @@ async def test_no_wait_is_begun_that_would_not_end_in_time(
 
 
 @pytest.mark.parametrize("fault", [Fault.status(500), Fault.status(400), Fault.malformed(), Fault.cut(0)])
-async def test_nothing_else_is_tried_again(
+async def test_other_failures_are_not_retried(
     make: Make, ask: Ask, server: ChatServer, mode: dict[str, bool], fault: Fault
 ) -> None:
     server.script(fault)
@@ -96,7 +96,7 @@ async def test_nothing_else_is_tried_again(
     assert server.received == 1
 
 
-async def test_nothing_is_tried_again_once_a_delta_was_yielded(make: Make, server: ChatServer) -> None:
+async def test_a_call_is_not_retried_after_its_first_delta(make: Make, server: ChatServer) -> None:
     server.script(Fault.cut(2))
     neuron = make(stream=True)
     assert isinstance(neuron, StreamingHuggingFaceNeuron)
@@ -108,7 +108,7 @@ async def test_nothing_is_tried_again_once_a_delta_was_yielded(make: Make, serve
 
 
 @pytest.mark.usefixtures("no_delay")
-async def test_a_connection_that_cannot_be_made_is_tried_again(ask: Ask) -> None:
+async def test_a_refused_connection_is_retried(ask: Ask) -> None:
     attempts = 0
 
     def refuse_twice(request: httpx.Request) -> httpx.Response:

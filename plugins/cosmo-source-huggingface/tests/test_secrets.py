@@ -1,4 +1,4 @@
-"""The key and the values of extra headers stay out of whatever anybody may see."""
+"""The key and the values of headers are not in errors, logs and reprs."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def test_no_failure_shows_a_secret(
         assert not isinstance(error, httpx.HTTPError), "it holds the request, and so the key"
     assert_clean("".join(traceback.format_exception(caught.value)))
     assert "Bearer" not in caplog.text
-    # At DEBUG, httpcore logs the headers of a response; what a provider echoes in those is beyond us.
+    # At DEBUG, httpcore logs the headers of a response; a key that a provider echoes there is not redacted.
     assert_clean("\n".join(log.getMessage() for log in caplog.records if "httpcore" not in log.name))
 
 
@@ -86,7 +86,7 @@ async def test_no_log_of_a_retry_shows_a_secret(
     assert_clean(caplog.text)
 
 
-async def test_a_lost_connection_does_not_carry_the_request(
+async def test_the_error_of_a_lost_connection_does_not_hold_the_request(
     ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transport, "FIRST_DELAY_S", 0)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def no_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tests mean the same on a machine where Ollama is set up."""
+    """Remove OLLAMA_HOST, so that the tests do not depend on the machine."""
     monkeypatch.delenv("OLLAMA_HOST", raising=False)
 
 
@@ -28,7 +28,7 @@ async def server() -> AsyncIterator[ChatServer]:
 
 @pytest.fixture
 async def make(server: ChatServer) -> AsyncIterator[Callable[..., AnyNeuron]]:
-    """Make Neurons that talk to the server, and close them when the test is over."""
+    """Make Neurons that use the server, and close them after the test."""
     made = []
 
     def make(**options: Any) -> AnyNeuron:
@@ -42,14 +42,14 @@ async def make(server: ChatServer) -> AsyncIterator[Callable[..., AnyNeuron]]:
 
 @pytest.fixture(params=[False, True], ids=["whole", "stream"])
 def stream(request: pytest.FixtureRequest) -> bool:
-    """Both ways to be answered."""
+    """With and without streaming."""
     stream: bool = request.param
     return stream
 
 
 @pytest.fixture
 def ask() -> Callable[..., Coroutine[Any, Any, dict[str, Any]]]:
-    """Call a Neuron of either kind and return its output."""
+    """Call a plain or a streaming Neuron and return its output."""
 
     async def ask(neuron: AnyNeuron, input: dict[str, Any] | None = None) -> dict[str, Any]:
         input = {"prompt": "Say hello."} if input is None else input

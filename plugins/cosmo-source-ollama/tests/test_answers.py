@@ -1,4 +1,4 @@
-"""What is asked, and what comes back, when nothing goes wrong."""
+"""Requests and answers without a failure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 GREETING = "Hello! Welcome aboard; the local chat server sends its regards."
 
 
-async def test_a_prompt_is_answered_and_meta_is_ollamas_answer(make: Make, ask: Ask, stream: bool) -> None:
+async def test_the_output_is_the_text_and_ollamas_answer(make: Make, ask: Ask, stream: bool) -> None:
     output = await ask(make(stream=stream))
     assert set(output) == {"response", "meta"}
     assert output["response"] == GREETING
@@ -43,21 +43,21 @@ async def test_a_stream_yields_the_text_in_pieces_then_the_output(make: Make) ->
     assert "".join(map(str, texts)) == output["response"]
 
 
-async def test_a_stream_ends_in_the_output_that_the_plain_call_returns(make: Make, ask: Ask) -> None:
+async def test_a_stream_ends_with_the_output_of_the_plain_call(make: Make, ask: Ask) -> None:
     assert await ask(make(stream=True)) == await ask(make())
 
 
-def test_the_core_can_tell_which_kind_a_neuron_is() -> None:
+def test_the_core_recognises_plain_and_streaming_neurons() -> None:
     plain, streaming = (ollama(model="llama3", stream=stream) for stream in (False, True))
     assert isinstance(plain, NeuronFn)
     assert inspect.iscoroutinefunction(plain.__call__)
     assert inspect.isasyncgenfunction(streaming.__call__)
 
 
-async def test_the_output_is_that_of_every_llm_source(
+async def test_the_output_has_the_same_shape_as_that_of_huggingface(
     server: ChatServer, make: Make, ask: Ask, stream: bool
 ) -> None:
-    """Whoever switches source finds the same keys, the same text, and the same pieces."""
+    """After a switch of the source, keys, text and pieces are the same."""
     other = huggingface(endpoint=server.url, stream=stream)
     mine = make(stream=stream)
     input = {"messages": [{"role": "user", "content": "Say hello to one called Ada."}]}
@@ -74,7 +74,7 @@ async def test_the_output_is_that_of_every_llm_source(
     assert type(output["meta"]) is type(other_output["meta"])
 
 
-async def test_without_settings_only_the_question_is_sent(
+async def test_without_options_a_request_holds_only_model_messages_and_stream(
     make: Make, ask: Ask, server: ChatServer, stream: bool
 ) -> None:
     await ask(make(stream=stream))
@@ -85,7 +85,7 @@ async def test_without_settings_only_the_question_is_sent(
     assert request.json == {"model": "llama3", "messages": messages, "stream": stream}
 
 
-async def test_the_settings_reach_ollama(make: Make, ask: Ask, server: ChatServer) -> None:
+async def test_every_option_is_in_the_request(make: Make, ask: Ask, server: ChatServer) -> None:
     await ask(
         make(
             model="mistral:7b",
@@ -105,7 +105,7 @@ async def test_the_settings_reach_ollama(make: Make, ask: Ask, server: ChatServe
     }
 
 
-async def test_a_call_may_override_the_settings(make: Make, ask: Ask, server: ChatServer) -> None:
+async def test_the_input_of_a_call_overrides_options(make: Make, ask: Ask, server: ChatServer) -> None:
     neuron = make(max_tokens=9, system="Be brief.", options={"num_ctx": 4096, "seed": 1}, keep_alive="5m")
     call = {"model": "mistral:7b", "max_tokens": 2, "options": {"seed": 7}, "keep_alive": -1, "system": None}
     await ask(neuron, {"prompt": "Hi", **call})
@@ -138,13 +138,13 @@ async def test_an_override_that_cannot_work_is_an_input_error(
     assert server.received == 0
 
 
-async def test_the_answer_is_cut_at_max_tokens(make: Make, ask: Ask, stream: bool) -> None:
+async def test_max_tokens_limits_the_answer(make: Make, ask: Ask, stream: bool) -> None:
     output = await ask(make(stream=stream, max_tokens=2))
     assert (output["response"], output["meta"]["done_reason"]) == ("Hello! Welcome", "length")
 
 
 @pytest.mark.parametrize("input", [{}, {"prompt": ""}, {"prompt": 7}, {"messages": []}])
-async def test_a_wrong_input_is_refused_before_anything_is_sent(
+async def test_a_wrong_input_is_refused_before_a_request_is_sent(
     make: Make, ask: Ask, server: ChatServer, stream: bool, input: dict[str, Any]
 ) -> None:
     with pytest.raises(NeuronError, match="expected") as caught:
@@ -159,7 +159,7 @@ async def test_an_input_that_json_cannot_carry_is_refused(make: Make, ask: Ask) 
     assert caught.value.code == "INPUT_INVALID"
 
 
-async def test_the_input_is_not_touched(make: Make, ask: Ask, stream: bool) -> None:
+async def test_the_input_is_not_changed(make: Make, ask: Ask, stream: bool) -> None:
     call = {"function": {"name": "clock", "arguments": "{}"}}
     input = {
         "messages": [
@@ -174,7 +174,9 @@ async def test_the_input_is_not_touched(make: Make, ask: Ask, stream: bool) -> N
     assert input == before
 
 
-async def test_a_neuron_keeps_the_options_that_it_was_given(make: Make, ask: Ask, server: ChatServer) -> None:
+async def test_later_changes_to_the_options_object_have_no_effect(
+    make: Make, ask: Ask, server: ChatServer
+) -> None:
     options = {"seed": 1}
     neuron = make(options=options)
     options["seed"] = 2
@@ -182,13 +184,15 @@ async def test_a_neuron_keeps_the_options_that_it_was_given(make: Make, ask: Ask
     assert server.requests[0].json["options"] == {"seed": 1}
 
 
-async def test_extra_headers_are_sent_and_win(make: Make, ask: Ask, server: ChatServer) -> None:
+async def test_extra_headers_are_sent_and_override_the_sources_own(
+    make: Make, ask: Ask, server: ChatServer
+) -> None:
     await ask(make(headers={"X-Team": "blue", "Content-Type": "application/json; charset=utf-8"}))
     headers = server.requests[0].headers
     assert (headers["x-team"], headers["content-type"]) == ("blue", "application/json; charset=utf-8")
 
 
-async def test_parts_of_a_streamed_message_are_put_together(ask: Ask) -> None:
+async def test_parts_of_a_streamed_message_are_joined(ask: Ask) -> None:
     def part(**message: Any) -> dict[str, Any]:
         return {"model": "llama3", "message": {"role": "assistant", "content": "", **message}, "done": False}
 
@@ -203,7 +207,7 @@ async def test_parts_of_a_streamed_message_are_put_together(ask: Ask) -> None:
         part(content=" late."),
         last,
     ]
-    body = "\n".join(map(json.dumps, lines))  # the last line has no end
+    body = "\n".join(map(json.dumps, lines))  # the last line has no line feed
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=body.encode()))
     async with httpx.AsyncClient(transport=transport) as client:
         output = await ask(ollama(model="llama3", stream=True, client=client))
@@ -216,7 +220,7 @@ async def test_parts_of_a_streamed_message_are_put_together(ask: Ask) -> None:
     }
 
 
-async def test_a_text_in_a_last_line_without_an_end_is_yielded_too() -> None:
+async def test_the_text_of_a_last_line_without_line_feed_is_yielded() -> None:
     body = b'{"message": {"content": "Hel"}, "done": false}\n{"message": {"content": "lo"}, "done": true}'
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=body))
     async with httpx.AsyncClient(transport=transport) as client:
@@ -228,7 +232,7 @@ async def test_a_text_in_a_last_line_without_an_end_is_yielded_too() -> None:
     assert output["response"] == "Hello"
 
 
-async def test_what_follows_the_last_part_is_not_read(ask: Ask) -> None:
+async def test_data_after_the_last_part_is_ignored(ask: Ask) -> None:
     body = b'{"message": {"content": "Hi"}, "done": true}\n{"error": "too late"}\n'
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=body))
     async with httpx.AsyncClient(transport=transport) as client:

@@ -1,4 +1,4 @@
-"""Calls over time: tried again, side by side, cancelled, and after a close."""
+"""Retries, concurrent calls, cancellation, and calls after a close."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
     [Fault.status(503), Fault.status(429), Fault.status(503, retry_after=0), Fault.cut()],
     ids=["busy", "too-many", "says-when", "lost"],
 )
-async def test_what_may_pass_is_tried_again_with_the_same_request(
+async def test_transient_failures_are_retried_with_the_same_request(
     make: Make, ask: Ask, server: ChatServer, stream: bool, fault: Fault
 ) -> None:
     server.script(fault)
@@ -76,7 +76,7 @@ async def test_the_attempts_are_bounded(make: Make, ask: Ask, server: ChatServer
     ],
     ids=["broken", "wrong", "malformed", "cut", "too-long-a-wait"],
 )
-async def test_nothing_else_is_tried_again(
+async def test_other_failures_are_not_retried(
     make: Make, ask: Ask, server: ChatServer, stream: bool, fault: Fault
 ) -> None:
     server.script(fault)
@@ -85,7 +85,7 @@ async def test_nothing_else_is_tried_again(
     assert server.received == 1
 
 
-async def test_nothing_is_tried_again_once_a_text_was_yielded(make: Make, server: ChatServer) -> None:
+async def test_a_call_is_not_retried_after_its_first_text(make: Make, server: ChatServer) -> None:
     server.script(Fault.cut(1))
     neuron = make(stream=True)
     assert isinstance(neuron, StreamingOllamaNeuron)
@@ -105,7 +105,7 @@ async def test_calls_in_a_row_share_a_connection(
     assert (server.received, server.connections) == (3, 1)
 
 
-async def test_calls_side_by_side_share_the_pool_and_nothing_else(ask: Ask, stream: bool) -> None:
+async def test_concurrent_calls_share_only_the_connection_pool(ask: Ask, stream: bool) -> None:
     release = asyncio.Event()
     async with ChatServer(reply=str.upper) as server:
         neuron = ollama(model="llama3", endpoint=server.url, stream=stream, options={"seed": 0})
@@ -132,7 +132,7 @@ async def test_an_injected_client_is_used_and_left_open(make: Make, ask: Ask, se
 
 
 @pytest.mark.parametrize("after", [None, 0, 1])
-async def test_a_cancelled_call_hangs_up_and_leaves_the_neuron_usable(
+async def test_a_cancelled_call_closes_its_connection_and_the_neuron_stays_usable(
     make: Make, ask: Ask, server: ChatServer, stream: bool, after: int | None
 ) -> None:
     server.script(Fault.stall(after))
@@ -147,7 +147,7 @@ async def test_a_cancelled_call_hangs_up_and_leaves_the_neuron_usable(
     assert (await ask(neuron))["response"].startswith("Hello!")
 
 
-async def test_a_call_is_cancelled_while_it_waits_to_try_again(
+async def test_a_call_can_be_cancelled_while_it_waits_for_a_retry(
     make: Make, ask: Ask, server: ChatServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     waits = asyncio.Event()
@@ -169,7 +169,7 @@ async def test_a_call_is_cancelled_while_it_waits_to_try_again(
     assert server.received == 1
 
 
-async def test_a_stream_that_is_left_half_way_closes_its_response() -> None:
+async def test_leaving_a_stream_closes_its_response() -> None:
     answer = EndlessAnswer()
     transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=answer))
     async with httpx.AsyncClient(transport=transport) as client:
@@ -180,7 +180,7 @@ async def test_a_stream_that_is_left_half_way_closes_its_response() -> None:
         assert answer.closed
 
 
-async def test_a_stream_that_does_not_end_after_its_answer_gives_it_all_the_same(
+async def test_an_answer_is_complete_although_its_stream_stays_open(
     make: Make, ask: Ask, server: ChatServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cosmo_llm.http.transport.LINGER_S", 0.01)

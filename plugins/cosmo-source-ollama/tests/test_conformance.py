@@ -1,4 +1,4 @@
-"""The source is what every source must be: whole and streamed, over a transport and over a real socket."""
+"""The conformance kit, with and without streaming, over a mock transport and over a real socket."""
 
 from __future__ import annotations
 

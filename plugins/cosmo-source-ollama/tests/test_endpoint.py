@@ -8,11 +8,11 @@ from cosmo_source_ollama import ollama
 from cosmo_source_ollama.endpoint import OllamaEndpoint
 
 
-def test_without_the_variable_ollama_is_where_it_usually_is() -> None:
+def test_without_ollama_host_the_default_url_is_used() -> None:
     assert OllamaEndpoint.from_environment().base == "http://localhost:11434"
 
 
-# The rules are those of Ollama's own programs, and so are most of the cases.
+# The rules, and most of the cases, come from Ollama's own programs.
 @pytest.mark.parametrize(
     ("host", "base"),
     [
@@ -45,7 +45,7 @@ def test_without_the_variable_ollama_is_where_it_usually_is() -> None:
         ("http://", "http://127.0.0.1"),
     ],
 )
-def test_the_variable_is_read_as_ollama_reads_it(
+def test_ollama_host_is_parsed_by_ollamas_rules(
     monkeypatch: pytest.MonkeyPatch, host: str, base: str
 ) -> None:
     monkeypatch.setenv("OLLAMA_HOST", host)
@@ -53,7 +53,7 @@ def test_the_variable_is_read_as_ollama_reads_it(
 
 
 @pytest.mark.parametrize("host", [":66000", ":65536", ":-1", "127.0.0.1:", ":http", ":" + "9" * 5_000])
-def test_a_port_that_is_none_is_the_usual_one_and_is_said(
+def test_an_invalid_port_in_ollama_host_is_logged_and_replaced(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, host: str
 ) -> None:
     monkeypatch.setenv("OLLAMA_HOST", host)
@@ -63,27 +63,29 @@ def test_a_port_that_is_none_is_the_usual_one_and_is_said(
 
 
 @pytest.mark.parametrize("host", ["ftp://1.2.3.4", "two words", ":0", "a:b:c", "[a:b]"])
-def test_a_variable_that_points_nowhere_is_named(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+def test_an_invalid_ollama_host_raises_an_error_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
     monkeypatch.setenv("OLLAMA_HOST", host)
     with pytest.raises(ValueError, match=r"^OLLAMA_HOST="):
         ollama(model="llama3")
 
 
 @pytest.mark.parametrize("host", ["user:hunter2@1.2.3.4", "http://user:hunter2@host", "host?key=hunter2"])
-def test_a_secret_in_the_variable_is_not_repeated(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+def test_a_secret_in_ollama_host_is_not_shown(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     monkeypatch.setenv("OLLAMA_HOST", host)
     with pytest.raises(ValueError, match=r"^OLLAMA_HOST.*headers") as caught:
         ollama(model="llama3")
     assert "hunter2" not in str(caught.value)
 
 
-def test_the_option_wins_over_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_option_overrides_ollama_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OLLAMA_HOST", "ftp://nowhere")
     assert "http://gpu-box:8080" in repr(ollama(model="llama3", endpoint="http://gpu-box:8080"))
 
 
 @pytest.mark.parametrize("path", ["", "/", "/api", "/api/", "/api/chat", "/api/chat/"])
 @pytest.mark.parametrize("base", ["http://localhost:11434", "https://host/ollama"])
-def test_every_way_to_write_a_base_url_is_the_same_endpoint(base: str, path: str) -> None:
+def test_all_forms_of_a_base_url_are_the_same_endpoint(base: str, path: str) -> None:
     endpoint = OllamaEndpoint.parse(base + path)
     assert endpoint.url("/api/chat") == f"{base}/api/chat"

@@ -1,4 +1,4 @@
-"""What goes wrong at Ollama, over real HTTP."""
+"""Failures of Ollama, over real HTTP."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("status", STATUSES)
-async def test_a_refusal_has_the_code_of_its_status_and_ollamas_words(
+async def test_a_refusal_has_the_code_of_its_status_and_quotes_ollama(
     make: Make, ask: Ask, server: ChatServer, stream: bool, status: int
 ) -> None:
     server.script(Fault.status(status, retry_after=3600, message="no can do"))
@@ -53,7 +53,7 @@ async def test_a_refusal_has_the_code_of_its_status_and_ollamas_words(
 
 
 @pytest.mark.parametrize("override", [{}, {"model": "phi 4"}])
-async def test_a_model_that_is_not_pulled_is_said_with_the_command_that_pulls_it(
+async def test_a_missing_model_is_reported_with_the_command_that_pulls_it(
     make: Make, ask: Ask, server: ChatServer, stream: bool, override: dict[str, str]
 ) -> None:
     with pytest.raises(NeuronError) as caught:
@@ -66,7 +66,7 @@ async def test_a_model_that_is_not_pulled_is_said_with_the_command_that_pulls_it
 
 
 @pytest.mark.parametrize("body", [b"404 page not found", b'{"detail": "Not Found"}', b'{"error": "no path"}'])
-async def test_a_server_that_is_not_ollama_is_not_told_to_pull(ask: Ask, body: bytes) -> None:
+async def test_a_404_of_another_server_does_not_advise_to_pull(ask: Ask, body: bytes) -> None:
     client = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(404, content=body)))
     async with client:
         with pytest.raises(NeuronError, match="check that endpoint is an Ollama server") as caught:
@@ -76,7 +76,7 @@ async def test_a_server_that_is_not_ollama_is_not_told_to_pull(ask: Ask, body: b
 
 
 @pytest.mark.usefixtures("no_delay")
-async def test_ollama_that_does_not_run_is_said_with_the_command_that_starts_it(
+async def test_an_unreachable_ollama_is_reported_with_the_command_that_starts_it(
     make: Make, ask: Ask, stream: bool
 ) -> None:
     async with ChatServer() as gone:
@@ -95,7 +95,7 @@ async def test_an_option_of_the_wrong_type_is_an_input_error(make: Make, ask: As
     assert (caught.value.code, caught.value.recoverable) == ("INPUT_INVALID", False)
 
 
-async def test_an_error_line_ends_a_stream_after_what_came_before_it(make: Make, server: ChatServer) -> None:
+async def test_an_error_line_ends_a_stream_after_its_earlier_texts(make: Make, server: ChatServer) -> None:
     lines = [
         {"message": {"role": "assistant", "content": "Hel"}, "done": False},
         {"error": "an error was encountered while running the model"},
@@ -111,7 +111,7 @@ async def test_an_error_line_ends_a_stream_after_what_came_before_it(make: Make,
     assert (caught.value.code, caught.value.recoverable) == ("PROVIDER_ERROR", True)
 
 
-async def test_an_error_inside_a_success_is_an_error(
+async def test_an_error_in_a_successful_response_is_an_error(
     make: Make, ask: Ask, server: ChatServer, stream: bool
 ) -> None:
     server.script(Fault.malformed(b'{"error": "it broke"}'))
@@ -135,7 +135,7 @@ async def test_an_error_inside_a_success_is_an_error(
         b'{"response": "Hi", "done": true, "message": []}',
     ],
 )
-async def test_a_body_that_is_not_understood_is_malformed(
+async def test_a_body_of_another_format_is_malformed(
     make: Make, ask: Ask, server: ChatServer, stream: bool, body: bytes
 ) -> None:
     server.script(Fault.malformed(body))
@@ -145,7 +145,7 @@ async def test_a_body_that_is_not_understood_is_malformed(
 
 
 @pytest.mark.parametrize("part", [{"message": {"tool_calls": {}}}, {"message": {}, "logprobs": 7}])
-async def test_a_part_that_is_not_understood_is_malformed(
+async def test_a_part_of_another_format_is_malformed(
     make: Make, ask: Ask, server: ChatServer, part: dict[str, Any]
 ) -> None:
     server.script(Fault.malformed(json.dumps(part).encode()))
@@ -155,7 +155,7 @@ async def test_a_part_that_is_not_understood_is_malformed(
 
 
 @pytest.mark.parametrize("after", [0, 1])
-async def test_an_answer_that_is_cut_short_is_unreachable(
+async def test_a_cut_answer_is_unreachable(
     make: Make, ask: Ask, server: ChatServer, stream: bool, after: int
 ) -> None:
     server.script(Fault.cut(after))
@@ -165,9 +165,7 @@ async def test_an_answer_that_is_cut_short_is_unreachable(
     assert "ollama serve" not in str(caught.value)
 
 
-async def test_a_stream_that_just_ends_is_not_taken_for_an_answer(
-    make: Make, ask: Ask, server: ChatServer
-) -> None:
+async def test_a_stream_that_ends_early_is_not_an_answer(make: Make, ask: Ask, server: ChatServer) -> None:
     server.script(Fault.malformed(b'{"message": {"content": "Hel"}, "done": false}\n'))
     with pytest.raises(NeuronError, match="before the answer was complete") as caught:
         await ask(make(stream=True))
@@ -175,7 +173,7 @@ async def test_a_stream_that_just_ends_is_not_taken_for_an_answer(
 
 
 @pytest.mark.parametrize("after", [None, 0, 1])
-async def test_a_stalled_answer_runs_into_the_time_limit(
+async def test_a_stalled_answer_exceeds_the_time_limit(
     make: Make, ask: Ask, server: ChatServer, stream: bool, after: int | None
 ) -> None:
     server.script(Fault.stall(after))
@@ -184,7 +182,7 @@ async def test_a_stalled_answer_runs_into_the_time_limit(
     assert (caught.value.code, caught.value.recoverable) == ("PROVIDER_TIMEOUT", True)
 
 
-async def test_a_redirect_is_not_followed_and_no_header_goes_along(
+async def test_a_redirect_is_not_followed_and_receives_no_header(
     make: Make, ask: Ask, server: ChatServer, stream: bool
 ) -> None:
     async with ChatServer() as other, httpx.AsyncClient(follow_redirects=True) as eager:
@@ -194,7 +192,7 @@ async def test_a_redirect_is_not_followed_and_no_header_goes_along(
         assert (caught.value.code, other.connections) == ("PROVIDER_REFUSED", 0)
 
 
-async def test_an_answer_larger_than_the_cap_is_refused(
+async def test_an_answer_that_exceeds_the_size_limit_is_refused(
     make: Make, ask: Ask, stream: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transport, "MAX_BODY_BYTES", 64)
@@ -225,7 +223,7 @@ async def test_the_neuron_works_again_after_every_failure(
         (httpx.DecodingError("bad gzip"), "PROVIDER_MALFORMED"),
     ],
 )
-async def test_what_an_injected_transport_raises_is_mapped(
+async def test_errors_of_an_injected_transport_are_mapped(
     ask: Ask, stream: bool, error: Exception, code: str
 ) -> None:
     def fail(request: httpx.Request) -> httpx.Response:

@@ -1,4 +1,4 @@
-"""Messages as other sources take them, said to Ollama."""
+"""Conversion of messages, in the forms of other sources, to Ollama's form."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def translated(*messages: dict[str, Any]) -> list[dict[str, Any]]:
     return to_ollama_messages({"messages": list(messages)}, system=None)
 
 
-def test_what_ollama_takes_stays_as_it_is() -> None:
+def test_messages_in_ollamas_own_form_stay_unchanged() -> None:
     messages: list[dict[str, Any]] = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "What is this?", "images": [IMAGE]},
@@ -55,7 +55,7 @@ def test_what_ollama_takes_stays_as_it_is() -> None:
     assert translated(*messages) == messages
 
 
-def test_parts_become_a_text_and_images() -> None:
+def test_parts_become_one_text_and_images() -> None:
     parts = [
         {"type": "text", "text": "What"},
         {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{IMAGE}", "detail": "low"}},
@@ -67,7 +67,7 @@ def test_parts_become_a_text_and_images() -> None:
     assert translated({"role": "user", "content": parts[:1]}) == [{"role": "user", "content": "What"}]
 
 
-def test_images_beside_a_prompt_belong_to_it() -> None:
+def test_images_beside_a_prompt_belong_to_its_message() -> None:
     messages = to_ollama_messages({"prompt": "What is this?", "images": [IMAGE]}, system="Be brief.")
     assert messages == [
         {"role": "system", "content": "Be brief."},
@@ -81,7 +81,7 @@ def test_arguments_in_a_string_become_an_object() -> None:
     assert message["tool_calls"] == [{**call, "function": {"name": "f", "arguments": {"a": 1}}}]
 
 
-def test_a_developer_is_a_system_to_ollama() -> None:
+def test_the_role_developer_becomes_system() -> None:
     messages = [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
     roles = [message["role"] for message in to_ollama_messages({"messages": messages}, system="Be long.")]
     assert roles == ["system", "user"]
@@ -112,7 +112,7 @@ def test_a_developer_is_a_system_to_ollama() -> None:
         ({"messages": [{"role": "user", "content": "Hi"}], "images": [IMAGE]}, "goes with a prompt"),
     ],
 )
-def test_what_cannot_be_said_to_ollama_is_refused(input: dict[str, Any], says: str) -> None:
+def test_content_without_a_form_in_ollama_is_refused(input: dict[str, Any], says: str) -> None:
     with pytest.raises(NeuronError, match=says) as caught:
         to_ollama_messages(input, system=None)
     assert (caught.value.code, caught.value.recoverable) == ("INPUT_INVALID", False)
@@ -126,7 +126,7 @@ def translated_or_code(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @given(st.lists(MESSAGES, min_size=1, max_size=3))
-def test_any_messages_become_such_that_ollama_can_read_or_a_neuron_error(
+def test_any_messages_become_valid_for_ollama_or_a_neuron_error(
     messages: list[dict[str, Any]],
 ) -> None:
     for message in translated_or_code(messages):

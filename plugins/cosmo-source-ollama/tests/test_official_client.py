@@ -1,4 +1,4 @@
-"""The stand-in is honest: Ollama's own client takes it for Ollama, and sees what the Neuron sees."""
+"""Ollama's own client accepts the fake server as Ollama, and sees the same data as the Neuron."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ async def client(server: ChatServer) -> AsyncIterator[AsyncClient]:
         yield client
 
 
-async def test_it_chats_as_the_neuron_does(client: AsyncClient, make: Make, ask: Ask) -> None:
+async def test_the_official_client_gets_the_same_answer(client: AsyncClient, make: Make, ask: Ask) -> None:
     theirs = await client.chat("llama3", MESSAGES, options={"num_predict": 3})
     mine = await ask(make(max_tokens=3), {"messages": MESSAGES})
     assert mine["meta"] == theirs.model_dump(exclude_none=True)
     assert mine["response"] == theirs.message.content == "Hello, Ada! Welcome"
 
 
-async def test_it_streams_a_chat_as_the_neuron_does(client: AsyncClient, make: Make) -> None:
+async def test_the_official_client_gets_the_same_stream(client: AsyncClient, make: Make) -> None:
     parts = [part async for part in await client.chat("llama3", MESSAGES, stream=True)]
     neuron = make(stream=True)
     assert isinstance(neuron, StreamingOllamaNeuron)
@@ -48,7 +48,7 @@ async def test_it_streams_a_chat_as_the_neuron_does(client: AsyncClient, make: M
     assert parts[-1].eval_count == output["meta"]["eval_count"] == len(texts)
 
 
-async def test_it_sends_what_the_neuron_sends(
+async def test_the_official_client_sends_the_same_request(
     client: AsyncClient, make: Make, ask: Ask, server: ChatServer
 ) -> None:
     tools = [{"type": "function", "function": {"name": "clock", "description": "Tell the time."}}]
@@ -62,24 +62,24 @@ async def test_it_sends_what_the_neuron_sends(
     assert mine == theirs
 
 
-async def test_it_completes_a_prompt(client: AsyncClient) -> None:
+async def test_the_official_client_completes_a_prompt(client: AsyncClient) -> None:
     whole = await client.generate("llama3", MESSAGES[0]["content"])
     parts = [part async for part in await client.generate("llama3", MESSAGES[0]["content"], stream=True)]
     assert whole.response == "".join(part.response or "" for part in parts) == GREETING
     assert (whole.done_reason, parts[-1].done_reason) == ("stop", "stop")
 
 
-async def test_it_loads_a_model_by_asking_nothing(client: AsyncClient) -> None:
+async def test_the_official_client_loads_a_model_with_an_empty_request(client: AsyncClient) -> None:
     assert (await client.generate("llama3")).done_reason == "load"
     assert (await client.chat("llama3")).done_reason == "load"
 
 
-async def test_it_lists_and_shows_the_models(client: AsyncClient) -> None:
+async def test_the_official_client_lists_and_shows_models(client: AsyncClient) -> None:
     assert [model.model for model in (await client.list()).models] == ["llama3:latest", "mistral:7b"]
     assert "completion" in ((await client.show("mistral:7b")).capabilities or [])
 
 
-async def test_it_is_told_that_a_model_is_missing(client: AsyncClient) -> None:
+async def test_the_official_client_raises_for_a_missing_model(client: AsyncClient) -> None:
     with pytest.raises(ResponseError, match="model 'qwen3:8b' not found") as caught:
         await client.chat("qwen3:8b", MESSAGES)
     assert caught.value.status_code == 404
@@ -87,7 +87,9 @@ async def test_it_is_told_that_a_model_is_missing(client: AsyncClient) -> None:
         await anext(await client.chat("qwen3:8b", MESSAGES, stream=True))
 
 
-async def test_it_is_told_of_a_scripted_refusal(client: AsyncClient, server: ChatServer) -> None:
+async def test_the_official_client_raises_for_a_scripted_refusal(
+    client: AsyncClient, server: ChatServer
+) -> None:
     server.script(Fault.status(503, message="server busy"))
     with pytest.raises(ResponseError) as caught:
         await client.chat("llama3", MESSAGES)

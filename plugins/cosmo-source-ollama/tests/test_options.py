@@ -9,12 +9,12 @@ from cosmo_source_ollama.options import OllamaOptions
 
 
 @pytest.mark.parametrize("options", [{}, {"model": None}])
-def test_a_model_is_needed_and_the_error_says_how_to_find_one(options: dict[str, Any]) -> None:
+def test_a_missing_model_raises_an_error_that_says_how_to_find_one(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"^model: .*`ollama list`"):
         ollama(**options)
 
 
-def test_an_unknown_option_is_named_beside_the_known_ones() -> None:
+def test_an_unknown_option_is_named_with_the_known_ones() -> None:
     with pytest.raises(TypeError, match="temprature") as caught:
         ollama(model="llama3", temprature=1)
     assert all(name in str(caught.value) for name in OllamaOptions.names())
@@ -27,13 +27,13 @@ def test_the_options_are_the_documented_ones() -> None:
     assert OllamaOptions.names() == set(documented.split())
 
 
-def test_a_local_model_gets_more_time_than_a_hosted_one() -> None:
+def test_the_default_timeout_allows_for_loading_a_model() -> None:
     assert OllamaOptions.parse({"model": "llama3"}).timeout == 120
     assert OllamaOptions.parse({"model": "llama3", "timeout": 5}).timeout == 5
 
 
 @pytest.mark.parametrize("keep_alive", [0, -1, 300, 0.5, "0", "10m", "1h30m", "-1s", "1.5h", ".5s", "100µs"])
-def test_a_time_that_ollama_understands_is_taken(keep_alive: float | str) -> None:
+def test_keep_alive_accepts_every_duration_that_ollama_accepts(keep_alive: float | str) -> None:
     assert OllamaOptions(model="llama3", keep_alive=keep_alive).keep_alive == keep_alive
 
 

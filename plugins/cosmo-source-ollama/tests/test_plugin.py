@@ -1,4 +1,4 @@
-"""The distribution, as the core and a user find it."""
+"""The distribution: entry points, requirements, public names and README."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from cosmo_testing import ChatServer
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 
 
-def test_the_source_is_found_under_its_name() -> None:
+def test_the_entry_point_loads_the_source() -> None:
     (found,) = entry_points(group="cosmo.sources", name="ollama")
     assert found.load() is cosmo_source_ollama.ollama
 
 
-def test_the_distribution_needs_the_core_cosmo_llm_httpx_and_msgspec_only() -> None:
+def test_the_distribution_requires_only_the_core_cosmo_llm_httpx_and_msgspec() -> None:
     needed = {re.split(r"[<>=!~ ]", line, maxsplit=1)[0] for line in requires("cosmo-source-ollama") or []}
     assert needed == {"cosmo-core", "cosmo-llm", "httpx", "msgspec"}
     assert "cosmo-plugin" in metadata("cosmo-source-ollama")["Keywords"]
@@ -32,7 +32,7 @@ def test_the_version_of_the_plugin_interface_is_declared() -> None:
     assert cosmo_source_ollama.COSMO_API == 1
 
 
-def test_every_public_name_is_there() -> None:
+def test_every_public_name_exists() -> None:
     for name in cosmo_source_ollama.__all__:
         assert hasattr(cosmo_source_ollama, name)
 
@@ -60,8 +60,9 @@ print(Neuron(source="ollama", model="llama3", endpoint="http://models.invalid"))
     assert "models.invalid" in done.stdout
 
 
-def test_the_readme_tells_every_option() -> None:
-    assert all(f"| `{name}` |" in README for name in OllamaOptions.names())
+def test_the_readme_lists_every_option() -> None:
+    table = README[README.index("## Options") : README.index("## Errors")]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == OllamaOptions.names()
 
 
 async def test_the_readmes_example_runs() -> None:

@@ -1,4 +1,4 @@
-"""Laws that hold for whatever a server sends."""
+"""Properties that hold for any response of a server."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Chunks(httpx.AsyncByteStream):
 
 
 async def answers(chunks: list[bytes], *, stream: bool) -> list[Item]:
-    """Everything that a Neuron gives for a response made of these chunks."""
+    """All items that a Neuron returns or yields for a response of these chunks."""
     transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=Chunks(chunks)))
     async with httpx.AsyncClient(transport=transport) as client:
         neuron = ollama(model="llama3", client=client, stream=stream)
@@ -72,7 +72,7 @@ def streamed(texts: list[str], end: bytes) -> bytes:
 
 @given(TEXTS, st.sampled_from([b"", b"\n", b"\r\n\r\n"]), st.data())
 @settings(deadline=None)
-async def test_where_the_chunks_are_cut_makes_no_difference(
+async def test_the_answer_does_not_depend_on_where_chunks_are_cut(
     texts: list[str], end: bytes, data: st.DataObject
 ) -> None:
     body = streamed(texts, end)
@@ -87,7 +87,7 @@ async def test_where_the_chunks_are_cut_makes_no_difference(
 
 @given(TEXTS)
 @settings(max_examples=20, deadline=None)
-async def test_a_stream_may_come_byte_by_byte(texts: list[str]) -> None:
+async def test_a_stream_can_arrive_byte_by_byte(texts: list[str]) -> None:
     *deltas, _ = await answers([bytes([byte]) for byte in streamed(texts, b"\n")], stream=True)
     assert deltas == [text for text in texts if text]
 

@@ -1,4 +1,4 @@
-"""Secrets where the conformance kit does not look: in a part of a header, escaped, in options, in retries."""
+"""Secrets that the conformance kit does not cover: parts of headers, escaped forms, options, retries."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=list(FAULTS))
-async def test_no_part_of_a_header_is_repeated_however_it_is_written(
+async def test_no_part_of_a_header_is_shown_in_any_notation(
     make: Make, ask: Ask, server: ChatServer, stream: bool, fault: Fault
 ) -> None:
     server.script(fault)

@@ -10,20 +10,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PROMPT_KEYS: Final = ("prompt", "text", "query", "content")
-"""Where a prompt is looked for; the first is the name to use, the others are accepted."""
+"""The keys of an input that can hold a prompt. The first is the recommended one."""
 
 _EXPECTED: Final = 'expected {"prompt": "…"} or {"messages": [{"role": "user", "content": "…"}]}'
 
 
 def to_messages(input: Mapping[str, Any], *, system: str | None = None) -> list[dict[str, Any]]:
-    """Turn a Neuron's input into chat messages, without touching the input.
+    """Convert a Neuron's input to chat messages; the input is not changed.
 
     Args:
-        input: Holds exactly one of ``messages`` and the `PROMPT_KEYS`; ``None`` counts as absent.
-        system: Put in front as a system message, unless the messages begin with one of their own.
+        input: It has exactly one of ``messages`` and the `PROMPT_KEYS`; ``None`` counts as absent.
+        system: The text of a system message, which becomes the first message unless the input begins with
+            a system message.
 
     Returns:
-        A new list of new objects; their values are those of the input.
+        A new list of new objects with the values of the input.
 
     Raises:
         NeuronError: With code ``INPUT_INVALID``; the message says what was expected.
@@ -40,7 +41,7 @@ def to_messages(input: Mapping[str, Any], *, system: str | None = None) -> list[
 
 
 def to_output(text: str, meta: Mapping[str, Any]) -> dict[str, Any]:
-    """The output of every LLM Neuron: the text, and what the provider said around it."""
+    """The output of every LLM Neuron: the text, and the rest of the provider's answer."""
     return {"response": text, "meta": dict(meta)}
 
 
