@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def wsgi_mirror(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Answer with what was asked."""
+    """Answer with the request."""
     headers = {name[5:].lower(): value for name, value in environ.items() if name.startswith("HTTP_")}
     seen = {
         "method": environ["REQUEST_METHOD"],
@@ -32,7 +32,7 @@ def wsgi_mirror(environ: WSGIEnvironment, start_response: StartResponse) -> Iter
 
 
 async def asgi_mirror(scope: dict[str, Any], receive: Callable[[], Any], send: Callable[..., Any]) -> None:
-    """Answer with what was asked, in the words of `wsgi_mirror`."""
+    """Answer with the request, in the format of `wsgi_mirror`."""
     if scope["type"] != "http":
         raise NotImplementedError(scope["type"])
     body, more = b"", True
@@ -60,7 +60,7 @@ async def asgi_mirror(scope: dict[str, Any], receive: Callable[[], Any], send: C
 
 @pytest.fixture
 async def make_wsgi() -> AsyncIterator[Callable[..., WsgiNeuron]]:
-    """Make Neurons of a WSGI app, and close them when the test is over."""
+    """Make Neurons of a WSGI app, and close them after the test."""
     made: list[WsgiNeuron] = []
 
     def make(app: Any, **options: Any) -> WsgiNeuron:
@@ -74,7 +74,7 @@ async def make_wsgi() -> AsyncIterator[Callable[..., WsgiNeuron]]:
 
 @pytest.fixture
 async def make_asgi() -> AsyncIterator[Callable[..., AsgiNeuron]]:
-    """Make Neurons of an ASGI app, and close them when the test is over."""
+    """Make Neurons of an ASGI app, and close them after the test."""
     made: list[AsgiNeuron] = []
 
     def make(app: Any, **options: Any) -> AsgiNeuron:
@@ -92,7 +92,7 @@ def make_mirror(
     make_wsgi: Callable[..., WsgiNeuron],
     make_asgi: Callable[..., AsgiNeuron],
 ) -> Callable[..., AnyNeuron]:
-    """Make Neurons of an app of each kind that answers with what it was asked."""
+    """Make Neurons of a WSGI and of an ASGI app that answers with the request."""
 
     def make(**options: Any) -> AnyNeuron:
         if request.param == "wsgi":
@@ -104,7 +104,7 @@ def make_mirror(
 
 @pytest.fixture
 def ask() -> Callable[..., Coroutine[Any, Any, dict[str, Any]]]:
-    """Call a Neuron and return its output, within a bound."""
+    """Call a Neuron and return its output, within a time limit."""
 
     async def ask(neuron: AnyNeuron, input: dict[str, Any] | None = None) -> dict[str, Any]:
         async with asyncio.timeout(20):

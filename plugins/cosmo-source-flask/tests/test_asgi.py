@@ -1,4 +1,4 @@
-"""ASGI apps: FastAPI as its users know it, and the raw protocol."""
+"""ASGI: a FastAPI app, and the raw protocol."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 START: dict[str, Any] = {"type": "http.response.start", "status": 200, "headers": []}
-current_user = contextvars.ContextVar("current_user", default="nobody")
+current_user = contextvars.ContextVar("current_user", default="unset")
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ async def fail() -> None:
     raise LookupError("the view's own words")
 
 
-async def test_a_route_answers_as_over_http(make_asgi: Make, ask: Ask, app: fastapi.FastAPI) -> None:
+async def test_fastapi_route_answers_and_validates(make_asgi: Make, ask: Ask, app: fastapi.FastAPI) -> None:
     neuron = make_asgi(app)
     output = await ask(neuron, {"path": "/double/21"})
     assert (output["status"], output["ok"], output["json"]) == (200, True, {"result": 42})
@@ -87,14 +87,14 @@ async def test_a_route_answers_as_over_http(make_asgi: Make, ask: Ask, app: fast
     assert refused["json"]["detail"][0]["loc"] == ["path", "number"]
 
 
-async def test_an_upload_arrives(make_asgi: Make, ask: Ask, app: fastapi.FastAPI) -> None:
+async def test_upload_reaches_the_view(make_asgi: Make, ask: Ask, app: fastapi.FastAPI) -> None:
     photo = {"filename": "a.png", "content_base64": base64.b64encode(b"\0" * 100_000).decode()}
     input = {"path": "/upload", "files": {"photo": photo}, "data": {"title": "A"}}
     output = await ask(make_asgi(app), input)
     assert output["json"] == {"name": "a.png", "size": 100_000, "title": "A"}
 
 
-async def test_a_session_lasts_along_a_redirect_and_by_its_cookies(
+async def test_session_continues_after_a_redirect_and_with_its_cookies(
     make_asgi: Make, ask: Ask, app: fastapi.FastAPI
 ) -> None:
     neuron = make_asgi(app)
@@ -105,18 +105,20 @@ async def test_a_session_lasts_along_a_redirect_and_by_its_cookies(
     assert (await ask(neuron, {"path": "/me"}))["json"] == {"user": None}
 
 
-async def test_a_streamed_response_is_given_whole(make_asgi: Make, ask: Ask, app: fastapi.FastAPI) -> None:
+async def test_streamed_response_is_collected(make_asgi: Make, ask: Ask, app: fastapi.FastAPI) -> None:
     output = await ask(make_asgi(app), {"path": "/count"})
     assert output["response"] == "".join(f"{number}\n" for number in range(100))
 
 
-async def test_a_background_task_is_part_of_the_call(make_asgi: Make, ask: Ask, app: fastapi.FastAPI) -> None:
+async def test_background_task_ends_before_the_call_returns(
+    make_asgi: Make, ask: Ask, app: fastapi.FastAPI
+) -> None:
     app.state.done = asyncio.Event()
     assert (await ask(make_asgi(app), {"path": "/later"}))["json"] == "soon"
     assert app.state.done.is_set()
 
 
-async def test_a_view_that_raises_is_an_error(
+async def test_exception_in_a_view_is_an_app_error(
     make_asgi: Make, ask: Ask, app: fastapi.FastAPI, caplog: pytest.LogCaptureFixture
 ) -> None:
     neuron = make_asgi(app)
@@ -129,7 +131,7 @@ async def test_a_view_that_raises_is_an_error(
     assert (await ask(neuron, {"path": "/double/1"}))["ok"]
 
 
-async def test_what_a_call_puts_into_its_context_no_other_call_sees(make_asgi: Make, ask: Ask) -> None:
+async def test_each_call_has_a_copy_of_the_callers_context(make_asgi: Make, ask: Ask) -> None:
     async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         seen = current_user.get()
         current_user.set("ada")
@@ -137,15 +139,13 @@ async def test_what_a_call_puts_into_its_context_no_other_call_sees(make_asgi: M
         await send({"type": "http.response.body", "body": seen.encode()})
 
     neuron = make_asgi(app, lifespan=False)
-    assert (await ask(neuron))["response"] == "nobody"
-    assert (await ask(neuron))["response"] == "nobody"
+    assert (await ask(neuron))["response"] == "unset"
+    assert (await ask(neuron))["response"] == "unset"
     current_user.set("the caller's")
     assert (await ask(neuron))["response"] == "the caller's"
 
 
-async def test_an_app_that_waits_for_its_client_to_go_is_told_after_its_answer(
-    make_asgi: Make, ask: Ask
-) -> None:
+async def test_app_receives_disconnect_after_its_answer(make_asgi: Make, ask: Ask) -> None:
     seen = []
 
     async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -176,27 +176,27 @@ def body(content: Any, **more: Any) -> dict[str, Any]:
     return {"type": "http.response.body", "body": content, **more}
 
 
-BROKEN: dict[str, Callable[[Send], Awaitable[None]]] = {
+VIOLATIONS: dict[str, Callable[[Send], Awaitable[None]]] = {
     "it returned without a complete response": lambda send: send_all(send),
     "it returned without a complete": lambda send: send_all(send, START),
     "it returned without": lambda send: send_all(send, START, body(b"a", more_body=True)),
     "it cancelled itself": cancel_itself,
     "raised SystemExit": exit_itself,
     "it sent its body before http.response.start": lambda send: send_all(send, body(b"a"), START),
-    "it sent a status that is none": lambda send: send_all(send, {**START, "status": "200"}, body(b"")),
-    "it sent a status that is": lambda send: send_all(send, {**START, "status": 20}, body(b"")),
-    "it sent a status that": lambda send: send_all(send, {"type": START["type"]}, body(b"")),
-    "it sent headers that are no pairs": lambda send: send_all(send, {**START, "headers": [(b"a",)]}),
-    "it sent headers that are no": lambda send: send_all(send, {**START, "headers": [(b"a", 1)]}),
+    "it sent an invalid status": lambda send: send_all(send, {**START, "status": "200"}, body(b"")),
+    "it sent an invalid statu": lambda send: send_all(send, {**START, "status": 20}, body(b"")),
+    "it sent an invalid stat": lambda send: send_all(send, {"type": START["type"]}, body(b"")),
+    "it sent headers that are not pairs": lambda send: send_all(send, {**START, "headers": [(b"a",)]}),
+    "it sent headers that are not": lambda send: send_all(send, {**START, "headers": [(b"a", 1)]}),
     "it sent headers that are": lambda send: send_all(send, {**START, "headers": 1}),
-    "it sent a body that is not of bytes": lambda send: send_all(send, START, body("text")),
+    "it sent a body that is not bytes": lambda send: send_all(send, START, body("text")),
     "raised AssertionError": lambda send: send_all(send, START, START),
     "raised KeyError": lambda send: send({}),
 }
 
 
-@pytest.mark.parametrize(("reason", "app"), BROKEN.items(), ids=list(BROKEN))
-async def test_an_app_that_breaks_asgi_is_said_to(
+@pytest.mark.parametrize(("reason", "app"), VIOLATIONS.items(), ids=list(VIOLATIONS))
+async def test_violation_of_asgi_is_an_app_error(
     make_asgi: Make, ask: Ask, reason: str, app: Callable[[Send], Awaitable[None]]
 ) -> None:
     async def broken(scope: dict[str, Any], receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""ASGI requests are tasks of the caller's loop: concurrent, cancelled with their TASK, fair to others."""
+"""Concurrency and cancellation of ASGI requests, which are tasks of the caller's event loop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import fastapi
 import pytest
 
 from cosmo_core.errors import NeuronError
-from cosmo_source_flask import asgi_host
+from cosmo_source_flask import asgi_transport
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -27,7 +27,7 @@ START: dict[str, Any] = {"type": "http.response.start", "status": 200, "headers"
 
 
 class Gate:
-    """An app whose requests wait to be let through."""
+    """An app whose requests wait until ``open`` is set."""
 
     def __init__(self) -> None:
         self.open = asyncio.Event()
@@ -50,7 +50,7 @@ async def gate() -> Gate:
     return Gate()
 
 
-async def test_calls_run_at_once_and_share_nothing(make_asgi: Make, ask: Ask, gate: Gate) -> None:
+async def test_calls_run_concurrently_and_share_nothing(make_asgi: Make, ask: Ask, gate: Gate) -> None:
     neuron = make_asgi(gate, lifespan=False)
     calls = [asyncio.ensure_future(ask(neuron, {"path": f"/{number}"})) for number in range(100)]
     for _ in calls:
@@ -59,7 +59,7 @@ async def test_calls_run_at_once_and_share_nothing(make_asgi: Make, ask: Ask, ga
     assert [(await call)["response"] for call in calls] == [f"/{number}" for number in range(100)]
 
 
-async def test_the_app_is_cancelled_with_its_caller(make_asgi: Make, ask: Ask, gate: Gate) -> None:
+async def test_cancelled_call_cancels_the_app(make_asgi: Make, ask: Ask, gate: Gate) -> None:
     neuron = make_asgi(gate, lifespan=False)
     call = asyncio.ensure_future(ask(neuron))
     await gate.arrived.acquire()
@@ -72,7 +72,7 @@ async def test_the_app_is_cancelled_with_its_caller(make_asgi: Make, ask: Ask, g
     assert (await ask(neuron))["ok"]
 
 
-async def test_the_app_is_cancelled_when_it_takes_too_long(make_asgi: Make, ask: Ask, gate: Gate) -> None:
+async def test_timeout_cancels_the_app(make_asgi: Make, ask: Ask, gate: Gate) -> None:
     with pytest.raises(NeuronError, match="did not answer completely") as caught:
         await ask(make_asgi(gate, lifespan=False, timeout=0.01))
     assert (caught.value.code, caught.value.recoverable) == ("TIMEOUT", True)
@@ -80,7 +80,7 @@ async def test_the_app_is_cancelled_when_it_takes_too_long(make_asgi: Make, ask:
         await gate.cancelled.wait()
 
 
-async def test_a_view_in_a_thread_holds_up_neither_loop_nor_cancellation(make_asgi: Make, ask: Ask) -> None:
+async def test_view_in_a_thread_blocks_neither_the_loop_nor_a_cancellation(make_asgi: Make, ask: Ask) -> None:
     app, release, began = fastapi.FastAPI(), threading.Event(), asyncio.Event()
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
 
@@ -101,7 +101,7 @@ async def test_a_view_in_a_thread_holds_up_neither_loop_nor_cancellation(make_as
         await ended.wait()
 
 
-async def test_an_app_that_takes_its_time_over_a_cancellation_is_waited_for_by_the_closing_only(
+async def test_only_aclose_waits_for_an_app_that_handles_a_cancellation_slowly(
     make_asgi: Make, ask: Ask
 ) -> None:
     began, cleaned_up, may_clean_up = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -127,10 +127,10 @@ async def test_an_app_that_takes_its_time_over_a_cancellation_is_waited_for_by_t
     assert cleaned_up.is_set()
 
 
-async def test_closing_waits_only_so_long_for_what_still_runs(
+async def test_aclose_stops_waiting_for_a_running_request_after_its_grace_period(
     make_asgi: Make, ask: Ask, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asgi_host, "CLOSE_GRACE_S", 0.01)
+    monkeypatch.setattr(asgi_transport, "CLOSE_GRACE_S", 0.01)
     neuron = make_asgi(gate, lifespan=False)
     call = asyncio.ensure_future(ask(neuron))
     await gate.arrived.acquire()
@@ -140,9 +140,7 @@ async def test_closing_waits_only_so_long_for_what_still_runs(
     assert (await call)["ok"]
 
 
-async def test_a_stream_that_never_waits_lets_others_run_and_can_be_cancelled(
-    make_asgi: Make, ask: Ask
-) -> None:
+async def test_endless_stream_does_not_block_the_loop_and_can_be_cancelled(make_asgi: Make, ask: Ask) -> None:
     async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         await send(START)
         while True:
@@ -157,7 +155,7 @@ async def test_a_stream_that_never_waits_lets_others_run_and_can_be_cancelled(
             await call
 
 
-async def test_an_app_that_swallows_the_limit_is_still_stopped(make_asgi: Make, ask: Ask) -> None:
+async def test_body_limit_holds_if_the_app_catches_the_exception(make_asgi: Make, ask: Ask) -> None:
     async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         await send(START)
         for _ in range(3):

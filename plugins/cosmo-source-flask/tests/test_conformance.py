@@ -1,4 +1,4 @@
-"""The source is what every source must be, with an app of each kind."""
+"""The conformance kit for sources, with a WSGI and an ASGI app."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class TestWsgi(SourceConformance):
         **dict.fromkeys(
             ("fault:unauthorized", "fault:rate-limited", "fault:server-error", "fault:unavailable"), STATUS
         ),
-        "fault:cut": "in-process there is no connection; an app that breaks off raises",
+        "fault:cut": "an in-process app has no connection that could be cut",
     }
 
     def neuron(self, **options: Any) -> NeuronFn:

@@ -76,7 +76,7 @@ def fail() -> str:
 
 
 @pytest.mark.parametrize("host", ["localhost", "shop.example", "127.0.0.1:5000"])
-async def test_a_session_lasts_along_a_redirect(
+async def test_session_continues_after_a_redirect(
     make_wsgi: Make, ask: Ask, app: flask.Flask, host: str
 ) -> None:
     neuron = make_wsgi(app, base_headers={"Host": host})
@@ -86,7 +86,7 @@ async def test_a_session_lasts_along_a_redirect(
     assert output["meta"]["redirects"] == ["/login"]
 
 
-async def test_a_session_lasts_as_long_as_the_caller_passes_its_cookies_on(
+async def test_session_continues_with_the_cookies_that_the_caller_passes(
     make_wsgi: Make, ask: Ask, app: flask.Flask
 ) -> None:
     neuron = make_wsgi(app, follow_redirects=False)
@@ -102,7 +102,7 @@ async def test_a_session_lasts_as_long_as_the_caller_passes_its_cookies_on(
 
 
 @pytest.mark.parametrize("host", ["localhost", "shop.example", "127.0.0.1:5000"])
-async def test_a_cookie_header_lasts_along_a_redirect_until_the_app_deletes_it(
+async def test_cookie_header_is_sent_after_a_redirect_until_the_app_deletes_it(
     make_wsgi: Make, ask: Ask, app: flask.Flask, host: str
 ) -> None:
     neuron = make_wsgi(app, base_headers={"Host": host})
@@ -116,9 +116,7 @@ async def test_a_cookie_header_lasts_along_a_redirect_until_the_app_deletes_it(
     assert gone["meta"]["cookies"] == {}
 
 
-async def test_files_and_form_fields_arrive_as_a_browser_would_send_them(
-    make_wsgi: Make, ask: Ask, app: flask.Flask
-) -> None:
+async def test_files_and_form_fields_reach_the_view(make_wsgi: Make, ask: Ask, app: flask.Flask) -> None:
     def file(name: str, size: int, **more: str) -> dict[str, str]:
         return {"filename": name, "content_base64": base64.b64encode(b"\0" * size).decode(), **more}
 
@@ -133,19 +131,19 @@ async def test_files_and_form_fields_arrive_as_a_browser_would_send_them(
     assert {item["title"] for item in output["json"]} == {"Größe"}
 
 
-async def test_a_streamed_response_is_given_whole(make_wsgi: Make, ask: Ask, app: flask.Flask) -> None:
+async def test_streamed_response_is_collected(make_wsgi: Make, ask: Ask, app: flask.Flask) -> None:
     output = await ask(make_wsgi(app), {"path": "/count", "query": {"to": 1000}})
     assert output["response"] == "".join(f"{number}\n" for number in range(1000))
     assert output["json"] is None
 
 
 @pytest.mark.parametrize("path", ["/straße", "/stra%C3%9Fe"])
-async def test_a_path_may_be_in_any_script(make_wsgi: Make, ask: Ask, app: flask.Flask, path: str) -> None:
+async def test_path_may_be_in_any_script(make_wsgi: Make, ask: Ask, app: flask.Flask, path: str) -> None:
     assert (await ask(make_wsgi(app), {"path": path}))["response"] == "found"
 
 
 @pytest.mark.parametrize(("path", "method", "status"), [("/no", "GET", 404), ("/login", "PUT", 405)])
-async def test_a_refusal_is_an_output(
+async def test_error_status_is_an_output(
     make_wsgi: Make, ask: Ask, app: flask.Flask, path: str, method: str, status: int
 ) -> None:
     output = await ask(make_wsgi(app), {"path": path, "method": method})
@@ -153,7 +151,7 @@ async def test_a_refusal_is_an_output(
     assert "<h1>" in output["response"]
 
 
-async def test_a_view_that_raises_is_a_500_as_flask_has_it(
+async def test_exception_in_a_view_is_a_500_by_default(
     make_wsgi: Make, ask: Ask, app: flask.Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
     output = await ask(make_wsgi(app), {"path": "/fail"})
@@ -161,7 +159,7 @@ async def test_a_view_that_raises_is_a_500_as_flask_has_it(
     assert "LookupError" in caplog.text
 
 
-async def test_a_view_that_raises_is_an_error_where_flask_lets_it_through(
+async def test_exception_in_a_view_is_an_app_error_if_flask_propagates_it(
     make_wsgi: Make, ask: Ask, app: flask.Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
     app.testing = True
@@ -177,7 +175,7 @@ async def test_a_view_that_raises_is_an_error_where_flask_lets_it_through(
     assert (await ask(neuron, {"path": "/count?to=1"}))["ok"]
 
 
-async def test_a_prompt_reaches_a_view_as_json(make_wsgi: Make, ask: Ask) -> None:
+async def test_prompt_reaches_the_view_as_json(make_wsgi: Make, ask: Ask) -> None:
     app = flask.Flask("greeter")
     app.add_url_rule("/", view_func=lambda: flask.request.get_json()["prompt"][::-1], methods=["POST"])
     assert (await ask(make_wsgi(app), {"prompt": "olleh"}))["response"] == "hello"

@@ -1,4 +1,4 @@
-"""What an input asks for, and what is refused before the app sees it."""
+"""The requests that inputs describe, and the inputs that are refused before the app is called."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ SEEN: list[tuple[dict[str, Any], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("input", "expected"), SEEN, ids=lambda value: json.dumps(value)[:40])
-async def test_the_app_sees_what_the_input_says(
+async def test_app_receives_the_request_that_the_input_describes(
     make_mirror: Make, ask: Ask, input: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     seen = (await ask(make_mirror(), input))["json"]
@@ -56,14 +56,14 @@ async def test_the_app_sees_what_the_input_says(
     assert {name: seen[name] for name in expected} == expected
 
 
-async def test_the_defaults_are_the_options(make_mirror: Make, ask: Ask) -> None:
+async def test_options_are_the_defaults(make_mirror: Make, ask: Ask) -> None:
     neuron = make_mirror(default_method="put", default_path="/v1?debug=1", base_headers={"X-Team": "a"})
     seen = (await ask(neuron, {"prompt": "Hi"}))["json"]
     assert (seen["method"], seen["path"], seen["query"]) == ("PUT", "/v1", "debug=1")
     assert seen["headers"]["x_team"] == "a"
 
 
-async def test_the_inputs_headers_win(make_mirror: Make, ask: Ask) -> None:
+async def test_headers_of_the_input_override_base_headers(make_mirror: Make, ask: Ask) -> None:
     base = {"X-Team": "a", "Accept": "text/html", "Cookie": "theme=dark", "Host": "a.example"}
     neuron = make_mirror(base_headers=base)
     input = {"headers": {"x-team": "b", "HOST": "b.example:8000"}, "cookies": {"user": "ada"}}
@@ -72,7 +72,7 @@ async def test_the_inputs_headers_win(make_mirror: Make, ask: Ask) -> None:
     assert sorted(headers["cookie"].split("; ")) == ["theme=dark", "user=ada"]
 
 
-async def test_nothing_of_a_call_is_left_for_the_next(make_mirror: Make, ask: Ask) -> None:
+async def test_call_leaves_nothing_for_the_next_call(make_mirror: Make, ask: Ask) -> None:
     neuron = make_mirror()
     first = (await ask(neuron))["json"]
     await ask(neuron, {"headers": {"X-Team": "a"}, "cookies": {"user": "ada"}, "query": {"a": 1}})
@@ -91,12 +91,12 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"path": ["/a"]}, "a path"),
     ({"path": "/" + "a" * 70_000}, "too long"),
     ({"path": "/\ud800"}, "surrogates"),
-    ({"query": 1}, "query is of type int"),
+    ({"query": 1}, "query: an object .* needed; the given int is not shown"),
     ({"query": {"a": {"b": 1}}}, r"query\.a="),
     ({"query": {"a": [[1]]}}, r"query\.a="),
     ({"query": "a=1\n"}, "query="),
     ({"query": {"\ud800": 1}}, "surrogates"),
-    ({"headers": []}, "headers is of type list"),
+    ({"headers": []}, "headers: an object of names to strings is needed; the given list is not shown"),
     ({"headers": {"X": 1}}, r"headers\['X'\]"),
     ({"headers": {"X y": "1"}}, "headers='X y': an HTTP field name"),
     ({"headers": {"X\r\nY": "1"}}, "an HTTP field name"),
@@ -108,20 +108,23 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"headers": {"Host": "a\n"}}, "a host name"),
     ({"headers": {"Content-Length": "3"}}, "leave it out"),
     ({"headers": {"transfer-encoding": "chunked"}}, "leave it out"),
-    ({"cookies": "a=1"}, "cookies is of type str"),
+    ({"cookies": "a=1"}, "cookies: an object of names to strings is needed; the given str is not shown"),
     ({"cookies": {"a": "1; b=2"}}, r"cookies\['a'\]"),
     ({"cookies": {"a;": "1"}}, "an HTTP field name"),
     ({"json": 1, "data": "a"}, "json and data are two bodies"),
     ({"json": 1, "files": {"a": UPLOAD}}, "json and files are two bodies"),
-    ({"data": "a", "files": {"a": UPLOAD}}, "data is of type str"),
-    ({"data": [1]}, "data is of type list"),
+    ({"data": "a", "files": {"a": UPLOAD}}, "data: an object .* needed; the given str is not shown"),
+    ({"data": [1]}, "data: an object .* needed; the given list is not shown"),
     ({"data": {"a": {}}}, r"data\.a="),
     ({"data": "\ud800"}, "surrogates"),
     ({"data": {"a": "\ud800"}}, "surrogates"),
     ({"json": float("nan")}, "not JSON compliant"),
     ({"json": "\ud800"}, "surrogates"),
-    ({"files": [UPLOAD]}, "files is of type list"),
-    ({"files": {"a": "YQ=="}}, r"files\['a'\] is of type str"),
+    ({"files": [UPLOAD]}, "files: an object of fields to files is needed; the given list is not shown"),
+    (
+        {"files": {"a": "YQ=="}},
+        r"files\['a'\]: an object of filename, .* is needed; the given str is not shown",
+    ),
     ({"files": {"a": {**UPLOAD, "size": 1}}}, "has 'size'"),
     ({"files": {"a": {"content_base64": ""}}}, r"files\['a'\]\.filename"),
     ({"files": {"a": {**UPLOAD, "filename": "a\r\nb"}}}, r"\.filename"),
@@ -135,7 +138,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("input", "reason"), REFUSED, ids=lambda value: ascii(value)[:40])
-async def test_an_input_that_cannot_be_sent_is_refused(
+async def test_invalid_input_is_refused(
     make_mirror: Make, ask: Ask, input: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(NeuronError, match=reason) as caught:
@@ -144,7 +147,7 @@ async def test_an_input_that_cannot_be_sent_is_refused(
     assert caught.value.__context__ is None
 
 
-async def test_an_input_that_is_nested_too_deep_is_refused(make_mirror: Make, ask: Ask) -> None:
+async def test_too_deeply_nested_input_is_refused(make_mirror: Make, ask: Ask) -> None:
     deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]
@@ -199,7 +202,7 @@ async def output_or_error(call: Coroutine[Any, Any, dict[str, Any]]) -> dict[str
 @example(input={"headers": {"Host": "-"}})
 @example(input={"headers": {"Content-Type": "multipart/form-data"}, "files": {"a": UPLOAD}})
 @example(input={"headers": {"Content-Type": "multipart/form-data; boundary=x"}, "data": {"a": "1"}})
-async def test_any_json_is_an_output_that_json_can_carry_or_is_refused(
+async def test_any_json_input_gives_a_json_output_or_is_refused(
     make_mirror: Make, ask: Ask, input: dict[str, Any]
 ) -> None:
     before = copy.deepcopy(input)

@@ -1,4 +1,4 @@
-"""The lifespan of an ASGI app: once per loop, from the first call to the closing."""
+"""The lifespan of an ASGI app: once per event loop, from the first call to aclose."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import fastapi
 import pytest
 
 from cosmo_core.errors import NeuronError
-from cosmo_source_flask import asgi, lifespan
+from cosmo_source_flask import asgi, asgi_transport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
-class Diary:
-    """An app whose lifespan writes down what happens to it."""
+class RecordingApp:
+    """An app that records its startup, its requests and its shutdown."""
 
     def __init__(self) -> None:
-        self.lines: list[str] = []
+        self.events: list[str] = []
         self.begun = asyncio.Event()
         self.may_start = asyncio.Event()
         self.may_start.set()
@@ -40,82 +40,82 @@ class Diary:
 
     @asynccontextmanager
     async def lifespan(self, app: fastapi.FastAPI) -> AsyncIterator[dict[str, str]]:
-        self.lines.append("starts")
+        self.events.append("starts")
         self.begun.set()
         await self.may_start.wait()
         if self.fails_to == "start":
-            raise ConnectionError("the diary's own words")
+            raise ConnectionError("the app's own words")
         try:
             yield {"pen": "blue"}
         finally:
-            self.lines.append("stops")
+            self.events.append("stops")
         if self.fails_to == "stop":
-            raise ConnectionError("the diary's own words")
+            raise ConnectionError("the app's own words")
 
     async def view(self, request: fastapi.Request) -> dict[str, Any]:
         pen = request.state.pen
         request.state.pen = "red"
-        self.lines.append("answers")
+        self.events.append("answers")
         return {"pen": pen}
 
 
 @pytest.fixture
-def diary() -> Diary:
-    return Diary()
+def recorder() -> RecordingApp:
+    return RecordingApp()
 
 
-async def test_the_startup_runs_once_before_the_first_answer_and_the_shutdown_at_the_closing(
-    make_asgi: Make, ask: Ask, diary: Diary
+async def test_startup_runs_once_before_the_first_answer_and_shutdown_in_aclose(
+    make_asgi: Make, ask: Ask, recorder: RecordingApp
 ) -> None:
-    neuron = make_asgi(diary.app)
-    assert diary.lines == []
+    neuron = make_asgi(recorder.app)
+    assert recorder.events == []
     for _ in range(2):
         assert (await ask(neuron))["json"] == {"pen": "blue"}
     await neuron.aclose()
     await neuron.aclose()
-    assert diary.lines == ["starts", "answers", "answers", "stops"]
+    assert recorder.events == ["starts", "answers", "answers", "stops"]
     await ask(neuron)
-    assert diary.lines[4:] == ["starts", "answers"]
+    assert recorder.events[4:] == ["starts", "answers"]
 
 
-async def test_first_calls_at_once_share_one_startup(make_asgi: Make, ask: Ask, diary: Diary) -> None:
-    diary.may_start.clear()
-    neuron = make_asgi(diary.app)
+async def test_concurrent_first_calls_share_one_startup(
+    make_asgi: Make, ask: Ask, recorder: RecordingApp
+) -> None:
+    recorder.may_start.clear()
+    neuron = make_asgi(recorder.app)
     async with asyncio.TaskGroup() as group:
         for _ in range(10):
             group.create_task(ask(neuron))
-        await diary.begun.wait()
-        diary.may_start.set()
-    assert diary.lines == ["starts", *["answers"] * 10]
+        await recorder.begun.wait()
+        recorder.may_start.set()
+    assert recorder.events == ["starts", *["answers"] * 10]
 
 
-async def test_a_call_that_is_cancelled_during_the_startup_does_not_cancel_the_startup(
-    make_asgi: Make, ask: Ask, diary: Diary
+async def test_cancelled_call_does_not_cancel_the_startup(
+    make_asgi: Make, ask: Ask, recorder: RecordingApp
 ) -> None:
-    diary.may_start.clear()
-    neuron = make_asgi(diary.app)
+    recorder.may_start.clear()
+    neuron = make_asgi(recorder.app)
     first = asyncio.ensure_future(ask(neuron))
-    await diary.begun.wait()
+    await recorder.begun.wait()
     first.cancel()
     await asyncio.wait([first])
-    diary.may_start.set()
+    recorder.may_start.set()
     await ask(neuron)
-    assert diary.lines == ["starts", "answers"]
+    assert recorder.events == ["starts", "answers"]
 
 
-async def test_a_startup_that_takes_too_long_times_the_call_out(
-    make_asgi: Make, ask: Ask, diary: Diary
-) -> None:
-    diary.may_start.clear()
-    neuron = make_asgi(diary.app, timeout=0.01)
+async def test_slow_startup_times_out_the_call(make_asgi: Make, ask: Ask, recorder: RecordingApp) -> None:
+    recorder.may_start.clear()
+    neuron = make_asgi(recorder.app, timeout=0.01)
     with pytest.raises(NeuronError) as caught:
         await ask(neuron)
     assert caught.value.code == "TIMEOUT"
     await neuron.aclose()
-    assert diary.lines == ["starts"]
+    assert recorder.events == ["starts"]
 
 
-async def test_closing_during_the_startup_ends_the_calls_that_wait_for_it(make_asgi: Make, ask: Ask) -> None:
+async def test_aclose_during_the_startup_ends_the_waiting_calls(make_asgi: Make, ask: Ask) -> None:
     begun, scopes = asyncio.Event(), []
 
     async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -134,33 +134,33 @@ async def test_closing_during_the_startup_ends_the_calls_that_wait_for_it(make_a
     assert scopes == ["lifespan"]
 
 
-async def test_a_startup_that_fails_is_said_and_tried_again(
-    make_asgi: Make, ask: Ask, diary: Diary, caplog: pytest.LogCaptureFixture
+async def test_failed_startup_is_an_error_and_the_next_call_tries_again(
+    make_asgi: Make, ask: Ask, recorder: RecordingApp, caplog: pytest.LogCaptureFixture
 ) -> None:
-    diary.fails_to = "start"
-    neuron = make_asgi(diary.app)
+    recorder.fails_to = "start"
+    neuron = make_asgi(recorder.app)
     with pytest.raises(NeuronError, match=r"the startup of fastapi\S+ failed") as caught:
         await ask(neuron)
     assert (caught.value.code, caught.value.recoverable) == ("APP_STARTUP_FAILED", True)
     assert "own words" not in str(caught.value)
-    assert "the diary's own words" in caplog.text
-    diary.fails_to = None
+    assert "the app's own words" in caplog.text
+    recorder.fails_to = None
     assert (await ask(neuron))["ok"]
-    assert diary.lines == ["starts", "starts", "answers"]
+    assert recorder.events == ["starts", "starts", "answers"]
 
 
-async def test_a_shutdown_that_fails_is_logged(
-    make_asgi: Make, ask: Ask, diary: Diary, caplog: pytest.LogCaptureFixture
+async def test_failed_shutdown_is_logged(
+    make_asgi: Make, ask: Ask, recorder: RecordingApp, caplog: pytest.LogCaptureFixture
 ) -> None:
-    diary.fails_to = "stop"
-    neuron = make_asgi(diary.app)
+    recorder.fails_to = "stop"
+    neuron = make_asgi(recorder.app)
     await ask(neuron)
     await neuron.aclose()
     assert "FastAPI failed to shut down" in caplog.text
-    assert "the diary's own words" in caplog.text
+    assert "the app's own words" in caplog.text
 
 
-async def test_without_lifespan_nothing_is_started_and_nothing_stopped(make_asgi: Make, ask: Ask) -> None:
+async def test_lifespan_false_runs_neither_startup_nor_shutdown(make_asgi: Make, ask: Ask) -> None:
     scopes = []
 
     async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -175,7 +175,7 @@ async def test_without_lifespan_nothing_is_started_and_nothing_stopped(make_asgi
 
 
 @pytest.mark.parametrize("how", ["raises", "returns", "exits"])
-async def test_an_app_that_knows_no_lifespan_is_used_without(
+async def test_app_without_lifespan_is_used_without_it(
     make_asgi: Make, ask: Ask, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="cosmo_source_flask")
@@ -192,10 +192,10 @@ async def test_an_app_that_knows_no_lifespan_is_used_without(
     assert ("is used without lifespan: it raised" in caplog.text) == (how != "returns")
 
 
-async def test_an_app_that_does_not_stop_is_cancelled(
+async def test_app_that_does_not_shut_down_is_cancelled(
     make_asgi: Make, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lifespan, "SHUTDOWN_GRACE_S", 0.01)
+    monkeypatch.setattr(asgi_transport, "SHUTDOWN_GRACE_S", 0.01)
     cancelled = asyncio.Event()
 
     async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -215,7 +215,7 @@ async def test_an_app_that_does_not_stop_is_cancelled(
     assert cancelled.is_set()
 
 
-async def test_an_app_whose_lifespan_breaks_off_answers_on_and_its_error_is_logged(
+async def test_exception_during_the_lifespan_is_logged_and_the_app_still_answers(
     make_asgi: Make, ask: Ask, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -232,8 +232,8 @@ async def test_an_app_whose_lifespan_breaks_off_answers_on_and_its_error_is_logg
     assert len([record for record in caplog.records if "LookupError: on its own" in record.message]) == 1
 
 
-def test_a_loop_that_ended_is_forgotten_by_the_next_call(ask: Ask, diary: Diary) -> None:
-    neuron = asgi(app=diary.app)
+def test_next_call_releases_a_closed_loop(ask: Ask, recorder: RecordingApp) -> None:
+    neuron = asgi(app=recorder.app)
 
     async def call() -> weakref.ref[asyncio.AbstractEventLoop]:
         await ask(neuron)
@@ -241,13 +241,13 @@ def test_a_loop_that_ended_is_forgotten_by_the_next_call(ask: Ask, diary: Diary)
 
     first = asyncio.run(call())
     asyncio.run(call())
-    diary.begun, diary.may_start = asyncio.Event(), asyncio.Event()
+    recorder.begun, recorder.may_start = asyncio.Event(), asyncio.Event()
     gc.collect()
     assert first() is None
 
 
-def test_each_loop_has_a_lifespan_of_its_own(ask: Ask, diary: Diary) -> None:
-    neuron = asgi(app=diary.app)
+def test_each_loop_has_its_own_lifespan(ask: Ask, recorder: RecordingApp) -> None:
+    neuron = asgi(app=recorder.app)
 
     async def call_and_close() -> None:
         await ask(neuron)
@@ -256,4 +256,4 @@ def test_each_loop_has_a_lifespan_of_its_own(ask: Ask, diary: Diary) -> None:
     asyncio.run(call_and_close())
     asyncio.run(ask(neuron))  # its end cancels the lifespan
     asyncio.run(call_and_close())
-    assert diary.lines == ["starts", "answers", "stops"] * 3
+    assert recorder.events == ["starts", "answers", "stops"] * 3

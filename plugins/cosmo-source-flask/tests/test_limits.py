@@ -1,4 +1,4 @@
-"""The limit on bodies, on the wire and decompressed."""
+"""The size limit of a body, as the app sends it and decompressed."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def assert_too_large(error: NeuronError) -> None:
     assert error.__context__ is None
 
 
-async def test_a_body_of_just_the_limit_is_given(make_wsgi: MakeWsgi, ask: Ask) -> None:
+async def test_body_of_exactly_the_limit_is_an_output(make_wsgi: MakeWsgi, ask: Ask) -> None:
     output = await ask(make_wsgi(serve([b"x" * 500] * 2, []), max_response_bytes=LIMIT))
     assert len(output["response"]) == LIMIT
 
 
-async def test_an_endless_body_is_an_error(
+async def test_endless_body_is_an_error(
     make_wsgi: MakeWsgi, ask: Ask, caplog: pytest.LogCaptureFixture
 ) -> None:
     def numbers() -> Iterator[bytes]:
@@ -60,7 +60,7 @@ async def test_an_endless_body_is_an_error(
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-async def test_an_endless_stream_of_an_asgi_app_is_an_error(make_asgi: MakeAsgi, ask: Ask) -> None:
+async def test_endless_stream_of_an_asgi_app_is_an_error(make_asgi: MakeAsgi, ask: Ask) -> None:
     async def numbers() -> AsyncIterator[bytes]:
         while True:
             yield b"x" * 400
@@ -74,7 +74,7 @@ async def test_an_endless_stream_of_an_asgi_app_is_an_error(make_asgi: MakeAsgi,
     assert_too_large(caught.value)
 
 
-async def test_what_an_app_writes_counts_even_if_it_swallows_the_error(make_wsgi: MakeWsgi, ask: Ask) -> None:
+async def test_limit_holds_for_write_if_the_app_catches_the_exception(make_wsgi: MakeWsgi, ask: Ask) -> None:
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         write = start_response("200 OK", [])
         for _ in range(3):
@@ -87,7 +87,7 @@ async def test_what_an_app_writes_counts_even_if_it_swallows_the_error(make_wsgi
     assert_too_large(caught.value)
 
 
-async def test_a_compressed_body_is_given_decompressed(make_wsgi: MakeWsgi, ask: Ask) -> None:
+async def test_compressed_body_is_decompressed(make_wsgi: MakeWsgi, ask: Ask) -> None:
     output = await ask(make_wsgi(serve([gzip.compress(b"hello")], GZIP)))
     assert (output["response"], output["meta"]["encoding"]) == ("hello", "utf-8")
 
@@ -100,15 +100,15 @@ async def test_the_limit_holds_after_decompression(make_wsgi: MakeWsgi, ask: Ask
     assert_too_large(caught.value)
 
 
-async def test_a_body_that_only_claims_to_be_compressed_is_the_apps_fault(
-    make_wsgi: MakeWsgi, ask: Ask
-) -> None:
-    with pytest.raises(NeuronError, match="broke WSGI: it sent a body that cannot be decompressed") as caught:
+async def test_body_that_cannot_be_decompressed_is_an_app_error(make_wsgi: MakeWsgi, ask: Ask) -> None:
+    with pytest.raises(
+        NeuronError, match="violated WSGI: it sent a body that cannot be decompressed"
+    ) as caught:
         await ask(make_wsgi(serve([b"plain"], GZIP)))
     assert caught.value.code == "APP_ERROR"
 
 
-async def test_apps_are_asked_not_to_compress(make_mirror: Any, ask: Ask) -> None:
+async def test_requests_ask_for_an_uncompressed_body_by_default(make_mirror: Any, ask: Ask) -> None:
     assert (await ask(make_mirror()))["json"]["headers"]["accept_encoding"] == "identity"
     wanted = {"headers": {"Accept-Encoding": "gzip"}}
     assert (await ask(make_mirror(), wanted))["json"]["headers"]["accept_encoding"] == "gzip"

@@ -1,4 +1,4 @@
-"""Construction: cheap, checked, and without running anything; import strings are resolved on first use."""
+"""Options: checked at construction, which runs nothing; the first call resolves an import string."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 def app(environ: Any, start_response: Any) -> list[bytes]:
-    raise AssertionError("construction runs nothing")
+    raise AssertionError("construction must not call the app")
 
 
 async def async_app(scope: Any, receive: Any, send: Any) -> None:
-    raise AssertionError("construction runs nothing")
+    raise AssertionError("construction must not call the app")
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,10 @@ async def async_app(scope: Any, receive: Any, send: Any) -> None:
         ({"default_method": "G T"}, "default_method='G T'"),
         ({"default_path": "users"}, "default_path='users'"),
         ({"base_headers": {"X": "a\nb"}}, r"base_headers\['X'\]"),
-        ({"base_headers": [("X", "a")]}, "base_headers is of type list"),
+        (
+            {"base_headers": [("X", "a")]},
+            "base_headers: an object of names to strings is needed; the given list is not shown",
+        ),
         ({"timeout": 0}, "timeout=0: a positive number of seconds"),
         ({"timeout": True}, "timeout=True"),
         ({"timeout": float("nan")}, "timeout=nan"),
@@ -52,12 +55,12 @@ async def async_app(scope: Any, receive: Any, send: Any) -> None:
         ({"app": "module:app()"}, "an import string"),
     ],
 )
-def test_a_value_that_cannot_work_is_refused(option: dict[str, Any], reason: str) -> None:
+def test_invalid_value_is_refused(option: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         wsgi(**{"app": app, **option})
 
 
-def test_a_lifespan_is_true_or_false() -> None:
+def test_lifespan_is_true_or_false() -> None:
     with pytest.raises(ValueError, match="lifespan='auto'"):
         asgi(app=async_app, lifespan="auto")
 
@@ -67,17 +70,21 @@ def test_a_lifespan_is_true_or_false() -> None:
     [
         (wsgi, {}, "wsgi needs app"),
         (asgi, {"app": None}, "asgi needs app"),
-        (wsgi, {"app": app, "tiemout": 1}, "wsgi has no option tiemout; it has app, base_headers"),
+        (
+            wsgi,
+            {"app": app, "tiemout": 1},
+            r"wsgi has no option tiemout \(did you mean timeout\?\); it has app, base_headers",
+        ),
         (wsgi, {"app": app, "lifespan": True}, "wsgi has no option lifespan"),
         (asgi, {"app": async_app, "threads": 1}, "asgi has no option threads"),
-        (wsgi, {"app": 1}, r"builtins\.int is not called with \(environ, start_response\)"),
+        (wsgi, {"app": 1}, r"builtins\.int cannot be called with \(environ, start_response\)"),
         (wsgi, {"app": fastapi.FastAPI()}, "for an app of ASGI use source='asgi'"),
         (wsgi, {"app": async_app}, "for an app of ASGI use source='asgi'"),
         (asgi, {"app": flask.Flask("a")}, "for an app of WSGI use source='flask'"),
-        (asgi, {"app": lambda: None}, r"is not called with \(scope, receive, send\)"),
+        (asgi, {"app": lambda: None}, r"cannot be called with \(scope, receive, send\)"),
     ],
 )
-def test_what_is_no_app_and_no_option_is_refused(
+def test_missing_or_unsuitable_app_and_unknown_option_are_refused(
     make: Callable[..., object], wrong: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(TypeError, match=reason):
@@ -85,16 +92,16 @@ def test_what_is_no_app_and_no_option_is_refused(
 
 
 @pytest.mark.parametrize("given", [app, partial(app), lambda *both: app(*both), flask.Flask("a"), "a.b:c.d"])
-def test_whatever_can_be_called_as_wsgi_has_it_is_an_app(given: Any) -> None:
+def test_any_callable_with_the_signature_of_wsgi_is_accepted(given: Any) -> None:
     assert repr(wsgi(app=given)).startswith("<WsgiNeuron app=")
 
 
-async def test_a_neuron_that_was_never_called_can_be_closed() -> None:
+async def test_unused_neuron_can_be_closed() -> None:
     await wsgi(app=app).aclose()
     await asgi(app=async_app).aclose()
 
 
-def test_later_changes_to_the_given_headers_change_nothing() -> None:
+def test_headers_are_copied_at_construction() -> None:
     headers = {"X": "a"}
     neuron = wsgi(app=app, base_headers=headers)
     headers["X"] = "a\r\nb"
@@ -131,7 +138,7 @@ async def app(scope, receive, send):
 """
 
 
-async def test_an_import_string_is_resolved_by_the_first_call(
+async def test_first_call_resolves_the_import_string(
     make_wsgi: Callable[..., WsgiNeuron],
     make_asgi: Callable[..., AsgiNeuron],
     ask: Ask,
@@ -160,11 +167,11 @@ async def test_an_import_string_is_resolved_by_the_first_call(
         ("import sys; sys.exit(3)", "cannot be imported: SystemExit"),
         ("ap = 1", "cannot be imported: AttributeError"),
         ("import cosmo_no_such_module", "cannot be imported: ModuleNotFoundError"),
-        ("app = 1", r"cosmo_flask_test_shop:app is not called with"),
+        ("app = 1", r"cosmo_flask_test_shop:app cannot be called with"),
     ],
 )
 @pytest.mark.parametrize("kind", ["wsgi", "asgi"])
-async def test_an_app_that_cannot_be_imported_is_said_and_tried_again(
+async def test_failed_import_is_an_error_and_the_next_call_tries_again(
     make_wsgi: Callable[..., WsgiNeuron],
     make_asgi: Callable[..., AsgiNeuron],
     ask: Ask,

@@ -1,4 +1,4 @@
-"""Whatever an app answers, the output is JSON, and nothing of the body is lost."""
+"""The output for any answer: valid JSON, from which the body can be restored."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 async def answer(body: bytes, content_type: str | None, *, status: str = "200 OK") -> dict[str, Any]:
-    """The output of a Neuron whose app answers with this."""
+    """The output of a Neuron for an app with this answer."""
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         start_response(status, [] if content_type is None else [("Content-Type", content_type)])
@@ -38,7 +38,7 @@ def to_bytes(output: dict[str, Any]) -> bytes:
     return base64.b64decode(text) if encoding == "base64" else text.encode(encoding)
 
 
-async def test_an_output_has_just_the_promised_fields() -> None:
+async def test_output_has_exactly_the_documented_fields() -> None:
     output = await answer(b"[]", "application/json")
     assert output == {
         "status": 200,
@@ -64,7 +64,7 @@ async def test_an_output_has_just_the_promised_fields() -> None:
         (b"", "image/png", "", "utf-8"),
     ],
 )
-async def test_a_body_is_text_if_it_is_valid_text_and_base64_else(
+async def test_body_is_text_or_else_base64(
     body: bytes, content_type: str | None, text: str, encoding: str
 ) -> None:
     output = await answer(body, content_type)
@@ -90,7 +90,7 @@ async def test_a_body_is_text_if_it_is_valid_text_and_base64_else(
         (b"\xff", "application/json", None),
     ],
 )
-async def test_json_is_parsed_where_the_app_says_it_is_json(
+async def test_json_is_parsed_if_the_content_type_is_json(
     body: bytes, content_type: str | None, value: object
 ) -> None:
     output = await answer(body, content_type)
@@ -107,7 +107,7 @@ async def test_json_is_parsed_where_the_app_says_it_is_json(
         ("599", 599, False),
     ],
 )
-async def test_whatever_the_status_it_is_an_output(status: str, code: int, ok: bool) -> None:
+async def test_any_status_is_an_output(status: str, code: int, ok: bool) -> None:
     output = await answer(b"said", "text/plain", status=status)
     assert (output["status"], output["ok"], output["response"]) == (code, ok, "said")
 
@@ -119,7 +119,7 @@ async def test_whatever_the_status_it_is_an_output(status: str, code: int, ok: b
 @settings(deadline=None)
 @example(body=b"9" * 5_000, content_type="application/json")
 @example(body=b"-0.0", content_type="application/json")
-async def test_any_body_is_carried_by_json_and_can_be_had_back(body: bytes, content_type: str | None) -> None:
+async def test_any_body_can_be_restored_from_the_json_output(body: bytes, content_type: str | None) -> None:
     output = await answer(body, content_type)
     json.dumps(output, allow_nan=False, ensure_ascii=False).encode()
     assert to_bytes(output) == body

@@ -1,4 +1,4 @@
-"""The distribution, as the core, a host and a user find it."""
+"""The distribution: entry points, dependencies, the README, and a Neuron on a bus."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import inspect
 import re
 import subprocess
 import sys
-from dataclasses import fields
 from importlib.metadata import entry_points, metadata, requires
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,8 @@ import pytest
 import cosmo_source_flask
 from cosmo_core import Axon, Dendrite, Neuron
 from cosmo_core.contracts.neuron import NeuronFn
+from cosmo_llm import Failure
+from cosmo_source_flask import failures
 from cosmo_source_flask.options import AsgiOptions, WsgiOptions
 from cosmo_source_flask.request import FIELDS
 from cosmo_synapse_memory import MemorySynapse
@@ -29,19 +30,19 @@ README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", ["flask", "wsgi", "asgi"])
-def test_the_source_is_found_under_its_names(name: str) -> None:
+def test_entry_points_load_the_sources(name: str) -> None:
     (found,) = entry_points(group="cosmo.sources", name=name)
     wanted = cosmo_source_flask.asgi if name == "asgi" else cosmo_source_flask.wsgi
     assert found.load() is wanted
 
 
-def test_the_distribution_needs_no_web_framework() -> None:
+def test_distribution_does_not_depend_on_a_web_framework() -> None:
     needed = {re.split(r"[<>=!~ ]", line, maxsplit=1)[0] for line in requires("cosmo-source-flask") or []}
-    assert needed == {"cosmo-core", "httpx", "msgspec"}
+    assert needed == {"cosmo-core", "cosmo-llm", "httpx", "msgspec"}
     assert "cosmo-plugin" in metadata("cosmo-source-flask")["Keywords"]
 
 
-def test_a_plain_callable_works_where_flask_cannot_be_imported() -> None:
+def test_plain_callable_works_without_a_web_framework() -> None:
     program = """
 import asyncio, sys
 for name in ("flask", "werkzeug", "starlette", "fastapi", "asgiref"):
@@ -52,7 +53,7 @@ def app(environ, start_response):
     return [b"plain"]
 print(asyncio.run(Neuron("wsgi", app=app)({}, []))["response"])
 """
-    run = subprocess.run(  # noqa: S603 - our own
+    run = subprocess.run(  # noqa: S603 - the program above
         [sys.executable, "-W", "error", "-c", program],
         capture_output=True,
         text=True,
@@ -62,22 +63,22 @@ print(asyncio.run(Neuron("wsgi", app=app)({}, []))["response"])
     assert (run.returncode, run.stdout, run.stderr) == (0, "plain\n", "")
 
 
-def test_the_version_of_the_plugin_interface_is_declared() -> None:
+def test_plugin_interface_version_is_declared() -> None:
     assert cosmo_source_flask.COSMO_API == 1
 
 
-def test_every_public_name_is_there() -> None:
+def test_every_public_name_exists() -> None:
     for name in cosmo_source_flask.__all__:
         assert hasattr(cosmo_source_flask, name)
 
 
-def test_the_core_can_tell_which_kind_a_neuron_is() -> None:
+def test_neuron_has_the_shape_that_the_core_requires() -> None:
     neuron = Neuron("wsgi", app=lambda environ, start_response: [])
     assert isinstance(neuron, NeuronFn)
     assert inspect.iscoroutinefunction(neuron.__call__)
 
 
-async def test_an_app_serves_tasks_on_a_bus() -> None:
+async def test_app_answers_tasks_on_a_bus() -> None:
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
         if environ["PATH_INFO"] == "/fail":
             raise ConnectionError("the view's own words")
@@ -105,22 +106,22 @@ async def test_an_app_serves_tasks_on_a_bus() -> None:
     await synapse.close()
 
 
-def test_the_readme_tells_every_option_field_and_code() -> None:
-    options = {option.name for kind in (WsgiOptions, AsgiOptions) for option in fields(kind)}
-    source = Path(cosmo_source_flask.__file__).parent
-    code = re.compile(r'code="(\w+)"')
-    codes = {found for path in source.glob("*.py") for found in code.findall(path.read_text("utf-8"))}
+def test_readme_lists_every_option_field_and_code() -> None:
+    options = WsgiOptions.names() | AsgiOptions.names()
+    codes = {value.code for value in vars(failures).values() if isinstance(value, Failure)} | {
+        "INPUT_INVALID"
+    }
     assert len(codes) == 7
     for name in (*options, *FIELDS, *codes):
         assert f"| `{name}` |" in README
 
 
-def test_the_readmes_snippets_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_readme_snippets_run(capsys: pytest.CaptureFixture[str]) -> None:
     namespace: dict[str, Any] = {"__name__": "__main__"}
     with asyncio.Runner() as runner:
         for snippet in re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL):
             code = compile(snippet, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-            result = eval(code, namespace)  # noqa: S307 - the page's own snippets
+            result = eval(code, namespace)  # noqa: S307 - snippets of the README
             if inspect.iscoroutine(result):
                 runner.run(result)
     assert capsys.readouterr().out == "Hello! You said: Say hello.\n"

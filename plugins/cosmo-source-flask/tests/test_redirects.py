@@ -1,4 +1,4 @@
-"""Redirects are followed within the app, and nowhere else."""
+"""Redirects are followed within the app's own host only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Redirect to where the query says; without a query, answer with what was asked."""
+    """Redirect to the location in the query; without a query, answer with the request."""
     if location := environ["QUERY_STRING"]:
         start_response(f"{environ['PATH_INFO'][1:]} Redirect", [("Location", location)])
         return [b"elsewhere"]
@@ -39,7 +39,7 @@ def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[byt
         (308, "PUT", "PUT http://localhost/there body"),
     ],
 )
-async def test_a_redirect_is_followed_as_a_browser_does(
+async def test_redirect_keeps_or_changes_the_method_as_a_browser_does(
     make_wsgi: Make, ask: Ask, status: int, method: str, arrived: str
 ) -> None:
     input = {"method": method, "path": f"/{status}", "query": "/there", "data": "body"}
@@ -57,7 +57,7 @@ async def test_a_redirect_is_followed_as_a_browser_does(
         ("127.0.0.1", "there", "GET http://127.0.0.1/there "),
     ],
 )
-async def test_the_host_that_the_caller_names_is_the_apps_own(
+async def test_redirect_is_followed_on_the_host_of_the_host_header(
     make_wsgi: Make, ask: Ask, host: str, location: str, arrived: str
 ) -> None:
     input = {"path": "/302", "query": location, "headers": {"Host": host}}
@@ -65,18 +65,31 @@ async def test_the_host_that_the_caller_names_is_the_apps_own(
 
 
 @pytest.mark.parametrize("location", ["http://other.example/", "//other.example/", "ftp://localhost/"])
-async def test_a_redirect_elsewhere_is_an_output(make_wsgi: Make, ask: Ask, location: str) -> None:
+async def test_redirect_to_another_host_or_scheme_is_an_output(
+    make_wsgi: Make, ask: Ask, location: str
+) -> None:
     output = await ask(make_wsgi(app), {"path": "/302", "query": location})
     assert (output["status"], output["ok"], output["response"]) == (302, False, "elsewhere")
     assert output["headers"]["location"] == location
 
 
-async def test_a_redirect_is_an_output_where_it_is_not_to_be_followed(make_wsgi: Make, ask: Ask) -> None:
+async def test_redirect_is_an_output_with_follow_redirects_false(make_wsgi: Make, ask: Ask) -> None:
     output = await ask(make_wsgi(app, follow_redirects=False), {"path": "/302", "query": "/there"})
     assert (output["status"], output["meta"]["redirects"]) == (302, [])
 
 
-async def test_a_loop_ends(make_wsgi: Make, ask: Ask) -> None:
+async def test_the_body_of_a_redirect_that_is_followed_is_not_decompressed(make_wsgi: Make, ask: Ask) -> None:
+    def redirect(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["QUERY_STRING"]:
+            start_response("200 OK", [])
+            return [b"arrived"]
+        start_response("302 Found", [("Location", "/?there"), ("Content-Encoding", "gzip")])
+        return [b"not gzip, so decompressing it would fail"]
+
+    assert (await ask(make_wsgi(redirect)))["response"] == "arrived"
+
+
+async def test_redirect_loop_is_an_error(make_wsgi: Make, ask: Ask) -> None:
     def loop(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         start_response("200 OK" if environ["QUERY_STRING"] else "302 Found", [("Location", "/")])
         return []
@@ -92,7 +105,7 @@ async def test_a_loop_ends(make_wsgi: Make, ask: Ask) -> None:
 @pytest.mark.parametrize(
     ("allowed", "code"), [(2, None), (1, "TOO_MANY_REDIRECTS"), (0, "TOO_MANY_REDIRECTS")]
 )
-async def test_as_many_redirects_as_are_allowed_are_followed(
+async def test_max_redirects_is_the_number_that_is_followed(
     make_wsgi: Make, ask: Ask, allowed: int, code: str | None
 ) -> None:
     neuron = make_wsgi(app, max_redirects=allowed)
@@ -106,10 +119,8 @@ async def test_as_many_redirects_as_are_allowed_are_followed(
 
 
 @pytest.mark.parametrize("location", ["http://[::1", "mailto:ada@shop.example"])
-async def test_a_redirect_to_what_is_no_url_is_the_apps_fault(
-    make_wsgi: Make, ask: Ask, location: str
-) -> None:
-    with pytest.raises(NeuronError, match="it redirected to what is no URL") as caught:
+async def test_redirect_to_an_invalid_url_is_an_app_error(make_wsgi: Make, ask: Ask, location: str) -> None:
+    with pytest.raises(NeuronError, match="it redirected to an invalid URL") as caught:
         await ask(make_wsgi(app), {"path": "/302", "query": location})
     assert caught.value.code == "APP_ERROR"
     assert caught.value.__context__ is None

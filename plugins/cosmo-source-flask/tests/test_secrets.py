@@ -1,4 +1,4 @@
-"""The values of base_headers stay out of whatever anybody may see."""
+"""No error, log, repr or output shows the values of base_headers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HEADERS = {"Authorization": f"Bearer {TOKEN}", "Cookie": f"session={SESSION}"}
 
 
 def careless(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Fail as the path says, with the secrets in hand."""
+    """Fail as the path says, in a way that could show the secrets."""
     token, cookie = environ["HTTP_AUTHORIZATION"], environ["HTTP_COOKIE"]
     assert (token, cookie) == (HEADERS["Authorization"], HEADERS["Cookie"])
     match environ["PATH_INFO"]:
@@ -52,7 +52,7 @@ def assert_clean(text: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/raise", "/break", "/loop", "/nowhere", "/large", "bad"])
-async def test_no_failure_shows_a_secret(
+async def test_error_and_log_do_not_show_a_secret(
     make_wsgi: Make, ask: Ask, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, logger="cosmo_source_flask")
@@ -68,18 +68,18 @@ async def test_no_failure_shows_a_secret(
         assert "no such token: [redacted] in [redacted]" in caplog.text
 
 
-async def test_no_output_shows_a_secret(make_wsgi: Make, ask: Ask) -> None:
+async def test_output_does_not_show_a_secret(make_wsgi: Make, ask: Ask) -> None:
     assert_clean(str(await ask(make_wsgi(careless, base_headers=HEADERS))))
 
 
-def test_no_repr_shows_a_secret() -> None:
+def test_repr_does_not_show_a_secret() -> None:
     neuron = wsgi(app=careless, base_headers=HEADERS)
     options = WsgiOptions.parse({"app": careless, "base_headers": HEADERS})
     assert_clean(f"{neuron!r} {options!r} {list(map(repr, vars(neuron).values()))}")
     assert "careless" in repr(neuron)
 
 
-def test_a_repr_does_not_show_what_the_apps_own_shows() -> None:
+def test_repr_does_not_include_the_repr_of_the_app() -> None:
     class Confidential:
         def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
             return []
@@ -101,7 +101,7 @@ def test_a_repr_does_not_show_what_the_apps_own_shows() -> None:
         {"base_headers": {"Host": f"{TOKEN}/"}},
     ],
 )
-def test_no_construction_error_shows_a_secret(option: dict[str, Any]) -> None:
+def test_construction_error_does_not_show_a_secret(option: dict[str, Any]) -> None:
     with pytest.raises((TypeError, ValueError)) as caught:
         wsgi(**{"app": careless, "base_headers": HEADERS, **option})
     assert_clean(str(caught.value))

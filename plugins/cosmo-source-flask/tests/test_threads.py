@@ -1,4 +1,4 @@
-"""WSGI views run in threads: bounded, apart from the loop, and left alone when nobody waits any more."""
+"""The threads of WSGI views: bounded, off the event loop, and not interrupted by a cancellation."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     Ask = Callable[..., Coroutine[Any, Any, dict[str, Any]]]
     Make = Callable[..., WsgiNeuron]
 
-current_user = contextvars.ContextVar("current_user", default="nobody")
+current_user = contextvars.ContextVar("current_user", default="unset")
 
 
 class Gate:
-    """An app whose requests wait to be let through; ``/free`` does not wait."""
+    """An app whose requests wait until ``open`` is set; ``/free`` does not wait."""
 
     def __init__(self) -> None:
         self.open = threading.Event()
@@ -62,15 +62,15 @@ async def gate() -> AsyncIterator[Gate]:
     gate.open.set()
 
 
-async def test_a_view_that_blocks_does_not_block_the_loop(make_wsgi: Make, ask: Ask, gate: Gate) -> None:
+async def test_blocking_view_does_not_block_the_loop(make_wsgi: Make, ask: Ask, gate: Gate) -> None:
     call = asyncio.ensure_future(ask(make_wsgi(gate), {"path": "/a"}))
     await gate.arrived.acquire()
-    gate.open.set()  # by the loop, which therefore runs
+    gate.open.set()  # this line runs in the loop, so the loop is not blocked
     assert (await call)["response"] == "/a"
     assert threading.main_thread() not in gate.threads
 
 
-async def test_calls_run_at_once_up_to_the_number_of_threads_and_share_nothing(
+async def test_threads_limits_concurrent_calls_which_share_nothing(
     make_wsgi: Make, ask: Ask, gate: Gate
 ) -> None:
     neuron = make_wsgi(gate, threads=4)
@@ -82,7 +82,7 @@ async def test_calls_run_at_once_up_to_the_number_of_threads_and_share_nothing(
     assert (gate.most, len(gate.threads)) == (4, 4)
 
 
-async def test_each_neuron_has_threads_of_its_own(make_wsgi: Make, ask: Ask, gate: Gate) -> None:
+async def test_each_neuron_has_its_own_threads(make_wsgi: Make, ask: Ask, gate: Gate) -> None:
     busy = asyncio.ensure_future(ask(make_wsgi(gate, threads=1)))
     await gate.arrived.acquire()
     assert (await ask(make_wsgi(gate, threads=1), {"path": "/free"}))["ok"]
@@ -90,7 +90,7 @@ async def test_each_neuron_has_threads_of_its_own(make_wsgi: Make, ask: Ask, gat
     await busy
 
 
-async def test_a_cancelled_caller_goes_at_once_and_its_view_goes_on(
+async def test_cancelled_caller_returns_at_once_and_its_view_continues(
     make_wsgi: Make, ask: Ask, gate: Gate
 ) -> None:
     neuron = make_wsgi(gate, threads=1)
@@ -106,7 +106,9 @@ async def test_a_cancelled_caller_goes_at_once_and_its_view_goes_on(
     assert (await ask(neuron))["ok"]
 
 
-async def test_a_call_that_never_got_a_thread_is_not_run(make_wsgi: Make, ask: Ask, gate: Gate) -> None:
+async def test_call_cancelled_before_it_has_a_thread_does_not_run(
+    make_wsgi: Make, ask: Ask, gate: Gate
+) -> None:
     neuron = make_wsgi(gate, threads=1, timeout=10)
     running = asyncio.ensure_future(ask(neuron))
     await gate.arrived.acquire()
@@ -120,7 +122,7 @@ async def test_a_call_that_never_got_a_thread_is_not_run(make_wsgi: Make, ask: A
     assert gate.arrived.locked(), "the cancelled call reached the app"
 
 
-async def test_a_view_that_takes_too_long_times_out(make_wsgi: Make, ask: Ask, gate: Gate) -> None:
+async def test_slow_view_times_out(make_wsgi: Make, ask: Ask, gate: Gate) -> None:
     neuron = make_wsgi(gate, timeout=0.01)
     with pytest.raises(NeuronError, match=r"Gate did not answer completely within 0\.01 s") as caught:
         await ask(neuron)
@@ -128,7 +130,7 @@ async def test_a_view_that_takes_too_long_times_out(make_wsgi: Make, ask: Ask, g
     assert caught.value.__context__ is None
 
 
-async def test_an_endless_stream_ends_with_its_call(make_wsgi: Make, ask: Ask) -> None:
+async def test_endless_stream_ends_with_its_call(make_wsgi: Make, ask: Ask) -> None:
     loop, streaming, closed = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
@@ -147,12 +149,12 @@ async def test_an_endless_stream_ends_with_its_call(make_wsgi: Make, ask: Ask) -
         await closed.wait()
 
 
-async def test_what_goes_wrong_after_the_caller_went_is_logged(
+async def test_exception_after_a_cancellation_is_logged(
     make_wsgi: Make, ask: Ask, gate: Gate, caplog: pytest.LogCaptureFixture
 ) -> None:
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         gate(environ, start_response)
-        raise LookupError("unheard")
+        raise LookupError("late")
 
     neuron = make_wsgi(app, threads=1)
     call = asyncio.ensure_future(ask(neuron))
@@ -162,7 +164,7 @@ async def test_what_goes_wrong_after_the_caller_went_is_logged(
     gate.open.set()
     with pytest.raises(NeuronError):
         await ask(neuron, {"path": "/free"})  # on the same thread, so after the other
-    assert caplog.text.count("LookupError: unheard") >= 2
+    assert caplog.text.count("LookupError: late") >= 2
 
 
 async def test_closing_leaves_no_thread(make_wsgi: Make, ask: Ask, gate: Gate) -> None:
@@ -174,7 +176,7 @@ async def test_closing_leaves_no_thread(make_wsgi: Make, ask: Ask, gate: Gate) -
     assert (await ask(neuron))["ok"]
 
 
-async def test_closing_waits_for_no_view_and_lets_those_that_run_or_wait_end(
+async def test_closing_does_not_wait_for_views_and_lets_running_and_queued_calls_end(
     make_wsgi: Make, ask: Ask, gate: Gate
 ) -> None:
     neuron = make_wsgi(gate, threads=1)
@@ -188,7 +190,7 @@ async def test_closing_waits_for_no_view_and_lets_those_that_run_or_wait_end(
         assert not thread.is_alive()
 
 
-async def test_a_view_sees_the_callers_context_and_leaves_it_alone(make_wsgi: Make, ask: Ask) -> None:
+async def test_view_has_a_copy_of_the_callers_context(make_wsgi: Make, ask: Ask) -> None:
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         seen = current_user.get()
         current_user.set("the view's")
@@ -196,13 +198,13 @@ async def test_a_view_sees_the_callers_context_and_leaves_it_alone(make_wsgi: Ma
         return [seen.encode()]
 
     neuron = make_wsgi(app, threads=1)
-    assert (await ask(neuron))["response"] == "nobody"
+    assert (await ask(neuron))["response"] == "unset"
     current_user.set("ada")
     assert (await ask(neuron))["response"] == "ada"
     assert current_user.get() == "ada"
 
 
-def test_a_neuron_outlives_the_loop_it_was_first_used_in(ask: Ask) -> None:
+def test_neuron_works_in_a_second_event_loop(ask: Ask) -> None:
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         start_response("200 OK", [])
         return []

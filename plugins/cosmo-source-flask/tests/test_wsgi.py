@@ -1,4 +1,4 @@
-"""Raw WSGI: the protocol is kept, and an app that does not keep it is said to."""
+"""Raw WSGI: the protocol, and errors for an app that violates it."""
 
 from __future__ import annotations
 
@@ -42,26 +42,24 @@ INPUTS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("input", INPUTS, ids=str)
-async def test_what_an_app_is_called_with_is_valid_wsgi(
-    make_wsgi: Make, ask: Ask, input: dict[str, Any]
-) -> None:
-    # The validator of the standard library raises on any breach, of the server's side too.
+async def test_call_of_an_app_is_valid_wsgi(make_wsgi: Make, ask: Ask, input: dict[str, Any]) -> None:
+    # The validator of the standard library raises on a violation by the app or by the server.
     output = await ask(make_wsgi(validator(plain)), input)
     assert output["status"] == 200
 
 
-async def test_repeated_headers_are_joined_and_cookies_are_given_apart(make_wsgi: Make, ask: Ask) -> None:
+async def test_repeated_headers_are_joined_and_cookies_are_in_meta(make_wsgi: Make, ask: Ask) -> None:
     output = await ask(make_wsgi(plain))
     assert output["headers"]["set-cookie"] == "a=1, b=2"
     assert output["meta"]["cookies"] == {"a": "1", "b": "2"}
 
 
-async def test_the_answer_to_head_has_no_body(make_wsgi: Make, ask: Ask) -> None:
+async def test_answer_to_head_has_no_body(make_wsgi: Make, ask: Ask) -> None:
     output = await ask(make_wsgi(plain), {"method": "head"})
     assert (output["response"], output["headers"]["content-type"]) == ("", "text/plain")
 
 
-async def test_what_is_written_comes_before_what_is_returned(make_wsgi: Make, ask: Ask) -> None:
+async def test_written_chunks_precede_returned_chunks(make_wsgi: Make, ask: Ask) -> None:
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         write = start_response("201 Created", TEXT)
         write(b"written, ")
@@ -72,7 +70,7 @@ async def test_what_is_written_comes_before_what_is_returned(make_wsgi: Make, as
 
 
 class Body:
-    """The body of an app, that tells whether it was closed."""
+    """A body that counts how often it was closed."""
 
     def __init__(self, *chunks: bytes | Exception) -> None:
         self.chunks = chunks
@@ -89,9 +87,7 @@ class Body:
 
 
 @pytest.mark.parametrize("chunks", [[b"a"], [ValueError()], [b"a", ValueError()], [b"a" * 11], []])
-async def test_a_body_is_closed_however_it_ends(
-    make_wsgi: Make, ask: Ask, chunks: list[bytes | Exception]
-) -> None:
+async def test_body_is_closed_at_any_end(make_wsgi: Make, ask: Ask, chunks: list[bytes | Exception]) -> None:
     body = Body(*chunks)
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -103,7 +99,7 @@ async def test_a_body_is_closed_however_it_ends(
     assert body.closed == 1
 
 
-async def test_an_app_may_be_a_generator_or_a_class(make_wsgi: Make, ask: Ask) -> None:
+async def test_app_may_be_a_generator_or_a_class(make_wsgi: Make, ask: Ask) -> None:
     def generator(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
         start_response("200 OK", TEXT)
         yield b"yielded"
@@ -129,12 +125,12 @@ def restart(start_response: StartResponse, body: bytes) -> Iterator[bytes]:
     yield b"sorry"
 
 
-async def test_an_app_may_think_better_of_its_status_before_its_body(make_wsgi: Make, ask: Ask) -> None:
+async def test_app_can_replace_its_status_before_its_body(make_wsgi: Make, ask: Ask) -> None:
     output = await ask(make_wsgi(lambda environ, start_response: restart(start_response, b"")))
     assert (output["status"], output["response"]) == (500, "sorry")
 
 
-async def test_an_app_that_thinks_better_too_late_raised(make_wsgi: Make, ask: Ask) -> None:
+async def test_status_replaced_after_the_body_began_is_an_app_error(make_wsgi: Make, ask: Ask) -> None:
     with pytest.raises(NeuronError, match="raised IndexError"):
         await ask(make_wsgi(lambda environ, start_response: restart(start_response, b"all is well")))
 
@@ -142,7 +138,7 @@ async def test_an_app_that_thinks_better_too_late_raised(make_wsgi: Make, ask: A
 @pytest.mark.parametrize(
     "error", [ValueError("V"), StopIteration(), SystemExit(3), KeyboardInterrupt(), NeuronError("inner")]
 )
-async def test_an_app_that_raises_ends_its_call_and_nothing_else(
+async def test_exception_in_an_app_ends_its_call_only(
     make_wsgi: Make, ask: Ask, error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
     failing = True
@@ -174,28 +170,28 @@ def answer(start_response: Any, status: Any, headers: Any, body: Any) -> Any:
     return body
 
 
-BROKEN: dict[str, Callable[[Any], Any]] = {
+VIOLATIONS: dict[str, Callable[[Any], Any]] = {
     "called start_response twice": call_twice,
     "did not call start_response before its body": lambda _: [b"body"],
     "did not call start_response": lambda _: [],
     "gave a body of str, not of bytes": lambda start: answer(start, "200 OK", TEXT, ["text"]),
-    "called start_response with what is no status and headers": lambda start: answer(start, "OK", TEXT, []),
-    "called start_response with what is no status": lambda start: answer(start, 200, TEXT, []),
-    "called start_response with what": lambda start: answer(start, "200 OK", [("X", 1)], []),
+    "called start_response with an invalid status or headers": lambda start: answer(start, "OK", TEXT, []),
+    "called start_response with an invalid status": lambda start: answer(start, 200, TEXT, []),
+    "called start_response with an invalid": lambda start: answer(start, "200 OK", [("X", 1)], []),
     "called start_response with": lambda start: answer(start, "200 OK", [("X", "€")], []),
     "called start_response": lambda start: answer(start, "20 OK", TEXT, []),
 }
 
 
-@pytest.mark.parametrize(("reason", "app"), BROKEN.items(), ids=list(BROKEN))
-async def test_an_app_that_breaks_wsgi_is_said_to(
+@pytest.mark.parametrize(("reason", "app"), VIOLATIONS.items(), ids=list(VIOLATIONS))
+async def test_violation_of_wsgi_is_an_app_error(
     make_wsgi: Make, ask: Ask, reason: str, app: Callable[[Any], Any]
 ) -> None:
-    with pytest.raises(NeuronError, match=f"broke WSGI: it {reason}") as caught:
+    with pytest.raises(NeuronError, match=f"violated WSGI: it {reason}") as caught:
         await ask(make_wsgi(lambda environ, start_response: app(start_response)))
     assert (caught.value.code, caught.value.recoverable) == ("APP_ERROR", False)
 
 
-async def test_an_app_that_returns_nothing_raised(make_wsgi: Make, ask: Ask) -> None:
+async def test_app_that_returns_none_is_an_app_error(make_wsgi: Make, ask: Ask) -> None:
     with pytest.raises(NeuronError, match="raised TypeError"):
         await ask(make_wsgi(lambda environ, start_response: None))

@@ -1,13 +1,12 @@
-"""Neurons backed by a Flask app, or by any other WSGI or ASGI app, in-process and without a socket."""
+"""Neurons for a Flask app, or for any other WSGI or ASGI app, in-process and without a socket."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from cosmo_source_flask.factory import asgi, wsgi
-from cosmo_source_flask.neuron import AsgiNeuron, WsgiNeuron
+from cosmo_source_flask.neuron import AsgiNeuron, WsgiNeuron, asgi, wsgi
 
 __all__ = ["COSMO_API", "AsgiNeuron", "WsgiNeuron", "asgi", "wsgi"]
 
 COSMO_API: Final = 1
-"""The version of the plugin interface that this source was written for."""
+"""The version of the plugin interface that this source implements."""

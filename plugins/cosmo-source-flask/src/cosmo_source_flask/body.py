@@ -1,4 +1,4 @@
-"""Bodies, within a limit."""
+"""The size limit of a body, before and during its decompression."""
 
 from __future__ import annotations
 
@@ -13,25 +13,28 @@ _SLICE: Final = 64 << 10
 
 
 class BodyTooLargeError(Exception):
-    """A body is larger than its limit."""
+    """A body exceeds its size limit."""
 
 
 class BodyLimit:
-    """Counts the bytes of one body.
+    """Counts the bytes of one body as the app sends them.
+
+    Args:
+        limit: The size limit in bytes.
 
     Attributes:
-        exceeded: Whether it was too much, also if the app swallowed the error that said so.
+        exceeded: Whether the body exceeded it. The app may have caught the exception that said so.
     """
 
     def __init__(self, limit: int) -> None:
         self._left = limit
         self.exceeded = False
 
-    def take(self, size: int) -> None:
+    def count(self, size: int) -> None:
         """Count ``size`` more bytes.
 
         Raises:
-            BodyTooLargeError: They are too many.
+            BodyTooLargeError: The body exceeds the limit.
         """
         self._left -= size
         if self._left < 0:
@@ -40,24 +43,12 @@ class BodyLimit:
 
 
 class SlicedBody(httpx.AsyncByteStream):
-    """A body given in slices, so that decompressing it can be stopped before it fills the memory."""
+    """A body in slices, so that decompressing can stop before it fills the memory."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        """The slices."""
         for start in range(0, len(self._content), _SLICE):
             yield self._content[start : start + _SLICE]
-
-
-async def read_within(limit: int, response: httpx.Response) -> bytes:
-    """Return the whole body, decompressed.
-
-    Raises:
-        BodyTooLargeError: It is larger than ``limit``.
-    """
-    body, allowed = bytearray(), BodyLimit(limit)
-    async for chunk in response.aiter_bytes():
-        allowed.take(len(chunk))
-        body += chunk
-    return bytes(body)

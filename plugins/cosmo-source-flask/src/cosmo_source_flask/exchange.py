@@ -1,4 +1,4 @@
-"""One call: a request, the redirects it leads to within the app, and the answer."""
+"""One call: a request, the redirects that follow within the app, and the answer."""
 
 from __future__ import annotations
 
@@ -8,35 +8,36 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from cosmo_source_flask.body import read_within
+from cosmo_llm import read_up_to
+from cosmo_source_flask.body import BodyTooLargeError
 
 if TYPE_CHECKING:
     import urllib.request
 
-    from cosmo_source_flask.options import Options
+    from cosmo_source_flask.options import AppOptions
     from cosmo_source_flask.request import Request
 
 
 class _InProcessPolicy(DefaultCookiePolicy):
     def set_ok(self, cookie: Cookie, request: urllib.request.Request) -> bool:
-        # No wire, no eavesdropper: a cookie for https only may be sent back.
+        # In-process there is no network to protect it from: a cookie for https only may be sent back.
         cookie.secure = False
         return super().set_ok(cookie, request)
 
 
 class TooManyRedirectsError(Exception):
-    """One redirect followed another, once more than is allowed."""
+    """The app redirected more often in a row than is allowed."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Reply:
-    """What an app answered.
+    """The answer of an app.
 
     Attributes:
         response: The last response, without its body.
         body: Its body.
-        redirects: The paths that led elsewhere before.
-        cookies: The cookies that the app set on the way.
+        redirects: The paths that were requested before and redirected.
+        cookies: The cookies that the app set during the call.
     """
 
     response: httpx.Response
@@ -45,21 +46,25 @@ class Reply:
     cookies: dict[str, str]
 
 
-async def exchange(transport: httpx.AsyncBaseTransport, request: Request, options: Options) -> Reply:
-    """Send a request, and follow its redirects.
+async def exchange(transport: httpx.AsyncBaseTransport, request: Request, options: AppOptions) -> Reply:
+    """Send a request, and follow its redirects within the app.
 
-    A client per call: what one call's answers set, such as cookies, no other call may see.
+    Each call has a client of its own, so that no call sees the cookies that another call received.
+
+    httpx builds the request that a redirect leads to. It does not follow it by itself here, as it has no
+    guard for the host, and as it would read and decompress the body of every redirect, without a limit
+    (`test_the_body_of_a_redirect_that_is_followed_is_not_decompressed`).
 
     Raises:
-        BodyTooLargeError: The answer is larger than the options allow.
+        BodyTooLargeError: The body exceeds the size limit.
         TooManyRedirectsError: There are more redirects than the options allow.
-        httpx.HTTPError: The answer cannot be decompressed, or redirects to what is no URL.
-        httpx.InvalidURL: The same.
-        NeuronError: Whatever the transport raises.
+        httpx.HTTPError: The body cannot be decompressed, or a redirect leads to an invalid URL.
+        httpx.InvalidURL: A redirect leads to an invalid URL.
+        NeuronError: The transport raised it.
     """
     jar, given = _cookie_jar(request)
     client = httpx.AsyncClient(transport=transport, cookies=jar, timeout=None, trust_env=False)  # noqa: S113 - the Neuron's own covers the call
-    # Uncompressed, unless the caller wants it otherwise.
+    # Uncompressed, unless the caller asks for an encoding.
     headers = {"accept-encoding": "identity", **request.headers}
     async with client:
         sent = client.build_request(request.method, request.url, headers=headers, **request.body)
@@ -70,18 +75,20 @@ async def exchange(transport: httpx.AsyncBaseTransport, request: Request, option
                 raise TooManyRedirectsError
             redirects.append(path_of(response))
             response = await client.send(following, stream=True)
-        body = await read_within(options.max_response_bytes, response)
+        body, is_complete = await read_up_to(options.max_response_bytes, response)
+    if not is_complete:
+        raise BodyTooLargeError
     set_by_app = [cookie for cookie in jar if not any(cookie is other for other in given)]
     return Reply(response, body, redirects, {cookie.name: cookie.value or "" for cookie in set_by_app})
 
 
 def path_of(response: httpx.Response) -> str:
-    """The path and query that were asked for."""
+    """The path and the query of the request that a response answers."""
     return response.request.url.raw_path.decode("ascii")
 
 
-def _within_app(response: httpx.Response, options: Options) -> httpx.Request | None:
-    """The request that a redirect asks for, if it stays at the app's own host, whatever the scheme."""
+def _within_app(response: httpx.Response, options: AppOptions) -> httpx.Request | None:
+    """The request that a redirect leads to, if it stays at the app's own host, with either scheme."""
     following = response.next_request if options.follow_redirects else None
     if following is None or following.url.scheme not in ("http", "https"):
         return None
@@ -89,11 +96,11 @@ def _within_app(response: httpx.Response, options: Options) -> httpx.Request | N
 
 
 def _cookie_jar(request: Request) -> tuple[CookieJar, list[Cookie]]:
-    """The cookies of the request as a jar, and as they are before the app sets its own."""
+    """The cookies of a request, as a jar and as a list, to tell them from those that the app sets."""
     jar = CookieJar(_InProcessPolicy())
     cookies = httpx.Cookies(jar)
     host = request.url.host
-    # As the jar files what an app sets, so that the app can replace and delete them.
+    # The domain under which the jar stores the app's cookies, so that the app can replace and delete these.
     domain = host if "." in host else f"{host}.local"
     for name, value in request.cookies.items():
         cookies.set(name, value, domain=domain)

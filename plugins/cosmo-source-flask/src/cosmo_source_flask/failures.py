@@ -1,122 +1,127 @@
-"""Everything that can go wrong at the app, as the `NeuronError` that says so."""
+"""The failures of an app: their codes, and the errors that end a TASK with them."""
 
 from __future__ import annotations
 
 import logging
-import re
 import traceback
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from cosmo_core.errors import NeuronError
-from cosmo_source_flask.application import label
+from cosmo_llm import Failure, Secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from cosmo_core.errors import NeuronError
 
-    from cosmo_source_flask.options import Options
+APP_ERROR: Final = Failure("APP_ERROR", recoverable=False)
+"""The app raised, or violated WSGI, ASGI or HTTP."""
+APP_IMPORT_FAILED: Final = Failure("APP_IMPORT_FAILED", recoverable=False)
+"""The import string does not lead to an app of this kind."""
+APP_STARTUP_FAILED: Final = Failure("APP_STARTUP_FAILED", recoverable=True)
+"""The startup of an ASGI app failed."""
+TIMEOUT: Final = Failure("TIMEOUT", recoverable=True)
+"""The call exceeded its time limit."""
+RESPONSE_TOO_LARGE: Final = Failure("RESPONSE_TOO_LARGE", recoverable=False)
+"""The body of the response exceeds the size limit."""
+TOO_MANY_REDIRECTS: Final = Failure("TOO_MANY_REDIRECTS", recoverable=False)
+"""The app redirected more often than is allowed."""
 
-# A shorter header value is not a secret, and redacting it would garble a traceback.
-_SHORTEST_SECRET: Final = 8
-_SEPARATOR: Final = re.compile(r"[\s;,=]+")
+_SEE_LOG: Final = "the log of its worker has the traceback"
 
 _log = logging.getLogger(__name__)
 
 
-class BrokenError(Exception):
-    """An app does what its interface forbids; the message says what."""
+class ProtocolViolationError(Exception):
+    """An app violates its interface; the message says how."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failures:
-    """Words the failures of one app; its own words go to the log, without the values of ``base_headers``."""
+    """Makes the errors for the failures of one app, and logs what the app itself says about them.
 
-    def __init__(self, options: Options) -> None:
-        self._app = label(options.app)
-        self._interface = options.interface.name
-        self._timeout_s = options.timeout
-        self._limit = options.max_response_bytes
-        self._max_redirects = options.max_redirects
-        self._secrets = _secrets_in(options.base_headers.values())
+    Attributes:
+        app: What messages call the app.
+        interface: WSGI or ASGI.
+        timeout_s: The time limit of one call, in seconds.
+        max_response_bytes: The size limit of a body.
+        max_redirects: How many redirects are followed in a row.
+        secrets: What neither an error nor the log may show.
+    """
 
-    def __repr__(self) -> str:
-        return f"<Failures of {self._app}>"
+    app: str
+    interface: str
+    timeout_s: float
+    max_response_bytes: int
+    max_redirects: int
+    secrets: Secrets
+
+    def of(self, error: BaseException, *, too_large: bool) -> NeuronError:
+        """The error for an exception that the app, or a check of its answer, raised.
+
+        Args:
+            error: The exception.
+            too_large: Whether the body exceeded its limit. The app may have caught the exception for that.
+        """
+        if too_large:
+            return self.too_large()
+        if isinstance(error, ProtocolViolationError):
+            return self.violated(str(error))
+        return self.raised(error)
 
     def raised(self, error: BaseException) -> NeuronError:
-        """The app raised while it answered; only the type travels."""
-        self.log("raised", error)
-        return NeuronError(
-            f"{self._app} raised {type(error).__name__}; the log of its worker has the traceback",
-            code="APP_ERROR",
-        )
+        """The error for an app that raised. It shows the type only; the log has the traceback."""
+        self.log_error("raised", error)
+        return APP_ERROR.error(f"{self.app} raised {type(error).__name__}; {_SEE_LOG}")
 
-    def broken(self, reason: str) -> NeuronError:
-        """The app's answer is none."""
-        return NeuronError(f"{self._app} broke {self._interface}: it {reason}", code="APP_ERROR")
+    def violated(self, reason: str) -> NeuronError:
+        """The error for an app that violated its interface."""
+        return APP_ERROR.error(f"{self.app} violated {self.interface}: it {reason}")
 
     def not_imported(self, error: BaseException) -> NeuronError:
-        """The import string names nothing that can be used."""
-        self.log("cannot be imported", error)
-        return NeuronError(
-            f"the app {self._app!r} cannot be imported: {type(error).__name__}; "
-            "the log of its worker has the traceback",
-            code="APP_IMPORT_FAILED",
+        """The error for an import that failed."""
+        self.log_error("cannot be imported", error)
+        return APP_IMPORT_FAILED.error(
+            f"the app {self.app!r} cannot be imported: {type(error).__name__}; {_SEE_LOG}"
         )
 
-    def no_app(self, misfit: str) -> NeuronError:
-        """The import string names something that is no app."""
-        return NeuronError(misfit, code="APP_IMPORT_FAILED")
+    def not_an_app(self, reason: str) -> NeuronError:
+        """The error for an imported object that is not an app of this kind."""
+        return APP_IMPORT_FAILED.error(reason)
 
     def not_started(self) -> NeuronError:
-        """The app's startup failed."""
-        return NeuronError(
-            f"the startup of {self._app} failed; the log of its worker says why, the next call tries again",
-            code="APP_STARTUP_FAILED",
-            recoverable=True,
+        """The error for a startup that failed."""
+        return APP_STARTUP_FAILED.error(
+            f"the startup of {self.app} failed; its worker's log has the reason, the next call tries again"
         )
 
     def timed_out(self) -> NeuronError:
-        """The time limit of the call passed."""
-        return NeuronError(
-            f"{self._app} did not answer completely within {self._timeout_s:g} s; "
-            "raise timeout, or ask for less",
-            code="TIMEOUT",
-            recoverable=True,
+        """The error for a call that exceeded its time limit."""
+        return TIMEOUT.error(
+            f"{self.app} did not answer completely within {self.timeout_s:g} s; "
+            "raise timeout, or ask for less"
         )
 
     def too_large(self) -> NeuronError:
-        """The body is larger than the Neuron takes."""
-        return NeuronError(
-            f"{self._app} answered with more than {self._limit} bytes; "
-            "raise max_response_bytes, or ask for less",
-            code="RESPONSE_TOO_LARGE",
+        """The error for a body that exceeds the size limit."""
+        return RESPONSE_TOO_LARGE.error(
+            f"{self.app} answered with more than {self.max_response_bytes} bytes; "
+            "raise max_response_bytes, or ask for less"
         )
 
     def too_many_redirects(self) -> NeuronError:
-        """One redirect followed another."""
-        return NeuronError(
-            f"{self._app} redirected more than {self._max_redirects} times in a row; "
-            "raise max_redirects, unless it is a loop",
-            code="TOO_MANY_REDIRECTS",
+        """The error for too many redirects in a row."""
+        return TOO_MANY_REDIRECTS.error(
+            f"{self.app} redirected more than {self.max_redirects} times in a row; "
+            "raise max_redirects, unless it is a loop"
         )
 
-    def note(self, what: str) -> None:
-        """Log what is no failure, but may not be what was meant."""
-        _log.info("%s %s", self._app, what)
+    def log_info(self, text: str) -> None:
+        """Log what is not an error, but may be unintended."""
+        _log.info("%s %s", self.app, text)
 
-    def log(self, what: str, error: BaseException) -> None:
+    def log_error(self, what: str, error: BaseException) -> None:
         """Log an exception of the app with its traceback."""
         self.log_text(what, "".join(traceback.format_exception(error)))
 
-    def log_text(self, what: str, words: str) -> None:
-        """Log the app's own words."""
-        for secret in self._secrets:
-            words = words.replace(secret, "[redacted]")
-        _log.error("%s %s:\n%s", self._app, what, words.rstrip())
-
-
-def _secrets_in(values: Iterable[str]) -> list[str]:
-    """The values and their words, as an app may show a token without its scheme; the longest first.
-
-    A secret that contains another must not survive in part.
-    """
-    secrets = {text for value in values for text in (value, *_SEPARATOR.split(value))}
-    return sorted((text for text in secrets if len(text) >= _SHORTEST_SECRET), key=len, reverse=True)
+    def log_text(self, what: str, text: str) -> None:
+        """Log a text of the app as an error."""
+        _log.error("%s %s:\n%s", self.app, what, self.secrets.redact(text).rstrip())

@@ -1,4 +1,4 @@
-"""The Neurons that this distribution makes: one for WSGI apps, one for ASGI apps."""
+"""The Neurons of this distribution, for WSGI and for ASGI apps, and the functions that make them."""
 
 from __future__ import annotations
 
@@ -7,50 +7,70 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from cosmo_source_flask.application import Application, label
+from cosmo_source_flask.app import AppLoader, label
 from cosmo_source_flask.asgi_transport import AsgiTransport
 from cosmo_source_flask.body import BodyTooLargeError
 from cosmo_source_flask.exchange import TooManyRedirectsError, exchange
 from cosmo_source_flask.failures import Failures
+from cosmo_source_flask.options import AppOptions, AsgiOptions, WsgiOptions
 from cosmo_source_flask.output import to_output
 from cosmo_source_flask.request import to_request
 from cosmo_source_flask.wsgi_transport import WsgiTransport
 
 if TYPE_CHECKING:
-    from cosmo_source_flask.options import AsgiOptions, Options, WsgiOptions
+    from collections.abc import Callable
+
+    Transport = WsgiTransport | AsgiTransport
 
 
 class _AppNeuron:
-    """What both kinds share; its calls share nothing but the app."""
+    """The common part of both Neurons. Its calls share nothing but the app.
 
-    def __init__(
-        self, options: Options, transport: WsgiTransport | AsgiTransport, failures: Failures
-    ) -> None:
+    Args:
+        options: The options of the Neuron.
+        connect: Makes the transport to the app.
+    """
+
+    def __init__(self, options: AppOptions, connect: Callable[[AppLoader, Failures], Transport]) -> None:
         self._options = options
-        self._transport = transport
-        self._failures = failures
+        self._failures = Failures(
+            app=label(options.app),
+            interface=options.INTERFACE.name,
+            timeout_s=options.timeout,
+            max_response_bytes=options.max_response_bytes,
+            max_redirects=options.max_redirects,
+            secrets=options.secrets,
+        )
+        loader = AppLoader(options.app, options.INTERFACE, self._failures)
+        self._transport = connect(loader, self._failures)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} app={label(self._options.app)!r}>"
 
     async def __call__(self, input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
-        """Answer one TASK with one request, and the redirects it leads to.
+        """Run one TASK: one request, and the redirects that follow.
 
         Args:
             input: ``{method, path, query, headers, cookies, json, data, files}``, each of them optional; an
                 input without any of these is itself the JSON body.
-            context: Not used; what belongs into the request is in the input.
+            context: Not used.
 
         Returns:
-            ``{status, ok, json, response, headers, meta}``, whatever the status.
+            ``{status, ok, json, response, headers, meta}``, for any status.
 
         Raises:
-            NeuronError: The input does not fit, or the app failed; see the README for the codes.
+            NeuronError: The input is invalid, or the app failed; the README lists the codes.
         """
-        request = to_request(input, self._options)
+        options = self._options
+        request = to_request(
+            input,
+            default_method=options.default_method,
+            default_path=options.default_path,
+            base_headers=options.base_headers,
+        )
         try:
-            async with asyncio.timeout(self._options.timeout):
-                reply = await exchange(self._transport, request, self._options)
+            async with asyncio.timeout(options.timeout):
+                reply = await exchange(self._transport, request, options)
             return to_output(reply)
         except TimeoutError:
             failure = self._failures.timed_out()
@@ -59,16 +79,16 @@ class _AppNeuron:
         except TooManyRedirectsError:
             failure = self._failures.too_many_redirects()
         except httpx.DecodingError:
-            failure = self._failures.broken("sent a body that cannot be decompressed")
+            failure = self._failures.violated("sent a body that cannot be decompressed")
         except (httpx.RemoteProtocolError, httpx.InvalidURL):
-            failure = self._failures.broken("redirected to what is no URL")
-        # Raised out here, so that it holds no other exception: that one holds the request and its headers.
+            failure = self._failures.violated("redirected to an invalid URL")
+        # Raised outside the except block, so that __context__ does not keep the request and its headers.
         raise failure
 
     async def aclose(self) -> None:
-        """Give back what the calls opened: an ASGI app is shut down, the threads of a WSGI app end.
+        """Release what the calls opened: an ASGI app is shut down, and the threads of a WSGI app end.
 
-        A view that runs in a thread goes on to its end. A later call opens anew what it needs.
+        A view that runs in a thread continues to its end. A later call opens what it needs.
         """
         await self._transport.shut_down()
 
@@ -77,15 +97,55 @@ class WsgiNeuron(_AppNeuron):
     """``async (input, context) -> output``, answered by a WSGI app in threads of the Neuron's own."""
 
     def __init__(self, options: WsgiOptions) -> None:
-        failures = Failures(options)
-        application = Application(options.app, options.interface, failures)
-        super().__init__(options, WsgiTransport(application, options, failures), failures)
+        def connect(loader: AppLoader, failures: Failures) -> WsgiTransport:
+            limit = options.max_response_bytes
+            return WsgiTransport(loader, threads=options.threads, max_response_bytes=limit, failures=failures)
+
+        super().__init__(options, connect)
 
 
 class AsgiNeuron(_AppNeuron):
     """``async (input, context) -> output``, answered by an ASGI app in the caller's event loop."""
 
     def __init__(self, options: AsgiOptions) -> None:
-        failures = Failures(options)
-        application = Application(options.app, options.interface, failures)
-        super().__init__(options, AsgiTransport(application, options, failures), failures)
+        def connect(loader: AppLoader, failures: Failures) -> AsgiTransport:
+            limit = options.max_response_bytes
+            return AsgiTransport(
+                loader, lifespan=options.lifespan, max_response_bytes=limit, failures=failures
+            )
+
+        super().__init__(options, connect)
+
+
+def wsgi(**options: Any) -> WsgiNeuron:
+    """Make a Neuron for a WSGI app, such as a Flask app.
+
+    Nothing runs yet: the first call imports an app that is given as an import string.
+
+    Args:
+        **options: ``app``, ``default_method``, ``default_path``, ``base_headers``, ``timeout``,
+            ``follow_redirects``, ``max_redirects``, ``max_response_bytes`` and ``threads``; the README
+            describes each.
+
+    Raises:
+        TypeError: ``app`` is missing or not a WSGI app, or there is no such option.
+        ValueError: The value of an option cannot work.
+    """
+    return WsgiNeuron(WsgiOptions.parse(options))
+
+
+def asgi(**options: Any) -> AsgiNeuron:
+    """Make a Neuron for an ASGI app, such as a FastAPI app.
+
+    Nothing runs yet: the first call imports an app that is given as an import string, and starts the app.
+
+    Args:
+        **options: ``app``, ``default_method``, ``default_path``, ``base_headers``, ``timeout``,
+            ``follow_redirects``, ``max_redirects``, ``max_response_bytes`` and ``lifespan``; the README
+            describes each.
+
+    Raises:
+        TypeError: ``app`` is missing or not an ASGI app, or there is no such option.
+        ValueError: The value of an option cannot work.
+    """
+    return AsgiNeuron(AsgiOptions.parse(options))

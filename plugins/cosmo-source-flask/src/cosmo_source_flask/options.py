@@ -1,107 +1,103 @@
-"""The options of the sources: checked once, when the Neuron is made."""
+"""The options of the two sources, declared once as types with constraints."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Final, Self
+from typing import Annotated, Any, ClassVar, Final, Self
 
-from cosmo_source_flask.application import check_app
-from cosmo_source_flask.checks import is_number, need, need_count, need_flag
-from cosmo_source_flask.http_fields import checked_headers, checked_method, checked_path
-from cosmo_source_flask.interfaces import ASGI, WSGI, Interface
+from cosmo_llm.options import HIDDEN, Converter, Flag, Options, Seconds
+from msgspec import Meta
+
+from cosmo_llm import Secrets
+from cosmo_source_flask.app import ASGI, WSGI, Interface, check_app
+from cosmo_source_flask.request import checked_headers, checked_method, checked_path
 
 DEFAULT_TIMEOUT_S: Final = 60.0
 DEFAULT_MAX_RESPONSE_BYTES: Final = 16 << 20
 DEFAULT_MAX_REDIRECTS: Final = 10
 DEFAULT_THREADS: Final = 16
 
+# A shorter header value is not secret, and redacting it would garble a traceback.
+_SHORTEST_SECRET: Final = 8
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What both kinds of Neuron are made from; what may be secret is not in the repr.
+AtLeastZero = Annotated[int, Meta(ge=0, description="an integer, at least 0,")]
+AtLeastOne = Annotated[int, Meta(ge=1, description="an integer, at least 1,")]
+
+
+def _method(name: str, value: object) -> str | None:
+    return None if value is None else checked_method(name, value)
+
+
+def _headers(name: str, value: object) -> dict[str, str]:
+    return {} if value is None else checked_headers(name, value)
+
+
+class AppOptions(Options, frozen=True, kw_only=True):
+    """The options of both sources.
 
     Attributes:
         app: The app, or an import string.
-        default_method: Used when the input names none; None is POST with a body, and GET without.
-        default_path: Used when the input names none.
-        base_headers: Sent with every request, unless the input brings one of the same name.
-        timeout: How long one call may take, all in all, in seconds.
-        follow_redirects: Whether a redirect within the app is followed.
-        max_redirects: How many of them in a row.
-        max_response_bytes: The largest body that is taken from the app.
+        default_method: For an input without a method; None is POST with a body, and GET without.
+        default_path: For an input without a path.
+        base_headers: Sent with every request, unless the input has a header of the same name.
+        timeout: The time limit of one call in total, in seconds.
+        follow_redirects: Whether redirects within the app are followed.
+        max_redirects: How many redirects are followed in a row.
+        max_response_bytes: The size limit of the app's body.
     """
 
-    app: Any = field(repr=False)
-    default_method: str | None = None
-    default_path: str = "/"
-    base_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    timeout: float = DEFAULT_TIMEOUT_S
-    follow_redirects: bool = True
-    max_redirects: int = DEFAULT_MAX_REDIRECTS
-    max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES
+    INTERFACE: ClassVar[Interface]
 
-    interface: ClassVar[Interface]
-
-    def __post_init__(self) -> None:
-        check_app(self.app, self.interface)
-        if self.default_method is not None:
-            checked_method("default_method", self.default_method)
-        checked_path("default_path", self.default_path)
-        limit = self.timeout
-        need(is_number(limit) and limit > 0, "timeout", limit, "a positive number of seconds")
-        need_flag("follow_redirects", self.follow_redirects)
-        need_count("max_redirects", self.max_redirects, at_least=0)
-        need_count("max_response_bytes", self.max_response_bytes, at_least=1)
+    app: Annotated[Any, Meta(description="the app itself, or an import string such as 'module:app'"), HIDDEN]
+    default_method: Annotated[str | None, Converter(_method)] = None
+    default_path: Annotated[str, Converter(checked_path)] = "/"
+    base_headers: Annotated[Mapping[str, str], Converter(_headers), HIDDEN] = {}
+    timeout: Seconds = DEFAULT_TIMEOUT_S
+    follow_redirects: Flag = True
+    max_redirects: AtLeastZero = DEFAULT_MAX_REDIRECTS
+    max_response_bytes: AtLeastOne = DEFAULT_MAX_RESPONSE_BYTES
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> Self:
-        """Check what the user gave.
+        """Make options from what the user gave.
 
         Raises:
-            TypeError: There is no such option, or no app, or it is no app of this kind.
+            TypeError: There is no such option, or ``app`` is missing or not an app of this kind.
             ValueError: A value cannot work.
         """
-        names = [option.name for option in fields(cls)]
-        kind = cls.interface.name.lower()
-        if unknown := sorted(set(given) - set(names)):
-            raise TypeError(f"{kind} has no option {', '.join(unknown)}; it has {', '.join(sorted(names))}")
-        if given.get("app") is None:
-            raise TypeError(f"{kind} needs app: the app itself, or an import string such as 'module:app'")
-        headers = given.get("base_headers")
-        checked = {} if headers is None else checked_headers("base_headers", headers)
-        return cls(**{**given, "base_headers": checked})
+        options = super().parse(
+            {name: value for name, value in given.items() if (name, value) != ("app", None)}
+        )
+        check_app(options.app, cls.INTERFACE)
+        return options
+
+    @property
+    def secrets(self) -> Secrets:
+        """The values of the headers and the parts of these, as an app may show a token without its scheme."""
+        return Secrets(self.base_headers.values(), shortest=_SHORTEST_SECRET, parts=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WsgiOptions(Options):
-    """What a `WsgiNeuron` is made from.
+class WsgiOptions(AppOptions, frozen=True, kw_only=True):
+    """The options of a `WsgiNeuron`.
 
     Attributes:
-        threads: How many requests the app answers at once; further ones wait within their timeout.
+        threads: How many requests run at once; further ones wait within their timeout.
     """
 
-    threads: int = DEFAULT_THREADS
+    SOURCE = "wsgi"
+    INTERFACE = WSGI
 
-    interface: ClassVar[Interface] = WSGI
-
-    def __post_init__(self) -> None:
-        Options.__post_init__(self)  # super() does not work in a dataclass with slots
-        need_count("threads", self.threads, at_least=1)
+    threads: AtLeastOne = DEFAULT_THREADS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AsgiOptions(Options):
-    """What an `AsgiNeuron` is made from.
+class AsgiOptions(AppOptions, frozen=True, kw_only=True):
+    """The options of an `AsgiNeuron`.
 
     Attributes:
         lifespan: Whether to run the app's startup and shutdown.
     """
 
-    lifespan: bool = True
+    SOURCE = "asgi"
+    INTERFACE = ASGI
 
-    interface: ClassVar[Interface] = ASGI
-
-    def __post_init__(self) -> None:
-        Options.__post_init__(self)  # super() does not work in a dataclass with slots
-        need_flag("lifespan", self.lifespan)
+    lifespan: Flag = True

@@ -1,4 +1,4 @@
-"""An app's answer as the output of a Neuron."""
+"""The output of a Neuron, made from an app's answer."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from cosmo_source_flask.exchange import Reply
 
 BASE64: Final = "base64"
-"""The encoding of a body that is no text."""
+"""The encoding of a body that is not text."""
 
 _JSON_TYPE: Final = re.compile(r"\s*[\w.-]+/(?:[\w.+-]+\+)?json\s*(?:;.*)?", re.IGNORECASE)
 
 
 def to_output(reply: Reply) -> dict[str, Any]:
-    """Return ``{status, ok, json, response, headers, meta}``; JSON can carry all of it."""
+    """Return ``{status, ok, json, response, headers, meta}``, all of which JSON can encode."""
     response = reply.response
     text, encoding = _decoded(reply.body, response.charset_encoding)
     is_json = encoding != BASE64 and _JSON_TYPE.fullmatch(response.headers.get("content-type", ""))
@@ -41,11 +41,11 @@ def to_output(reply: Reply) -> dict[str, Any]:
 
 
 def _decoded(body: bytes, charset: str | None) -> tuple[str, str]:
-    """The body as text, and the encoding that takes it back to bytes."""
+    """The body as text, and the encoding that turns it back into bytes."""
     for encoding in filter(None, (charset, "utf-8")):
         try:
             text = body.decode(encoding)
-            text.encode()  # some codecs give half a surrogate pair, which no Signal can carry
+            text.encode()  # some codecs give half a surrogate pair, which a Signal cannot carry
         except (LookupError, ValueError):
             continue
         return text, encoding
@@ -53,7 +53,7 @@ def _decoded(body: bytes, charset: str | None) -> tuple[str, str]:
 
 
 def _parsed(text: str) -> Any:
-    """What the text says as JSON; None if it is none, or is more than a Signal can carry."""
+    """The value of a JSON text; None if the text is not JSON, or a Signal cannot carry the value."""
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, ValueError, RecursionError):
