@@ -1,7 +1,7 @@
-"""A web app at the edge: a request comes in over HTTP, a Neuron on the bus answers it.
+"""A web app at the edge: it receives a request over HTTP, and a Neuron on the bus answers it.
 
-Flask's views run in threads, the Dendrite in an event loop: `run_coroutine_threadsafe` is the way from one to
-the other. Flask's test client makes the requests here, in this process; a WSGI server serves the same app.
+Flask's views run in threads, the Dendrite in an event loop; `run_coroutine_threadsafe` connects them. Here
+Flask's test client makes the requests, in this process. In production a WSGI server serves the same app.
 """
 
 import asyncio

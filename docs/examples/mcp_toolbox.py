@@ -1,7 +1,7 @@
-"""A toolbox on the bus: the tools of an MCP server, called by whoever dispatches a TASK.
+"""A toolbox on the bus: TASKs that call the tools of an MCP server.
 
-The server is this very file: the source starts it as ``python mcp_toolbox.py serve``, and speaks to it over
-stdio. For another one, change the line that makes the Neuron: ``server="filesystem"``, or ``url="https://…"``.
+The server is this file: the source starts it as ``python mcp_toolbox.py serve``, and talks to it over stdio.
+For another server, change the line that makes the Neuron: ``server="filesystem"``, or ``url="https://…"``.
 """
 
 import asyncio

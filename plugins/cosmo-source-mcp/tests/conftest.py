@@ -25,7 +25,7 @@ TOOLBOX = {"command": sys.executable, "args": [SERVERS / "toolbox.py"]}
 
 @pytest.fixture
 async def make() -> AsyncIterator[Callable[..., McpNeuron]]:
-    """Make Neurons, and close them when the test is over."""
+    """Make Neurons, and close them after the test."""
     made: list[McpNeuron] = []
 
     def make(**options: Any) -> McpNeuron:
@@ -40,7 +40,7 @@ async def make() -> AsyncIterator[Callable[..., McpNeuron]]:
 
 @pytest.fixture
 def by_hand(make: Callable[..., McpNeuron]) -> Callable[..., McpNeuron]:
-    """Make Neurons of the server that is written by hand; see there for its arguments."""
+    """Make Neurons of the server in ``servers/by_hand.py``, which documents its arguments."""
 
     def by_hand(*arguments: str | Path, **options: Any) -> McpNeuron:
         return make(command=sys.executable, args=[SERVERS / "by_hand.py", *arguments], **options)
@@ -61,27 +61,27 @@ def http_server(*arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
 
 @pytest.fixture
 def serve_http() -> Callable[..., AbstractContextManager[tuple[str, subprocess.Popen[str]]]]:
-    """Run the toolbox over HTTP, for a test that ends it."""
+    """Run the toolbox over HTTP in a test that ends it."""
     return http_server
 
 
 @pytest.fixture(scope="session")
 def http_url() -> Iterator[str]:
-    """The toolbox over HTTP, which answers with event streams."""
+    """The URL of the toolbox over HTTP, which answers with event streams."""
     with http_server("--port", "0") as (url, _):
         yield url
 
 
 @pytest.fixture(scope="session")
 def http_json_url() -> Iterator[str]:
-    """The toolbox over HTTP, which answers with plain JSON."""
+    """The URL of the toolbox over HTTP, which answers with plain JSON."""
     with http_server("--port", "0", "--json-response") as (url, _):
         yield url
 
 
 @pytest.fixture(params=["stdio", "http", "http_json"])
 def toolbox(request: pytest.FixtureRequest, make: Callable[..., McpNeuron]) -> Callable[..., McpNeuron]:
-    """Make Neurons of the toolbox, over each of the transports."""
+    """Make Neurons of the toolbox, over each transport."""
     where = TOOLBOX if request.param == "stdio" else {"url": request.getfixturevalue(f"{request.param}_url")}
     return partial(make, **where)
 
@@ -99,7 +99,7 @@ def ask() -> Ask:
 
 @pytest.fixture
 def ended() -> Callable[[int], Awaitable[None]]:
-    """Wait until a process has ended that need not be a child of ours."""
+    """Wait until a process has ended, which may be that of another parent."""
 
     async def ended(pid: int) -> None:
         try:

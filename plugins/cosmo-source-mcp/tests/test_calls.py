@@ -1,4 +1,4 @@
-"""Tools, called over stdio and over Streamable HTTP: it makes no difference."""
+"""Calls of tools, with the same tests over stdio and over Streamable HTTP."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 IN_FLIGHT = 32
 
 
-async def test_a_structured_result_is_the_result(toolbox: Make, ask: Ask) -> None:
+async def test_structured_result_is_the_result(toolbox: Make, ask: Ask) -> None:
     output = await ask(toolbox(), "add", a=19, b=23)
     assert output["response"] == "42"
     assert output["result"] == {"result": 42}
@@ -34,12 +34,12 @@ async def test_a_structured_result_is_the_result(toolbox: Make, ask: Ask) -> Non
     assert output["meta"]["protocol_version"] >= "2025"
 
 
-async def test_without_one_the_text_is_the_result(toolbox: Make, ask: Ask) -> None:
+async def test_text_is_the_result_without_a_structured_one(toolbox: Make, ask: Ask) -> None:
     output = await ask(toolbox(), "shout", text="hi")
     assert (output["response"], output["result"]) == ("HI", "HI")
 
 
-async def test_text_that_is_a_json_object_or_array_is_parsed(toolbox: Make, ask: Ask) -> None:
+async def test_text_with_a_json_object_or_array_is_parsed(toolbox: Make, ask: Ask) -> None:
     neuron = toolbox()
     for value in ({"a": [1, None]}, [1, {"b": "ü"}]):
         output = await ask(neuron, "repeat", text=json.dumps(value), times=1)
@@ -47,19 +47,19 @@ async def test_text_that_is_a_json_object_or_array_is_parsed(toolbox: Make, ask:
         assert json.loads(output["response"]) == value
 
 
-async def test_other_text_stays_text(toolbox: Make, ask: Ask) -> None:
+async def test_other_text_is_not_parsed(toolbox: Make, ask: Ask) -> None:
     neuron = toolbox()
     for text in ("42", "null", '"x"', "{", "[NaN]", "[1e999]", '["\\ud800"]', "[" * 100_000):
         assert (await ask(neuron, "repeat", text=text, times=1))["result"] == text
 
 
-async def test_content_of_other_kinds_is_passed_on(toolbox: Make, ask: Ask) -> None:
+async def test_content_of_other_types_is_in_the_output(toolbox: Make, ask: Ask) -> None:
     output = await ask(toolbox(), "picture")
     assert output["response"] == "a dot\nand no more"
     assert output["content"][1] == {"type": "image", "data": "AAAA", "mimeType": "image/png"}
 
 
-async def test_the_tools_are_listed(toolbox: Make) -> None:
+async def test_list_of_tools_is_an_output(toolbox: Make) -> None:
     neuron = toolbox()
     for input in ({"list_tools": True}, {"tool": "__list_tools__"}, {"__list_tools__": True}):
         output = await neuron(input, [])
@@ -71,12 +71,12 @@ async def test_the_tools_are_listed(toolbox: Make) -> None:
         json.dumps(output, allow_nan=False)
 
 
-async def test_a_bound_tool_takes_the_bare_arguments(toolbox: Make) -> None:
+async def test_input_of_a_bound_tool_is_its_arguments(toolbox: Make) -> None:
     output = await toolbox(tool="add")({"a": 1, "b": 2}, [])
     assert output["result"] == {"result": 3}
 
 
-async def test_the_input_is_left_as_it_was(toolbox: Make) -> None:
+async def test_input_is_not_changed(toolbox: Make) -> None:
     input = {"tool": "add", "arguments": {"a": 1, "b": 2}}
     before = copy.deepcopy(input)
     await toolbox()(input, [])
@@ -98,7 +98,7 @@ async def test_the_input_is_left_as_it_was(toolbox: Make) -> None:
     ],
     ids=str,
 )
-async def test_an_input_of_another_shape_starts_no_server(
+async def test_invalid_input_does_not_start_the_server(
     make: Make, input: dict[str, Any], message: str
 ) -> None:
     neuron = make(command="there-is-no-such-command")
@@ -107,7 +107,7 @@ async def test_an_input_of_another_shape_starts_no_server(
     assert (caught.value.code, caught.value.recoverable) == ("INPUT_INVALID", False)
 
 
-async def test_arguments_that_break_the_schema_are_not_sent(toolbox: Make, ask: Ask) -> None:
+async def test_arguments_that_do_not_match_the_schema_are_not_sent(toolbox: Make, ask: Ask) -> None:
     neuron = toolbox()
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"a": "x", "b": 2}, "'x' is not of type 'integer' .at arguments\\.a"),
@@ -121,7 +121,7 @@ async def test_arguments_that_break_the_schema_are_not_sent(toolbox: Make, ask: 
     assert (await ask(neuron, "add", a=1, b=2))["response"] == "3"
 
 
-async def test_an_unknown_tool_is_told_with_those_that_are_known(toolbox: Make, ask: Ask) -> None:
+async def test_unknown_tool_error_names_the_known_tools(toolbox: Make, ask: Ask) -> None:
     neuron = toolbox()
     with pytest.raises(NeuronError, match=r"did you mean 'shout'. known: add, .*shout") as caught:
         await ask(neuron, "shuot", text="hi")
@@ -129,7 +129,7 @@ async def test_an_unknown_tool_is_told_with_those_that_are_known(toolbox: Make, 
     assert (await ask(neuron, "shout", text="hi"))["response"] == "HI"
 
 
-async def test_a_tools_error_is_told_in_its_own_words(toolbox: Make, ask: Ask) -> None:
+async def test_error_of_a_tool_is_quoted(toolbox: Make, ask: Ask) -> None:
     neuron = toolbox()
     with pytest.raises(NeuronError, match=r"the tool 'fail' .* failed: .*out of paper") as caught:
         await ask(neuron, "fail", reason="out of paper " + "x" * 10_000)
@@ -138,14 +138,14 @@ async def test_a_tools_error_is_told_in_its_own_words(toolbox: Make, ask: Ask) -
     assert (await ask(neuron, "add", a=1, b=2))["response"] == "3"
 
 
-async def test_a_tool_that_is_new_is_found(toolbox: Make, ask: Ask) -> None:
+async def test_new_tool_is_found(toolbox: Make, ask: Ask) -> None:
     neuron = toolbox()
     await ask(neuron, "learn", name="trick")
     assert (await ask(neuron, "trick"))["response"] == "trick"
     await ask(neuron, "forget", name="trick")
 
 
-async def test_calls_in_flight_share_the_session_and_do_not_wait_for_each_other(
+async def test_concurrent_calls_share_the_session_and_do_not_wait_for_each_other(
     toolbox: Make, ask: Ask
 ) -> None:
     neuron = toolbox()
@@ -161,9 +161,9 @@ async def test_calls_in_flight_share_the_session_and_do_not_wait_for_each_other(
     assert int(pids.pop()) != os.getpid()
 
 
-# With plain JSON in the place of a stream, the SDK's server does not notice that nobody waits any more.
+# With plain JSON instead of a stream, the SDK's server does not notice that the client has gone.
 @pytest.mark.parametrize("toolbox", ["stdio", "http"], indirect=True)
-async def test_a_cancelled_call_is_cancelled_at_the_server_and_leaves_the_session_usable(
+async def test_cancelled_call_is_cancelled_at_the_server_and_the_session_continues(
     toolbox: Make, ask: Ask
 ) -> None:
     neuron = toolbox()
@@ -177,8 +177,8 @@ async def test_a_cancelled_call_is_cancelled_at_the_server_and_leaves_the_sessio
     assert (await ask(neuron, "pid"))["response"] == pid
 
 
-@pytest.mark.parametrize("toolbox", ["http"], indirect=True)  # where no start of a server takes time
-async def test_a_call_whose_time_is_up_is_cancelled_at_the_server(toolbox: Make, ask: Ask) -> None:
+@pytest.mark.parametrize("toolbox", ["http"], indirect=True)  # because starting a server would take time
+async def test_call_that_times_out_is_cancelled_at_the_server(toolbox: Make, ask: Ask) -> None:
     neuron = toolbox(timeout=1)
     with pytest.raises(NeuronError, match=r"did not answer within 1 s") as caught:
         await ask(neuron, "hold", name="too long")

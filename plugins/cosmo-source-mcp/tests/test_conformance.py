@@ -1,4 +1,4 @@
-"""The source is what every source must be: over HTTP with both kinds of answers, and over stdio."""
+"""The conformance kit for sources, over HTTP with both kinds of answers and over stdio."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 RELAY = Path(__file__).parent / "servers" / "relay.py"
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
-NO_STATUS = "over stdio there is no HTTP status"
+NO_STATUS = "stdio has no HTTP status"
 
 
 def result_of(message: dict[str, Any]) -> dict[str, Any] | None:
-    """What a server with one tool answers; ``None`` to a method that it does not have."""
+    """The result of a server with one tool; ``None`` for a method that it does not have."""
     if message["method"] == "initialize":
         about = {"name": "answers", "version": "0"}
         return {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": about}
@@ -39,8 +39,10 @@ def result_of(message: dict[str, Any]) -> dict[str, Any] | None:
 
 def answer_to(message: dict[str, Any]) -> dict[str, Any]:
     result = result_of(message)
-    told = {"error": {"code": -32601, "message": "no such method"}} if result is None else {"result": result}
-    return {"jsonrpc": "2.0", "id": message["id"], **told}
+    outcome = (
+        {"error": {"code": -32601, "message": "no such method"}} if result is None else {"result": result}
+    )
+    return {"jsonrpc": "2.0", "id": message["id"], **outcome}
 
 
 def http_answer(request: ReceivedRequest, serial: int) -> Response:

@@ -1,4 +1,4 @@
-"""Servers: started when needed, shared, started anew, and never left behind."""
+"""The life cycle of servers: started on first use, shared, restarted, and always ended."""
 
 from __future__ import annotations
 
@@ -48,13 +48,11 @@ def test_construction_starts_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-async def test_a_neuron_that_was_never_called_can_be_closed(by_hand: Make) -> None:
+async def test_unused_neuron_can_be_closed(by_hand: Make) -> None:
     await by_hand().aclose()
 
 
-async def test_calls_in_a_row_share_a_server_that_is_gone_when_the_neuron_is_closed(
-    by_hand: Make, ask: Ask
-) -> None:
+async def test_calls_share_a_server_that_closing_ends(by_hand: Make, ask: Ask) -> None:
     neuron = by_hand()
     pids = {await server_pid(ask, neuron) for _ in range(3)}
     await neuron.aclose()
@@ -62,45 +60,45 @@ async def test_calls_in_a_row_share_a_server_that_is_gone_when_the_neuron_is_clo
     assert [is_alive(pid) for pid in pids] == [False]
 
 
-async def test_a_closed_neuron_works_again(by_hand: Make, ask: Ask) -> None:
+async def test_closed_neuron_starts_a_new_server(by_hand: Make, ask: Ask) -> None:
     neuron = by_hand()
     pid = await server_pid(ask, neuron)
     await neuron.aclose()
     assert await server_pid(ask, neuron) != pid
 
 
-async def test_calls_at_once_start_one_server(by_hand: Make, ask: Ask) -> None:
+async def test_concurrent_calls_start_one_server(by_hand: Make, ask: Ask) -> None:
     neuron = by_hand()
     assert len(set(await asyncio.gather(*(server_pid(ask, neuron) for _ in range(8))))) == 1
 
 
-async def test_a_server_that_was_killed_is_started_anew(by_hand: Make, ask: Ask, ended: Ended) -> None:
+async def test_killed_server_is_restarted(by_hand: Make, ask: Ask, ended: Ended) -> None:
     neuron = by_hand()
     pid = await server_pid(ask, neuron)
     call = asyncio.ensure_future(ask(neuron, "silence"))
-    await ask(neuron, "fine")  # it came after that, and was answered
+    await ask(neuron, "fine")  # sent later and answered, so the server has the other call
     os.kill(pid, signal.SIGKILL)
-    with pytest.raises(NeuronError, match="the next call begins a new one; signal 9") as caught:
+    with pytest.raises(NeuronError, match="the next call opens a new one; signal 9") as caught:
         await call
     assert (caught.value.code, caught.value.recoverable) == ("PROVIDER_UNREACHABLE", True)
     await ended(pid)
     assert await server_pid(ask, neuron) != pid
 
 
-async def test_a_new_server_is_started_when_the_old_one_is_gone(
+async def test_new_server_starts_after_the_old_one_has_ended(
     by_hand: Make, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cosmo_source_mcp.process.GRACE_S", 0.1)
-    monkeypatch.setattr("cosmo_source_mcp.session.LAST_WORDS_S", 0)
+    monkeypatch.setattr("cosmo_source_mcp.session.EXIT_REPORT_WAIT_S", 0)
     neuron = by_hand("stubborn")
     pid = await server_pid(ask, neuron)
-    with pytest.raises(NeuronError, match="the next call begins a new one"):
+    with pytest.raises(NeuronError, match="the next call opens a new one"):
         await ask(neuron, "deaf")
     assert await server_pid(ask, neuron) != pid
     assert not is_alive(pid)
 
 
-async def test_an_idle_server_that_ended_costs_no_call(by_hand: Make, ask: Ask) -> None:
+async def test_call_after_an_idle_server_ended_succeeds(by_hand: Make, ask: Ask) -> None:
     neuron = by_hand()
     with pytest.raises(NeuronError, match="exit status 9"):
         await ask(neuron, "die")
@@ -108,7 +106,7 @@ async def test_an_idle_server_that_ended_costs_no_call(by_hand: Make, ask: Ask) 
         assert (await ask(neuron, "fine"))["response"] == "fine"
 
 
-async def test_closing_fails_the_calls_in_flight(by_hand: Make, ask: Ask) -> None:
+async def test_closing_fails_the_running_calls(by_hand: Make, ask: Ask) -> None:
     neuron = by_hand()
     pid = await server_pid(ask, neuron)
     calls = [asyncio.ensure_future(ask(neuron, "silence")) for _ in range(4)]
@@ -121,18 +119,16 @@ async def test_closing_fails_the_calls_in_flight(by_hand: Make, ask: Ask) -> Non
     assert not is_alive(pid)
 
 
-async def test_a_session_that_is_over_says_so(by_hand: Make, ask: Ask) -> None:
+async def test_closed_session_refuses_a_request(by_hand: Make, ask: Ask) -> None:
     neuron = by_hand()
     await ask(neuron, "fine")
     session = neuron._sessions.current()
     await neuron.aclose()
     with pytest.raises(NeuronError, match="was closed during the call"):
-        await session.tools.listed()
+        await session.tools.read_list()
 
 
-async def test_closing_ends_a_server_that_is_still_starting(
-    make: Make, ask: Ask, tmp_path: Path, ended: Ended
-) -> None:
+async def test_closing_ends_a_starting_server(make: Make, ask: Ask, tmp_path: Path, ended: Ended) -> None:
     os.mkfifo(tmp_path / "pid")
     mute = "import os, sys; open(sys.argv[1], 'w').write(str(os.getpid())); sys.stdin.read()"
     neuron = make(command=sys.executable, args=["-c", mute, tmp_path / "pid"])
@@ -144,7 +140,7 @@ async def test_closing_ends_a_server_that_is_still_starting(
     await ended(pid)
 
 
-async def test_a_cancelled_first_call_leaves_the_start_to_the_others(by_hand: Make, ask: Ask) -> None:
+async def test_cancelled_first_call_does_not_cancel_the_start(by_hand: Make, ask: Ask) -> None:
     neuron = by_hand()
     first = asyncio.ensure_future(ask(neuron, "pid"))
     second = asyncio.ensure_future(ask(neuron, "pid"))
@@ -153,7 +149,7 @@ async def test_a_cancelled_first_call_leaves_the_start_to_the_others(by_hand: Ma
     assert (await second)["result"]["pid"] == await server_pid(ask, neuron)
 
 
-async def test_a_server_that_will_not_end_is_ended(
+async def test_server_that_ignores_sigterm_is_killed(
     by_hand: Make, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cosmo_source_mcp.process.GRACE_S", 0.1)
@@ -164,7 +160,7 @@ async def test_a_server_that_will_not_end_is_ended(
 
 
 @STDIO
-async def test_what_a_server_started_ends_with_it(toolbox: Make, ask: Ask, ended: Ended) -> None:
+async def test_child_processes_of_a_server_are_ended(toolbox: Make, ask: Ask, ended: Ended) -> None:
     neuron = toolbox()
     grandchild = (await ask(neuron, "spawn"))["result"]["result"]
     assert is_alive(grandchild)
@@ -172,7 +168,7 @@ async def test_what_a_server_started_ends_with_it(toolbox: Make, ask: Ask, ended
     await ended(grandchild)
 
 
-async def test_a_cancelled_closing_still_ends_the_server(
+async def test_cancelled_closing_still_ends_the_server(
     by_hand: Make, ask: Ask, ended: Ended, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cosmo_source_mcp.process.GRACE_S", 0.1)
@@ -185,7 +181,7 @@ async def test_a_cancelled_closing_still_ends_the_server(
     await ended(pid)
 
 
-def test_a_loop_that_ends_ends_its_server(ask: Ask) -> None:
+def test_end_of_a_loop_ends_its_server(ask: Ask) -> None:
     neuron = mcp(command=sys.executable, args=[SERVERS / "by_hand.py"])
     first, second = (asyncio.run(server_pid(ask, neuron)) for _ in range(2))
     assert first != second
@@ -214,7 +210,7 @@ ENDINGS = {
 }
 
 
-# A host that was killed can but let go of a server's stdin, for which a stubborn one does not care.
+# Killing the host only closes the server's stdin, which a stubborn server ignores.
 @pytest.mark.parametrize(
     ("ending", "fault"),
     [
@@ -223,9 +219,7 @@ ENDINGS = {
         ("its loop given up", "stubborn"),
     ],
 )
-async def test_a_host_that_ends_without_closing_leaves_no_server_behind(
-    ended: Ended, ending: str, fault: str
-) -> None:
+async def test_server_ends_with_its_host(ended: Ended, ending: str, fault: str) -> None:
     host = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", PROGRAM + ENDINGS[ending], SERVERS / "by_hand.py", fault),
         stdout=subprocess.PIPE,
@@ -246,7 +240,7 @@ if child:
 """
 
 
-async def test_a_fork_of_the_host_does_not_end_the_server() -> None:
+async def test_fork_of_the_host_does_not_end_the_server() -> None:
     host = await asyncio.create_subprocess_exec(
         *(sys.executable, "-W", "ignore", "-c", PROGRAM + FORKING, SERVERS / "by_hand.py"),
         stdout=subprocess.PIPE,
@@ -257,9 +251,7 @@ async def test_a_fork_of_the_host_does_not_end_the_server() -> None:
     assert first == second
 
 
-async def test_an_http_server_that_was_started_again_is_used_again(
-    serve_http: ServeHttp, make: Make, ask: Ask
-) -> None:
+async def test_restarted_http_server_is_used_again(serve_http: ServeHttp, make: Make, ask: Ask) -> None:
     with serve_http("--port", "0") as (url, _):
         neuron = make(url=url)
         await ask(neuron, "add", a=1, b=2)

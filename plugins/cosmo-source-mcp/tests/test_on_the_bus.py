@@ -1,4 +1,4 @@
-"""The Neuron behind an Axon, as an orchestrator sees it."""
+"""The Neuron behind an Axon, called by an orchestrator."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ async def hosted(neuron: NeuronFn) -> AsyncIterator[Dendrite]:
     await synapse.close()
 
 
-async def test_a_result_is_the_output(by_hand: Make) -> None:
+async def test_result_is_the_output(by_hand: Make) -> None:
     async with hosted(by_hand()) as orchestrator:
         reply = await orchestrator.dispatch_and_wait(neuron="tools", input={"tool": "fine"})
     assert reply.raise_for_error().payload["output"]["response"] == "fine"
 
 
 @pytest.mark.parametrize("toolbox", ["stdio"], indirect=True)
-async def test_a_tools_error_is_an_error_signal_with_the_tools_message(toolbox: Make) -> None:
+async def test_error_of_a_tool_is_an_error_signal_with_its_message(toolbox: Make) -> None:
     call: dict[str, Any] = {"tool": "fail", "arguments": {"reason": "out of paper"}}
     async with hosted(toolbox()) as orchestrator:
         reply = await orchestrator.dispatch_and_wait(neuron="tools", input=call)
@@ -46,7 +46,7 @@ async def test_a_tools_error_is_an_error_signal_with_the_tools_message(toolbox: 
     assert "out of paper" in reply.payload["message"]
 
 
-async def test_a_host_that_stops_ends_the_server(by_hand: Make) -> None:
+async def test_stopping_the_host_ends_the_server(by_hand: Make) -> None:
     neuron = by_hand()
     async with hosted(neuron) as orchestrator:
         first = await orchestrator.dispatch_and_wait(neuron="tools", input={"tool": "pid"})
@@ -56,6 +56,6 @@ async def test_a_host_that_stops_ends_the_server(by_hand: Make) -> None:
     assert len(pids) == 2
 
 
-def test_the_source_is_found_by_its_name() -> None:
+def test_neuron_finds_the_source_by_its_name() -> None:
     neuron = Neuron(source="mcp", url="http://localhost:8000/mcp")
     assert repr(neuron) == "<McpNeuron of the MCP server at http://localhost:8000/mcp>"

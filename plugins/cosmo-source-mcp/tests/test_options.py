@@ -1,4 +1,4 @@
-"""Options: what fits together, what each must be, and what is made of them."""
+"""Options: which can be combined, which values are valid, and what they start."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cosmo_source_mcp import mcp
-from cosmo_source_mcp.options import Options
-from cosmo_source_mcp.presets import PRESETS
-from cosmo_source_mcp.server_url import ServerUrl
+from cosmo_source_mcp.options import McpOptions
+from cosmo_source_mcp.targets import PRESETS, ServerUrl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from cosmo_source_mcp import McpNeuron
-    from cosmo_source_mcp.launch import Launch
+    from cosmo_source_mcp.targets import Launch
 
     Ask = Callable[..., Coroutine[Any, Any, dict[str, Any]]]
     Make = Callable[..., McpNeuron]
@@ -28,13 +27,15 @@ URL = "http://localhost:8000/mcp"
 
 
 def launch(**options: Any) -> Launch:
-    target = Options.parse(options).target
+    target = McpOptions.parse(options).target
     assert not isinstance(target, ServerUrl)
     return target
 
 
-def test_an_unknown_option_is_told_with_those_that_are_known() -> None:
-    with pytest.raises(TypeError, match="no option arg, cmd; it has args, command, cwd, env"):
+def test_unknown_option_error_names_the_known_options() -> None:
+    with pytest.raises(
+        TypeError, match=r"no option arg \(did you mean args.\), cmd.*; it has args, command, cwd, env"
+    ):
         mcp(cmd="x", arg=())
 
 
@@ -51,11 +52,11 @@ def test_an_unknown_option_is_told_with_those_that_are_known() -> None:
         ({"command": ""}, "command='': a non-empty string"),
         ({"command": 7}, "command=7: a non-empty string"),
         ({"command": "x\0"}, "command=.*: a non-empty string"),
-        ({"command": "x", "args": "y"}, "args: a list of strings is needed, not str"),
+        ({"command": "x", "args": "y"}, "args: a list of strings is needed; the given str"),
         ({"command": "x", "args": ["y", 7]}, "args.1.: a string"),
         ({"command": "x", "env": []}, "env: a mapping"),
         ({"command": "x", "env": {"A=B": "c"}}, "env: a key"),
-        ({"command": "x", "env": {"A": 7}}, "env.'A'.: the value is not a string"),
+        ({"command": "x", "env": {"A": 7}}, "env.'A'.: the value is not a valid string"),
         ({"command": "x", "cwd": 7}, "cwd=7: the path of a folder"),
         ({"command": "x", "tool": ""}, "tool='': a non-empty string"),
         ({"command": "x", "timeout": 0}, "timeout=0: a positive number"),
@@ -77,21 +78,21 @@ def test_an_unknown_option_is_told_with_those_that_are_known() -> None:
     ],
     ids=str,
 )
-def test_a_value_that_cannot_work_is_told_at_construction(options: dict[str, Any], message: str) -> None:
+def test_invalid_value_is_an_error_at_construction(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         mcp(**options)
 
 
-def test_none_is_the_same_as_not_given() -> None:
+def test_none_counts_as_absent() -> None:
     assert launch(command="x", args=None, env=None, cwd=None, tool=None, timeout=None, url=None).args == ()
 
 
-def test_paths_are_taken_for_strings() -> None:
+def test_paths_become_strings() -> None:
     assert launch(command="x", args=[Path("/srv")]).args == ("/srv",)
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_preset_launches_its_server_with_the_users_arguments_behind_its_own(name: str) -> None:
+def test_preset_starts_its_server_with_the_users_arguments_after_its_own(name: str) -> None:
     made = launch(server=name, args=["/srv/data", "-x"], env={"A": "b"}, cwd="/")
     assert made.command in ("npx", "uvx")
     assert made.args == (*PRESETS[name].args, "/srv/data", "-x")
@@ -99,7 +100,7 @@ def test_a_preset_launches_its_server_with_the_users_arguments_behind_its_own(na
     assert (made.env, made.cwd, made.name) == ({"A": "b"}, "/", name)
 
 
-async def test_the_server_gets_env_and_cwd_and_not_the_hosts_environment(
+async def test_server_gets_env_and_cwd_and_not_the_environment_of_the_host(
     make: Make, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("A_KEY_OF_THE_HOST", "secret")
@@ -114,10 +115,10 @@ async def test_the_server_gets_env_and_cwd_and_not_the_hosts_environment(
         for name in ("MINE", "A_KEY_OF_THE_HOST", "PATH")
     ]
     assert [answer["value"] for answer in found] == ["yes", None, os.environ["PATH"]]
-    assert tmp_path.samefile(found[0]["folder"])  # noqa: ASYNC240 - nothing else is going on
+    assert tmp_path.samefile(found[0]["folder"])  # noqa: ASYNC240 - no other task runs
 
 
-def test_the_query_of_a_url_is_kept_apart() -> None:
+def test_query_of_a_url_is_not_shown() -> None:
     url = ServerUrl.parse("https://mcp.example/mcp?key=k%2B1&team=blue")
     assert url.shown == "https://mcp.example/mcp"
     assert {"k%2B1", "k+1", "blue"} <= set(url.secrets)
@@ -133,7 +134,7 @@ def test_the_query_of_a_url_is_kept_apart() -> None:
         ("http://[::1]/mcp", None),
     ],
 )
-def test_the_proxy_of_the_environment_is_used_where_it_can_be(
+def test_proxy_of_the_environment_is_used_except_for_local_servers(
     monkeypatch: pytest.MonkeyPatch, url: str, proxy: str | None
 ) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"):

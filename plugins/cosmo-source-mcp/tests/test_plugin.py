@@ -1,4 +1,4 @@
-"""The distribution, as the core and a user find it."""
+"""The distribution: entry point, dependencies and the README."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from pathlib import Path
 import cosmo_source_mcp
 from cosmo_llm import Failure
 from cosmo_source_mcp import codes, limits
-from cosmo_source_mcp.options import NAMES
-from cosmo_source_mcp.presets import PRESETS
+from cosmo_source_mcp.options import McpOptions
+from cosmo_source_mcp.targets import PRESETS
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 
 
-def test_the_source_is_found_under_its_name() -> None:
+def test_entry_point_loads_the_source() -> None:
     (found,) = entry_points(group="cosmo.sources", name="mcp")
     assert found.load() is cosmo_source_mcp.mcp
 
 
-def test_what_is_imported_is_required() -> None:
+def test_imports_are_declared_as_dependencies() -> None:
     needed = {re.split(r"[<>=!~ ]", line, maxsplit=1)[0] for line in requires("cosmo-source-mcp") or []}
     source = Path(cosmo_source_mcp.__file__).parent
     text = "\n".join(file.read_text("utf-8") for file in source.glob("*.py"))
@@ -33,22 +33,22 @@ def test_what_is_imported_is_required() -> None:
     assert "cosmo-plugin" in metadata("cosmo-source-mcp")["Keywords"]
 
 
-def test_the_version_of_the_plugin_interface_is_declared() -> None:
+def test_plugin_interface_version_is_declared() -> None:
     assert cosmo_source_mcp.COSMO_API == 1
 
 
-def test_every_public_name_is_there() -> None:
+def test_every_public_name_exists() -> None:
     for name in cosmo_source_mcp.__all__:
         assert hasattr(cosmo_source_mcp, name)
 
 
-def test_the_readme_tells_every_option_preset_and_code() -> None:
-    told = [value.code for value in vars(codes).values() if isinstance(value, Failure)]
-    for name in (*NAMES, *PRESETS, *told):
+def test_readme_lists_every_option_preset_and_code() -> None:
+    failure_codes = [value.code for value in vars(codes).values() if isinstance(value, Failure)]
+    for name in (*McpOptions.names(), *PRESETS, *failure_codes):
         assert f"| `{name}` |" in README, name
 
 
-def test_the_readme_tells_the_limits_as_they_are() -> None:
+def test_readme_states_the_limits() -> None:
     assert f"{limits.MAX_MESSAGE_BYTES >> 20} MiB" in README
     assert f"{limits.MAX_STRAY_LINES} in a row" in README
     assert f"{limits.MAX_TOOL_PAGES} pages" in README
@@ -56,7 +56,7 @@ def test_the_readme_tells_the_limits_as_they_are() -> None:
     assert f"| `timeout` | {limits.DEFAULT_TIMEOUT_S:g} |" in README
 
 
-async def test_the_readmes_example_runs() -> None:
+async def test_readme_example_runs() -> None:
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-W", "error", "-c", example), stdout=PIPE, stderr=PIPE

@@ -1,4 +1,4 @@
-"""Laws that hold for whatever a server sends."""
+"""Properties that hold for anything that a server sends."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cosmo_core.errors import NeuronError
-from cosmo_source_mcp import wire_errors
+from cosmo_llm import Secrets
+from cosmo_source_mcp import codes
 from cosmo_source_mcp.calls import LIST_TOOLS, Call, read_call
-from cosmo_source_mcp.http_events import CheckedEvents
-from cosmo_source_mcp.redaction import Secrets
-from cosmo_source_mcp.stdio_lines import Overlong, error_for, parse_line, read_line
-from cosmo_source_mcp.tool_schema import ToolSchema
+from cosmo_source_mcp.http import CheckedEvents
+from cosmo_source_mcp.options import McpOptions
+from cosmo_source_mcp.stdio import OversizedLine, error_for, parse_line, read_line
+from cosmo_source_mcp.toolbox import ToolSchema
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -37,7 +38,7 @@ def cut(data: st.DataObject, body: bytes) -> list[bytes]:
 
 @given(lines=LINES, data=st.data())
 @settings(deadline=None)
-async def test_lines_are_read_whole_or_by_their_ends_wherever_the_chunks_are_cut(
+async def test_lines_are_read_whole_or_by_their_ends_for_any_chunks(
     lines: list[bytes], data: st.DataObject
 ) -> None:
     stream = asyncio.StreamReader(limit=LIMIT)
@@ -46,7 +47,7 @@ async def test_lines_are_read_whole_or_by_their_ends_wherever_the_chunks_are_cut
     stream.feed_eof()
     for line in lines:
         read = await read_line(stream)
-        if isinstance(read, Overlong):
+        if isinstance(read, OversizedLine):
             assert len(line) >= LIMIT
             assert line.startswith(read.head[: len(line)])
             assert (line + b"\n").endswith(read.tail)
@@ -60,26 +61,26 @@ async def test_lines_are_read_whole_or_by_their_ends_wherever_the_chunks_are_cut
 @given(line=st.binary(max_size=200))
 @example(line=b"[" * 100_000)
 @example(line=b'{"jsonrpc":"2.0","id":1,"result":{"x":' + b"9" * 5_000 + b"}}")
-def test_any_line_is_a_message_or_none(line: bytes) -> None:
+def test_any_line_can_be_parsed(line: bytes) -> None:
     parse_line(line)
 
 
 @given(
     id=st.integers(0, 10**17), result=st.dictionaries(st.text(max_size=5), JSON, max_size=3), data=st.data()
 )
-def test_an_answer_is_known_by_its_ends(id: int, result: dict[str, Any], data: st.DataObject) -> None:
+def test_answer_is_recognised_by_its_ends(id: int, result: dict[str, Any], data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(["result", "error"]))
     separators = data.draw(st.sampled_from([(",", ":"), (", ", ": ")]))
     version = {"jsonrpc": "2.0"}
     for answer in ({**version, "id": id, kind: result}, {kind: result, **version, "id": id}):
         line = json.dumps(answer, separators=separators).encode() + b"\n"
-        error = error_for(line[:256], line[-256:], wire_errors.TOO_LARGE)
+        error = error_for(line[:256], line[-256:], codes.TOO_LARGE)
         assert error is not None
-        assert (error.id, error.error.code) == (id, wire_errors.TOO_LARGE)
+        assert (error.id, error.error.code) == (id, codes.TOO_LARGE)
 
 
 @given(id=st.integers(0, 99), params=st.dictionaries(st.text(max_size=5), JSON, max_size=3))
-def test_what_is_no_answer_is_not_taken_for_one(id: int, params: dict[str, Any]) -> None:
+def test_request_or_notification_is_not_recognised_as_an_answer(id: int, params: dict[str, Any]) -> None:
     version = {"jsonrpc": "2.0"}
     for message in (
         {**version, "id": id, "method": "ping", "params": params},
@@ -88,7 +89,7 @@ def test_what_is_no_answer_is_not_taken_for_one(id: int, params: dict[str, Any])
         {"result": {**params, "id": id}},
     ):
         line = json.dumps(message).encode() + b"\n"
-        found = error_for(line[:256], line[-256:], wire_errors.TOO_LARGE)
+        found = error_for(line[:256], line[-256:], codes.TOO_LARGE)
         assert found is None
 
 
@@ -98,7 +99,7 @@ def test_what_is_no_answer_is_not_taken_for_one(id: int, params: dict[str, Any])
     data=st.data(),
 )
 @settings(deadline=None)
-async def test_events_pass_unchanged_wherever_the_chunks_are_cut(
+async def test_events_pass_unchanged_for_any_chunks(
     messages: list[dict[str, Any]], ends: str, data: st.DataObject
 ) -> None:
     events = [
@@ -121,12 +122,14 @@ async def test_events_pass_unchanged_wherever_the_chunks_are_cut(
     secrets=st.lists(st.text("ABC123", min_size=4, max_size=9), max_size=4),
     pieces=st.lists(st.text("ABC123 .", max_size=12) | st.integers(0, 3), max_size=9),
 )
-def test_no_secret_survives_a_quote(secrets: list[str], pieces: list[str | int]) -> None:
+def test_quote_does_not_show_a_secret(secrets: list[str], pieces: list[str | int]) -> None:
     text = "".join(
         piece if isinstance(piece, str) else secrets[piece] if piece < len(secrets) else ""
         for piece in pieces
     )
-    kept = Secrets(secrets)
+    kept = McpOptions.parse(
+        {"command": "x", "env": {f"V{n}": secret for n, secret in enumerate(secrets)}}
+    ).secrets
     for quote in (kept.quote(text), kept.quote_end(text, cut=False), kept.quote_end(text, cut=True)):
         assert not any(secret in quote for secret in secrets)
         assert len(quote) <= 500
@@ -150,9 +153,9 @@ SCHEMAS = st.recursive(
 @example(schema={"$ref": "#"}, arguments={})
 @example(schema={"properties": {"a": {"pattern": "["}}}, arguments={"a": "x"})
 @example(schema={"$schema": []}, arguments={})
-def test_any_schema_has_a_verdict(schema: dict[str, Any], arguments: dict[str, Any]) -> None:
-    problem = ToolSchema(schema).problem(arguments)
-    assert problem is None or problem.endswith(")")
+def test_any_schema_can_be_checked(schema: dict[str, Any], arguments: dict[str, Any]) -> None:
+    mismatch = ToolSchema(schema).mismatch(arguments)
+    assert mismatch is None or mismatch.endswith(")")
 
 
 KEYS = st.sampled_from(["tool", "arguments", "list_tools", LIST_TOOLS, "x"])

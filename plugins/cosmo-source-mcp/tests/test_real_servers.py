@@ -1,4 +1,4 @@
-"""The reference servers, as they are published.
+"""The published reference servers.
 
 Without npm or a registry these tests are skipped; with ``COSMO_REQUIRE_REAL`` or ``CI`` set, they fail.
 """
@@ -41,7 +41,7 @@ def missing(reason: str) -> None:
 
 @pytest.fixture(scope="session")
 def npm_folder(pytestconfig: pytest.Config) -> Path:
-    """Where the servers from npm are installed; kept from one run to the next."""
+    """The folder with the servers from npm; the next test run uses it again."""
     npm = shutil.which("npm")
     if npm is None:
         missing("npm is not installed")
@@ -128,12 +128,12 @@ async def test_everything_over_streamable_http(make: Make, ask: Ask, serve_every
 
 
 async def test_everything_by_its_preset(make: Make, ask: Ask, npm_folder: Path) -> None:
-    # In the folder where it is installed, npx need not download it.
+    # In the folder where it is installed, npx does not download it.
     neuron = make(server="everything", cwd=npm_folder)
     assert (await ask(neuron, "echo", message="hello"))["response"] == "Echo: hello"
 
 
-async def test_everything_gets_the_variables_that_it_is_given(
+async def test_everything_gets_env_and_not_the_variables_of_the_host(
     make: Make, ask: Ask, everything: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_of_the_host")
@@ -142,7 +142,7 @@ async def test_everything_gets_the_variables_that_it_is_given(
     assert "HF_TOKEN" not in variables
 
 
-async def test_everything_runs_long_operations_side_by_side(
+async def test_everything_answers_during_a_long_operation(
     make: Make, ask: Ask, everything: list[str]
 ) -> None:
     neuron = make(command=everything[0])
@@ -166,7 +166,7 @@ async def test_filesystem(make: Make, ask: Ask, npm_folder: Path, tmp_path: Path
     assert (caught.value.code, caught.value.recoverable) == ("TOOL_ERROR", False)
 
 
-async def test_filesystem_in_a_folder_that_is_not_there(
+async def test_filesystem_with_a_missing_folder_is_a_failed_start(
     make: Make, ask: Ask, npm_folder: Path, tmp_path: Path
 ) -> None:
     command = npm_folder / "node_modules" / ".bin" / "mcp-server-filesystem"
@@ -188,7 +188,7 @@ async def test_time(make: Make, ask: Ask, time_server: list[str]) -> None:
 
 
 async def test_time_by_its_preset_with_one_tool(make: Make, time_server: list[str], tmp_path: Path) -> None:
-    # A stand-in for the launcher, for uvx would download what is installed here anyway.
+    # In the place of the launcher, because uvx would download what is already installed here.
     launcher = tmp_path / "uvx"
     launcher.write_text(
         f'#!/bin/sh\ntest "$1" = mcp-server-time && shift && exec {" ".join(time_server)} "$@"\n'

@@ -1,4 +1,4 @@
-"""The values of env and headers stay out of whatever anybody may see."""
+"""No error, log or repr shows the values of env and headers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cosmo_core.errors import NeuronError
+from cosmo_llm import Secrets
 from cosmo_source_mcp import mcp
-from cosmo_source_mcp.last_words import LastWords
 from cosmo_source_mcp.limits import STDERR_TAIL_BYTES
-from cosmo_source_mcp.options import Options
-from cosmo_source_mcp.redaction import Secrets
+from cosmo_source_mcp.options import McpOptions
+from cosmo_source_mcp.stdio import ExitReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -47,12 +47,12 @@ def assert_all_clean(error: BaseException, caplog: pytest.LogCaptureFixture) -> 
     for link in chain(error):
         assert_clean(f"{link} {link!r} {vars(link)}")
     assert_clean("".join(traceback.format_exception(error)))
-    # At DEBUG, httpcore logs the headers of a response; what a server echoes in those is beyond us.
+    # At DEBUG, httpcore logs the headers of a response, and a server may echo a secret in those.
     assert_clean("\n".join(log.getMessage() for log in caplog.records if "httpcore" not in log.name))
     assert_clean("\n".join(log.exc_text or "" for log in caplog.records))
 
 
-# What each program does with the key that it gets.
+# Where each program prints the key that it gets.
 PROGRAMS = {
     "on stderr": "import os, sys; sys.exit(os.environ['NEEDED'])",
     "often on stderr": "import os, sys; sys.exit(f'{os.environ[\"NEEDED\"]} ' * 5000)",
@@ -75,7 +75,7 @@ print(f'{{"jsonrpc":"2.0","id":{id},"result":{os.environ["NEEDED"]}', flush=True
 
 
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
-async def test_no_failure_of_a_server_that_runs_here_shows_a_secret(
+async def test_failure_of_a_started_server_does_not_show_a_secret(
     make: Make, ask: Ask, caplog: pytest.LogCaptureFixture, program: str
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -84,7 +84,9 @@ async def test_no_failure_of_a_server_that_runs_here_shows_a_secret(
     assert_all_clean(caught.value, caplog)
 
 
-async def test_no_tools_error_shows_a_secret(make: Make, ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
+async def test_error_of_a_tool_does_not_show_a_secret(
+    make: Make, ask: Ask, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     with pytest.raises(NeuronError, match=r"you gave me \[redacted\]") as caught:
         await ask(
@@ -93,10 +95,10 @@ async def test_no_tools_error_shows_a_secret(make: Make, ask: Ask, caplog: pytes
     assert_clean(str(caught.value))
 
 
-def test_no_repr_shows_a_secret() -> None:
+def test_repr_does_not_show_a_secret() -> None:
     for given in ({**STDIO, "args": [KEY]}, {"url": f"http://localhost/mcp?key={KEY}", **HTTP}):
         neuron = mcp(**given)
-        assert_clean(f"{neuron!r} {Options.parse(given)!r} {list(map(repr, vars(neuron).values()))}")
+        assert_clean(f"{neuron!r} {McpOptions.parse(given)!r} {list(map(repr, vars(neuron).values()))}")
 
 
 @pytest.mark.parametrize(
@@ -104,19 +106,20 @@ def test_no_repr_shows_a_secret() -> None:
     [{"timeout": -1}, {"tmeout": 1}, {"env": {"A": KEY + "\0"}}, {"env": [KEY]}, {"args": [KEY, 7]}],
     ids=str,
 )
-def test_no_construction_error_shows_a_secret(option: dict[str, Any]) -> None:
+def test_construction_error_does_not_show_a_secret(option: dict[str, Any]) -> None:
     with pytest.raises((TypeError, ValueError)) as caught:
         mcp(**{**STDIO, **option})
     assert_clean(str(caught.value))
 
 
-def test_a_secret_is_recognised_in_parts() -> None:
-    secrets = Secrets([f"Bearer {KEY}", "-----BEGIN-----\nfirst line\nsecond line\n", "debug", "no", ""])
+def test_parts_of_a_secret_are_redacted() -> None:
+    values = [f"Bearer {KEY}", "-----BEGIN-----\nfirst line\nsecond line\n", "debug", "no", ""]
+    secrets = McpOptions.parse({"command": "x", "env": dict(zip("ABCDE", values, strict=True))}).secrets
     said = secrets.quote(f"token {KEY} and second line with Bearer {KEY}; no debug")
     assert said == "token [redacted] and [redacted] with [redacted]; no [redacted]"
 
 
-def test_a_secret_is_recognised_as_json_and_python_write_it() -> None:
+def test_secret_is_redacted_as_json_and_python_write_it() -> None:
     secret = 'say "hü" \\ twice'
     secrets = Secrets([secret])
     for written in (json.dumps(secret), repr(secret), secret):
@@ -124,10 +127,10 @@ def test_a_secret_is_recognised_as_json_and_python_write_it() -> None:
 
 
 @pytest.mark.parametrize("shift", [0, 1, 1_000, 2_999])
-def test_what_is_left_of_a_secret_at_the_cut_is_not_shown(shift: int) -> None:
+def test_rest_of_a_secret_at_the_cut_is_not_shown(shift: int) -> None:
     secret = "".join(f"{n:04d}" for n in range(750))
-    words = LastWords(Secrets([secret]))
-    words.hear(b"x" * (STDERR_TAIL_BYTES - shift) + 4 * secret.encode() + b" and no more")
-    text = str(words)
+    report = ExitReport(Secrets([secret]))
+    report.add_stderr(b"x" * (STDERR_TAIL_BYTES - shift) + 4 * secret.encode() + b" and no more")
+    text = str(report)
     assert not any(secret[start : start + 8] in text for start in range(len(secret) - 8))
     assert text.endswith("and no more")

@@ -1,4 +1,4 @@
-"""Schemas come from a server, and may be anything."""
+"""Tool schemas come from a server, and may be invalid."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from cosmo_source_mcp.tool_schema import ToolSchema
+from cosmo_source_mcp.toolbox import ToolSchema
 
 
 @pytest.mark.parametrize(
@@ -33,18 +33,18 @@ from cosmo_source_mcp.tool_schema import ToolSchema
     ],
     ids=str,
 )
-def test_arguments_are_held_against_what_can_be_checked(
+def test_mismatch_of_arguments_and_schema(
     schema: dict[str, object], arguments: dict[str, object], problem: str | None
 ) -> None:
-    found = ToolSchema(schema).problem(arguments)
+    found = ToolSchema(schema).mismatch(arguments)
     assert (found or "").startswith(problem or "")
     assert (found is None) == (problem is None)
 
 
-def test_a_reference_to_elsewhere_is_not_followed() -> None:
+def test_reference_to_a_url_is_not_fetched() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
         elsewhere = f"http://127.0.0.1:{listener.getsockname()[1]}/schema"
-        assert ToolSchema({"properties": {"a": {"$ref": elsewhere}}}).problem({"a": 1}) is None
+        assert ToolSchema({"properties": {"a": {"$ref": elsewhere}}}).mismatch({"a": 1}) is None
         with pytest.raises(BlockingIOError):
             listener.accept()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Self
 
-from cosmo_llm.options import HIDDEN, Converter, Flag, Options, Seconds
 from msgspec import Meta
 
 from cosmo_llm import Secrets
+from cosmo_llm.options import HIDDEN, Converter, Flag, Options, Seconds
 from cosmo_source_flask.app import ASGI, WSGI, Interface, check_app
 from cosmo_source_flask.request import checked_headers, checked_method, checked_path
 

@@ -16,9 +16,9 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 import httpx
-from cosmo_llm.options import hidden_value, wrong_value
 
 from cosmo_llm import INPUT_INVALID
+from cosmo_llm.options import hidden_value, wrong_value
 
 FIELDS: Final = ("method", "path", "query", "headers", "cookies", "json", "data", "files")
 """The fields of an input; an input without any of them is itself the JSON body."""

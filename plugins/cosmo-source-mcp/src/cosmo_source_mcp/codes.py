@@ -1,4 +1,9 @@
-"""The codes under which a TASK ends, and which error of a server or a transport means which."""
+"""The codes of failures: those of ERROR Signals, and the JSON-RPC error codes that they are derived from.
+
+The SDK delivers a JSON-RPC error to the one request that it answers. Any other exception in a transport ends
+the session and all its calls. So the transports of this source turn their failures into JSON-RPC errors, with
+the codes from `UNREACHABLE` to `SESSION_LOST`, or with one for an HTTP status.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +21,29 @@ from cosmo_llm import (
     Failure,
     failure_of_status,
 )
-from cosmo_source_mcp import wire_errors
 
 TOOL_ERROR: Final = Failure("TOOL_ERROR", recoverable=False)
-"""The tool ran, and reports that it failed; its words say why."""
+"""The tool ran and failed; the message quotes the tool."""
 TOOL_NOT_FOUND: Final = Failure("TOOL_NOT_FOUND", recoverable=False)
-"""The server has no such tool."""
+"""The server does not have the tool."""
 SERVER_NOT_FOUND: Final = Failure("SERVER_NOT_FOUND", recoverable=False)
-"""There is no such command, or no MCP server at the URL."""
+"""The command does not exist, or the URL is not that of an MCP server."""
 SERVER_START_FAILED: Final = Failure("SERVER_START_FAILED", recoverable=False)
 """The server could not be started, or ended instead of answering."""
+
+_BLOCK: Final = 733_100_000
+"""Added to every code of a transport. The codes of servers are small or negative."""
+
+UNREACHABLE: Final = _BLOCK + 1
+"""No connection could be made, or it broke."""
+MALFORMED: Final = _BLOCK + 2
+"""The answer is not MCP."""
+TOO_LARGE: Final = _BLOCK + 3
+"""The answer exceeds the size limit."""
+NOT_MCP: Final = _BLOCK + 4
+"""The server prints too much that is not MCP."""
+SESSION_LOST: Final = _BLOCK + 5
+"""The server does not know the session any more, and has not run the request."""
 
 _BY_STATUS: Final[dict[int, Failure]] = {
     HTTPStatus.BAD_REQUEST: PROVIDER_REFUSED,
@@ -33,11 +51,11 @@ _BY_STATUS: Final[dict[int, Failure]] = {
     HTTPStatus.METHOD_NOT_ALLOWED: SERVER_NOT_FOUND,
 }
 _BY_CODE: Final = {
-    wire_errors.UNREACHABLE: PROVIDER_UNREACHABLE,
-    wire_errors.SESSION_LOST: PROVIDER_UNREACHABLE,
-    wire_errors.MALFORMED: PROVIDER_MALFORMED,
-    wire_errors.TOO_LARGE: PROVIDER_MALFORMED,
-    wire_errors.NOT_MCP: PROVIDER_MALFORMED,
+    UNREACHABLE: PROVIDER_UNREACHABLE,
+    SESSION_LOST: PROVIDER_UNREACHABLE,
+    MALFORMED: PROVIDER_MALFORMED,
+    TOO_LARGE: PROVIDER_MALFORMED,
+    NOT_MCP: PROVIDER_MALFORMED,
     CONNECTION_CLOSED: PROVIDER_UNREACHABLE,
     INVALID_PARAMS: INPUT_INVALID,
     INVALID_REQUEST: PROVIDER_REFUSED,
@@ -46,9 +64,20 @@ _BY_CODE: Final = {
 }
 
 
-def failure_of(code: int) -> Failure:
-    """Map the code of a JSON-RPC error, a server's or one of `wire_errors`, to the failure it stands for."""
-    status = wire_errors.status_of(code)
+def code_of_status(status: int) -> int:
+    """The JSON-RPC error code for the HTTP status of an error response."""
+    return _BLOCK + status
+
+
+def status_of_code(code: int) -> int | None:
+    """The HTTP status of a JSON-RPC error code, if the code was made by `code_of_status`."""
+    status = code - _BLOCK
+    return status if 400 <= status <= 599 else None
+
+
+def failure_of_code(code: int) -> Failure:
+    """Map a JSON-RPC error code, of a server or of a transport, to a failure."""
+    status = status_of_code(code)
     if status is None:
         return _BY_CODE.get(code, PROVIDER_ERROR)
     return _BY_STATUS.get(status) or failure_of_status(status)

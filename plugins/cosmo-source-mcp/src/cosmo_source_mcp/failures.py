@@ -1,12 +1,12 @@
-"""Everything that can go wrong with a server and its tools, as the `NeuronError` that says so."""
+"""The errors for the failures of a server and its tools."""
 
 from __future__ import annotations
 
 import difflib
-from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+import attrs
 from pydantic import ValidationError
 
 from cosmo_llm import (
@@ -15,141 +15,124 @@ from cosmo_llm import (
     PROVIDER_TIMEOUT,
     PROVIDER_UNREACHABLE,
     RATE_LIMITED,
+    Failure,
+    Failures,
+    Provider,
+    status_line,
 )
-from cosmo_source_mcp import wire_errors
-from cosmo_source_mcp.codes import (
-    SERVER_NOT_FOUND,
-    SERVER_START_FAILED,
-    TOOL_ERROR,
-    TOOL_NOT_FOUND,
-    failure_of,
-)
+from cosmo_source_mcp import codes
+from cosmo_source_mcp.codes import SERVER_NOT_FOUND, SERVER_START_FAILED, TOOL_ERROR, TOOL_NOT_FOUND
 from cosmo_source_mcp.limits import MAX_MESSAGE_BYTES, MAX_NAMED_TOOLS, MAX_STRAY_LINES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cosmo_core.errors import NeuronError
-    from cosmo_source_mcp.launch import Launch
-    from cosmo_source_mcp.redaction import Secrets
+    from cosmo_source_mcp.targets import Launch
 
 _LONGEST_NAME: Final = 100
-_LIMIT: Final = f"{MAX_MESSAGE_BYTES >> 20} MiB"
-_WORDINGS: Final = {
-    wire_errors.UNREACHABLE: "no complete answer from {server}; check that it runs",
-    wire_errors.MALFORMED: "{server} sent an answer that is not understood",
-    wire_errors.TOO_LARGE: f"{{server}} sent an answer larger than the {_LIMIT} that are read",
-    wire_errors.NOT_MCP: f"{{server}} printed more than {MAX_STRAY_LINES} lines that are not MCP",
-    wire_errors.SESSION_LOST: "{server} does not know the session any more",
-}
-_ADVICE: Final = {
-    AUTH_FAILED: "check headers",
-    RATE_LIMITED: "try again later, or send less at once",
-    SERVER_NOT_FOUND: "check url: its path is often /mcp",
+_MESSAGES: Final = {
+    codes.UNREACHABLE: "no complete answer from {server}; check that it runs",
+    codes.MALFORMED: "{server} sent a malformed answer",
+    codes.TOO_LARGE: f"{{server}} sent an answer larger than the limit of {MAX_MESSAGE_BYTES >> 20} MiB",
+    codes.NOT_MCP: f"{{server}} printed more than {MAX_STRAY_LINES} lines that are not MCP",
+    codes.SESSION_LOST: "{server} does not know the session any more",
 }
 
 
-class Failures:
-    """Words the failures of one server, with the secrets left out.
+class McpServer(Provider):
+    """An MCP server, as the provider of the shared failures."""
 
-    Args:
-        server: What messages call it.
-        secrets: What must not be repeated.
-        timeout_s: How long a call may take.
-    """
+    ADVICE: ClassVar[Mapping[Failure, str]] = {
+        AUTH_FAILED: "check headers",
+        RATE_LIMITED: "try again later, or send less at once",
+        SERVER_NOT_FOUND: "check url: its path is often /mcp",
+    }
 
-    def __init__(self, server: str, secrets: Secrets, timeout_s: float) -> None:
-        self._server = server
-        self._secrets = secrets
-        self._timeout_s = timeout_s
 
-    def __repr__(self) -> str:
-        return f"<Failures of {self._server}>"
+@attrs.frozen(kw_only=True)
+class McpFailures(Failures):
+    """Makes the errors for the failures of one server and its tools, with its secrets redacted."""
+
+    provider: Provider = attrs.field(factory=McpServer)
 
     def not_started(self, error: OSError, launch: Launch) -> NeuronError:
-        """The operating system would not start the command."""
+        """The error for a command that the operating system did not start."""
         if launch.cwd is not None and not Path(launch.cwd).is_dir():
-            return SERVER_NOT_FOUND.error(f"{self._server} cannot run in {str(launch.cwd)!r}: no such folder")
-        command = f"{self._server} cannot be started: {launch.command!r}"
+            return SERVER_NOT_FOUND.error(f"{self.server} cannot run in {str(launch.cwd)!r}: no such folder")
+        command = f"{self.server} cannot be started: {launch.command!r}"
         if isinstance(error, FileNotFoundError):
-            return SERVER_NOT_FOUND.error(f"{command} is not there; {launch.advice}")
+            return SERVER_NOT_FOUND.error(f"{command} was not found; {launch.advice}")
         return SERVER_START_FAILED.error(f"{command}: {error.strerror or type(error).__name__}")
 
-    def start_failed(self, ending: str) -> NeuronError:
-        """The server ended before the session began."""
-        return SERVER_START_FAILED.error(_joined(f"{self._server} ended instead of answering", ending))
+    def start_failed(self, exit_report: str) -> NeuronError:
+        """The error for a server that ended before the session was open."""
+        return self.error(SERVER_START_FAILED, f"{self.server} ended instead of answering", note=exit_report)
 
-    def start_timed_out(self, ending: str) -> NeuronError:
-        """The server did not get ready in time."""
-        message = f"{self._server} was not ready within {self._timeout_s:g} s; raise timeout if it needs more"
-        return PROVIDER_TIMEOUT.error(_joined(message, ending))
+    def start_timed_out(self, exit_report: str) -> NeuronError:
+        """The error for a server that was not ready in time."""
+        message = f"{self.server} was not ready within {self.timeout_s:g} s; raise timeout if it needs more"
+        return self.error(PROVIDER_TIMEOUT, message, note=exit_report)
 
-    def ended(self, ending: str) -> NeuronError:
-        """The session ended by itself."""
-        message = f"the session with {self._server} has ended, and the next call begins a new one"
-        return PROVIDER_UNREACHABLE.error(_joined(message, ending))
+    def ended(self, exit_report: str) -> NeuronError:
+        """The error for a session that ended during a call."""
+        message = f"the session with {self.server} has ended, and the next call opens a new one"
+        return self.error(PROVIDER_UNREACHABLE, message, note=exit_report)
 
     def closed(self) -> NeuronError:
-        """The Neuron was closed while the call was running."""
-        return PROVIDER_UNREACHABLE.error(f"the session with {self._server} was closed during the call")
+        """The error for a Neuron that was closed during a call."""
+        return PROVIDER_UNREACHABLE.error(f"the session with {self.server} was closed during the call")
 
     def timed_out(self) -> NeuronError:
-        """The time limit of the call passed."""
-        return PROVIDER_TIMEOUT.error(
-            f"{self._server} did not answer within {self._timeout_s:g} s; raise timeout, or ask for less"
-        )
+        """The error for a call that exceeded its time limit."""
+        message = f"{self.server} did not answer within {self.timeout_s:g} s"
+        return self.error(PROVIDER_TIMEOUT, message, note="raise timeout, or ask for less")
 
-    def told(self, code: int, words: str = "") -> NeuronError:
-        """The server, or the transport to it, answered with a JSON-RPC error."""
-        failure = failure_of(code)
-        status = wire_errors.status_of(code)
-        wording = _WORDINGS.get(code, "{server} answered with an error")
-        message = wording.format(server=self._server)
-        if status is not None:
-            message = f"{self._server} answered {_status_line(status)}"
-        if said := self._secrets.quote(words):
-            message += f": {said}"
-        advice = _ADVICE.get(failure)
-        return failure.error(f"{message}; {advice}" if advice else message)
+    def answered_error(self, code: int, text: str = "") -> NeuronError:
+        """The error for a JSON-RPC error, of the server or of the transport to it.
 
-    def malformed(self, reason: Exception | str) -> NeuronError:
-        """The SDK does not understand what the server sent."""
-        return self.told(wire_errors.MALFORMED, _words(reason))
+        Args:
+            code: Its code.
+            text: Its message, which is quoted.
+        """
+        status = codes.status_of_code(code)
+        if status is None:
+            message = _MESSAGES.get(code, "{server} answered with an error").format(server=self.server)
+        else:
+            message = f"{self.server} answered {status_line(status)}"
+        return self.error(codes.failure_of_code(code), message, said=text)
+
+    def malformed(self, reason: object, body: bytes | str = "") -> NeuronError:
+        """The error for an answer that the SDK cannot parse. The body is not quoted, only the reason."""
+        return self.answered_error(codes.MALFORMED, _reason_text(reason))
 
     def tool_failed(self, tool: str, text: str) -> NeuronError:
-        """The tool ran, and its result is an error."""
-        said = self._secrets.quote(text) or "no reason given"
-        return TOOL_ERROR.error(f"the tool {tool!r} of {self._server} failed: {said}")
+        """The error for a tool whose result is an error."""
+        said = self.secrets.quote(text) or "no reason given"
+        return TOOL_ERROR.error(f"the tool {tool!r} of {self.server} failed: {said}")
 
     def unknown_tool(self, tool: str, known: Sequence[str]) -> NeuronError:
-        """The server has no tool of this name."""
+        """The error for a tool that the server does not have."""
         close = difflib.get_close_matches(tool[:_LONGEST_NAME], known, 1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         more = f" and {len(known) - MAX_NAMED_TOOLS} more" if len(known) > MAX_NAMED_TOOLS else ""
         listed = ", ".join(sorted(known)[:MAX_NAMED_TOOLS]) or "none at all"
         return TOOL_NOT_FOUND.error(
-            f"{self._server} has no tool {self._secrets.quote(tool)!r}; {hint}known: "
-            f"{self._secrets.quote(listed)}{more}"
+            f"{self.server} has no tool {self.secrets.quote(tool)!r}; {hint}known: "
+            f"{self.secrets.quote(listed)}{more}"
         )
 
     def bad_arguments(self, tool: str, reason: str) -> NeuronError:
-        """The arguments do not fit the schema that the server gives for the tool."""
+        """The error for arguments that do not match the tool's schema."""
         return INPUT_INVALID.error(
-            f"the arguments do not fit the tool {tool!r} of {self._server}: {self._secrets.quote(reason)}"
+            f"the arguments do not match the schema of the tool {tool!r} of {self.server}: "
+            f"{self.secrets.quote(reason)}"
         )
 
 
-def _words(reason: Exception | str) -> str:
+def _reason_text(reason: Any) -> str:
     if isinstance(reason, ValidationError):
-        # Without the input, of which pydantic would quote a part: that may be a part of a secret.
+        # Without the input: pydantic would quote a part of it, and that could be a part of a secret.
         first = reason.errors(include_url=False, include_input=False)[0]
         return f"{first['msg']} (at {'.'.join(map(str, first['loc']))})"
     return str(reason).partition("\n")[0]
-
-
-def _joined(message: str, ending: str) -> str:
-    return f"{message}; {ending}" if ending else message
-
-
-def _status_line(status: int) -> str:
-    return f"{status} {HTTPStatus(status).phrase}" if status in set(HTTPStatus) else str(status)

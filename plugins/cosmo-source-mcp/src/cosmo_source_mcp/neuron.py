@@ -1,4 +1,4 @@
-"""The Neuron that this source makes."""
+"""The Neuron of this source, and the function that makes it."""
 
 from __future__ import annotations
 
@@ -6,32 +6,30 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from cosmo_source_mcp.calls import Call, read_call
-from cosmo_source_mcp.failures import Failures
+from cosmo_source_mcp.calls import Call, list_output, read_call, result_output, text_of
+from cosmo_source_mcp.codes import SESSION_LOST
+from cosmo_source_mcp.failures import McpFailures
 from cosmo_source_mcp.http import HttpLink
-from cosmo_source_mcp.outputs import list_output, result_output, text_of
-from cosmo_source_mcp.redaction import Secrets
-from cosmo_source_mcp.server_url import ServerUrl
-from cosmo_source_mcp.session import SessionLostError
-from cosmo_source_mcp.sessions import Sessions
+from cosmo_source_mcp.options import McpOptions
+from cosmo_source_mcp.session import SessionLostError, Sessions
 from cosmo_source_mcp.stdio import StdioLink
-from cosmo_source_mcp.wire_errors import SESSION_LOST
+from cosmo_source_mcp.targets import Launch
 
 if TYPE_CHECKING:
     from mcp import Client
     from mcp.types import CallToolResult
 
-    from cosmo_source_mcp.options import Options
     from cosmo_source_mcp.session import Link, Session
 
 
 class McpNeuron:
     """``async (input, context) -> {"response", "result", "is_error", "content", "meta"}``."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: McpOptions) -> None:
         self._options = options
-        self._secrets = Secrets(options.secrets)
-        self._failures = Failures(options.label, self._secrets, options.timeout)
+        self._target = options.target
+        self._secrets = options.secrets
+        self._failures = McpFailures(server=options.label, secrets=self._secrets, timeout_s=options.timeout)
         self._sessions = Sessions(self._connect, self._failures, options.timeout)
 
     def __repr__(self) -> str:
@@ -39,58 +37,78 @@ class McpNeuron:
         return f"<McpNeuron of {self._options.label}{tool}>"
 
     async def __call__(self, input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
-        """Answer one TASK.
+        """Run one TASK.
 
         Args:
-            input: A tool and its arguments, or the arguments alone where the tool is bound.
-            context: Not used; what a tool needs is in its arguments.
+            input: A tool and its arguments, or the arguments alone if the Neuron is bound to a tool.
+            context: Not used.
 
         Raises:
-            NeuronError: The input does not fit, or the tool or its server failed; the README has the codes.
+            NeuronError: The input is invalid, or the tool or its server failed; the README lists the codes.
         """
         call = read_call(input, self._options.tool)
         session = self._sessions.current()
         try:
             async with asyncio.timeout(self._options.timeout):
                 try:
-                    return await self._answer(session, call)
+                    return await self._run(session, call)
                 except SessionLostError:
                     session = self._sessions.current()
-                return await self._answer(session, call)
+                return await self._run(session, call)
         except TimeoutError:
             failure = session.timed_out()
         except SessionLostError:
-            failure = self._failures.told(SESSION_LOST)
-        # Raised out here, so that it holds no other exception: that may hold all the server sent.
+            failure = self._failures.answered_error(SESSION_LOST)
+        # Raised outside the except block, so that __context__ does not keep what the server sent.
         raise failure
 
     async def aclose(self) -> None:
-        """Close the session, and end its server if that runs here. A later call starts anew."""
+        """Close the session, and end its server if this Neuron started it. A later call opens a new one."""
         await self._sessions.aclose()
 
-    async def _answer(self, session: Session, call: Call | None) -> dict[str, Any]:
+    async def _run(self, session: Session, call: Call | None) -> dict[str, Any]:
         try:
             if call is None:
-                return list_output(await session.tools.listed(), session.about())
+                return list_output(await session.tools.read_list(), session.server_info())
             result = await self._result(session, call)
-            return result_output(result, {"tool": call.tool, **session.about()})
+            return result_output(result, {"tool": call.tool, **session.server_info()})
         except ValueError as error:
             failure = self._failures.malformed(error)
         raise failure
 
     async def _result(self, session: Session, call: Call) -> CallToolResult:
         await session.tools.check(call.tool, call.arguments)
-        result = await session.ask(partial(_call_tool, call=call))
+        result = await session.send(partial(_call_tool, call=call))
         if result.is_error:
             raise self._failures.tool_failed(call.tool, text_of(result.content))
         return result
 
     def _connect(self) -> Link:
-        target = self._options.target
-        if isinstance(target, ServerUrl):
-            return HttpLink(target, self._options, self._secrets)
-        return StdioLink(target, self._failures, self._secrets)
+        if isinstance(self._target, Launch):
+            return StdioLink(self._target, self._failures, self._secrets)
+        return HttpLink(
+            self._target,
+            headers=self._options.headers or {},
+            timeout_s=self._options.timeout,
+            secrets=self._secrets,
+        )
 
 
 async def _call_tool(client: Client, call: Call) -> CallToolResult:
     return await client.call_tool(call.tool, call.arguments)
+
+
+def mcp(**options: Any) -> McpNeuron:
+    """Make a Neuron that calls the tools of an MCP server.
+
+    Nothing is started or connected yet: the first call does that.
+
+    Args:
+        **options: Exactly one of ``command``, ``server`` and ``url``; ``args``, ``env``, ``cwd``,
+            ``headers``, ``tool`` and ``timeout``; the README describes each.
+
+    Raises:
+        TypeError: There is no such option; the message names those that exist.
+        ValueError: The value of an option cannot work, or cannot be combined with another option.
+    """
+    return McpNeuron(McpOptions.parse(options))

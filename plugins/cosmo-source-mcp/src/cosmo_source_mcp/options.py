@@ -1,101 +1,170 @@
-"""The options of the source: checked once, when the Neuron is made."""
+"""The options of the source, declared once as a type with constraints."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+import os
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Final, Self
 
-from cosmo_source_mcp.checks import HEADER, VARIABLE, check_text, text_list, text_mapping, wrong
-from cosmo_source_mcp.launch import Launch
+from cosmo_llm import Secrets
+from cosmo_llm.options import HIDDEN, Converter, Options, Seconds, hidden_value, wrong_value
 from cosmo_source_mcp.limits import DEFAULT_TIMEOUT_S
-from cosmo_source_mcp.presets import PRESETS
-from cosmo_source_mcp.server_url import ServerUrl
+from cosmo_source_mcp.targets import PRESETS, Launch, ServerUrl
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-NAMES: Final = ("args", "command", "cwd", "env", "headers", "server", "timeout", "tool", "url")
 _WAYS: Final[tuple[str, ...]] = ("command", "server", "url")
+_VARIABLE: Final = (re.compile(r"[^=\0]+"), re.compile(r"[^\0]*"))
+_HEADER: Final = (re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"), re.compile(r"[ -~]*"))
+
+# A shorter value is not secret, and redacting it would garble every quote.
+_SHORTEST_SECRET: Final = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """Everything a Neuron of this source is made from; what may be secret is not in the repr.
+def _text(name: str, value: object) -> str | None:
+    if value is not None and (not isinstance(value, str) or value == "" or "\0" in value):
+        raise wrong_value(name, value, "a non-empty string")
+    return value
+
+
+def _preset_name(name: str, value: object) -> str | None:
+    if value is None or (isinstance(value, str) and value in PRESETS):
+        return value
+    raise wrong_value(name, value, f"one of {', '.join(PRESETS)}, or command with args,")
+
+
+def _url(_: str, value: object) -> ServerUrl | None:
+    return value if value is None or isinstance(value, ServerUrl) else ServerUrl.parse(value)
+
+
+def _texts(name: str, value: object) -> tuple[str, ...] | None:
+    """A list of strings and paths. An error does not repeat an item, which may be secret."""
+    if value is None:
+        return None
+    if not isinstance(value, (list, tuple)):
+        raise hidden_value(name, value, "a list of strings")
+    texts = tuple(os.fspath(item) if isinstance(item, os.PathLike) else item for item in value)
+    for index, text in enumerate(texts):
+        if not isinstance(text, str) or "\0" in text:
+            raise ValueError(f"{name}[{index}]: a string without NUL is needed")
+    return texts
+
+
+def _variables(name: str, value: object) -> Mapping[str, str] | None:
+    return _text_mapping(name, value, *_VARIABLE)
+
+
+def _headers(name: str, value: object) -> Mapping[str, str] | None:
+    return _text_mapping(name, value, *_HEADER)
+
+
+def _text_mapping(
+    name: str, value: object, key_pattern: re.Pattern[str], text_pattern: re.Pattern[str]
+) -> Mapping[str, str] | None:
+    """Names with values. An error does not repeat a value, which may be secret."""
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise hidden_value(name, value, "a mapping of names to values")
+    for key, text in value.items():
+        if not isinstance(key, str) or not key_pattern.fullmatch(key):
+            raise ValueError(f"{name}: a key is not a valid name")
+        if not isinstance(text, str) or not text_pattern.fullmatch(text):
+            raise ValueError(f"{name}[{key!r}]: the value is not a valid string")
+    return dict(value)
+
+
+def _folder(name: str, value: object) -> str | os.PathLike[str] | None:
+    if value is None or isinstance(value, (str, os.PathLike)):
+        return value
+    raise wrong_value(name, value, "the path of a folder")
+
+
+class McpOptions(Options, frozen=True, kw_only=True):
+    """The options of a `McpNeuron`. Exactly one of ``command``, ``server`` and ``url`` is given.
 
     Attributes:
-        target: How to start the server, or where it is.
+        command: The program to start as the server.
+        server: The name of a preset to start as the server.
+        url: The URL of the server.
+        args: The arguments of the program.
+        env: Variables for the program.
+        cwd: The folder to run the program in.
         headers: Sent with every HTTP request.
-        tool: The one tool to call; the input is then its arguments.
-        timeout: How long one call may take, the start of the server included, in seconds.
+        tool: The one tool to call; an input is then its arguments.
+        timeout: The time limit of one call, including the start of the server, in seconds.
     """
 
-    target: Launch | ServerUrl
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    tool: str | None = None
-    timeout: float = DEFAULT_TIMEOUT_S
+    SOURCE: ClassVar[str] = "mcp"
 
-    def __post_init__(self) -> None:
-        check_text("tool", self.tool)
-        limit: object = self.timeout
-        if not isinstance(limit, (int, float)) or isinstance(limit, bool) or not 0 < limit < math.inf:
-            raise wrong("timeout", limit, "a positive number of seconds")
+    command: Annotated[str | None, Converter(_text)] = None
+    server: Annotated[str | None, Converter(_preset_name)] = None
+    url: Annotated[ServerUrl | None, Converter(_url)] = None
+    args: Annotated[tuple[str, ...] | None, Converter(_texts), HIDDEN] = None
+    env: Annotated[Mapping[str, str] | None, Converter(_variables), HIDDEN] = None
+    cwd: Annotated[str | os.PathLike[str] | None, Converter(_folder)] = None
+    headers: Annotated[Mapping[str, str] | None, Converter(_headers), HIDDEN] = None
+    tool: Annotated[str | None, Converter(_text)] = None
+    timeout: Seconds = DEFAULT_TIMEOUT_S
 
     @classmethod
-    def parse(cls, given: Mapping[str, Any]) -> Options:
-        """Check what the user gave.
+    def parse(cls, given: Mapping[str, Any]) -> Self:
+        """Make options from what the user gave; ``None`` counts as absent.
 
         Raises:
             TypeError: There is no such option.
-            ValueError: A value cannot work, or does not go with the others.
+            ValueError: A value cannot work, or cannot be combined with another option.
         """
-        if unknown := sorted(set(given) - set(NAMES)):
-            raise TypeError(f"mcp has no option {', '.join(unknown)}; it has {', '.join(NAMES)}")
-        made = {name: value for name, value in given.items() if value is not None}
+        made = {name: value for name, value in given.items() if value is not None or name not in cls.names()}
         ways = [name for name in _WAYS if name in made]
-        if len(ways) != 1:
+        if len(ways) != 1 and set(made) <= cls.names():
             found = " and ".join(ways) or "none of them"
             raise ValueError(f"exactly one of command, server and url is needed, not {found}")
-        common = {name: made[name] for name in ("tool", "timeout") if name in made}
         if ways == ["url"]:
             _refuse(made, ("args", "cwd", "env"), "a server that is started here: leave out url")
-            headers = text_mapping("headers", made.get("headers", {}), HEADER)
-            return cls(target=ServerUrl.parse(made["url"]), headers=headers, **common)
-        _refuse(made, ("headers",), "a server at a url; one that is started here gets env")
-        return cls(target=_launch(made), **common)
+        else:
+            _refuse(made, ("headers",), "a server at a url; one that is started here gets env")
+        options = super().parse(made)
+        if options.server is not None and not options.args and (needed := PRESETS[options.server].needs_args):
+            raise ValueError(f"args: server={options.server!r} needs {needed}, as in args=['/srv/data']")
+        return options
 
     @property
-    def secrets(self) -> list[str]:
-        """The values that must not be shown."""
-        if isinstance(self.target, Launch):
-            return list(self.target.env.values())
-        return [*self.headers.values(), *self.target.secrets]
+    def target(self) -> Launch | ServerUrl:
+        """How to start the server, or its URL."""
+        if self.url is not None:
+            return self.url
+        args, env = self.args or (), self.env or {}
+        if self.server is not None:
+            preset = PRESETS[self.server]
+            return Launch(
+                name=self.server,
+                command=preset.command,
+                args=(*preset.args, *args),
+                env=env,
+                cwd=self.cwd,
+                advice=preset.advice,
+            )
+        command = self.command or ""  # `parse` requires one of the three
+        return Launch(name=command, command=command, args=args, env=env, cwd=self.cwd)
+
+    @property
+    def secrets(self) -> Secrets:
+        """What neither an error nor a log may show."""
+        values = [*(self.env or {}).values(), *(self.headers or {}).values()]
+        if self.url is not None:
+            values += self.url.secrets
+        return Secrets(values, shortest=_SHORTEST_SECRET, parts=True)
 
     @property
     def label(self) -> str:
         """What messages call the server."""
-        if isinstance(self.target, Launch):
-            return f"the MCP server {self.target.name!r}"
-        return f"the MCP server at {self.target.shown}"
+        target = self.target
+        if isinstance(target, Launch):
+            return f"the MCP server {target.name!r}"
+        return f"the MCP server at {target.shown}"
 
 
-def _launch(made: Mapping[str, Any]) -> Launch:
-    args = text_list("args", made.get("args", ()))
-    env = text_mapping("env", made.get("env", {}), VARIABLE)
-    cwd = made.get("cwd")
-    if "command" in made:
-        return Launch(name=made["command"], command=made["command"], args=args, env=env, cwd=cwd)
-    name = made["server"]
-    preset = PRESETS.get(name) if isinstance(name, str) else None
-    if preset is None:
-        raise wrong("server", name, f"one of {', '.join(PRESETS)}, or command with args,")
-    if preset.needs_args and not args:
-        raise ValueError(f"args: server={name!r} needs {preset.needs_args}, as in args=['/srv/data']")
-    args = (*preset.args, *args)
-    return Launch(name=name, command=preset.command, args=args, env=env, cwd=cwd, advice=preset.advice)
-
-
-def _refuse(made: Mapping[str, Any], names: tuple[str, ...], belongs_to: str) -> None:
+def _refuse(made: Mapping[str, Any], names: tuple[str, ...], purpose: str) -> None:
     for name in names:
         if name in made:
-            raise ValueError(f"{name} is for {belongs_to}")
+            raise ValueError(f"{name} is for {purpose}")

@@ -1,4 +1,4 @@
-"""The process that a server runs in, which never outlives its host."""
+"""The process of a server. It is ended at the latest when the interpreter exits."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from mcp.client.stdio import get_default_environment
 from cosmo_source_mcp.limits import GRACE_S, MAX_MESSAGE_BYTES
 
 if TYPE_CHECKING:
-    from cosmo_source_mcp.launch import Launch
+    from cosmo_source_mcp.targets import Launch
 
 T = TypeVar("T")
 
 _GROUPS: Final = sys.platform != "win32"
-"""Whether a server gets a process group of its own, so that what it starts is ended with it."""
+"""Whether a server has its own process group, so that its child processes are ended with it."""
 
 
 class ServerProcess:
     """A running server, with pipes to its three standard streams.
 
     Attributes:
-        stdin: Closing it is how a server is told to end.
-        stdout: Where its messages come from; reads lines up to the largest message.
-        stderr: Where it says what is wrong.
+        stdin: The server's stdin; closing it asks the server to end.
+        stdout: The server's stdout; it reads lines up to the size limit of a message.
+        stderr: The server's stderr.
     """
 
     def __init__(self, transport: asyncio.SubprocessTransport, process: Process) -> None:
@@ -46,7 +46,7 @@ class ServerProcess:
         """Start a server.
 
         Raises:
-            OSError: The operating system would not.
+            OSError: The operating system did not start it.
         """
         loop = asyncio.get_running_loop()
         transport, protocol = await loop.subprocess_exec(
@@ -55,7 +55,7 @@ class ServerProcess:
             stdin=PIPE,
             stdout=PIPE,
             stderr=PIPE,
-            # Not the whole environment of the host: it may hold keys that are none of the server's business.
+            # Not the whole environment of this process: it may hold keys that the server must not see.
             env={**get_default_environment(), **launch.env},
             cwd=launch.cwd,
             start_new_session=_GROUPS,
@@ -68,37 +68,37 @@ class ServerProcess:
         return self._process.returncode
 
     async def stop(self) -> bool:
-        """End it: by closing its stdin, else by SIGTERM, else by SIGKILL, and with it all that it started.
+        """End it and its child processes: close its stdin, then send SIGTERM, then SIGKILL.
 
         Returns:
-            Whether it ended without a signal from here.
+            Whether it ended without a signal from this process.
         """
         try:
             self.stdin.close()
-            by_itself = await self._ended()
-            if not by_itself:
+            ended_by_itself = await self._has_ended()
+            if not ended_by_itself:
                 self._signal(signal.SIGTERM)
-                await self._ended()
+                await self._has_ended()
         finally:
-            # Also when this was cancelled half-way, and for what a server has left behind.
+            # Also after a cancellation, and for child processes that the server has left.
             await self.kill()
-        return by_itself
+        return ended_by_itself
 
     async def kill(self) -> bool:
-        """End it and all that it started at once; returns ``False``, for that takes a signal."""
+        """End it and its child processes at once; return ``False``, because that takes a signal."""
         try:
             self.kill_now()
-            await self._ended()
+            await self._has_ended()
         finally:
             self._transport.close()
             _running.pop(self, None)
         return False
 
     def kill_now(self) -> None:
-        """Send SIGKILL, where no event loop is needed."""
+        """Send SIGKILL. This works without an event loop."""
         self._signal(signal.SIGKILL if _GROUPS else signal.SIGTERM)
 
-    async def _ended(self) -> bool:
+    async def _has_ended(self) -> bool:
         try:
             async with asyncio.timeout(GRACE_S):
                 await self._process.wait()
@@ -107,7 +107,7 @@ class ServerProcess:
         return True
 
     def _signal(self, number: int) -> None:
-        # Gone already, or a member of the group that changed its user: nothing that could be done about it.
+        # It has ended already, or a process of the group has changed its user; neither can be handled.
         with suppress(ProcessLookupError, PermissionError):
             if _GROUPS:
                 os.killpg(self._process.pid, number)
@@ -117,17 +117,17 @@ class ServerProcess:
 
 def _piped(stream: T | None) -> T:
     if stream is None:
-        raise ValueError("a process without pipes cannot be a server")
+        raise ValueError("the process has no pipes")
     return stream
 
 
 _running: Final[dict[ServerProcess, int]] = {}
-"""Every server that was not ended yet, with the process that started it: a fork must not end its parent's."""
+"""Every server that still runs, with the id of the process that started it: a fork must not end them."""
 
 
 @atexit.register
 def _kill_all() -> None:
-    """For those whose event loop was given up without being closed."""
+    """End servers whose event loop was not closed."""
     for process, parent in list(_running.items()):
         if parent == os.getpid():
             process.kill_now()

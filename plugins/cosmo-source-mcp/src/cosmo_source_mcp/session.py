@@ -1,4 +1,4 @@
-"""One open MCP session, and the task that owns it."""
+"""MCP sessions: each in a task that opens and closes it, one per event loop, replaced when it ends."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from mcp.types import Implementation, ToolListChangedNotification
 
 from cosmo_core.errors import NeuronError
 from cosmo_llm import INPUT_INVALID, PROVIDER_REFUSED
-from cosmo_source_mcp import wire_errors
-from cosmo_source_mcp.limits import LAST_WORDS_S
+from cosmo_source_mcp.codes import SESSION_LOST
+from cosmo_source_mcp.limits import EXIT_REPORT_WAIT_S
 from cosmo_source_mcp.toolbox import Toolbox
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from mcp.client import IncomingMessage
 
-    from cosmo_source_mcp.failures import Failures
+    from cosmo_source_mcp.failures import McpFailures
 
 T = TypeVar("T")
 
@@ -30,45 +30,45 @@ _log = logging.getLogger(__name__)
 
 
 class Link(Protocol):
-    """One connection to a server, to be opened once."""
+    """One connection to a server. It is opened once."""
 
     @property
-    def ending(self) -> str:
-        """What is known of how it ended, to be added to a message."""
+    def exit_report(self) -> str:
+        """How the server ended, as far as is known, to be added to a message."""
         ...
 
     @property
     def failure(self) -> NeuronError | None:
-        """Why it was ended from here, if it was."""
+        """The error for which this side ended the connection, if it did."""
         ...
 
     def open(self, on_end: Callable[[], None]) -> AbstractAsyncContextManager[Any]:
-        """The SDK's streams to and from the server; ``on_end`` is called when they end by themselves."""
+        """The SDK's streams to and from the server; ``on_end`` is called if the server ends them."""
         ...
 
 
 class SessionLostError(Exception):
-    """The server forgot the session, and so has not run the request: it may be sent again in a new one."""
+    """The server does not know the session any more, and did not run the request, which can be sent again."""
 
 
 class Session:
-    """Opens a session, keeps it, and closes it, all in one task: the SDK's cancel scopes ask for that.
+    """One session. One task opens and closes it, as the cancel scopes of the SDK require.
 
-    The requests run in tasks of their own, so that whoever cancels one need not wait until the SDK has told
-    the server about it.
+    Each request runs in a task of its own, so a cancelled caller does not wait until the SDK has told the
+    server.
 
     Args:
-        link: The connection, not open yet.
-        failures: Words what goes wrong.
-        timeout_s: How long the server may take to get ready.
-        previous: The session before this one, whose server must be gone first.
+        link: The connection, which is not open yet.
+        failures: Builds the errors.
+        timeout_s: How long the server may take to be ready, in seconds.
+        previous: The session before this one. Its server must have ended before this one starts.
 
     Attributes:
-        tools: What the server can do.
+        tools: The tools of the server.
     """
 
-    def __init__(self, link: Link, failures: Failures, timeout_s: float, previous: Session | None) -> None:
-        self.tools = Toolbox(self.ask, failures)
+    def __init__(self, link: Link, failures: McpFailures, timeout_s: float, previous: Session | None) -> None:
+        self.tools = Toolbox(self.send, failures)
         self._link = link
         self._failures = failures
         self._over = asyncio.Event()
@@ -82,29 +82,29 @@ class Session:
 
     @property
     def is_over(self) -> bool:
-        """Whether a further request would be in vain."""
+        """Whether the session accepts no further request."""
         return self._over.is_set()
 
-    def about(self) -> dict[str, Any]:
-        """Who answers in it, and in which version of the protocol."""
+    def server_info(self) -> dict[str, Any]:
+        """The name and version of the server, and the version of the protocol, for the output's ``meta``."""
         client = self._ready.result()
         info = client.server_info
         server = {"name": info.name, "version": info.version} if info else None
         return {"server": server, "protocol_version": client.protocol_version}
 
     def timed_out(self) -> NeuronError:
-        """The failure of a call whose time is up."""
+        """The error for a call that exceeded its time limit."""
         if self._ready.done():
             return self._failures.timed_out()
         if self._loop.time() >= self._start_by:
-            self._over.set()  # no further call is to wait for this one
-        return self._link.failure or self._failures.start_timed_out(self._link.ending)
+            self._over.set()  # no further call is to wait for this session
+        return self._link.failure or self._failures.start_timed_out(self._link.exit_report)
 
-    async def ask(self, request: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
-        """Send a request as soon as the session is open, and wait for its answer.
+    async def send(self, request: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
+        """Send a request once the session is open, and return its answer.
 
         Raises:
-            NeuronError: The session cannot be opened or has ended, or the answer is an error or none at all.
+            NeuronError: The session cannot be opened or has ended, or the answer is an error or malformed.
             SessionLostError: The server does not know this session.
         """
         client = await asyncio.shield(self._ready)
@@ -117,86 +117,122 @@ class Session:
             task.cancel()
             raise
         except (MCPError, ValueError, RuntimeError) as error:
-            # The latter two are for a result that does not fit the protocol or the schema of its tool, and
-            # for a session that is closed already.
-            complaint = error
-        if isinstance(complaint, MCPError) and complaint.code == wire_errors.SESSION_LOST:
+            # ValueError: the result does not match the protocol or the tool's schema. RuntimeError: the
+            # session is closed already.
+            caught = error
+        if isinstance(caught, MCPError) and caught.code == SESSION_LOST:
             self._over.set()
             raise SessionLostError
-        raise await self._end() if self._over.is_set() else self._failure(complaint)
+        raise await self._end_error() if self._over.is_set() else self._error(caught)
 
-    async def closed(self) -> None:
-        """Wait until nothing of it is left."""
+    async def wait_closed(self) -> None:
+        """Wait until all its tasks have ended."""
         await asyncio.wait({self._owner, *self._requests})
 
     async def aclose(self) -> None:
-        """End it, and wait until nothing of it is left."""
+        """End the session, and wait until all its tasks have ended."""
         self._closed_here = True
         self._over.set()
         if not self._ready.done():
             self._owner.cancel()
-        await self.closed()
+        await self.wait_closed()
 
     async def _own(self, previous: Session | None) -> None:
         try:
             if previous is not None:
-                await previous.closed()
+                await previous.wait_closed()
             async with asyncio.timeout_at(self._start_by) as limit, self._client() as client:
                 limit.reschedule(None)
                 self._ready.set_result(client)
                 await self._over.wait()
             if not self._closed_here:
-                _log.info("%s", self._reason())
-        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must be told
+                _log.info("%s", self._end_reason())
+        except Exception as error:  # noqa: BLE001 - any error must reach the waiting callers
             while isinstance(error, ExceptionGroup):
                 error = error.exceptions[0]
             if self._ready.done():
-                self._breakdown = self._failure(error)
+                self._breakdown = self._error(error)
             else:
-                self._not_ready(self._start_failure(error))
+                self._fail_start(self._start_error(error))
         finally:
             self._over.set()
-            self._not_ready(self._failures.closed())
+            self._fail_start(self._failures.closed())
 
     def _client(self) -> Client:
         return Client(
             self._link.open(self._over.set),
             client_info=Implementation(name="cosmo-source-mcp", version=version("cosmo-source-mcp")),
-            message_handler=self._hear,
-            cache=None,  # the toolbox keeps what it needs
+            message_handler=self._on_message,
+            cache=None,  # the toolbox caches the list of tools
         )
 
-    async def _hear(self, message: IncomingMessage) -> None:
+    async def _on_message(self, message: IncomingMessage) -> None:
         if isinstance(message, ToolListChangedNotification):
-            self.tools.forget()
+            self.tools.invalidate()
 
-    def _not_ready(self, failure: NeuronError) -> None:
+    def _fail_start(self, error: NeuronError) -> None:
         if not self._ready.done():
-            self._ready.set_exception(failure)
-            self._ready.exception()  # there may be nobody who waits for it
+            self._ready.set_exception(error)
+            self._ready.exception()  # marks it as retrieved, in case that no caller waits
 
-    def _start_failure(self, error: Exception) -> NeuronError:
+    def _start_error(self, error: Exception) -> NeuronError:
         if isinstance(error, NeuronError):
             return error
         if isinstance(error, TimeoutError):
-            return self._failures.start_timed_out(self._link.ending)
+            return self._failures.start_timed_out(self._link.exit_report)
         if self._over.is_set():
-            return self._link.failure or self._failures.start_failed(self._link.ending)
-        failure = self._failure(error)
-        # Nothing of anybody's input is in a handshake.
+            return self._link.failure or self._failures.start_failed(self._link.exit_report)
+        failure = self._error(error)
+        # The handshake holds nothing of an input, so the input cannot be the cause.
         return PROVIDER_REFUSED.error(str(failure)) if failure.code == INPUT_INVALID.code else failure
 
-    def _failure(self, error: Exception) -> NeuronError:
+    def _error(self, error: Exception) -> NeuronError:
         if isinstance(error, MCPError):
-            return self._failures.told(error.code, error.message)
+            return self._failures.answered_error(error.code, error.message)
         return self._failures.malformed(error)
 
-    async def _end(self) -> NeuronError:
-        """Why the session ended before it answered a request; learning that may take a moment."""
+    async def _end_error(self) -> NeuronError:
+        """The error for a session that ended before it answered; waits briefly for the exit report."""
         if self._closed_here:
             return self._failures.closed()
-        await asyncio.wait({self._owner}, timeout=LAST_WORDS_S)
-        return self._reason()
+        await asyncio.wait({self._owner}, timeout=EXIT_REPORT_WAIT_S)
+        return self._end_reason()
 
-    def _reason(self) -> NeuronError:
-        return self._link.failure or self._breakdown or self._failures.ended(self._link.ending)
+    def _end_reason(self) -> NeuronError:
+        return self._link.failure or self._breakdown or self._failures.ended(self._link.exit_report)
+
+
+class Sessions:
+    """The sessions of one Neuron, one for each event loop, each opened on first use.
+
+    The streams of a session belong to the loop that opened them. Usually there is one loop, and so one
+    session.
+
+    Args:
+        connect: Makes a connection, which is not open yet.
+        failures: Builds the errors.
+        timeout_s: How long a server may take to be ready, in seconds.
+    """
+
+    def __init__(self, connect: Callable[[], Link], failures: McpFailures, timeout_s: float) -> None:
+        self._connect = connect
+        self._failures = failures
+        self._timeout_s = timeout_s
+        self._by_loop: dict[asyncio.AbstractEventLoop, Session] = {}
+
+    def current(self) -> Session:
+        """The session of the running loop; a new one if there is none or it is over."""
+        loop = asyncio.get_running_loop()
+        previous = self._by_loop.get(loop)
+        if previous is not None and not previous.is_over:
+            return previous
+        # The session of a closed loop cannot be closed any more, so it is only removed.
+        self._by_loop = {other: kept for other, kept in self._by_loop.items() if not other.is_closed()}
+        self._by_loop[loop] = Session(self._connect(), self._failures, self._timeout_s, previous)
+        return self._by_loop[loop]
+
+    async def aclose(self) -> None:
+        """Close the session of the running loop. The next call opens a new one."""
+        session = self._by_loop.pop(asyncio.get_running_loop(), None)
+        if session is not None:
+            await session.aclose()

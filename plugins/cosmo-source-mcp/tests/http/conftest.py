@@ -17,7 +17,7 @@ FINE = {"content": [{"type": "text", "text": "fine"}]}
 
 
 class Reply(NamedTuple):
-    """An HTTP response, of which nothing needs to be right."""
+    """An HTTP response, which may be invalid."""
 
     status: int
     body: bytes = b""
@@ -26,7 +26,7 @@ class Reply(NamedTuple):
     promised: int | None = None
 
     def to(self, id: int) -> Reply:
-        """With the id of the request where the body has ``ID``."""
+        """This reply with the id of the request in the place of ``ID``."""
         return self._replace(body=self.body.replace(b"ID", str(id).encode()))
 
     def encode(self) -> bytes:
@@ -38,18 +38,18 @@ class Reply(NamedTuple):
 
 @dataclass
 class Stub:
-    """A server of the 2025 protocol over HTTP, with sessions, that can be told to reply with anything.
+    """A server of the 2025 protocol over HTTP, with sessions, whose replies a test can set.
 
     Attributes:
-        url: Where it is.
-        replies: To the next calls of a tool; when there are none left, it replies as it should.
-        refusal: To every request, if there is one.
-        silent: The methods to which it does not reply at all.
-        left: Set when a client gave up waiting for a reply.
-        lost_status: To a request in a session that it does not know.
-        sessions: Those that it knows.
+        url: Its URL.
+        replies: The replies to the next calls of a tool; without any, it replies correctly.
+        refusal: The reply to every request, if it is set.
+        silent: The methods to which it does not reply.
+        left: Set when a client stopped waiting for a reply.
+        lost_status: The status for a request in an unknown session.
+        sessions: The ids of the known sessions.
         requests: The methods, first lines and headers of all requests.
-        received: Set when the first request of that method came.
+        received: For each method, set when its first request came.
     """
 
     url: str = ""
@@ -116,7 +116,7 @@ class Stub:
 
 @pytest.fixture
 async def stub() -> AsyncIterator[Stub]:
-    """A server that can be told to reply with anything."""
+    """A server whose replies a test can set."""
     stub = Stub()
     server = await asyncio.start_server(stub.serve, "127.0.0.1", 0)
     stub.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp"
@@ -126,5 +126,5 @@ async def stub() -> AsyncIterator[Stub]:
 
 @pytest.fixture
 def reply() -> type[Reply]:
-    """What the stub is told to reply with."""
+    """The type of the stub's replies."""
     return Reply

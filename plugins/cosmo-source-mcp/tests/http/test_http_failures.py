@@ -1,4 +1,4 @@
-"""What goes wrong with a server over Streamable HTTP."""
+"""Failures of a server over Streamable HTTP."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize(("status", "code"), REFUSALS.items())
-async def test_a_refusal_to_begin_has_the_code_of_its_status_and_the_servers_words(
+async def test_error_status_at_the_start_determines_the_code_and_is_quoted(
     make: Make, ask: Ask, stub: Any, reply: Any, status: int, code: tuple[str, bool]
 ) -> None:
     stub.refusal = reply(status, b"no can do", "text/plain")
@@ -63,18 +63,18 @@ REPLIES: dict[str, tuple[tuple[Any, ...], tuple[str, bool], str]] = {
         ("INPUT_INVALID", False),
         "answered with an error: x is odd",
     ),
-    "not-json": ((200, b"{not json"), ("PROVIDER_MALFORMED", False), "not understood: {not json"),
-    "html": ((200, b"<html>", "text/html"), ("PROVIDER_MALFORMED", False), "not understood: <html>"),
-    "not-json-rpc": ((200, b'{"ok": true}'), ("PROVIDER_MALFORMED", False), "not understood: {.ok"),
+    "not-json": ((200, b"{not json"), ("PROVIDER_MALFORMED", False), "malformed answer: {not json"),
+    "html": ((200, b"<html>", "text/html"), ("PROVIDER_MALFORMED", False), "malformed answer: <html>"),
+    "not-json-rpc": ((200, b'{"ok": true}'), ("PROVIDER_MALFORMED", False), "malformed answer: {.ok"),
     "no-result": (
         (200, b'{"jsonrpc":"2.0","id":ID,"result":{}}'),
         ("PROVIDER_MALFORMED", False),
-        "understood",
+        "malformed answer",
     ),
     "bad-event": (
         (200, b"data: {\n\n", "text/event-stream"),
         ("PROVIDER_MALFORMED", False),
-        "understood: {",
+        "malformed answer: {",
     ),
     "no-event": ((200, b": hi\n\n", "text/event-stream"), ("PROVIDER_UNREACHABLE", True), "without a resp"),
     "accepted": ((202,), ("PROVIDER_REFUSED", False), "202"),
@@ -88,7 +88,7 @@ REPLIES: dict[str, tuple[tuple[Any, ...], tuple[str, bool], str]] = {
 
 
 @pytest.mark.parametrize(("given", "code", "message"), REPLIES.values(), ids=REPLIES)
-async def test_a_bad_reply_costs_one_call_and_not_the_session(
+async def test_bad_reply_ends_one_call_and_not_the_session(
     make: Make,
     ask: Ask,
     stub: Any,
@@ -107,7 +107,7 @@ async def test_a_bad_reply_costs_one_call_and_not_the_session(
     assert len(stub.sessions) == 1
 
 
-async def test_a_redirect_loop_ends(make: Make, ask: Ask, stub: Any, reply: Any) -> None:
+async def test_redirect_loop_is_an_error(make: Make, ask: Ask, stub: Any, reply: Any) -> None:
     stub.refusal = reply(307, b"", "text/plain", (("location", stub.url),))
     with pytest.raises(NeuronError, match=r"Redirect to .* not followed") as caught:
         await ask(make(url=stub.url), "fine")
@@ -116,7 +116,7 @@ async def test_a_redirect_loop_ends(make: Make, ask: Ask, stub: Any, reply: Any)
 
 
 @pytest.mark.parametrize("kind", ["json", "event"])
-async def test_a_huge_reply_is_not_read(make: Make, ask: Ask, stub: Any, reply: Any, kind: str) -> None:
+async def test_huge_reply_is_not_read(make: Make, ask: Ask, stub: Any, reply: Any, kind: str) -> None:
     result = {"content": [{"type": "text", "text": "x" * (17 << 20)}]}
     body = json.dumps({"jsonrpc": "2.0", "id": "ID", "result": result}).encode().replace(b'"ID"', b"ID")
     neuron = make(url=stub.url)
@@ -125,21 +125,21 @@ async def test_a_huge_reply_is_not_read(make: Make, ask: Ask, stub: Any, reply: 
         stub.replies = [reply(200, body)]
     else:
         stub.replies = [reply(200, b"data: " + body + b"\n\n", "text/event-stream")]
-    with pytest.raises(NeuronError, match="larger than the 16 MiB") as caught:
+    with pytest.raises(NeuronError, match="larger than the limit of 16 MiB") as caught:
         await ask(neuron, "fine")
     assert (caught.value.code, caught.value.recoverable) == ("PROVIDER_MALFORMED", False)
     assert len(str(caught.value)) < 1_000
     assert (await ask(neuron, "fine"))["response"] == "fine"
 
 
-async def test_a_huge_refusal_is_quoted_in_part(make: Make, ask: Ask, stub: Any, reply: Any) -> None:
+async def test_huge_error_body_is_quoted_in_part(make: Make, ask: Ask, stub: Any, reply: Any) -> None:
     stub.refusal = reply(500, b"x" * 1_000_000)
     with pytest.raises(NeuronError) as caught:
         await ask(make(url=stub.url), "fine")
     assert len(str(caught.value)) < 1_000
 
 
-async def test_nobody_at_the_url_is_unreachable(make: Make, ask: Ask) -> None:
+async def test_url_without_a_server_is_unreachable(make: Make, ask: Ask) -> None:
     server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp"
     server.close()
@@ -150,7 +150,7 @@ async def test_nobody_at_the_url_is_unreachable(make: Make, ask: Ask) -> None:
     assert (caught.value.code, caught.value.recoverable) == ("PROVIDER_UNREACHABLE", True)
 
 
-async def test_a_server_that_does_not_reply_runs_into_the_time_limit(make: Make, ask: Ask, stub: Any) -> None:
+async def test_silent_server_times_out(make: Make, ask: Ask, stub: Any) -> None:
     neuron = make(url=stub.url, timeout=1)
     await ask(neuron, "fine")
     stub.silent = {"tools/call"}
@@ -159,11 +159,11 @@ async def test_a_server_that_does_not_reply_runs_into_the_time_limit(make: Make,
     assert (caught.value.code, caught.value.recoverable) == ("PROVIDER_TIMEOUT", True)
     async with asyncio.timeout(10):
         await stub.received["notifications/cancelled"].wait()
-        await stub.left.wait()  # nor is the connection kept for ever
+        await stub.left.wait()  # the connection is closed as well
 
 
 @pytest.mark.parametrize("status", [404, 400])
-async def test_a_server_that_forgot_the_session_is_asked_again_in_a_new_one(
+async def test_request_in_a_lost_session_is_sent_again_in_a_new_one(
     make: Make, ask: Ask, stub: Any, status: int
 ) -> None:
     stub.lost_status = status
@@ -174,7 +174,7 @@ async def test_a_server_that_forgot_the_session_is_asked_again_in_a_new_one(
     assert stub.sessions == {"session-1"}
 
 
-async def test_a_server_that_forgets_every_session_is_told(
+async def test_server_that_loses_every_session_is_unreachable(
     make: Make, ask: Ask, stub: Any, reply: Any
 ) -> None:
     stub.replies = [reply(404), reply(404)]
@@ -185,7 +185,7 @@ async def test_a_server_that_forgets_every_session_is_told(
     assert (await ask(neuron, "fine"))["response"] == "fine"
 
 
-async def test_the_end_of_the_session_is_told_to_the_server(make: Make, ask: Ask, stub: Any) -> None:
+async def test_closing_sends_delete_for_the_session(make: Make, ask: Ask, stub: Any) -> None:
     neuron = make(url=stub.url)
     await ask(neuron, "fine")
     await neuron.aclose()
@@ -194,10 +194,10 @@ async def test_the_end_of_the_session_is_told_to_the_server(make: Make, ask: Ask
     assert len(stub.sessions) == 2
 
 
-async def test_a_server_that_takes_no_notice_of_the_end_does_not_hold_it_up(
+async def test_silent_server_does_not_delay_the_closing(
     make: Make, ask: Ask, stub: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cosmo_source_mcp.limits.GOODBYE_S", 0.1)
+    monkeypatch.setattr("cosmo_source_mcp.limits.SESSION_DELETE_S", 0.1)
     neuron = make(url=stub.url)
     await ask(neuron, "fine")
     stub.silent = {"DELETE"}

@@ -1,4 +1,4 @@
-"""The values of headers and of the query stay out of whatever anybody may see."""
+"""No error or log shows the values of headers and of the query."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ REPLIES: dict[str, tuple[Any, ...]] = {
 
 
 @pytest.mark.parametrize("given", REPLIES.values(), ids=REPLIES)
-async def test_no_failure_shows_a_secret(
+async def test_error_and_log_do_not_show_a_secret(
     make: Make, ask: Ask, stub: Any, reply: Any, given: tuple[Any, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -47,14 +47,14 @@ async def test_no_failure_shows_a_secret(
         await ask(neuron, "fine")
     await neuron.aclose()
     assert "authorization" in stub.requests[-1][2]
-    # At DEBUG, httpcore logs the headers of a response; what a server echoes in those is beyond us.
+    # At DEBUG, httpcore logs the headers of a response, and a server may echo a secret in those.
     logged = [log for log in caplog.records if "httpcore" not in log.name]
     shown = [str(caught.value), *traceback.format_exception(caught.value)]
     shown += [log.getMessage() + (log.exc_text or "") for log in logged]
     assert not [text for text in shown if "THEKEY" in text]
 
 
-async def test_a_header_that_cannot_be_sent_is_not_shown(make: Make, ask: Ask, stub: Any) -> None:
+async def test_header_that_cannot_be_sent_is_not_shown(make: Make, ask: Ask, stub: Any) -> None:
     with pytest.raises(NeuronError, match=r"[Ii]llegal header value") as caught:
         await ask(make(url=stub.url, headers={"X-Key": f" {KEY} "}), "fine")
     assert "THEKEY" not in str(caught.value)

@@ -1,8 +1,7 @@
-"""An MCP server without the SDK, of the 2025 protocol, that can be told to do what no server should.
+"""An MCP server of the 2025 protocol without the SDK, with faults on request.
 
-Its first argument is what is wrong with it, if anything; with a second one, the path of a file, that is
-wrong only until the file exists, and it is made. Its tools are named after what is wrong with their
-answers.
+The first argument names a fault. The optional second argument is the path of a file: the server creates it,
+and has the fault only if the file did not exist. The tools are named after the faults of their answers.
 """
 
 from __future__ import annotations
@@ -34,8 +33,8 @@ def huge(id: object) -> str:
     return f'{{"jsonrpc":"2.0","id":{id},"result":{{"content":[{{"type":"text","text":"{text}"}}]}}}}'
 
 
-# What each tool prints for an answer to the request with this id.
-ODD_ANSWERS: dict[str, Callable[[object], str]] = {
+# The line that each tool prints as the answer to the request with this id.
+UNUSABLE_ANSWERS: dict[str, Callable[[object], str]] = {
     "huge": huge,
     "huge_with_id_last": lambda id: f'{{"result":{{"x":"{"x" * HUGE}"}},"jsonrpc":"2.0","id":{id}}}',
     "huge_without_id": lambda id: f'{{"junk":"{"x" * HUGE}"}}',
@@ -53,8 +52,8 @@ ODD_ANSWERS: dict[str, Callable[[object], str]] = {
 
 
 def call(id: object, name: str, arguments: dict[str, Any]) -> None:
-    if name in ODD_ANSWERS:
-        write(ODD_ANSWERS[name](id))
+    if name in UNUSABLE_ANSWERS:
+        write(UNUSABLE_ANSWERS[name](id))
     elif name == "pid":
         answer(id, {"content": [], "structuredContent": {"pid": os.getpid()}})
     elif name == "lists":
@@ -72,7 +71,7 @@ def call(id: object, name: str, arguments: dict[str, Any]) -> None:
 
 
 def tools() -> list[dict[str, Any]]:
-    names = [*ODD_ANSWERS, "fine", "pid", "lists", "deaf", "die", "change"]
+    names = [*UNUSABLE_ANSWERS, "fine", "pid", "lists", "deaf", "die", "change"]
     plain = [{"name": name, "inputSchema": {"type": "object"}} for name in names]
     broken = {"type": "object", "properties": {"x": {"$ref": "http://127.0.0.1:9/schema"}}}
     promise = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}

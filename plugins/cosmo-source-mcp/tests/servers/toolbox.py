@@ -1,4 +1,4 @@
-"""An MCP server made with the SDK: over stdio, or with ``--port`` over Streamable HTTP on loopback."""
+"""An MCP server made with the SDK, over stdio, or with ``--port`` over Streamable HTTP on loopback."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def fail(reason: str) -> str:
 
 @server.tool()
 async def hold(name: str) -> str:
-    """Answer when told to."""
+    """Answer after ``release``."""
     begun[name].set()
     try:
         await released[name].wait()
@@ -83,14 +83,14 @@ async def await_cancelled(name: str) -> str:
 
 @server.tool()
 def learn(name: str) -> str:
-    """Get one tool more, and tell nobody."""
+    """Add a tool without a notification."""
     server.add_tool(lambda: name, name=name)
     return name
 
 
 @server.tool()
 def forget(name: str) -> str:
-    """Have one tool less, and tell nobody."""
+    """Remove a tool without a notification."""
     server.remove_tool(name)
     return name
 
@@ -107,21 +107,21 @@ def surroundings(variable: str) -> dict[str, str | None]:
 
 @server.tool()
 def spawn() -> int:
-    """Start a process that would outlive everybody."""
+    """Start a process that does not end by itself."""
     idle = [sys.executable, "-c", "import signal; signal.pause()"]
     nothing = subprocess.DEVNULL
     return subprocess.Popen(idle, stdin=nothing, stdout=nothing, stderr=nothing).pid  # noqa: S603
 
 
 @server.tool()
-def die(status: int, last_words: str) -> None:
-    sys.stderr.write(last_words)
+def die(status: int, message: str) -> None:
+    sys.stderr.write(message)
     sys.stderr.flush()
     os._exit(status)
 
 
 def serve_http(port: int, *, json_response: bool) -> None:
-    # With its protocol named, so that asyncio turns off the delays of TCP.
+    # With an explicit protocol, so that asyncio sets TCP_NODELAY.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
