@@ -92,7 +92,7 @@ async def test_compressed_body_is_decompressed(make_wsgi: MakeWsgi, ask: Ask) ->
     assert (output["response"], output["meta"]["encoding"]) == ("hello", "utf-8")
 
 
-async def test_the_limit_holds_after_decompression(make_wsgi: MakeWsgi, ask: Ask) -> None:
+async def test_limit_holds_after_decompression(make_wsgi: MakeWsgi, ask: Ask) -> None:
     bomb = gzip.compress(b"\0" * 100_000)
     assert len(bomb) < LIMIT
     with pytest.raises(NeuronError) as caught:

@@ -78,7 +78,7 @@ async def test_redirect_is_an_output_with_follow_redirects_false(make_wsgi: Make
     assert (output["status"], output["meta"]["redirects"]) == (302, [])
 
 
-async def test_the_body_of_a_redirect_that_is_followed_is_not_decompressed(make_wsgi: Make, ask: Ask) -> None:
+async def test_body_of_a_followed_redirect_is_not_decompressed(make_wsgi: Make, ask: Ask) -> None:
     def redirect(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["QUERY_STRING"]:
             start_response("200 OK", [])

@@ -53,7 +53,7 @@ async def exchange(transport: httpx.AsyncBaseTransport, request: Request, option
 
     httpx builds the request that a redirect leads to. It does not follow it by itself here, as it has no
     guard for the host, and as it would read and decompress the body of every redirect, without a limit
-    (`test_the_body_of_a_redirect_that_is_followed_is_not_decompressed`).
+    (`test_body_of_a_followed_redirect_is_not_decompressed`).
 
     Raises:
         BodyTooLargeError: The body exceeds the size limit.
