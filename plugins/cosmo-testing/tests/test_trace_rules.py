@@ -15,7 +15,7 @@ from cosmo_core.protocol.signal import Directed
 from cosmo_testing import InvalidTraceError, assert_valid_trace
 from cosmo_testing.life_cycle import ANSWERS, MOVES, RULES, State
 
-PAGE = Path(__file__).parents[2] / "docs" / "trace-life-cycle.md"
+PAGE = Path(__file__).parents[3] / "docs" / "trace-life-cycle.md"
 TYPE = SignalType
 ERROR = {"code": "NEURON_ERROR", "message": "no", "recoverable": True}
 TRACE = new_trace_id()

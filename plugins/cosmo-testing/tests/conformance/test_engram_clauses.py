@@ -15,7 +15,7 @@ from cosmo_testing.engrams.requirements import REQUIREMENTS
 # Scaled up, a clause takes as much longer as its checks.
 pytestmark = pytest.mark.timeout(120 * EngramUnderTest.scale)
 
-PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[4] / "docs" / "protocol.md").read_text("utf-8")
 CLAUSE = re.compile(r"^- \*\*(P-15\.\d+)\*\* (.+?)(?=\n\n|\n- |\n#|\Z)", re.MULTILINE | re.DOTALL)
 CITED = {id: re.findall(r"`(engram:[a-z-]+)`", text) for id, text in CLAUSE.findall(PAGE)}
 

@@ -10,7 +10,7 @@ from cosmo_testing import EngramConformance
 from cosmo_testing.engrams import checks
 from cosmo_testing.engrams.requirements import REQUIREMENTS
 
-PAGE = (Path(__file__).parents[2] / "docs" / "writing-an-engram.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[4] / "docs" / "writing-an-engram.md").read_text("utf-8")
 
 
 def test_every_requirement_has_one_check_and_every_check_is_public() -> None:

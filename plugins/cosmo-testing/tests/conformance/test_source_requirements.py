@@ -11,7 +11,7 @@ from cosmo_testing.sources import checks
 from cosmo_testing.sources.faults import FAULTS
 from cosmo_testing.sources.requirements import REQUIREMENTS
 
-PAGE = (Path(__file__).parents[2] / "docs" / "writing-a-source.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[4] / "docs" / "writing-a-source.md").read_text("utf-8")
 
 
 def test_every_requirement_has_one_check_and_every_check_is_public() -> None:

@@ -21,7 +21,7 @@ from cosmo_testing.synapses.requirements import REQUIREMENTS
 # Scaled up, a clause takes as much longer as its checks.
 pytestmark = pytest.mark.timeout(120 * SynapseUnderTest.scale)
 
-PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[4] / "docs" / "protocol.md").read_text("utf-8")
 CLAUSE = re.compile(r"^- \*\*(P-13\.\d+)\*\* (.+?)(?=\n\n|\n- |\n#|\Z)", re.MULTILINE | re.DOTALL)
 CITED = {id: re.findall(r"`(synapse:[a-z-]+)`", text) for id, text in CLAUSE.findall(PAGE)}
 

@@ -10,7 +10,7 @@ from cosmo_testing import SynapseConformance
 from cosmo_testing.synapses import checks
 from cosmo_testing.synapses.requirements import REQUIREMENTS
 
-PAGE = (Path(__file__).parents[2] / "docs" / "writing-a-synapse.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[4] / "docs" / "writing-a-synapse.md").read_text("utf-8")
 
 
 def test_every_requirement_has_one_check_and_every_check_is_public() -> None:
