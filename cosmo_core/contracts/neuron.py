@@ -6,10 +6,9 @@ import asyncio
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-if TYPE_CHECKING:
-    from cosmo_core.contracts.engram import ImprintFn, RecallFn
+from cosmo_core.contracts.engram import ImprintFn, RecallFn
 
 
 @runtime_checkable

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
 from cosmo_core.errors import PathwayClosedError
+from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import SignalType
-
-if TYPE_CHECKING:
-    from cosmo_core.protocol.signal import Signal
 
 RetryOn = Callable[["Signal | Exception"], bool]
 Backoff = Callable[[int], float]

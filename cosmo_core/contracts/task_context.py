@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import attrs
 
-if TYPE_CHECKING:
-    from cosmo_core.protocol.signal import Signal
+from cosmo_core.protocol.signal import Signal
 
 # The Signal itself is kept: most Neurons never ask, and setting is all they pay for.
 _running: Final[ContextVar[tuple[Signal, str, float | None] | None]] = ContextVar(

@@ -7,17 +7,14 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Protocol, Self, overload
+from typing import Any, Protocol, Self, overload
 
 import msgspec
 
-from cosmo_core.contracts.pathway import is_being_cancelled
+from cosmo_core.contracts.pathway import H, SignalHandler, is_being_cancelled
 from cosmo_core.protocol.ids import check_token
 from cosmo_core.protocol.signal import Signal, check_trace_id
-
-if TYPE_CHECKING:
-    from cosmo_core.contracts.pathway import H, SignalHandler
-    from cosmo_core.protocol.signal_type import SignalType
+from cosmo_core.protocol.signal_type import SignalType
 
 logger = logging.getLogger("cosmo_core.dendrite")
 

@@ -11,15 +11,24 @@ import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
-from cosmo_core.contracts.clock import SystemClock
-from cosmo_core.contracts.watcher import Filter, OnType
+from cosmo_core.contracts.axon import Axon
+from cosmo_core.contracts.clock import Clock, SystemClock
+from cosmo_core.contracts.dendrite import Role
+from cosmo_core.contracts.engram import Engram, ImprintReceipt, RecallMode, RecallResult
+from cosmo_core.contracts.offer import OH, Select
+from cosmo_core.contracts.options import EmitOptions, OfferOptions, ResponseOptions, TaskOptions
+from cosmo_core.contracts.pathway import H, Pathway, SignalHandler
+from cosmo_core.contracts.records import EngramRecord, NeuronRecord
+from cosmo_core.contracts.retry import RetryStrategy
+from cosmo_core.contracts.synapse import Synapse
+from cosmo_core.contracts.watcher import Filter, OnType, Watcher
 from cosmo_core.dendrite.discovery.announcer import Announcer
 from cosmo_core.dendrite.discovery.directory import Directory
 from cosmo_core.dendrite.discovery.resolver import Resolver
 from cosmo_core.dendrite.dispatch.dispatcher import Dispatcher
 from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry
 from cosmo_core.dendrite.dispatch.retrying import ask_again
-from cosmo_core.dendrite.extension import ExtensionSet, Ports
+from cosmo_core.dendrite.extension import EntityHost, ExtensionFactory, ExtensionSet, Ports
 from cosmo_core.dendrite.hosting.host import Host
 from cosmo_core.dendrite.hosting.reply_sender import ReplySender
 from cosmo_core.dendrite.hosting.stopped_traces import StoppedTraces
@@ -33,23 +42,11 @@ from cosmo_core.dendrite.transport.link import Link
 from cosmo_core.errors import LifecycleError
 from cosmo_core.protocol.ids import SeenIds, new_ulid
 from cosmo_core.protocol.payloads import given
+from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import SignalType
 
 if TYPE_CHECKING:
-    from cosmo_core.contracts.axon import Axon
-    from cosmo_core.contracts.clock import Clock
-    from cosmo_core.contracts.dendrite import Role
-    from cosmo_core.contracts.engram import Engram, ImprintReceipt, RecallMode, RecallResult
-    from cosmo_core.contracts.offer import OH, Select
-    from cosmo_core.contracts.options import EmitOptions, OfferOptions, ResponseOptions, TaskOptions
-    from cosmo_core.contracts.pathway import H, Pathway, SignalHandler
-    from cosmo_core.contracts.records import EngramRecord, NeuronRecord
-    from cosmo_core.contracts.retry import RetryStrategy
-    from cosmo_core.contracts.synapse import Synapse
-    from cosmo_core.contracts.watcher import Watcher
-    from cosmo_core.dendrite.extension import EntityHost, ExtensionFactory
     from cosmo_core.plugins import PluginManager
-    from cosmo_core.protocol.signal import Signal
 
 
 class Dendrite:

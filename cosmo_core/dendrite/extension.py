@@ -12,25 +12,24 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import attrs
 
-from cosmo_core.contracts.pathway import PathwayOwner
+from cosmo_core.contracts.axon import Axon
+from cosmo_core.contracts.clock import Clock
+from cosmo_core.contracts.delivery import Subscription, Undelivered
+from cosmo_core.contracts.options import TaskOptions
+from cosmo_core.contracts.pathway import Pathway, PathwayOwner
 from cosmo_core.dendrite.discovery.announcer import EntityHost, HostedEntity
+from cosmo_core.dendrite.discovery.directory import Directory
+from cosmo_core.dendrite.discovery.resolver import Resolver
+from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry, Receive, Refuse
+from cosmo_core.dendrite.life_cycle import LifeCycle
+from cosmo_core.dendrite.transport.link import Receiver
 from cosmo_core.errors import PluginConflictError, UnknownPluginError
+from cosmo_core.protocol.signal import Signal
+from cosmo_core.protocol.signal_type import SignalType
+from cosmo_core.protocol.subjects import Subjects
 
 if TYPE_CHECKING:
-    from cosmo_core.contracts.axon import Axon
-    from cosmo_core.contracts.clock import Clock
-    from cosmo_core.contracts.delivery import Subscription, Undelivered
-    from cosmo_core.contracts.options import TaskOptions
-    from cosmo_core.contracts.pathway import Pathway
-    from cosmo_core.dendrite.discovery.directory import Directory
-    from cosmo_core.dendrite.discovery.resolver import Resolver
-    from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry, Receive, Refuse
-    from cosmo_core.dendrite.life_cycle import LifeCycle
-    from cosmo_core.dendrite.transport.link import Receiver
     from cosmo_core.plugins import Dropped, NeuronWrapper
-    from cosmo_core.protocol.signal import Signal
-    from cosmo_core.protocol.signal_type import SignalType
-    from cosmo_core.protocol.subjects import Subjects
 
 __all__ = ["EntityHost", "Extension", "ExtensionFactory", "HostedEntity", "Ports"]
 

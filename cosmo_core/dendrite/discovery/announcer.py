@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import attrs
 
+from cosmo_core.contracts.clock import Clock
+from cosmo_core.dendrite.discovery.directory import Directory
+from cosmo_core.dendrite.transport.link import Link
 from cosmo_core.errors import SynapseError
 from cosmo_core.protocol.payloads import given
 from cosmo_core.protocol.signal import Directed, Signal
 from cosmo_core.protocol.signal_type import SignalType
-
-if TYPE_CHECKING:
-    from cosmo_core.contracts.clock import Clock
-    from cosmo_core.dendrite.discovery.directory import Directory
-    from cosmo_core.dendrite.transport.link import Link
 
 logger = logging.getLogger("cosmo_core.dendrite")
 

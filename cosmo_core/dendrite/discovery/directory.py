@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 import attrs
 
+from cosmo_core.contracts.pathway import Pathway
 from cosmo_core.contracts.records import NeuronRecord
 from cosmo_core.errors import NoRouteError
 from cosmo_core.protocol.ids import is_token
 from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import SignalType
-
-if TYPE_CHECKING:
-    from cosmo_core.contracts.pathway import Pathway
 
 MISSED_HEARTBEATS: Final = 3
 """After how many silent heartbeats a Neuron counts as gone (P-4.6)."""

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from cosmo_core.dendrite.discovery.directory import Directory
 from cosmo_core.errors import LifecycleError
 from cosmo_core.protocol.payloads import given
-
-if TYPE_CHECKING:
-    from cosmo_core.dendrite.discovery.directory import Directory
 
 STALL_TURNS: Final = 10
 """How often the event loop may turn, after the time for an answer is up, to bring one that is there."""

@@ -7,23 +7,19 @@ import logging
 import weakref
 from collections.abc import Awaitable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from cosmo_core.contracts.options import TaskOptions, work_payload
 from cosmo_core.contracts.pathway import BackpressuredPathway, Pathway, TerminalPathway
-from cosmo_core.dendrite.dispatch.pathway_registry import Deadline
+from cosmo_core.dendrite.discovery.directory import Directory
+from cosmo_core.dendrite.discovery.resolver import Resolver
+from cosmo_core.dendrite.dispatch.pathway_registry import Deadline, PathwayRegistry
 from cosmo_core.dendrite.life_cycle import not_running
-from cosmo_core.dendrite.transport.link import rejected
+from cosmo_core.dendrite.transport.link import Link, rejected
 from cosmo_core.errors import CosmoError
 from cosmo_core.protocol.ids import check_token, new_ulid
 from cosmo_core.protocol.signal import Signal, address, deadline_ms, mint
 from cosmo_core.protocol.signal_type import SignalType
-
-if TYPE_CHECKING:
-    from cosmo_core.dendrite.discovery.directory import Directory
-    from cosmo_core.dendrite.discovery.resolver import Resolver
-    from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry
-    from cosmo_core.dendrite.transport.link import Link
 
 logger = logging.getLogger("cosmo_core.dendrite")
 

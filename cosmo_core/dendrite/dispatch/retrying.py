@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
 
+from cosmo_core.contracts.options import TaskOptions
+from cosmo_core.contracts.retry import RetryStrategy
 from cosmo_core.errors import PathwayClosedError
 from cosmo_core.protocol.ids import new_trace_id
-
-if TYPE_CHECKING:
-    from cosmo_core.contracts.options import TaskOptions
-    from cosmo_core.contracts.retry import RetryStrategy
-    from cosmo_core.protocol.signal import Signal
+from cosmo_core.protocol.signal import Signal
 
 Ask = Callable[["TaskOptions", float | None], Awaitable["Signal"]]
 

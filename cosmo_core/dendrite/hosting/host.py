@@ -9,21 +9,21 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from cosmo_core.contracts.axon import Axon
+from cosmo_core.contracts.delivery import Subscription
 from cosmo_core.dendrite.discovery.announcer import HostedEntity
 from cosmo_core.dendrite.hosting.neuron_runner import NeuronRunner, shutting_down
+from cosmo_core.dendrite.hosting.reply_sender import ReplySender
+from cosmo_core.dendrite.hosting.stopped_traces import StoppedTraces
+from cosmo_core.dendrite.transport.link import Link
 from cosmo_core.errors import LifecycleError
+from cosmo_core.protocol.ids import SeenIds
 from cosmo_core.protocol.payloads import given
 from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import SignalType
 
 if TYPE_CHECKING:
-    from cosmo_core.contracts.axon import Axon
-    from cosmo_core.contracts.delivery import Subscription
-    from cosmo_core.dendrite.hosting.reply_sender import ReplySender
-    from cosmo_core.dendrite.hosting.stopped_traces import StoppedTraces
-    from cosmo_core.dendrite.transport.link import Link
     from cosmo_core.plugins import NeuronWrapper
-    from cosmo_core.protocol.ids import SeenIds
 
 PULSE_S: Final = 1.0
 """Seconds between two work heartbeats of a host (P-4.14)."""

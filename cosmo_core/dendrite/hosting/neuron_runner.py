@@ -6,16 +6,14 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cosmo_core.contracts.axon import Axon, error_reply
+from cosmo_core.contracts.neuron import NeuronFn
+from cosmo_core.dendrite.hosting.reply_sender import ReplySender
+from cosmo_core.dendrite.hosting.stopped_traces import StoppedTraces
+from cosmo_core.protocol.ids import SeenIds
 from cosmo_core.protocol.signal import Signal
-
-if TYPE_CHECKING:
-    from cosmo_core.contracts.neuron import NeuronFn
-    from cosmo_core.dendrite.hosting.reply_sender import ReplySender
-    from cosmo_core.dendrite.hosting.stopped_traces import StoppedTraces
-    from cosmo_core.protocol.ids import SeenIds
 
 Concerns = Callable[[Signal], bool]
 

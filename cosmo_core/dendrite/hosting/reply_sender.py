@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from cosmo_core.contracts.axon import error_reply
 from cosmo_core.contracts.clarification import ASKING_TYPES
 from cosmo_core.dendrite.reliability.redelivery import RedeliveryBuffer
+from cosmo_core.dendrite.transport.link import Link
 from cosmo_core.errors import FrameTooLargeError, SynapseError, UnencodableError
 from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import AXON_TYPES, SignalType
 
 if TYPE_CHECKING:
-    from cosmo_core.dendrite.transport.link import Link
     from cosmo_core.plugins import ErrorInfo
 
 ErrorInfoHook = Callable[[Exception, Signal], "ErrorInfo | None"]

@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from cosmo_core.dendrite.discovery.announcer import Announcer
+from cosmo_core.dendrite.transport.link import Link
 from cosmo_core.protocol.payloads import given
 from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import SignalType
-
-if TYPE_CHECKING:
-    from cosmo_core.dendrite.discovery.announcer import Announcer
-    from cosmo_core.dendrite.transport.link import Link
 
 
 class TraceStopper:

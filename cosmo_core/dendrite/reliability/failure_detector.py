@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
+from cosmo_core.contracts.clock import Clock
+from cosmo_core.contracts.delivery import Guarantees
+from cosmo_core.contracts.pathway import Pathway
+from cosmo_core.dendrite.discovery.directory import Directory
+from cosmo_core.dendrite.dispatch.dispatcher import Dispatcher
+from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry
 from cosmo_core.protocol.signal import Signal
-
-if TYPE_CHECKING:
-    from cosmo_core.contracts.clock import Clock
-    from cosmo_core.contracts.delivery import Guarantees
-    from cosmo_core.contracts.pathway import Pathway
-    from cosmo_core.dendrite.discovery.directory import Directory
-    from cosmo_core.dendrite.dispatch.dispatcher import Dispatcher
-    from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry
 
 TICK_S: Final = 0.5
 """How often a Dendrite looks after those who work for it."""

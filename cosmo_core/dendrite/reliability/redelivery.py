@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from cosmo_core.contracts.delivery import Undelivered
+from cosmo_core.dendrite.transport.link import Link
 from cosmo_core.errors import SynapseError
 from cosmo_core.protocol.codec import decode
 from cosmo_core.protocol.signal import Signal
 
 if TYPE_CHECKING:
-    from cosmo_core.contracts.delivery import Undelivered
-    from cosmo_core.dendrite.transport.link import Link
     from cosmo_core.plugins import Dropped
 
 MAX_TASKS: Final = 1_000

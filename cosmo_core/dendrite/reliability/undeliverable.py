@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import attrs
 
+from cosmo_core.contracts.delivery import Undelivered
+from cosmo_core.dendrite.discovery.directory import Directory
+from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry
 from cosmo_core.protocol.codec import decode
 from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import SignalType
-
-if TYPE_CHECKING:
-    from cosmo_core.contracts.delivery import Undelivered
-    from cosmo_core.dendrite.discovery.directory import Directory
-    from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry
 
 logger = logging.getLogger("cosmo_core.dendrite")
 

@@ -7,11 +7,10 @@ import contextlib
 import logging
 import threading
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
-if TYPE_CHECKING:
-    from cosmo_core.dendrite.hosting.host import Host
-    from cosmo_core.dendrite.reliability.work_heartbeat import WorkHeartbeat
+from cosmo_core.dendrite.hosting.host import Host
+from cosmo_core.dendrite.reliability.work_heartbeat import WorkHeartbeat
 
 PERIOD_S: Final = 0.25
 """How often the watchdog looks. Each time costs the thread and the event loop one turn."""

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from cosmo_core.dendrite.hosting.host import PULSE_S
+from cosmo_core.contracts.clock import Clock
+from cosmo_core.dendrite.hosting.host import PULSE_S, Host
+from cosmo_core.dendrite.transport.link import Link
 from cosmo_core.errors import SynapseError
 from cosmo_core.protocol.ids import is_token
 from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import SignalType
-
-if TYPE_CHECKING:
-    from cosmo_core.contracts.clock import Clock
-    from cosmo_core.dendrite.hosting.host import Host
-    from cosmo_core.dendrite.transport.link import Link
 
 MAX_NAMED: Final = 1_000
 """How many TASKs one of them names; there are more Signals for more."""

@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
-from cosmo_core.contracts.delivery import HeldFrame
-from cosmo_core.contracts.synapse import ThreadPublisher
+from cosmo_core.contracts.delivery import (
+    FrameHandler,
+    Guarantees,
+    HeldFrame,
+    Subscription,
+    UndeliveredHandler,
+)
+from cosmo_core.contracts.dendrite import DendriteInfo, Role
+from cosmo_core.contracts.synapse import Synapse, ThreadPublisher
+from cosmo_core.dendrite.transport.middleware import Chain
 from cosmo_core.errors import LifecycleError, MalformedSignalError, RejectedError, RoleError
 from cosmo_core.protocol.codec import decode, encode
 from cosmo_core.protocol.signal import Signal, shorten_deadline
@@ -19,10 +27,6 @@ from cosmo_core.protocol.signal_type import ORCHESTRATION_TYPES, SignalType
 from cosmo_core.protocol.subjects import Subjects
 
 if TYPE_CHECKING:
-    from cosmo_core.contracts.delivery import FrameHandler, Guarantees, Subscription, UndeliveredHandler
-    from cosmo_core.contracts.dendrite import DendriteInfo, Role
-    from cosmo_core.contracts.synapse import Synapse
-    from cosmo_core.dendrite.transport.middleware import Chain
     from cosmo_core.plugins import Contribution, Dropped, PluginManager, SignalObserver
 
 Receiver = Callable[[Signal], Awaitable[None] | None]

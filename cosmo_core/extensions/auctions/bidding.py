@@ -6,21 +6,19 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import attrs
 
+from cosmo_core.contracts.axon import Axon
+from cosmo_core.contracts.delivery import Subscription
 from cosmo_core.contracts.offer import OfferHandler
+from cosmo_core.dendrite.extension import Ports
 from cosmo_core.errors import LifecycleError, RejectedError
 from cosmo_core.extensions.auctions.auction import BIDS_STAND_S
 from cosmo_core.protocol.ids import SeenIds
 from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import SignalType
-
-if TYPE_CHECKING:
-    from cosmo_core.contracts.axon import Axon
-    from cosmo_core.contracts.delivery import Subscription
-    from cosmo_core.dendrite.extension import Ports
 
 MAX_DECIDING: Final = 1_000
 """The number of offers that a handler may decide on at once; further ones get no bid."""

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from cosmo_core.contracts.offer import OH, Select
+from cosmo_core.contracts.options import OfferOptions
+from cosmo_core.contracts.pathway import Pathway
+from cosmo_core.dendrite.dispatch.pathway_registry import Receive, Refuse
 from cosmo_core.dendrite.extension import Extension, Ports
 from cosmo_core.extensions.auctions.bidding import Bidder
 from cosmo_core.extensions.auctions.offers import Offers
+from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import SignalType
-
-if TYPE_CHECKING:
-    from cosmo_core.contracts.offer import OH, Select
-    from cosmo_core.contracts.options import OfferOptions
-    from cosmo_core.contracts.pathway import Pathway
-    from cosmo_core.dendrite.dispatch.pathway_registry import Receive, Refuse
-    from cosmo_core.protocol.signal import Signal
 
 
 class Auctions(Extension):

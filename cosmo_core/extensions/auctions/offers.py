@@ -7,19 +7,17 @@ import logging
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from cosmo_core.contracts.offer import Bid, Select
 from cosmo_core.contracts.options import OfferOptions, work_payload
 from cosmo_core.contracts.pathway import Pathway
+from cosmo_core.dendrite.extension import Ports
 from cosmo_core.errors import NoBidError, PathwayClosedError
 from cosmo_core.extensions.auctions.auction import BIDS_STAND_S, LATE, Auction
 from cosmo_core.protocol.ids import SeenIds, is_token
 from cosmo_core.protocol.signal import Signal, address, deadline_ms
 from cosmo_core.protocol.signal_type import ENDING_TYPES, TERMINAL_TYPES, SignalType
-
-if TYPE_CHECKING:
-    from cosmo_core.dendrite.extension import Ports
 
 MAX_CLOSED: Final = 10_000
 """The number of closed offers that are remembered, so that late bids for them are declined."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import attrs
 
+from cosmo_core.contracts.delivery import Undelivered
 from cosmo_core.contracts.engram import (
     DEFAULT_LIMIT,
     OPS,
@@ -15,9 +16,13 @@ from cosmo_core.contracts.engram import (
     EngramBinding,
     Hit,
     ImprintReceipt,
+    RecallMode,
     RecallResult,
     invalid,
 )
+from cosmo_core.dendrite.discovery.directory import Directory
+from cosmo_core.dendrite.discovery.resolver import Resolver
+from cosmo_core.dendrite.extension import Ports
 from cosmo_core.errors import (
     CosmoError,
     EngramError,
@@ -29,13 +34,6 @@ from cosmo_core.errors import (
 from cosmo_core.protocol.payloads import given
 from cosmo_core.protocol.signal import Signal, address, deadline_ms, mint
 from cosmo_core.protocol.signal_type import SignalType
-
-if TYPE_CHECKING:
-    from cosmo_core.contracts.delivery import Undelivered
-    from cosmo_core.contracts.engram import RecallMode
-    from cosmo_core.dendrite.discovery.directory import Directory
-    from cosmo_core.dendrite.discovery.resolver import Resolver
-    from cosmo_core.dendrite.extension import Ports
 
 _OUTCOMES: Final[dict[Undelivered, tuple[str, str, bool]]] = {
     "overloaded": (

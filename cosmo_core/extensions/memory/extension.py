@@ -7,23 +7,20 @@ from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
-from cosmo_core.contracts.engram import EngramBinding
+from cosmo_core.contracts.axon import Axon
+from cosmo_core.contracts.delivery import Undelivered
+from cosmo_core.contracts.engram import Engram, EngramBinding, ImprintReceipt, RecallMode, RecallResult
 from cosmo_core.contracts.records import EngramRecord
-from cosmo_core.dendrite.extension import Extension, Ports
+from cosmo_core.dendrite.dispatch.pathway_registry import Receive, Refuse
+from cosmo_core.dendrite.extension import EntityHost, Extension, Ports
 from cosmo_core.extensions.memory.client import Cause, EngramClient, Requests
 from cosmo_core.extensions.memory.host import EngramHost
 from cosmo_core.extensions.memory.injection import with_memory
-from cosmo_core.protocol.signal import check_event_id, check_trace_id
+from cosmo_core.protocol.signal import Signal, check_event_id, check_trace_id
 from cosmo_core.protocol.signal_type import SignalType
 
 if TYPE_CHECKING:
-    from cosmo_core.contracts.axon import Axon
-    from cosmo_core.contracts.delivery import Undelivered
-    from cosmo_core.contracts.engram import Engram, ImprintReceipt, RecallMode, RecallResult
-    from cosmo_core.dendrite.dispatch.pathway_registry import Receive, Refuse
-    from cosmo_core.dendrite.extension import EntityHost
     from cosmo_core.plugins import NeuronWrapper
-    from cosmo_core.protocol.signal import Signal
 
 # Programs ask the same few Engrams again and again.
 _binding = lru_cache(maxsize=1024)(EngramBinding)

@@ -6,22 +6,19 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
+from cosmo_core.contracts.delivery import Subscription
 from cosmo_core.contracts.engram import Engram, Found, Query, Write
-from cosmo_core.dendrite.extension import HostedEntity
+from cosmo_core.dendrite.dispatch.pathway_registry import Refuse
+from cosmo_core.dendrite.extension import HostedEntity, Ports
+from cosmo_core.dendrite.transport.link import Receiver
 from cosmo_core.errors import EngramError, EngramTimeout, FrameTooLargeError, SynapseError
 from cosmo_core.protocol.ids import check_token
 from cosmo_core.protocol.signal import Directed, Signal, mint
 from cosmo_core.protocol.signal_type import SignalType
-
-if TYPE_CHECKING:
-    from cosmo_core.contracts.delivery import Subscription
-    from cosmo_core.dendrite.dispatch.pathway_registry import Refuse
-    from cosmo_core.dendrite.extension import Ports
-    from cosmo_core.dendrite.transport.link import Receiver
 
 CLOSE_TIMEOUT_S: Final = 5.0
 """Seconds that an Engram may take to close, or to finish its requests before that."""

@@ -5,19 +5,21 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
-from cosmo_core.contracts.engram import ImprintReceipt, RecallResult, declared_memory
+from cosmo_core.contracts.engram import (
+    EngramBinding,
+    ImprintReceipt,
+    RecallMode,
+    RecallResult,
+    declared_memory,
+)
+from cosmo_core.contracts.neuron import NeuronFn
 from cosmo_core.contracts.task_context import current_task
 from cosmo_core.errors import EngramNotBound
-from cosmo_core.extensions.memory.client import Cause
-
-if TYPE_CHECKING:
-    from cosmo_core.contracts.engram import EngramBinding, RecallMode
-    from cosmo_core.contracts.neuron import NeuronFn
-    from cosmo_core.extensions.memory.client import EngramClient
+from cosmo_core.extensions.memory.client import Cause, EngramClient
 
 
 def with_memory(neuron: NeuronFn, bindings: Iterable[EngramBinding], memory: EngramClient) -> NeuronFn:

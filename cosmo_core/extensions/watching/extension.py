@@ -6,8 +6,9 @@ import asyncio
 import logging
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
+from cosmo_core.contracts.delivery import Subscription
+from cosmo_core.contracts.pathway import H, Pathway, SignalHandler
 from cosmo_core.contracts.watcher import Filter, Watcher
 from cosmo_core.dendrite.extension import Extension, Ports
 from cosmo_core.dendrite.life_cycle import not_running
@@ -16,10 +17,6 @@ from cosmo_core.extensions.watching.observed_pathway import ObservedPathway
 from cosmo_core.protocol.ids import SeenIds
 from cosmo_core.protocol.signal import Signal, check_trace_id
 from cosmo_core.protocol.signal_type import SignalType
-
-if TYPE_CHECKING:
-    from cosmo_core.contracts.delivery import Subscription
-    from cosmo_core.contracts.pathway import H, Pathway, SignalHandler
 
 logger = logging.getLogger("cosmo_core.dendrite")
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 import msgspec
 
 from cosmo_core.contracts.clarification import CARRIED
-from cosmo_core.contracts.options import ResponseOptions
+from cosmo_core.contracts.options import EmitOptions, ResponseOptions, TaskOptions
+from cosmo_core.contracts.pathway import Pathway
 from cosmo_core.dendrite.extension import Extension
 from cosmo_core.errors import MalformedSignalError
 from cosmo_core.protocol.payloads import Task, given
 from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import SignalType
-
-if TYPE_CHECKING:
-    from cosmo_core.contracts.options import EmitOptions, TaskOptions
-    from cosmo_core.contracts.pathway import Pathway
 
 _OPTIONS: Final = frozenset(ResponseOptions.__annotations__)
 _RESPOND: Final = {
