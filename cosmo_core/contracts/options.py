@@ -83,6 +83,20 @@ class ResponseOptions(TypedDict, total=False):
     finalize: bool | None
 
 
+class FilterOptions(TypedDict, total=False):
+    """The options that limit which Signals of a type are watched.
+
+    Attributes:
+        neuron: Only Signals directed to this Neuron; the answers to its TASKs are, too.
+        capability: Only Signals directed to this capability, or that name it in their payload.
+        trace_id: Only Signals on this trace.
+    """
+
+    neuron: str | None
+    capability: str | None
+    trace_id: str | None
+
+
 class EmitOptions(TypedDict, total=False):
     """The options of every ``emit_<type>`` method.
 

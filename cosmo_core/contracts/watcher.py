@@ -7,10 +7,11 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Protocol, Self, overload
+from typing import Any, Protocol, Self, Unpack, overload
 
 import msgspec
 
+from cosmo_core.contracts.options import FilterOptions
 from cosmo_core.contracts.pathway import H, SignalHandler, is_being_cancelled
 from cosmo_core.protocol.ids import check_token
 from cosmo_core.protocol.signal import Signal, check_trace_id
@@ -174,14 +175,7 @@ class Watcher:
 class OnOwner(Protocol):
     """What `OnType` needs of a Dendrite."""
 
-    def on(
-        self,
-        type: SignalType,
-        *,
-        neuron: str | None = None,
-        capability: str | None = None,
-        trace_id: str | None = None,
-    ) -> Callable[[H], H]:
+    def on(self, type: SignalType, **filter: Unpack[FilterOptions]) -> Callable[[H], H]:
         """Return the decorator that watches a type."""
         ...
 
@@ -203,27 +197,11 @@ class OnType:
     def __call__(self, handler: H, /) -> H: ...
 
     @overload
-    def __call__(
-        self,
-        handler: None = None,
-        /,
-        *,
-        neuron: str | None = None,
-        capability: str | None = None,
-        trace_id: str | None = None,
-    ) -> Callable[[H], H]: ...
+    def __call__(self, handler: None = None, /, **filter: Unpack[FilterOptions]) -> Callable[[H], H]: ...
 
-    def __call__(
-        self,
-        handler: Any = None,
-        /,
-        *,
-        neuron: str | None = None,
-        capability: str | None = None,
-        trace_id: str | None = None,
-    ) -> Any:
+    def __call__(self, handler: Any = None, /, **filter: Unpack[FilterOptions]) -> Any:
         """Watch the type with ``handler``, or return the decorator that does. Raises as `Dendrite.on`."""
         if self._dendrite is None:
             raise TypeError(f"on_{self._type.value.lower()} belongs to a Dendrite: use it on an instance")
-        register = self._dendrite.on(self._type, neuron=neuron, capability=capability, trace_id=trace_id)
+        register = self._dendrite.on(self._type, **filter)
         return register if handler is None else register(handler)

@@ -16,7 +16,13 @@ from cosmo_core.contracts.clock import Clock, SystemClock
 from cosmo_core.contracts.dendrite import Role
 from cosmo_core.contracts.engram import Engram, ImprintReceipt, RecallMode, RecallResult
 from cosmo_core.contracts.offer import OH, Select
-from cosmo_core.contracts.options import EmitOptions, OfferOptions, ResponseOptions, TaskOptions
+from cosmo_core.contracts.options import (
+    EmitOptions,
+    FilterOptions,
+    OfferOptions,
+    ResponseOptions,
+    TaskOptions,
+)
 from cosmo_core.contracts.pathway import H, Pathway, SignalHandler
 from cosmo_core.contracts.records import EngramRecord, NeuronRecord
 from cosmo_core.contracts.retry import RetryStrategy
@@ -691,14 +697,7 @@ class Dendrite:
 
     # --- watching: delegations ----------------------------------------------------------------------
 
-    def on(
-        self,
-        type: SignalType,
-        *,
-        neuron: str | None = None,
-        capability: str | None = None,
-        trace_id: str | None = None,
-    ) -> Callable[[H], H]:
+    def on(self, type: SignalType, **filter: Unpack[FilterOptions]) -> Callable[[H], H]:
         """Call the decorated function, plain or async, with every Signal of a type in the namespace.
 
         It sees the Signals of every sender to every addressee, its own Dendrite's too, each once. See
@@ -707,24 +706,17 @@ class Dendrite:
 
         Args:
             type: The type to watch.
-            neuron: Only Signals directed to this Neuron; the answers to its TASKs are, too.
-            capability: Only Signals directed to this capability, or that name it in their payload.
-            trace_id: Only Signals on this trace.
+            **filter: See `FilterOptions`.
 
         Raises:
             LifecycleError: The Dendrite has stopped.
-            MalformedSignalError: ``neuron``, ``capability`` or ``trace_id`` is malformed.
+            MalformedSignalError: An option is malformed.
+            TypeError: An option is unknown.
         """
-        return self.extension("watching").on(type, Filter(neuron, capability, trace_id))
+        return self.extension("watching").on(type, Filter(**filter))
 
     async def watch(
-        self,
-        type: SignalType,
-        handler: SignalHandler,
-        *,
-        neuron: str | None = None,
-        capability: str | None = None,
-        trace_id: str | None = None,
+        self, type: SignalType, handler: SignalHandler, **filter: Unpack[FilterOptions]
     ) -> Watcher:
         """Do as `on` does; when this returns, ``handler`` misses nothing that is sent from now on.
 
@@ -733,10 +725,10 @@ class Dendrite:
 
         Raises:
             LifecycleError: The Dendrite is not running.
-            MalformedSignalError: ``neuron``, ``capability`` or ``trace_id`` is malformed.
+            MalformedSignalError: An option is malformed; see `FilterOptions`.
             SynapseError: The Synapse refused the subscription.
         """
-        return await self.extension("watching").watch(type, handler, Filter(neuron, capability, trace_id))
+        return await self.extension("watching").watch(type, handler, Filter(**filter))
 
     @property
     def watchers(self) -> list[Watcher]:

@@ -128,12 +128,8 @@ class Dispatcher:
         deadline = Deadline(self._pathways.deadlines, timeout_s)
         try:
             with deadline:
-                # As `dispatch` does it: one more coroutine would cost every answer a fifth of a microsecond.
-                pathway, task = self._opened(options, timeout_s) or await self._prepared(options, timeout_s)
+                pathway = await self.dispatch(options, timeout_s)
                 try:
-                    dropped = await self._link.send_shared(self._link.tasks + pathway.neuron, task)
-                    if dropped is not None:
-                        raise rejected(task, dropped)
                     return await pathway.wait()
                 except asyncio.CancelledError:
                     reason = "the caller's time is up" if deadline.expired else "the caller was cancelled"
