@@ -15,7 +15,7 @@ from cosmo_core.contracts.neuron import AnyNeuronFn, Emit, NeuronFn, invoker, is
 from cosmo_core.contracts.task_context import begin
 from cosmo_core.errors import NeuronError
 from cosmo_core.protocol.ids import check_token
-from cosmo_core.protocol.signal import Directed, Signal, mint
+from cosmo_core.protocol.signal import Directed, Signal, new_unvalidated
 from cosmo_core.protocol.signal_type import SignalType
 
 ContextFetcher = Callable[[str | None], Awaitable[list[Any]]]
@@ -161,7 +161,7 @@ class Axon:
             payload = {"output": {"value": output}}
         if self.output_type is not None:
             _check("OUTPUT_INVALID", f"the output of Neuron {self.neuron_id!r}", output, self.output_type)
-        return mint(_AGENT_OUTPUT, payload, task.trace_id, task.id, task.directed)
+        return new_unvalidated(_AGENT_OUTPUT, payload, task.trace_id, task.id, task.directed)
 
     def __repr__(self) -> str:
         return f"<Axon {self.neuron_id!r} {list(self.capabilities)}>"

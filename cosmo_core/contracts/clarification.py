@@ -8,8 +8,8 @@ import attrs
 import msgspec
 
 from cosmo_core.errors import NeuronError
-from cosmo_core.protocol.payloads import PAYLOADS, given
-from cosmo_core.protocol.signal import Signal, address, mint, payload_error
+from cosmo_core.protocol.payloads import PAYLOADS, without_none
+from cosmo_core.protocol.signal import Signal, address, new_unvalidated, payload_error
 from cosmo_core.protocol.signal_type import SignalType
 
 ASKING_TYPES: Final = frozenset({SignalType.CLARIFICATION, SignalType.PERMISSION})
@@ -46,7 +46,7 @@ def clarify(question: str, context: Any = None) -> AskBack:
         question: What to ask.
         context: Whatever helps to answer it: anything JSON can carry.
     """
-    return AskBack(SignalType.CLARIFICATION, given(question=question, context=context))
+    return AskBack(SignalType.CLARIFICATION, without_none(question=question, context=context))
 
 
 def ask_permission(action: str, scope: Any = None, reason: str | None = None) -> AskBack:
@@ -62,7 +62,7 @@ def ask_permission(action: str, scope: Any = None, reason: str | None = None) ->
         scope: To what: anything JSON can carry.
         reason: Why.
     """
-    return AskBack(SignalType.PERMISSION, given(action=action, scope=scope, reason=reason))
+    return AskBack(SignalType.PERMISSION, without_none(action=action, scope=scope, reason=reason))
 
 
 # --- the Axon's side --------------------------------------------------------------------------------
@@ -96,7 +96,7 @@ def asked_back(task: Signal, neuron_id: str, request: AskBack) -> Signal:
     """
     _check(request.type, request.payload)
     carried = {key: task.payload[key] for key in CARRIED if task.payload.get(key) is not None}
-    return mint(
+    return new_unvalidated(
         request.type,
         request.payload,
         trace_id=task.trace_id,

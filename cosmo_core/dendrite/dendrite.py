@@ -47,7 +47,7 @@ from cosmo_core.dendrite.reliability.work_heartbeat import WorkHeartbeat
 from cosmo_core.dendrite.transport.link import Link
 from cosmo_core.errors import LifecycleError
 from cosmo_core.protocol.ids import SeenIds, new_ulid
-from cosmo_core.protocol.payloads import given
+from cosmo_core.protocol.payloads import without_none
 from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import SignalType
 
@@ -582,7 +582,7 @@ class Dendrite:
             MalformedSignalError: A number is outside of what the protocol allows.
             SynapseError: The Synapse could not take it.
         """
-        terms = given(cost=cost, eta_ms=eta_ms, confidence=confidence)
+        terms = without_none(cost=cost, eta_ms=eta_ms, confidence=confidence)
         return await self.extension("auctions").bid(offer, neuron, terms)
 
     # --- memory: delegations ------------------------------------------------------------------------

@@ -315,6 +315,6 @@ PAYLOADS: Final[dict[SignalType, type[Struct]]] = {
 }
 
 
-def given(**values: Any) -> dict[str, Any]:
+def without_none(**values: Any) -> dict[str, Any]:
     """Return the keys of a payload that have a value; the others are omitted (P-1.8)."""
     return {key: value for key, value in values.items() if value is not None}

@@ -197,7 +197,7 @@ _v, _id, _trace, _type, _ts, _payload, _parent, _directed, _meta = (
 )
 
 
-def mint(
+def new_unvalidated(
     type: SignalType,
     payload: dict[str, Any],
     trace_id: str | None = None,

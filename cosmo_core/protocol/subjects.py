@@ -26,21 +26,21 @@ class Subjects:
         MalformedSignalError: The namespace is not a token.
     """
 
-    __slots__ = ("_engram", "_everyone", "_inbox", "_is_inbox", "_neuron", "_prefix")
+    __slots__ = ("_broadcast", "_engram", "_inbox", "_is_inbox", "_neuron", "_prefix")
 
     def __init__(self, namespace: str) -> None:
         self._prefix = f"{ROOT}.{check_token('namespace', namespace)}."
         # Joined once: formatting an enum member costs more than the rest of a subject.
-        self._everyone = {type: self._prefix + type.value for type in SignalType}
-        self._engram = {type: subject + ".engram." for type, subject in self._everyone.items()}
-        self._neuron = {type: subject + ".neuron." for type, subject in self._everyone.items()}
-        self._inbox = {type: subject + ".inbox." for type, subject in self._everyone.items()}
+        self._broadcast = {type: self._prefix + type.value for type in SignalType}
+        self._engram = {type: subject + ".engram." for type, subject in self._broadcast.items()}
+        self._neuron = {type: subject + ".neuron." for type, subject in self._broadcast.items()}
+        self._inbox = {type: subject + ".inbox." for type, subject in self._broadcast.items()}
         # The same few inboxes come again and again; the cache is keyed by inbox, not by inbox and type.
         self._is_inbox = lru_cache(maxsize=1024)(is_token)
 
-    def everyone(self, type: SignalType) -> str:
+    def broadcast(self, type: SignalType) -> str:
         """Return the broadcast subject of a type."""
-        return self._everyone[type]
+        return self._broadcast[type]
 
     def neuron(self, type: SignalType, neuron_id: str) -> str:
         """Return the subject of a type for the hosts of one Neuron."""
@@ -58,13 +58,13 @@ class Subjects:
         """Return the subject of an answer: of the inbox, or the broadcast subject without one (P-3.8)."""
         if isinstance(reply_to, str) and self._is_inbox(reply_to):
             return self._inbox[type] + reply_to
-        return self._everyone[type]
+        return self._broadcast[type]
 
-    def addressed(self, type: SignalType) -> str:
+    def addressed_pattern(self, type: SignalType) -> str:
         """Return the pattern for all Signals of a type that address one receiver."""
-        return self._everyone[type] + ".>"
+        return self._broadcast[type] + ".>"
 
-    def whole_inbox(self, inbox: str) -> str:
+    def inbox_pattern(self, inbox: str) -> str:
         """Return the pattern for all Signals to one Dendrite."""
         return f"{self._prefix}*.inbox.{inbox}"
 
@@ -73,6 +73,6 @@ class Subjects:
         token = pattern.removeprefix(self._prefix).partition(".")[0]
         return SignalType(token) if token in SignalType.__members__ else None
 
-    def everything(self) -> str:
+    def namespace_pattern(self) -> str:
         """Return the pattern for all Signals of the namespace, addressed ones included."""
         return self._prefix + ">"

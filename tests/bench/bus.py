@@ -69,6 +69,6 @@ async def pretended_bus(*, answers: bool) -> AsyncIterator[Bus]:
         announcement = Signal.new(
             SignalType.REGISTER, {"role": "neuron", "capabilities": []}, directed=Directed(NEURON)
         )
-        await synapse.publish(subjects.everyone(SignalType.REGISTER), encode(announcement))
+        await synapse.publish(subjects.broadcast(SignalType.REGISTER), encode(announcement))
         yield Bus(synapse, orchestrator)
     await synapse.close()

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final
 
 from cosmo_core import SignalType
-from cosmo_core.protocol.signal import address, mint
+from cosmo_core.protocol.signal import address, new_unvalidated
 from cosmo_synapse_memory import MemorySynapse
 from tests.bench.bus import INPUT, NEURON
 from tests.bench.measure import by_turns, ping_pong
@@ -71,7 +71,9 @@ async def _nothing() -> None:
 
 async def _mints(count: int) -> None:
     for _ in range(count):
-        mint(SignalType.TASK, {"input": INPUT}, directed=address(NEURON), meta={"reply_to": "inbox"})
+        new_unvalidated(
+            SignalType.TASK, {"input": INPUT}, directed=address(NEURON), meta={"reply_to": "inbox"}
+        )
 
 
 async def _publishes(count: int) -> None:

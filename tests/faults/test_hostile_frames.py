@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from cosmo_core import Axon, Dendrite, FrameTooLargeError, SignalType, encode
-from cosmo_core.protocol.signal import address, mint
+from cosmo_core.protocol.signal import address, new_unvalidated
 from cosmo_core.protocol.subjects import Subjects
 from tests.faults.waiting import wait_until
 
@@ -30,7 +30,7 @@ VISITS: Final = 500
 
 def hostile_frames(count: int, random: Random) -> Iterator[bytes]:
     """Yield frames that violate the protocol in six ways."""
-    task = encode(mint(SignalType.TASK, {"input": {}}, directed=address("victim"), meta={}))
+    task = encode(new_unvalidated(SignalType.TASK, {"input": {}}, directed=address("victim"), meta={}))
     for number in range(count):
         match number % 6:
             case 0:

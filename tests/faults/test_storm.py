@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from cosmo_core import Axon, Dendrite, SignalType, Synapse, decode, encode
-from cosmo_core.protocol.signal import address, mint
+from cosmo_core.protocol.signal import address, new_unvalidated
 from cosmo_core.protocol.subjects import Subjects
 from tests.faults.conftest import NAMESPACE
 from tests.faults.processes import resident_bytes
@@ -47,13 +47,13 @@ class Storm:
 
     async def send_all(self) -> None:
         """Send all TASKs."""
-        await self._synapse.subscribe(SUBJECTS.whole_inbox(INBOX), self._on_answer)
+        await self._synapse.subscribe(SUBJECTS.inbox_pattern(INBOX), self._on_answer)
         numbers = iter(range(TASKS))
         await asyncio.gather(*(self._send(numbers) for _ in range(PUBLISHERS)))
 
     async def _send(self, numbers: Iterator[int]) -> None:
         for number in numbers:
-            task = mint(
+            task = new_unvalidated(
                 SignalType.TASK,
                 {"input": {"number": number}},
                 directed=address("work"),

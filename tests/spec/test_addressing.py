@@ -66,7 +66,7 @@ async def everything_happens(start: Start) -> None:
 @pytest.mark.clause("P-3.3")
 def test_subjects_address_neurons_inboxes_and_everyone() -> None:
     subjects = Subjects("shop")
-    assert subjects.everyone(SignalType.TASK) == "cosmonapse.shop.TASK"
+    assert subjects.broadcast(SignalType.TASK) == "cosmonapse.shop.TASK"
     assert subjects.neuron(SignalType.TASK, "cook") == "cosmonapse.shop.TASK.neuron.cook"
     assert subjects.inbox(SignalType.ERROR, "me") == "cosmonapse.shop.ERROR.inbox.me"
 

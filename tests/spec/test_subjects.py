@@ -24,11 +24,11 @@ async def cook(input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("subject", "type", "payload"),
     [
-        (SUBJECTS.everyone(SignalType.STOP), SignalType.HEARTBEAT, {"status": "ok"}),
+        (SUBJECTS.broadcast(SignalType.STOP), SignalType.HEARTBEAT, {"status": "ok"}),
         (SUBJECTS.neuron(SignalType.TASK, "cook"), SignalType.HEARTBEAT, {"status": "ok"}),
-        (SUBJECTS.everyone(SignalType.REGISTER), SignalType.TASK, {"input": {}}),
-        (SUBJECTS.everyone(SignalType.TASK), SignalType.STOP, {"rollback": False}),
-        (SUBJECTS.everyone(SignalType.TASK_OFFER), SignalType.TASK, {"input": {}}),
+        (SUBJECTS.broadcast(SignalType.REGISTER), SignalType.TASK, {"input": {}}),
+        (SUBJECTS.broadcast(SignalType.TASK), SignalType.STOP, {"rollback": False}),
+        (SUBJECTS.broadcast(SignalType.TASK_OFFER), SignalType.TASK, {"input": {}}),
     ],
 )
 async def test_signal_on_a_subject_of_another_type_is_malformed(
@@ -44,7 +44,7 @@ async def test_signal_on_a_subject_of_another_type_is_malformed(
 
 
 def test_patterns_of_several_types_have_no_expected_type() -> None:
-    assert SUBJECTS.type_of(SUBJECTS.everyone(SignalType.BID)) is SignalType.BID
-    assert SUBJECTS.type_of(SUBJECTS.addressed(SignalType.BID)) is SignalType.BID
-    assert SUBJECTS.type_of(SUBJECTS.whole_inbox("me")) is None
-    assert SUBJECTS.type_of(SUBJECTS.everything()) is None
+    assert SUBJECTS.type_of(SUBJECTS.broadcast(SignalType.BID)) is SignalType.BID
+    assert SUBJECTS.type_of(SUBJECTS.addressed_pattern(SignalType.BID)) is SignalType.BID
+    assert SUBJECTS.type_of(SUBJECTS.inbox_pattern("me")) is None
+    assert SUBJECTS.type_of(SUBJECTS.namespace_pattern()) is None

@@ -15,7 +15,7 @@ from cosmo_core import (
     decode,
     encode,
 )
-from cosmo_core.protocol.signal import address, mint
+from cosmo_core.protocol.signal import address, new_unvalidated
 
 
 def task(**input: object) -> Signal:
@@ -85,6 +85,6 @@ def test_signals_are_hashable_by_id() -> None:
 
 
 def test_minted_signal_equals_a_validated_one() -> None:
-    minted = mint(SignalType.TASK, {"input": {}}, directed=address("echo"), meta={"a": 1})
+    minted = new_unvalidated(SignalType.TASK, {"input": {}}, directed=address("echo"), meta={"a": 1})
     checked = Signal(**{field.name: getattr(minted, field.name) for field in attrs.fields(Signal)})
     assert minted == checked

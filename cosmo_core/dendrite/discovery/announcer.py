@@ -12,7 +12,7 @@ from cosmo_core.contracts.clock import Clock
 from cosmo_core.dendrite.discovery.directory import Directory
 from cosmo_core.dendrite.transport.link import Link
 from cosmo_core.errors import SynapseError
-from cosmo_core.protocol.payloads import given
+from cosmo_core.protocol.payloads import without_none
 from cosmo_core.protocol.signal import Directed, Signal
 from cosmo_core.protocol.signal_type import SignalType
 
@@ -88,10 +88,10 @@ class Announcer:
 
     async def start(self) -> None:
         """Subscribe to announcements, send REGISTER for each entity, and send DISCOVER."""
-        everyone = self._link.subjects.everyone
+        broadcast = self._link.subjects.broadcast
         for type in (SignalType.REGISTER, SignalType.HEARTBEAT, SignalType.DEREGISTER):
-            await self._link.listen(everyone(type), self.receive)
-        await self._link.listen(everyone(SignalType.DISCOVER), self._answer)
+            await self._link.listen(broadcast(type), self.receive)
+        await self._link.listen(broadcast(SignalType.DISCOVER), self._answer)
         await self._announce_all(SignalType.REGISTER)
         await self.discover({})
 
@@ -118,7 +118,7 @@ class Announcer:
     async def discover(self, wish: dict[str, Any]) -> None:
         """Send DISCOVER with the payload ``wish``; an empty one asks for everybody."""
         signal = Signal.new(SignalType.DISCOVER, wish, meta={"reply_to": self._inbox})
-        await self._link.send(self._link.subjects.everyone(SignalType.DISCOVER), signal)
+        await self._link.send(self._link.subjects.broadcast(SignalType.DISCOVER), signal)
 
     # --- one entity, while the Dendrite runs --------------------------------------------------------
 
@@ -135,7 +135,7 @@ class Announcer:
     async def deregister(self, entity: HostedEntity, reason: str | None) -> None:
         """Send DEREGISTER for an entity that was withdrawn and has ended."""
         self._withdrawn.discard(entity.id)
-        await self._announce(entity, SignalType.DEREGISTER, given(reason=reason))
+        await self._announce(entity, SignalType.DEREGISTER, without_none(reason=reason))
 
     # --- all entities, when the Dendrite stops ------------------------------------------------------
 
@@ -146,7 +146,7 @@ class Announcer:
 
     async def deregister_all(self, reason: str | None) -> None:
         """Send DEREGISTER for every entity."""
-        await self._try_announce_all(SignalType.DEREGISTER, given(reason=reason))
+        await self._try_announce_all(SignalType.DEREGISTER, without_none(reason=reason))
 
     async def _try_announce_all(self, type: SignalType, payload: dict[str, Any] | None = None) -> None:
         try:
@@ -174,7 +174,7 @@ class Announcer:
     ) -> None:
         content = entity.registration if payload is None else payload
         signal = Signal.new(type, content, directed=entity.directed, meta=self._meta(entity))
-        await self._link.send(self._link.subjects.everyone(type), signal)
+        await self._link.send(self._link.subjects.broadcast(type), signal)
 
     # --- answering DISCOVER -------------------------------------------------------------------------
 

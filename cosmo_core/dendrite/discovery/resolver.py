@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from cosmo_core.dendrite.discovery.directory import Directory
 from cosmo_core.errors import LifecycleError
-from cosmo_core.protocol.payloads import given
+from cosmo_core.protocol.payloads import without_none
 
 STALL_TURNS: Final = 10
 """How often the event loop may turn, after the time for an answer is up, to bring one that is there."""
@@ -83,4 +83,4 @@ class Resolver:
 
 
 def _wish(id: str | None, capabilities: Sequence[str]) -> dict[str, Any]:
-    return given(neuron=id, capabilities=list(capabilities) or None)
+    return without_none(neuron=id, capabilities=list(capabilities) or None)

@@ -18,7 +18,7 @@ from cosmo_core.dendrite.life_cycle import not_running
 from cosmo_core.dendrite.transport.link import Link, rejected
 from cosmo_core.errors import CosmoError
 from cosmo_core.protocol.ids import check_token, new_ulid
-from cosmo_core.protocol.signal import Signal, address, deadline_ms, mint
+from cosmo_core.protocol.signal import Signal, address, deadline_ms, new_unvalidated
 from cosmo_core.protocol.signal_type import SignalType
 
 logger = logging.getLogger("cosmo_core.dendrite")
@@ -63,7 +63,7 @@ class Dispatcher:
         """Listen for answers."""
         pathways = self._pathways
         await self._link.listen(
-            self._link.subjects.whole_inbox(self._inbox), pathways.receive, refuse=pathways.refuse
+            self._link.subjects.inbox_pattern(self._inbox), pathways.receive, refuse=pathways.refuse
         )
         self._running = True
         self._may_dispatch = self._link.allows(_TASK)
@@ -93,7 +93,7 @@ class Dispatcher:
         elif neuron is not None and signal.type is SignalType.STOP:
             await self._link.send_or_raise(subjects.neuron(signal.type, neuron), signal)
         else:
-            await self._link.send_or_raise(subjects.everyone(signal.type), signal)
+            await self._link.send_or_raise(subjects.broadcast(signal.type), signal)
         # Nobody's inbox gets it, but the Pathways of this Dendrite follow the trace, too.
         self._pathways.receive(signal)
 
@@ -207,7 +207,7 @@ class Dispatcher:
 
         # Of the members of a queue group one takes each frame, and the publisher waits if none has room.
         listening = await self._link.listen(
-            self._link.subjects.whole_inbox(inbox), receive, queue_group=inbox
+            self._link.subjects.inbox_pattern(inbox), receive, queue_group=inbox
         )
         self.check_running()
         pathway = BackpressuredPathway(self._pathways, task.trace_id, task.id, neuron, self._buffer)
@@ -223,7 +223,7 @@ class Dispatcher:
         payload: dict[str, Any] = {"input": input}
         if deadline_s is not None:
             payload["deadline_ms"] = deadline_ms(deadline_s)
-        return mint(_TASK, payload, directed=address(neuron), meta={"reply_to": self._inbox})
+        return new_unvalidated(_TASK, payload, directed=address(neuron), meta={"reply_to": self._inbox})
 
     def _task(self, neuron: str, options: TaskOptions, deadline_s: float | None, inbox: str) -> Signal:
         """Make a TASK of whatever was said, and check it."""
@@ -255,7 +255,7 @@ class Dispatcher:
         """Tell whoever works on a Pathway's TASK to stop, in the background."""
         if not self._running:
             return
-        stop = mint(
+        stop = new_unvalidated(
             SignalType.STOP,
             {"rollback": False, "reason": reason},
             trace_id=pathway.trace_id,

@@ -18,7 +18,7 @@ from cosmo_core.dendrite.hosting.stopped_traces import StoppedTraces
 from cosmo_core.dendrite.transport.link import Link
 from cosmo_core.errors import LifecycleError
 from cosmo_core.protocol.ids import SeenIds
-from cosmo_core.protocol.payloads import given
+from cosmo_core.protocol.payloads import without_none
 from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import SignalType
 
@@ -85,7 +85,7 @@ class Host:
 
     def entity(self, axon: Axon) -> HostedEntity:
         """Return a Neuron, as it is announced."""
-        registration = given(role="neuron", capabilities=list(axon.capabilities), version=axon.version)
+        registration = without_none(role="neuron", capabilities=list(axon.capabilities), version=axon.version)
         return HostedEntity(axon.neuron_id, axon.directed, registration, {"pulse_s": PULSE_S}, self)
 
     def serves(self, neuron_id: str) -> bool:
@@ -167,9 +167,9 @@ class Host:
     async def _listen_for_stops(self) -> None:
         if _EVERYONE not in self._intake:
             # Other implementations of the protocol address a Neuron on the subject of all.
-            everyone = self._link.subjects.everyone
-            addressed = partial(self._link.listen, everyone(SignalType.TASK), self._accept_addressed)
-            await self._subscribe(_EVERYONE, everyone(SignalType.STOP), addressed)
+            broadcast = self._link.subjects.broadcast
+            addressed = partial(self._link.listen, broadcast(SignalType.TASK), self._accept_addressed)
+            await self._subscribe(_EVERYONE, broadcast(SignalType.STOP), addressed)
 
     async def _subscribe(
         self, name: str, stop_subject: str, listen: Callable[[], Awaitable[Subscription]]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from cosmo_core.dendrite.discovery.announcer import Announcer
 from cosmo_core.dendrite.transport.link import Link
-from cosmo_core.protocol.payloads import given
+from cosmo_core.protocol.payloads import without_none
 from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import SignalType
 
@@ -35,7 +35,7 @@ class TraceStopper:
         self, trace_id: str, *, reason: str | None, rollback: bool, timeout_s: float
     ) -> list[Signal]:
         """Tell everybody to stop what runs on a trace; see `Dendrite.stop_trace`."""
-        payload = given(rollback=rollback, reason=reason)
+        payload = without_none(rollback=rollback, reason=reason)
         stop = Signal.new(SignalType.STOP, payload, trace_id=trace_id, meta={"reply_to": self._inbox})
         acknowledged: dict[str, Signal] = {}
         missing = self._announcer.dendrites()
@@ -52,7 +52,7 @@ class TraceStopper:
 
         self._waiting[stop.id] = take
         try:
-            await self._link.send_or_raise(self._link.subjects.everyone(SignalType.STOP), stop)
+            await self._link.send_or_raise(self._link.subjects.broadcast(SignalType.STOP), stop)
             # Who does not answer in time is not in the list: that is the answer.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):

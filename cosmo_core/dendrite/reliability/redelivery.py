@@ -84,7 +84,7 @@ class RedeliveryBuffer:
     ) -> Awaitable[Dropped | None]:
         """Send a Signal that ends ``task``, as `Link.send` does, and keep it."""
         # An inbox with back-pressure is a queue group: there a publisher that asks to be told would not wait.
-        for_one = subject != self._link.subjects.everyone(answer.type) and "pulse_to" not in task.meta
+        for_one = subject != self._link.subjects.broadcast(answer.type) and "pulse_to" not in task.meta
         leave = partial(self._leave, task.id, answer.id, subject, for_one)
         return self._link.send_answer(subject, answer, leave, promoted)
 

@@ -74,12 +74,12 @@ class Bidder:
                 await self._stop_listening()
 
     async def _listen(self) -> None:
-        everyone, listen = self._ports.subjects.everyone, self._ports.listen
+        broadcast, listen = self._ports.subjects.broadcast, self._ports.listen
         self._heard = [
-            await listen(everyone(SignalType.TASK_OFFER), self._receive_offer),
-            # Other implementations of the protocol award and decline on everybody's subject.
-            await listen(everyone(SignalType.TASK_AWARDED), self.receive_award, refuse=self.refuse_award),
-            await listen(everyone(SignalType.TASK_DECLINED), self.receive_decline),
+            await listen(broadcast(SignalType.TASK_OFFER), self._receive_offer),
+            # Other implementations of the protocol award and decline on the broadcast subject.
+            await listen(broadcast(SignalType.TASK_AWARDED), self.receive_award, refuse=self.refuse_award),
+            await listen(broadcast(SignalType.TASK_DECLINED), self.receive_decline),
         ]
 
     async def drain(self) -> None:
@@ -203,7 +203,7 @@ class Bidder:
         return neuron
 
     def _is_mine(self, award: Signal) -> bool:
-        """Tell whether an award is for a Neuron here: what is on everybody's subject may be for others."""
+        """Tell whether an award is for a Neuron here: what is on the broadcast subject may be for others."""
         neuron = award.directed.id if award.directed is not None else None
         return any(axon.neuron_id == neuron for axon in self._host)
 

@@ -65,7 +65,7 @@ class Offers:
         pathway = open_offer.follow(ENDING_TYPES if options.get("scope") == "terminal" else None)
         self._open[open_offer.offer.id] = open_offer
         try:
-            subject = self._ports.subjects.everyone(SignalType.TASK_OFFER)
+            subject = self._ports.subjects.broadcast(SignalType.TASK_OFFER)
             await self._ports.send_or_raise(subject, open_offer.offer)
             open_offer.begin()
             await open_offer.opened

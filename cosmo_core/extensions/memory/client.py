@@ -31,8 +31,8 @@ from cosmo_core.errors import (
     NoRouteError,
     RejectedError,
 )
-from cosmo_core.protocol.payloads import given
-from cosmo_core.protocol.signal import Signal, address, deadline_ms, mint
+from cosmo_core.protocol.payloads import without_none
+from cosmo_core.protocol.signal import Signal, address, deadline_ms, new_unvalidated
 from cosmo_core.protocol.signal_type import SignalType
 
 _OUTCOMES: Final[dict[Undelivered, tuple[str, str, bool]]] = {
@@ -107,7 +107,7 @@ class Requests:
         deadline = self._ports.pathways.time_limit(timeout_s)
         try:
             with deadline:
-                request = mint(
+                request = new_unvalidated(
                     type,
                     {**payload, "deadline_ms": deadline_ms(timeout_s)},
                     trace_id,
@@ -295,7 +295,7 @@ class EngramClient:
         payload = {
             "op": op,
             "entry": {} if entry is None else entry,
-            **given(merge_key=merge_key, imprint_id=imprint_id),
+            **without_none(merge_key=merge_key, imprint_id=imprint_id),
         }
         ask = self._requests.ask
         answer = await ask(SignalType.IMPRINT, engram_id, payload, timeout_s, cause.trace_id, cause.parent_id)

@@ -17,7 +17,7 @@ from cosmo_core.dendrite.extension import HostedEntity, Ports
 from cosmo_core.dendrite.transport.link import Receiver
 from cosmo_core.errors import EngramError, EngramTimeout, FrameTooLargeError, SynapseError
 from cosmo_core.protocol.ids import check_token
-from cosmo_core.protocol.signal import Directed, Signal, mint
+from cosmo_core.protocol.signal import Directed, Signal, new_unvalidated
 from cosmo_core.protocol.signal_type import SignalType
 
 CLOSE_TIMEOUT_S: Final = 5.0
@@ -124,8 +124,8 @@ class EngramHost:
             (subjects.engram(SignalType.RECALL, engram_id), server.recall, server.refuse),
             (subjects.engram(SignalType.IMPRINT, engram_id), server.imprint, server.refuse),
             # As other implementations of the protocol address an Engram.
-            (subjects.everyone(SignalType.RECALL), server.recall_addressed, None),
-            (subjects.everyone(SignalType.IMPRINT), server.imprint_addressed, None),
+            (subjects.broadcast(SignalType.RECALL), server.recall_addressed, None),
+            (subjects.broadcast(SignalType.IMPRINT), server.imprint_addressed, None),
         ]
         async with contextlib.AsyncExitStack() as undo:
             subscriptions = []
@@ -141,7 +141,7 @@ class EngramHost:
     async def _listen_for_finals(self) -> list[Subscription]:
         subjects = self._ports.subjects
         # Those for everybody, and those for the inbox of whoever asked.
-        patterns = (subjects.everyone(SignalType.FINAL), subjects.addressed(SignalType.FINAL))
+        patterns = (subjects.broadcast(SignalType.FINAL), subjects.addressed_pattern(SignalType.FINAL))
         return [await self._ports.listen(pattern, self._commit) for pattern in patterns]
 
     async def detach(self, engram_id: str) -> None:
@@ -250,7 +250,7 @@ class EngramServer:
         return self._answer(request, self._imprinted)
 
     def recall_addressed(self, request: Signal) -> Coroutine[Any, Any, None] | None:
-        """Answer a RECALL on everybody's subject if it is meant for this Engram (P-14.3)."""
+        """Answer a RECALL on the broadcast subject if it is meant for this Engram (P-14.3)."""
         directed, engram = request.directed, self.engram
         if directed is None:
             return None
@@ -259,7 +259,7 @@ class EngramServer:
         return self.recall(request) if meant else None
 
     def imprint_addressed(self, request: Signal) -> Coroutine[Any, Any, None] | None:
-        """Answer an IMPRINT on everybody's subject if it is meant for this Engram (P-14.3)."""
+        """Answer an IMPRINT on the broadcast subject if it is meant for this Engram (P-14.3)."""
         meant = request.directed is not None and request.directed.id == self.engram.engram_id
         return self.imprint(request) if meant else None
 
@@ -357,7 +357,7 @@ class EngramServer:
         type = SignalType.RECALLED if request.type is SignalType.RECALL else SignalType.IMPRINTED
         subject = self._ports.subjects.reply(type, request.meta.get("reply_to"))
         payload["engram_id"] = self.engram.engram_id
-        answer = mint(type, payload, request.trace_id, request.id, request.directed)
+        answer = new_unvalidated(type, payload, request.trace_id, request.id, request.directed)
         reason: str | None = None
         try:
             dropped = await self._ports.send(subject, answer)

@@ -41,7 +41,7 @@ class Watching(Extension):
         # By trace, then by identity. Weak, so that a Pathway nobody holds is gone.
         self._observed: dict[str, dict[int, weakref.ref[ObservedPathway]]] = {}
         self._everything = SharedSubscription(
-            ports, [ports.subjects.everything()], self._deliver, wanted=lambda: bool(self._observed)
+            ports, [ports.subjects.namespace_pattern()], self._deliver, wanted=lambda: bool(self._observed)
         )
 
     @property
@@ -118,7 +118,7 @@ class Watching(Extension):
                 watcher.offer(signal)
 
         subjects = self.ports.subjects
-        patterns = [subjects.everyone(type), subjects.addressed(type)]
+        patterns = [subjects.broadcast(type), subjects.addressed_pattern(type)]
         return SharedSubscription(self.ports, patterns, receive, wanted=lambda: bool(watchers))
 
     def remove_watcher(self, watcher: Watcher) -> None:

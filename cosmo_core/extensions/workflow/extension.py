@@ -11,7 +11,7 @@ from cosmo_core.contracts.options import EmitOptions, ResponseOptions, TaskOptio
 from cosmo_core.contracts.pathway import Pathway
 from cosmo_core.dendrite.extension import Extension
 from cosmo_core.errors import MalformedSignalError
-from cosmo_core.protocol.payloads import Task, given
+from cosmo_core.protocol.payloads import Task, without_none
 from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import SignalType
 
@@ -40,7 +40,9 @@ class Workflow(Extension):
         **optional: Any,
     ) -> Signal:
         """Make a Signal, send it to all listeners, and return it. Optional keys that are None are omitted."""
-        return await self._emit(Signal.new(type, required | given(**optional), trace_id=trace_id, **options))
+        return await self._emit(
+            Signal.new(type, required | without_none(**optional), trace_id=trace_id, **options)
+        )
 
     async def _emit(self, signal: Signal) -> Signal:
         await self.ports.emit(signal)
@@ -96,7 +98,7 @@ def _answer(clarification: Signal, answer: Any) -> Signal:
 
 def _decision(permission: Signal, *, granted: bool, reason: str | None, ttl_ms: int | None = None) -> Signal:
     _check_type(permission, SignalType.PERMISSION)
-    payload = given(granted=granted, reason=reason, ttl_ms=ttl_ms)
+    payload = without_none(granted=granted, reason=reason, ttl_ms=ttl_ms)
     return permission.reply(SignalType.PERMISSION_DECISION, payload)
 
 

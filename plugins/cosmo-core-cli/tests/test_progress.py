@@ -86,6 +86,6 @@ async def test_feed_yields_the_signals_of_its_namespace(task: Signal) -> None:
     synapse = await connect_synapse("memory://")
     async with open_feed(synapse, "mine") as feed:
         for namespace in ("other", "mine"):
-            await synapse.publish(Subjects(namespace).everyone(task.type), encode(task))
+            await synapse.publish(Subjects(namespace).broadcast(task.type), encode(task))
         assert await anext(feed) == task
     await synapse.close()

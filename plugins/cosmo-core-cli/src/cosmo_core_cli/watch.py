@@ -134,7 +134,7 @@ async def open_feed(synapse: Synapse, namespace: str) -> AsyncIterator[Feed]:
         SynapseError: The Synapse rejected the subscription.
     """
     feed = Feed()
-    subscription = await synapse.subscribe(Subjects(namespace).everything(), feed.push)
+    subscription = await synapse.subscribe(Subjects(namespace).namespace_pattern(), feed.push)
     try:
         yield feed
     finally:

@@ -66,7 +66,7 @@ async def check_dendrite_duplicates(under_test: SynapseUnderTest) -> None:
         subject = Subjects(NAMESPACE).neuron(SignalType.TASK, "once")
         tasks, answers = Inbox(), Inbox()
         await listen(room.spare, subject, tasks)
-        await listen(room.spare, Subjects(NAMESPACE).addressed(SignalType.AGENT_OUTPUT), answers)
+        await listen(room.spare, Subjects(NAMESPACE).addressed_pattern(SignalType.AGENT_OUTPUT), answers)
         await ask(room.caller, "once")
         (task,) = await tasks.until(1)
         for _ in range(DUPLICATES):

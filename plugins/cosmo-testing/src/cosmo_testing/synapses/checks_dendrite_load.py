@@ -136,7 +136,7 @@ async def check_dendrite_stop(under_test: SynapseUnderTest) -> None:
     """Stop the host while its Neuron has work that runs and work that waits; then let it finish."""
     stuck, goodbyes = Stuck(), Inbox()
     async with office(under_test, stuck.axon(max_concurrency=LIMIT), grace_s=10.0) as room:
-        await listen(room.spare, Subjects(NAMESPACE).everyone(SignalType.DEREGISTER), goodbyes)
+        await listen(room.spare, Subjects(NAMESPACE).broadcast(SignalType.DEREGISTER), goodbyes)
         asked = [_ask_stuck(room.caller) for _ in range(AT_ONCE)]
         await room.network.until("the calls", lambda: stuck.running == LIMIT)
         await room.network.settle()
