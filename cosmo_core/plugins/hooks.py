@@ -187,7 +187,7 @@ def check_plugin(marks: pluggy.PluginManager, name: str, plugin: object) -> None
             _check_options(name, hook, mark)
             _check_function(name, hook, getattr(plugin, attribute))
         elif not mark["optionalhook"]:
-            raise HookError(f"plugin {name!r}: there is no hook {hook}{_suggestion(hook, SPECS)}")
+            raise HookError(f"plugin {name!r}: unknown hook {hook}{_suggestion(hook, SPECS)}")
 
 
 def parameters(function: Callable[..., Any]) -> tuple[str, ...]:

@@ -119,9 +119,9 @@ def _is_module(name: str, *, under: str = "cosmo_core") -> bool:
 
 def test_modules_named_by_the_architecture_exist() -> None:
     text = (DOCS / "architecture.md").read_text("utf-8")
-    _, rooms, of_dendrite = re.split(r"^\| module[^|]*\| its duty \|$", text, flags=re.MULTILINE)
+    _, layers, of_dendrite = re.split(r"^\| module[^|]*\| its duty \|$", text, flags=re.MULTILINE)
     tables = {
-        "cosmo_core": rooms.partition("\n\n")[0],
+        "cosmo_core": layers.partition("\n\n")[0],
         "cosmo_core.dendrite": of_dendrite.partition("\n\n")[0],
     }
     named = {

@@ -36,7 +36,7 @@ def test_unknown_hook_is_refused_with_a_suggestion() -> None:
 
     message = _refused(cosmo_signal_observer=cosmo_signal_observer)
     assert message == (
-        "plugin 'mine': there is no hook cosmo_signal_observer; did you mean cosmo_signal_observers?"
+        "plugin 'mine': unknown hook cosmo_signal_observer; did you mean cosmo_signal_observers?"
     )
 
 
@@ -44,7 +44,7 @@ def test_unknown_hook_without_a_similar_one_lists_all() -> None:
     @hookimpl
     def x(dendrite: object) -> None: ...
 
-    assert "there is no hook x; there is cosmo_signal_middleware, cosmo_signal_observers, " in _refused(x=x)
+    assert "unknown hook x; there is cosmo_signal_middleware, cosmo_signal_observers, " in _refused(x=x)
 
 
 def test_unknown_optional_hook_is_accepted() -> None:
