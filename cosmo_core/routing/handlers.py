@@ -14,7 +14,7 @@ OnDone = Callable[[int, BaseException | None], None]
 """Called when a handler has finished with a frame: with the frame's number, and with what the handler raised
 or None."""
 
-logger = logging.getLogger("cosmo_core.contracts.synapse")
+logger = logging.getLogger("cosmo_core.routing")
 
 
 class HandlerRunner:

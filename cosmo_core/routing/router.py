@@ -14,7 +14,7 @@ from cosmo_core.routing.table import QueueGroup, SubjectTable
 if TYPE_CHECKING:
     from cosmo_core.contracts.delivery import Undelivered, UndeliveredHandler
 
-logger = logging.getLogger("cosmo_core.contracts.synapse")
+logger = logging.getLogger("cosmo_core.routing")
 
 
 class Delivery:

@@ -191,13 +191,13 @@ def test_a_requeued_delivery_without_consumers_has_had_no_consumers() -> None:
 
 @given(st.integers(2, 3), st.integers(1, 12), st.booleans(), st.booleans())
 def test_dead_letters_are_the_newest_in_order_with_their_reasons(
-    max_deliveries: int, count: int, lost: bool, tell: bool
+    max_deliveries: int, count: int, lost: bool, callback: bool
 ) -> None:
     undelivered = UndeliveredLog()
     router = Router(max_waiting=1, max_deliveries=max_deliveries, max_dead=5)
     only = Receiver(router, prefetch=count)
     for frame in frames(count):
-        router.publish("work", frame, undelivered if tell else None)
+        router.publish("work", frame, undelivered if callback else None)
     for delivery in range(1, max_deliveries + (not lost)):
         for number in list(only.consumer.unacked):
             router.nack(only.consumer, number, f"failure {delivery} of {number}")
@@ -215,8 +215,8 @@ def test_dead_letters_are_the_newest_in_order_with_their_reasons(
             for number in range(count)
         ][-5:]
     )
-    assert undelivered.calls == [(frame, "failed") for frame in frames(count) if tell]
-    assert router.discarded == (0 if tell else count)
+    assert undelivered.calls == [(frame, "failed") for frame in frames(count) if callback]
+    assert router.discarded == (0 if callback else count)
     assert len(only.got) == count * max_deliveries
 
 

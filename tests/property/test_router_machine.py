@@ -412,7 +412,7 @@ class RouterMachine(RuleBasedStateMachine):
 
 @pytest.mark.timeout(3600)
 def test_every_delivery_is_in_one_place(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.ERROR, "cosmo_core.contracts.synapse")
+    caplog.set_level(logging.ERROR, "cosmo_core.routing")
     examples = int(os.environ.get("COSMO_EXAMPLES", "200"))
     patient = settings(deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(RouterMachine, settings=settings(patient, max_examples=examples))

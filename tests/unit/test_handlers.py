@@ -282,7 +282,7 @@ async def report_each_frame_once(ways: list[str], closed_after: int) -> None:
             return finished_future()
         return None if way == "at once" else work(way)
 
-    logging.getLogger("cosmo_core.contracts.synapse").disabled = True
+    logging.getLogger("cosmo_core.routing").disabled = True
     try:
         runner = HandlerRunner("a.b", handle, on_done)
         later = []
@@ -293,7 +293,7 @@ async def report_each_frame_once(ways: list[str], closed_after: int) -> None:
                 await runner.close()
         await runner.close()
     finally:
-        logging.getLogger("cosmo_core.contracts.synapse").disabled = False
+        logging.getLogger("cosmo_core.routing").disabled = False
     assert sorted(number for number, _ in on_done.calls) == later
     assert later == [number for number, way in enumerate(ways) if way != "at once"]
     assert runner.in_flight == 0

@@ -31,6 +31,6 @@ class TestMemory(SynapseConformance):
         return synapse
 
     async def inject(self, subject: str, raw: bytes) -> None:
-        stranger = await self.connect()
-        await stranger.publish(subject, raw)
-        await stranger.close()
+        publisher = await self.connect()
+        await publisher.publish(subject, raw)
+        await publisher.close()

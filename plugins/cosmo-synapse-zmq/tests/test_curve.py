@@ -72,11 +72,11 @@ async def test_peers_with_the_right_keys_reach_each_other(
     assert await got.until(2) == [b"x", b"y"]
 
 
-@pytest.mark.parametrize("who", [{}, {"mine": "unknown"}, {"hub": "unknown"}], ids=["none", "mine", "hub"])
+@pytest.mark.parametrize("wrong", [{}, {"mine": "unknown"}, {"hub": "unknown"}], ids=["none", "mine", "hub"])
 async def test_a_peer_with_wrong_keys_is_rejected_within_two_seconds(
-    secured: RunningHub, keys: Keys, connect: Connect, who: dict[str, str], caplog: pytest.LogCaptureFixture
+    secured: RunningHub, keys: Keys, connect: Connect, wrong: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    options = keys.options(**who) if who else {}
+    options = keys.options(**wrong) if wrong else {}
     started = time.monotonic()
     with pytest.raises(SynapseAuthError) as caught:
         await connect(secured.url, **options)
@@ -87,7 +87,7 @@ async def test_a_peer_with_wrong_keys_is_rejected_within_two_seconds(
 
 
 @pytest.mark.parametrize(
-    "who", [None, ("unknown", "hub"), ("known", "unknown")], ids=["none", "unknown", "hub"]
+    "wrong", [None, ("unknown", "hub"), ("known", "unknown")], ids=["none", "unknown", "hub"]
 )
 async def test_no_frame_of_a_rejected_peer_is_delivered(
     secured: RunningHub,
@@ -95,11 +95,11 @@ async def test_no_frame_of_a_rejected_peer_is_delivered(
     connect: Connect,
     recorder: Callable[[], Recorder],
     raw_peer: Callable[..., RawPeer],
-    who: tuple[str, str] | None,
+    wrong: tuple[str, str] | None,
 ) -> None:
     watcher, got = await connect(secured.url, **keys.options()), recorder()
     await watcher.subscribe(">", got)
-    attackers = [raw_peer(secured.url, **(keys.on_socket(*who) if who else {})) for _ in range(ATTEMPTS)]
+    attackers = [raw_peer(secured.url, **(keys.on_socket(*wrong) if wrong else {})) for _ in range(ATTEMPTS)]
     for one in attackers:
         # A peer that was already rejected cannot send.
         with suppress(zmq.Again):

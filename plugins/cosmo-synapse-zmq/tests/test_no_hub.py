@@ -48,7 +48,7 @@ async def listening(serve: Serve) -> AsyncIterator[str]:
             await asyncio.wait(serving)
 
 
-async def speak_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def serve_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.read(100)
     writer.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
     await writer.drain()
@@ -58,7 +58,7 @@ async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None
     writer.close()
 
 
-async def say_nothing(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+async def stay_silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
     while await reader.read(100):
         pass
 
@@ -90,7 +90,7 @@ async def unused_port() -> int:
     return port
 
 
-@pytest.mark.parametrize("serve", [speak_http, hang_up, say_nothing])
+@pytest.mark.parametrize("serve", [serve_http, hang_up, stay_silent])
 async def test_connecting_to_another_kind_of_server_fails_in_time(serve: Serve) -> None:
     async with listening(serve) as url:
         assert url in await fails_in_time(url, 0.5)

@@ -95,7 +95,7 @@ async def test_an_acknowledgement_during_a_disconnect_counts_after_the_reconnect
     with way.stalled():
         way.cut()
         working.release.set()
-        await publisher.publish("work", b"refused", undelivered=reports.report)
-        assert await reports.until(1) == [b"overloaded: refused"]
+        await publisher.publish("work", b"rejected", undelivered=reports.report)
+        assert await reports.until(1) == [b"overloaded: rejected"]
     await publisher.publish("work", b"second")
     assert await working.until(2) == [b"first", b"second"]

@@ -116,7 +116,11 @@ class Unsubscribed(Command, tag=23):
 
 
 class Deliver(Command, tag=24):
-    """A frame. ``number`` is its delivery's number, or 0; ``held_ms`` says how long it waited in the hub."""
+    """A frame.
+
+    ``number`` is the number of its delivery, or 0. ``held_ms`` is the time that it waited in the hub, in
+    milliseconds.
+    """
 
     sub: int
     frame: bytes
@@ -197,8 +201,8 @@ class Hello(Message, tag=1):
 class Welcome(Message, tag=2):
     """The hub accepts a peer.
 
-    ``resumed`` says whether it knows the session, and ``received`` is the number of the last message that it
-    received.
+    ``resumed`` is set if the hub knows the session, and ``received`` is the number of the last message that
+    it received.
     """
 
     resumed: bool
