@@ -16,7 +16,9 @@ def main(files: list[str]) -> None:
     with asyncio.Runner() as runner:
         for file in files:
             source = Path(file).read_text("utf-8")
-            code = compile(source, file, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            # Without the `annotations` import of this file: annotations are evaluated, as in a shell.
+            flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+            code = compile(source, file, "exec", flags=flags, dont_inherit=True)
             result = eval(code, namespace)  # noqa: S307 - the pages' own snippets
             if inspect.iscoroutine(result):
                 runner.run(result)
