@@ -54,7 +54,7 @@ REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
     "cosmo-engram-postgres": (),
     "cosmo-engram-sqlite": (),
     "cosmo-llm": (),
-    "cosmo-source-flask": (),
+    "cosmo-source-flask": ("cosmo-llm",),
     "cosmo-source-huggingface": ("cosmo-llm",),
     "cosmo-source-mcp": ("cosmo-llm",),
     "cosmo-source-ollama": ("cosmo-llm",),

@@ -106,6 +106,21 @@ class McpOptions(Options, frozen=True, kw_only=True):
     tool: Annotated[str | None, Converter(_text)] = None
     timeout: Seconds = DEFAULT_TIMEOUT_S
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = {name for name in self.names() if getattr(self, name) is not None}
+        ways = [name for name in _WAYS if name in given]
+        if len(ways) != 1:
+            found = " and ".join(ways) or "none of them"
+            raise ValueError(f"exactly one of command, server and url is needed, not {found}")
+        if self.url is not None and (unused := [name for name in ("args", "cwd", "env") if name in given]):
+            raise ValueError(f"{unused[0]} is for a server that is started here: leave out url")
+        if self.url is None and "headers" in given:
+            raise ValueError("headers is for a server at a url; one that is started here gets env")
+        needed = PRESETS[self.server].needs_args if self.server else None
+        if needed and not self.args:
+            raise ValueError(f"args: server={self.server!r} needs {needed}, as in args=['/srv/data']")
+
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> Self:
         """Make options from what the user gave; ``None`` counts as absent.
@@ -114,19 +129,10 @@ class McpOptions(Options, frozen=True, kw_only=True):
             TypeError: There is no such option.
             ValueError: A value cannot work, or cannot be combined with another option.
         """
-        made = {name: value for name, value in given.items() if value is not None or name not in cls.names()}
-        ways = [name for name in _WAYS if name in made]
-        if len(ways) != 1 and set(made) <= cls.names():
-            found = " and ".join(ways) or "none of them"
-            raise ValueError(f"exactly one of command, server and url is needed, not {found}")
-        if ways == ["url"]:
-            _refuse(made, ("args", "cwd", "env"), "a server that is started here: leave out url")
-        else:
-            _refuse(made, ("headers",), "a server at a url; one that is started here gets env")
-        options = super().parse(made)
-        if options.server is not None and not options.args and (needed := PRESETS[options.server].needs_args):
-            raise ValueError(f"args: server={options.server!r} needs {needed}, as in args=['/srv/data']")
-        return options
+        known = cls.names()
+        return super().parse(
+            {name: value for name, value in given.items() if value is not None or name not in known}
+        )
 
     @property
     def target(self) -> Launch | ServerUrl:
@@ -144,7 +150,7 @@ class McpOptions(Options, frozen=True, kw_only=True):
                 cwd=self.cwd,
                 advice=preset.advice,
             )
-        command = self.command or ""  # `parse` requires one of the three
+        command = self.command or ""  # exactly one of the three is given
         return Launch(name=command, command=command, args=args, env=env, cwd=self.cwd)
 
     @property
@@ -162,9 +168,3 @@ class McpOptions(Options, frozen=True, kw_only=True):
         if isinstance(target, Launch):
             return f"the MCP server {target.name!r}"
         return f"the MCP server at {target.shown}"
-
-
-def _refuse(made: Mapping[str, Any], names: tuple[str, ...], purpose: str) -> None:
-    for name in names:
-        if name in made:
-            raise ValueError(f"{name} is for {purpose}")
