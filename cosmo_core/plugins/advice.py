@@ -10,7 +10,7 @@ from cosmo_core.plugins.switches import PREFER
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cosmo_core.plugins.factories import Entry
+    from cosmo_core.plugins.entry_points import Entry
 
 NOUNS: Final[Mapping[str, str]] = {
     "cosmo.sources": "source",

@@ -1,12 +1,11 @@
 """Factories: plugins that are found by name among the installed entry points and imported on first use.
 
-The only module that imports importlib_metadata, and only on first use: reading entry points costs more than
+importlib_metadata is imported on first use only: reading entry points costs more than
 importing the rest of the core.
 """
 
 from __future__ import annotations
 
-import re
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +14,7 @@ import attrs
 
 from cosmo_core.errors import PluginConflictError, PluginError, UnknownPluginError
 from cosmo_core.plugins.advice import conflict, owners, unknown
-from cosmo_core.plugins.distributions import canonical, required_name
+from cosmo_core.plugins.entry_points import Entry, canonical
 from cosmo_core.plugins.loading import load
 from cosmo_core.plugins.report import PluginRecord, status_of
 from cosmo_core.plugins.switches import CORE, DISABLE, PREFER
@@ -23,7 +22,7 @@ from cosmo_core.plugins.switches import CORE, DISABLE, PREFER
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from importlib_metadata import EntryPoint, IDistribution
+    from importlib_metadata import IDistribution
 
     from cosmo_core.plugins.report import Status
     from cosmo_core.plugins.switches import Switches
@@ -38,43 +37,6 @@ FACTORY_GROUPS: Final = (
 HOOK_GROUP: Final = "cosmo.hooks"
 EXTENSION_GROUP: Final = "cosmo.extensions"
 GROUPS: Final = (*FACTORY_GROUPS, HOOK_GROUP, EXTENSION_GROUP)
-
-
-@attrs.frozen
-class Entry:
-    """An entry point: the claim of one distribution on one name of one group."""
-
-    group: str
-    name: str
-    distribution: str
-    version: str
-    point: EntryPoint = attrs.field(eq=False, repr=False)
-
-    def __str__(self) -> str:
-        return f"{self.group} {self.name!r} of {self.owner}"
-
-    @property
-    def owner(self) -> str:
-        """The distribution and its version, for display."""
-        return f"{self.distribution} {self.version}"
-
-    @property
-    def package(self) -> str:
-        """The top-level package that the entry point names.
-
-        Raises:
-            ValueError: The value of the entry point is malformed.
-        """
-        return self.point.module.partition(".")[0]
-
-    def requirements(self) -> list[str]:
-        """Return the requirements of the distribution, without those of its extras."""
-        declared = (self.point.dist.requires if self.point.dist else None) or []
-        return [text for text in declared if not re.search(r"\bextra\s*==", text)]
-
-    def absent_requirements(self) -> list[str]:
-        """Return the requirements of which no version is installed."""
-        return [text for text in self.requirements() if not _is_installed(required_name(text))]
 
 
 @attrs.frozen
@@ -137,12 +99,6 @@ def _unreadable(dist: IDistribution, error: Exception) -> PluginRecord:
         return PluginRecord("*", "*", dist.name, dist.version, "failed", cause)
     except Exception:  # noqa: BLE001 - its metadata is broken too: name its folder
         return PluginRecord("*", "*", f"something in {dist.locate_file('')}", None, "failed", cause)
-
-
-def _is_installed(distribution: str) -> bool:
-    import importlib_metadata
-
-    return any(True for _ in importlib_metadata.distributions(name=distribution))
 
 
 class Factories:

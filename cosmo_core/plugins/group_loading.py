@@ -12,7 +12,8 @@ from cosmo_core.plugins.factories import EXTENSION_GROUP, HOOK_GROUP
 from cosmo_core.plugins.switches import STRICT
 
 if TYPE_CHECKING:
-    from cosmo_core.plugins.factories import Entry, Factories
+    from cosmo_core.plugins.entry_points import Entry
+    from cosmo_core.plugins.factories import Factories
     from cosmo_core.plugins.hooks import HookRegistry
 
 _log = logging.getLogger("cosmo_core.plugins")

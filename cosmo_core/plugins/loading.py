@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cosmo_core.errors import PluginIncompatibleError, PluginLoadError
 from cosmo_core.plugins.advice import REQUIRED, from_clone
-from cosmo_core.plugins.distributions import canonical, required_name
+from cosmo_core.plugins.entry_points import canonical, required_name
 from cosmo_core.plugins.specs import COSMO_API
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from cosmo_core.plugins.factories import Entry
+    from cosmo_core.plugins.entry_points import Entry
 
 SUPPORTED_APIS: Final = frozenset({COSMO_API})
 

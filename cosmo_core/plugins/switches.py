@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from cosmo_core.errors import PluginError
-from cosmo_core.plugins.distributions import canonical
+from cosmo_core.plugins.entry_points import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

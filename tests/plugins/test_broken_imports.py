@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cosmo_core.errors import PluginIncompatibleError, PluginLoadError
-from cosmo_core.plugins.factories import Entry
+from cosmo_core.plugins.entry_points import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cosmo_core.errors import PluginConflictError, PluginError, UnknownPluginError
 from cosmo_core.plugins import PluginManager
-from cosmo_core.plugins.distributions import canonical
+from cosmo_core.plugins.entry_points import canonical
 from cosmo_core.plugins.switches import Switches
 
 if TYPE_CHECKING:
