@@ -254,4 +254,4 @@ def _displayed(function: Callable[..., Any]) -> str:
 
 def _suggestion(word: str, known: Iterable[str]) -> str:
     close = get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; there is {', '.join(known)}"
+    return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(known)}"

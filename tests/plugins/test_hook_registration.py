@@ -44,7 +44,7 @@ def test_unknown_hook_without_a_similar_one_lists_all() -> None:
     @hookimpl
     def x(dendrite: object) -> None: ...
 
-    assert "unknown hook x; there is cosmo_signal_middleware, cosmo_signal_observers, " in _refused(x=x)
+    assert "unknown hook x; known: cosmo_signal_middleware, cosmo_signal_observers, " in _refused(x=x)
 
 
 def test_unknown_optional_hook_is_accepted() -> None:
