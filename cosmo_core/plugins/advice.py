@@ -1,16 +1,12 @@
-"""Error texts for a plugin that is not installed, or that several distributions claim."""
+"""Advice for plugins that are not installed: the distributions of this project, and how to install them."""
 
 from __future__ import annotations
 
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
-from cosmo_core.plugins.switches import PREFER
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from cosmo_core.plugins.entry_points import Entry
+    from collections.abc import Mapping
 
 NOUNS: Final[Mapping[str, str]] = {
     "cosmo.sources": "source",
@@ -77,26 +73,6 @@ def unknown(group: str, name: str, installed: Mapping[str, str]) -> str:
     listed = ", ".join(f"{known} ({dist})" for known, dist in sorted(installed.items())) or "none"
     remedy = _remedy(group, name, installed)
     return f"no {NOUNS[group]} named {name!r} is installed; {remedy}; installed: {listed}"
-
-
-def owners(rivals: Sequence[Entry]) -> str:
-    """Name the distributions behind one name."""
-    return " and ".join(entry.owner for entry in rivals)
-
-
-def conflict(rivals: Sequence[Entry], preferred: str | None) -> str:
-    """Return the error text for a name that several distributions claim.
-
-    Args:
-        rivals: Their claims.
-        preferred: The distribution that the environment variable prefers, if it is not one of them.
-    """
-    first = rivals[0]
-    wrong = f" ({PREFER} names {preferred}, which does not claim it)" if preferred else ""
-    return (
-        f"{first.group} {first.name!r} is claimed by {owners(rivals)}{wrong}: pip uninstall all but one, "
-        f"or choose one with {PREFER}={first.group}:{first.name}={first.distribution}"
-    )
 
 
 def from_clone(*distributions: str) -> str:

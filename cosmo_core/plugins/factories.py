@@ -1,104 +1,16 @@
-"""Factories: plugins that are found by name among the installed entry points and imported on first use.
-
-importlib_metadata is imported on first use only: reading entry points costs more than
-importing the rest of the core.
-"""
+"""Factories: the installed entry points by name, imported on first use."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from itertools import chain
-from typing import TYPE_CHECKING, Any, Final
-
-import attrs
+from typing import Any
 
 from cosmo_core.errors import PluginConflictError, PluginError, UnknownPluginError
-from cosmo_core.plugins.advice import conflict, owners, unknown
-from cosmo_core.plugins.entry_points import Entry, canonical
-from cosmo_core.plugins.loading import load
-from cosmo_core.plugins.report import PluginRecord, status_of
-from cosmo_core.plugins.switches import CORE, DISABLE, PREFER
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from importlib_metadata import IDistribution
-
-    from cosmo_core.plugins.report import Status
-    from cosmo_core.plugins.switches import Switches
-
-FACTORY_GROUPS: Final = (
-    "cosmo.sources",
-    "cosmo.synapses",
-    "cosmo.engrams",
-    "cosmo.context_neurons",
-    "cosmo.commands",
-)
-HOOK_GROUP: Final = "cosmo.hooks"
-EXTENSION_GROUP: Final = "cosmo.extensions"
-GROUPS: Final = (*FACTORY_GROUPS, HOOK_GROUP, EXTENSION_GROUP)
-
-
-@attrs.frozen
-class Installed:
-    """The entry points of the installed distributions.
-
-    Attributes:
-        entries: The entry points of this project's groups.
-        unreadable: One record per distribution whose metadata cannot be read.
-    """
-
-    entries: tuple[Entry, ...] = ()
-    unreadable: tuple[PluginRecord, ...] = ()
-
-
-def read_installed(path: Sequence[str] | None = None) -> Installed:
-    """Read the entry points of this project's groups without importing what they name.
-
-    If a distribution is found twice, such as an editable install and the remains of an older one, the first
-    copy counts.
-
-    Args:
-        path: The directories to search; `sys.path` when omitted.
-    """
-    import importlib_metadata
-
-    claimed: dict[str, list[Entry]] = {}
-    unreadable = []
-    # importlib_metadata.entry_points() would raise if a single distribution anywhere is corrupt.
-    for dist in importlib_metadata.distributions(**({} if path is None else {"path": list(path)})):
-        try:
-            points = [point for point in dist.entry_points if point.group in GROUPS]
-            if points:
-                entries = [Entry(point.group, point.name, dist.name, dist.version, point) for point in points]
-                claimed.setdefault(canonical(dist.name), entries)
-        except Exception as error:  # noqa: BLE001 - recorded: the other distributions work
-            unreadable.append(_unreadable(dist, error))
-    order = {group: place for place, group in enumerate(GROUPS)}
-    found = sorted(
-        chain(*claimed.values()), key=lambda e: (order[e.group], e.name, canonical(e.distribution))
-    )
-    return Installed(tuple(found), tuple(unreadable))
-
-
-def read_core() -> Installed:
-    """Read the entry points of the core's own distribution."""
-    import importlib_metadata
-
-    try:
-        dist = importlib_metadata.distribution(CORE)
-    except importlib_metadata.PackageNotFoundError:
-        return Installed()
-    points = [point for point in dist.entry_points if point.group in GROUPS]
-    return Installed(tuple(Entry(point.group, point.name, CORE, dist.version, point) for point in points))
-
-
-def _unreadable(dist: IDistribution, error: Exception) -> PluginRecord:
-    cause = f"its entry points cannot be read: {type(error).__name__}: {error}; reinstall it"
-    try:
-        return PluginRecord("*", "*", dist.name, dist.version, "failed", cause)
-    except Exception:  # noqa: BLE001 - its metadata is broken too: name its folder
-        return PluginRecord("*", "*", f"something in {dist.locate_file('')}", None, "failed", cause)
+from cosmo_core.plugins.advice import unknown
+from cosmo_core.plugins.entry_points import Entry, Installed, import_object
+from cosmo_core.plugins.report import PluginRecord, Status, status_of
+from cosmo_core.plugins.switches import DISABLE, PREFER, Switches, canonical
 
 
 class Factories:
@@ -144,7 +56,7 @@ class Factories:
         for entry in rivals:
             if preferred and canonical(preferred) == canonical(entry.distribution):
                 return entry
-        raise PluginConflictError(conflict(rivals, preferred))
+        raise PluginConflictError(_conflict_text(rivals, preferred))
 
     def load(self, entry: Entry) -> Any:
         """Import the object that an entry names, once.
@@ -157,7 +69,7 @@ class Factories:
         """
         if entry not in self._loaded:
             try:
-                self._loaded[entry] = load(entry)
+                self._loaded[entry] = import_object(entry)
             except PluginError as error:
                 self.record_error(entry, error)
                 raise
@@ -197,3 +109,23 @@ class Factories:
         absence = unknown(group, name, {known: owners(entries) for known, entries in claims})
         unreadable = ", ".join(str(record.distribution) for record in self.installed.unreadable)
         return f"{absence}; cannot be read: {unreadable}" if unreadable else absence
+
+
+def owners(rivals: Sequence[Entry]) -> str:
+    """Return the distributions that claim one name, for display."""
+    return " and ".join(entry.owner for entry in rivals)
+
+
+def _conflict_text(rivals: Sequence[Entry], preferred: str | None) -> str:
+    """Return the error text for a name that several distributions claim.
+
+    Args:
+        rivals: Their claims.
+        preferred: The distribution that the environment variable prefers, if it is not one of them.
+    """
+    first = rivals[0]
+    wrong = f" ({PREFER} names {preferred}, which does not claim it)" if preferred else ""
+    return (
+        f"{first.group} {first.name!r} is claimed by {owners(rivals)}{wrong}: pip uninstall all but one, "
+        f"or choose one with {PREFER}={first.group}:{first.name}={first.distribution}"
+    )

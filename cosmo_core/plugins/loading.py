@@ -1,98 +1,106 @@
-"""Import of the object that an entry point names, and the error texts for an import that fails."""
+"""Loaders that import all plugins of a group; a broken plugin is reported and does not affect the others."""
 
 from __future__ import annotations
 
-import re
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+import logging
+import threading
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
 
-from cosmo_core.errors import PluginIncompatibleError, PluginLoadError
-from cosmo_core.plugins.advice import REQUIRED, from_clone
-from cosmo_core.plugins.entry_points import canonical, required_name
-from cosmo_core.plugins.specs import COSMO_API
+from cosmo_core.errors import PluginError, PluginLoadError
+from cosmo_core.plugins.entry_points import EXTENSION_GROUP, HOOK_GROUP
+from cosmo_core.plugins.switches import STRICT
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from cosmo_core.plugins.entry_points import Entry
+    from cosmo_core.plugins.factories import Factories
+    from cosmo_core.plugins.hooks import HookRegistry
 
-SUPPORTED_APIS: Final = frozenset({COSMO_API})
+_log = logging.getLogger("cosmo_core.plugins")
 
 
-def load(entry: Entry) -> Any:
-    """Import the object that an entry point names.
+class GroupLoader(ABC):
+    """Loads every plugin of an entry-point group, once.
 
-    Raises:
-        PluginIncompatibleError: The plugin is written for another version of the plugin interface.
-        PluginLoadError: The import failed; the cause is attached.
+    Args:
+        factories: The installed entry points.
+        group: The group.
+        strict: Whether a plugin that cannot be used is an error.
     """
-    try:
-        # The package first: for another plugin interface the error says so, whatever else would fail.
-        _check_api(entry, import_module(entry.package))
-        return entry.point.load()
-    except PluginIncompatibleError:
-        raise
-    # SystemExit: a module that calls sys.exit() when it is imported is a broken plugin.
-    except (Exception, SystemExit) as error:
-        raise PluginLoadError(f"{entry} cannot be imported: {_explain(entry, error)}") from error
+
+    def __init__(self, factories: Factories, group: str, *, strict: bool) -> None:
+        self._factories = factories
+        self._group = group
+        self._strict = strict
+        self._errors: list[PluginError] = []
+        self._loaded = False
+        self._lock = threading.RLock()
+
+    def load(self) -> None:
+        """Load the plugins, if this was not done yet.
+
+        Raises:
+            PluginError: A plugin cannot be used, and the loader is strict.
+        """
+        # Event loops in several threads may start their first Dendrite at the same time.
+        with self._lock:
+            if not self._loaded:
+                self._loaded = True
+                for name in sorted(self._factories.claims(self._group)):
+                    self._load_name(name)
+        if self._strict and self._errors:
+            listed = "\n".join(f"- {error}" for error in self._errors)
+            message = f"{STRICT} is set, and these plugins of {self._group} cannot be used:\n{listed}"
+            raise PluginError(message) from ExceptionGroup(self._group, self._errors)
+
+    def _load_name(self, name: str) -> None:
+        try:
+            entry = self._factories.choose(self._group, name)
+            self._load_entry(entry)
+        except PluginError as error:
+            self._errors.append(error)
+            _log.warning("a plugin of %s is skipped: %s", self._group, error, exc_info=error.__cause__)
+
+    def _load_entry(self, entry: Entry) -> None:
+        plugin = self._factories.load(entry)
+        try:
+            self._register(entry, plugin)
+        except PluginError as error:
+            self._factories.record_error(entry, error)
+            raise
+        except Exception as error:
+            failure = PluginLoadError(f"{entry} cannot be registered: {type(error).__name__}: {error}")
+            self._factories.record_error(entry, failure)
+            raise failure from error
+
+    @abstractmethod
+    def _register(self, entry: Entry, plugin: Any) -> None:
+        """Register an imported plugin."""
 
 
-def _check_api(entry: Entry, package: ModuleType) -> None:
-    declared = getattr(package, "COSMO_API", 1)
-    if type(declared) is not int:
-        raise PluginIncompatibleError(
-            f"{entry}: COSMO_API in {package.__name__} must be an integer and is {declared!r}; "
-            f"upgrade {entry.distribution}, or tell its author"
-        )
-    if declared not in SUPPORTED_APIS:
-        older = "cosmo-core" if declared > max(SUPPORTED_APIS) else entry.distribution
-        supported = ", ".join(map(str, sorted(SUPPORTED_APIS)))
-        raise PluginIncompatibleError(
-            f"{entry} is written for plugin interface {declared}, this cosmo-core supports {supported}: "
-            f"upgrade {older}"
-        )
+class HookLoader(GroupLoader):
+    """Loads the group ``cosmo.hooks`` into a registry."""
+
+    def __init__(self, factories: Factories, registry: HookRegistry, *, strict: bool) -> None:
+        super().__init__(factories, HOOK_GROUP, strict=strict)
+        self._registry = registry
+
+    def _register(self, entry: Entry, plugin: Any) -> None:
+        self._registry.register(plugin, entry.name, distribution=entry.distribution, version=entry.version)
 
 
-def _explain(entry: Entry, error: BaseException) -> str:
-    reason = f"{type(error).__name__}: {error}"
-    if not isinstance(error, ModuleNotFoundError) or error.name is None:
-        return reason
-    missing = error.name.partition(".")[0]
-    if missing == entry.package:
-        return f"{reason}, a part of the plugin itself: reinstall {entry.distribution}"
-    return f"{reason}; {_missing_dependency(entry, missing)}"
+class ExtensionLoader(GroupLoader):
+    """Loads the group ``cosmo.extensions``.
 
+    Attributes:
+        extensions: The loaded Extension classes, in the order of their names.
+    """
 
-def _missing_dependency(entry: Entry, module: str) -> str:
-    """Return the error text that names the requirement for a missing module, as far as metadata tells."""
-    namesakes = [text for text in entry.requirements() if required_name(text) == canonical(module)]
-    # A requirement with a marker may be absent on purpose, unless it is the missing one.
-    absent = [text for text in entry.absent_requirements() if ";" not in text or text in namesakes]
-    if absent:
-        return f"{entry.distribution} requires {_listed(absent)}, not installed: {_install(entry, absent)}"
-    if namesakes:
-        return (
-            f"{entry.distribution} requires {_listed(namesakes)}, which is installed without that module: "
-            f"{_install(entry, namesakes, '--upgrade ')}"
-        )
-    return (
-        f"{entry.distribution} does not declare a requirement that provides {module!r}: install one, "
-        "and report it to the author of the package that imports it"
-    )
+    def __init__(self, factories: Factories, *, strict: bool) -> None:
+        super().__init__(factories, EXTENSION_GROUP, strict=strict)
+        self.extensions: list[Any] = []
 
-
-def _listed(requirements: list[str]) -> str:
-    # Without a marker, and without a URL: it may hold credentials.
-    return ", ".join(re.split("[;@]", text, maxsplit=1)[0].strip() for text in requirements)
-
-
-def _install(entry: Entry, requirements: list[str], options: str = "") -> str:
-    if any("@" in text for text in requirements):
-        # An index may have an unrelated package under the name of one that is required by its URL.
-        return f"reinstall {entry.distribution}"
-    ours = [name for text in requirements if (name := required_name(text)) in REQUIRED]
-    others = [f'"{_listed([text])}"' for text in requirements if required_name(text) not in REQUIRED]
-    remedies = [from_clone(*ours)] if ours else []
-    if others:
-        remedies.append(f"pip install {options}{' '.join(others)}")
-    return "; then ".join(remedies)
+    def _register(self, entry: Entry, plugin: Any) -> None:
+        if not callable(plugin):
+            raise PluginError(f"{entry} is not an Extension class, but {plugin!r}")
+        self.extensions.append(plugin)

@@ -6,19 +6,18 @@ import functools
 import os
 from typing import TYPE_CHECKING, Any
 
-from cosmo_core.plugins.advice import owners
-from cosmo_core.plugins.factories import (
+from cosmo_core.plugins.entry_points import (
     FACTORY_GROUPS,
     GROUPS,
     HOOK_GROUP,
-    Factories,
     Installed,
     read_core,
     read_installed,
 )
-from cosmo_core.plugins.group_loading import ExtensionLoader, HookLoader
+from cosmo_core.plugins.factories import Factories, owners
 from cosmo_core.plugins.hook_calls import collect, first_decision, run_started, run_stopping
 from cosmo_core.plugins.hooks import HookRegistry
+from cosmo_core.plugins.loading import ExtensionLoader, HookLoader
 from cosmo_core.plugins.report import PluginRecord, PluginReport
 from cosmo_core.plugins.switches import Switches
 

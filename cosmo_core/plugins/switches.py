@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from cosmo_core.errors import PluginError
-from cosmo_core.plugins.entry_points import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +18,11 @@ CORE: Final = "cosmo-core"
 DISABLE: Final = "COSMO_DISABLE_PLUGINS"
 PREFER: Final = "COSMO_PREFER_PLUGINS"
 STRICT: Final = "COSMO_STRICT_PLUGINS"
+
+
+def canonical(name: str) -> str:
+    """Return the canonical name of a distribution: ``cosmo-source-x`` for ``Cosmo_Source.X``."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 @attrs.frozen

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from cosmo_core.errors import PluginConflictError, PluginError, UnknownPluginError
 from cosmo_core.plugins import PluginManager
-from cosmo_core.plugins.entry_points import canonical
-from cosmo_core.plugins.switches import Switches
+from cosmo_core.plugins.switches import Switches, canonical
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +30,7 @@ def rivals(site: Site) -> Site:
     return site
 
 
-def test_two_owners_of_one_name_raise_on_use_and_are_both_named(rivals: Site) -> None:
+def test_name_with_two_distributions_raises_on_use_and_names_both(rivals: Site) -> None:
     manager = rivals.manager()
     with pytest.raises(PluginConflictError) as caught:
         manager.factory("cosmo.synapses", "zmq")
@@ -42,7 +41,7 @@ def test_two_owners_of_one_name_raise_on_use_and_are_both_named(rivals: Site) ->
     assert manager.names("cosmo.synapses") == {"zmq": "acme-zmq 2.0 and bolt-zmq 0.1"}
 
 
-def test_a_preference_settles_a_conflict(rivals: Site) -> None:
+def test_preference_resolves_a_conflict(rivals: Site) -> None:
     manager = rivals.manager(COSMO_PREFER_PLUGINS="cosmo.engrams:x=y, cosmo.synapses:zmq=Bolt.ZMQ")
     assert manager.factory("cosmo.synapses", "zmq") == "bolt-zmq"
     chosen = {record.distribution: (record.status, record.cause) for record in manager.report().records}
@@ -52,7 +51,7 @@ def test_a_preference_settles_a_conflict(rivals: Site) -> None:
     }
 
 
-def test_a_preference_for_somebody_else_settles_nothing_and_is_said(rivals: Site) -> None:
+def test_preference_for_another_distribution_is_reported(rivals: Site) -> None:
     manager = rivals.manager(COSMO_PREFER_PLUGINS="cosmo.synapses:zmq=other")
     with pytest.raises(
         PluginConflictError, match="COSMO_PREFER_PLUGINS names other, which does not claim it"
@@ -60,12 +59,12 @@ def test_a_preference_for_somebody_else_settles_nothing_and_is_said(rivals: Site
         manager.factory("cosmo.synapses", "zmq")
 
 
-def test_disabling_one_distribution_settles_a_conflict(rivals: Site) -> None:
+def test_disabling_one_distribution_resolves_a_conflict(rivals: Site) -> None:
     manager = rivals.manager(COSMO_DISABLE_PLUGINS="acme_zmq")
     assert manager.factory("cosmo.synapses", "zmq") == "bolt-zmq"
 
 
-def test_one_distribution_found_twice_is_no_conflict_and_the_first_counts(site: Site, tmp_path: Path) -> None:
+def test_distribution_found_twice_is_not_a_conflict_and_the_first_counts(site: Site, tmp_path: Path) -> None:
     points = {"cosmo.synapses:zmq": "acme_zmq:make"}
     site.install("acme-zmq", "2.0", points=points, files={"acme_zmq.py": "make = 'made'\n"})
     left_over = site.install("Acme_ZMQ", "1.0", points={"cosmo.synapses:zmq": "gone:make"})
@@ -77,7 +76,7 @@ def test_one_distribution_found_twice_is_no_conflict_and_the_first_counts(site: 
 
 
 @pytest.mark.parametrize("item", ["zmq", "acme-zmq", "ACME_zmq", "*"])
-def test_a_disabled_plugin_is_said_to_be_disabled_when_asked_for(site: Site, item: str) -> None:
+def test_error_for_a_disabled_plugin_says_that_it_is_disabled(site: Site, item: str) -> None:
     site.install("acme-zmq", "2.0", points={"cosmo.synapses:zmq": "acme_zmq:make"})
     manager = site.manager(COSMO_DISABLE_PLUGINS=f"other, {item}")
     with pytest.raises(UnknownPluginError) as caught:
@@ -88,7 +87,7 @@ def test_a_disabled_plugin_is_said_to_be_disabled_when_asked_for(site: Site, ite
     assert manager.names("cosmo.synapses") == {}
 
 
-def test_disabling_one_plugin_leaves_the_others(site: Site) -> None:
+def test_disabling_one_plugin_keeps_the_others(site: Site) -> None:
     points = {"cosmo.sources:one": "acme:one", "cosmo.sources:two": "acme:two"}
     site.install("acme", points=points, files={"acme.py": "one = 1\ntwo = 2\n"})
     manager = site.manager(COSMO_DISABLE_PLUGINS="one")
@@ -104,7 +103,7 @@ def test_disabling_one_plugin_leaves_the_others(site: Site) -> None:
         ("COSMO_STRICT_PLUGINS", "yes", "write 1 for strict"),
     ],
 )
-def test_a_switch_that_cannot_be_understood_is_refused_at_once(switch: str, text: str, advice: str) -> None:
+def test_invalid_switch_is_refused_at_once(switch: str, text: str, advice: str) -> None:
     with pytest.raises(PluginError, match=f"{switch} .*{text}.*{advice}"):
         PluginManager(environ={switch: text})
 

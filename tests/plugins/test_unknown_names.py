@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from cosmo_core.errors import UnknownPluginError
 from cosmo_core.plugins.advice import FIRST_PARTY, NOUNS, unknown
-from cosmo_core.plugins.factories import FACTORY_GROUPS
+from cosmo_core.plugins.entry_points import FACTORY_GROUPS
 
 if TYPE_CHECKING:
     from tests.plugins.conftest import Site
 
 
-def test_an_unknown_name_lists_what_is_installed_and_who_brings_it(site: Site) -> None:
+def test_error_for_an_unknown_name_lists_installed_names_and_distributions(site: Site) -> None:
     site.install("acme-echo", "0.3", points={"cosmo.sources:echo": "acme_echo:make"})
     site.install("acme-many", points={"cosmo.sources:one": "m:a", "cosmo.sources:two": "m:b"})
     with pytest.raises(UnknownPluginError) as caught:
@@ -52,14 +52,14 @@ def test_unknown_first_party_name_gives_the_command_that_installs_it(
     assert str(caught.value).endswith("installed: none")
 
 
-def test_a_misspelt_installed_name_is_corrected_without_an_install(site: Site) -> None:
+def test_misspelt_installed_name_gets_a_suggestion(site: Site) -> None:
     site.install("acme-carrier", points={"cosmo.synapses:carrier": "acme_carrier:make"})
     with pytest.raises(UnknownPluginError, match="did you mean 'carrier'") as caught:
         site.manager().factory("cosmo.synapses", "carier")
     assert "pip install" not in str(caught.value)
 
 
-def test_a_misspelt_first_party_name_is_corrected_with_its_install(site: Site) -> None:
+def test_misspelt_first_party_name_gets_a_suggestion_and_its_install(site: Site) -> None:
     with pytest.raises(UnknownPluginError, match=r"did you mean 'huggingface'\? .*source-huggingface;"):
         site.manager().factory("cosmo.sources", "hugingface")
 
@@ -85,13 +85,11 @@ def test_unknown_third_party_name_suggests_no_name_of_a_distribution(
     )
 
 
-def test_every_factory_group_has_its_words() -> None:
+def test_every_factory_group_has_a_noun() -> None:
     assert set(NOUNS) == set(FACTORY_GROUPS)
     assert set(FIRST_PARTY) <= set(FACTORY_GROUPS)
 
 
 @given(group=st.sampled_from(FACTORY_GROUPS), name=st.text(), others=st.dictionaries(st.text(), st.text()))
-def test_any_name_at_all_gets_an_answer_that_repeats_it(
-    group: str, name: str, others: dict[str, str]
-) -> None:
+def test_error_for_any_unknown_name_repeats_the_name(group: str, name: str, others: dict[str, str]) -> None:
     assert repr(name) in unknown(group, name, others)

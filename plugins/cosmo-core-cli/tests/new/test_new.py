@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from cosmo_core.plugins.factories import GROUPS
+from cosmo_core.plugins.entry_points import GROUPS
 from cosmo_core_cli.app import cosmo
 from cosmo_core_cli.new.kinds import KINDS
 from cosmo_core_cli.new.names import MAX_NAME
