@@ -28,11 +28,20 @@ BESIDE: Final = {
     "engram": ("cosmo-core[testing]", "cosmo-synapse-memory"),
     "context": ("cosmo-core", "cosmo-context[testing]"),
     "hook": ("cosmo-core[testing]", "cosmo-synapse-memory"),
+    "extension": ("cosmo-testing", "cosmo-synapse-memory"),
 }
 """What each kind needs of this project: requirements that the wheels in dist/ meet."""
 CHECKOUT: Final = Path(__file__).parents[2]
 KINDS: Final = tuple(BESIDE)
-NOUNS: Final = {"source": "source", "synapse": "Synapse", "engram": "Engram", "context": "context Neuron"}
+REMEDY: Final = "named 'acme' is installed; install the distribution that provides it;"
+COMPLAINTS: Final = {
+    "source": f"no source {REMEDY}",
+    "synapse": f"no Synapse {REMEDY}",
+    "engram": f"no Engram {REMEDY}",
+    "context": f"no context Neuron {REMEDY}",
+    "extension": "this Dendrite has no extension 'acme'; it has: ",
+}
+"""The error of the example without the plugin."""
 SHORT: Final = "x"
 LONGEST: Final = "abcdefghij-klmnop-qrstuv-wxyz1"
 
@@ -102,8 +111,7 @@ def test_wheel_of_a_new_plugin_is_tested_used_by_name_and_uninstalled(
         assert clean.run("-c", program, cwd=tmp_path).stdout == "HELLO from somewhere\n"
     else:
         complaint = clean.run("-c", program, cwd=tmp_path, status=1).stderr
-        assert f"no {NOUNS[kind]} named 'acme' is installed" in complaint
-        assert "install the distribution that provides it" in complaint
+        assert COMPLAINTS[kind] in complaint
 
 
 @pytest.mark.parametrize("kind", KINDS)
