@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from cosmo_core import Directed, PathwayClosedError, Signal, SignalType
+from cosmo_core import Dendrite, Directed, Pathway, PathwayClosedError, Signal, SignalType
 from cosmo_core.protocol.signal_type import TERMINAL_TYPES
 from cosmo_core_cli.errors import ExitStatus, print_error
 from cosmo_core_cli.output import compact_json, printable
-
-if TYPE_CHECKING:
-    from cosmo_core import Dendrite, Pathway
 
 
 def exit_status(last: Signal) -> ExitStatus:

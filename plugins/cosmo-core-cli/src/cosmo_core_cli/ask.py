@@ -7,20 +7,17 @@ import json
 import threading
 from contextlib import AsyncExitStack, suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import attrs
 import click
 
 from cosmo_core import CosmoError, Dendrite, Signal, SignalType
 from cosmo_core_cli.answers import AnswerPrinter, exit_status, follow, question
-from cosmo_core_cli.bus import open_dendrite
+from cosmo_core_cli.bus import Bus, open_dendrite
 from cosmo_core_cli.errors import UserError, print_error
 from cosmo_core_cli.options import bus_options, complete_neuron, json_option
 from cosmo_core_cli.output import one_line, print_signal, printable
-
-if TYPE_CHECKING:
-    from cosmo_core_cli.bus import Bus
 
 MAX_QUEUED: Final = 1000
 """Questions queued at most; further questions are not answered here."""

@@ -5,17 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import attrs
 
-from cosmo_core import Dendrite, SignalType, connect_synapse
+from cosmo_core import Dendrite, SignalType, Synapse, connect_synapse
 from cosmo_core_cli.errors import UserError
 from cosmo_core_cli.output import redacted
 from cosmo_core_cli.progress import Progress
-
-if TYPE_CHECKING:
-    from cosmo_core import Synapse
 
 DISCOVERY_S: Final = 0.5
 """Seconds to wait for an answer to DISCOVER: longer than a program waits, for Neurons that are far away."""

@@ -6,20 +6,17 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
+from cosmo_core import Signal
 from cosmo_core_cli.answers import AnswerPrinter, exit_status, follow
-from cosmo_core_cli.bus import open_dendrite
+from cosmo_core_cli.bus import Bus, open_dendrite
 from cosmo_core_cli.errors import UserError
 from cosmo_core_cli.options import bus_options, complete_capability, complete_neuron, json_option
 from cosmo_core_cli.output import print_signal
 from cosmo_core_cli.progress import Progress
-
-if TYPE_CHECKING:
-    from cosmo_core import Signal
-    from cosmo_core_cli.bus import Bus
 
 MAX_STDIN: Final = 16 * 1024 * 1024
 """Bytes read from stdin at most; no Synapse carries a frame of this size."""

@@ -7,19 +7,15 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import attrs
 import click
 
-from cosmo_core import SignalType
-from cosmo_core_cli.bus import open_dendrite, wait_for_announcements
+from cosmo_core import Dendrite, NeuronRecord, SignalType
+from cosmo_core_cli.bus import Bus, open_dendrite, wait_for_announcements
 from cosmo_core_cli.options import bus_options, json_option
 from cosmo_core_cli.output import columns, one_line, print_json, print_json_line, printable
-
-if TYPE_CHECKING:
-    from cosmo_core import Dendrite, NeuronRecord
-    from cosmo_core_cli.bus import Bus
 
 PRESENCE_TYPES: Final = (SignalType.REGISTER, SignalType.HEARTBEAT, SignalType.DEREGISTER)
 """The types of Signals after which the list may have changed."""

@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
-from cosmo_core import encode
-
-if TYPE_CHECKING:
-    from cosmo_core import Signal
+from cosmo_core import Signal, encode
 
 _USERINFO: Final = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)\S*@", re.IGNORECASE)
 _SECRET: Final = re.compile(

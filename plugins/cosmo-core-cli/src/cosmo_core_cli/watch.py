@@ -6,23 +6,19 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 import attrs
 import click
 
-from cosmo_core import MalformedSignalError, Signal, decode
+from cosmo_core import MalformedSignalError, Signal, Synapse, decode
 from cosmo_core.protocol.ids import check_token
 from cosmo_core.protocol.signal import check_trace_id
 from cosmo_core.protocol.subjects import Subjects
-from cosmo_core_cli.bus import check_shared, open_synapse
+from cosmo_core_cli.bus import Bus, check_shared, open_synapse
 from cosmo_core_cli.errors import print_error
 from cosmo_core_cli.options import bus_options, complete_neuron, json_option, signal_type
 from cosmo_core_cli.output import compact_json, print_signal, printable
-
-if TYPE_CHECKING:
-    from cosmo_core import Synapse
-    from cosmo_core_cli.bus import Bus
 
 MAX_SUMMARY: Final = 60
 """Characters of a payload in a line without --payload."""

@@ -11,9 +11,10 @@ import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata, resources
+from importlib.resources.abc import Traversable
 from pathlib import Path, PurePosixPath
 from string import Template
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -22,9 +23,6 @@ from cosmo_core.plugins.advice import with_required
 from cosmo_core_cli.errors import UserError
 from cosmo_core_cli.new.kinds import Kind
 from cosmo_core_cli.new.names import Names
-
-if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable
 
 SUFFIX: Final = "-tpl"
 """The end of the name of a template."""

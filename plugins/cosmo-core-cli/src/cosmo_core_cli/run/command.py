@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import click
 
+from cosmo_core_cli.bus import Bus
 from cosmo_core_cli.errors import UserError
 from cosmo_core_cli.options import bus_options, json_option
 from cosmo_core_cli.output import print_json_line
 from cosmo_core_cli.run.hosting import Components, host
 from cosmo_core_cli.run.targets import Target, watched_folders
-
-if TYPE_CHECKING:
-    from cosmo_core_cli.bus import Bus
 
 
 @click.command()

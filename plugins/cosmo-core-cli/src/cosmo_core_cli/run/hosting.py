@@ -6,19 +6,16 @@ import asyncio
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import attrs
 import click
 
 from cosmo_core import Axon, Dendrite, Engram
-from cosmo_core_cli.bus import open_synapse
+from cosmo_core_cli.bus import Bus, open_synapse
 from cosmo_core_cli.errors import UserError
 from cosmo_core_cli.progress import Progress
 from cosmo_core_cli.run.targets import Target, axons_from, check_distinct, load_engram
-
-if TYPE_CHECKING:
-    from cosmo_core_cli.bus import Bus
 
 TERMINATION_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
