@@ -124,7 +124,7 @@ class Failures:
         failure: Failure,
         message: str,
         *,
-        said: str = "",
+        quote: str = "",
         note: str = "",
         answer: Mapping[str, Any] | None = None,
     ) -> NeuronError:
@@ -132,12 +132,12 @@ class Failures:
 
         Args:
             failure: What happened.
-            message: The same in words. It must not hold a secret.
-            said: The provider's own text, which is quoted.
-            note: Further words of our own.
+            message: A sentence that says what happened. It must not hold a secret.
+            quote: The provider's own text, which the message quotes with its secrets redacted.
+            note: An addition to the message.
             answer: The object in which the provider reported the failure, if there is one.
         """
-        if quoted := self.secrets.quote(said):
+        if quoted := self.secrets.quote(quote):
             message += f": {quoted}"
         advice = self.provider.advice(failure, answer)
         return failure.error("; ".join(filter(None, (message, note, advice))))
@@ -157,7 +157,7 @@ class Failures:
         return self.error(
             failure,
             f"{self.server} answered {status_line(status)}",
-            said=body.decode(errors="replace") if answer is None else _text_in(answer),
+            quote=body.decode(errors="replace") if answer is None else _text_in(answer),
             note=f"it asks to wait {retry_after_s:g} s" if asks_to_wait else "",
             answer=answer,
         )
@@ -173,17 +173,17 @@ class Failures:
     def reported(self, answer: Mapping[str, Any]) -> NeuronError:
         """The error for a successful response with an error in its body or in its stream."""
         failure = self.provider.failure_in(answer, None) or PROVIDER_ERROR
-        said = self.secrets.quote(_text_in(answer)) or "no reason given"
-        return self.error(failure, f"{self.server} reported an error", said=said, answer=answer)
+        reason = self.secrets.quote(_text_in(answer)) or "no reason given"
+        return self.error(failure, f"{self.server} reported an error", quote=reason, answer=answer)
 
     def unreachable(self, reason: str) -> NeuronError:
         """The error for a connection that could not be made."""
-        return self.error(PROVIDER_UNREACHABLE, f"no connection to {self.server}", said=reason)
+        return self.error(PROVIDER_UNREACHABLE, f"no connection to {self.server}", quote=reason)
 
     def lost(self, reason: str) -> NeuronError:
         """The error for a connection that broke before the answer was complete."""
-        said = self.secrets.quote(reason)
-        return PROVIDER_UNREACHABLE.error(f"no complete answer from {self.server}: {said}")
+        quoted = self.secrets.quote(reason)
+        return PROVIDER_UNREACHABLE.error(f"no complete answer from {self.server}: {quoted}")
 
     def cut(self) -> NeuronError:
         """The error for a stream that ended in good order, but before the answer was complete."""
@@ -197,8 +197,8 @@ class Failures:
     def malformed(self, reason: object, body: bytes | str = "") -> NeuronError:
         """The error for an answer that is not in the provider's format."""
         message = f"{self.server} sent a malformed answer ({self.secrets.quote(str(reason))})"
-        said = body if isinstance(body, str) else body.decode(errors="replace")
-        return self.error(PROVIDER_MALFORMED, message, said=said)
+        quote = body if isinstance(body, str) else body.decode(errors="replace")
+        return self.error(PROVIDER_MALFORMED, message, quote=quote)
 
     def too_large(self, limit: int) -> NeuronError:
         """The error for an answer that exceeds the size limit, which is given in bytes."""

@@ -229,7 +229,7 @@ def _notes(annotation: Any) -> Iterator[object]:
 
 
 def _type_name(annotation: Any) -> str:
-    """A type without a description of its own, in words."""
+    """The description of a type that has no description in a ``Meta``."""
     while get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     return f"a value of type {getattr(annotation, '__name__', annotation)}"

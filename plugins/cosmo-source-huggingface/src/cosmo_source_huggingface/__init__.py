@@ -1,4 +1,4 @@
-"""Neurons that ask a language model of HuggingFace, or of a server with OpenAI's or TGI's API."""
+"""A source of Neurons for language models of HuggingFace and of servers with OpenAI's or TGI's API."""
 
 from __future__ import annotations
 

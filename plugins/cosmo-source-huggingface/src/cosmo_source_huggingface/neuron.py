@@ -34,7 +34,7 @@ def huggingface(**options: Any) -> HuggingFaceNeuron | StreamingHuggingFaceNeuro
 
     Raises:
         TypeError: There is no such option; the message lists the options there are.
-        ValueError: A value cannot work, or the endpoint needs a key or a model and there is none.
+        ValueError: A value cannot work, or the endpoint needs a key or a model that is missing.
     """
     parsed = HuggingFaceOptions.parse(options)
     return StreamingHuggingFaceNeuron(parsed) if parsed.stream else HuggingFaceNeuron(parsed)

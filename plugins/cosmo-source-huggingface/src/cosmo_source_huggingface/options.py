@@ -63,7 +63,7 @@ class HuggingFaceOptions(HttpOptions, frozen=True, kw_only=True):
 
     Attributes:
         endpoint: The server's URL.
-        api_key: Sent as a bearer token. HuggingFace's own hosts get ``HF_TOKEN`` if there is none.
+        api_key: Sent as a bearer token. The default for HuggingFace's own hosts is ``HF_TOKEN``.
         use_chat_api: Whether to use chat completions instead of TGI's native API.
         stream: Whether the Neuron yields the answer piece by piece.
         model: The model's id.
@@ -98,7 +98,7 @@ class HuggingFaceOptions(HttpOptions, frozen=True, kw_only=True):
 
         Raises:
             TypeError: There is no such option.
-            ValueError: A value cannot work, or the endpoint needs a key or a model and there is none.
+            ValueError: A value cannot work, or the endpoint needs a key or a model that is missing.
         """
         options = super().parse(given)
         if options.api_key is None and options.endpoint.is_huggingface:

@@ -100,7 +100,7 @@ class McpFailures(Failures):
             message = _MESSAGES.get(code, "{server} answered with an error").format(server=self.server)
         else:
             message = f"{self.server} answered {status_line(status)}"
-        return self.error(codes.failure_of_code(code), message, said=text)
+        return self.error(codes.failure_of_code(code), message, quote=text)
 
     def malformed(self, reason: object, body: bytes | str = "") -> NeuronError:
         """The error for an answer that the SDK cannot parse. The body is not quoted, only the reason."""

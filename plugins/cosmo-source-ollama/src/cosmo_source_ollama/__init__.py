@@ -1,4 +1,4 @@
-"""Neurons that ask a language model in Ollama."""
+"""A source of Neurons for language models in Ollama."""
 
 from __future__ import annotations
 

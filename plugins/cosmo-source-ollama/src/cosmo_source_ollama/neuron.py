@@ -31,7 +31,7 @@ def ollama(**options: Any) -> OllamaNeuron | StreamingOllamaNeuron:
 
     Raises:
         TypeError: There is no such option; the message lists the options there are.
-        ValueError: An option, or ``OLLAMA_HOST``, has a value that cannot work, or there is no model.
+        ValueError: An option, or ``OLLAMA_HOST``, has a value that cannot work, or ``model`` is missing.
     """
     parsed = OllamaOptions.parse(options)
     return StreamingOllamaNeuron(parsed) if parsed.stream else OllamaNeuron(parsed)

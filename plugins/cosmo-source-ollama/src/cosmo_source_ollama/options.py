@@ -81,7 +81,7 @@ class OllamaOptions(HttpOptions, frozen=True, kw_only=True):
 
         Raises:
             TypeError: There is no such option.
-            ValueError: A value cannot work, or there is no model.
+            ValueError: A value cannot work, or ``model`` is missing.
         """
         if given.get("model") is None:
             cls.check_names(given)
