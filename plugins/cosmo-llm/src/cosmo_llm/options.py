@@ -27,6 +27,7 @@ import reprlib
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
 from difflib import get_close_matches
 from typing import Annotated, Any, ClassVar, Final, NamedTuple, Self, Union, get_args, get_origin
 
@@ -172,10 +173,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         given = {name: input[name] for name in self.PER_CALL if input.get(name) is not None}
         if not given:
             return self
+        options = copy(self)  # without `__post_init__`, which would check every option again
+        fields = _fields(type(self))
         try:
-            return msgspec.structs.replace(self, **given)
+            for name, value in given.items():
+                msgspec.structs.force_setattr(options, name, fields[name].convert(value))
         except ValueError as error:
             raise INPUT_INVALID.error(f"input.{error}") from None
+        return options
 
 
 class _Field(NamedTuple):
