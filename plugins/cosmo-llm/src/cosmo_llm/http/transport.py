@@ -54,6 +54,8 @@ def retry_delay_s(attempt: int, asked_s: float | None) -> float | None:
         attempt: The number of the attempt that failed, from 1.
         asked_s: The delay that the provider asks for; it is used unchanged.
     """
+    # Not from a library: one would need callbacks for Retry-After and for the deadline of the call, and these
+    # two rules are the whole code. `test_a_wait_beyond_the_time_limit_is_not_begun` shows the deadline.
     if attempt >= MAX_ATTEMPTS:
         return None
     if asked_s is not None:
