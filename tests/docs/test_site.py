@@ -112,30 +112,29 @@ def test_links_resolve(page: Path) -> None:
     assert [link for link in LINK.findall(text) if not (page.parent / link).exists()] == []
 
 
-def _is_module(name: str, *, under: str = "cosmo_core") -> bool:
-    path = CHECKOUT.joinpath(*under.split("."), *name.split("."))
-    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+def _exists(path: str) -> bool:
+    """Tell whether a path of the repository, or one below the Dendrite or the core, exists."""
+    roots = (CHECKOUT, CHECKOUT / "cosmo_core", CHECKOUT / "cosmo_core/dendrite")
+    return any((root / path).exists() for root in roots)
 
 
-def test_modules_named_by_the_architecture_exist() -> None:
+def test_paths_named_by_the_architecture_exist() -> None:
     text = (DOCS / "architecture.md").read_text("utf-8")
-    _, layers, of_dendrite = re.split(r"^\| module[^|]*\| its duty \|$", text, flags=re.MULTILINE)
-    tables = {
-        "cosmo_core": layers.partition("\n\n")[0],
-        "cosmo_core.dendrite": of_dendrite.partition("\n\n")[0],
-    }
-    named = {
-        (under, name)
-        for under, table in tables.items()
-        for row in table.strip().splitlines()
-        for name in re.findall(r"`(\w+)`", row.split("|")[1])
-    }
-    named |= {("cosmo_core", name) for name in re.findall(r"`(dendrite\.\w+)`", text)}
+    named = set(re.findall(r"`((?:cosmo_core|[a-z]+)/[\w/.]*\w)`", text))
     picture = (DOCS / "_static" / "task.svg").read_text("utf-8")
-    for line in re.findall(r'class="module"[^>]*>([^<]+)<', picture):
-        named |= {("cosmo_core", name.strip()) for name in line.split(",")}
-    assert len(named) > 60
-    assert [(under, name) for under, name in sorted(named) if not _is_module(name, under=under)] == []
+    in_picture = set(re.findall(r'class="module"[^>]*>([^<]+)<', picture))
+    assert len(named) > 25
+    assert len(in_picture) >= 5
+    beside = {f"hosting/{path}" if "/" not in path else path for path in in_picture}
+    assert [path for path in sorted(named | beside) if not _exists(path)] == []
+
+
+def test_architecture_names_every_folder_of_the_core() -> None:
+    text = (DOCS / "architecture.md").read_text("utf-8")
+    core = CHECKOUT / "cosmo_core"
+    folders = [*core.iterdir(), *(core / "dendrite").iterdir()]
+    names = [f"cosmo_core/{path.relative_to(core)}" for path in folders if (path / "__init__.py").is_file()]
+    assert [name for name in names if f"`{name}`" not in text] == []
 
 
 @pytest.mark.parametrize(
