@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(120 * SynapseConformance.scale)
 
 
 class TestMemory(SynapseConformance):
-    room = 32
+    capacity = 32
 
     @asynccontextmanager
     async def bus(self) -> AsyncIterator[None]:

@@ -32,7 +32,7 @@ SECRET = "s3cret-of-the-conformance-kit"
 
 
 class OnNats(SynapseConformance):
-    room = 600
+    capacity = 600
     secrets = (SECRET,)
     __test__ = False
 

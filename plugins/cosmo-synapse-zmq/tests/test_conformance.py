@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(120 * SynapseConformance.scale)
 
 class TestZmq(SynapseConformance):
     # Frames on their way to the hub count, too.
-    room = WINDOW + 300
+    capacity = WINDOW + 300
 
     @asynccontextmanager
     async def bus(self) -> AsyncIterator[None]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosmo_testing._replies import canned_reply, complete
+from cosmo_testing.chat_server.replies import canned_reply, complete
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from contextlib import suppress
 import httpx
 import pytest
 
-from cosmo_testing import ChatServer, _server
+from cosmo_testing import ChatServer
+from cosmo_testing.chat_server import loopback
 
 GENERATE = b"POST /generate HTTP/1.1\r\nHost: x\r\nContent-Length: 14\r\n\r\n" + b'{"inputs":"a"}'
 
@@ -96,7 +97,7 @@ async def test_the_record_does_not_show_headers(server: ChatServer, client: http
 
 
 async def test_the_record_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_server, "MAX_RECORDED", 3)
+    monkeypatch.setattr(loopback, "MAX_RECORDED", 3)
     async with ChatServer() as server, httpx.AsyncClient(base_url=server.url) as client:
         for number in range(5):
             await client.get(f"/{number}")

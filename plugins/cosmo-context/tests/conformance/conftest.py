@@ -1,9 +1,3 @@
-"""What makes mutants of the facts Neuron, and asks the kit about them.
-
-A mutant is a class that breaks one requirement; ``breaks`` names it, and what the check must say. Each module
-``test_mutants_X`` has those that the checks in ``cosmo_context.testing.checks_X`` must catch.
-"""
-
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -20,7 +14,7 @@ Complain = Callable[[Callable[[], Neuron], str], Awaitable[str | None]]
 
 
 class FactsUnderTest(ContextNeuronUnderTest):
-    """What the kit has to know about the facts Neuron and its mutants."""
+    """The claims of the facts Neuron, for it and its mutants."""
 
     reads: ClassVar[Mapping[str, Sequence[Any]]] = {"facts": ("some text", 7, {"a": "mapping"})}
 
@@ -38,24 +32,10 @@ class FactsUnderTest(ContextNeuronUnderTest):
         return Context("task", state={"facts": [text]})
 
 
-def mutants_of(module: object) -> list[type[Neuron]]:
-    """Give the mutants that a module defines."""
-    return [each for each in vars(module).values() if isinstance(each, type) and "breaks" in vars(each)]
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run every test that takes a ``mutant`` once for each in its module; give all of them as ``mutants``."""
-    mutants = mutants_of(metafunc.module)
-    if "mutant" in metafunc.fixturenames:
-        metafunc.parametrize("mutant", mutants, ids=lambda mutant: mutant.__name__)
-    if "mutants" in metafunc.fixturenames:
-        metafunc.parametrize("mutants", [mutants], ids=["all"])
-
-
 @pytest.fixture
 def complaint(monkeypatch: pytest.MonkeyPatch) -> Complain:
-    """Run one check on a Neuron that poses as that of facts; return what it says, None if it is content."""
-    # Some are known to keep one waiting.
+    """Run one check on a replacement of the facts Neuron; return its error message, or None."""
+    # Some mutants never end.
     monkeypatch.setattr(steps, "PATIENCE_S", 0.2)
 
     async def complaint(neuron: Callable[[], Neuron], requirement: str) -> str | None:

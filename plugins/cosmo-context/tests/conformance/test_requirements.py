@@ -1,44 +1,28 @@
-"""The requirements, their checks, their tests, their mutants and their page are the same list."""
+"""The page of the kit has the table of its requirements."""
 
 from __future__ import annotations
 
-import inspect
 import re
 from pathlib import Path
 
-from cosmo_context.testing import ContextNeuronConformance, checks
-from cosmo_context.testing.requirements import REQUIREMENTS
+from cosmo_context.testing import ContextNeuronConformance
+from cosmo_context.testing.checks import KIT
 
-HERE = Path(__file__).parent
-PAGE = HERE.parents[3] / "docs" / "writing-a-context-neuron.md"
-
-
-def test_every_requirement_has_one_check_and_every_check_is_public() -> None:
-    assert checks.CHECKS.keys() == REQUIREMENTS.keys()
-    for id, check in checks.CHECKS.items():
-        name = "check_" + id.removeprefix("context:").replace("-", "_")
-        assert getattr(checks, name) is check
-        assert name in checks.__all__
+PAGE = Path(__file__).parents[4] / "docs" / "writing-a-context-neuron.md"
 
 
-def test_every_requirement_has_one_test_that_says_the_same() -> None:
-    tests = {
-        "context:" + name.removeprefix("test_").replace("_", "-"): test
-        for name, test in vars(ContextNeuronConformance).items()
-        if name.startswith("test_") and name != "test_the_suite_is_whole"
+def test_every_requirement_has_one_test_with_its_text() -> None:
+    tests = {name: test for name, test in vars(ContextNeuronConformance).items() if name.startswith("test_")}
+    assert {name: test.__doc__ for name, test in tests.items()} == {
+        each.test_name: each.text for each in KIT.values()
     }
-    assert {id: test.__doc__ for id, test in tests.items()} == {
-        id: requirement.text for id, requirement in REQUIREMENTS.items()
-    }
-    for id, test in tests.items():
-        assert f'self.prove("{id}")' in inspect.getsource(test)
 
 
-def test_the_checks_of_every_module_have_mutants() -> None:
-    modules = {check.__module__.rpartition("_")[2] for check in checks.CHECKS.values()}
-    assert {path.stem.rpartition("_")[2] for path in HERE.glob("test_mutants_*.py")} == modules
+def test_every_requirement_is_in_rfc_2119_form() -> None:
+    for each in KIT.values():
+        assert re.search(r"\b(MUST|MAY)\b", each.text), each.id
+        assert each.text.endswith("."), each.id
 
 
-def test_the_page_lists_every_requirement() -> None:
-    rows = re.findall(r"^\| `(context:[^`]+)` \| ([\d.]+) \| (.+) \|$", PAGE.read_text("utf-8"), re.MULTILINE)
-    assert rows == [(each.id, each.since, each.text) for each in REQUIREMENTS.values()]
+def test_the_page_has_the_table_of_requirements() -> None:
+    assert KIT.table() in PAGE.read_text("utf-8")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
@@ -29,17 +27,6 @@ class TestFacts(ContextNeuronConformance):
 
     def quoting(self, text):
         return Context("task", state={"facts": [text]})
-"""
-WITHOUT_EXTRAS = """
-import sys
-for name in ("h11", "hypothesis", "pytest"):
-    sys.modules[name] = None
-import cosmo_context.testing.checks
-from cosmo_context.testing import ConformanceError, ContextNeuronUnderTest, Example
-try:
-    from cosmo_context.testing import ContextNeuronConformance
-except ImportError as error:
-    print(error)
 """
 
 Run = Callable[..., pytest.RunResult]
@@ -78,10 +65,10 @@ def test_a_failure_names_the_requirement_and_shows_what_the_neuron_raised(run: R
     result = run(lines, "-k", "test_text")
     result.stdout.fnmatch_lines(
         [
+            "*TestFacts.test_text*",
+            "*async def check_text*",
             "*raise OSError('it hangs')*",
             "E*OSError: it hangs",
-            "*def test_text(self)*",
-            '>*self.prove("context:text")',
             "E*ConformanceError: context:text: the context Neuron raised OSError: it hangs",
         ]
     )
@@ -105,7 +92,7 @@ REPLACED = "def test_text(self): pass"
         (f"@pytest.mark.skip(reason='no time')\n{REPLACED}", "test_text is replaced"),
         (f"@pytest.mark.xfail\n{REPLACED}", "test_text is replaced"),
         ("not_applicable = {'context:magic': 'why'}", "names 'context:magic', which does not exist"),
-        ("not_applicable = {'context:fork': ''}", "'context:fork'? is no reason"),
+        ("not_applicable = {'context:fork': ''}", "'context:fork'? is not a reason"),
         ("def examples(self): return []", "examples() gives none"),
         (
             "def examples(self): return [Example(Context('task'), '')]",
@@ -137,10 +124,3 @@ def test_shorten_fits(self):
 """
     result = run(lines, "-k", "whole or shorten_fits")
     result.assert_outcomes(passed=1, xfailed=1, deselected=result.parseoutcomes()["deselected"])
-
-
-def test_without_its_extra_everything_but_the_pytest_class_can_be_imported() -> None:
-    program = (sys.executable, "-W", "error", "-c", WITHOUT_EXTRAS)
-    done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "pip install ./plugins/cosmo-llm ./plugins/cosmo-testing" in done.stdout

@@ -1,90 +1,74 @@
-"""What a plugin author tests with; needs the extra ``cosmo-core[testing]``.
+"""Tools for tests of Neurons and plugins: conformance kits, fake providers, a proxy, clocks and strategies.
 
-The names are resolved on first use, so that importing this package costs nothing and needs nothing.
+Names are imported on first use: pytest, Hypothesis and httpx take most of a second, and most programs that
+import this package, such as ``python -m cosmo_testing.chat_server`` and ``cosmo validate``, need none of
+them.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from cosmo_testing.lazy import lazy_names
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cosmo_testing._messages import (
-        ReceivedRequest,
-        RefusedError,
-        Response,
-        event_response,
-        json_response,
-    )
-    from cosmo_testing.chat_server import ChatServer
-    from cosmo_testing.clock import FakeClock
-    from cosmo_testing.conformance.errors import ConformanceError
-    from cosmo_testing.engrams.subject import EngramUnderTest
-    from cosmo_testing.engrams.suite import EngramConformance
-    from cosmo_testing.faults import Fault
-    from cosmo_testing.proxy import TcpProxy
-    from cosmo_testing.sources.http import chat_answers
-    from cosmo_testing.sources.scenario import Scenario
-    from cosmo_testing.sources.server import ProviderServer
-    from cosmo_testing.sources.subject import SourceUnderTest
-    from cosmo_testing.sources.suite import SourceConformance
-    from cosmo_testing.sources.transport import provider_transport
-    from cosmo_testing.synapses.subject import SynapseUnderTest
-    from cosmo_testing.synapses.suite import SynapseConformance
-    from cosmo_testing.traces import InvalidTraceError, assert_valid_trace
-    from cosmo_testing.virtual_time import VirtualTimeLoop
+    from cosmo_testing.chat_server.faults import Fault as Fault
+    from cosmo_testing.chat_server.messages import ReceivedRequest as ReceivedRequest
+    from cosmo_testing.chat_server.messages import RefusedError as RefusedError
+    from cosmo_testing.chat_server.messages import Response as Response
+    from cosmo_testing.chat_server.messages import event_response as event_response
+    from cosmo_testing.chat_server.messages import json_response as json_response
+    from cosmo_testing.chat_server.server import ChatServer as ChatServer
+    from cosmo_testing.clock import FakeClock as FakeClock
+    from cosmo_testing.clock import VirtualTimeLoop as VirtualTimeLoop
+    from cosmo_testing.conformance.kit import ConformanceError as ConformanceError
+    from cosmo_testing.engrams.subject import EngramUnderTest as EngramUnderTest
+    from cosmo_testing.engrams.suite import EngramConformance as EngramConformance
+    from cosmo_testing.proxy import TcpProxy as TcpProxy
+    from cosmo_testing.sources.provider import ProviderServer as ProviderServer
+    from cosmo_testing.sources.provider import Scenario as Scenario
+    from cosmo_testing.sources.provider import chat_answers as chat_answers
+    from cosmo_testing.sources.provider import provider_transport as provider_transport
+    from cosmo_testing.sources.subject import SourceUnderTest as SourceUnderTest
+    from cosmo_testing.sources.suite import SourceConformance as SourceConformance
+    from cosmo_testing.synapses.subject import SynapseUnderTest as SynapseUnderTest
+    from cosmo_testing.synapses.suite import SynapseConformance as SynapseConformance
+    from cosmo_testing.traces import InvalidTraceError as InvalidTraceError
+    from cosmo_testing.traces import assert_valid_trace as assert_valid_trace
 
-__all__ = [
-    "ChatServer",
-    "ConformanceError",
-    "EngramConformance",
-    "EngramUnderTest",
-    "FakeClock",
-    "Fault",
-    "InvalidTraceError",
-    "ProviderServer",
-    "ReceivedRequest",
-    "RefusedError",
-    "Response",
-    "Scenario",
-    "SourceConformance",
-    "SourceUnderTest",
-    "SynapseConformance",
-    "SynapseUnderTest",
-    "TcpProxy",
-    "VirtualTimeLoop",
-    "assert_valid_trace",
-    "chat_answers",
-    "event_response",
-    "json_response",
-    "provider_transport",
-]
-
-_HOMES = {
-    "ChatServer": "cosmo_testing.chat_server",
-    "ConformanceError": "cosmo_testing.conformance.errors",
-    "EngramConformance": "cosmo_testing.engrams.suite",
-    "EngramUnderTest": "cosmo_testing.engrams.subject",
-    "FakeClock": "cosmo_testing.clock",
-    "Fault": "cosmo_testing.faults",
-    "InvalidTraceError": "cosmo_testing.traces",
-    "ProviderServer": "cosmo_testing.sources.server",
-    "ReceivedRequest": "cosmo_testing._messages",
-    "RefusedError": "cosmo_testing._messages",
-    "Response": "cosmo_testing._messages",
-    "Scenario": "cosmo_testing.sources.scenario",
-    "SourceConformance": "cosmo_testing.sources.suite",
-    "SourceUnderTest": "cosmo_testing.sources.subject",
-    "SynapseConformance": "cosmo_testing.synapses.suite",
-    "SynapseUnderTest": "cosmo_testing.synapses.subject",
-    "TcpProxy": "cosmo_testing.proxy",
-    "VirtualTimeLoop": "cosmo_testing.virtual_time",
-    "assert_valid_trace": "cosmo_testing.traces",
-    "chat_answers": "cosmo_testing.sources.http",
-    "event_response": "cosmo_testing._messages",
-    "json_response": "cosmo_testing._messages",
-    "provider_transport": "cosmo_testing.sources.transport",
+_MODULES = {
+    "ChatServer": "chat_server.server",
+    "ConformanceError": "conformance.kit",
+    "EngramConformance": "engrams.suite",
+    "EngramUnderTest": "engrams.subject",
+    "FakeClock": "clock",
+    "Fault": "chat_server.faults",
+    "InvalidTraceError": "traces",
+    "ProviderServer": "sources.provider",
+    "ReceivedRequest": "chat_server.messages",
+    "RefusedError": "chat_server.messages",
+    "Response": "chat_server.messages",
+    "Scenario": "sources.provider",
+    "SourceConformance": "sources.suite",
+    "SourceUnderTest": "sources.subject",
+    "SynapseConformance": "synapses.suite",
+    "SynapseUnderTest": "synapses.subject",
+    "TcpProxy": "proxy",
+    "VirtualTimeLoop": "clock",
+    "assert_valid_trace": "traces",
+    "chat_answers": "sources.provider",
+    "event_response": "chat_server.messages",
+    "json_response": "chat_server.messages",
+    "provider_transport": "sources.provider",
 }
 
-__getattr__, __dir__ = lazy_names(__name__, _HOMES)
+__all__ = [*_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

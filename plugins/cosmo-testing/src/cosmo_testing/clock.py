@@ -1,27 +1,30 @@
-"""A clock that stands still until a test moves it."""
+"""Clocks for tests: one that a test moves, and an event loop in virtual time."""
 
 from __future__ import annotations
 
 import asyncio
 import heapq
 import itertools
+import selectors
 from typing import Final
 
 TURNS: Final = 100
-"""How often the event loop turns for those who were woken, before time goes on."""
+"""Turns of the event loop that woken sleepers get before time continues."""
 
 
 class FakeClock:
-    """A `Clock` for ``Dendrite(clock=…)``: heartbeats come, and are missed, when the test says so.
+    """A `Clock` for ``Dendrite(clock=…)`` that only a test advances.
+
+    Heartbeats are sent, and missed, when the test says so.
 
     Args:
-        now: The time at the beginning.
+        now: The initial time in seconds.
     """
 
     def __init__(self, now: float = 0.0) -> None:
         self._now = now
         self._order = itertools.count()
-        # By time, then first come, first served.
+        # By time, then in the order of the calls.
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
 
     def now(self) -> float:
@@ -29,7 +32,7 @@ class FakeClock:
         return self._now
 
     async def sleep(self, seconds: float) -> None:
-        """Return when `advance` has come so far; at once, if that is no later than now."""
+        """Return when `advance` has reached that time; at once if ``seconds`` is not positive."""
         if seconds <= 0:
             await asyncio.sleep(0)
             return
@@ -38,13 +41,13 @@ class FakeClock:
         await woken
 
     async def advance(self, seconds: float) -> None:
-        """Let time pass: wake every sleeper whose time comes, in order, and let it run.
+        """Advance the time: wake every sleeper whose time comes, in order, and let it run.
 
-        Whoever sleeps again is woken again, if that is due in the same time. Only what is ready to run is
-        waited for: who goes on to wait for a socket or a thread is not.
+        A task that sleeps again is woken again if its time comes within ``seconds``. A woken task that waits
+        for a socket or a thread is not waited for.
 
         Raises:
-            ValueError: Time does not go backwards.
+            ValueError: ``seconds`` is negative.
         """
         if seconds < 0:
             raise ValueError(f"time does not go backwards: {seconds!r}")
@@ -63,3 +66,30 @@ class FakeClock:
 async def _settle() -> None:
     for _ in range(TURNS):
         await asyncio.sleep(0)
+
+
+class _Jumping(selectors.DefaultSelector):
+    """A selector that advances its clock instead of waiting."""
+
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is not None and timeout > 0:
+            self.now += timeout
+        return super().select(0)
+
+
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
+    """An event loop in which timeouts, sleeps and heartbeats pass at once, in their order.
+
+    It is for code inside one process. A task that waits for a socket, a thread or another process sees its
+    timeouts expire before the answer arrives.
+    """
+
+    def __init__(self) -> None:
+        self._jumping = _Jumping()
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        """Return the virtual time in seconds, from 0 on."""
+        return self._jumping.now

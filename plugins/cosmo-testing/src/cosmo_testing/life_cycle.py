@@ -1,7 +1,7 @@
-"""The life cycle of a trace, as data: its rules, and the automaton that most of them come from.
+"""The life cycle of a trace, as data: its rules, and the automaton behind most of them.
 
-``docs/trace-life-cycle.md`` draws it. What happens between one Signal and one party that answers it is an
-exchange; an exchange is in one state, and `MOVES` says which type takes it to which other state.
+``docs/trace-life-cycle.md`` draws it. An exchange consists of a Signal and the answers of one party. It is in
+one state, and `MOVES` has the state to which each type of Signal leads.
 """
 
 from __future__ import annotations
@@ -16,65 +16,77 @@ from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import SignalType
 
 RULES: Final[dict[str, str]] = {
-    "trace:one-trace": "All Signals have one `trace_id`.",
-    "trace:no-id-twice": "No `id` comes twice.",
-    "trace:no-presence": "REGISTER, HEARTBEAT, DEREGISTER and DISCOVER are part of no trace.",
-    "trace:cause-first": "A parent that the trace contains comes before its child.",
+    "trace:one-trace": "All Signals MUST have the same `trace_id`.",
+    "trace:no-id-twice": "An `id` MUST NOT occur twice.",
+    "trace:no-presence": "REGISTER, HEARTBEAT, DEREGISTER and DISCOVER MUST NOT be part of a trace.",
+    "trace:cause-first": "A parent in the trace MUST come before its child.",
     "trace:answers-work": (
-        "THOUGHT_DELTA, AGENT_OUTPUT, CLARIFICATION and PERMISSION have a TASK or TASK_AWARDED as parent."
+        "The parent of THOUGHT_DELTA, AGENT_OUTPUT, CLARIFICATION and PERMISSION"
+        " MUST be a TASK or TASK_AWARDED."
     ),
-    "trace:delta-seq": "The THOUGHT_DELTAs of a TASK have the `seq` 0, 1, 2, …",
-    "trace:delta-before-answer": "No THOUGHT_DELTA comes after what answers its TASK.",
+    "trace:delta-seq": "The THOUGHT_DELTAs of a TASK MUST have the `seq` 0, 1, 2, …",
+    "trace:delta-before-answer": "A THOUGHT_DELTA MUST NOT come after the answer to its TASK.",
     "trace:one-answer": (
-        "One AGENT_OUTPUT, CLARIFICATION, PERMISSION or ERROR answers a TASK;"
-        " only where FINAL was asked for, an ERROR may come in its place."
+        "A TASK MUST NOT have two answers, which are AGENT_OUTPUT, CLARIFICATION, PERMISSION and ERROR;"
+        " but if FINAL was requested, an ERROR MAY follow the AGENT_OUTPUT in place of the FINAL."
     ),
     "trace:final-of-output": (
-        "A FINAL of a Neuron has the AGENT_OUTPUT as parent; any other has none, or one that is no TASK."
+        "The parent of a Neuron's FINAL MUST be the AGENT_OUTPUT;"
+        " another FINAL MUST NOT have a TASK as parent."
     ),
-    "trace:one-final": "An AGENT_OUTPUT has one FINAL, and none after an ERROR in its place.",
-    "trace:bid-for-offer": "A BID has a TASK_OFFER as parent.",
+    "trace:one-final": "An AGENT_OUTPUT MUST NOT have two FINALs, or a FINAL after an ERROR in its place.",
+    "trace:bid-for-offer": "The parent of a BID MUST be a TASK_OFFER.",
     "trace:award-to-bidder": (
-        "TASK_AWARDED and TASK_DECLINED go to who has bid:"
-        " their parent is its BID, or the TASK_OFFER, and they name the BID or are directed to the bidder."
+        "TASK_AWARDED and TASK_DECLINED MUST go to a bidder: their parent is the BID,"
+        " or it is the TASK_OFFER and they name the BID or are directed to the bidder."
     ),
     "trace:award-again": (
-        "A TASK_OFFER is awarded again only to another bidder,"
-        " and not when the award before was answered with anything but ERROR, unless it was stopped."
+        "A second award of a TASK_OFFER MUST go to another bidder,"
+        " and only if the earlier award has no answer, has the answer ERROR, or was stopped."
     ),
-    "trace:decline-loser": "TASK_DECLINED goes once to a bidder, and not to one who was awarded.",
-    "trace:stop-work": "A STOP has a TASK, TASK_OFFER or TASK_AWARDED as parent, or none in the trace.",
-    "trace:stopped-once": "STOPPED has a STOP as parent, and each Dendrite sends it once.",
+    "trace:decline-loser": (
+        "TASK_DECLINED MUST go to a bidder at most once, and MUST NOT go to a bidder with an award."
+    ),
+    "trace:stop-work": (
+        "The parent of a STOP MUST be a TASK, TASK_OFFER or TASK_AWARDED, or not be in the trace."
+    ),
+    "trace:stopped-once": (
+        "The parent of STOPPED MUST be a STOP, and each Dendrite MUST send it at most once."
+    ),
     "trace:answers-question": (
-        "A CLARIFICATION_ANSWER has a CLARIFICATION as parent, a PERMISSION_DECISION a PERMISSION."
+        "The parent of a CLARIFICATION_ANSWER MUST be a CLARIFICATION,"
+        " that of a PERMISSION_DECISION a PERMISSION."
     ),
-    "trace:tool-result": "A TOOL_RESULT comes once for each TOOL_CALL of its `tool` and `call_id`.",
-    "trace:memory-once": "RECALLED has a RECALL as parent, IMPRINTED an IMPRINT; each Engram sends it once.",
+    "trace:tool-result": "A TOOL_RESULT MUST come once for each TOOL_CALL with its `tool` and `call_id`.",
+    "trace:memory-once": (
+        "The parent of RECALLED MUST be a RECALL, that of IMPRINTED an IMPRINT;"
+        " each Engram MUST send it at most once."
+    ),
 }
-"""What holds for every trace, by id."""
+"""The rules of every trace, by id."""
 
 WORK: Final = frozenset({SignalType.TASK, SignalType.TASK_AWARDED})
-"""What a Neuron runs."""
+"""The types that a Neuron runs."""
 
 PRESENCE: Final = frozenset(
     {SignalType.REGISTER, SignalType.HEARTBEAT, SignalType.DEREGISTER, SignalType.DISCOVER}
 )
-"""What concerns a namespace, and no workflow."""
+"""The types that announce participants of a namespace; they belong to no trace."""
 
 
 class State(StrEnum):
-    """How far an exchange is."""
+    """The state of an exchange."""
 
     ASKED = auto()
-    """Nothing was answered yet; for all but work."""
+    """No answer yet; for everything except work."""
     RUNNING = auto()
     """Work, dispatched."""
     RUNNING_TO_FINAL = auto()
     """Work, dispatched with ``finalize``."""
     ANSWERED = auto()
-    """There is an AGENT_OUTPUT; whoever watches may promote it."""
+    """There is an AGENT_OUTPUT; an observer may promote it to FINAL."""
     FINAL_DUE = auto()
-    """There is an AGENT_OUTPUT, and FINAL was asked for."""
+    """There is an AGENT_OUTPUT, and FINAL was requested."""
     DONE = auto()
     FAILED = auto()
     BIDDING = auto()
@@ -103,27 +115,27 @@ MOVES: Final[dict[State, dict[SignalType, State]]] = {
     State.FINAL_DUE: {SignalType.FINAL: State.DONE, SignalType.ERROR: State.FAILED},
     State.ASKED: {
         SignalType.BID: State.BIDDING,
-        # Several may answer a question, and decide anew.
+        # A question may have several answers.
         SignalType.CLARIFICATION_ANSWER: State.ASKED,
         SignalType.PERMISSION_DECISION: State.ASKED,
         SignalType.RECALLED: State.DONE,
         SignalType.IMPRINTED: State.DONE,
         SignalType.STOPPED: State.DONE,
     },
-    # A further BID of a bidder changes nothing.
+    # Another BID of the same bidder changes nothing.
     State.BIDDING: {
         SignalType.BID: State.BIDDING,
         SignalType.TASK_AWARDED: State.WON,
         SignalType.TASK_DECLINED: State.LOST,
     },
-    # When the winner failed, the next best may have been declined already.
+    # If the winner fails, the next bidder may have been declined already.
     State.LOST: {SignalType.BID: State.LOST, SignalType.TASK_AWARDED: State.WON},
     State.WON: {SignalType.BID: State.WON},
 }
-"""The automaton: what may come in a state, and the state it leads to. Everything else breaks a rule."""
+"""The automaton: the types that are valid in a state, each with the next state."""
 
 SUCCEEDED: Final = frozenset({State.ANSWERED, State.FINAL_DUE, State.DONE})
-"""States of work that leave nothing to award again."""
+"""States of work after which the offer must not be awarded again."""
 
 
 def _one(_: Signal) -> str:
@@ -145,13 +157,13 @@ def _engram(answer: Signal) -> str:
 
 @attrs.frozen
 class Answer:
-    """What a type of Signal answers.
+    """The answer relation of a type of Signal.
 
     Attributes:
         parents: The types that its parent may have.
-        stray: The rule that is broken when its parent is none of them.
-        again: The rule that is broken when the automaton has no move for it.
-        party: Tells apart who may each answer once.
+        stray: The rule that is broken if the parent has another type.
+        again: The rule that is broken if the automaton has no move for it.
+        party: Returns the party of a Signal; each party may answer once.
     """
 
     parents: frozenset[SignalType]
@@ -186,4 +198,4 @@ ANSWERS: Final[dict[SignalType, Answer]] = {
     SignalType.IMPRINTED: Answer(_to(SignalType.IMPRINT), "trace:memory-once", "trace:memory-once", _engram),
     SignalType.STOPPED: Answer(_to(SignalType.STOP), "trace:stopped-once", "trace:stopped-once", _dendrite),
 }
-"""Who answers what. Of a type that is not here, any number may come at any time."""
+"""The types that answer others. Any number of Signals of another type is valid at any time."""

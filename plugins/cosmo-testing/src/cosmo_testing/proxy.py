@@ -1,4 +1,4 @@
-"""A TCP proxy whose connections a test can cut or stall, as a network does."""
+"""A TCP proxy whose connections a test can cut or stall."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from contextlib import contextmanager
 from typing import Final, Self
 
 CHUNK: Final = 64 * 1024
-"""How many bytes it carries at once."""
+"""Bytes that are forwarded at once."""
 
 
 class TcpProxy:
-    """Carries bytes between whoever connects to it and a server. Use it as ``async with``.
+    """Forwards connections to a server. Use it as ``async with``.
 
     Args:
-        host: Where the server is.
-        port: Its port. It may change while the proxy runs, for a server that comes back elsewhere.
+        host: The host of the server.
+        port: The port of the server. It may change while the proxy runs, if the server restarts elsewhere.
 
     Attributes:
-        own_port: Where the proxy listens, on 127.0.0.1.
+        own_port: The port of the proxy on 127.0.0.1.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -45,7 +45,7 @@ class TcpProxy:
             await asyncio.wait(self._carrying)
 
     def cut(self) -> None:
-        """Break every connection at once. The next one is carried again."""
+        """Break every open connection. New connections work."""
         for writer in self._writers:
             writer.transport.abort()
         for task in self._carrying:
@@ -53,7 +53,7 @@ class TcpProxy:
 
     @contextmanager
     def stalled(self) -> Iterator[None]:
-        """Carry nothing from the server, inside the context; the connections stay."""
+        """Inside the context, forward nothing from the server; the connections stay open."""
         self._flowing.clear()
         try:
             yield
@@ -68,17 +68,17 @@ class TcpProxy:
         task = asyncio.ensure_future(self._serve(reader, writer))
         self._carrying.add(task)
         task.add_done_callback(self._carrying.discard)
-        # Not in the task: one that is cut before it begins never comes that far.
+        # Not in the task: a task that is cancelled before it starts would not do it.
         task.add_done_callback(lambda _: self._writers.discard(writer))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._carry(reader, writer)
         except* OSError:
-            # One side is gone, and so is the connection.
+            # One side closed the connection.
             writer.transport.abort()
         except* asyncio.CancelledError:
-            # It was cut, and nobody waits for this task.
+            # `cut` closed it; no caller waits for this task.
             writer.transport.abort()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -105,5 +105,5 @@ async def _pump(
             await flowing.wait()
         writer.write(data)
         await writer.drain()
-    # The other way stays open: who has said all may still want the answer.
+    # The other direction stays open: a client may send everything and then wait for the answer.
     writer.write_eof()

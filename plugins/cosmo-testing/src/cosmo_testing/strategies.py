@@ -1,4 +1,4 @@
-"""Hypothesis strategies for everything that crosses the bus. Needs hypothesis."""
+"""Hypothesis strategies for everything that crosses the bus."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from cosmo_core.protocol.signal_type import SignalType
 
 
 def tokens() -> st.SearchStrategy[str]:
-    """Names of namespaces, Neurons and capabilities."""
+    """Return a strategy for tokens: names of namespaces, Neurons and capabilities."""
     return st.from_regex(TOKEN_PATTERN, fullmatch=True)
 
 
 def event_ids() -> st.SearchStrategy[str]:
-    """Ids of Signals, over the whole range of ULIDs."""
+    """Return a strategy for ids of Signals, over the whole range of ULIDs."""
     return st.from_regex(EVENT_ID_PATTERN, fullmatch=True)
 
 
 def trace_ids() -> st.SearchStrategy[str]:
-    """Ids of traces."""
+    """Return a strategy for ids of traces."""
     return st.from_regex(TRACE_ID_PATTERN, fullmatch=True)
 
 
 def json_values(max_leaves: int = 8) -> st.SearchStrategy[Any]:
-    """Everything JSON can carry: finite numbers, any text, nested arrays and objects."""
+    """Return a strategy for JSON values: finite numbers, any text, nested arrays and objects."""
     scalars = (
         st.none()
         | st.booleans()
@@ -46,12 +46,12 @@ def json_values(max_leaves: int = 8) -> st.SearchStrategy[Any]:
 
 
 def json_objects() -> st.SearchStrategy[dict[str, Any]]:
-    """Objects with any keys, unknown ones above all."""
+    """Return a strategy for JSON objects with arbitrary keys."""
     return st.dictionaries(st.text(), json_values(), max_size=4)
 
 
 def payloads(type: SignalType) -> st.SearchStrategy[dict[str, Any]]:
-    """Valid payloads of a type: its required keys, some of the optional ones, and some unknown ones."""
+    """Return a strategy for valid payloads of a type: required, some optional and some unknown keys."""
     fields = msgspec.structs.fields(PAYLOADS[type])
     known = {field.encode_name for field in fields}
     required = {field.encode_name: _values(mi.type_info(field.type)) for field in fields if field.required}
@@ -90,14 +90,14 @@ def _values(info: mi.Type) -> st.SearchStrategy[Any]:
 
 
 def directed() -> st.SearchStrategy[Directed]:
-    """Addresses, from nobody in particular to one Neuron of a type with capabilities."""
+    """Return a strategy for addresses, from an empty one to an id with a type and capabilities."""
     names = st.none() | tokens()
     return st.builds(Directed, names, names, st.lists(tokens(), max_size=3).map(tuple))
 
 
 @st.composite
 def signals(draw: st.DrawFn, type: SignalType | None = None) -> Signal:
-    """Valid Signals, of one type or of all."""
+    """Return a strategy for valid Signals, of one type or of all."""
     chosen = type if type is not None else draw(st.sampled_from(SignalType))
     return Signal(
         v=draw(st.sampled_from(["1", "1.0", "1.7", "1.2.3"])),

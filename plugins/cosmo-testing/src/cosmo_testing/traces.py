@@ -1,4 +1,4 @@
-"""Holds a trace against its life cycle."""
+"""Checks recorded traces against the life cycle of a trace."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class InvalidTraceError(AssertionError):
 
 
 def assert_valid_trace(signals: Iterable[Signal]) -> None:
-    """Check that Signals are a trace as the protocol allows it, or the beginning of one.
+    """Check that Signals are a valid trace, or the beginning of one.
 
-    Only the order of cause and effect is demanded, and that of what one sender sends: a bus orders nothing
-    else. That something is still to come is no fault.
+    Only the order of cause and effect, and of the Signals of one sender, is checked: a bus orders nothing
+    else. Missing later Signals are not an error.
 
     Args:
-        signals: Every Signal of one trace, each once, in the order in which they were seen.
+        signals: Every Signal of one trace, each once, in the order of observation.
 
     Raises:
-        InvalidTraceError: An `AssertionError` that names the first Signal out of place, and the rule it
-            breaks; ``docs/trace-life-cycle.md`` lists the rules.
+        InvalidTraceError: A Signal breaks a rule. The error, an `AssertionError`, names the first one, and
+            the rule; ``docs/trace-life-cycle.md`` lists the rules.
     """
     seen = list(signals)
     trace = _Trace(frozenset(signal.id for signal in seen))
@@ -46,13 +46,13 @@ def assert_valid_trace(signals: Iterable[Signal]) -> None:
 
 
 class _Trace:
-    """A trace as far as it was seen."""
+    """The part of a trace that was observed so far."""
 
     def __init__(self, ids: frozenset[str]) -> None:
         self._ids = ids
         self._seen: dict[str, Signal] = {}
         self._trace_id: str | None = None
-        # By what is answered, and by whom.
+        # By the answered Signal and the answering party.
         self._states: dict[tuple[str, str], State] = {}
         self._deltas: Counter[str | None] = Counter()
         self._calls: Counter[tuple[str, str | None]] = Counter()
@@ -60,7 +60,7 @@ class _Trace:
         self._awards: dict[str, list[Signal]] = {}
 
     def take(self, signal: Signal) -> None:
-        """Take the next Signal."""
+        """Check the next Signal."""
         self._check_envelope(signal)
         answer = ANSWERS.get(signal.type)
         if answer is not None and not self._is_free(signal):
@@ -79,7 +79,7 @@ class _Trace:
         if signal.trace_id != self._trace_id:
             raise InvalidTraceError("trace:one-trace", signal, f"is on {signal.trace_id}")
         if signal.id in self._seen:
-            raise InvalidTraceError("trace:no-id-twice", signal, "was there before")
+            raise InvalidTraceError("trace:no-id-twice", signal, "repeats an id")
         if signal.type in PRESENCE:
             raise InvalidTraceError("trace:no-presence", signal, "announces a participant")
         if signal.parent_id in self._ids and signal.parent_id not in self._seen:
@@ -88,7 +88,7 @@ class _Trace:
             )
 
     def _is_free(self, signal: Signal) -> bool:
-        """Tell whether a FINAL or ERROR answers nothing: an orchestrator says it of the workflow."""
+        """Tell whether a FINAL or ERROR is about the whole workflow: it answers no TASK."""
         parent = self._type_of(signal.parent_id)
         if signal.type is SignalType.FINAL:
             return signal.parent_id is None or parent not in {None, SignalType.AGENT_OUTPUT, *WORK}
@@ -114,7 +114,7 @@ class _Trace:
         self._states[key] = following
 
     def _exchange(self, signal: Signal, answer: Answer) -> tuple[str, str]:
-        """Return which exchange a Signal belongs to: what it answers in the end, and for whom."""
+        """Return the exchange of a Signal: the Signal that it answers in the end, and the party."""
         parent = self._seen[signal.parent_id or ""]
         if signal.type is SignalType.FINAL:
             return (parent.parent_id or "", "")
@@ -124,7 +124,7 @@ class _Trace:
         return (parent.id, answer.party(signal))
 
     def _bid(self, signal: Signal) -> Signal:
-        """Return the BID that an answer to a whole TASK_OFFER means: of replicas, one that still can be."""
+        """Return the BID that an answer to a TASK_OFFER refers to; of replicas, one that is still open."""
         named = self._seen.get(str(signal.payload.get("winning_bid")))
         if named is not None and (named.type, named.parent_id) == (SignalType.BID, signal.parent_id):
             return named
@@ -137,7 +137,9 @@ class _Trace:
             and _addressee(other) == wanted
         ]
         if not bids:
-            raise InvalidTraceError("trace:award-to-bidder", signal, f"goes to {wanted!r}, who has not bid")
+            raise InvalidTraceError(
+                "trace:award-to-bidder", signal, f"is directed to {wanted!r}, which did not bid"
+            )
         party = ANSWERS[SignalType.BID].party
         states = (self._states[bid.parent_id or "", party(bid)] for bid in bids)
         return next(
@@ -151,7 +153,7 @@ class _Trace:
             return State.ASKED
         return State.RUNNING_TO_FINAL if opener.payload.get("finalize") else State.RUNNING
 
-    # --- what an automaton cannot count -------------------------------------------------------------
+    # --- rules that need counting -------------------------------------------------------------
 
     def _count(self, delta: Signal) -> None:
         expected = self._deltas[delta.parent_id]

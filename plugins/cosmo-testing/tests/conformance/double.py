@@ -18,6 +18,8 @@ from cosmo_llm import (
     failure_of_status,
 )
 from cosmo_testing import Scenario, SourceUnderTest
+from cosmo_testing.conformance.mutants import Mutants
+from cosmo_testing.sources.checks import KIT
 from cosmo_testing.sources.faults import RETRY_AFTER_S
 
 KEY = "sk-0123456789"
@@ -134,3 +136,7 @@ def source_of(double: type[Double | Streaming]) -> DoubleSource:
     source = StreamingSource() if issubclass(double, Streaming) else DoubleSource()
     source.double = double
     return source
+
+
+MUTANTS = Mutants(KIT)
+breaks = MUTANTS.breaks

@@ -24,6 +24,8 @@ from cosmo_core.contracts.engram import (
 )
 from cosmo_core.protocol.ids import new_ulid
 from cosmo_testing import EngramUnderTest
+from cosmo_testing.conformance.mutants import Mutants
+from cosmo_testing.engrams.checks import KIT
 
 PASSWORD = "hunter2-hunter2"
 
@@ -301,3 +303,7 @@ def under_test(double: type[Double]) -> DoubleUnderTest:
     made = kind()
     assert isinstance(made, DoubleUnderTest)
     return made
+
+
+MUTANTS = Mutants(KIT)
+breaks = MUTANTS.breaks

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
-from tests.conformance.engram_double import Double, Entry
-from tests.conformance.engram_mutant import LEFT, breaks
+from tests.conformance.engram_double import MUTANTS, Double, Entry, breaks
 
 from cosmo_core.contracts.engram import Findings, ImprintReceipt, Query, Write
 
@@ -100,7 +99,7 @@ class SwallowsCancellation(Double):
             return self.once(write)
 
 
-@breaks("engram:cancel-imprint", "goes on")
+@breaks("engram:cancel-imprint", "still runs")
 class GoesOnWhenCancelled(Double):
     async def imprint(self, write: Write) -> ImprintReceipt:
         try:
@@ -128,7 +127,7 @@ class ClosesOnceAtMost(Double):
     async def connect(self) -> None:
         await super().connect()
         self.keeper = asyncio.ensure_future(asyncio.Event().wait())
-        LEFT.append(self.keeper.cancel)
+        MUTANTS.cleanups.append(self.keeper.cancel)
 
     async def close(self) -> None:
         if self.connected:
@@ -137,7 +136,7 @@ class ClosesOnceAtMost(Double):
             self.keeper.cancel()
 
 
-@breaks("engram:cancel-others", "ended as cancelled, and nobody had")
+@breaks("engram:cancel-others", "ended as cancelled without a cancellation")
 class CancelsTheWholeBatch(Double):
     batch: asyncio.Task[None] | None = None
 
@@ -194,7 +193,7 @@ class LocksItselfAlone(Double):
             return receipt
 
 
-@breaks("engram:shared-rollback", "undid 0 writes, and 1 were to undo")
+@breaks("engram:shared-rollback", "undid 0 writes, not 1")
 class UndoesItsOwnAlone(Double):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)

@@ -8,8 +8,7 @@ import threading
 from typing import Any
 
 import attrs
-from tests.conformance.engram_double import Double, Row
-from tests.conformance.engram_mutant import LEFT, breaks
+from tests.conformance.engram_double import MUTANTS, Double, Row, breaks
 
 from cosmo_core import EngramError
 from cosmo_core.contracts.engram import Findings, ImprintReceipt, Query, Write
@@ -25,7 +24,7 @@ class PromisesNothing(Double):
     guarantees = attrs.evolve(Double.guarantees, keeps_writes=0)
 
 
-@breaks("engram:connect-twice", "are there")
+@breaks("engram:connect-twice", "and the store has")
 class StartsAnewOnConnect(Double):
     async def connect(self) -> None:
         if self.connected:
@@ -79,7 +78,7 @@ class Slow(Double):
         return self.once(write)
 
 
-@breaks("engram:close-finishes", "and are gone")
+@breaks("engram:close-finishes", "and are missing")
 class LosesWhatItAcknowledged(Slow):
     def late(self, write: Write) -> ImprintReceipt:
         if not self.connected:
@@ -87,7 +86,7 @@ class LosesWhatItAcknowledged(Slow):
         return super().late(write)
 
 
-@breaks("engram:close-finishes", "were refused while it closed, and are there")
+@breaks("engram:close-finishes", "were refused during close(), and were written")
 class WritesWhatItRefused(Slow):
     def late(self, write: Write) -> ImprintReceipt:
         receipt = super().late(write)
@@ -95,7 +94,7 @@ class WritesWhatItRefused(Slow):
         return receipt
 
 
-@breaks("engram:close-finishes", "ended as cancelled, and nobody had")
+@breaks("engram:close-finishes", "ended as cancelled without a cancellation")
 class CancelsWhatIsBeingWritten(Slow):
     def late(self, write: Write) -> ImprintReceipt:
         if not self.connected:
@@ -103,7 +102,7 @@ class CancelsWhatIsBeingWritten(Slow):
         return super().late(write)
 
 
-@breaks("engram:close-finishes", "calls go on")
+@breaks("engram:close-finishes", "calls still run")
 class ForgetsWhoWaits(Slow):
     async def close(self) -> None:
         self.connected = False
@@ -119,27 +118,27 @@ class ForgetsWhoWaits(Slow):
 class LeavesATask(Double):
     async def connect(self) -> None:
         await super().connect()
-        LEFT.append(asyncio.ensure_future(asyncio.Event().wait()).cancel)
+        MUTANTS.cleanups.append(asyncio.ensure_future(asyncio.Event().wait()).cancel)
 
 
-@breaks("engram:close-leaves-nothing", "there is left")
+@breaks("engram:close-leaves-nothing", "these are left")
 class LeavesASocket(Double):
     async def connect(self) -> None:
         await super().connect()
         for end in socket.socketpair():
-            LEFT.append(end.close)
+            MUTANTS.cleanups.append(end.close)
 
 
-@breaks("engram:close-leaves-nothing", "there is left")
+@breaks("engram:close-leaves-nothing", "these are left")
 class LeavesAThread(Double):
     async def connect(self) -> None:
         await super().connect()
         ended = threading.Event()
         threading.Thread(target=ended.wait, daemon=True).start()
-        LEFT.append(ended.set)
+        MUTANTS.cleanups.append(ended.set)
 
 
-@breaks("engram:errors", "is no EngramError")
+@breaks("engram:errors", "is not an EngramError")
 class RaisesWhatItLikes(Double):
     def error(self, code: str, what: str, *, recoverable: bool = False) -> Any:
         return LookupError(f"{self.engram_id} {what}")
@@ -151,7 +150,7 @@ class DoesNotSayWho(Double):
         return EngramError(what, code=f"ENGRAM_{code}")
 
 
-@breaks("engram:errors", "what is in an entry is in an error")
+@breaks("engram:errors", "an error contains the content of an entry")
 class TellsOfEntries(Double):
     def stored(self, write: Write) -> str:
         try:
@@ -191,7 +190,7 @@ class GivesUpForGood(Double):
         return super().error(code, what)
 
 
-@breaks("engram:break-once", "came again as")
+@breaks("engram:break-once", "repeated as")
 class ForgetsWhatWasUnderWay(Slow):
     def late(self, write: Write) -> ImprintReceipt:
         receipt = super().late(write)
@@ -226,7 +225,7 @@ class FindsNothingInARuin(Double):
 # --- opening again ----------------------------------------------------------------------------------
 
 
-@breaks("engram:reopen-entries", "after 1 times opening it again")
+@breaks("engram:reopen-entries", "after reopening 1 times")
 class ForgetsTheOrder(Double):
     async def connect(self) -> None:
         await super().connect()

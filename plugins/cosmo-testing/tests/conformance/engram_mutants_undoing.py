@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import attrs
-from tests.conformance.engram_double import Double, Entry, Row
-from tests.conformance.engram_mutant import breaks
+from tests.conformance.engram_double import Double, Entry, Row, breaks
 
 from cosmo_core.contracts.engram import ImprintReceipt, Write
 
@@ -48,28 +47,28 @@ class CountsFromWhatIsThere(Double):
         return super().put(write, id, key, version, embedding)
 
 
-@breaks("engram:rollback-many", "undid 1 writes, and 27 were to undo")
+@breaks("engram:rollback-many", "undid 1 writes, not 27")
 class UndoesTheLastWrite(Double):
     def undo_all(self, trace_id: str) -> int:
         mine = [row for row in self.shelf.rows.values() if row.trace == trace_id]
         return sum(self.undo(row) for row in mine[-1:])
 
 
-@breaks("engram:rollback-many", "27 were to undo")
+@breaks("engram:rollback-many", "writes, not 27")
 class UndoesTheFirstWriteFirst(Double):
     def undo_all(self, trace_id: str) -> int:
         mine = [row for row in self.shelf.rows.values() if row.trace == trace_id]
         return sum([self.undo(row) for row in mine])
 
 
-@breaks("engram:rollback-others", "undid 2 writes, and 1 were to undo")
+@breaks("engram:rollback-others", "undid 2 writes, not 1")
 class UndoesTracesThatBeginAlike(Double):
     def undo_all(self, trace_id: str) -> int:
         traces = {row.trace for row in self.shelf.rows.values() if (row.trace or "").startswith(trace_id)}
         return sum(super(UndoesTracesThatBeginAlike, self).undo_all(each) for each in traces if each)
 
 
-@breaks("engram:rollback-again", "undid 1 writes, and 0 were to undo")
+@breaks("engram:rollback-again", "undid 1 writes, not 0")
 class UndoesTwice(Double):
     def undo(self, row: Row) -> bool:
         trace, before = row.trace, row.before
@@ -78,13 +77,13 @@ class UndoesTwice(Double):
         return undone
 
 
-@breaks("engram:rollback-nothing", "undid 2 writes, and 0 were to undo")
+@breaks("engram:rollback-nothing", "undid 2 writes, not 0")
 class CountsWhatChangedNothing(Double):
     def undo(self, row: Row) -> bool:
         return super().undo(row) or row.receipt.id is None
 
 
-@breaks("engram:rollback-once", "what was undone came again, and is written")
+@breaks("engram:rollback-once", "a repeated write that was undone is written")
 class ForgetsWhatIsUndone(Double):
     def undo_all(self, trace_id: str) -> int:
         undone = super().undo_all(trace_id)
@@ -103,7 +102,7 @@ class JoinsTheTraceThatComesAgain(Double):
         return super().once(write)
 
 
-@breaks("engram:rollback-overtaken", "undid 1 writes, and 0 were to undo")
+@breaks("engram:rollback-overtaken", "undid 1 writes, not 0")
 class DoesNotLookAtWhatCameLater(Double):
     def later(self, row: Row) -> Row | None:
         return None
@@ -135,20 +134,20 @@ class AllowsOneEntryForAKey(Double):
             super().restore(id, before)
 
 
-@breaks("engram:commit-keeps", "undid 2 writes, and 0 were to undo")
+@breaks("engram:commit-keeps", "undid 2 writes, not 0")
 class CommitsNothing(Double):
     async def commit(self, trace_id: str) -> None:
         pass
 
 
-@breaks("engram:commit-keeps", "undid 0 writes, and 1 were to undo")
+@breaks("engram:commit-keeps", "undid 0 writes, not 1")
 class CommitsEverything(Double):
     async def commit(self, trace_id: str) -> None:
         for row in self.shelf.rows.values():
             row.trace = None
 
 
-@breaks("engram:commit-below", "undid 1 writes, and 0 were to undo")
+@breaks("engram:commit-below", "undid 1 writes, not 0")
 class ForgetsWhatIsCommitted(Double):
     async def commit(self, trace_id: str) -> None:
         for imprint_id, row in list(self.shelf.rows.items()):
@@ -156,7 +155,7 @@ class ForgetsWhatIsCommitted(Double):
                 del self.shelf.rows[imprint_id]
 
 
-@breaks("engram:rollback-whole", "of them some saw")
+@breaks("engram:rollback-whole", "and readers saw")
 class UndoesStepByStep(Double):
     async def roll_back(self, trace_id: str) -> int:
         undone = 0

@@ -8,8 +8,7 @@ import uuid
 
 import attrs
 import msgspec
-from tests.conformance.engram_double import Double, Entry, Row
-from tests.conformance.engram_mutant import breaks
+from tests.conformance.engram_double import Double, Entry, Row, breaks
 
 from cosmo_core import EngramError
 from cosmo_core.contracts.engram import Findings, Found, ImprintReceipt, Query, Write, merged
@@ -43,7 +42,7 @@ class AddsToAKey(Double):
         return super().stored(write)
 
 
-@breaks("engram:fresh-id", "a fresh id is eng_ and a ULID")
+@breaks("engram:fresh-id", "a new id is eng_ and a ULID")
 class HasOtherIds(Double):
     def fresh_id(self) -> str:
         return str(uuid.uuid4())
@@ -55,7 +54,7 @@ class GivesOneIdTwice(Double):
         return "eng_" + 26 * "0"
 
 
-@breaks("engram:append", "its id was taken, and its receipt is")
+@breaks("engram:append", "the id existed, and the receipt is")
 class AppendsOverWhatIsThere(Double):
     def stored(self, write: Write) -> str:
         if write.op == "append" and write.id is not None:
@@ -70,19 +69,19 @@ class UpsertsUnderANewId(Double):
         return self.put(write, self.fresh_id(), old.key, old.version + 1, write.embedding)
 
 
-@breaks("engram:upsert", "the tags are still those of what was replaced")
+@breaks("engram:upsert", "the tags are those of the replaced entry")
 class KeepsTheTags(Double):
     def replace(self, write: Write, old: Entry) -> str:
         return super().replace(attrs.evolve(write, tags=old.tags + write.tags), old)
 
 
-@breaks("engram:upsert", "and is not there")
+@breaks("engram:upsert", "and is missing")
 class UpsertsByMerging(Double):
     def replace(self, write: Write, old: Entry) -> str:
         return super().merge(write, old)
 
 
-@breaks("engram:merge", "and merged it is")
+@breaks("engram:merge", "and the merge is")
 class DropsItemsOfLists(Double):
     def merge(self, write: Write, old: Entry) -> str:
         whole = {**msgspec.json.decode(old.document), **write.entry}
@@ -168,7 +167,7 @@ class WritesWhatComesAgain(Double):
         return self.written(write)
 
 
-@breaks("engram:once", "came again as")
+@breaks("engram:once", "repeated as")
 class ForgetsWhatWasDeleted(Double):
     def deleted(self, write: Write) -> str | None:
         id = super().deleted(write)
@@ -191,7 +190,7 @@ class RemembersWhatFailed(Double):
             raise
 
 
-@breaks("engram:once-concurrent", "times at once, and has")
+@breaks("engram:once-concurrent", "times, and has")
 class LooksThenWrites(Double):
     async def imprint(self, write: Write) -> ImprintReceipt:
         with self.call():
@@ -200,7 +199,7 @@ class LooksThenWrites(Double):
             return self.written(write) if known is None else known.receipt
 
 
-@breaks("engram:once-window", "writes the latest 16 are known")
+@breaks("engram:once-window", "writes the latest 16 must be remembered")
 class ForgetsEarly(Double):
     def remember(self, write: Write, row: Row) -> None:
         super().remember(write, row)
@@ -231,7 +230,7 @@ class RefusesWhatIsLarge(Double):
         return super().once(write)
 
 
-@breaks("engram:document-own", "is changed in the store")
+@breaks("engram:document-own", "changed the store")
 class SharesItsEntries(Double):
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]

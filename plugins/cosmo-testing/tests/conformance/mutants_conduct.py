@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from tests.conformance.double import Double
-from tests.conformance.mutant import breaks
+from tests.conformance.double import Double, breaks
 
 from cosmo_llm import PROVIDER_ERROR
 
@@ -67,7 +66,7 @@ class OneAfterTheOther(Double):
             return await super().fetch(prompt)
 
 
-@breaks("source:concurrent-cancel", "that nobody cancelled")
+@breaks("source:concurrent-cancel", "that was not cancelled")
 class CancelsThemAll(Double):
     async def fetch(self, prompt: str) -> str:
         calls = self.__dict__.setdefault("calls", set())

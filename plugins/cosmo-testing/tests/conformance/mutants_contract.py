@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from tests.conformance.double import Double, Streaming
-from tests.conformance.mutant import breaks
+from tests.conformance.double import Double, Streaming, breaks
 
 from cosmo_llm import Failure
 
 
-@breaks("source:neuron-shape", "is no async function")
+@breaks("source:neuron-shape", "is not an async function")
 class PlainFunction(Double):
     def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
         return super().__call__(input, context)
@@ -32,7 +31,7 @@ class AppendsToTheContext(Double):
         return await super().__call__(input, context)
 
 
-@breaks("source:output-json", "JSON cannot carry")
+@breaks("source:output-json", "JSON cannot encode")
 class ReturnsAnObjectOfItsOwn(Double):
     def write(self, text: str) -> dict[str, Any]:
         return {"response": text, "meta": {"raw": object()}}
@@ -56,7 +55,7 @@ class CallsItText(Double):
         return {"text": text, "response": text, "meta": {}}
 
 
-@breaks("source:stream-order", "nothing but ['str']")
+@breaks("source:stream-order", "only ['str']")
 class EndsWithoutOutput(Streaming):
     async def __call__(self, input: dict[str, Any], context: list[Any]) -> AsyncGenerator[Any, None]:
         yield await self.fetch(self.read(input))

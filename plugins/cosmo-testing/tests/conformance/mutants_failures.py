@@ -7,8 +7,7 @@ import contextlib
 import logging
 from typing import Any
 
-from tests.conformance.double import Double, RefusedError
-from tests.conformance.mutant import breaks
+from tests.conformance.double import Double, RefusedError, breaks
 
 from cosmo_llm import AUTH_FAILED, PROVIDER_ERROR, PROVIDER_UNREACHABLE, Failure
 

@@ -8,14 +8,11 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.conformance.double import Ask, Double
-from tests.conformance.mutant import breaks
+from tests.conformance.double import MUTANTS, Ask, Double, breaks
 
-LEAKED: list[Callable[[], Any]] = []
 """Puts an end to what the mutants have left behind."""
 
 
@@ -101,14 +98,14 @@ class StaysClosed(Double):
 @breaks("source:no-task-left", "Event.wait")
 class KeepsAlive(Double):
     async def fetch(self, prompt: str) -> str:
-        LEAKED.append(asyncio.create_task(asyncio.Event().wait()).cancel)
+        MUTANTS.cleanups.append(asyncio.create_task(asyncio.Event().wait()).cancel)
         return await super().fetch(prompt)
 
 
 @breaks("source:nothing-left-open", "<socket.socket")
 class LeavesASocketOpen(Double):
     async def fetch(self, prompt: str) -> str:
-        LEAKED.append(socket.socket().close)
+        MUTANTS.cleanups.append(socket.socket().close)
         return await super().fetch(prompt)
 
 
@@ -124,14 +121,14 @@ class LeavesAThread(Double):
     async def fetch(self, prompt: str) -> str:
         stop = threading.Event()
         threading.Thread(target=stop.wait, daemon=True).start()
-        LEAKED.append(stop.set)
+        MUTANTS.cleanups.append(stop.set)
         return await super().fetch(prompt)
 
 
 @breaks("source:nothing-left-open", "<Popen")
 class LeavesAProcess(Double):
     async def fetch(self, prompt: str) -> str:
-        if prompt == "question 0" and not LEAKED:
+        if prompt == "question 0" and not MUTANTS.cleanups:
             child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)  # noqa: ASYNC220
-            LEAKED.append(child.communicate)
+            MUTANTS.cleanups.append(child.communicate)
         return await super().fetch(prompt)

@@ -23,7 +23,9 @@ from cosmo_core import (
 from cosmo_core.protocol.ids import is_token
 from cosmo_core.routing import SubjectTable
 from cosmo_testing import SynapseUnderTest
-from cosmo_testing.synapses.checks_subjects import matches
+from cosmo_testing.conformance.mutants import Mutants
+from cosmo_testing.synapses.checks import KIT
+from cosmo_testing.synapses.checks.subjects import matches
 
 IN_FLIGHT = 64
 PENDING = 16
@@ -31,18 +33,18 @@ PASSWORD = "hunter2-hunter2"
 
 
 @attrs.define(eq=False)
-class Letter:
+class Delivery:
     """A frame for a queue group."""
 
     subject: str
     frame: bytes
     group: str
-    tell: UndeliveredHandler | None
+    undelivered: UndeliveredHandler | None
     since: float = attrs.field(factory=lambda: asyncio.get_running_loop().time())
     deliveries: int = 0
 
 
-class Place:
+class Consumer:
     """One subscription."""
 
     def __init__(self, synapse: Double, pattern: str, handler: FrameHandler, group: str | None) -> None:
@@ -53,14 +55,14 @@ class Place:
         self.dropped = 0
         self.congested = False
         self.pending: deque[bytes] = deque()
-        self.working: dict[asyncio.Future[None], Letter | None] = {}
+        self.working: dict[asyncio.Future[None], Delivery | None] = {}
 
     @property
-    def has_room(self) -> bool:
+    def has_capacity(self) -> bool:
         return len(self.working) < self.synapse.in_flight and not self.congested
 
     def offer(self, frame: bytes) -> None:
-        if self.has_room:
+        if self.has_capacity:
             self.start(frame)
         else:
             self.hold(frame)
@@ -71,26 +73,26 @@ class Place:
             self.pending.popleft()
             self.dropped += 1
 
-    def start(self, frame: bytes, letter: Letter | None = None) -> None:
+    def start(self, frame: bytes, delivery: Delivery | None = None) -> None:
         try:
             result = self.handler(frame)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is its own business
-            self.synapse.ended(letter, error)
+            self.synapse.on_done(delivery, error)
             return
         if result is None:
-            self.synapse.ended(letter, None)
+            self.synapse.on_done(delivery, None)
             return
         work = asyncio.ensure_future(result)
-        self.working[work] = letter
+        self.working[work] = delivery
         work.add_done_callback(self.finish)
 
     def finish(self, work: asyncio.Future[None]) -> None:
         error = asyncio.CancelledError() if work.cancelled() else work.exception()
-        self.synapse.ended(self.working.pop(work, None), error)
+        self.synapse.on_done(self.working.pop(work, None), error)
         self.refill()
 
     def refill(self) -> None:
-        while self.pending and self.has_room:
+        while self.pending and self.has_capacity:
             self.start(self.pending.popleft())
         self.synapse.bus.retry()
 
@@ -103,20 +105,20 @@ class Bus:
     """What Synapses share."""
 
     def __init__(self) -> None:
-        self.table: SubjectTable[Place] = SubjectTable()
+        self.table: SubjectTable[Consumer] = SubjectTable()
         self.synapses: set[Double] = set()
         self.known: set[tuple[str, str]] = set()
-        self.waiting: list[tuple[Double, Letter]] = []
+        self.waiting: list[tuple[Double, Delivery]] = []
         self.dead: list[DeadLetter] = []
         self.stored: set[str] = set()
-        self.room = asyncio.Event()
+        self.capacity = asyncio.Event()
         self.loop = asyncio.get_running_loop()
 
     def retry(self) -> None:
-        self.room.set()
+        self.capacity.set()
         waiting, self.waiting = self.waiting, []
-        for synapse, letter in waiting:
-            synapse.again(letter)
+        for synapse, delivery in waiting:
+            synapse.redeliver(delivery)
 
 
 class Double:
@@ -124,14 +126,14 @@ class Double:
 
     guarantees = Guarantees(delivery="at-least-once", takeover_s=0.5, max_deliveries=3, max_frame=100_000)
     in_flight = IN_FLIGHT
-    place_type: type[Place] = Place
+    consumer_type: type[Consumer] = Consumer
 
     def __init__(self, bus: Bus, password: str = "") -> None:
         self.bus = bus
         self.password = password
         self.connected = False
         self.link = asyncio.Event()
-        self.places: dict[Place, None] = {}
+        self.consumers: dict[Consumer, None] = {}
         self.loop = asyncio.get_running_loop()
 
     def __repr__(self) -> str:
@@ -146,14 +148,14 @@ class Double:
         self.connected = False
         self.link.set()
         self.bus.synapses.discard(self)
-        places = list(self.places)
-        for place in places:
-            await place.unsubscribe()
-        for place in places:
-            self.lose(place)
-            for work in place.working:
+        consumers = list(self.consumers)
+        for consumer in consumers:
+            await consumer.unsubscribe()
+        for consumer in consumers:
+            self.requeue(consumer)
+            for work in consumer.working:
                 work.cancel()
-            others = set(place.working) - {asyncio.current_task()}
+            others = set(consumer.working) - {asyncio.current_task()}
             if others:
                 await asyncio.wait(others)
 
@@ -180,93 +182,96 @@ class Double:
             if message_id in self.bus.stored:
                 return
             self.bus.stored.add(message_id)
-        for letter in self.spread(subject, frame, undelivered):
-            await self.place(letter)
+        for delivery in self.deliveries_for(subject, frame, undelivered):
+            await self.deliver(delivery)
 
-    def spread(
+    def deliveries_for(
         self, subject: str, frame: bytes, undelivered: UndeliveredHandler | None = None
-    ) -> list[Letter]:
+    ) -> list[Delivery]:
         route = self.bus.table.route(subject)
-        for place in route.targets:
-            place.offer(frame)
+        for consumer in route.targets:
+            consumer.offer(frame)
         groups = {group.name for group in route.groups}
         if self.guarantees.durable:
             groups |= {group for pattern, group in self.bus.known if matches(pattern, subject)}
         if not groups and not route.targets and undelivered is not None:
             undelivered(frame, "no_consumers")
-        return [Letter(subject, frame, group, undelivered) for group in groups]
+        return [Delivery(subject, frame, group, undelivered) for group in groups]
 
-    async def place(self, letter: Letter) -> None:
-        while not self.try_place(letter):
-            if letter.tell is not None:
-                letter.tell(letter.frame, "overloaded")
+    async def deliver(self, delivery: Delivery) -> None:
+        while not self.try_deliver(delivery):
+            if delivery.undelivered is not None:
+                delivery.undelivered(delivery.frame, "overloaded")
                 return
-            self.bus.room.clear()
-            await self.bus.room.wait()
+            self.bus.capacity.clear()
+            await self.bus.capacity.wait()
 
-    def try_place(self, letter: Letter) -> bool:
+    def try_deliver(self, delivery: Delivery) -> bool:
         """Give a letter to a member with room, or tell of it if there is no member."""
-        groups = self.bus.table.route(letter.subject).groups
-        group = next((group for group in groups if group.name == letter.group), None)
+        groups = self.bus.table.route(delivery.subject).groups
+        group = next((group for group in groups if group.name == delivery.group), None)
         if group is None:
-            self.abandon(letter)
+            self.handle_no_member(delivery)
             return True
         for _ in group.members:
-            place = self.choose(group.members, group.pick())
-            if place.has_room:
-                letter.deliveries += 1
-                place.start(self.handed(letter), letter)
+            consumer = self.choose(group.members, group.pick())
+            if consumer.has_capacity:
+                delivery.deliveries += 1
+                consumer.start(self.with_held_time(delivery), delivery)
                 return True
         return False
 
-    def handed(self, letter: Letter) -> bytes:
-        return HeldFrame(letter.frame, self.loop.time() - letter.since)
+    def with_held_time(self, delivery: Delivery) -> bytes:
+        return HeldFrame(delivery.frame, self.loop.time() - delivery.since)
 
-    def choose(self, members: tuple[Place, ...], next_one: Place) -> Place:
+    def choose(self, members: tuple[Consumer, ...], next_one: Consumer) -> Consumer:
         return next_one
 
-    def abandon(self, letter: Letter) -> None:
+    def handle_no_member(self, delivery: Delivery) -> None:
         if self.guarantees.durable:
-            self.bus.waiting.append((self, letter))
-        elif letter.tell is not None:
-            letter.tell(letter.frame, "lost" if letter.deliveries else "no_consumers")
+            self.bus.waiting.append((self, delivery))
+        elif delivery.undelivered is not None:
+            delivery.undelivered(delivery.frame, "lost" if delivery.deliveries else "no_consumers")
 
     def publish_from_thread(self, subject: str, frame: bytes) -> None:
         def publish() -> None:
-            for letter in self.spread(subject, frame):
-                self.try_place(letter)
+            for delivery in self.deliveries_for(subject, frame):
+                self.try_deliver(delivery)
 
         self.bus.loop.call_soon_threadsafe(publish)
 
     # --- at least once ------------------------------------------------------------------------------
 
-    def ended(self, letter: Letter | None, error: BaseException | None) -> None:
-        if letter is None or error is None:
+    def on_done(self, delivery: Delivery | None, error: BaseException | None) -> None:
+        if delivery is None or error is None:
             return
-        if letter.deliveries < self.guarantees.max_deliveries:
-            self.again(letter)
+        if delivery.deliveries < self.guarantees.max_deliveries:
+            self.redeliver(delivery)
             return
-        self.bury(letter, error)
-        if letter.tell is not None:
-            letter.tell(letter.frame, "failed")
+        self.add_dead_letter(delivery, error)
+        if delivery.undelivered is not None:
+            delivery.undelivered(delivery.frame, "failed")
 
-    def bury(self, letter: Letter, error: BaseException) -> None:
+    def add_dead_letter(self, delivery: Delivery, error: BaseException) -> None:
         self.bus.dead.append(
             DeadLetter(
-                subject=letter.subject, frame=letter.frame, deliveries=letter.deliveries, reason=repr(error)
+                subject=delivery.subject,
+                frame=delivery.frame,
+                deliveries=delivery.deliveries,
+                reason=repr(error),
             )
         )
 
-    def again(self, letter: Letter) -> None:
-        if not self.try_place(letter):
-            self.bus.waiting.append((self, letter))
+    def redeliver(self, delivery: Delivery) -> None:
+        if not self.try_deliver(delivery):
+            self.bus.waiting.append((self, delivery))
 
-    def lose(self, place: Place) -> None:
+    def requeue(self, consumer: Consumer) -> None:
         """Give to others what a place has in work; how that ends is nobody's business any more."""
-        letters = [letter for letter in place.working.values() if letter is not None]
-        place.working = dict.fromkeys(place.working)
-        for letter in letters:
-            self.again(letter)
+        deliveries = [delivery for delivery in consumer.working.values() if delivery is not None]
+        consumer.working = dict.fromkeys(consumer.working)
+        for delivery in deliveries:
+            self.redeliver(delivery)
 
     async def dead_letters(self) -> list[DeadLetter]:
         return list(self.bus.dead)
@@ -275,41 +280,41 @@ class Double:
 
     async def subscribe(
         self, pattern: str, handler: FrameHandler, *, queue_group: str | None = None
-    ) -> Place:
+    ) -> Consumer:
         self.check("subscribe")
         if queue_group is not None and not is_token(queue_group):
             raise SynapseError(f"{queue_group!r} is no name of a queue group")
         await self.link.wait()
-        place = self.place_type(self, pattern, handler, queue_group)
-        self.add(place)
-        self.places[place] = None
-        return place
+        consumer = self.consumer_type(self, pattern, handler, queue_group)
+        self.add(consumer)
+        self.consumers[consumer] = None
+        return consumer
 
-    def add(self, place: Place) -> None:
-        self.bus.table.add(place.pattern, place, place.group)
-        if place.group is not None:
-            self.bus.known.add((place.pattern, place.group))
+    def add(self, consumer: Consumer) -> None:
+        self.bus.table.add(consumer.pattern, consumer, consumer.group)
+        if consumer.group is not None:
+            self.bus.known.add((consumer.pattern, consumer.group))
         self.bus.retry()
 
-    def remove(self, place: Place) -> None:
-        self.places.pop(place, None)
-        self.bus.table.remove(place.pattern, place)
+    def remove(self, consumer: Consumer) -> None:
+        self.consumers.pop(consumer, None)
+        self.bus.table.remove(consumer.pattern, consumer)
 
     # --- faults -------------------------------------------------------------------------------------
 
     def sever(self) -> None:
         """Break the connection; it is made again soon."""
         self.link.clear()
-        for place in self.places:
-            self.bus.table.remove(place.pattern, place)
-        for place in self.places:
-            self.lose(place)
+        for consumer in self.consumers:
+            self.bus.table.remove(consumer.pattern, consumer)
+        for consumer in self.consumers:
+            self.requeue(consumer)
         self.loop.call_later(0.01, self.reconnect)
 
     def reconnect(self) -> None:
         if self.connected:
-            for place in self.places:
-                self.add(place)
+            for consumer in self.consumers:
+                self.add(consumer)
         self.link.set()
 
 
@@ -323,7 +328,7 @@ class DoubleUnderTest(SynapseUnderTest):
     """Has everything that an author may supply."""
 
     double: type[Double] = Double
-    room = IN_FLIGHT + PENDING
+    capacity = IN_FLIGHT + PENDING
     secrets: ClassVar[tuple[str, ...]] = (PASSWORD,)
 
     @asynccontextmanager
@@ -353,12 +358,12 @@ class DoubleUnderTest(SynapseUnderTest):
     @asynccontextmanager
     async def congest(self, synapse: object) -> AsyncIterator[None]:
         assert isinstance(synapse, Double)
-        for place in synapse.places:
-            place.congested = True
+        for consumer in synapse.consumers:
+            consumer.congested = True
         yield
-        for place in synapse.places:
-            place.congested = False
-            place.refill()
+        for consumer in synapse.consumers:
+            consumer.congested = False
+            consumer.refill()
 
 
 def under_test(double: type[Double]) -> DoubleUnderTest:
@@ -367,3 +372,7 @@ def under_test(double: type[Double]) -> DoubleUnderTest:
     made = kind()
     assert isinstance(made, DoubleUnderTest)
     return made
+
+
+MUTANTS = Mutants(KIT)
+breaks = MUTANTS.breaks

@@ -7,8 +7,7 @@ from itertools import count
 from typing import Any
 
 import attrs
-from tests.conformance.synapse_double import Double, Letter, Place
-from tests.conformance.synapse_mutant import breaks
+from tests.conformance.synapse_double import Consumer, Delivery, Double, breaks
 
 from cosmo_core import FrameHandler, SynapseError, UndeliveredHandler
 from cosmo_core.protocol.ids import is_token
@@ -17,42 +16,50 @@ from cosmo_core.protocol.ids import is_token
 class Spreading(Double):
     """One that can be broken where frames go out."""
 
-    def spread(
+    def deliveries_for(
         self, subject: str, frame: bytes, undelivered: UndeliveredHandler | None = None
-    ) -> list[Letter]:
-        return self.bad_spread(subject, frame, undelivered)
+    ) -> list[Delivery]:
+        return self.bad_deliveries_for(subject, frame, undelivered)
 
-    def bad_spread(self, subject: str, frame: bytes, tell: UndeliveredHandler | None) -> list[Letter]:
-        return super().spread(subject, frame, tell)
+    def bad_deliveries_for(
+        self, subject: str, frame: bytes, undelivered: UndeliveredHandler | None
+    ) -> list[Delivery]:
+        return super().deliveries_for(subject, frame, undelivered)
 
 
 @breaks("synapse:frame-once", "of 500 frames came within")
 class DropsEverySeventh(Spreading):
     sent = 0
 
-    def bad_spread(self, subject: str, frame: bytes, tell: UndeliveredHandler | None) -> list[Letter]:
+    def bad_deliveries_for(
+        self, subject: str, frame: bytes, undelivered: UndeliveredHandler | None
+    ) -> list[Delivery]:
         self.sent += 1
-        return [] if self.sent % 7 == 0 else super().bad_spread(subject, frame, tell)
+        return [] if self.sent % 7 == 0 else super().bad_deliveries_for(subject, frame, undelivered)
 
 
 @breaks("synapse:frame-once", "500 frames were sent, and")
 class RepeatsSome(Spreading):
     sent = 0
 
-    def bad_spread(self, subject: str, frame: bytes, tell: UndeliveredHandler | None) -> list[Letter]:
+    def bad_deliveries_for(
+        self, subject: str, frame: bytes, undelivered: UndeliveredHandler | None
+    ) -> list[Delivery]:
         self.sent += 1
         if self.sent % 7 == 0:
-            super().bad_spread(subject, frame, None)
-        return super().bad_spread(subject, frame, tell)
+            super().bad_deliveries_for(subject, frame, None)
+        return super().bad_deliveries_for(subject, frame, undelivered)
 
 
 @breaks("synapse:order", "was sent, b'0:")
 class SendsSomeLater(Spreading):
-    def bad_spread(self, subject: str, frame: bytes, tell: UndeliveredHandler | None) -> list[Letter]:
+    def bad_deliveries_for(
+        self, subject: str, frame: bytes, undelivered: UndeliveredHandler | None
+    ) -> list[Delivery]:
         if frame.endswith(b"5"):
-            self.loop.call_soon(super().bad_spread, subject, frame, tell)
+            self.loop.call_soon(super().bad_deliveries_for, subject, frame, undelivered)
             return []
-        return super().bad_spread(subject, frame, tell)
+        return super().bad_deliveries_for(subject, frame, undelivered)
 
     async def publish(self, subject: str, frame: bytes, **options: Any) -> None:
         await super().publish(subject, frame, **options)
@@ -67,19 +74,23 @@ class SendsSomeLater(Spreading):
 
 @breaks("synapse:isolation", "some of it from kit.")
 class IgnoresCase(Spreading):
-    def bad_spread(self, subject: str, frame: bytes, tell: UndeliveredHandler | None) -> list[Letter]:
+    def bad_deliveries_for(
+        self, subject: str, frame: bytes, undelivered: UndeliveredHandler | None
+    ) -> list[Delivery]:
         for other in {subject.lower(), subject.upper(), subject.swapcase()} - {subject}:
-            super().bad_spread(other.replace("KIT", "kit"), frame, None)
-        return super().bad_spread(subject, frame, tell)
+            super().bad_deliveries_for(other.replace("KIT", "kit"), frame, None)
+        return super().bad_deliveries_for(subject, frame, undelivered)
 
 
 @breaks("synapse:isolation", "some of it from kit.")
 class ComparesPrefixes(Spreading):
-    def bad_spread(self, subject: str, frame: bytes, tell: UndeliveredHandler | None) -> list[Letter]:
+    def bad_deliveries_for(
+        self, subject: str, frame: bytes, undelivered: UndeliveredHandler | None
+    ) -> list[Delivery]:
         head, *rest = subject.split(".")
         if rest and len(rest[0]) > 1:
-            super().bad_spread(".".join([head, rest[0][:-1], *rest[1:]]), frame, None)
-        return super().bad_spread(subject, frame, tell)
+            super().bad_deliveries_for(".".join([head, rest[0][:-1], *rest[1:]]), frame, None)
+        return super().bad_deliveries_for(subject, frame, undelivered)
 
 
 class Renaming(Double):
@@ -88,14 +99,14 @@ class Renaming(Double):
     def renamed(self, pattern: str) -> list[str]:
         return [pattern]
 
-    def add(self, place: Place) -> None:
-        for pattern in self.renamed(place.pattern):
-            self.bus.table.add(pattern, place, place.group)
+    def add(self, consumer: Consumer) -> None:
+        for pattern in self.renamed(consumer.pattern):
+            self.bus.table.add(pattern, consumer, consumer.group)
 
-    def remove(self, place: Place) -> None:
-        self.places.pop(place, None)
-        for pattern in self.renamed(place.pattern):
-            self.bus.table.remove(pattern, place)
+    def remove(self, consumer: Consumer) -> None:
+        self.consumers.pop(consumer, None)
+        for pattern in self.renamed(consumer.pattern):
+            self.bus.table.remove(pattern, consumer)
 
 
 @breaks("synapse:wildcards", "a.* matched a.a a.a.a")
@@ -110,23 +121,29 @@ class ArrowMatchesNothing(Renaming):
         return [pattern, pattern.removesuffix(".>")] if pattern.endswith(".>") else [pattern]
 
 
-@breaks("synapse:frame-bytes", "sent was b'\\r\\n'")
+@breaks("synapse:frame-bytes", "b'\\r\\n' was sent")
 class TranslatesNewlines(Spreading):
-    def bad_spread(self, subject: str, frame: bytes, tell: UndeliveredHandler | None) -> list[Letter]:
-        return super().bad_spread(subject, frame.replace(b"\r\n", b"\n"), tell)
+    def bad_deliveries_for(
+        self, subject: str, frame: bytes, undelivered: UndeliveredHandler | None
+    ) -> list[Delivery]:
+        return super().bad_deliveries_for(subject, frame.replace(b"\r\n", b"\n"), undelivered)
 
 
 @breaks("synapse:frame-copy", "a handler was given a bytearray")
 class HandsOverItsBuffer(Spreading):
-    def bad_spread(self, subject: str, frame: bytes, tell: UndeliveredHandler | None) -> list[Letter]:
+    def bad_deliveries_for(
+        self, subject: str, frame: bytes, undelivered: UndeliveredHandler | None
+    ) -> list[Delivery]:
         buffer: Any = bytearray(frame)
-        return super().bad_spread(subject, buffer, tell)
+        return super().bad_deliveries_for(subject, buffer, undelivered)
 
 
 @breaks("synapse:frame-largest", "came")
 class TruncatesLargeFrames(Spreading):
-    def bad_spread(self, subject: str, frame: bytes, tell: UndeliveredHandler | None) -> list[Letter]:
-        return super().bad_spread(subject, frame[:65536], tell)
+    def bad_deliveries_for(
+        self, subject: str, frame: bytes, undelivered: UndeliveredHandler | None
+    ) -> list[Delivery]:
+        return super().bad_deliveries_for(subject, frame[:65536], undelivered)
 
 
 @breaks("synapse:frame-too-large", "ended in None")
@@ -137,11 +154,11 @@ class AcceptsTooMuch(Double):
         await super().publish(subject, frame[:1000], **options)
 
 
-@breaks("synapse:frame-too-large", "what was refused arrived")
+@breaks("synapse:frame-too-large", "a refused frame arrived")
 class SendsWhatItRefuses(Double):
     async def publish(self, subject: str, frame: bytes, **options: Any) -> None:
         if len(frame) > self.guarantees.max_frame:
-            self.spread(subject, frame)
+            self.deliveries_for(subject, frame)
         await super().publish(subject, frame, **options)
 
 
@@ -163,7 +180,7 @@ class PublishesToPatterns(Double):
 class RepairsPatterns(Double):
     async def subscribe(
         self, pattern: str, handler: FrameHandler, *, queue_group: str | None = None
-    ) -> Place:
+    ) -> Consumer:
         return await super().subscribe(pattern.strip(), handler, queue_group=queue_group)
 
 
@@ -171,7 +188,7 @@ class RepairsPatterns(Double):
 class RaisesWhatItLikes(Double):
     async def subscribe(
         self, pattern: str, handler: FrameHandler, *, queue_group: str | None = None
-    ) -> Place:
+    ) -> Consumer:
         try:
             return await super().subscribe(pattern, handler, queue_group=queue_group)
         except SynapseError as error:
@@ -180,24 +197,24 @@ class RaisesWhatItLikes(Double):
 
 @breaks("synapse:fan-out", "of 3 frames came")
 class OneSubscriberPerSubject(Double):
-    def add(self, place: Place) -> None:
-        for other in self.bus.table.route(place.pattern).targets if "*" not in place.pattern else ():
+    def add(self, consumer: Consumer) -> None:
+        for other in self.bus.table.route(consumer.pattern).targets if "*" not in consumer.pattern else ():
             self.bus.table.remove(other.pattern, other)
-        super().add(place)
+        super().add(consumer)
 
 
 @breaks("synapse:frame-strangers", "frames came within")
 class ReadsFrames(Double):
     async def subscribe(
         self, pattern: str, handler: FrameHandler, *, queue_group: str | None = None
-    ) -> Place:
+    ) -> Consumer:
         def handle(frame: bytes) -> Any:
             return handler(frame) if frame.isascii() else None
 
         return await super().subscribe(pattern, handle, queue_group=queue_group)
 
 
-@breaks("synapse:publish-concurrent", "came")
+@breaks("synapse:publish-concurrent", "not those that were sent")
 class OneBufferForAll(Double):
     async def publish(self, subject: str, frame: bytes, **options: Any) -> None:
         self.frame = frame
@@ -219,7 +236,7 @@ class ThreadsWaitForTheLoop(Double):
 @breaks("synapse:thread-elsewhere", "0 of 1 frames came within")
 class ThreadsGoThroughTheLoop(Double):
     def publish_from_thread(self, subject: str, frame: bytes) -> None:
-        self.loop.call_soon_threadsafe(self.spread, subject, frame)
+        self.loop.call_soon_threadsafe(self.deliveries_for, subject, frame)
 
 
 @breaks("synapse:model", "")
@@ -228,7 +245,9 @@ class LosesEveryThirdOfAPeer(Spreading):
         super().__init__(*args)
         self.sent = count(1)
 
-    def bad_spread(self, subject: str, frame: bytes, tell: UndeliveredHandler | None) -> list[Letter]:
+    def bad_deliveries_for(
+        self, subject: str, frame: bytes, undelivered: UndeliveredHandler | None
+    ) -> list[Delivery]:
         if subject.startswith("m.") and next(self.sent) % 3 == 0:
             return []
-        return super().bad_spread(subject, frame, tell)
+        return super().bad_deliveries_for(subject, frame, undelivered)

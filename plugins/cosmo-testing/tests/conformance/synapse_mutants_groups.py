@@ -6,86 +6,85 @@ import asyncio
 import threading
 from typing import Any
 
-from tests.conformance.synapse_double import Double, DurableDouble, Letter, Place
-from tests.conformance.synapse_mutant import breaks
+from tests.conformance.synapse_double import Consumer, Delivery, Double, DurableDouble, breaks
 
 from cosmo_core import DeadLetter, HeldFrame, UndeliveredHandler
 
 
 @breaks("synapse:group-one", "went to the group")
 class GivesToAll(Double):
-    def add(self, place: Place) -> None:
-        self.bus.table.add(place.pattern, place)
+    def add(self, consumer: Consumer) -> None:
+        self.bus.table.add(consumer.pattern, consumer)
 
 
 @breaks("synapse:group-fair", "the members got [300, 0, 0]")
 class AlwaysTheFirst(Double):
-    def choose(self, members: tuple[Place, ...], next_one: Place) -> Place:
+    def choose(self, members: tuple[Consumer, ...], next_one: Consumer) -> Consumer:
         return members[0]
 
 
 @breaks("synapse:group-beside-plain", "of 30 frames came within")
 class GroupsFirst(Double):
-    def spread(
+    def deliveries_for(
         self, subject: str, frame: bytes, undelivered: UndeliveredHandler | None = None
-    ) -> list[Letter]:
+    ) -> list[Delivery]:
         groups = self.bus.table.route(subject).groups
         if groups:
-            return [Letter(subject, frame, group.name, undelivered) for group in groups]
-        return super().spread(subject, frame, undelivered)
+            return [Delivery(subject, frame, group.name, undelivered) for group in groups]
+        return super().deliveries_for(subject, frame, undelivered)
 
 
 @breaks("synapse:group-each", "of 30 frames came within")
 class OneGroupOnly(Double):
-    def spread(
+    def deliveries_for(
         self, subject: str, frame: bytes, undelivered: UndeliveredHandler | None = None
-    ) -> list[Letter]:
-        return super().spread(subject, frame, undelivered)[:1]
+    ) -> list[Delivery]:
+        return super().deliveries_for(subject, frame, undelivered)[:1]
 
 
 @breaks("synapse:group-patterns", "90 came, 30 different")
 class OneGroupPerPattern(Double):
-    def add(self, place: Place) -> None:
-        if place.group is not None:
-            suffix = place.pattern.replace(".", "_").replace("*", "s").replace(">", "a")
-            place.group = f"{place.group}-{suffix}"
-        super().add(place)
+    def add(self, consumer: Consumer) -> None:
+        if consumer.group is not None:
+            suffix = consumer.pattern.replace(".", "_").replace("*", "s").replace(">", "a")
+            consumer.group = f"{consumer.group}-{suffix}"
+        super().add(consumer)
 
 
 @breaks("synapse:group-leaving", "frames came within")
 class RemembersMembers(Double):
-    def remove(self, place: Place) -> None:
-        if place.group is None:
-            super().remove(place)
+    def remove(self, consumer: Consumer) -> None:
+        if consumer.group is None:
+            super().remove(consumer)
 
 
 @breaks("synapse:group-holds-back", "of 170 frames were ever handled")
 class DropsForFullGroups(Double):
-    async def place(self, letter: Letter) -> None:
-        if not self.try_place(letter):
-            await asyncio.Event().wait() if letter.frame == b"169" else None
+    async def deliver(self, delivery: Delivery) -> None:
+        if not self.try_deliver(delivery):
+            await asyncio.Event().wait() if delivery.frame == b"169" else None
 
 
-@breaks("synapse:group-holds-back", "frames were taken, with room for")
+@breaks("synapse:group-holds-back", "frames were accepted, with a capacity of")
 class TakesWithoutEnd(Double):
-    async def place(self, letter: Letter) -> None:
-        self.again(letter)
+    async def deliver(self, delivery: Delivery) -> None:
+        self.redeliver(delivery)
 
 
-class Raising(Place):
-    def start(self, frame: bytes, letter: Letter | None = None) -> None:
+class Raising(Consumer):
+    def start(self, frame: bytes, delivery: Delivery | None = None) -> None:
         result = self.handler(frame)
         if result is not None:
-            self.working[asyncio.ensure_future(result)] = letter
+            self.working[asyncio.ensure_future(result)] = delivery
 
 
 @breaks("synapse:handler-raises", "the Synapse raised RuntimeError")
 class LetsHandlersRaise(Double):
-    place_type = Raising
+    consumer_type = Raising
 
 
-class InAThread(Place):
-    def start(self, frame: bytes, letter: Letter | None = None) -> None:
+class InAThread(Consumer):
+    def start(self, frame: bytes, delivery: Delivery | None = None) -> None:
         def call() -> None:
             async def work() -> None:
                 result = self.handler(frame)
@@ -101,43 +100,43 @@ class InAThread(Place):
 
 @breaks("synapse:handler-loop", "another event loop or thread")
 class CallsHandlersInThreads(Double):
-    place_type = InAThread
+    consumer_type = InAThread
 
 
 @breaks("synapse:handler-publishes", "of 1 frames came")
 class OneAtATime(Double):
     async def publish(self, subject: str, frame: bytes, **options: Any) -> None:
-        busy = asyncio.current_task() in [work for each in self.places for work in each.working]
+        busy = asyncio.current_task() in [work for each in self.consumers for work in each.working]
         if busy:
             await asyncio.Event().wait()
         await super().publish(subject, frame, **options)
 
 
-@breaks("synapse:slow-bounded", "the handler worked on")
+@breaks("synapse:slow-bounded", "the handler had")
 class Unbounded(Double):
     in_flight = 10**9
 
 
-class HoldsAll(Place):
+class HoldsAll(Consumer):
     def hold(self, frame: bytes) -> None:
         self.pending.append(frame)
 
 
 @breaks("synapse:slow-bounded", "frames were kept")
 class KeepsAll(Double):
-    place_type = HoldsAll
+    consumer_type = HoldsAll
 
 
 @breaks("synapse:slow-bounded", "publishing to a handler that is stuck did not end")
 class WaitsForTheSlow(Double):
     async def publish(self, subject: str, frame: bytes, **options: Any) -> None:
-        while any(not place.has_room for place in self.bus.table.route(subject).targets):
-            self.bus.room.clear()
-            await self.bus.room.wait()
+        while any(not consumer.has_capacity for consumer in self.bus.table.route(subject).targets):
+            self.bus.capacity.clear()
+            await self.bus.capacity.wait()
         await super().publish(subject, frame, **options)
 
 
-class Uncounted(Place):
+class Uncounted(Consumer):
     def hold(self, frame: bytes) -> None:
         super().hold(frame)
         self.dropped = 0
@@ -145,10 +144,10 @@ class Uncounted(Place):
 
 @breaks("synapse:slow-counted", "and 0 counted as dropped")
 class DropsInSilence(Double):
-    place_type = Uncounted
+    consumer_type = Uncounted
 
 
-class Overcounted(Place):
+class Overcounted(Consumer):
     def hold(self, frame: bytes) -> None:
         super().hold(frame)
         self.dropped += 1
@@ -156,17 +155,17 @@ class Overcounted(Place):
 
 @breaks("synapse:slow-counted", "counted as dropped")
 class CountsTooMuch(Double):
-    place_type = Overcounted
+    consumer_type = Overcounted
 
 
 @breaks("synapse:slow-others", "came")
 class DropsForAll(Double):
-    def spread(
+    def deliveries_for(
         self, subject: str, frame: bytes, undelivered: UndeliveredHandler | None = None
-    ) -> list[Letter]:
-        if any(not place.has_room for place in self.bus.table.route(subject).targets):
+    ) -> list[Delivery]:
+        if any(not consumer.has_capacity for consumer in self.bus.table.route(subject).targets):
             return []
-        return super().spread(subject, frame, undelivered)
+        return super().deliveries_for(subject, frame, undelivered)
 
 
 @breaks("synapse:congest-others", "publishing beside a congested peer did not end")
@@ -183,8 +182,8 @@ class TellsNobody(Double):
 class Telling(Double):
     """One that can be broken where it tells."""
 
-    def told(self, tell: UndeliveredHandler) -> UndeliveredHandler:
-        return tell
+    def told(self, undelivered: UndeliveredHandler) -> UndeliveredHandler:
+        return undelivered
 
     async def publish(
         self,
@@ -194,25 +193,25 @@ class Telling(Double):
         undelivered: UndeliveredHandler | None = None,
         message_id: str | None = None,
     ) -> None:
-        tell = None if undelivered is None else self.told(undelivered)
-        await super().publish(subject, frame, undelivered=tell)
+        undelivered = None if undelivered is None else self.told(undelivered)
+        await super().publish(subject, frame, undelivered=undelivered)
 
 
-@breaks("synapse:undelivered-once", "were for a frame it had been told of")
+@breaks("synapse:undelivered-once", "were for a frame that had been reported")
 class TellsTwice(Telling):
-    def told(self, tell: UndeliveredHandler) -> UndeliveredHandler:
+    def told(self, undelivered: UndeliveredHandler) -> UndeliveredHandler:
         def twice(frame: bytes, why: Any) -> None:
-            tell(frame, why)
-            tell(frame, why)
+            undelivered(frame, why)
+            undelivered(frame, why)
 
         return twice
 
 
 @breaks("synapse:undelivered-once", "outside the event loop")
 class TellsFromAThread(Telling):
-    def told(self, tell: UndeliveredHandler) -> UndeliveredHandler:
+    def told(self, undelivered: UndeliveredHandler) -> UndeliveredHandler:
         def elsewhere(frame: bytes, why: Any) -> None:
-            thread = threading.Thread(target=tell, args=(frame, why))
+            thread = threading.Thread(target=undelivered, args=(frame, why))
             thread.start()
             thread.join()
 
@@ -221,47 +220,47 @@ class TellsFromAThread(Telling):
 
 @breaks("synapse:undelivered-silent", "all frames were handled")
 class TellsThoughDelivered(Double):
-    def ended(self, letter: Letter | None, error: BaseException | None) -> None:
-        if letter is not None and letter.tell is not None and error is None:
-            letter.tell(letter.frame, "lost")
-        super().ended(letter, error)
+    def on_done(self, delivery: Delivery | None, error: BaseException | None) -> None:
+        if delivery is not None and delivery.undelivered is not None and error is None:
+            delivery.undelivered(delivery.frame, "lost")
+        super().on_done(delivery, error)
 
 
-@breaks("synapse:undelivered-silent", "it is told ['no_consumers']")
+@breaks("synapse:undelivered-silent", "undelivered got ['no_consumers']")
 class CountsOnlyGroups(Double):
-    def spread(
+    def deliveries_for(
         self, subject: str, frame: bytes, undelivered: UndeliveredHandler | None = None
-    ) -> list[Letter]:
-        letters = super().spread(subject, frame, undelivered)
-        if undelivered is not None and self.bus.table.route(subject).targets and not letters:
+    ) -> list[Delivery]:
+        deliveries = super().deliveries_for(subject, frame, undelivered)
+        if undelivered is not None and self.bus.table.route(subject).targets and not deliveries:
             undelivered(frame, "no_consumers")
-        return letters
+        return deliveries
 
 
 @breaks("synapse:undelivered-overloaded", "publish(undelivered=…) did not end")
 class WaitsAllTheSame(Double):
-    async def place(self, letter: Letter) -> None:
-        while not self.try_place(letter):
-            self.bus.room.clear()
-            await self.bus.room.wait()
+    async def deliver(self, delivery: Delivery) -> None:
+        while not self.try_deliver(delivery):
+            self.bus.capacity.clear()
+            await self.bus.capacity.wait()
 
 
 @breaks("synapse:again-failed", "1 frames came")
 class NeverAgain(Double):
-    def ended(self, letter: Letter | None, error: BaseException | None) -> None:
+    def on_done(self, delivery: Delivery | None, error: BaseException | None) -> None:
         """Whatever became of it."""
 
 
-@breaks("synapse:again-dead", "it was given 30 times")
+@breaks("synapse:again-dead", "the frame was delivered 30 times")
 class AgainAndAgain(Double):
-    def ended(self, letter: Letter | None, error: BaseException | None) -> None:
-        if letter is not None and error is not None and letter.deliveries < 30:
-            self.again(letter)
+    def on_done(self, delivery: Delivery | None, error: BaseException | None) -> None:
+        if delivery is not None and error is not None and delivery.deliveries < 30:
+            self.redeliver(delivery)
         else:
-            super().ended(letter, error)
+            super().on_done(delivery, error)
 
 
-@breaks("synapse:again-dead", "it is 0 times among the dead letters")
+@breaks("synapse:again-dead", "the frame is 0 times among the dead letters")
 class BuriesNothing(Double):
     async def dead_letters(self) -> list[DeadLetter]:
         return []
@@ -271,43 +270,43 @@ class BuriesNothing(Double):
 class NeverBelievesIt(Double):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.finished: list[Letter] = []
+        self.finished: list[Delivery] = []
 
-    def ended(self, letter: Letter | None, error: BaseException | None) -> None:
-        if letter is not None and error is None:
-            self.finished.append(letter)
-        super().ended(letter, error)
+    def on_done(self, delivery: Delivery | None, error: BaseException | None) -> None:
+        if delivery is not None and error is None:
+            self.finished.append(delivery)
+        super().on_done(delivery, error)
 
     async def close(self) -> None:
         await super().close()
-        for letter in self.finished:
-            self.again(letter)
+        for delivery in self.finished:
+            self.redeliver(delivery)
 
 
 @breaks("synapse:again-closed", "of 3 frames came within")
 class ClosesWithItsWork(Double):
-    def lose(self, place: Place) -> None:
-        place.working = dict.fromkeys(place.working)
+    def requeue(self, consumer: Consumer) -> None:
+        consumer.working = dict.fromkeys(consumer.working)
 
 
-@breaks("synapse:again-held", "says that it was for 0.00 s")
+@breaks("synapse:again-held", "reports 0.00 s")
 class CountsFromTheLastTime(Double):
-    def again(self, letter: Letter) -> None:
-        letter.since = self.loop.time()
-        super().again(letter)
+    def redeliver(self, delivery: Delivery) -> None:
+        delivery.since = self.loop.time()
+        super().redeliver(delivery)
 
 
 @breaks("synapse:again-held", "a frame that was held for 0.3")
 class CountsInMilliseconds(Double):
-    def handed(self, letter: Letter) -> bytes:
-        return HeldFrame(letter.frame, 1000 * (self.loop.time() - letter.since))
+    def with_held_time(self, delivery: Delivery) -> bytes:
+        return HeldFrame(delivery.frame, 1000 * (self.loop.time() - delivery.since))
 
 
 @breaks("synapse:again-lost", "undelivered: 0 of 1 frames came")
 class LosesInSilence(Double):
-    def abandon(self, letter: Letter) -> None:
-        if not letter.deliveries:
-            super().abandon(letter)
+    def handle_no_member(self, delivery: Delivery) -> None:
+        if not delivery.deliveries:
+            super().handle_no_member(delivery)
 
 
 @breaks("synapse:dendrite-round-trip", "did not end within")
@@ -326,14 +325,14 @@ class LosesGoodbyes(Double):
 
 @breaks("synapse:durable-waits", "of 10 frames came within")
 class WaitsForNobody(DurableDouble):
-    def abandon(self, letter: Letter) -> None:
+    def handle_no_member(self, delivery: Delivery) -> None:
         """Nobody is there."""
 
 
-@breaks("synapse:durable-held", "says that it was for 0.00 s")
+@breaks("synapse:durable-held", "reports 0.00 s")
 class SaysNothingOfIt(DurableDouble):
-    def handed(self, letter: Letter) -> bytes:
-        return letter.frame
+    def with_held_time(self, delivery: Delivery) -> bytes:
+        return delivery.frame
 
 
 @breaks("synapse:durable-once", "1001 came")

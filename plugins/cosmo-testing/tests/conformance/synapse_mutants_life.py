@@ -9,8 +9,7 @@ import threading
 from typing import Any
 
 import attrs
-from tests.conformance.synapse_double import Double, Place
-from tests.conformance.synapse_mutant import LEFT, breaks
+from tests.conformance.synapse_double import MUTANTS, Consumer, Double, breaks
 
 from cosmo_core import FrameHandler
 
@@ -23,23 +22,23 @@ class PromisesNonsense(Double):
 @breaks("synapse:connect-twice", "came")
 class SubscribesAgainOnConnect(Double):
     async def connect(self) -> None:
-        for place in self.places:
-            self.add(place)
+        for consumer in self.consumers:
+            self.add(consumer)
         await super().connect()
 
 
 @breaks("synapse:connect-again", "a handler from before close() got")
 class ComesBackWithEverything(Double):
     async def close(self) -> None:
-        before = list(self.places)
+        before = list(self.consumers)
         await super().close()
         self.before = before
 
     async def connect(self) -> None:
         await super().connect()
-        for place in getattr(self, "before", ()):
-            self.add(place)
-            LEFT.append(lambda place=place: self.remove(place))  # type: ignore[misc]
+        for consumer in getattr(self, "before", ()):
+            self.add(consumer)
+            MUTANTS.cleanups.append(lambda consumer=consumer: self.remove(consumer))  # type: ignore[misc]
 
 
 @breaks("synapse:close-twice", "RuntimeError: closed already")
@@ -64,10 +63,10 @@ class IgnoresPublishAfterClose(Double):
 class SubscribesWhenClosed(Double):
     async def subscribe(
         self, pattern: str, handler: FrameHandler, *, queue_group: str | None = None
-    ) -> Place:
+    ) -> Consumer:
         if self.connected:
             return await super().subscribe(pattern, handler, queue_group=queue_group)
-        return Place(self, pattern, handler, queue_group)
+        return Consumer(self, pattern, handler, queue_group)
 
 
 @breaks("synapse:close-ends-deliveries", "after close() it got")
@@ -80,32 +79,32 @@ class DeliversAfterClose(Double):
 class LeavesATask(Double):
     async def connect(self) -> None:
         await super().connect()
-        LEFT.append(asyncio.ensure_future(asyncio.Event().wait()).cancel)
+        MUTANTS.cleanups.append(asyncio.ensure_future(asyncio.Event().wait()).cancel)
 
 
-@breaks("synapse:close-leaves-nothing", "there is left")
+@breaks("synapse:close-leaves-nothing", "these are left")
 class LeavesASocket(Double):
     async def connect(self) -> None:
         await super().connect()
         for end in socket.socketpair():
-            LEFT.append(end.close)
+            MUTANTS.cleanups.append(end.close)
 
 
-@breaks("synapse:close-leaves-nothing", "there is left")
+@breaks("synapse:close-leaves-nothing", "these are left")
 class LeavesAThread(Double):
     async def connect(self) -> None:
         await super().connect()
-        ended = threading.Event()
-        threading.Thread(target=ended.wait, daemon=True).start()
-        LEFT.append(ended.set)
+        on_done = threading.Event()
+        threading.Thread(target=on_done.wait, daemon=True).start()
+        MUTANTS.cleanups.append(on_done.set)
 
 
 @breaks("synapse:close-others", "frames came within")
 class TakesEverybodyAlong(Double):
     async def close(self) -> None:
         for other in self.bus.synapses - {self}:
-            for place in other.places:
-                self.bus.table.remove(place.pattern, place)
+            for consumer in other.consumers:
+                self.bus.table.remove(consumer.pattern, consumer)
         await super().close()
 
 
@@ -115,70 +114,70 @@ class ShowsItself(Double):
         return f"<Double {self.password}>"
 
 
-@breaks("synapse:cancel-publish", "that was cancelled goes on")
+@breaks("synapse:cancel-publish", "that was cancelled still runs")
 class SwallowsCancellation(Double):
     async def publish(self, subject: str, frame: bytes, **options: Any) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await super().publish(subject, frame, **options)
 
 
-@breaks("synapse:cancel-subscribe", "whose subscribe was cancelled")
+@breaks("synapse:cancel-subscribe", "although their subscribe was cancelled")
 class KeepsWhatWasCancelled(Double):
     async def subscribe(
         self, pattern: str, handler: FrameHandler, *, queue_group: str | None = None
-    ) -> Place:
-        place = await super().subscribe(pattern, handler, queue_group=queue_group)
+    ) -> Consumer:
+        consumer = await super().subscribe(pattern, handler, queue_group=queue_group)
         for _ in range(3):
             turned = self.loop.create_future()
             self.loop.call_soon(turned.set_result, None)
             await turned
-        return place
+        return consumer
 
 
 @breaks("synapse:subscribe-confirmed", "0 of 1 frames came")
 class JoinsSlowly(Double):
-    def add(self, place: Place) -> None:
-        self.loop.call_later(0.01, super().add, place)
+    def add(self, consumer: Consumer) -> None:
+        self.loop.call_later(0.01, super().add, consumer)
 
 
 @breaks("synapse:subscribe-many", "tasks were left")
 class ATaskForEach(Double):
-    def add(self, place: Place) -> None:
-        super().add(place)
-        LEFT.append(asyncio.ensure_future(asyncio.Event().wait()).cancel)
+    def add(self, consumer: Consumer) -> None:
+        super().add(consumer)
+        MUTANTS.cleanups.append(asyncio.ensure_future(asyncio.Event().wait()).cancel)
 
 
 @breaks("synapse:subscribe-same", "of 2 frames came")
 class OnePlacePerHandler(Double):
-    def add(self, place: Place) -> None:
-        if all(other.handler is not place.handler for other in self.places):
-            super().add(place)
+    def add(self, consumer: Consumer) -> None:
+        if all(other.handler is not consumer.handler for other in self.consumers):
+            super().add(consumer)
 
 
 @breaks("synapse:unsubscribe", "after unsubscribe returned came")
 class DeliversAfterUnsubscribe(Double):
-    def remove(self, place: Place) -> None:
-        self.loop.call_later(0.05, super().remove, place)
-        LEFT.append(lambda: super(DeliversAfterUnsubscribe, self).remove(place))
+    def remove(self, consumer: Consumer) -> None:
+        self.loop.call_later(0.05, super().remove, consumer)
+        MUTANTS.cleanups.append(lambda: super(DeliversAfterUnsubscribe, self).remove(consumer))
 
 
 @breaks("synapse:unsubscribe-twice", "the Synapse raised KeyError")
 class UnsubscribesOnce(Double):
-    def remove(self, place: Place) -> None:
+    def remove(self, consumer: Consumer) -> None:
         if self.connected:
-            del self.places[place]
-        super().remove(place)
+            del self.consumers[consumer]
+        super().remove(consumer)
 
 
 @breaks("synapse:unsubscribe-others", "0 of 1 frames came")
 class UnsubscribesTheSubject(Double):
-    def remove(self, place: Place) -> None:
-        for other in list(self.places):
-            if other.pattern == place.pattern:
+    def remove(self, consumer: Consumer) -> None:
+        for other in list(self.consumers):
+            if other.pattern == consumer.pattern:
                 super().remove(other)
 
 
-class CancelsItsWork(Place):
+class CancelsItsWork(Consumer):
     async def unsubscribe(self) -> None:
         await super().unsubscribe()
         for work in self.working:
@@ -187,10 +186,10 @@ class CancelsItsWork(Place):
 
 @breaks("synapse:unsubscribe-working", "frames were ever handled")
 class CancelsWhatItWorksOn(Double):
-    place_type = CancelsItsWork
+    consumer_type = CancelsItsWork
 
 
-class WaitsForItsWork(Place):
+class WaitsForItsWork(Consumer):
     async def unsubscribe(self) -> None:
         await super().unsubscribe()
         while self.working:
@@ -199,7 +198,7 @@ class WaitsForItsWork(Place):
 
 @breaks("synapse:handler-unsubscribes", "of 1 frames came")
 class UnsubscribeWaits(Double):
-    place_type = WaitsForItsWork
+    consumer_type = WaitsForItsWork
 
 
 @breaks("synapse:sever-recovers", "the recovery of")
@@ -215,18 +214,18 @@ class NeverComesBack(Double):
         self.connected = False
 
 
-@breaks("synapse:sever-takeover", "nobody finished [b'0', b'1', b'2']")
+@breaks("synapse:sever-takeover", "no member finished [b'0', b'1', b'2']")
 class LosesWhatIsSevered(Double):
-    def lose(self, place: Place) -> None:
-        working, place.working = place.working, dict.fromkeys(place.working)
+    def requeue(self, consumer: Consumer) -> None:
+        working, consumer.working = consumer.working, dict.fromkeys(consumer.working)
         for work in working:
             work.cancel()
 
 
-@breaks("synapse:sever-takeover", "undelivered is told ['lost'")
+@breaks("synapse:sever-takeover", "undelivered got ['lost'")
 class GivesUpWhatIsSevered(Double):
-    def lose(self, place: Place) -> None:
-        for letter in place.working.values():
-            if letter is not None and letter.tell is not None:
-                letter.tell(letter.frame, "lost")
-        super().lose(place)
+    def requeue(self, consumer: Consumer) -> None:
+        for delivery in consumer.working.values():
+            if delivery is not None and delivery.undelivered is not None:
+                delivery.undelivered(delivery.frame, "lost")
+        super().requeue(consumer)

@@ -12,14 +12,12 @@ from tests.conformance import (
     engram_mutants_undoing,
     engram_mutants_writes,
 )
-from tests.conformance.engram_double import Double, under_test
-from tests.conformance.engram_mutant import LEFT, MUTANTS, Mutant
+from tests.conformance.engram_double import MUTANTS, Double, under_test
 
 from cosmo_testing import EngramUnderTest
 from cosmo_testing.conformance import leftovers
-from cosmo_testing.engrams import checks_cancelled, checks_life
-from cosmo_testing.engrams.checks import violation
-from cosmo_testing.engrams.requirements import REQUIREMENTS
+from cosmo_testing.conformance.mutants import Mutant
+from cosmo_testing.engrams.checks import KIT, concurrency, lifecycle, violation
 
 # Scaled up, a double takes as much longer as the checks do.
 pytestmark = pytest.mark.timeout(120 * EngramUnderTest.scale)
@@ -37,30 +35,29 @@ MODULES = (
 def tidy() -> Iterator[None]:
     """What a mutant leaves behind is gone before the next test."""
     yield
-    while LEFT:
-        LEFT.pop()()
+    MUTANTS.clean_up()
 
 
 @pytest.fixture
 def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up soon on those who are known to keep one waiting."""
-    monkeypatch.setattr(checks_life, "LINGER_S", 0.05)
-    monkeypatch.setattr(checks_cancelled, "STUCK_S", 0.1)
+    monkeypatch.setattr(lifecycle, "LINGER_S", 0.05)
+    monkeypatch.setattr(concurrency, "STUCK_S", 0.1)
     monkeypatch.setattr(leftovers, "LINGER_S", 0.05)
 
 
-@pytest.mark.parametrize("requirement", REQUIREMENTS)
+@pytest.mark.parametrize("requirement", KIT)
 async def test_a_correct_engram_meets_every_requirement(requirement: str) -> None:
     subject = under_test(Double)
-    assert subject.exemption(requirement) is None
+    assert subject.exemption(KIT[requirement]) is None
     assert await violation(subject, requirement) is None
 
 
 @pytest.mark.usefixtures("little_patience", "tidy")
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.double.__name__)
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.broken.__name__)
 async def test_a_mutant_is_caught_and_the_reason_is_given(mutant: Mutant) -> None:
-    subject = under_test(mutant.double)
-    assert subject.exemption(mutant.requirement) is None
+    subject = under_test(mutant.broken)
+    assert subject.exemption(KIT[mutant.requirement]) is None
     error = await violation(subject, mutant.requirement)
     assert error is not None, f"{mutant.requirement} did not catch it"
     assert error.requirement == mutant.requirement
@@ -73,5 +70,5 @@ async def test_the_state_machine_tells_what_it_did() -> None:
 
 
 def test_every_requirement_is_broken_by_a_mutant() -> None:
-    assert {mutant.requirement for mutant in MUTANTS} == {*REQUIREMENTS}
-    assert {mutant.double.__module__ for mutant in MUTANTS} == {module.__name__ for module in MODULES}
+    assert MUTANTS.unbroken() == []
+    assert {mutant.broken.__module__ for mutant in MUTANTS} == {module.__name__ for module in MODULES}

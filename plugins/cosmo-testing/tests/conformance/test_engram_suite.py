@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 pytest_plugins = ["pytester"]
 
-CHECKOUT = Path(__file__).parents[2]
 SUITE = """
 import attrs
 import pytest
@@ -24,20 +22,6 @@ class TestDouble(DoubleUnderTest, EngramConformance):
 """
 
 Run = Callable[..., pytest.RunResult]
-
-
-@pytest.fixture
-def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run the suite of the correct double, with more lines in its class, in a pytest without any plugin."""
-    monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-
-    def run(lines: str = "", *arguments: str) -> pytest.RunResult:
-        body = "".join(f"    {line}\n" for line in lines.splitlines())
-        pytester.makepyfile(test_double=f"{SUITE}{body}")
-        return pytester.runpytest_subprocess("-W", "error", "-rsx", *arguments)
-
-    return run
 
 
 def test_a_correct_engram_passes_with_nothing_but_pytest(run: Run) -> None:
@@ -100,7 +84,7 @@ class double(Double):
         ("def test_merge(self): pass", "test_merge is replaced"),
         ("test_merge = None", "test_merge is replaced"),
         ("not_applicable = {'engram:magic': 'why'}", "names 'engram:magic', which does not exist"),
-        ("not_applicable = {'engram:merge': ''}", "'engram:merge'? is no reason"),
+        ("not_applicable = {'engram:merge': ''}", "'engram:merge'? is not a reason"),
         ("recovery_s = 0", "recovery_s must be positive"),
     ],
     ids=["replaced", "deleted", "no requirement", "no reason", "no time"],

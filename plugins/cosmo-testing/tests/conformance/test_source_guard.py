@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import socket
 import subprocess
 import sys
 import threading
-from asyncio.subprocess import PIPE
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cosmo_testing.sources.guard import ForbiddenError, offline
-
-WITHOUT_EXTRAS = """
-import sys
-for name in ("h11", "httpx", "hypothesis", "pytest"):
-    sys.modules[name] = None
-import cosmo_testing.sources.checks
-from cosmo_testing import Scenario, SourceUnderTest, chat_answers, json_response
-try:
-    from cosmo_testing import SourceConformance
-except ImportError as error:
-    print(error)
-"""
 
 ATTEMPTS: dict[str, tuple[Callable[[], object], str]] = {
     "connect": (
@@ -87,13 +73,3 @@ def test_other_threads_and_later_code_are_free(tmp_path: Path) -> None:
         thread.join()
     assert (tmp_path / "notes.txt").read_text() == "written"
     assert attempts == []
-
-
-async def test_the_checks_need_nothing_and_the_suite_says_what_it_needs() -> None:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-c", WITHOUT_EXTRAS), stdout=PIPE, stderr=PIPE
-    )
-    async with asyncio.timeout(30):
-        printed, complaints = await process.communicate()
-    assert (process.returncode, complaints) == (0, b"")
-    assert b"pip install pytest hypothesis" in printed

@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 from tests.conformance import mutants_conduct, mutants_contract, mutants_failures, mutants_life_cycle
-from tests.conformance.double import Double, DoubleSource, Streaming, source_of
-from tests.conformance.mutant import MUTANTS, Mutant
+from tests.conformance.double import MUTANTS, Double, DoubleSource, Streaming, source_of
 
 from cosmo_testing import Scenario
 from cosmo_testing.conformance import leftovers, steps
-from cosmo_testing.sources import checks_conduct, scenario
-from cosmo_testing.sources.checks import cases, violation, violations
-from cosmo_testing.sources.requirements import REQUIREMENTS
+from cosmo_testing.conformance.mutants import Mutant
+from cosmo_testing.sources import provider
+from cosmo_testing.sources.checks import KIT, conduct, violation, violations
 
 MODULES = (mutants_conduct, mutants_contract, mutants_failures, mutants_life_cycle)
 
@@ -25,17 +24,16 @@ MODULES = (mutants_conduct, mutants_contract, mutants_failures, mutants_life_cyc
 def tidy() -> Iterator[None]:
     """What a mutant leaves behind is gone before the next test."""
     yield
-    while mutants_life_cycle.LEAKED:
-        mutants_life_cycle.LEAKED.pop()()
+    MUTANTS.clean_up()
 
 
 @pytest.fixture
 def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up soon on those who are known to keep one waiting."""
     monkeypatch.setattr(steps, "PATIENCE_S", 1.0)
-    monkeypatch.setattr(scenario, "PATIENCE_S", 1.0)
-    monkeypatch.setattr(checks_conduct, "CANCEL_S", 0.05)
-    monkeypatch.setattr(checks_conduct, "LINGER_S", 0.05)
+    monkeypatch.setattr(provider, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(conduct, "CANCEL_S", 0.05)
+    monkeypatch.setattr(conduct, "LINGER_S", 0.05)
     monkeypatch.setattr(leftovers, "LINGER_S", 0.05)
 
 
@@ -52,14 +50,14 @@ async def test_a_correct_source_meets_every_requirement(double: type[Double | St
 
 
 @pytest.mark.usefixtures("little_patience", "tidy")
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.double.__name__)
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.broken.__name__)
 async def test_a_mutant_is_caught_and_the_reason_is_given(mutant: Mutant, importable: Path) -> None:
     (importable / "connects_at_import.py").write_text(
         "import socket\nsocket.getaddrinfo('models.example', 443)\n"
     )
-    source = source_of(mutant.double)
+    source = source_of(mutant.broken)
     reasons = []
-    for fault in cases(source, mutant.requirement):
+    for fault in KIT[mutant.requirement].cases(source):
         error = await violation(source, mutant.requirement, fault)
         if error is not None:
             assert error.requirement == mutant.requirement
@@ -93,5 +91,5 @@ async def test_a_failure_that_is_not_the_providers_proves_nothing(monkeypatch: p
 
 
 def test_every_requirement_is_broken_by_a_mutant_of_every_module() -> None:
-    assert {mutant.requirement for mutant in MUTANTS} == set(REQUIREMENTS)
-    assert {mutant.double.__module__ for mutant in MUTANTS} >= {module.__name__ for module in MODULES}
+    assert MUTANTS.unbroken() == []
+    assert {mutant.broken.__module__ for mutant in MUTANTS} >= {module.__name__ for module in MODULES}

@@ -15,8 +15,7 @@ from tests.conformance.synapse_double import Double, DurableDouble, under_test
 
 from cosmo_synapse_memory import MemoryBus, MemorySynapse
 from cosmo_testing import SynapseUnderTest
-from cosmo_testing.synapses.checks import violation
-from cosmo_testing.synapses.requirements import REQUIREMENTS
+from cosmo_testing.synapses.checks import KIT, violation
 
 # Scaled up, a clause takes as much longer as its checks.
 pytestmark = pytest.mark.timeout(120 * SynapseUnderTest.scale)
@@ -27,7 +26,7 @@ CITED = {id: re.findall(r"`(synapse:[a-z-]+)`", text) for id, text in CLAUSE.fin
 
 
 class MemoryUnderTest(SynapseUnderTest):
-    room = 32
+    capacity = 32
 
     @asynccontextmanager
     async def bus(self) -> AsyncIterator[None]:
@@ -50,7 +49,7 @@ async def holds(clause: str) -> bool:
     proved = set()
     for subject in (MemoryUnderTest(), under_test(Double), under_test(DurableDouble)):
         for requirement in CITED[clause]:
-            if subject.exemption(requirement) is None:
+            if subject.exemption(KIT[requirement]) is None:
                 error = await violation(subject, requirement)
                 if error is not None:
                     raise error
@@ -60,7 +59,7 @@ async def holds(clause: str) -> bool:
 
 def test_every_requirement_is_cited_once_and_every_cited_one_exists() -> None:
     cited = [requirement for requirements in CITED.values() for requirement in requirements]
-    assert sorted(cited) == sorted(REQUIREMENTS)
+    assert sorted(cited) == sorted(KIT)
 
 
 def test_no_other_section_cites_a_requirement() -> None:

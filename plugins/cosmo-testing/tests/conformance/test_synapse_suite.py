@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-from cosmo_testing.synapses.requirements import REQUIREMENTS
+from cosmo_testing.synapses.checks import KIT
 
 pytest_plugins = ["pytester"]
 
-CHECKOUT = Path(__file__).parents[2]
 SUITE = """
 import pytest
 
@@ -27,25 +25,11 @@ class TestDouble(DoubleUnderTest, SynapseConformance):
 Run = Callable[..., pytest.RunResult]
 
 
-@pytest.fixture
-def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run the suite of the correct double, with more lines in its class, in a pytest without any plugin."""
-    monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-
-    def run(lines: str = "", *arguments: str) -> pytest.RunResult:
-        body = "".join(f"    {line}\n" for line in lines.splitlines())
-        pytester.makepyfile(test_double=f"{SUITE}{body}")
-        return pytester.runpytest_subprocess("-W", "error", "-rsx", *arguments)
-
-    return run
-
-
 def test_a_correct_synapse_passes_with_nothing_but_pytest(run: Run) -> None:
     outcomes = run().parseoutcomes()
     assert outcomes.keys() == {"passed", "skipped"}
     assert outcomes["passed"] > 70
-    assert outcomes["skipped"] == len([id for id in REQUIREMENTS if id.startswith("synapse:durable-")])
+    assert outcomes["skipped"] == len([id for id in KIT if id.startswith("synapse:durable-")])
 
 
 def test_what_is_not_supplied_skips_its_requirements_with_that_reason(run: Run) -> None:
@@ -93,10 +77,10 @@ class double(Double):
         ("def test_order(self): pass", "test_order is replaced"),
         ("test_order = None", "test_order is replaced"),
         ("not_applicable = {'synapse:magic': 'why'}", "names 'synapse:magic', which does not exist"),
-        ("not_applicable = {'synapse:order': ''}", "'synapse:order'? is no reason"),
-        ("room = 0", "room must be positive"),
+        ("not_applicable = {'synapse:order': ''}", "'synapse:order'? is not a reason"),
+        ("capacity = 0", "capacity must be positive"),
     ],
-    ids=["replaced", "deleted", "no requirement", "no reason", "no room"],
+    ids=["replaced", "deleted", "no requirement", "no reason", "no capacity"],
 )
 def test_a_suite_that_is_not_whole_fails(run: Run, lines: str, complaint: str) -> None:
     result = run(lines, "-k", "whole")

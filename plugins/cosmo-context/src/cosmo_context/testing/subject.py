@@ -5,17 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import attrs
 
 from cosmo_context.context import Context
 from cosmo_context.neuron import Neuron
-from cosmo_context.testing.requirements import REQUIREMENTS
-from cosmo_testing.conformance.subject import Subject
-
-if TYPE_CHECKING:
-    from cosmo_testing.conformance.requirements import Requirements
+from cosmo_testing.conformance.kit import Condition, Subject
 
 
 @attrs.frozen
@@ -44,7 +40,7 @@ class ContextNeuronUnderTest(Subject, ABC):
         level: The kit's level that is claimed, as `Subject` explains it.
     """
 
-    requirements: ClassVar[Requirements] = REQUIREMENTS
+    kind: ClassVar[str] = "context Neuron"
     reads: ClassVar[Mapping[str, Sequence[Any]]]
     never_empty: ClassVar[bool] = False
 
@@ -64,15 +60,6 @@ class ContextNeuronUnderTest(Subject, ABC):
         """Make a Context in which the Neuron quotes a text as it is; None when it quotes no data."""
         return None
 
-    def exemption(self, requirement: str, fault: str | None = None) -> str | None:
-        """Why a requirement is not checked; ``None`` when it is."""
-        reason = super().exemption(requirement, fault)
-        if reason is not None:
-            return reason
-        if requirement.startswith("context:data-") and self.quoting("") is None:
-            return "quoting() gives no Context"
-        return None
-
     def contradictions(self) -> Iterator[str]:
         """What is missing from these claims, or does not fit together."""
         if not hasattr(self, "reads"):
@@ -83,3 +70,10 @@ class ContextNeuronUnderTest(Subject, ABC):
             if not example.fragment:
                 yield f'the fragment of examples()[{place}] is "": that belongs into nothing_to_say()'
         yield from super().contradictions()
+
+
+def _quotes(subject: ContextNeuronUnderTest) -> str | None:
+    return "quoting() gives no Context" if subject.quoting("") is None else None
+
+
+QUOTES: Final[Condition] = _quotes

@@ -1,5 +1,5 @@
-"""What conformance kits are made of: requirements, what proves them, and the pytest class that tells.
+"""The shared parts of all conformance kits.
 
-A kit lists its `Requirements` and proves each with a check. It derives from `Subject` what an author says
-about what is under test, and from `Conformance` the class that the author's tests derive from.
+`kit` has requirements, subjects and kits; `suite` the pytest class; `mutants` what a kit itself is tested
+with. `steps`, `leftovers` and `properties` are for writing checks.
 """

@@ -1,4 +1,4 @@
-"""What is open or running in this process, to be compared before and after."""
+"""Detection of resource leaks: threads, sockets and child processes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LINGER_S: Final = 1.0
-"""For how long something that is about to end may take to do so."""
+"""Seconds that a thread may take to end."""
 
 
 def living() -> set[Any]:
-    """Every thread that runs, every socket that is open and every child process that was not awaited."""
-    # The collector knows them all, whoever holds them; a list of descriptors would not say what they are.
+    """Return all running threads, open sockets and child processes that were not awaited."""
+    # The garbage collector knows every one; a list of file descriptors would not tell what they are.
     tracked = gc.get_objects()
     sockets = {each for each in tracked if issubclass(type(each), socket.socket) and each.fileno() != -1}
     children = {each for each in tracked if issubclass(type(each), Popen) and each.returncode is None}
@@ -28,9 +28,12 @@ def living() -> set[Any]:
 
 @contextmanager
 def leftovers() -> Iterator[list[str]]:
-    """Collect, in words, what was opened inside and is left in the end; filled on the way out."""
+    """Collect descriptions of what was opened in the context and is still open at its end.
+
+    The list is filled when the context ends.
+    """
     found: list[str] = []
-    # What was dropped before would otherwise be found, and blamed, in here.
+    # Otherwise garbage from before would be reported.
     gc.collect()
     before = living()
     with warnings.catch_warnings(record=True) as heard:

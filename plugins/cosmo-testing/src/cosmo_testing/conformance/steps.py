@@ -1,11 +1,9 @@
-"""The steps of a check: what must hold is demanded, and every wait has an end."""
+"""The steps of a check: assertions, and waits with a time limit."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Final, TypeVar
-
-from cosmo_testing.conformance.errors import UnmetError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -13,14 +11,18 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PATIENCE_S: Final = 10.0
-"""For how long a check waits for anything; it fails then."""
+"""Seconds that a check waits for anything before it fails."""
+
+
+class UnmetError(Exception):
+    """Raised inside a check: the requirement is not met. The text says what was found instead."""
 
 
 def need(ok: bool, otherwise: str) -> None:
-    """Raise unless ``ok``.
+    """Assert a condition.
 
     Raises:
-        UnmetError: With this text.
+        UnmetError: ``ok`` is false; ``otherwise`` is the text.
     """
     if not ok:
         raise UnmetError(otherwise)
@@ -29,8 +31,13 @@ def need(ok: bool, otherwise: str) -> None:
 async def bounded(what: str, step: Awaitable[T], limit_s: float | None = None) -> T:
     """Await one step of a check.
 
+    Args:
+        what: The step, as the error names it.
+        step: The awaitable.
+        limit_s: The time limit in seconds; by default `PATIENCE_S`.
+
     Raises:
-        UnmetError: It does not end within ``limit_s`` seconds, or `PATIENCE_S`.
+        UnmetError: The step did not end in time.
     """
     limit_s = PATIENCE_S if limit_s is None else limit_s
     limit = asyncio.timeout(limit_s)

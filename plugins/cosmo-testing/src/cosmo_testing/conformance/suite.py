@@ -1,76 +1,96 @@
-"""What the pytest classes of all kits share: none of their tests is replaced in silence. Needs pytest."""
+"""The base of the pytest classes of all kits: one generated test per requirement."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
 
 import pytest
 
-from cosmo_testing.conformance.checking import cases, violation
-from cosmo_testing.conformance.subject import Subject
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from cosmo_testing.conformance.kit import ConformanceError, Kit, Requirement, Subject
 
 
 class Conformance(Subject):
-    """What the pytest class of every kit can do.
+    """The pytest class of a kit: ``class MyConformance(Conformance, MyUnderTest, kit=KIT)``.
 
-    A kit derives one class from it, with one test per requirement, which calls `prove`; authors derive theirs
-    from that. A requirement that has no meaning for what they test gets its reason in ``not_applicable``. One
-    that is not met yet is overridden, marked ``@pytest.mark.xfail(reason=…)``.
+    It gets a test for each requirement of the kit: ``test_frame_once`` for ``synapse:frame-once``. An author
+    derives a test class from it. A requirement that has no meaning for the author's subject gets its reason
+    in ``not_applicable``. A requirement that is not met yet is overridden, marked
+    ``@pytest.mark.xfail(reason=…)``.
+
+    Attributes:
+        kit: The requirements.
     """
 
+    kit: ClassVar[Kit]
+    _standard_tests: ClassVar[dict[str, object]]
+
+    def __init_subclass__(cls, *, kit: Kit | None = None, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if kit is None:
+            return
+        cls.kit = kit
+        tests = {each.test_name: _test_of(each, cls) for each in kit.values()}
+        cls._standard_tests = {"test_the_suite_is_whole": Conformance.test_the_suite_is_whole, **tests}
+        for name, test in tests.items():
+            setattr(cls, name, test)
+
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Run the test of a requirement once for every fault, if it has to do with faults."""
-        requirement = self.requirements.of_test(metafunc.function.__name__)
-        if "fault" in metafunc.fixturenames and requirement in self.requirements:
-            faults = cases(self, requirement)
+        """Run the test of a requirement that depends on faults once for each of them."""
+        name = metafunc.function.__name__
+        checked = next((each for each in self.kit.values() if each.test_name == name), None)
+        if "fault" in metafunc.fixturenames and checked is not None:
+            faults = checked.cases(self)
             metafunc.parametrize("fault", faults, ids=[fault or "healthy" for fault in faults])
 
-    def prove(self, requirement: str, fault: str | None = None) -> None:
-        """Run the check of a requirement, in a loop of its own.
-
-        Raises:
-            ConformanceError: It is not met.
-        """
-        __tracebackhide__ = True
-        exemption = self.exemption(requirement, fault)
-        if exemption is not None:
-            pytest.skip(f"{requirement}: {exemption}")
-        with asyncio.Runner() as runner:
-            error = runner.run(violation(self, requirement, fault))
-        if error is not None:
-            # It says all there is to say; what was raised under test is its cause, traceback and all.
-            raise error.with_traceback(None)
+    async def violations(self) -> list[ConformanceError]:
+        """Check every requirement that applies; return the errors of those that are not met."""
+        return await self.kit.violations(self)
 
     def test_the_suite_is_whole(self) -> None:
-        """What is claimed fits together, and every standard test is there."""
-        complaints = [*self.contradictions(), *_replaced_tests(type(self))]
+        """The claims MUST be consistent, and every generated test MUST be there."""
+        complaints = [*self.kit.contradictions(self), *self._replaced_tests()]
         if complaints:
             pytest.fail("\n".join(complaints), pytrace=False)
 
+    def _replaced_tests(self) -> Iterator[str]:
+        for name, standard in self._standard_tests.items():
+            test = getattr(type(self), name)
+            if test is not standard and not _is_expected_to_fail(test):
+                yield (
+                    f"{name} is replaced: give the reason in not_applicable, or mark it "
+                    "@pytest.mark.xfail(reason=…)"
+                )
 
-def _replaced_tests(suite: type[Conformance]) -> Iterator[str]:
-    for name, standard in _standard_tests(suite).items():
-        test = getattr(suite, name)
-        if test is not standard and not _is_expected_to_fail(test):
-            yield (
-                f"{name} is replaced: give the reason in not_applicable, or mark it "
-                "@pytest.mark.xfail(reason=…)"
-            )
+
+def _test_of(requirement: Requirement[Any, Any], suite: type[Conformance]) -> Callable[..., None]:
+    """Make the pytest test of a requirement."""
+
+    def test(self: Conformance) -> None:
+        _prove(self, requirement, None)
+
+    def test_with_fault(self: Conformance, fault: str | None) -> None:
+        _prove(self, requirement, fault)
+
+    made: Callable[..., None] = test_with_fault if requirement.takes_fault else test
+    made.__name__ = requirement.test_name
+    made.__qualname__ = f"{suite.__qualname__}.{requirement.test_name}"
+    made.__module__ = suite.__module__
+    made.__doc__ = requirement.text
+    return made
 
 
-def _standard_tests(suite: type[Conformance]) -> dict[str, object]:
-    """Give the tests of the kit's own class, which is the one right under `Conformance`, and of this one."""
-    kit = next(each for each in suite.__mro__ if Conformance in each.__bases__)
-    return {
-        name: test
-        for each in (Conformance, kit)
-        for name, test in vars(each).items()
-        if name.startswith("test_")
-    }
+def _prove(subject: Conformance, requirement: Requirement[Any, Any], fault: str | None) -> None:
+    __tracebackhide__ = True
+    exemption = subject.exemption(requirement, fault)
+    if exemption is not None:
+        pytest.skip(f"{requirement.id}: {exemption}")
+    with asyncio.Runner() as runner:
+        error = runner.run(subject.kit.violation(subject, requirement.id, fault))
+    if error is not None:
+        # Its message and its cause, which has the subject's traceback, say everything.
+        raise error.with_traceback(None)
 
 
 def _is_expected_to_fail(test: object) -> bool:

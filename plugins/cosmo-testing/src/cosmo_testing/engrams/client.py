@@ -1,11 +1,12 @@
-"""What a check does with an Engram, and what it must get."""
+"""How the checks use an Engram: a client with time limits, and the store of one check."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import re
-from collections.abc import Awaitable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
@@ -13,26 +14,26 @@ import msgspec
 from cosmo_core.contracts.engram import MAX_LIMIT, Findings, Found, ImprintReceipt, Query, Write
 from cosmo_core.errors import EngramError
 from cosmo_core.protocol.ids import ULID_PATTERN, new_ulid
-from cosmo_testing.conformance.errors import UnmetError
-from cosmo_testing.conformance.steps import bounded, need
+from cosmo_testing.conformance.steps import UnmetError, bounded, need
 
 if TYPE_CHECKING:
     from cosmo_core.contracts.engram import Engram
+    from cosmo_testing.engrams.subject import EngramUnderTest
 
 T = TypeVar("T")
 
 CROWD_S: Final = 60.0
-"""For how long a thousand calls at once may take."""
+"""Seconds that a thousand concurrent calls may take."""
 
 SHOWN: Final = 100
-"""How much of an entry is shown when a check fails."""
+"""The length of the part of an entry in an error message."""
 
 _FRESH_ID: Final = re.compile(f"eng_{ULID_PATTERN}")
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Client:
-    """Does what a host does with an Engram. Every call is bounded, and what comes back is looked at.
+    """Calls an Engram as a host does, with time limits, and checks the type of each result.
 
     Attributes:
         engram: The Engram.
@@ -50,11 +51,11 @@ class Client:
         imprint_id: str | None = None,
         trace: str | None = None,
     ) -> ImprintReceipt:
-        """Write; the id of the write is a new one by default."""
+        """Write; by default the write gets a new id."""
         return await self.imprint(parsed(op, entry, merge_key, imprint_id=imprint_id, trace=trace))
 
     async def imprint(self, write: Write) -> ImprintReceipt:
-        """Write what is parsed already."""
+        """Send a parsed write."""
         receipt = await _answered(f"imprint({write.op})", self.engram.imprint(write))
         need(isinstance(receipt, ImprintReceipt), f"imprint() returned {receipt!r}")
         expected = self.engram.engram_id
@@ -68,16 +69,16 @@ class Client:
     async def refused(
         self, code: str, op: str, entry: dict[str, Any], merge_key: str | None = None, **options: Any
     ) -> EngramError:
-        """Write what must fail with this code; return the error."""
+        """Send a write that must fail with this code; return the error."""
         what = f"{op} of {str(entry)[:SHOWN]} under {merge_key!r}"
         return need_error(await refusal(self.write(op, entry, merge_key, **options)), code, what)
 
     async def find(self, **query: Any) -> Findings:
-        """Recall; what the query does not say is as in `Query.parse`."""
+        """Query; the defaults are those of `Query.parse`."""
         return await self.recall(Query.parse(query))
 
     async def recall(self, query: Query) -> Findings:
-        """Recall what is parsed already."""
+        """Send a parsed query."""
         findings = await _answered("recall()", self.engram.recall(query))
         need(isinstance(findings, Findings), f"recall() returned {findings!r}")
         need(len(findings.found) <= query.limit, f"{len(findings.found)} were found; limit is {query.limit}")
@@ -87,16 +88,16 @@ class Client:
             need(isinstance(found.document, bytes), f"a document is a {type(found.document).__name__}")
             need(math.isfinite(found.score), f"{found.id!r} has the score {found.score}")
         scores = [found.score for found in findings.found]
-        need(scores == sorted(scores, reverse=True), f"the best does not come first: scores are {scores}")
+        need(scores == sorted(scores, reverse=True), f"the best hit does not come first: scores are {scores}")
         return findings
 
     async def ids(self, **query: Any) -> list[str]:
-        """Recall, and return the ids of what is found."""
+        """Query; return the ids of the hits."""
         query.setdefault("limit", MAX_LIMIT)
         return [found.id for found in (await self.find(**query)).found]
 
     async def entries(self, **query: Any) -> list[dict[str, Any]]:
-        """Recall, and return the entries that are found."""
+        """Query; return the entries of the hits."""
         query.setdefault("limit", MAX_LIMIT)
         return [_decode(found.document) for found in (await self.find(**query)).found]
 
@@ -107,13 +108,13 @@ class Client:
         return [(found.id, found.document) for found in findings.found]
 
     async def roll_back(self, trace: str) -> int:
-        """Undo what a trace wrote."""
+        """Undo the writes of a trace."""
         undone = await _answered("roll_back()", self.engram.roll_back(trace))
         need(type(undone) is int, f"roll_back() returned {undone!r}")
         return undone
 
     async def commit(self, trace: str) -> None:
-        """Keep what a trace wrote."""
+        """Commit the writes of a trace."""
         await _answered("commit()", self.engram.commit(trace))
 
 
@@ -124,7 +125,7 @@ async def _answered(what: str, call: Awaitable[T]) -> T:
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
-        raise UnmetError(f"{what} ended as cancelled, and nobody had cancelled it") from None
+        raise UnmetError(f"{what} ended as cancelled without a cancellation") from None
 
 
 def parsed(
@@ -135,20 +136,20 @@ def parsed(
     imprint_id: str | None = None,
     trace: str | None = None,
 ) -> Write:
-    """Make a write; its id is a new one by default."""
+    """Make a write; by default it gets a new id."""
     imprint_id = imprint_id or f"imp_{new_ulid()}"
     return Write.parse(op, entry or {}, imprint_id=imprint_id, merge_key=merge_key, trace_id=trace)
 
 
 def is_fresh(id: object) -> bool:
-    """Tell whether an id is one that an Engram chose."""
+    """Tell whether an id has the form of a new id from an Engram."""
     return isinstance(id, str) and _FRESH_ID.fullmatch(id) is not None
 
 
 async def refusal(step: Coroutine[Any, Any, object]) -> Exception | None:
-    """Await what must fail, and give what it raised; None if it did not."""
+    """Await a step that must fail; return its exception, or None if it did not fail."""
     try:
-        await bounded("what must be refused", step)
+        await bounded("a step that must be refused", step)
     except UnmetError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, a check has an opinion on it
@@ -157,7 +158,7 @@ async def refusal(step: Coroutine[Any, Any, object]) -> Exception | None:
 
 
 def need_error(error: BaseException | None, code: str, what: str) -> EngramError:
-    """Return an error that is an `EngramError` of this code.
+    """Check that an exception is an `EngramError` with this code; return it.
 
     Raises:
         UnmetError: It is not.
@@ -168,7 +169,7 @@ def need_error(error: BaseException | None, code: str, what: str) -> EngramError
 
 
 async def together(steps: Iterable[Awaitable[T]]) -> list[T]:
-    """Await many steps at once; what the first failing one raises is raised, once all have ended."""
+    """Await many steps concurrently; when all have ended, raise the first exception."""
     outcomes = await outcomes_of(steps)
     failed = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
     if failed:
@@ -177,5 +178,57 @@ async def together(steps: Iterable[Awaitable[T]]) -> list[T]:
 
 
 async def outcomes_of(steps: Iterable[Awaitable[T]]) -> list[T | BaseException]:
-    """Await many steps at once; return what each returned or raised."""
-    return await bounded("many at once", asyncio.gather(*steps, return_exceptions=True), CROWD_S)
+    """Await many steps concurrently; return the result or the exception of each."""
+    return await bounded("many concurrent calls", asyncio.gather(*steps, return_exceptions=True), CROWD_S)
+
+
+class Store:
+    """The store of one check, and the Engrams that are open on it.
+
+    Attributes:
+        under_test: The subject.
+    """
+
+    def __init__(self, under_test: EngramUnderTest) -> None:
+        self.under_test = under_test
+        self._open: list[Client] = []
+
+    async def open(self, *, keeps_writes: int | None = None) -> Client:
+        """Open the store with another Engram."""
+        opening = self.under_test.open(keeps_writes=keeps_writes)
+        client = Client(await bounded("open()", opening, CROWD_S))
+        self._open.append(client)
+        return client
+
+    async def close(self, client: Client) -> None:
+        """Close an Engram."""
+        self._open.remove(client)
+        await bounded("close()", client.engram.close())
+
+    async def reopen(self) -> Client:
+        """Close every Engram, and open the store again."""
+        await self.close_all()
+        return await self.open()
+
+    async def close_all(self) -> None:
+        """Close every Engram that is open."""
+        for client in list(self._open):
+            await self.close(client)
+
+
+@asynccontextmanager
+async def stored(under_test: EngramUnderTest) -> AsyncIterator[Store]:
+    """Provide a store; at the end, close all of its Engrams."""
+    async with under_test.store():
+        store = Store(under_test)
+        try:
+            yield store
+        finally:
+            await store.close_all()
+
+
+@asynccontextmanager
+async def opened(under_test: EngramUnderTest) -> AsyncIterator[Client]:
+    """Provide a store with one open Engram."""
+    async with stored(under_test) as store:
+        yield await store.open()

@@ -1,31 +1,36 @@
-"""What an Engram does, in as plain words as there are: dicts and lists, from the law."""
+"""A reference model of an Engram, and the comparison of query results with it."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import msgspec
 
 from cosmo_core.contracts.engram import Query, Write, merged, text_of
+from cosmo_testing.conformance.steps import UnmetError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cosmo_core.contracts.engram import Findings, Found
+
 FRESH: Final = "a fresh id"
-"""Stands for the id of an entry that asks for none, until the Engram has said which one it gave."""
+"""Placeholder for the id of an entry without one, until the receipt has the id."""
 
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class RefusedError(Exception):
-    """Raised by the model: the Engram must refuse that with this code."""
+    """Raised by the model: the Engram must refuse the write, with this code."""
 
 
 @attrs.frozen
 class Entry:
-    """An entry, and when it was written: the higher, the later."""
+    """An entry. ``written`` is its place in the order of writes."""
 
     id: str
     key: str | None
@@ -37,16 +42,17 @@ class Entry:
 
     @property
     def words(self) -> set[str]:
-        """The words by which it is found."""
+        """The words of the texts of the entry."""
         return {*text_of(_decode(self.document)).split(" ")}
 
 
 @attrs.define(eq=False)
 class Row:
-    """A write that is remembered, with what its entry was before; None if it was not there.
+    """A remembered write.
 
     Attributes:
-        trace: What it is undone with; None once it cannot be undone any more.
+        trace: The trace that can undo it; None if it cannot be undone.
+        before: The entry before the write; None if there was none.
     """
 
     op: str
@@ -58,7 +64,7 @@ class Row:
 
 
 class Model:
-    """A store: its entries by id, and every write that was ever done."""
+    """A store: its entries by id, and all of its writes."""
 
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
@@ -68,14 +74,14 @@ class Model:
     # --- writing ------------------------------------------------------------------------------------
 
     def imprint(self, write: Write, fresh: str | None) -> Row:
-        """Write, and return the row that says what was done.
+        """Write; return the row of the write.
 
         Args:
             write: What to write.
-            fresh: The id that the Engram gave, for where the law has it choose one.
+            fresh: The id that the Engram chose, if it has to choose one.
 
         Raises:
-            RefusedError: With the code.
+            RefusedError: The Engram must refuse the write.
         """
         if write.imprint_id in self.rows:
             return self.rows[write.imprint_id]
@@ -142,13 +148,13 @@ class Model:
     # --- undoing ------------------------------------------------------------------------------------
 
     def roll_back(self, trace: str) -> int:
-        """Undo what a trace wrote; return how many writes that was."""
+        """Undo the writes of a trace; return their number."""
         mine = [row for row in self.rows.values() if row.trace == trace]
         return sum(self._undo(row) for row in reversed(mine))
 
     @property
     def open_traces(self) -> set[str]:
-        """The traces that have something to undo."""
+        """The traces with writes that can be undone."""
         return {row.trace for row in self.rows.values() if row.trace is not None}
 
     def _undo(self, row: Row) -> bool:
@@ -164,13 +170,13 @@ class Model:
         return undone
 
     def _next(self, row: Row) -> Row | None:
-        """Return the next write to the same entry that still counts."""
+        """Return the next write to the same entry that is not undone."""
         rows = list(self.rows.values())
         later = rows[rows.index(row) + 1 :]
         return next((each for each in later if each.id == row.id and not each.undone), None)
 
     def commit(self, trace: str) -> None:
-        """Keep what a trace wrote."""
+        """Commit the writes of a trace."""
         for row in self.rows.values():
             if row.trace == trace:
                 row.trace, row.before = None, None
@@ -178,7 +184,7 @@ class Model:
     # --- finding ------------------------------------------------------------------------------------
 
     def fitting(self, query: Query) -> list[Entry]:
-        """Return every entry that fits all conditions, newest first."""
+        """Return the entries that match a query, newest first."""
         newest_first = sorted(self.entries.values(), key=lambda entry: -entry.written)
         return [entry for entry in newest_first if _fits(entry, query)]
 
@@ -199,6 +205,68 @@ def _has_words(entry: Entry, words: Sequence[str], match: str) -> bool:
 
 
 def cosine(one: Sequence[float], other: Sequence[float]) -> float:
-    """Return how similar two vectors are: 1 where they point the same way, -1 where they are opposite."""
+    """Return the cosine of two vectors, from -1 to 1."""
     product = math.fsum(a * b for a, b in zip(one, other, strict=True))
     return product / (math.hypot(*one) * math.hypot(*other))
+
+
+EXACT: Final = 1e-5
+"""The largest error of a cosine: embeddings are stored in single precision."""
+
+
+def need_findings(findings: Findings, query: Query, model: Model) -> None:
+    """Check the hits of a query, and their order.
+
+    Raises:
+        UnmetError: They are wrong.
+    """
+    fitting = model.fitting(query)
+    for complaint in _complaints(findings, query, fitting):
+        expected = [entry.id for entry in fitting]
+        raise UnmetError(f"{query} {complaint}; what fits is {expected}, newest first; found is {findings}")
+
+
+def _complaints(findings: Findings, query: Query, fitting: list[Entry]) -> Iterator[str]:
+    by_id = {entry.id: entry for entry in fitting}
+    found, ids = findings.found, [each.id for each in findings.found]
+    if len({*ids}) < len(ids):
+        yield "found an entry twice"
+    if not {*ids} <= by_id.keys():
+        yield "found what does not fit"
+    if len(ids) != min(query.limit, len(fitting)):
+        yield f"found {len(ids)} of {len(fitting)}"
+    if findings.truncated != (len(fitting) > query.limit):
+        yield f"found {len(ids)} of {len(fitting)} with truncated={findings.truncated}"
+    for each in found:
+        if each.document != by_id[each.id].document:
+            yield f"found the document of {each.id!r}, which is {by_id[each.id].document!r}, as another"
+    if query.vector is not None:
+        yield from _about_vectors(found, query.vector, by_id)
+    elif query.words is not None:
+        yield from _about_words(found, by_id)
+    elif ids != [*by_id][: query.limit]:
+        yield "found another order than newest first"
+    elif any(each.score != 1 for each in found):
+        yield "scored where nothing ranks"
+
+
+def _about_words(found: Sequence[Found], by_id: dict[str, Entry]) -> Iterator[str]:
+    if not all(0 <= each.score <= 1 for each in found):
+        yield "found words with a score that is not between 0 and 1"
+    for one, later in pairwise(found):
+        if one.score == later.score and by_id[one.id].written < by_id[later.id].written:
+            yield f"found {one.id!r} before {later.id!r}, which is as good and newer"
+
+
+def _about_vectors(found: Sequence[Found], vector: Sequence[float], by_id: dict[str, Entry]) -> Iterator[str]:
+    similar = {id: cosine(vector, entry.embedding or ()) for id, entry in by_id.items()}
+    for each in found:
+        if abs(each.score - similar[each.id]) > EXACT:
+            yield f"found {each.id!r} with the score {each.score}; the cosine is {similar[each.id]}"
+    for one, later in pairwise(by_id[each.id] for each in found):
+        if one.embedding == later.embedding and one.written < later.written:
+            yield f"found {one.id!r} before {later.id!r}, which is as good and newer"
+    least = min((similar[each.id] for each in found), default=1.0)
+    left_out = similar.keys() - {each.id for each in found}
+    if any(similar[id] > least + EXACT for id in left_out):
+        yield "left out what is more similar"

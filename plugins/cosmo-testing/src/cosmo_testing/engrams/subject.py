@@ -1,46 +1,43 @@
-"""What the author of an Engram tells the kit about it."""
+"""The Engram under test, as its author describes it to the kit."""
 
 from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from cosmo_testing.conformance.claims import asked_once
-from cosmo_testing.conformance.subject import Subject
-from cosmo_testing.engrams.requirements import REQUIREMENTS
+from cosmo_testing.conformance.kit import Condition, Subject, asked_once, supplied
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from cosmo_core.contracts.engram import Engram, EngramGuarantees
-    from cosmo_testing.conformance.requirements import Requirements
 
 SCALE_VARIABLE: Final = "COSMO_ENGRAM_SCALE"
-"""The environment variable by which the long checks grow."""
+"""The environment variable that scales the long checks."""
 
 CASES: Final = 200
-"""How many arbitrary entries and texts are tried for each unit of the scale."""
+"""The number of generated entries and texts for each unit of the scale."""
 
 
 class EngramUnderTest(Subject, ABC):
-    """An Engram, a store for it to keep things in, and what is claimed of it.
+    """An Engram, its store, and its claims. Authors derive their test class from it.
 
-    What it guarantees is read from the Engram, and tested. `break_connection` and `damage` are optional: what
-    needs one that is not supplied is skipped.
+    The guarantees are read from the Engram, and tested. `break_connection` and `damage` are optional: a
+    requirement that needs a missing one is skipped.
 
     Attributes:
-        shared: Whether several Engrams can have the store open at once.
-        recovery_s: For how many seconds it may be out of order after `break_connection`.
-        secrets: What it was given and nobody may see.
-        scale: How much longer the long checks are than in a quick run; by default what the environment
-            variable ``COSMO_ENGRAM_SCALE`` says, or 1.
-        not_applicable: Why a requirement has no meaning for this Engram.
-        level: The kit's level that is claimed, as `Subject` explains it.
+        shared: Whether several Engrams can open the store at the same time.
+        recovery_s: Seconds that it may need to recover from `break_connection`.
+        secrets: The secrets that it was given.
+        scale: The factor by which the long checks grow; by default the environment variable
+            ``COSMO_ENGRAM_SCALE``, or 1.
+        not_applicable: Requirements without meaning for this Engram, each with a reason.
+        level: The claimed level of the kit; see `Subject`.
     """
 
-    requirements: ClassVar[Requirements] = REQUIREMENTS
+    kind: ClassVar[str] = "Engram"
     shared: ClassVar[bool] = True
     recovery_s: ClassVar[float] = 5.0
     secrets: ClassVar[Sequence[str]] = ()
@@ -48,35 +45,35 @@ class EngramUnderTest(Subject, ABC):
 
     @property
     def cases(self) -> int:
-        """How many entries and texts are tried at least; in a quick run Hypothesis decides alone."""
+        """The least number of entries and texts; 0, in a quick run, leaves it to Hypothesis."""
         return CASES * self.scale if self.scale > 1 else 0
 
     @abstractmethod
     def store(self) -> AbstractAsyncContextManager[object]:
-        """Have an empty, throw-away store inside the context; every check has its own."""
+        """Provide an empty, temporary store inside the context; each check has its own."""
 
     @abstractmethod
     async def open(self, *, keeps_writes: int | None = None) -> Engram:
-        """Return an Engram that is connected to the store that is there; the kit closes it.
+        """Return an Engram that is connected to the current store; the kit closes it.
 
-        Called again, it opens the same store again: when all others are closed, or, where Engrams can share
-        it, at once.
+        A second call opens the same store again: after all other Engrams are closed or, if ``shared`` is
+        true, at any time.
 
         Args:
-            keeps_writes: How many of the latest writes it is to know; by default as many as it likes, but
-                a thousand at least, as the checks make as many.
+            keeps_writes: The number of latest writes that it remembers; by default any number of at least a
+                thousand, as the checks make that many.
         """
 
     async def break_connection(self, engram: Engram) -> None:
-        """Cut an Engram off from its store, as the network might. It may connect again at once."""
+        """Break the connection of an Engram to its store, as a network fault does. It may reconnect."""
         raise NotImplementedError
 
     async def damage(self) -> None:
-        """Make the store unusable, under the Engrams that are open: whatever they are asked next fails."""
+        """Make the store unusable while Engrams are open: their next calls fail."""
         raise NotImplementedError
 
     def claims(self) -> EngramGuarantees:
-        """What the Engram guarantees. It is asked once for every class."""
+        """Return the guarantees of the Engram, which are read once for each class."""
         return asked_once(type(self), self._ask)
 
     async def _ask(self) -> EngramGuarantees:
@@ -87,52 +84,36 @@ class EngramUnderTest(Subject, ABC):
             finally:
                 await engram.close()
 
-    def exemption(self, requirement: str, fault: str | None = None) -> str | None:
-        """Why a requirement is not checked; ``None`` when it is."""
-        reason = super().exemption(requirement, fault)
-        if reason is not None:
-            return reason
-        if requirement == "engram:secrets" and not self.secrets:
-            return "secrets = ()"
-        if requirement.startswith("engram:shared-") and not self.shared:
-            return "shared = False"
-        for prefix, name in _SUPPLIED.items():
-            supplied = getattr(type(self), name) is not getattr(EngramUnderTest, name)
-            if requirement.startswith(prefix) and not supplied:
-                return f"{name}() is not supplied"
-        claims = self.claims()
-        return next((no for no, applies in _unclaimed(requirement).items() if applies(claims)), None)
-
     def contradictions(self) -> Iterator[str]:
-        """What is missing from these claims, or does not fit together."""
+        """Yield what is missing from the claims, or inconsistent in them."""
         for name in ("recovery_s", "scale"):
             if getattr(self, name) <= 0:
                 yield f"{name} must be positive"
         yield from super().contradictions()
 
 
-_SUPPLIED: Final = {"engram:break-": "break_connection", "engram:damage-": "damage"}
+def _guaranteed(name: str) -> Condition:
+    """Return the condition that the Engram gives a guarantee."""
 
-_Conditions = Mapping[str, Callable[["EngramGuarantees"], bool]]
+    def condition(subject: EngramUnderTest) -> str | None:
+        return None if getattr(subject.claims(), name) else f"guarantees.{name} is False"
 
-_NO_ROLLBACK: Final[_Conditions] = {"guarantees.rollback is False": lambda claims: not claims.rollback}
-
-_UNCLAIMED: Final[Mapping[str, _Conditions]] = {
-    "engram:text-": {"guarantees.text is False": lambda claims: not claims.text},
-    "engram:vector-": {"guarantees.vectors is False": lambda claims: not claims.vectors},
-    "engram:vector-words": {"guarantees.text is False": lambda claims: not claims.text},
-    "engram:rollback-": _NO_ROLLBACK,
-    "engram:commit-": _NO_ROLLBACK,
-    "engram:reopen-": {"guarantees.durable is False": lambda claims: not claims.durable},
-    "engram:reopen-rollback": _NO_ROLLBACK,
-    "engram:shared-rollback": _NO_ROLLBACK,
-}
+    return condition
 
 
-def _unclaimed(requirement: str) -> _Conditions:
-    """What excuses an Engram from a requirement, by the beginning of its id."""
-    excuses: dict[str, Callable[[EngramGuarantees], bool]] = {}
-    for prefix, conditions in _UNCLAIMED.items():
-        if requirement.startswith(prefix):
-            excuses.update(conditions)
-    return excuses
+def _has_secrets(subject: EngramUnderTest) -> str | None:
+    return None if subject.secrets else "secrets = ()"
+
+
+def _is_shared(subject: EngramUnderTest) -> str | None:
+    return None if subject.shared else "shared = False"
+
+
+SECRETS: Final[Condition] = _has_secrets
+SHARED: Final[Condition] = _is_shared
+BREAK_CONNECTION: Final = supplied(EngramUnderTest, "break_connection")
+DAMAGE: Final = supplied(EngramUnderTest, "damage")
+TEXT: Final = _guaranteed("text")
+VECTORS: Final = _guaranteed("vectors")
+ROLLBACK: Final = _guaranteed("rollback")
+DURABLE: Final = _guaranteed("durable")

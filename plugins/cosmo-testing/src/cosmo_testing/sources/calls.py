@@ -1,22 +1,28 @@
-"""How the checks make Neurons and call them; every wait has an end."""
+"""How the checks make Neurons, call them, and host them on a Dendrite."""
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from cosmo_core.contracts.axon import Axon
+from cosmo_core.contracts.delivery import Guarantees
 from cosmo_core.contracts.neuron import is_streaming
+from cosmo_core.dendrite import Dendrite
 from cosmo_core.errors import NeuronError, UnencodableError
+from cosmo_core.plugins import PluginManager
 from cosmo_core.protocol.codec import decode, encode
 from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import SignalType
-from cosmo_testing.conformance.errors import UnmetError
-from cosmo_testing.conformance.steps import bounded, need
-from cosmo_testing.sources.scenario import Scenario
+from cosmo_core.routing import SubjectTable
+from cosmo_testing.conformance.steps import UnmetError, bounded, need
+from cosmo_testing.sources.provider import Scenario
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from cosmo_core.contracts.delivery import FrameHandler, UndeliveredHandler
     from cosmo_core.contracts.neuron import NeuronFn
     from cosmo_testing.sources.subject import SourceUnderTest
 
@@ -25,13 +31,11 @@ if TYPE_CHECKING:
 async def provided(
     source: SourceUnderTest, fault: str | None = None
 ) -> AsyncIterator[tuple[Scenario, dict[str, Any]]]:
-    """Run the provider, and give the options for a Neuron that is connected to it."""
+    """Run the provider; yield it and the options of a Neuron that is connected to it."""
     scenario = Scenario(fault, words=f"it broke on {' '.join(source.secret_texts())}")
     async with source.provider(scenario) as connected:
         lost = sorted(connected.keys() & source.secrets.keys())
-        need(
-            not lost, f"provider() replaces the secrets in {', '.join(lost)}: put those of both into secrets"
-        )
+        need(not lost, f"provider() replaces the secrets in {', '.join(lost)}: put both values into secrets")
         try:
             yield scenario, {**source.options, **source.secrets, **connected}
         finally:
@@ -42,7 +46,7 @@ async def provided(
 async def made(
     source: SourceUnderTest, scenario: Scenario, options: dict[str, Any]
 ) -> AsyncIterator[NeuronFn]:
-    """Make a Neuron, which is closed in the end, when nobody is kept waiting any more."""
+    """Make a Neuron; at the end, release the provider's calls and close the Neuron."""
     neuron = source.neuron(**options)
     try:
         yield neuron
@@ -55,28 +59,28 @@ async def made(
 async def running(
     source: SourceUnderTest, fault: str | None = None
 ) -> AsyncIterator[tuple[NeuronFn, Scenario]]:
-    """Run the provider with a Neuron in front of it."""
+    """Run the provider with a Neuron that is connected to it."""
     async with provided(source, fault) as (scenario, options), made(source, scenario, options) as neuron:
         yield neuron, scenario
 
 
 async def close(neuron: NeuronFn) -> None:
-    """Close a Neuron, if it has anything to close."""
+    """Close a Neuron, if it has `aclose`."""
     aclose = getattr(neuron, "aclose", None)
     if aclose is not None:
         await bounded("aclose()", aclose())
 
 
 async def items_of(neuron: NeuronFn, input: dict[str, Any], context: list[Any] | None = None) -> list[Any]:
-    """Call a Neuron; give everything it yields, or the one thing that it returns."""
+    """Call a Neuron; return all the items that it yields, or the one that it returns."""
     return await bounded("the call", _items(neuron, input, [] if context is None else context))
 
 
 async def output_of(neuron: NeuronFn, input: dict[str, Any]) -> Any:
-    """Call a Neuron and give its output.
+    """Call a Neuron; return its output.
 
     Raises:
-        UnmetError: It is a stream without anything in it.
+        UnmetError: The stream was empty.
     """
     items = await items_of(neuron, input)
     need(bool(items), "the stream ended without an output")
@@ -91,10 +95,10 @@ async def _items(neuron: NeuronFn, input: dict[str, Any], context: list[Any]) ->
 
 
 async def error_of(neuron: NeuronFn, input: dict[str, Any]) -> NeuronError:
-    """Call a Neuron that must fail, and give its error.
+    """Call a Neuron that must fail; return its error.
 
     Raises:
-        UnmetError: It did not fail, or with another exception.
+        UnmetError: The call did not fail, or raised another exception.
     """
     try:
         await items_of(neuron, input)
@@ -104,19 +108,105 @@ async def error_of(neuron: NeuronFn, input: dict[str, Any]) -> NeuronError:
         raise
     except Exception as error:
         raise UnmetError(f"the call raised {type(error).__name__} and not NeuronError: {error}") from error
-    raise UnmetError("the call answered as if nothing had gone wrong")
+    raise UnmetError("the call returned an answer instead of failing")
 
 
 def need_transportable(output: Any) -> None:
-    """Refuse an output that does not arrive as it was returned.
+    """Check that an output arrives over the bus as it was returned.
 
     Raises:
-        UnmetError: It is no object, or JSON cannot carry it as it is.
+        UnmetError: The output is not an object, or JSON changes it.
     """
     need(isinstance(output, dict), f"the output is a {type(output).__name__}, not an object")
     signal = Signal.new(SignalType.AGENT_OUTPUT, {"output": output})
     try:
         arrived = decode(encode(signal)).payload["output"]
     except UnencodableError as error:
-        raise UnmetError(f"JSON cannot carry {output!r}") from error
-    need(arrived == output, f"returned was {output!r}, and {arrived!r} arrives")
+        raise UnmetError(f"JSON cannot encode {output!r}") from error
+    need(arrived == output, f"the Neuron returned {output!r}, and {arrived!r} arrives")
+
+
+NEURON_ID = "under-test"
+"""The id of the hosted Neuron."""
+
+
+class _Member:
+    dropped = 0
+
+    def __init__(self, table: SubjectTable[_Member], pattern: str, handler: FrameHandler) -> None:
+        self.handler = handler
+        self._table = table
+        self._pattern = pattern
+
+    async def unsubscribe(self) -> None:
+        self._table.remove(self._pattern, self)
+
+
+class RecordingBus:
+    """A Synapse without limits, for the few Signals of one check.
+
+    Attributes:
+        frames: Every frame that was published, oldest first.
+    """
+
+    guarantees = Guarantees()
+
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+        self._table: SubjectTable[_Member] = SubjectTable()
+        self._working: set[asyncio.Future[None]] = set()
+
+    async def connect(self) -> None:
+        """Do nothing: there is no connection."""
+
+    async def close(self) -> None:
+        """Wait for running handlers."""
+        await asyncio.gather(*self._working)
+
+    async def publish(
+        self,
+        subject: str,
+        frame: bytes,
+        *,
+        undelivered: UndeliveredHandler | None = None,
+        message_id: str | None = None,
+    ) -> None:
+        """Record the frame, and call the handlers that subscribe to ``subject``."""
+        self.frames.append(frame)
+        route = self._table.route(subject)
+        if undelivered is not None and not (route.groups or route.targets):
+            undelivered(frame, "no_consumers")
+        for member in (*route.targets, *(group.pick() for group in route.groups)):
+            work = member.handler(frame)
+            if work is not None:
+                future = asyncio.ensure_future(work)
+                self._working.add(future)
+                future.add_done_callback(self._working.discard)
+
+    async def subscribe(
+        self, pattern: str, handler: FrameHandler, *, queue_group: str | None = None
+    ) -> _Member:
+        """Call ``handler`` with every frame that matches ``pattern``."""
+        member = _Member(self._table, pattern, handler)
+        self._table.add(pattern, member, queue_group)
+        return member
+
+
+@asynccontextmanager
+async def hosted(
+    source: SourceUnderTest, scenario: Scenario, options: dict[str, Any]
+) -> AsyncIterator[tuple[Dendrite, RecordingBus]]:
+    """Make a Neuron, host it as `NEURON_ID` on one Dendrite, and yield another Dendrite as the caller.
+
+    Installed hooks are not used. At the end, the host closes the Neuron.
+    """
+    bus = RecordingBus()
+    worker = Dendrite(synapse=bus, role="worker", plugins=PluginManager(environ={}))
+    worker.attach_axon(Axon(neuron_id=NEURON_ID, neuron_fn=source.neuron(**options)))
+    orchestrator = Dendrite(synapse=bus, plugins=PluginManager(environ={}))
+    async with worker, orchestrator:
+        try:
+            yield orchestrator, bus
+        finally:
+            scenario.end()
+    await bus.close()

@@ -1,4 +1,4 @@
-"""What can go wrong at a provider, what it looks like over HTTP, and how a call must end then."""
+"""The faults of a provider: the HTTP response of each, and the expected error."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from cosmo_llm import (
     RATE_LIMITED,
     Failure,
 )
-from cosmo_testing.faults import Fault
+from cosmo_testing.chat_server.faults import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 RETRY_AFTER_S: Final = 3600
-"""The wait that a busy provider asks for: longer than any call of a test may take."""
+"""Seconds that a busy provider asks to wait: longer than any call in a test."""
 
 
 @attrs.frozen
@@ -30,10 +30,10 @@ class ProviderFault:
     """A way in which a provider fails.
 
     Attributes:
-        text: What the provider does, in a sentence.
-        failure: How a call ends then, in the terms of the chat contract. A source of another kind may use
-            other codes, but whether the failure may pass by itself is no matter of taste.
-        over_http: The recording: given the provider's words, what an HTTP server sends.
+        text: A description.
+        failure: The expected error of a chat source. Another kind of source may use other codes, but the same
+            ``recoverable``.
+        over_http: Takes the provider's error text; returns the fault of an HTTP server.
     """
 
     text: str
@@ -44,45 +44,45 @@ class ProviderFault:
 FAULTS: Final[Mapping[str, ProviderFault]] = MappingProxyType(
     {
         "unauthorized": ProviderFault(
-            "It does not accept the key: 401.",
+            "The key is not accepted: 401.",
             AUTH_FAILED,
             lambda words: Fault.status(401, message=words),
         ),
         "rate-limited": ProviderFault(
-            "It wants fewer requests: 429, with a `Retry-After` of an hour.",
+            "Too many requests: 429, with a `Retry-After` of an hour.",
             RATE_LIMITED,
             lambda words: Fault.status(429, retry_after=RETRY_AFTER_S, message=words),
         ),
         "server-error": ProviderFault(
-            "It failed on its own side: 500.",
+            "Internal server error: 500.",
             PROVIDER_ERROR,
             lambda words: Fault.status(500, message=words),
         ),
         "unavailable": ProviderFault(
-            "It is down for maintenance: 503, with a `Retry-After` of an hour.",
+            "Down for maintenance: 503, with a `Retry-After` of an hour.",
             PROVIDER_ERROR,
             lambda words: Fault.status(503, retry_after=RETRY_AFTER_S, message=words),
         ),
         "malformed": ProviderFault(
-            "It answers in another format than its own.",
+            "The response has an invalid format.",
             PROVIDER_MALFORMED,
             lambda words: Fault.malformed(f"{{not json: {words}\n".encode()),
         ),
         "stalled": ProviderFault(
-            "It begins to answer, then sends nothing more; give the Neuron a short time limit.",
+            "The response starts, and then nothing more is sent. Give the Neuron a short timeout.",
             PROVIDER_TIMEOUT,
             lambda words: Fault.stall(0),
         ),
         "cut": ProviderFault(
-            "It closes the connection in the middle of its answer.",
+            "The connection is closed in the middle of the response.",
             PROVIDER_UNREACHABLE,
             lambda words: Fault.cut(1),
         ),
     }
 )
-"""The faults that every source meets, by name."""
+"""The faults that every source must handle, by name."""
 
 CHAT_FAILURES: Final[Mapping[str, Failure]] = MappingProxyType(
     {name: fault.failure for name, fault in FAULTS.items()}
 )
-"""How a call of an LLM source ends for each of the `FAULTS`."""
+"""The expected error of a chat source for each of the `FAULTS`."""

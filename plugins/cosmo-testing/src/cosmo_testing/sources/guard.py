@@ -1,4 +1,4 @@
-"""Catches whoever reaches out of the process while this is forbidden."""
+"""Detects access to the network, processes and files while it is forbidden."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _CODE: Final = tuple(all_suffixes())
 
 
 class ForbiddenError(RuntimeError):
-    """Raised in place of what was attempted."""
+    """Raised instead of a forbidden operation."""
 
 
 @attrs.frozen
@@ -47,15 +47,15 @@ _watch: ContextVar[_Watch | None] = ContextVar("_watch", default=None)
 
 @contextmanager
 def offline(*, files: bool) -> Iterator[list[str]]:
-    """Forbid connections, name look-ups and processes to the code that runs inside; other threads may.
+    """Forbid connections, name look-ups and processes inside the context, in this thread.
 
-    What is attempted raises `ForbiddenError`, and is kept: whoever swallows the error is caught all the same.
+    A forbidden operation raises `ForbiddenError`. It is also recorded, in case the code swallows the error.
 
     Args:
-        files: Whether opening a file is forbidden, too, unless it holds code to import.
+        files: Whether opening a file is forbidden too, except for code to import.
 
     Yields:
-        What was attempted so far, in words.
+        Descriptions of the forbidden operations so far.
     """
     _install()
     attempts: list[str] = []
@@ -68,8 +68,8 @@ def offline(*, files: bool) -> Iterator[list[str]]:
 
 @cache
 def _install() -> None:
-    # Auditing sees every way to do these things, and patching only those one thinks of. A hook stays for
-    # good; this one is idle while nobody watches.
+    # An audit hook sees every way to do these things; patching would only cover known ways. A hook cannot be
+    # removed; this one does nothing outside the context.
     sys.addaudithook(_audit)
 
 
@@ -84,7 +84,7 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
             return
         attempt = f"opens {arguments[0]!r}"
     else:
-        # The first argument of most is what they want; that of a socket's methods is the socket.
+        # The first argument is the target, except for methods of a socket: there it is the socket.
         attempt = f"{_REACHING_OUT[event]}: {next(filter(_is_wanted, arguments), '')!r}"
     watch.attempts.append(attempt)
     raise ForbiddenError(f"forbidden here: {attempt}")

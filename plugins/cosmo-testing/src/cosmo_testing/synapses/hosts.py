@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 NAMESPACE: Final = "kit"
 DISCOVERY_S: Final = 0.3
-"""For how long a Neuron is looked for: an answer over the bus may take a while."""
+"""Seconds for discovery: an answer over the bus may take some time."""
 
 
 @attrs.frozen
-class Office:
-    """A Dendrite that hosts Neurons, one that asks, each on a peer of its own, and a third peer.
+class DendritePair:
+    """A hosting and a calling Dendrite, each on its own peer, and a third peer.
 
     Attributes:
         network: The bus.
-        worker: Hosts.
-        caller: Asks.
+        worker: The Dendrite that hosts the Neurons.
+        caller: The Dendrite that sends TASKs.
         spare: The third peer.
     """
 
@@ -44,14 +44,16 @@ class Office:
 
 
 def dendrite(synapse: Synapse, **options: Any) -> Dendrite:
-    """Make a Dendrite in which no installed hook takes part."""
+    """Make a Dendrite without the installed hooks."""
     options = {"namespace": NAMESPACE, "discovery_s": DISCOVERY_S, **options}
     return Dendrite(synapse=synapse, plugins=PluginManager(environ={}), **options)
 
 
 @asynccontextmanager
-async def office(under_test: SynapseUnderTest, *axons: Axon, **options: Any) -> AsyncIterator[Office]:
-    """Run a bus with a Dendrite that hosts some Neurons, and one that can ask them."""
+async def dendrite_pair(
+    under_test: SynapseUnderTest, *axons: Axon, **options: Any
+) -> AsyncIterator[DendritePair]:
+    """Run a bus with a Dendrite that hosts some Neurons, and one that can reach them."""
     async with running(under_test, 3) as (network, (there, here, spare)), AsyncExitStack() as stack:
         worker, caller = dendrite(there, role="worker", **options), dendrite(here)
         for axon in axons:
@@ -61,16 +63,16 @@ async def office(under_test: SynapseUnderTest, *axons: Axon, **options: Any) -> 
             stack.push_async_callback(each.stop)
         for axon in axons:
             await caller.wait_until_ready(neuron=axon.neuron_id)
-        yield Office(network, worker, caller, spare)
+        yield DendritePair(network, worker, caller, spare)
 
 
 async def ask(caller: Dendrite, neuron: str, input: dict[str, Any] | None = None) -> Signal:
-    """Send a TASK, and return what ends it."""
+    """Send a TASK; return its answer."""
     return await bounded("dispatch_and_wait()", caller.dispatch_and_wait(neuron=neuron, input=input or {}))
 
 
 async def greet(input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
-    """Greet whoever is named."""
+    """Greet the person that the input names."""
     return {"greeting": f"Hello, {input.get('name')}!"}
 
 
@@ -80,13 +82,13 @@ def greeter() -> Axon:
 
 
 class Stuck:
-    """A Neuron that waits until it is let go.
+    """A Neuron that waits until its gate opens.
 
     Attributes:
-        running: How many calls of it run.
-        calls: How many there were.
-        cancelled: How many of them were cancelled.
-        gate: Set to let them go.
+        running: The number of running calls.
+        calls: The number of all calls.
+        cancelled: The number of cancelled calls.
+        gate: Set it to end the calls.
     """
 
     def __init__(self) -> None:
@@ -109,7 +111,7 @@ class Stuck:
         return {"done": True}
 
     def axon(self, max_concurrency: int = 256, max_backlog: int = 1024) -> Axon:
-        """Make an Axon of it."""
+        """Make an Axon of this Neuron."""
         return Axon(
             neuron_id="stuck", neuron_fn=self, max_concurrency=max_concurrency, max_backlog=max_backlog
         )

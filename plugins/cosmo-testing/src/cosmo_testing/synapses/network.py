@@ -1,4 +1,4 @@
-"""A bus that runs for one check, the peers on it, and handlers that remember."""
+"""The bus of one check, its peers, and handlers that record what they get."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from cosmo_testing.conformance import steps
-from cosmo_testing.conformance.errors import UnmetError
-from cosmo_testing.conformance.steps import bounded
+from cosmo_testing.conformance.steps import UnmetError, bounded
 
 if TYPE_CHECKING:
     from cosmo_core.contracts.delivery import FrameHandler, Subscription
@@ -18,16 +17,16 @@ if TYPE_CHECKING:
     from cosmo_testing.synapses.subject import SynapseUnderTest
 
 TURNS: Final = 10
-"""How many turns of the event loop what came may need until its handler ran."""
+"""Turns of the event loop that a received frame may need to reach its handler."""
 
 _SETTLING: Final = b"settling"
 
 
 class Inbox:
-    """A handler that is done at once, and keeps what comes.
+    """A handler that records frames, and acknowledges them at once.
 
     Attributes:
-        frames: What came, oldest first.
+        frames: The received frames, oldest first.
     """
 
     def __init__(self) -> None:
@@ -35,20 +34,20 @@ class Inbox:
         self._came = asyncio.Event()
 
     def __call__(self, frame: bytes) -> Awaitable[None] | None:
-        """Keep ``frame``."""
+        """Record ``frame``."""
         self.note(frame)
         return None
 
     def note(self, frame: bytes) -> None:
-        """Keep a frame, and wake whoever waits for it."""
+        """Record a frame, and wake the tasks that wait for it."""
         self.frames.append(frame)
         self._came.set()
 
     async def until(self, number: int, limit_s: float | None = None) -> list[bytes]:
-        """Return what came, once it is ``number`` frames or more.
+        """Return the received frames as soon as there are ``number`` or more.
 
         Raises:
-            UnmetError: They do not come in time.
+            UnmetError: They did not arrive in time.
         """
         try:
             await bounded("", self.when(lambda: len(self.frames) >= number), limit_s)
@@ -59,19 +58,19 @@ class Inbox:
         return self.frames
 
     async def when(self, ready: Callable[[], bool]) -> None:
-        """Return once ``ready`` is true; it is asked again after every change here."""
+        """Return as soon as ``ready`` returns true; it is called after every change."""
         while not ready():
             self._came.clear()
             await self._came.wait()
 
 
 class Worker(Inbox):
-    """A handler that works on what comes until it is let go.
+    """A handler that processes frames until its gate opens.
 
     Attributes:
-        most: How many frames it worked on at once, at most.
-        done: What it has finished, in order.
-        gate: Set to let it finish.
+        most: The largest number of frames that were processed at once.
+        done: The finished frames, in order.
+        gate: Set it to let the handler finish.
     """
 
     def __init__(self) -> None:
@@ -82,7 +81,7 @@ class Worker(Inbox):
         self._working = 0
 
     def __call__(self, frame: bytes) -> Awaitable[None] | None:
-        """Begin to work on ``frame``."""
+        """Start to process ``frame``."""
         self._working += 1
         self.most = max(self.most, self._working)
         self.note(frame)
@@ -97,7 +96,7 @@ class Worker(Inbox):
             self._came.set()
 
     async def finished(self, number: int) -> list[bytes]:
-        """Let it finish, and return what it did, once that is ``number`` frames or more."""
+        """Open the gate; return the finished frames as soon as there are ``number`` or more."""
         self.gate.set()
         try:
             await bounded("", self.when(lambda: len(self.done) >= number))
@@ -106,8 +105,8 @@ class Worker(Inbox):
         return self.done
 
 
-class Told:
-    """An `undelivered` that remembers what it is told, and where it is called."""
+class Reports:
+    """An `undelivered` callback that records its calls, and in which event loop they are made."""
 
     def __init__(self) -> None:
         self.inbox = Inbox()
@@ -116,7 +115,7 @@ class Told:
         self._loop = asyncio.get_running_loop()
 
     def __call__(self, frame: bytes, reason: str) -> None:
-        """Remember one call."""
+        """Record one call."""
         self.reasons.append(reason)
         try:
             inside = asyncio.get_running_loop() is self._loop
@@ -127,19 +126,19 @@ class Told:
         self._loop.call_soon_threadsafe(self.inbox.note, frame)
 
     async def nothing(self, for_s: float) -> None:
-        """Return after some seconds in which it is told nothing.
+        """Return after ``for_s`` seconds without a call.
 
         Raises:
-            UnmetError: It is told something.
+            UnmetError: It was called.
         """
         try:
             await self.inbox.until(1, for_s)
         except UnmetError:
             return
-        raise UnmetError(f"undelivered is told {self.reasons} of {self.inbox.frames}")
+        raise UnmetError(f"undelivered got {self.reasons} for {self.inbox.frames}")
 
     async def until(self, number: int, limit_s: float | None = None) -> list[str]:
-        """Return the reasons, once there are ``number`` of them or more."""
+        """Return the reasons as soon as there are ``number`` or more."""
         try:
             await self.inbox.until(number, limit_s)
         except UnmetError as error:
@@ -151,7 +150,7 @@ class Network:
     """The bus of one check, and its peers.
 
     Attributes:
-        under_test: What the author supplied.
+        under_test: The subject.
     """
 
     def __init__(self, under_test: SynapseUnderTest) -> None:
@@ -182,9 +181,9 @@ class Network:
             await self.close(synapse)
 
     async def settle(self, rounds: int = 2) -> None:
-        """Return when what every peer sent before had every chance to arrive.
+        """Return when frames that were sent before must have arrived.
 
-        Each peer sends one frame to every other, and waits for it, several times over.
+        Each peer sends one frame to every peer, and waits for it, ``rounds`` times.
         """
         for _ in range(rounds):
             for subject, inbox in self._peers.values():
@@ -194,14 +193,14 @@ class Network:
             for _, inbox in self._peers.values():
                 await inbox.until(len(self._peers))
             for _ in range(TURNS):
-                # A bus inside the process may carry all that without giving anybody else a turn.
+                # A bus inside the process may deliver all of it without a turn for other tasks.
                 await asyncio.sleep(0)
 
     async def until(self, what: str, ready: Callable[[], bool]) -> None:
-        """Return once ``ready`` is true; meanwhile the peers talk to each other.
+        """Return as soon as ``ready`` returns true; meanwhile the peers exchange frames.
 
         Raises:
-            UnmetError: It does not become true in time.
+            UnmetError: It did not return true in time.
         """
 
         async def wait() -> None:
@@ -215,7 +214,7 @@ class Network:
 async def running(
     under_test: SynapseUnderTest, peers: int = 0
 ) -> AsyncIterator[tuple[Network, list[Synapse]]]:
-    """Run a bus with some peers, all of which are closed in the end."""
+    """Run a bus with some peers; at the end, close all peers."""
     async with under_test.bus():
         network = Network(under_test)
         try:
@@ -238,14 +237,14 @@ async def listen(
 
 
 def numbered(number: int, prefix: str = "") -> list[bytes]:
-    """Make frames that can be told from each other."""
+    """Make different frames."""
     return [f"{prefix}{each}".encode() for each in range(number)]
 
 
 async def refusal(step: Coroutine[Any, Any, object]) -> Exception | None:
-    """Await what must fail, and give what it raised; None if it did not."""
+    """Await a step that must fail; return its exception, or None if it did not fail."""
     try:
-        await bounded("what must be refused", step)
+        await bounded("a step that must be refused", step)
     except UnmetError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, a check has an opinion on it

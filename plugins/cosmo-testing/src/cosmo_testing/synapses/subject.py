@@ -1,39 +1,36 @@
-"""What the author of a Synapse tells the kit about it."""
+"""The Synapse under test, as its author describes it to the kit."""
 
 from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import attrs
 
 from cosmo_core.contracts.synapse import ThreadPublisher
-from cosmo_testing.conformance.claims import asked_once
-from cosmo_testing.conformance.subject import Subject
-from cosmo_testing.synapses.requirements import REQUIREMENTS
+from cosmo_testing.conformance.kit import Condition, Subject, asked_once, supplied
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from cosmo_core.contracts.delivery import Guarantees
     from cosmo_core.contracts.synapse import Synapse
-    from cosmo_testing.conformance.requirements import Requirements
 
 SCALE_VARIABLE: Final = "COSMO_SYNAPSE_SCALE"
-"""The environment variable by which the long checks grow: 50 makes 10,000 cancels and hostile frames."""
+"""The environment variable that scales the long checks: 50 means 10,000 cancels and hostile frames."""
 
 CASES: Final = 200
-"""How many hostile frames and names are tried for each unit of the scale."""
+"""The number of hostile frames and names for each unit of the scale."""
 
 
 @attrs.frozen
 class Claims:
-    """What a Synapse says of itself, which decides what is tested.
+    """The claims of a Synapse, which decide which requirements apply.
 
     Attributes:
-        guarantees: What it promises.
+        guarantees: Its guarantees.
         publishes_from_threads: Whether it is a `ThreadPublisher`.
     """
 
@@ -42,62 +39,62 @@ class Claims:
 
 
 class SynapseUnderTest(Subject, ABC):
-    """A Synapse, a bus for it to run on, and what is claimed of it.
+    """A Synapse, its bus, and its claims. Authors derive their test class from it.
 
-    What it guarantees is read from the Synapse, and tested. `sever`, `restart` and `congest` are optional:
-    what needs one that is not supplied is skipped.
+    The guarantees are read from the Synapse, and tested. `sever`, `restart` and `congest` are optional: a
+    requirement that needs a missing one is skipped.
 
     Attributes:
-        room: How many frames one subscription keeps at most: those its handler works on, those that wait for
-            it, and those that wait for its queue group. A Synapse with small limits is tested faster.
-        recovery_s: For how many seconds it may be out of order after `sever` or `restart`.
-        secrets: What it was given and nobody may see.
-        scale: How much longer the long checks are than in a quick run; by default what the environment
-            variable ``COSMO_SYNAPSE_SCALE`` says, or 1.
-        not_applicable: Why a requirement has no meaning for this Synapse.
-        level: The kit's level that is claimed, as `Subject` explains it.
+        capacity: The largest number of frames that one subscription keeps: in its handler, waiting for it,
+            and waiting for its queue group. A Synapse with small limits is tested faster.
+        recovery_s: Seconds that it may need to recover from `sever` or `restart`.
+        secrets: The secrets that it was given.
+        scale: The factor by which the long checks grow; by default the environment variable
+            ``COSMO_SYNAPSE_SCALE``, or 1.
+        not_applicable: Requirements without meaning for this Synapse, each with a reason.
+        level: The claimed level of the kit; see `Subject`.
     """
 
-    requirements: ClassVar[Requirements] = REQUIREMENTS
-    room: ClassVar[int] = 2000
+    kind: ClassVar[str] = "Synapse"
+    capacity: ClassVar[int] = 2000
     recovery_s: ClassVar[float] = 2.0
     secrets: ClassVar[Sequence[str]] = ()
     scale: ClassVar[int] = int(os.environ.get(SCALE_VARIABLE, "1"))
 
     @property
     def cases(self) -> int:
-        """How many hostile frames and names are tried at least; in a quick run Hypothesis decides alone."""
+        """The least number of hostile frames and names; 0, in a quick run, leaves it to Hypothesis."""
         return CASES * self.scale if self.scale > 1 else 0
 
     @abstractmethod
     def bus(self) -> AbstractAsyncContextManager[object]:
-        """Run a new bus that nobody else is on; every check has its own."""
+        """Run a new, empty bus inside the context; each check has its own."""
 
     @abstractmethod
     async def connect(self) -> Synapse:
-        """Connect one more Synapse to the bus that runs; the kit closes it.
+        """Connect another Synapse to the running bus; the kit closes it.
 
-        For ``synapse:thread-elsewhere`` one is connected in another event loop, in another thread.
+        ``synapse:thread-elsewhere`` calls it in another event loop, in another thread.
         """
 
     @abstractmethod
     async def inject(self, subject: str, raw: bytes) -> None:
-        """Put bytes on a subject as a stranger would, past every check of the Synapses."""
+        """Publish bytes on a subject as a foreign program would, without the checks of a Synapse."""
 
     async def sever(self, synapse: Synapse) -> None:
-        """Break the connection of a Synapse, as the network might. It may be made again at once."""
+        """Break the connection of a Synapse, as a network fault does. It may reconnect at once."""
         raise NotImplementedError
 
     async def restart(self) -> None:
-        """Let the server die without a word; return when it is back, at the same place."""
+        """Kill the server; return when it runs again, at the same address."""
         raise NotImplementedError
 
     def congest(self, synapse: Synapse) -> AbstractAsyncContextManager[object]:
-        """Let nothing through to a Synapse, inside the context, without breaking its connection."""
+        """Inside the context, deliver nothing to a Synapse, without breaking its connection."""
         raise NotImplementedError
 
     def claims(self) -> Claims:
-        """What the Synapse says of itself. It is asked once for every class."""
+        """Return the claims of the Synapse, which are read once for each class."""
         return asked_once(type(self), self._ask)
 
     async def _ask(self) -> Claims:
@@ -108,66 +105,37 @@ class SynapseUnderTest(Subject, ABC):
             finally:
                 await synapse.close()
 
-    def exemption(self, requirement: str, fault: str | None = None) -> str | None:
-        """Why a requirement is not checked; ``None`` when it is."""
-        reason = super().exemption(requirement, fault)
-        if reason is not None:
-            return reason
-        if requirement == "synapse:secrets" and not self.secrets:
-            return "secrets = ()"
-        for name in ("sever", "restart", "congest"):
-            supplied = getattr(type(self), name) is not getattr(SynapseUnderTest, name)
-            if requirement.startswith(f"synapse:{name}-") and not supplied:
-                return f"{name}() is not supplied"
-        claims = self.claims()
-        return next((no for no, applies in _UNCLAIMED.get(requirement, {}).items() if applies(claims)), None)
-
     def contradictions(self) -> Iterator[str]:
-        """What is missing from these claims, or does not fit together."""
-        for name in ("room", "recovery_s", "scale"):
+        """Yield what is missing from the claims, or inconsistent in them."""
+        for name in ("capacity", "recovery_s", "scale"):
             if getattr(self, name) <= 0:
                 yield f"{name} must be positive"
         yield from super().contradictions()
 
 
-_Conditions = Mapping[str, Callable[[Claims], bool]]
+def _claimed(reason: str, holds: Callable[[Claims], bool]) -> Condition:
+    """Return a condition on what the Synapse claims; ``reason`` is the claim that fails it."""
 
-_NO_GROUPS: Final[_Conditions] = {
-    "guarantees.queue_groups is False": lambda claims: not claims.guarantees.queue_groups
-}
-_AT_MOST_ONCE: Final[_Conditions] = {
-    'guarantees.delivery is "at-most-once"': lambda claims: claims.guarantees.delivery == "at-most-once",
-    **_NO_GROUPS,
-}
-_NO_TAKEOVER: Final[_Conditions] = {
-    "guarantees.takeover_s is None": lambda claims: claims.guarantees.takeover_s is None,
-    **_NO_GROUPS,
-}
-_DURABLE: Final[_Conditions] = {
-    "guarantees.durable is True": lambda claims: claims.guarantees.durable,
-    **_NO_GROUPS,
-}
+    def condition(subject: SynapseUnderTest) -> str | None:
+        return None if holds(subject.claims()) else reason
 
-_NOT_DURABLE: Final[_Conditions] = {
-    "guarantees.durable is False": lambda claims: not claims.guarantees.durable,
-    **_NO_GROUPS,
-}
-_NO_THREADS: Final[_Conditions] = {
-    "it is no ThreadPublisher": lambda claims: not claims.publishes_from_threads
-}
+    return condition
 
-_UNCLAIMED: Final[Mapping[str, _Conditions]] = {
-    **{id: _NO_GROUPS for id in REQUIREMENTS if id.startswith(("synapse:group-", "synapse:undelivered-"))},
-    "synapse:malformed-group": _NO_GROUPS,
-    "synapse:undelivered-nobody": _DURABLE,
-    "synapse:order": {'guarantees.ordering is "none"': lambda claims: claims.guarantees.ordering == "none"},
-    "synapse:again-failed": _AT_MOST_ONCE,
-    "synapse:again-done": _AT_MOST_ONCE,
-    "synapse:again-dead": _AT_MOST_ONCE,
-    "synapse:again-held": _AT_MOST_ONCE,
-    "synapse:again-closed": _NO_TAKEOVER,
-    "synapse:again-lost": {**_NO_TAKEOVER, **_DURABLE},
-    "synapse:sever-takeover": _NO_TAKEOVER,
-    **{id: _NOT_DURABLE for id in REQUIREMENTS if id.startswith("synapse:durable-")},
-    **{id: _NO_THREADS for id in REQUIREMENTS if id.startswith("synapse:thread-")},
-}
+
+def _has_secrets(subject: SynapseUnderTest) -> str | None:
+    return None if subject.secrets else "secrets = ()"
+
+
+SECRETS: Final[Condition] = _has_secrets
+SEVER: Final = supplied(SynapseUnderTest, "sever")
+RESTART: Final = supplied(SynapseUnderTest, "restart")
+CONGEST: Final = supplied(SynapseUnderTest, "congest")
+QUEUE_GROUPS: Final = _claimed("guarantees.queue_groups is False", lambda it: it.guarantees.queue_groups)
+ORDERED: Final = _claimed('guarantees.ordering is "none"', lambda it: it.guarantees.ordering != "none")
+AT_LEAST_ONCE: Final = _claimed(
+    'guarantees.delivery is "at-most-once"', lambda it: it.guarantees.delivery == "at-least-once"
+)
+TAKEOVER: Final = _claimed("guarantees.takeover_s is None", lambda it: it.guarantees.takeover_s is not None)
+DURABLE: Final = _claimed("guarantees.durable is False", lambda it: it.guarantees.durable)
+NOT_DURABLE: Final = _claimed("guarantees.durable is True", lambda it: not it.guarantees.durable)
+THREADS: Final = _claimed("it is not a ThreadPublisher", lambda it: it.publishes_from_threads)

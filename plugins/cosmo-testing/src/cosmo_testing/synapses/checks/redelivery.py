@@ -1,0 +1,327 @@
+"""Requirements on at-least-once delivery and on durable Synapses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from cosmo_core.contracts.delivery import HeldFrame
+from cosmo_core.contracts.synapse import DeadLetters
+from cosmo_testing.conformance.kit import requirement
+from cosmo_testing.conformance.steps import bounded, need
+from cosmo_testing.synapses.checks.groups import ask
+from cosmo_testing.synapses.network import Inbox, Reports, Worker, listen, numbered, running, send
+from cosmo_testing.synapses.subject import (
+    AT_LEAST_ONCE,
+    DURABLE,
+    NOT_DURABLE,
+    QUEUE_GROUPS,
+    TAKEOVER,
+    SynapseUnderTest,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from cosmo_core.contracts.delivery import DeadLetter
+    from cosmo_core.contracts.synapse import Synapse
+
+SLACK_S: Final = 0.5
+"""Seconds by which a busy machine may be late."""
+
+
+class Failing(Inbox):
+    """A handler that fails for some of its calls, in turn at once and in its awaitable.
+
+    Attributes:
+        calls: The number of deliveries of each frame.
+        done: The frames that it handled.
+    """
+
+    def __init__(self, *, always: bytes | None = None) -> None:
+        super().__init__()
+        self.calls: Counter[bytes] = Counter()
+        self.done: list[bytes] = []
+        self._always = always
+
+    async def _work(self, frame: bytes, *, fails: bool) -> None:
+        await asyncio.sleep(0)
+        if fails:
+            raise RuntimeError("a handler of the conformance kit fails on purpose")
+        self.done.append(frame)
+        self.note(frame)
+
+    def __call__(self, frame: bytes) -> asyncio.Future[None] | None:
+        """Fail the first time, or always; otherwise handle the frame."""
+        self.calls[frame] += 1
+        self._came.set()
+        fails = self.calls[frame] == 1 or frame == self._always
+        if fails and sum(self.calls.values()) % 2:
+            raise RuntimeError("a handler of the conformance kit fails on purpose")
+        return asyncio.ensure_future(self._work(frame, fails=fails))
+
+
+def within(synapse: Synapse) -> float:
+    """Return the seconds until another member must have taken over."""
+    return (synapse.guarantees.takeover_s or 0.0) + SLACK_S
+
+
+async def dead(synapse: Synapse, frame: bytes) -> list[DeadLetter]:
+    """Return the dead letters with this frame."""
+    assert isinstance(synapse, DeadLetters)  # noqa: S101 - "synapse:shape" says so, too
+    letters = await bounded("dead_letters()", synapse.dead_letters())
+    return [letter for letter in letters if letter.frame == frame]
+
+
+@requirement(
+    "synapse:again-failed",
+    "A frame whose handler failed MUST be delivered to a member again.",
+    when=[AT_LEAST_ONCE, QUEUE_GROUPS],
+)
+async def check_again_failed(under_test: SynapseUnderTest) -> None:
+    """Let every frame fail once."""
+    async with running(under_test, 3) as (network, (sender, one, two)):
+        reports, member, frames = Reports(), Failing(), numbered(10)
+        for peer in (one, two):
+            await listen(peer, "kit.again", member, "g")
+        for number, frame in enumerate(frames):
+            await ask(sender, "kit.again", reports, frame)
+            await member.until(number + 1)
+        await network.settle()
+        need(sorted(member.done) == frames, f"{len(member.done)} of {len(frames)} frames were handled")
+        need(
+            {*member.calls.values()} == {2},
+            f"each frame failed once, and the calls were {dict(member.calls)}",
+        )
+        need(
+            not reports.reasons, f"all frames were handled in the end, and undelivered got {reports.reasons}"
+        )
+
+
+@requirement(
+    "synapse:again-done",
+    "An acknowledged frame MUST NOT be delivered again.",
+    when=[AT_LEAST_ONCE, QUEUE_GROUPS],
+)
+async def check_again_done(under_test: SynapseUnderTest) -> None:
+    """Close a member that has handled some frames, and check the frames of another member."""
+    async with running(under_test, 3) as (network, (sender, leaving, staying)):
+        worker, other, frames = Worker(), Inbox(), numbered(3)
+        await listen(leaving, "kit.done", worker, "g")
+        worker.gate.set()
+        await send(sender, "kit.done", *frames)
+        await worker.finished(len(frames))
+        await network.settle()
+        await listen(staying, "kit.done", other, "g")
+        await network.close(leaving)
+        await send(sender, "kit.done", b"next")
+        await other.until(1)
+        await network.settle()
+        need(other.frames == [b"next"], f"another member got {other.frames[:-1]}, which had been handled")
+
+
+@requirement(
+    "synapse:again-dead",
+    "A frame that always fails MUST be delivered `max_deliveries` times, and then be a dead letter.",
+    when=[AT_LEAST_ONCE, QUEUE_GROUPS],
+)
+async def check_again_dead(under_test: SynapseUnderTest) -> None:
+    """Publish one frame that always fails, and one that does not."""
+    async with running(under_test, 3) as (network, (sender, one, two)):
+        reports, member, poison = Reports(), Failing(always=b"poison"), b"poison"
+        most = sender.guarantees.max_deliveries
+        for peer in (one, two):
+            await listen(peer, "kit.dead", member, "g")
+        await ask(sender, "kit.dead", reports, poison, b"good")
+        await reports.until(1)
+        await bounded("the frame beside it", member.when(lambda: b"good" in member.done))
+        await network.settle()
+        need(reports.reasons == ["failed"], f"the frame always fails, and undelivered got {reports.reasons}")
+        need(
+            member.calls[poison] == most,
+            f"the frame was delivered {member.calls[poison]} times; max_deliveries is {most}",
+        )
+        if most > 1:
+            letters = await dead(sender, poison)
+            need(len(letters) == 1, f"the frame is {len(letters)} times among the dead letters")
+            reported = (letters[0].subject, letters[0].deliveries, bool(letters[0].reason))
+            need(reported == ("kit.dead", most, True), f"the dead letter says {letters[0]}")
+
+
+@requirement(
+    "synapse:again-closed",
+    "The unacknowledged frames of a closing member MUST reach another member within `takeover_s`.",
+    when=[TAKEOVER, QUEUE_GROUPS],
+)
+async def check_again_closed(under_test: SynapseUnderTest) -> None:
+    """Close a member that is processing frames, while there is another member."""
+    async with running(under_test, 3) as (network, (sender, leaving, staying)):
+        worker, other, frames = Worker(), Inbox(), numbered(3)
+        await listen(leaving, "kit.over", worker, "g")
+        await ask(sender, "kit.over", Reports(), *frames)
+        await worker.until(1)
+        await listen(staying, "kit.over", other, "g")
+        await network.close(leaving)
+        await other.until(len(frames), within(sender))
+        need({*other.frames} == {*frames}, f"the other member got {sorted({*other.frames})}")
+
+
+@requirement(
+    "synapse:again-lost",
+    "`undelivered` MUST be called with `lost` when no other member can take over.",
+    when=[TAKEOVER, QUEUE_GROUPS, NOT_DURABLE],
+)
+async def check_again_lost(under_test: SynapseUnderTest) -> None:
+    """Close the only member while it is processing a frame."""
+    async with running(under_test, 2) as (network, (sender, leaving)):
+        reports, worker = Reports(), Worker()
+        await listen(leaving, "kit.lost", worker, "g")
+        await ask(sender, "kit.lost", reports, b"1")
+        await worker.until(1)
+        await network.close(leaving)
+        reasons = await reports.until(1, within(sender))
+        need(reasons == ["lost"], f"there is no other member, and undelivered got {reasons}")
+
+
+@requirement(
+    "synapse:durable-waits",
+    "A durable Synapse MUST keep the frames of a queue group without members until a member joins.",
+    when=[DURABLE, QUEUE_GROUPS],
+)
+async def check_durable_waits(under_test: SynapseUnderTest) -> None:
+    """Publish after the last member left; then let a member join."""
+    async with running(under_test, 3) as (network, (sender, first, second)):
+        reports, inbox, frames = Reports(), Inbox(), numbered(10)
+        await listen(first, "kit.wait", Inbox(), "g")
+        await network.close(first)
+        await ask(sender, "kit.wait", reports, *frames)
+        await network.settle()
+        need(not reports.reasons, f"the frames wait, and undelivered got {reports.reasons[:3]}")
+        await listen(second, "kit.wait", inbox, "g")
+        await inbox.until(len(frames), within(sender))
+        need({*inbox.frames} == {*frames}, f"{frames} waited, and {inbox.frames} came")
+
+
+HOLD_S: Final = 0.3
+"""The least number of seconds that a frame is held."""
+EXACT_S: Final = 0.1
+"""The largest error of `held_s`, in seconds."""
+DUPLICATES: Final = 1000
+
+
+class Stamped(Inbox):
+    """A handler that records when a frame arrived, and its `held_s`.
+
+    Args:
+        failures: The number of calls that fail, each when ``gate`` is set.
+    """
+
+    def __init__(self, failures: int = 0) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.stamps: list[tuple[float, float]] = []
+        self._failures = failures
+
+    def __call__(self, frame: bytes) -> Awaitable[None] | None:
+        """Record the frame; fail later, or handle it."""
+        held_s = frame.held_s if isinstance(frame, HeldFrame) else 0.0
+        self.stamps.append((asyncio.get_running_loop().time(), held_s))
+        self.note(frame)
+        return self._fail() if len(self.stamps) <= self._failures else None
+
+    async def _fail(self) -> None:
+        await self.gate.wait()
+        raise RuntimeError("a handler of the conformance kit fails on purpose")
+
+
+async def _sent(sender: Synapse, subject: str, reports: Reports) -> tuple[float, float]:
+    """Publish a frame for a queue group; return the times before and after."""
+    began = asyncio.get_running_loop().time()
+    await ask(sender, subject, reports, b"1")
+    return began, asyncio.get_running_loop().time()
+
+
+def _need_honest(stamp: tuple[float, float], sent: tuple[float, float]) -> None:
+    came, said = stamp
+    most, least = (came - moment for moment in sent)
+    need(
+        least - EXACT_S <= said <= most + EXACT_S,
+        f"a frame that was held for {most:.2f} s reports {said:.2f} s",
+    )
+
+
+async def _held() -> None:
+    """Wait `HOLD_S`."""
+    held, loop = asyncio.Event(), asyncio.get_running_loop()
+    loop.call_later(HOLD_S, held.set)
+    await held.wait()
+
+
+@requirement(
+    "synapse:again-held",
+    "A redelivered frame MUST report how long it was held.",
+    when=[AT_LEAST_ONCE, QUEUE_GROUPS],
+)
+async def check_again_held(under_test: SynapseUnderTest) -> None:
+    """Let a handler fail after some time; compare `held_s` of each delivery with the clock."""
+    async with running(under_test, 2) as (_, (sender, receiver)):
+        member = Stamped(failures=1)
+        await listen(receiver, "kit.held", member, "g")
+        sent = await _sent(sender, "kit.held", Reports())
+        await member.until(1)
+        await _held()
+        member.gate.set()
+        await member.until(2)
+        for stamp in member.stamps:
+            _need_honest(stamp, sent)
+
+
+@requirement(
+    "synapse:durable-held",
+    "A durable Synapse MUST report how long it held a frame.",
+    when=[DURABLE, QUEUE_GROUPS],
+)
+async def check_durable_held(under_test: SynapseUnderTest) -> None:
+    """Publish without a member, and let one join after some time."""
+    async with running(under_test, 3) as (network, (sender, first, second)):
+        member = Stamped()
+        await listen(first, "kit.held", Inbox(), "g")
+        await network.close(first)
+        sent = await _sent(sender, "kit.held", Reports())
+        await _held()
+        await listen(second, "kit.held", member, "g")
+        await member.until(1, within(sender))
+        _need_honest(member.stamps[0], sent)
+
+
+@requirement(
+    "synapse:durable-once",
+    "A durable Synapse MUST store frames with the same `message_id` once.",
+    when=[DURABLE, QUEUE_GROUPS],
+)
+async def check_durable_once(under_test: SynapseUnderTest) -> None:
+    """Publish a frame many times under one id, with a member and without one."""
+    async with running(under_test, 3) as (network, (sender, first, second)):
+        reports, before, after = Reports(), Inbox(), Inbox()
+
+        async def publish(message_id: str) -> None:
+            step = sender.publish("kit.same", b"same", undelivered=reports, message_id=message_id)
+            await bounded("publish(message_id=…)", step)
+
+        await listen(first, "kit.same", before, "g")
+        for _ in range(DUPLICATES // 2):
+            await publish("one")
+        await before.until(1)
+        await network.settle()
+        await network.close(first)
+        for _ in range(DUPLICATES // 2):
+            await publish("one")
+        # An equal frame with another id is another frame.
+        await publish("another")
+        await listen(second, "kit.same", after, "g")
+        await after.until(1, within(sender))
+        await network.settle()
+        came = (len(before.frames), len(after.frames))
+        need(came == (1, 1), f"{DUPLICATES} were sent under one id, 1 under another; {sum(came)} came")
+        need(not reports.reasons, f"both were handled, and undelivered got {reports.reasons[:3]}")
