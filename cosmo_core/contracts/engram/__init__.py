@@ -1,4 +1,4 @@
-"""Shared memory: what an Engram is, what is asked of it, and what it answers."""
+"""Shared memory: the Engram contract, its queries, writes and results, and the bindings of a Neuron."""
 
 from cosmo_core.contracts.engram.binding import (
     RECALL_MODES,
@@ -9,13 +9,28 @@ from cosmo_core.contracts.engram.binding import (
     check_bindings,
     declared_memory,
 )
-from cosmo_core.contracts.engram.checks import MAX_DIMENSIONS, MAX_NAME, MAX_TAGS, invalid
-from cosmo_core.contracts.engram.engram import Engram, EngramGuarantees, Findings, Found
-from cosmo_core.contracts.engram.merging import merged
-from cosmo_core.contracts.engram.query import DEFAULT_LIMIT, MAX_LIMIT, Query
-from cosmo_core.contracts.engram.results import Hit, ImprintReceipt, RecallResult
-from cosmo_core.contracts.engram.words import MAX_INDEXED_BYTES, MAX_WORD, text_of, words_in
-from cosmo_core.contracts.engram.write import MAX_ENTRY, OPS, Write
+from cosmo_core.contracts.engram.engram import (
+    Engram,
+    EngramGuarantees,
+    Findings,
+    Found,
+    Hit,
+    ImprintReceipt,
+    RecallResult,
+)
+from cosmo_core.contracts.engram.entries import MAX_INDEXED_BYTES, MAX_WORD, merged, text_of, words_in
+from cosmo_core.contracts.engram.query import (
+    DEFAULT_LIMIT,
+    MAX_DIMENSIONS,
+    MAX_ENTRY,
+    MAX_LIMIT,
+    MAX_NAME,
+    MAX_TAGS,
+    OPS,
+    Query,
+    Write,
+    invalid,
+)
 
 __all__ = [
     "DEFAULT_LIMIT",

@@ -1,4 +1,4 @@
-"""What a Neuron calls its memory, and where that is."""
+"""What a Neuron knows of shared memory: its bindings, and the functions ``recall`` and ``imprint``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, Protocol
 
 import attrs
 
-from cosmo_core.contracts.engram.results import ImprintReceipt, RecallResult
+from cosmo_core.contracts.engram.engram import ImprintReceipt, RecallResult
 from cosmo_core.errors import EngramNotBound
 from cosmo_core.protocol.ids import check_token
 
@@ -16,23 +16,27 @@ RECALL_MODES: Final = ("first", "merge", "all")
 """The values of `RecallMode`."""
 
 RecallMode = Literal["first", "merge", "all"]
-"""``first``: the first answer counts. ``merge``: all answers in one ranking. ``all``: one after the other."""
+"""How the answers of several Engrams become one result.
+
+``first`` takes the first answer, ``merge`` ranks all hits together, and ``all`` lists the hits of one Engram
+after those of another.
+"""
 
 
 @attrs.frozen
 class EngramBinding:
-    """Binds a name that a Neuron uses to Engrams on the bus.
+    """Binds a name that a Neuron uses to one Engram, or to all Engrams of a kind.
 
     Args:
-        name: What the Neuron calls it.
+        name: The name that the Neuron uses.
         directed_id: The id of the Engram; ``name`` by default.
-        directed_type: A kind instead: RECALLs go to all Engrams of the kind, and IMPRINTs to ``directed_id``,
-            or without it to the only Engram of the kind.
-        timeout_s: For how many seconds a call may take; never longer than the Neuron's TASK is of use.
-        recall_mode: What becomes of several answers.
+        directed_type: A kind of Engram. If set, RECALLs go to all Engrams of the kind. IMPRINTs go to
+            ``directed_id``, or without it to the only Engram of the kind.
+        timeout_s: Time limit of a call in seconds. The deadline of the Neuron's TASK limits it further.
+        recall_mode: How the answers of several Engrams become one result.
 
     Raises:
-        MalformedSignalError: An id or a kind is no token.
+        MalformedSignalError: An id or a kind is not a valid token.
         ValueError: ``timeout_s`` is not positive, or the mode is unknown.
     """
 
@@ -51,11 +55,11 @@ class EngramBinding:
         if self.timeout_s <= 0:
             raise ValueError(f"EngramBinding {self.name!r}: timeout_s must be positive")
         if self.recall_mode not in RECALL_MODES:
-            raise ValueError(f"EngramBinding {self.name!r}: recall_mode is first, merge or all")
+            raise ValueError(f"EngramBinding {self.name!r}: recall_mode must be first, merge or all")
 
 
 class RecallFn(Protocol):
-    """What a Neuron that declares the keyword ``recall`` gets."""
+    """The function that a Neuron gets for its keyword ``recall``."""
 
     def __call__(
         self,
@@ -65,24 +69,26 @@ class RecallFn(Protocol):
         mode: RecallMode | None = None,
         timeout_s: float | None = None,
     ) -> Awaitable[RecallResult]:
-        """Return what fits ``query``; see `Query.parse` for its keys. A plain function gets no awaitable.
+        """Return the entries that match ``query``; `Query.parse` lists its keys.
+
+        A Neuron that is a plain function gets the result itself, without ``await``.
 
         Args:
-            name: Of one of the Axon's bindings.
-            query: What to look for.
-            mode: What becomes of several answers, if not what the binding says.
-            timeout_s: For how many seconds to wait, if not as long as the binding says.
+            name: The name of one of the Axon's bindings.
+            query: The conditions.
+            mode: How the answers of several Engrams become one result; the mode of the binding by default.
+            timeout_s: Time limit in seconds; that of the binding by default.
 
         Raises:
-            EngramNotBound: The Axon has no binding of this name.
-            EngramTimeout: No answer in time.
+            EngramNotBound: The Axon has no binding with this name.
+            EngramTimeout: No Engram answered in time.
             EngramError: No Engram could answer.
         """
         ...
 
 
 class ImprintFn(Protocol):
-    """What a Neuron that declares the keyword ``imprint`` gets."""
+    """The function that a Neuron gets for its keyword ``imprint``."""
 
     def __call__(
         self,
@@ -94,21 +100,23 @@ class ImprintFn(Protocol):
         imprint_id: str | None = None,
         timeout_s: float | None = None,
     ) -> Awaitable[ImprintReceipt]:
-        """Write an entry, as `Engram.imprint` says. A plain function gets no awaitable.
+        """Write an entry; `Engram.imprint` describes the operations.
+
+        A Neuron that is a plain function gets the receipt itself, without ``await``.
 
         Args:
-            name: Of one of the Axon's bindings.
+            name: The name of one of the Axon's bindings.
             op: ``add``, ``append``, ``merge``, ``upsert`` or ``delete``.
-            entry: What to write; ``id``, ``tags`` and ``embedding`` in it have a meaning.
+            entry: The entry; its keys ``id``, ``tags`` and ``embedding`` have a meaning.
             merge_key: The key of the entry.
-            imprint_id: The id of the write: one that comes again is written once. A new one by default.
-            timeout_s: For how many seconds to wait, if not as long as the binding says.
+            imprint_id: The id of the write, a new one by default. Repeating a write with its id does it once.
+            timeout_s: Time limit in seconds; that of the binding by default.
 
         Raises:
-            EngramNotBound: The Axon has no binding of this name.
-            EngramTimeout: No answer in time; whether it was written is not known. Trying again with the
-                same ``imprint_id`` is safe.
-            EngramError: It was not written.
+            EngramNotBound: The Axon has no binding with this name.
+            EngramTimeout: No answer in time, so it is unknown whether the write was done. Repeating it with
+                the same ``imprint_id`` is safe.
+            EngramError: The write was not done.
         """
         ...
 
@@ -116,16 +124,16 @@ class ImprintFn(Protocol):
 def check_bindings(
     neuron: Callable[..., Any], bindings: Iterable[EngramBinding]
 ) -> tuple[EngramBinding, ...]:
-    """Return the bindings of a Neuron's Axon, if they are what the Neuron needs.
+    """Check the bindings of an Axon against its Neuron, and return them.
 
     Raises:
-        EngramNotBound: The Neuron cannot run without memory, and there is no binding.
-        ValueError: Two of them have one name.
+        EngramNotBound: The Neuron needs memory, and there is no binding.
+        ValueError: Two bindings have the same name.
     """
     bound = tuple(bindings)
     names = [binding.name for binding in bound]
     if len(set(names)) < len(names):
-        raise ValueError(f"two EngramBindings have one name: {', '.join(names)}")
+        raise ValueError(f"two EngramBindings have the same name: {', '.join(names)}")
     if not bound and (needed := [name for name, optional in declared_memory(neuron).items() if not optional]):
         raise EngramNotBound(
             f"the Neuron declares {' and '.join(needed)}: give its Axon engrams=[EngramBinding(…)]"
@@ -134,11 +142,11 @@ def check_bindings(
 
 
 def declared_memory(neuron: Callable[..., Any]) -> dict[str, bool]:
-    """Return which keywords a Neuron declares, and whether it does without them."""
+    """Return the memory keywords that a Neuron declares, each with whether it has a default."""
     try:
         parameters = inspect.signature(neuron).parameters
     except (TypeError, ValueError):
-        # Some functions that are not written in Python do not tell.
+        # Some functions that are written in C have no signature.
         return {}
     return {
         name: parameters[name].default is not inspect.Parameter.empty

@@ -1,30 +1,26 @@
-"""The Engram contract: keeps entries, finds them again, and can undo what a trace wrote."""
+"""The Engram contract: a store that keeps entries, finds them again, and can undo what a trace wrote."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import attrs
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from cosmo_core.contracts.engram.query import Query
-    from cosmo_core.contracts.engram.results import ImprintReceipt
-    from cosmo_core.contracts.engram.write import Write
+from cosmo_core.contracts.engram.query import Query, Write
 
 
 @attrs.frozen(kw_only=True)
 class EngramGuarantees:
-    """What an Engram promises; the conformance kit holds it to that.
+    """The properties that an Engram promises. The conformance kit tests each promise.
 
     Attributes:
-        durable: Whether what it acknowledged is still there after its process was killed.
-        text: Whether it finds entries by the words in them.
-        vectors: Whether it finds entries by an embedding.
-        rollback: Whether it can undo what a trace wrote.
-        keeps_writes: How many of the latest writes it knows by their ids. An older one is no duplicate any
-            more when it comes again, and cannot be undone.
+        durable: Acknowledged writes survive a killed process.
+        text: Entries can be found by the words in them.
+        vectors: Entries can be found by their embeddings.
+        rollback: The writes of a trace can be undone.
+        keeps_writes: How many of the latest writes are known by their ids. An older write is done again when
+            it is repeated, and cannot be undone.
     """
 
     durable: bool
@@ -36,13 +32,13 @@ class EngramGuarantees:
 
 @attrs.frozen
 class Found:
-    """An entry that fits a query.
+    """One result of a query, as an Engram returns it.
 
     Attributes:
-        id: Of the entry.
-        document: The entry as JSON, as `Write.document` gave it: nobody has to read it on its way.
-        score: How well it fits: the higher, the better. Cosine similarity for a vector; between 0 and 1 for
-            words; 1 where nothing ranks.
+        id: The id of the entry.
+        document: The entry as JSON, as `Write.document` gave it. It is sent on without decoding.
+        score: How well the entry matches; higher is better. Cosine similarity for a vector, a number between
+            0 and 1 for words, and 1 if the query has neither.
     """
 
     id: str
@@ -52,37 +48,100 @@ class Found:
 
 @attrs.frozen
 class Findings:
-    """What an Engram found: at most ``query.limit``, best first, and whether there was more."""
+    """The results of a query, as an Engram returns them.
+
+    Attributes:
+        found: At most ``query.limit`` results, the best first.
+        truncated: Whether more entries match.
+    """
 
     found: Sequence[Found]
     truncated: bool = False
 
 
+@attrs.frozen
+class Hit:
+    """One result of a RECALL, as a Neuron gets it.
+
+    Attributes:
+        id: The id of the entry.
+        entry: The entry as it was imprinted, without its ``embedding``.
+        score: How well the entry matches; higher is better. 1 if the query has neither words nor a vector.
+            Scores of different kinds of Engram are not comparable.
+        engram_id: The id of the Engram that keeps the entry.
+    """
+
+    id: str
+    entry: dict[str, Any]
+    score: float = 1.0
+    engram_id: str = ""
+
+
+@attrs.frozen
+class RecallResult:
+    """The results of a RECALL, as a Neuron gets them.
+
+    Attributes:
+        hits: The results, the best first; with mode ``all``, those of one Engram after those of another.
+        truncated: Whether more entries match than the limit, or one Signal, allows.
+        engrams: The ids of the Engrams that answered.
+        failed: The error message of each Engram that did not answer, by id.
+    """
+
+    hits: list[Hit]
+    truncated: bool = False
+    engrams: tuple[str, ...] = ()
+    failed: dict[str, str] = attrs.Factory(dict)
+
+    @property
+    def partial(self) -> bool:
+        """Whether at least one Engram did not answer, or failed."""
+        return bool(self.failed)
+
+
+@attrs.frozen
+class ImprintReceipt:
+    """The result of a write.
+
+    Attributes:
+        engram_id: The id of the Engram that did the write.
+        op: The operation that was done.
+        id: The id of the entry; None if ``delete`` found no entry.
+        version: How many writes the entry has had, this one included; None if it was deleted.
+    """
+
+    engram_id: str
+    op: str
+    id: str | None = None
+    version: int | None = None
+
+
 @runtime_checkable
 class Engram(Protocol):
-    """A store that a Dendrite puts on the bus: ``attach_engram`` connects it, and closes it in the end.
+    """A store of entries that a Dendrite puts on the bus.
 
-    Its methods run concurrently. Whatever they raise on purpose is an `EngramError`, whose message travels:
-    keep secrets out of it. A call that is cancelled leaves the store whole.
+    The Dendrite that an Engram is attached to connects it, calls its methods concurrently, and closes it. An
+    expected failure is an `EngramError`; its message is sent to the caller, so it must not contain a secret.
+    Cancelling a call must leave the store consistent.
     """
 
     @property
     def engram_id(self) -> str:
-        """Its address, a token. Engrams of one id are one store, served by several hosts."""
+        """The address on the bus, a token. Engrams with the same id are one store with several hosts."""
         ...
 
     @property
     def engram_kind(self) -> str:
-        """What it keeps, a token such as ``context``. Engrams of one kind can be asked together."""
+        """What the Engram stores, a token such as ``context``. One RECALL can ask all Engrams of a kind."""
         ...
 
     @property
     def guarantees(self) -> EngramGuarantees:
-        """What it promises."""
+        """The properties that the Engram promises."""
         ...
 
     async def connect(self) -> None:
-        """Open the store. Doing it twice is not an error.
+        """Open the store. A second call has no effect.
 
         Raises:
             EngramError: The store cannot be reached, or is not usable.
@@ -90,14 +149,14 @@ class Engram(Protocol):
         ...
 
     async def close(self) -> None:
-        """Finish what is being written, and let go of every resource. Doing it twice is not an error."""
+        """Finish the running writes and release every resource. A second call has no effect."""
         ...
 
     async def recall(self, query: Query) -> Findings:
-        """Return the entries that fit every condition of ``query``, the best ``query.limit`` of them.
+        """Return the entries that meet every condition of ``query``, the best ``query.limit`` of them.
 
-        Order: by similarity where there is a vector; else by how well the words fit, where there are some;
-        and else, and among equals, what was written last comes first.
+        With a vector, results are ordered by cosine similarity; without one but with words, by how well the
+        words match. In all other cases, and among equal scores, the entry that was written last comes first.
 
         Raises:
             EngramError: The store is closed, or failed.
@@ -105,37 +164,38 @@ class Engram(Protocol):
         ...
 
     async def imprint(self, write: Write) -> ImprintReceipt:
-        """Write, once for each ``write.imprint_id``: a write that comes again gets its receipt again.
+        """Do a write once per ``write.imprint_id``; a repeated write returns the receipt of the first one.
 
-        A key can have several entries, as ``append`` makes them; the newest of them is the one that
-        ``upsert``, ``merge`` and ``delete`` mean.
+        Several entries can have the same key, since ``append`` adds one more. ``upsert``, ``merge`` and
+        ``delete`` use the newest entry with the key.
 
-        - ``add``: a new entry. Fails with ``ENGRAM_EXISTS`` if its id, or its merge key, is there.
-        - ``append``: a new entry whatever is there; under a new id if its own is taken.
-        - ``upsert``: the entry of that key is replaced, or else added, then as ``add`` does it.
-        - ``merge``: the entry of that key becomes `merged` with this one. Fails with ``ENGRAM_NOT_FOUND``.
-        - ``delete``: the entry of that id, or else of that key, goes. It is no error if there is none; the
-          receipt then has no id.
+        - ``add``: adds an entry. Fails with ``ENGRAM_EXISTS`` if an entry has the same id or merge key.
+        - ``append``: always adds an entry; it gets a new id if its own is taken.
+        - ``upsert``: replaces the entry with the key, or does an ``add`` if there is none.
+        - ``merge``: replaces the entry with the key by the result of `merged`. Fails with
+          ``ENGRAM_NOT_FOUND`` if there is none.
+        - ``delete``: removes the entry with the id, or without an id the one with the key. If there is none,
+          that is not an error, and the receipt has no id.
 
-        Where both an id and a merge key are given, and ``upsert``, ``merge`` or ``delete`` finds an entry,
-        they must belong together: else it fails with ``ENGRAM_CONFLICT``. An entry that is replaced or
-        merged keeps its id. One that is merged keeps its embedding, unless the write brings another.
+        If a write gives both an id and a merge key, and ``upsert``, ``merge`` or ``delete`` finds an entry,
+        that entry must have both; otherwise the write fails with ``ENGRAM_CONFLICT``. A replaced or merged
+        entry keeps its id. A merged entry keeps its embedding unless the write has a new one.
 
         Returns:
-            The receipt: the entry's id, and its version, which counts its writes from 1; a deleted entry
-            has none. Once it is returned, the write is kept as `EngramGuarantees.durable` says.
+            The receipt with the entry's id and its version, which counts its writes from 1. The version of a
+            deleted entry is None. From then on the write is kept as `EngramGuarantees.durable` says.
 
         Raises:
-            EngramError: It was not written.
+            EngramError: The write was not done.
         """
         ...
 
     async def roll_back(self, trace_id: str) -> int:
-        """Undo what a trace wrote and did not commit, the last write first; return how many writes it were.
+        """Undo the writes of a trace that are not committed, the latest first; return how many were undone.
 
-        An entry gets back what it was, its version and its place in the order too. Where something else
-        wrote to it since, that stands, and the write does not count; should that be rolled back later, the
-        entry becomes what it was before both.
+        An entry gets back its former content, version and place in the order. If another trace wrote to the
+        entry later, that later write stays, and the earlier one is not counted. If the later write is rolled
+        back as well, the entry gets back the content from before both.
 
         Raises:
             EngramError: Nothing was undone.
@@ -143,7 +203,7 @@ class Engram(Protocol):
         ...
 
     async def commit(self, trace_id: str) -> None:
-        """Keep what a trace wrote: it cannot be undone any more.
+        """Make the writes of a trace permanent: they can no longer be undone.
 
         Raises:
             EngramError: The store is closed, or failed.

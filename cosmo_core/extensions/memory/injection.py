@@ -84,7 +84,7 @@ def _bound(bindings: Mapping[str, EngramBinding], name: str) -> EngramBinding:
     binding = bindings.get(name)
     if binding is None:
         known = ", ".join(map(repr, bindings))
-        raise EngramNotBound(f"the Axon binds no Engram as {name!r}; it binds {known}")
+        raise EngramNotBound(f"the Axon has no EngramBinding named {name!r}; it has {known}")
     return binding
 
 

@@ -102,7 +102,7 @@ def test_a_neuron_that_needs_memory_gets_no_axon_without() -> None:
 
 
 def test_two_bindings_of_one_name_are_refused() -> None:
-    with pytest.raises(ValueError, match="one name"):
+    with pytest.raises(ValueError, match="have the same name"):
         Axon(neuron_id="researcher", neuron_fn=researcher, engrams=[CTX, CTX])
 
 
@@ -137,7 +137,7 @@ async def test_a_name_that_is_not_bound_is_said_to_the_asker(engram: Any, host: 
     await start(Axon(neuron_id="lost", neuron_fn=lost, engrams=[CTX]))
     reply = await (await host()).dispatch_and_wait(neuron="lost", input={})
     assert reply.payload["code"] == "ENGRAM_NOT_BOUND"
-    assert "'memory'; it binds 'ctx'" in reply.payload["message"]
+    assert "no EngramBinding named 'memory'; it has 'ctx'" in reply.payload["message"]
 
 
 async def test_what_memory_could_not_do_ends_a_task_with_its_code(engram: Any, host: Any, start: Any) -> None:

@@ -1,0 +1,96 @@
+"""Rules for entries that all Engrams share: which words an entry has, and how two entries merge."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+MAX_WORD: Final = 64
+"""Longest word, in characters; a longer word is cut to this length."""
+
+MAX_INDEXED_BYTES: Final = 256 * 1024
+"""Most text per entry that a search can find, in UTF-8 bytes of its words; later words are not indexed."""
+
+_ACCENTS: Final = dict.fromkeys(range(0x0300, 0x0370))
+_UNSPACED: Final = "\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+# Vowel signs and similar marks. Without them, each consonant between two signs would be a word of its own.
+_SIGNS: Final = (
+    "\u0591-\u05bd\u0610-\u061a\u064b-\u065f\u0900-\u0903\u093a-\u094f\u0951-\u0957\u0962\u0963\u0981-\u0dff"
+    "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ece\u0f71-\u0f84\u102b-\u103e\u17b4-\u17d3"
+)
+_WORD: Final = re.compile(f"[{_UNSPACED}]|(?:[^\\W_{_UNSPACED}]|[{_SIGNS}])+")
+_NOT_SEARCHED: Final = frozenset({"id", "embedding"})
+
+
+def words_in(text: str) -> list[str]:
+    """Return the words of ``text`` in order, normalized, each cut to `MAX_WORD` characters.
+
+    Normalizing removes differences of case, of accents and of compatible forms (NFKD). In scripts without
+    spaces between words, such as Chinese and Japanese, each character is a word.
+    """
+    if text.isascii():
+        return [word[:MAX_WORD] for word in _WORD.findall(text.lower())]
+    plain = unicodedata.normalize("NFKD", text.casefold()).translate(_ACCENTS)
+    # Decomposing can bring up characters that have a case, so the case is folded a second time.
+    folded = unicodedata.normalize("NFC", plain.casefold())
+    return [word[:MAX_WORD] for word in _WORD.findall(folded)]
+
+
+def text_of(entry: Mapping[str, Any]) -> str:
+    """Return the searchable words of ``entry``, joined by spaces, `MAX_INDEXED_BYTES` of them at most.
+
+    They come from every string value of the entry, nested ones included, except its ``id``. The names of keys
+    are not searchable.
+    """
+    words: list[str] = []
+    left = MAX_INDEXED_BYTES
+    for text in _strings({key: value for key, value in entry.items() if key not in _NOT_SEARCHED}):
+        for word in words_in(text):
+            left -= len(word.encode()) + 1
+            if left < 0:
+                return " ".join(words)
+            words.append(word)
+    return " ".join(words)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _strings(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _strings(item)
+
+
+def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``old`` with ``new`` merged into it; neither argument is changed.
+
+    Objects are merged key by key. Of two lists, the items of ``new`` that ``old`` lacks are appended. For
+    every other value, ``new`` replaces ``old``.
+    """
+    result = dict(old)
+    for key, value in new.items():
+        result[key] = _merged_value(result[key], value) if key in result else value
+    return result
+
+
+def _merged_value(old: Any, new: Any) -> Any:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        return merged(old, new)
+    if isinstance(old, list | tuple) and isinstance(new, list | tuple):
+        # Compared as JSON, where 1, 1.0 and true are three different values.
+        seen = {msgspec.json.encode(item, order="sorted") for item in old}
+        result = list(old)
+        for item in new:
+            encoded = msgspec.json.encode(item, order="sorted")
+            if encoded not in seen:
+                seen.add(encoded)
+                result.append(item)
+        return result
+    return new
