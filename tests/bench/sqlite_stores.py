@@ -17,7 +17,7 @@ import msgspec
 from cosmo_core.contracts.engram import text_of
 from cosmo_core.protocol.ids import new_ulid
 from cosmo_engram_sqlite import SqliteEngram
-from cosmo_engram_sqlite.connection import open_connection
+from cosmo_engram_sqlite.database import open_connection
 from cosmo_engram_sqlite.finding import statement
 from tests.bench.keeping import KEPT, NOTES, Keeper
 from tests.bench.notes import id_of, key_of, scattered

@@ -1,4 +1,4 @@
-"""A program that uses a store, in a process of its own: python child.py <what to do> <path> <arguments>."""
+"""A program that uses a store in its own process: python child.py <command> <path> <arguments>."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from cosmo_core.protocol.ids import new_ulid
 from cosmo_engram_sqlite import SqliteEngram
 
 
-def say(word: object) -> None:
+def report(word: object) -> None:
     sys.stdout.write(f"{word}\n")
     sys.stdout.flush()
 
 
 async def imprint(path: str, name: str, count: str) -> None:
-    """Write entries, 32 at a time, and say the id of each as soon as it is acknowledged."""
+    """Write entries, 32 at a time, and report the id of each as soon as it is acknowledged."""
     engram = SqliteEngram(engram_id="ctx", path=path)
     await engram.connect()
     numbers = iter(range(int(count)))
@@ -33,7 +33,7 @@ async def imprint(path: str, name: str, count: str) -> None:
             merged = Write.parse("merge", {"ids": [id]}, imprint_id=f"mrg_{id}", merge_key="log")
             if number % 20 == 0:
                 await engram.imprint(merged)
-            say(id)
+            report(id)
 
     first = Write.parse("append", {"ids": []}, imprint_id="the log", merge_key="log")
     await engram.imprint(first)
@@ -42,23 +42,23 @@ async def imprint(path: str, name: str, count: str) -> None:
 
 
 async def fill(folder: str) -> None:
-    """Fill a disk of 4 MiB, free some of it, and go on; then make it read-only."""
+    """Fill a disk of 4 MiB, free some space, write again, and then make the disk read-only."""
     mount("-t", "tmpfs", "-o", "size=4m", "none", folder)
     ballast = Path(folder, "ballast")
     await asyncio.to_thread(ballast.write_bytes, bytes(2 << 20))
     engram = SqliteEngram(engram_id="ctx", path=Path(folder, "store.db"))
     await engram.connect()
     kept = await _until_full(engram)
-    say(len(kept) > 0 and kept == await _ids(engram))
+    report(len(kept) > 0 and kept == await _ids(engram))
     await asyncio.to_thread(ballast.unlink)
     receipt = await engram.imprint(_large("after"))
-    say({*kept, receipt.id} == await _ids(engram))
+    report({*kept, receipt.id} == await _ids(engram))
     await engram.close()
     mount("-o", "remount,ro", folder)
     try:
         await engram.connect()
     except EngramError as error:
-        say(f"{error.code} {error}")
+        report(f"{error.code} {error}")
 
 
 def mount(*arguments: str) -> None:
@@ -75,7 +75,7 @@ async def _until_full(engram: SqliteEngram) -> set[str]:
                 kept.add(str(write.id))
         failed = [each for each in receipts if isinstance(each, BaseException)]
         if failed:
-            say(" ".join(sorted({getattr(each, "code", repr(each)) for each in failed})))
+            report(" ".join(sorted({getattr(each, "code", repr(each)) for each in failed})))
             return kept
 
 
@@ -88,25 +88,25 @@ async def _ids(engram: SqliteEngram) -> set[str]:
 
 
 async def limited(path: str) -> None:
-    """Write to a file that may not grow beyond 1 MiB."""
+    """Write to a file whose size is limited to 1 MiB."""
     import resource
 
     engram = SqliteEngram(engram_id="ctx", path=path)
     await engram.connect()
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
     kept = await _until_full(engram)
-    say(len(kept) > 0 and kept == await _ids(engram))
+    report(len(kept) > 0 and kept == await _ids(engram))
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     receipt = await engram.imprint(_large("after"))
-    say({*kept, receipt.id} == await _ids(engram))
+    report({*kept, receipt.id} == await _ids(engram))
     await engram.close()
 
 
-_WORK: dict[str, Callable[..., Awaitable[None]]] = {"imprint": imprint, "fill": fill, "limited": limited}
+_COMMANDS: dict[str, Callable[..., Awaitable[None]]] = {"imprint": imprint, "fill": fill, "limited": limited}
 
 
-async def main(work: str, *arguments: str) -> None:
-    await _WORK[work](*arguments)
+async def main(command: str, *arguments: str) -> None:
+    await _COMMANDS[command](*arguments)
 
 
 if __name__ == "__main__":

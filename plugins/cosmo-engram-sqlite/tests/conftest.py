@@ -1,4 +1,4 @@
-"""Stores in throw-away files, what is written to them, and children that do it in processes of their own."""
+"""Temporary stores, writes for them, and child processes that use them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Spawn = Callable[..., Awaitable[Process]]
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where a store may be."""
+    """The path of a temporary store."""
     return tmp_path / "store.db"
 
 
 @pytest.fixture
 async def opened(path: Path) -> AsyncIterator[Open]:
-    """Open the store at ``path``, and close it in the end."""
+    """Open Engrams on the store at ``path``; they are closed after the test."""
     engrams: list[SqliteEngram] = []
 
     async def open_store(**options: Any) -> SqliteEngram:
@@ -43,7 +43,7 @@ async def opened(path: Path) -> AsyncIterator[Open]:
 
 @pytest.fixture
 def write() -> Callable[..., Write]:
-    """Make a write, under a new id."""
+    """Make a write with a new id."""
 
     def make(op: str, entry: dict[str, Any], key: str | None = None, trace_id: str | None = None) -> Write:
         return Write.parse(op, entry, imprint_id=f"imp_{new_ulid()}", merge_key=key, trace_id=trace_id)
@@ -53,7 +53,7 @@ def write() -> Callable[..., Write]:
 
 @pytest.fixture
 async def spawn() -> AsyncIterator[Spawn]:
-    """Run ``child.py`` with these arguments; what is left of it is killed in the end."""
+    """Run ``child.py`` with these arguments; it is killed after the test."""
     children: list[Process] = []
 
     async def run(*arguments: object, under: tuple[str, ...] = ()) -> Process:
@@ -67,5 +67,5 @@ async def spawn() -> AsyncIterator[Spawn]:
     for child in children:
         if child.returncode is None:
             child.kill()
-        # With what it still says, or its pipes stay open.
+        # Reads the remaining output, so that the pipes are closed.
         await child.communicate()

@@ -1,4 +1,4 @@
-"""The SQLite Engram is what every Engram must be: in memory and in a file, with sqlite-vec and without."""
+"""The conformance kit on the SQLite Engram: in memory and in a file, with and without sqlite-vec."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cosmo_testing import EngramConformance
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-# Scaled up, the long checks take as much longer.
+# The long checks take longer in proportion to the scale.
 pytestmark = pytest.mark.timeout(300 * EngramConformance.scale)
 
 
@@ -36,7 +36,7 @@ class TestMemory(EngramConformance):
 class TestWithoutSqliteVec(TestMemory):
     @pytest.fixture(autouse=True)
     def _without_sqlite_vec(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        # As an import finds it that is not installed.
+        # The import then fails as if sqlite-vec were not installed.
         monkeypatch.setitem(sys.modules, "sqlite_vec", None)
 
 

@@ -1,4 +1,4 @@
-"""No room left."""
+"""Writes when the disk or the file size limit is exhausted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 from cosmo_core import EngramError
 from cosmo_core.contracts.engram import Query, Write
-from cosmo_engram_sqlite import SqliteEngram, connection
+from cosmo_engram_sqlite import SqliteEngram, database
 
 Open = Callable[..., Awaitable[SqliteEngram]]
 Spawn = Callable[..., Awaitable[Process]]
@@ -29,38 +29,36 @@ async def lines_of(child: Process) -> list[str]:
 
 
 async def can_mount(folder: Path) -> bool:
-    """Tell whether a process may have a file system of its own here."""
+    """Tell whether a process may mount a file system of its own on this machine."""
     if shutil.which("unshare") is None:
         return False
     mount = ("unshare", "--mount", "--map-root-user", "mount", "-t", "tmpfs", "none", str(folder))
     return await (await asyncio.create_subprocess_exec(*mount, stderr=asyncio.subprocess.DEVNULL)).wait() == 0
 
 
-async def test_on_a_full_disk_writes_fail_the_rest_stays_and_work_goes_on_when_there_is_room(
+async def test_full_disk_fails_writes_keeps_entries_and_recovers_when_space_is_freed(
     tmp_path: Path, spawn: Spawn
 ) -> None:
     if not await can_mount(tmp_path):
-        pytest.skip("no process may mount a small disk for itself here")
+        pytest.skip("a process may not mount a file system of its own on this machine")
     child = await spawn("fill", tmp_path, under=("unshare", "--mount", "--map-root-user"))
     full, stayed, went_on, read_only = await lines_of(child)
     assert (full, stayed, went_on) == ("ENGRAM_FULL", "True", "True")
     assert read_only.startswith("ENGRAM_UNAVAILABLE Engram 'ctx' at")
-    assert "has the rights to both" in read_only
+    assert "may read and write both" in read_only
 
 
-@pytest.mark.skipif(os.name != "posix", reason="limits to the size of files are POSIX's")
-async def test_at_a_limit_to_the_size_of_files_writes_fail_and_the_store_stays_whole(
-    path: Path, spawn: Spawn
-) -> None:
+@pytest.mark.skipif(os.name != "posix", reason="limits on file sizes need POSIX")
+async def test_file_size_limit_fails_writes_and_keeps_the_store_intact(path: Path, spawn: Spawn) -> None:
     refused, stayed, went_on = await lines_of(await spawn("limited", path))
     assert (refused, stayed, went_on) == ("ENGRAM_UNAVAILABLE", "True", "True")
 
 
-async def test_of_a_batch_that_does_not_fit_those_that_fit_are_written(
+async def test_batch_with_a_write_too_large_for_the_disk_does_the_others(
     path: Path, opened: Open, write: Callable[..., Write], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def open_limited(*args: Any, **options: Any) -> sqlite3.Connection:
-        limited = connection.open_connection(*args, **options)
+        limited = database.open_connection(*args, **options)
         limited.execute("PRAGMA max_page_count = 100")
         return limited
 
@@ -76,8 +74,8 @@ async def test_of_a_batch_that_does_not_fit_those_that_fit_are_written(
     assert "free some" in str(error)
     found = (await engram.recall(Query(limit=100))).found
     assert {each.id for each in found} == {each.id for each in small}
-    # It was not written, so it is not known: with more room it is written.
+    # The failed write is not known by its id, so repeating it does it.
     await engram.close()
     monkeypatch.undo()
-    roomy = await opened()
-    assert (await roomy.imprint(large)).version == 1
+    unlimited = await opened()
+    assert (await unlimited.imprint(large)).version == 1

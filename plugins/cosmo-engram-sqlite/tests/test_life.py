@@ -1,4 +1,4 @@
-"""Connecting, closing, crowds, and callers that do not wait."""
+"""Connecting, closing, many calls at once, and cancelled callers."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ MakeWrite = Callable[..., Write]
 
 
 def threads() -> set[threading.Thread]:
-    """Return the threads of all Engrams that are open."""
+    """Return the threads of all open Engrams."""
     return {thread for thread in threading.enumerate() if thread.name.startswith("cosmo-sqlite")}
 
 
 async def ended(before: set[threading.Thread]) -> None:
-    """Wait until the threads end that are new."""
+    """Wait until all threads that are not in ``before`` have ended."""
     for thread in threads() - before:
         await asyncio.to_thread(thread.join, 10)
         assert not thread.is_alive()
@@ -37,39 +37,41 @@ both = pytest.mark.parametrize("options", [{}, {"path": ":memory:"}], ids=["file
 
 
 class Gate:
-    """Holds the threads of an Engram back, before they do what they are asked."""
+    """Makes the threads of an Engram wait before each batch."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reached, self.open = threading.Event(), threading.Event()
         run = SqliteSession.run
 
-        def held(session: SqliteSession, calls: Sequence[Call], let_go: Callable[[], None]) -> list[object]:
+        def wait_and_run(
+            session: SqliteSession, calls: Sequence[Call], release_loop: Callable[[], None]
+        ) -> list[object]:
             self.reached.set()
             assert self.open.wait(10)
-            return run(session, calls, let_go)
+            return run(session, calls, release_loop)
 
-        monkeypatch.setattr(SqliteSession, "run", held)
+        monkeypatch.setattr(SqliteSession, "run", wait_and_run)
 
     async def until_reached(self) -> None:
         assert await asyncio.to_thread(self.reached.wait, 10)
 
 
 @both
-async def test_a_thousand_imprints_and_recalls_at_once_all_succeed(
+async def test_thousand_concurrent_imprints_and_recalls_succeed(
     opened: Open, write: MakeWrite, options: dict[str, Any]
 ) -> None:
     engram = await opened(**options)
     async with asyncio.timeout(60):
-        calls = [engram.imprint(write("append", {"id": f"e{n}", "text": "crowd"})) for n in range(1000)]
+        calls = [engram.imprint(write("append", {"id": f"e{n}", "text": "many"})) for n in range(1000)]
         asked = [engram.recall(Query(id=f"e{n}")) for n in range(1000)]
         receipts, findings = await asyncio.gather(asyncio.gather(*calls), asyncio.gather(*asked))
     assert [receipt.id for receipt in receipts] == [f"e{n}" for n in range(1000)]
     assert all(isinstance(each, Findings) for each in findings)
-    assert len((await engram.recall(Query(words=("crowd",), limit=1000))).found) == 1000
+    assert len((await engram.recall(Query(words=("many",), limit=1000))).found) == 1000
 
 
 @both
-async def test_closing_finishes_what_waits_and_refuses_what_comes_then(
+async def test_close_finishes_waiting_calls_and_refuses_later_ones(
     opened: Open, write: MakeWrite, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engram = await opened(**options)
@@ -88,7 +90,7 @@ async def test_closing_finishes_what_waits_and_refuses_what_comes_then(
     assert len({receipt.id for receipt in receipts}) == 200
 
 
-async def test_a_closed_file_keeps_what_was_written_and_can_be_connected_again(
+async def test_closed_file_keeps_its_entries_and_can_be_reopened(
     opened: Open, write: MakeWrite, path: Path
 ) -> None:
     engram = await opened()
@@ -96,13 +98,13 @@ async def test_a_closed_file_keeps_what_was_written_and_can_be_connected_again(
     await engram.imprint(write("add", {"id": "a"}))
     await engram.close()
     await engram.close()
-    # No log is left beside it.
+    # The write-ahead log is gone.
     assert [each.name for each in path.parent.iterdir()] == [path.name]
     await engram.connect()
     assert [found.id for found in (await engram.recall(Query())).found] == ["a"]
 
 
-async def test_connecting_many_times_at_once_opens_the_store_once(path: Path) -> None:
+async def test_concurrent_connects_open_the_store_once(path: Path) -> None:
     before = threads()
     engram = SqliteEngram(engram_id="ctx", path=path)
     await asyncio.gather(*(engram.connect() for _ in range(5)))
@@ -112,9 +114,7 @@ async def test_connecting_many_times_at_once_opens_the_store_once(path: Path) ->
 
 
 @both
-async def test_a_connect_that_is_cancelled_leaves_no_thread_behind(
-    options: dict[str, Any], path: Path
-) -> None:
+async def test_cancelled_connect_leaves_no_thread(options: dict[str, Any], path: Path) -> None:
     before = threads()
     engram = SqliteEngram(**{"engram_id": "ctx", "path": path, **options})
     connecting = asyncio.ensure_future(engram.connect())
@@ -130,7 +130,7 @@ async def test_a_connect_that_is_cancelled_leaves_no_thread_behind(
 
 
 @both
-async def test_a_close_that_is_cancelled_can_be_done_again(
+async def test_cancelled_close_can_be_repeated(
     opened: Open, write: MakeWrite, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = threads()
@@ -152,7 +152,7 @@ async def test_a_close_that_is_cancelled_can_be_done_again(
 
 
 @both
-async def test_callers_that_are_cancelled_leave_the_store_whole(
+async def test_cancelled_callers_leave_the_store_intact(
     opened: Open, write: MakeWrite, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engram = await opened(**options)
@@ -173,11 +173,11 @@ async def test_callers_that_are_cancelled_leave_the_store_whole(
     cancelled = {n for n, outcome in enumerate(outcomes) if isinstance(outcome, asyncio.CancelledError)}
     assert cancelled == {0, *range(1, 300, 3)}
     found = (await engram.recall(Query(words=("whole",), limit=1000))).found
-    # What was not on its way yet is not written; what was is, and whole.
+    # Cancelled calls in the queue are not done; the one in the running batch is done completely.
     assert {each.id for each in found} == {"e0"} | {f"e{n}" for n in range(300) if n not in cancelled}
 
 
-async def test_too_many_calls_are_refused_and_cancelled_ones_do_not_count(
+async def test_full_queue_refuses_calls_and_does_not_count_cancelled_ones(
     opened: Open, write: MakeWrite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engram = await opened()
@@ -199,21 +199,21 @@ async def test_too_many_calls_are_refused_and_cancelled_ones_do_not_count(
     assert {receipt.version for receipt in receipts} == {1}
 
 
-# Newer Pythons say that of a connection that nobody closed; it is what this is about.
+# Newer Pythons warn of an unclosed connection, which this test leaves on purpose.
 @pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
-async def test_an_event_loop_that_ends_first_costs_no_thread(path: Path, write: MakeWrite) -> None:
+async def test_event_loop_that_ends_before_close_leaks_no_thread(path: Path, write: MakeWrite) -> None:
     before = threads()
 
-    async def forget() -> None:
+    async def use_without_close() -> None:
         engram = SqliteEngram(engram_id="ctx", path=path)
         await engram.connect()
         await engram.imprint(write("add", {"id": "a"}))
 
-    await asyncio.to_thread(asyncio.run, forget())
+    await asyncio.to_thread(asyncio.run, use_without_close())
     engram = SqliteEngram(engram_id="ctx", path=path)
     await engram.connect()
     assert [found.id for found in (await engram.recall(Query())).found] == ["a"]
     await engram.close()
-    # Those of the first ended when it was collected.
+    # The threads of the first Engram end when it is garbage-collected.
     gc.collect()
     await ended(before)

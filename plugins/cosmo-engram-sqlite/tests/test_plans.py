@@ -1,4 +1,4 @@
-"""How SQLite goes about it: nothing that is asked often looks at every entry."""
+"""SQLite's query plans: frequent statements do not scan all entries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cosmo_core.contracts.engram import Query, Write
-from cosmo_engram_sqlite import SqliteEngram, connection
+from cosmo_engram_sqlite import SqliteEngram, database
 from cosmo_engram_sqlite.finding import statement
 
 Open = Callable[..., Awaitable[SqliteEngram]]
@@ -20,8 +20,8 @@ Open = Callable[..., Awaitable[SqliteEngram]]
 
 @pytest.fixture
 def plan() -> Iterator[Callable[[str], list[str]]]:
-    """Ask SQLite how it would do a statement."""
-    opened = connection.open_connection(":memory:", engram_id="ctx", store="it")
+    """Return SQLite's query plan for a statement."""
+    opened = database.open_connection(":memory:", engram_id="ctx", store="the store")
 
     def ask(sql: str) -> list[str]:
         values = (None,) * sql.count("?")
@@ -47,13 +47,15 @@ def plan() -> Iterator[Callable[[str], list[str]]]:
     ],
     ids=["id", "key", "newest", "tag"],
 )
-def test_what_nothing_ranks_comes_from_an_index_in_its_order(
+def test_unranked_queries_read_an_index_in_order(
     plan: Callable[[str], list[str]], kind: tuple[bool, bool, int, bool, bool], expected: list[str]
 ) -> None:
     assert plan(statement(*kind)) == expected
 
 
-def test_words_lead_to_entries_and_only_the_best_are_read(plan: Callable[[str], list[str]]) -> None:
+def test_word_queries_start_with_the_index_and_read_only_the_best_rows(
+    plan: Callable[[str], list[str]],
+) -> None:
     steps = plan(statement(by_id=False, by_key=True, tags=2, by_words=True, by_vector=True))
     assert steps[1].startswith("SCAN words VIRTUAL TABLE INDEX 0:M")
     assert steps[2] == "SEARCH e USING INTEGER PRIMARY KEY (rowid=?)"
@@ -64,7 +66,7 @@ def test_words_lead_to_entries_and_only_the_best_are_read(plan: Callable[[str], 
     ]
 
 
-def test_every_kind_of_query_is_a_statement_that_scans_no_entries_but_newest_first(
+def test_no_kind_of_query_scans_entries_except_in_order_of_age(
     plan: Callable[[str], list[str]],
 ) -> None:
     flags = [False, True]
@@ -72,24 +74,24 @@ def test_every_kind_of_query_is_a_statement_that_scans_no_entries_but_newest_fir
         steps = plan(statement(by_id, by_key, tags, by_words, by_vector))
         is_narrowed = by_id or by_key or tags or by_words
         scans = [step for step in steps if step.startswith("SCAN") and step not in _ALLOWED]
-        leads = {"SCAN v"} if by_vector and not is_narrowed else set()
+        expected = {"SCAN v"} if by_vector and not is_narrowed else set()
         if not (is_narrowed or by_vector):
-            leads = {"SCAN e USING INDEX sqlite_autoindex_entries_2"}
-        assert {step for step in scans if not step.startswith("SCAN words VIRTUAL")} == leads, steps
+            expected = {"SCAN e USING INDEX sqlite_autoindex_entries_2"}
+        assert {step for step in scans if not step.startswith("SCAN words VIRTUAL")} == expected, steps
 
 
-# The few that got into the answer.
+# The few rows of the result.
 _ALLOWED = {"SCAN best"}
 
 
-async def test_no_write_and_no_rollback_scans_a_table(
+async def test_writes_and_rollbacks_scan_no_table(
     opened: Open, write: Callable[..., Write], path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done: set[str] = set()
+    statements: set[str] = set()
 
     def open_traced(*args: Any, **options: Any) -> sqlite3.Connection:
-        traced = connection.open_connection(*args, **options)
-        traced.set_trace_callback(done.add)
+        traced = database.open_connection(*args, **options)
+        traced.set_trace_callback(statements.add)
         return traced
 
     monkeypatch.setattr("cosmo_engram_sqlite.engram.open_connection", open_traced)
@@ -105,8 +107,8 @@ async def test_no_write_and_no_rollback_scans_a_table(
     await engram.close()
 
     reader = sqlite3.connect(path)
-    # FTS5 has statements of its own: they are marked.
-    own = [sql for sql in done if sql.split(" ")[0] in {"SELECT", "INSERT", "UPDATE", "DELETE"}]
+    # Statements that FTS5 runs itself are marked with a comment.
+    own = [sql for sql in statements if sql.split(" ")[0] in {"SELECT", "INSERT", "UPDATE", "DELETE"}]
     assert len(own) > 50
     for sql in own:
         steps = [row[3] for row in reader.execute(f"EXPLAIN QUERY PLAN {sql}")]

@@ -1,4 +1,4 @@
-"""Processes that are killed, and processes that share a file."""
+"""Killed processes, and several processes with one file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COUNT = 10_000
 
 
 def check_integrity(path: Path) -> None:
-    """Have SQLite look at every page, and FTS5 compare its index with the entries."""
+    """Have SQLite check every page, and FTS5 compare its index with the entries."""
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     connection.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
@@ -37,14 +37,14 @@ async def ids_in_log(engram: SqliteEngram) -> set[str]:
     return set(msgspec.json.decode(log.document)["ids"])
 
 
-async def said_by(child: Process) -> list[str]:
+async def reported_by(child: Process) -> list[str]:
     out, err = await child.communicate()
     assert (child.returncode, err.decode()) == (0, "")
     return out.decode().split()
 
 
 @pytest.mark.parametrize("part", [0.05, 0.4, 0.8])
-async def test_killed_amid_ten_thousand_imprints_it_has_all_it_acknowledged(
+async def test_killed_process_keeps_all_acknowledged_imprints(
     path: Path, opened: Open, spawn: Spawn, part: float
 ) -> None:
     child = await spawn("imprint", path, "a", COUNT)
@@ -70,27 +70,27 @@ async def test_killed_amid_ten_thousand_imprints_it_has_all_it_acknowledged(
     check_integrity(path)
 
 
-async def test_processes_that_write_to_one_new_file_at_once_lose_nothing(
+async def test_processes_that_create_and_write_one_file_lose_nothing(
     path: Path, opened: Open, spawn: Spawn
 ) -> None:
     count = 1_000
     async with asyncio.timeout(60):
-        # The file is not there yet: they make it at once, too.
+        # The file does not exist yet, so they also create it concurrently.
         children = [await spawn("imprint", path, name, count) for name in "abcd"]
-        said = [id for each in await asyncio.gather(*map(said_by, children)) for id in each]
-    assert len(said) == len(children) * count
+        reported = [id for each in await asyncio.gather(*map(reported_by, children)) for id in each]
+    assert len(reported) == len(children) * count
     engram = await opened()
-    for id in said:
+    for id in reported:
         assert [found.id for found in (await engram.recall(Query(id=id))).found] == [id]
-    assert await ids_in_log(engram) == {id for id in said if int(id.partition("-")[2]) % 20 == 0}
+    assert await ids_in_log(engram) == {id for id in reported if int(id.partition("-")[2]) % 20 == 0}
     await engram.close()
     check_integrity(path)
 
 
-async def test_while_another_program_writes_reading_goes_on_and_writing_fails_in_time(
+async def test_locked_file_can_be_read_and_fails_writes_in_time(
     path: Path, opened: Open, write: Callable[..., Write], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cosmo_engram_sqlite.connection.BUSY_S", 0.2)
+    monkeypatch.setattr("cosmo_engram_sqlite.database.BUSY_S", 0.2)
     engram = await opened()
     await engram.imprint(write("add", {"id": "before"}))
     other = sqlite3.connect(path, isolation_level=None)
@@ -110,10 +110,10 @@ async def test_while_another_program_writes_reading_goes_on_and_writing_fails_in
     assert [found.id for found in (await engram.recall(Query())).found] == ["after", "before"]
 
 
-async def test_connecting_to_a_locked_new_file_fails_in_time_and_leaves_no_thread(
+async def test_connect_to_a_locked_new_file_fails_in_time(
     path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cosmo_engram_sqlite.connection.BUSY_S", 0.2)
+    monkeypatch.setattr("cosmo_engram_sqlite.database.BUSY_S", 0.2)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     async with asyncio.timeout(10):
@@ -125,9 +125,7 @@ async def test_connecting_to_a_locked_new_file_fails_in_time_and_leaves_no_threa
     await opened()
 
 
-async def test_those_that_read_wait_for_another_program_once(
-    opened: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_batch_of_reads_waits_for_a_lock_once(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     waited = 0
 
     def find(connection: sqlite3.Connection, query: Query) -> None:

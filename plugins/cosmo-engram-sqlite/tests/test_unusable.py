@@ -1,4 +1,4 @@
-"""Files that are no store, or no longer one: they are refused, and left as they are."""
+"""Files that are not a usable store: they are refused and not changed."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Open = Callable[..., Awaitable[SqliteEngram]]
 MakeWrite = Callable[..., Write]
 
 
-async def refused(opened: Open, code: str, saying: str, **options: object) -> EngramError:
-    """Open the store, which must fail, and leave no thread behind."""
+async def refused(opened: Open, code: str, message: str, **options: object) -> EngramError:
+    """Check that opening the store fails with this code and message, and leaves no thread."""
     before = set(threading.enumerate())
-    with pytest.raises(EngramError, match=saying) as caught:
+    with pytest.raises(EngramError, match=message) as caught:
         await opened(**options)
     assert caught.value.code == code
     assert "'ctx'" in str(caught.value) or "engram_id" in options
@@ -32,15 +32,15 @@ async def refused(opened: Open, code: str, saying: str, **options: object) -> En
 
 
 @contextmanager
-def left_alone(path: Path) -> Iterator[None]:
-    """Check that a file is in the end what it was before."""
+def unchanged(path: Path) -> Iterator[None]:
+    """Check that a file has the same content afterwards."""
     before = path.read_bytes()
     yield
     assert path.read_bytes() == before
 
 
 def damage(path: Path) -> None:
-    """Overwrite the page where the entries begin."""
+    """Overwrite the first page of the entries."""
     connection = sqlite3.connect(path)
     (root,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'entries'").fetchone()
     (size,) = connection.execute("PRAGMA page_size").fetchone()
@@ -51,7 +51,7 @@ def damage(path: Path) -> None:
 
 
 def execute(path: Path, sql: str) -> None:
-    """Do to a file what another program might."""
+    """Change a file as another program might."""
     connection = sqlite3.connect(path)
     connection.execute(sql)
     connection.commit()
@@ -60,13 +60,13 @@ def execute(path: Path, sql: str) -> None:
 
 @pytest.fixture
 def read_only(path: Path) -> Iterator[Callable[[], None]]:
-    """Make the store read-only when that is asked for."""
+    """Return a function that makes the store read-only."""
 
     def make() -> None:
         path.chmod(0o444)
         path.parent.chmod(0o555)
         if os.access(path, os.W_OK):
-            pytest.skip("this user may write everywhere; test_full.py has a read-only disk")
+            pytest.skip("this user may write everywhere; test_full.py uses a read-only disk")
 
     yield make
     path.parent.chmod(0o755)
@@ -79,27 +79,25 @@ async def filled(opened: Open, write: MakeWrite) -> None:
     await engram.close()
 
 
-async def test_a_file_of_something_else_is_corrupt(path: Path, opened: Open) -> None:
-    await asyncio.to_thread(path.write_bytes, b"not a database, but somebody's notes\n" * 1000)
-    with left_alone(path):
+async def test_file_of_another_format_is_corrupt(path: Path, opened: Open) -> None:
+    await asyncio.to_thread(path.write_bytes, b"not a database, but some notes\n" * 1000)
+    with unchanged(path):
         error = await refused(opened, "ENGRAM_CORRUPT", "restore it from a backup, or move it away")
     assert not error.recoverable
 
 
-async def test_a_truncated_file_is_corrupt(path: Path, opened: Open, write: MakeWrite) -> None:
+async def test_truncated_file_is_corrupt(path: Path, opened: Open, write: MakeWrite) -> None:
     await filled(opened, write)
     os.truncate(path, 100_000)
-    with left_alone(path):
+    with unchanged(path):
         await refused(opened, "ENGRAM_CORRUPT", "restore it from a backup, or move it away")
 
 
-async def test_a_damaged_page_is_said_by_whoever_comes_across_it(
-    path: Path, opened: Open, write: MakeWrite
-) -> None:
+async def test_damaged_page_fails_the_calls_that_read_it(path: Path, opened: Open, write: MakeWrite) -> None:
     await filled(opened, write)
     damage(path)
     engram = await opened()
-    with left_alone(path):
+    with unchanged(path):
         for call in (
             engram.recall(Query(id="e7")),
             engram.imprint(write("upsert", {"n": 1}, "k7")),
@@ -108,14 +106,12 @@ async def test_a_damaged_page_is_said_by_whoever_comes_across_it(
             with pytest.raises(EngramError, match="restore it from a backup, or move it away") as caught:
                 await call
             assert caught.value.code == "ENGRAM_CORRUPT"
-        # What does not come across it still works.
+        # Calls that do not read it still work.
         assert (await engram.recall(Query(id="no such entry"))).found == []
         await engram.close()
 
 
-async def test_an_entry_that_is_no_json_any_more_is_corrupt(
-    path: Path, opened: Open, write: MakeWrite
-) -> None:
+async def test_entry_with_invalid_json_is_corrupt(path: Path, opened: Open, write: MakeWrite) -> None:
     await filled(opened, write)
     execute(path, "UPDATE entries SET document = CAST('{' AS BLOB) WHERE id = 'e7'")
     engram = await opened()
@@ -124,48 +120,48 @@ async def test_an_entry_that_is_no_json_any_more_is_corrupt(
     assert caught.value.code == "ENGRAM_CORRUPT"
 
 
-async def test_the_store_of_another_engram_is_refused(opened: Open, write: MakeWrite) -> None:
+async def test_store_of_another_engram_is_refused(opened: Open, write: MakeWrite) -> None:
     await filled(opened, write)
     await refused(opened, "ENGRAM_CONFLICT", "belongs to the Engram 'ctx'", engram_id="other")
 
 
-async def test_the_database_of_another_program_is_refused(path: Path, opened: Open) -> None:
+async def test_database_of_another_program_is_refused(path: Path, opened: Open) -> None:
     execute(path, "CREATE TABLE customers (name TEXT)")
-    with left_alone(path):
+    with unchanged(path):
         await refused(opened, "ENGRAM_CONFLICT", "database of another program")
 
 
-async def test_a_store_with_newer_tables_is_refused(path: Path, opened: Open) -> None:
+async def test_store_with_newer_tables_is_refused(path: Path, opened: Open) -> None:
     await (await opened()).close()
     execute(path, "PRAGMA user_version = 99")
     await refused(opened, "ENGRAM_UNSUPPORTED", "version 99.*install a newer cosmo-engram-sqlite")
 
 
-async def test_a_store_without_its_tables_is_corrupt(path: Path, opened: Open) -> None:
+async def test_store_without_its_tables_is_corrupt(path: Path, opened: Open) -> None:
     await (await opened()).close()
     execute(path, "DROP TABLE store")
-    await refused(opened, "ENGRAM_CORRUPT", "not as this Engram made it")
+    await refused(opened, "ENGRAM_CORRUPT", "does not have the expected tables")
 
 
-async def test_a_folder_is_no_store(path: Path, opened: Open) -> None:
-    await refused(opened, "ENGRAM_UNAVAILABLE", "the path is no folder", path=path.parent)
+async def test_folder_is_refused(path: Path, opened: Open) -> None:
+    await refused(opened, "ENGRAM_UNAVAILABLE", "the path is not a folder", path=path.parent)
 
 
-async def test_the_folder_of_a_store_must_be_there(path: Path, opened: Open) -> None:
+async def test_missing_folder_is_refused(path: Path, opened: Open) -> None:
     await refused(opened, "ENGRAM_UNAVAILABLE", "its folder exists", path=path / "below" / "store.db")
 
 
-async def test_a_file_that_cannot_be_written_is_refused(
+async def test_read_only_file_is_refused(
     opened: Open, write: MakeWrite, read_only: Callable[[], None]
 ) -> None:
     await filled(opened, write)
     read_only()
-    await refused(opened, "ENGRAM_UNAVAILABLE", "the right to write")
+    await refused(opened, "ENGRAM_UNAVAILABLE", "write access")
 
 
-async def test_without_fts5_it_says_so(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    # As SQLite words it, of a module that no SQLite has.
+async def test_sqlite_without_fts5_is_unsupported(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    # SQLite reports a missing FTS5 with the same words as this missing module.
     tables = "CREATE VIRTUAL TABLE words USING fts5x (text)"
-    monkeypatch.setattr("cosmo_engram_sqlite.schema._TABLES", tables)
+    monkeypatch.setattr("cosmo_engram_sqlite.database._TABLES", tables)
     error = await refused(opened, "ENGRAM_UNSUPPORTED", "FTS5", path=":memory:")
     assert sqlite3.sqlite_version in str(error)

@@ -1,4 +1,4 @@
-"""From a URL to an Engram."""
+"""`from_url`, and the arguments of `SqliteEngram`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cosmo_engram_sqlite import SqliteEngram, from_url
         ("sqlite:///with%20space%3F.db", "with space?.db"),
     ],
 )
-def test_a_url_names_a_path(url: str, path: str) -> None:
+def test_url_gives_the_path(url: str, path: str) -> None:
     engram = from_url(url, engram_id="ctx")
     assert repr(engram) == f"<SqliteEngram 'ctx' context at {path}>"
     assert engram.guarantees.durable is (path != ":memory:")
@@ -41,25 +41,25 @@ def test_a_url_names_a_path(url: str, path: str) -> None:
         "memory.db",
     ],
 )
-def test_another_url_is_refused_with_those_that_are_meant(url: str) -> None:
+def test_other_url_is_refused_and_the_forms_are_listed(url: str) -> None:
     with pytest.raises(EngramError, match="write sqlite://") as caught:
         from_url(url, engram_id="ctx")
     assert caught.value.code == "ENGRAM_INVALID"
     assert "secret" not in str(caught.value)
 
 
-def test_the_scheme_finds_this_plugin() -> None:
+def test_engram_from_url_finds_this_plugin() -> None:
     engram: Engram = engram_from_url("sqlite://", engram_id="ctx", engram_kind="notes", keeps_writes=5)
     assert isinstance(engram, SqliteEngram)
     assert (engram.engram_id, engram.engram_kind, engram.guarantees.keeps_writes) == ("ctx", "notes", 5)
 
 
-def test_an_option_that_means_nothing_is_refused() -> None:
+def test_invalid_arguments_are_refused() -> None:
     with pytest.raises(TypeError, match="colour"):
         from_url("sqlite://", engram_id="ctx", colour="red")
     with pytest.raises(ValueError, match="keeps_writes must be positive"):
         SqliteEngram(engram_id="ctx", keeps_writes=0)
-    with pytest.raises(ValueError, match="path is a file"):
+    with pytest.raises(ValueError, match="path must be a file"):
         SqliteEngram(engram_id="ctx", path="")
     with pytest.raises(MalformedSignalError, match="engram_id"):
         SqliteEngram(engram_id="no token")
@@ -67,7 +67,7 @@ def test_an_option_that_means_nothing_is_refused() -> None:
         SqliteEngram(engram_id="ctx", engram_kind="no.token")
 
 
-async def test_a_path_may_be_a_path(tmp_path: Path) -> None:
+async def test_path_can_be_a_path_object(tmp_path: Path) -> None:
     engram = SqliteEngram(engram_id="ctx", path=tmp_path / "memory.db")
     await engram.connect()
     await engram.close()

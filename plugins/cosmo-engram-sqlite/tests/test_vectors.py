@@ -1,4 +1,4 @@
-"""Embeddings, with sqlite-vec and without."""
+"""Embeddings, with and without sqlite-vec."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ numbers = st.floats(-1e6, 1e6, width=32)
 
 
 def needs_sqlite_vec() -> None:
-    """Skip where sqlite-vec cannot be had; CI has it, whatever its Python was built with."""
+    """Skip the test where sqlite-vec cannot be loaded. In CI it must be loadable if Python allows it."""
     if not hasattr(sqlite3.Connection, "enable_load_extension"):
-        pytest.skip("this Python was built without extensions of SQLite: nobody could load sqlite-vec")
+        pytest.skip("this Python was built without support for SQLite extensions")
     connection = sqlite3.connect(":memory:")
     try:
         connection.enable_load_extension(True)
@@ -41,7 +41,7 @@ def needs_sqlite_vec() -> None:
 
 
 @given(st.integers(1, 40).flatmap(lambda n: st.tuples(*[st.lists(numbers, min_size=n, max_size=n)] * 2)))
-def test_the_distance_is_one_less_the_cosine(pair: tuple[list[float], list[float]]) -> None:
+def test_distance_is_one_minus_the_cosine(pair: tuple[list[float], list[float]]) -> None:
     one, other = pair
     lengths = math.hypot(*one) * math.hypot(*other)
     if math.hypot(*one) < 1e-3 or math.hypot(*other) < 1e-3:
@@ -61,19 +61,19 @@ async def ranked(engram: SqliteEngram, write: Callable[..., Write]) -> list[tupl
     return [(each.id, each.score) for each in found]
 
 
-async def test_sqlite_vec_and_python_find_the_same(
+async def test_sqlite_vec_and_python_give_the_same_results(
     opened: Open, write: Callable[..., Write], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     needs_sqlite_vec()
     with_vec = await ranked(await opened(path=":memory:"), write)
-    # As an import finds it that is not installed.
+    # The import then fails as if sqlite-vec were not installed.
     monkeypatch.setitem(sys.modules, "sqlite_vec", None)
     without = await ranked(await opened(path=":memory:"), write)
     assert [id for id, _ in with_vec] == [id for id, _ in without]
     assert [score for _, score in with_vec] == pytest.approx([score for _, score in without], abs=1e-5)
 
 
-async def test_a_python_without_extensions_compares_vectors_itself_and_says_so(
+async def test_unloadable_sqlite_vec_is_logged_and_python_compares(
     opened: Open,
     write: Callable[..., Write],
     monkeypatch: pytest.MonkeyPatch,
@@ -88,15 +88,15 @@ async def test_a_python_without_extensions_compares_vectors_itself_and_says_so(
     with caplog.at_level(logging.INFO, "cosmo_engram_sqlite"):
         found = await ranked(await opened(path=":memory:"), write)
     assert found[0][1] > 0.9
-    assert "sqlite-vec cannot be loaded here" in caplog.text
+    assert "sqlite-vec cannot be loaded" in caplog.text
 
 
-async def test_a_search_that_nobody_waits_for_any_more_ends(
+async def test_search_of_a_cancelled_caller_ends(
     opened: Open, write: Callable[..., Write], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compared, reached, goes_on = 0, threading.Event(), threading.Event()
 
-    def compare(kept: bytes, wanted: bytes) -> float:
+    def compare(stored: bytes, wanted: bytes) -> float:
         nonlocal compared
         compared += 1
         reached.set()

@@ -1,4 +1,4 @@
-"""Writes of one batch, and how long they are known."""
+"""Batches of writes, and how many writes are kept."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Open = Callable[..., Awaitable[SqliteEngram]]
 MakeWrite = Callable[..., Write]
 
 
-def ask(path: Path, sql: str) -> Any:
+def query(path: Path, sql: str) -> Any:
     connection = sqlite3.connect(path)
     (value,) = connection.execute(sql).fetchone()
     connection.commit()
@@ -26,7 +26,7 @@ def ask(path: Path, sql: str) -> Any:
     return value
 
 
-async def test_what_is_refused_costs_the_others_of_its_batch_nothing(opened: Open, write: MakeWrite) -> None:
+async def test_refused_write_does_not_affect_its_batch(opened: Open, write: MakeWrite) -> None:
     engram = await opened()
     calls = [engram.imprint(write("add", {"id": f"e{n % 10}"})) for n in range(20)]
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
@@ -34,7 +34,7 @@ async def test_what_is_refused_costs_the_others_of_its_batch_nothing(opened: Ope
     assert len((await engram.recall(Query(limit=100))).found) == 10
 
 
-async def test_what_sqlite_fails_at_costs_the_others_of_its_batch_nothing(
+async def test_write_that_sqlite_fails_does_not_affect_its_batch(
     path: Path, opened: Open, write: MakeWrite
 ) -> None:
     engram = await opened()
@@ -53,11 +53,11 @@ async def test_what_sqlite_fails_at_costs_the_others_of_its_batch_nothing(
     assert {each.id for each in found} == {f"e{n}" for n in range(10) if n != 5}
 
 
-async def test_an_entry_nested_too_deeply_is_refused_alone(opened: Open, write: MakeWrite) -> None:
+async def test_too_deeply_nested_entry_does_not_affect_its_batch(opened: Open, write: MakeWrite) -> None:
     deep: list[Any] = []
     for _ in range(5_000):
         deep = [deep]
-    # Some Pythons encode what others cannot walk through.
+    # Built by hand, since some Python versions refuse to encode it.
     too_deep = Write(op="append", entry={"a": deep}, document=b"{}", imprint_id="imp_deep")
     engram = await opened()
     calls = [engram.imprint(each) for each in (write("append", {}), too_deep, write("append", {}))]
@@ -69,31 +69,31 @@ async def test_an_entry_nested_too_deeply_is_refused_alone(opened: Open, write: 
 
 
 @pytest.mark.parametrize("keeps", [1, 2, 7, 40])
-async def test_the_latest_writes_are_known_and_a_quarter_more_at_most(
+async def test_latest_writes_and_at_most_a_quarter_more_are_kept(
     path: Path, opened: Open, write: MakeWrite, keeps: int
 ) -> None:
     engram = await opened(keeps_writes=keeps)
     for _ in range(3 * keeps):
         await engram.imprint(write("append", {}))
-        assert ask(path, "SELECT count(*) FROM writes") <= keeps * 5 // 4
-    assert ask(path, "SELECT count(*) FROM writes") >= keeps
+        assert query(path, "SELECT count(*) FROM writes") <= keeps * 5 // 4
+    assert query(path, "SELECT count(*) FROM writes") >= keeps
     await asyncio.gather(*(engram.imprint(write("append", {})) for _ in range(3 * keeps)))
-    assert keeps <= ask(path, "SELECT count(*) FROM writes") <= keeps * 5 // 4
+    assert keeps <= query(path, "SELECT count(*) FROM writes") <= keeps * 5 // 4
 
 
-async def test_what_a_trace_wrote_is_kept_twice_only_until_it_is_committed(
+async def test_images_for_undo_are_deleted_by_commit_and_roll_back(
     path: Path, opened: Open, write: MakeWrite
 ) -> None:
     engram = await opened()
     for trace in ("trc_a", "trc_b", None):
         await engram.imprint(write("upsert", {"of": trace}, "k", trace))
-    assert ask(path, "SELECT count(before) FROM writes") == 2
+    assert query(path, "SELECT count(before) FROM writes") == 2
     await engram.commit("trc_a")
     assert await engram.roll_back("trc_b") == 0
-    assert ask(path, "SELECT count(before) + count(trace_id) FROM writes") == 0
+    assert query(path, "SELECT count(before) + count(trace_id) FROM writes") == 0
 
 
-async def test_a_query_of_very_many_words_is_answered(opened: Open, write: MakeWrite) -> None:
+async def test_query_with_thousands_of_words_is_answered(opened: Open, write: MakeWrite) -> None:
     engram = await opened(path=":memory:")
     words = [f"w{n}" for n in range(5_000)]
     await engram.imprint(write("add", {"id": "all", "text": " ".join(words)}))

@@ -1,7 +1,6 @@
-"""The SQLite Engram: shared memory in a file that several programs may share, or in this process alone."""
+"""The SQLite Engram: shared memory in a file, or in the memory of one process."""
 
-from cosmo_engram_sqlite.engram import SqliteEngram
-from cosmo_engram_sqlite.url import from_url
+from cosmo_engram_sqlite.engram import SqliteEngram, from_url
 
 COSMO_API = 1
 

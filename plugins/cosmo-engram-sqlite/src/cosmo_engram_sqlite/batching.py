@@ -1,7 +1,7 @@
-"""Calls from an event loop to a thread of its own, in batches.
+"""A worker thread that does calls from an event loop in batches.
 
-While the thread is at work, calls wait; whatever waits when it is done goes to it as one batch. So the more
-there is to do, the less each call costs: one way there and one way back for all of them.
+While the thread works, new calls wait in a queue; when it is done, all of them go to it as one batch. The
+more load there is, the less each call costs, because a batch needs one round trip between loop and thread.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from typing import Any, Final, NamedTuple, Protocol
 from cosmo_core.errors import EngramError
 
 MAX_BATCH: Final = 64
-"""How many calls go to the thread at once."""
+"""Most calls in one batch."""
 
 MAX_WAITING: Final = 2_048
-"""How many calls wait for the thread; another is refused."""
+"""Most calls in the queue; further calls are refused."""
 
-PATIENCE_S: Final = 0.005
-"""For how many seconds the event loop stands still at most, for a batch that could be done at once.
+LOOP_WAIT_S: Final = 0.005
+"""Longest time in seconds that the event loop blocks, so that a short batch can end at once.
 
-A thread that does many small things with SQLite gives up the GIL for each of them. While the event loop is
-busy with something else, it gets the GIL back only after 5 ms (`sys.getswitchinterval`), each time: without
-this, a batch that takes 1 ms was measured to take a second. What takes longer goes on without the loop.
+A thread that makes many short SQLite calls releases the GIL for each of them. While the event loop is busy
+with other work, the thread gets the GIL back only after 5 ms (`sys.getswitchinterval`), each time. Without
+this wait, a batch of 1 ms was measured to take a second. A longer batch goes on without blocking the loop.
 """
 
 
 class Call(NamedTuple):
-    """A call that somebody waits for: ``work(session, argument)``."""
+    """A queued call of ``work(session, argument)``, and the future for its result."""
 
     future: asyncio.Future[Any]
     work: Callable[[Any, Any], Any]
@@ -40,39 +40,39 @@ class Call(NamedTuple):
 
 
 class Session(Protocol):
-    """What lives in the thread."""
+    """The object that does the calls. It is created, used and closed in the worker thread."""
 
-    def run(self, calls: Sequence[Call], let_go: Callable[[], None]) -> Sequence[object]:
-        """Do these calls; return what comes of each: its result, or the error to raise at its caller.
+    def run(self, calls: Sequence[Call], release_loop: Callable[[], None]) -> Sequence[object]:
+        """Do a batch of calls; return for each its result, or the error to raise at its caller.
 
         Args:
             calls: The calls.
-            let_go: To be called before waiting for something else than the processor.
+            release_loop: Ends the wait of the event loop. To be called before waiting for the disk.
         """
         ...
 
     def close(self) -> None:
-        """Let go of everything. Nothing is called after it."""
+        """Release every resource. No method is called afterwards."""
         ...
 
 
 class _Batch:
-    """Calls on their way through the thread."""
+    """Calls that the worker thread is doing."""
 
-    __slots__ = ("calls", "outcomes", "passed")
+    __slots__ = ("calls", "loop_released", "outcomes")
 
     def __init__(self, calls: list[Call]) -> None:
         self.calls = calls
         self.outcomes: Sequence[object] | None = None
-        # Set when the event loop has nothing to gain from waiting any longer.
-        self.passed = Event()
+        # Set when the event loop no longer gains from waiting.
+        self.loop_released = Event()
 
 
-class Lane:
-    """A thread, its session, and the calls that wait for it; made with `open`.
+class WorkerThread:
+    """A thread, its session, and the queue of calls for it. `open` makes one.
 
     Args:
-        name: What to call it in errors.
+        name: The name of the Engram in error messages.
     """
 
     def __init__(self, name: str) -> None:
@@ -81,51 +81,53 @@ class Lane:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="cosmo-sqlite")
         self._session: Session | None = None
         self._waiting: deque[Call] = deque()
-        self._at_work = False
+        self._busy = False
         self._idle = asyncio.Event()
         self._ending: Future[None] | None = None
 
     @classmethod
-    async def open(cls, name: str, make: Callable[[], Session]) -> Lane:
-        """Return a lane whose session ``make`` made in its thread.
+    async def open(cls, name: str, make_session: Callable[[], Session]) -> WorkerThread:
+        """Start a thread, and make its session with ``make_session`` there.
 
         If that fails, or is cancelled, the thread ends.
         """
-        lane = cls(name)
+        worker = cls(name)
         try:
-            await lane._loop.run_in_executor(lane._executor, lane._start, make)
+            await worker._loop.run_in_executor(worker._executor, worker._start, make_session)
         except asyncio.CancelledError:
-            # What it waits for may take a while: the thread ends by itself then.
-            lane._submit_end()
+            # The session may take a while to open. The thread ends by itself afterwards.
+            worker._submit_end()
             raise
         except BaseException:
-            await lane.close()
+            await worker.close()
             raise
-        return lane
+        return worker
 
     async def close(self) -> None:
-        """Have what was called done, close the session and end the thread. Nothing can be called after it."""
-        while self._at_work:
+        """Do the queued calls, close the session and end the thread. No call is possible afterwards."""
+        while self._busy:
             self._idle.clear()
             await self._idle.wait()
-        # Shielded: whoever is cancelled here can close again.
+        # Shielded, so that after a cancelled `close` a second one can complete it.
         await asyncio.shield(asyncio.wrap_future(self._submit_end()))
         self._executor.shutdown()
 
     async def call(self, work: Callable[[Any, Any], Any], argument: object) -> Any:
-        """Return what ``work(session, argument)`` returns in the thread. Who is cancelled first, is skipped.
+        """Return the result of ``work(session, argument)``, which runs in the thread.
+
+        A call that is cancelled while it is queued is not done.
 
         Raises:
-            EngramError: ``ENGRAM_OVERLOADED``: too many calls wait already; or what the session gave.
+            EngramError: ``ENGRAM_OVERLOADED``: the queue is full; or an error that the session returned.
         """
         if len(self._waiting) >= MAX_WAITING:
-            self._make_room()
+            self._drop_cancelled()
         future = self._loop.create_future()
         self._waiting.append(Call(future, work, argument))
-        if not self._at_work:
-            # Not at once: others may call before the event loop comes round.
-            self._at_work = True
-            self._loop.call_soon(self._hand_over)
+        if not self._busy:
+            # Deferred, so that other calls of the same loop iteration join the batch.
+            self._busy = True
+            self._loop.call_soon(self._submit_batch)
         return await future
 
     # --- in the event loop --------------------------------------------------------------------------
@@ -136,34 +138,34 @@ class Lane:
             self._executor.shutdown(wait=False)
         return self._ending
 
-    def _make_room(self) -> None:
+    def _drop_cancelled(self) -> None:
         self._waiting = deque(call for call in self._waiting if not call.future.done())
         if len(self._waiting) >= MAX_WAITING:
             raise EngramError(
-                f"{self._name} has {MAX_WAITING} calls waiting: try again when it has done some",
+                f"{self._name} has {MAX_WAITING} calls waiting: try again later",
                 code="ENGRAM_OVERLOADED",
                 recoverable=True,
             )
 
-    def _hand_over(self) -> None:
+    def _submit_batch(self) -> None:
         calls: list[Call] = []
         while self._waiting and len(calls) < MAX_BATCH:
             call = self._waiting.popleft()
             if not call.future.done():
                 calls.append(call)
         if not calls:
-            self._at_work = False
+            self._busy = False
             self._idle.set()
             return
         batch = _Batch(calls)
-        ran = self._executor.submit(self._run, batch)
-        batch.passed.wait(PATIENCE_S)
+        done = self._executor.submit(self._run, batch)
+        batch.loop_released.wait(LOOP_WAIT_S)
         if batch.outcomes is not None:
-            self._settle(calls, batch.outcomes)
+            self._resolve(calls, batch.outcomes)
         else:
-            ran.add_done_callback(partial(self._come_back, batch))
+            done.add_done_callback(partial(self._resolve_from_thread, batch))
 
-    def _settle(self, calls: list[Call], outcomes: Sequence[object]) -> None:
+    def _resolve(self, calls: list[Call], outcomes: Sequence[object]) -> None:
         for (future, _, _), outcome in zip(calls, outcomes, strict=True):
             if future.done():
                 continue
@@ -171,31 +173,31 @@ class Lane:
                 future.set_exception(outcome)
             else:
                 future.set_result(outcome)
-        # After those who were just answered: what they ask next goes along.
-        self._loop.call_soon(self._hand_over)
+        # Deferred, so that the next calls of these callers join the next batch.
+        self._loop.call_soon(self._submit_batch)
 
     # --- in the thread ------------------------------------------------------------------------------
 
-    def _start(self, make: Callable[[], Session]) -> None:
-        self._session = make()
+    def _start(self, make_session: Callable[[], Session]) -> None:
+        self._session = make_session()
 
     def _run(self, batch: _Batch) -> None:
         try:
             if self._session is None:
-                raise RuntimeError("this lane has ended")
-            batch.outcomes = self._session.run(batch.calls, batch.passed.set)
+                raise RuntimeError("this worker thread has ended")
+            batch.outcomes = self._session.run(batch.calls, batch.loop_released.set)
         finally:
-            batch.passed.set()
+            batch.loop_released.set()
 
     def _end(self) -> None:
         if self._session is not None:
             self._session.close()
             self._session = None
 
-    def _come_back(self, batch: _Batch, ran: Future[None]) -> None:
-        outcomes = batch.outcomes or [ran.exception()] * len(batch.calls)
+    def _resolve_from_thread(self, batch: _Batch, done: Future[None]) -> None:
+        outcomes = batch.outcomes or [done.exception()] * len(batch.calls)
         try:
-            self._loop.call_soon_threadsafe(self._settle, batch.calls, outcomes)
+            self._loop.call_soon_threadsafe(self._resolve, batch.calls, outcomes)
         except RuntimeError:
-            # The event loop was closed, and with it went whoever waited.
+            # The event loop is closed, so there is no caller left.
             return

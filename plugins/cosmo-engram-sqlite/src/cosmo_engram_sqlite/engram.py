@@ -1,4 +1,4 @@
-"""The Engram that keeps its entries in SQLite."""
+"""`SqliteEngram`, and `from_url`, which makes one from a ``sqlite://`` URL."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote, urlsplit
 
 from cosmo_core.contracts.engram import EngramGuarantees
 from cosmo_core.errors import EngramError
 from cosmo_core.protocol.ids import check_token
-from cosmo_engram_sqlite import undoing, writes
-from cosmo_engram_sqlite.batching import Lane
-from cosmo_engram_sqlite.connection import open_connection
+from cosmo_engram_sqlite import writes
+from cosmo_engram_sqlite.batching import WorkerThread
+from cosmo_engram_sqlite.database import open_connection
 from cosmo_engram_sqlite.finding import find
 from cosmo_engram_sqlite.session import SqliteSession
+from cosmo_engram_sqlite.writes import WriteLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,24 +25,26 @@ if TYPE_CHECKING:
     from cosmo_core.contracts.engram import Findings, ImprintReceipt, Query, Write
 
 MEMORY: Final = ":memory:"
-"""The path of a store that lives as long as it is connected."""
+"""The path of a store in memory."""
+
+_URL_FORMS: Final = "sqlite:// (in memory), sqlite:///relative.db or sqlite:////absolute.db"
 
 
 class SqliteEngram:
-    """Keeps entries in a file, which several programs may share, or in memory.
+    """An Engram that stores its entries in a SQLite file, or in memory.
 
-    A file is written by one thread and read by another, neither of which the other waits for. What is
-    acknowledged is on the disk.
+    Several programs can share a file. Each Engram writes to the file with one thread and reads with another;
+    neither waits for the other. An acknowledged write is on the disk.
 
     Args:
-        engram_id: Its address on the bus. A file belongs to one.
-        engram_kind: What it keeps.
-        path: The file, which is made if it is not there; ``:memory:`` for none.
-        keeps_writes: How many of the latest writes are known by their ids, and can be undone.
+        engram_id: The address on the bus. A file belongs to one id.
+        engram_kind: What the Engram stores, a token.
+        path: The file, which is created if it does not exist; ``:memory:`` for a store in memory.
+        keeps_writes: How many of the latest writes are known by their ids and can be undone.
 
     Raises:
-        MalformedSignalError: An id or a kind is no token.
-        ValueError: There is no path, or ``keeps_writes`` is not positive.
+        MalformedSignalError: The id or the kind is not a valid token.
+        ValueError: The path is empty, or ``keeps_writes`` is not positive.
     """
 
     def __init__(
@@ -52,7 +56,7 @@ class SqliteEngram:
         keeps_writes: int = 100_000,
     ) -> None:
         if not os.fspath(path):
-            raise ValueError(f"SqliteEngram {engram_id!r}: path is a file, or {MEMORY!r}")
+            raise ValueError(f"SqliteEngram {engram_id!r}: path must be a file, or {MEMORY!r}")
         if keeps_writes < 1:
             raise ValueError(f"SqliteEngram {engram_id!r}: keeps_writes must be positive")
         self._id = check_token("engram_id", engram_id)
@@ -61,111 +65,145 @@ class SqliteEngram:
         self._is_memory = os.fspath(path) == MEMORY
         self._guarantees = EngramGuarantees(durable=not self._is_memory, keeps_writes=keeps_writes)
         self._name = f"Engram {engram_id!r} at {path}"
-        self._changing = asyncio.Lock()
-        # Memory has one lane for both.
-        self._lanes: list[Lane] = []
-        self._reader: Lane | None = None
-        self._writer: Lane | None = None
+        # Held while the Engram connects or closes.
+        self._lock = asyncio.Lock()
+        # In memory, one thread reads and writes.
+        self._threads: list[WorkerThread] = []
+        self._reader: WorkerThread | None = None
+        self._writer: WorkerThread | None = None
 
     @property
     def engram_id(self) -> str:
-        """Its address, a token."""
+        """The address on the bus, a token."""
         return self._id
 
     @property
     def engram_kind(self) -> str:
-        """What it keeps, a token."""
+        """What the Engram stores, a token."""
         return self._kind
 
     @property
     def guarantees(self) -> EngramGuarantees:
-        """What it promises."""
+        """The properties that the Engram promises."""
         return self._guarantees
 
     async def connect(self) -> None:
-        """Open the store; it is made if it is not there. Doing it twice is not an error.
+        """Open the store, and create it if it does not exist. A second call has no effect.
 
         Raises:
-            EngramError: The store cannot be used. It was left as it is.
+            EngramError: The store cannot be used. An existing file was not changed.
         """
-        async with self._changing:
+        async with self._lock:
             if self._writer is not None:
                 return
-            await self._end()
+            await self._end_threads()
             try:
-                # One after the other: the first makes the store.
-                self._lanes.append(await Lane.open(self._name, partial(self._session, writes=True)))
+                # The writer first: it creates the file.
+                await self._start_thread(writes=True)
                 if not self._is_memory:
-                    self._lanes.append(await Lane.open(self._name, partial(self._session, writes=False)))
+                    await self._start_thread(writes=False)
             except BaseException:
-                await self._end()
+                await self._end_threads()
                 raise
-            self._writer, self._reader = self._lanes[0], self._lanes[-1]
+            self._writer, self._reader = self._threads[0], self._threads[-1]
 
     async def close(self) -> None:
-        """Finish what it was asked for, and let go of the store. Doing it twice is not an error."""
+        """Finish the calls that wait, and release the store. A second call has no effect."""
         self._writer = self._reader = None
-        async with self._changing:
+        async with self._lock:
             self._writer = self._reader = None
-            await self._end()
+            await self._end_threads()
 
     async def recall(self, query: Query) -> Findings:
-        """Return the entries that fit every condition of ``query``, the best ``query.limit`` of them.
+        """Return the entries that meet every condition of ``query``, the best ``query.limit`` of them.
 
         Raises:
             EngramError: The store is closed, or failed.
         """
-        findings: Findings = await self._in(self._reader, find, query)
+        findings: Findings = await self._call(self._reader, find, query)
         return findings
 
     async def imprint(self, write: Write) -> ImprintReceipt:
-        """Write, once for each ``write.imprint_id``; see `cosmo_core.contracts.engram.Engram.imprint`.
+        """Do a write once per ``write.imprint_id``; see `cosmo_core.contracts.engram.Engram.imprint`.
 
         Raises:
-            EngramError: It was not written.
+            EngramError: The write was not done.
         """
-        receipt: ImprintReceipt = await self._in(self._writer, writes.imprint, write)
+        receipt: ImprintReceipt = await self._call(self._writer, writes.imprint, write)
         return receipt
 
     async def roll_back(self, trace_id: str) -> int:
-        """Undo what a trace wrote and did not commit; return how many writes it were.
+        """Undo the writes of a trace that are not committed; return how many were undone.
 
         Raises:
             EngramError: Nothing was undone.
         """
-        undone: int = await self._in(self._writer, undoing.roll_back, trace_id)
+        undone: int = await self._call(self._writer, writes.roll_back, trace_id)
         return undone
 
     async def commit(self, trace_id: str) -> None:
-        """Keep what a trace wrote: it cannot be undone any more.
+        """Make the writes of a trace permanent: they can no longer be undone.
 
         Raises:
             EngramError: The store is closed, or failed.
         """
-        await self._in(self._writer, undoing.commit, trace_id)
+        await self._call(self._writer, writes.commit, trace_id)
 
-    async def _in(self, lane: Lane | None, work: Callable[[Any, Any], Any], argument: object) -> Any:
-        if lane is None:
+    async def _call(
+        self, thread: WorkerThread | None, work: Callable[[Any, Any], Any], argument: object
+    ) -> Any:
+        if thread is None:
             reason = f"{self._name} is closed: connect it first"
             raise EngramError(reason, code="ENGRAM_UNAVAILABLE", recoverable=True)
-        return await lane.call(work, argument)
+        return await thread.call(work, argument)
+
+    async def _start_thread(self, *, writes: bool) -> None:
+        self._threads.append(await WorkerThread.open(self._name, partial(self._session, writes=writes)))
 
     def _session(self, *, writes: bool) -> SqliteSession:
         connection = open_connection(self._path, engram_id=self._id, store=self._name, writes=writes)
-        keeps = self._guarantees.keeps_writes
-        return SqliteSession(
-            connection,
-            engram_id=self._id,
-            store=self._name,
-            is_file=not self._is_memory,
-            keeps_writes=keeps,
-        )
+        log = WriteLog(connection, engram_id=self._id, keeps_writes=self._guarantees.keeps_writes)
+        return SqliteSession(log, store=self._name, is_file=not self._is_memory)
 
-    async def _end(self) -> None:
-        # The one that writes last: it tidies up the log.
-        while self._lanes:
-            await self._lanes[-1].close()
-            self._lanes.pop()
+    async def _end_threads(self) -> None:
+        # The writer last: closing the last connection merges the write-ahead log into the file.
+        while self._threads:
+            await self._threads[-1].close()
+            self._threads.pop()
 
     def __repr__(self) -> str:
         return f"<SqliteEngram {self._id!r} {self._kind} at {self._path}>"
+
+
+def from_url(url: str, *, engram_id: str, engram_kind: str = "context", **options: Any) -> SqliteEngram:
+    """Return the Engram for ``sqlite://``, ``sqlite:///relative.db`` or ``sqlite:////absolute.db``.
+
+    Args:
+        url: The URL. Special characters of a path, such as ``?``, are percent-encoded.
+        engram_id: The address on the bus.
+        engram_kind: What the Engram stores, a token.
+        **options: Further arguments of `SqliteEngram`.
+
+    Raises:
+        EngramError: ``ENGRAM_INVALID``: the URL has another form.
+        TypeError: An option does not exist.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise _invalid_url("not a valid URL") from None
+    if parts.scheme != "sqlite":
+        raise _invalid_url("not a sqlite:// URL")
+    if parts.netloc:
+        # The value is not shown, since it may be the user and password of another database.
+        raise _invalid_url("a sqlite:// URL has no host or user; is a slash missing?")
+    if parts.query or parts.fragment:
+        raise _invalid_url("a sqlite:// URL has no query or fragment; options are keyword arguments")
+    path = unquote(parts.path.removeprefix("/"))
+    if "\0" in path:
+        raise _invalid_url("the path contains a NUL character")
+    return SqliteEngram(engram_id=engram_id, engram_kind=engram_kind, path=path or MEMORY, **options)
+
+
+def _invalid_url(reason: str) -> EngramError:
+    return EngramError(f"{reason}: write {_URL_FORMS}", code="ENGRAM_INVALID")

@@ -1,4 +1,4 @@
-"""The entries of a store: what they are made of, and what it takes to find them again."""
+"""The rows of an entry: its main row, its words, its tags and its embedding."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _decode_tags: Final = msgspec.json.Decoder(list[str]).decode
 
 
 class Stored(NamedTuple):
-    """An entry that is there."""
+    """The main row of an entry."""
 
     number: int
     id: str
@@ -31,7 +31,7 @@ class Stored(NamedTuple):
 
 
 class Content(NamedTuple):
-    """What there is to keep of an entry, but for its id and its key."""
+    """What a write can change of an entry: everything except its id and its key."""
 
     version: int
     written: int
@@ -42,31 +42,31 @@ class Content(NamedTuple):
 
 
 def by_id(connection: sqlite3.Connection, id: str) -> Stored | None:
-    """Return the entry of an id."""
+    """Return the entry with an id."""
     row = connection.execute(_BY_ID, (id,)).fetchone()
     return None if row is None else Stored._make(row)
 
 
 def newest(connection: sqlite3.Connection, merge_key: str) -> Stored | None:
-    """Return the entry of a key that was written last."""
+    """Return the entry with a key; of several, the one that was written last."""
     row = connection.execute(_NEWEST, (merge_key,)).fetchone()
     return None if row is None else Stored._make(row)
 
 
-def embedding_of(connection: sqlite3.Connection, old: Stored) -> bytes | None:
-    """Return the embedding of an entry, as it is kept."""
-    if not old.embedded:
+def embedding_of(connection: sqlite3.Connection, stored: Stored) -> bytes | None:
+    """Return the packed embedding of an entry."""
+    if not stored.embedded:
         return None
-    row = connection.execute("SELECT embedding FROM embeddings WHERE number = ?", (old.number,)).fetchone()
+    row = connection.execute("SELECT embedding FROM embeddings WHERE number = ?", (stored.number,)).fetchone()
     embedding: bytes = row[0]
     return embedding
 
 
 def decoded(document: bytes) -> dict[str, Any]:
-    """Return an entry that was kept as JSON.
+    """Decode the stored JSON of an entry.
 
     Raises:
-        sqlite3.DatabaseError: It is none any more.
+        sqlite3.DatabaseError: It is not valid JSON.
     """
     try:
         return _decode(document)
@@ -74,67 +74,68 @@ def decoded(document: bytes) -> dict[str, Any]:
         raise sqlite3.DatabaseError(f"an entry is not JSON: {error}") from None
 
 
-def insert(connection: sqlite3.Connection, id: str, merge_key: str | None, new: Content) -> None:
-    """Store an entry that is not there."""
-    tags = _encode_tags(new.tags).decode() if new.tags else None
-    embedded = new.embedding is not None
+def insert(connection: sqlite3.Connection, id: str, merge_key: str | None, content: Content) -> None:
+    """Add an entry."""
+    tags = _encode_tags(content.tags).decode() if content.tags else None
+    embedded = content.embedding is not None
     number = connection.execute(
         "INSERT INTO entries (id, merge_key, version, written, tags, embedded, document, text)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (id, merge_key, new.version, new.written, tags, embedded, new.document, new.text),
+        (id, merge_key, content.version, content.written, tags, embedded, content.document, content.text),
     ).lastrowid
-    if new.text:
-        connection.execute("INSERT INTO words (rowid, text) VALUES (?, ?)", (number, new.text))
-    _tag(connection, new)
+    if content.text:
+        connection.execute("INSERT INTO words (rowid, text) VALUES (?, ?)", (number, content.text))
+    _insert_tags(connection, content)
     if embedded:
-        _embed(connection, number, new)
+        _put_embedding(connection, number, content)
 
 
-def replace(connection: sqlite3.Connection, old: Stored, new: Content) -> None:
-    """Store something else as an entry that is there."""
-    if old.text != new.text:
-        # First: what is taken out of the index must still be what was put in.
-        _forget_words(connection, old)
-        if new.text:
-            connection.execute("INSERT INTO words (rowid, text) VALUES (?, ?)", (old.number, new.text))
-    tags = _encode_tags(new.tags).decode() if new.tags else None
+def replace(connection: sqlite3.Connection, old: Stored, content: Content) -> None:
+    """Replace the content of an entry."""
+    if old.text != content.text:
+        # Before the row changes: FTS5 must be given the same text to remove that was added.
+        _delete_words(connection, old)
+        if content.text:
+            connection.execute("INSERT INTO words (rowid, text) VALUES (?, ?)", (old.number, content.text))
+    tags = _encode_tags(content.tags).decode() if content.tags else None
+    embedded = content.embedding is not None
     connection.execute(
         "UPDATE entries SET version = ?, written = ?, tags = ?, embedded = ?, document = ?, text = ?"
         " WHERE number = ?",
-        (new.version, new.written, tags, new.embedding is not None, new.document, new.text, old.number),
+        (content.version, content.written, tags, embedded, content.document, content.text, old.number),
     )
-    _untag(connection, old)
-    _tag(connection, new)
-    if new.embedding is not None:
-        _embed(connection, old.number, new)
+    _delete_tags(connection, old)
+    _insert_tags(connection, content)
+    if embedded:
+        _put_embedding(connection, old.number, content)
     elif old.embedded:
         connection.execute("DELETE FROM embeddings WHERE number = ?", (old.number,))
 
 
-def remove(connection: sqlite3.Connection, old: Stored) -> None:
-    """Let an entry go."""
-    _forget_words(connection, old)
-    _untag(connection, old)
+def delete(connection: sqlite3.Connection, old: Stored) -> None:
+    """Delete an entry."""
+    _delete_words(connection, old)
+    _delete_tags(connection, old)
     if old.embedded:
         connection.execute("DELETE FROM embeddings WHERE number = ?", (old.number,))
     connection.execute("DELETE FROM entries WHERE number = ?", (old.number,))
 
 
-def _forget_words(connection: sqlite3.Connection, old: Stored) -> None:
+def _delete_words(connection: sqlite3.Connection, old: Stored) -> None:
     if old.text:
         connection.execute(
             "INSERT INTO words (words, rowid, text) VALUES ('delete', ?, ?)", (old.number, old.text)
         )
 
 
-def _tag(connection: sqlite3.Connection, new: Content) -> None:
-    if new.tags:
+def _insert_tags(connection: sqlite3.Connection, content: Content) -> None:
+    if content.tags:
         connection.executemany(
-            "INSERT INTO tags (tag, written) VALUES (?, ?)", [(tag, new.written) for tag in new.tags]
+            "INSERT INTO tags (tag, written) VALUES (?, ?)", [(tag, content.written) for tag in content.tags]
         )
 
 
-def _untag(connection: sqlite3.Connection, old: Stored) -> None:
+def _delete_tags(connection: sqlite3.Connection, old: Stored) -> None:
     if old.tags is not None:
         connection.executemany(
             "DELETE FROM tags WHERE tag = ? AND written = ?",
@@ -142,7 +143,7 @@ def _untag(connection: sqlite3.Connection, old: Stored) -> None:
         )
 
 
-def _embed(connection: sqlite3.Connection, number: int | None, new: Content) -> None:
+def _put_embedding(connection: sqlite3.Connection, number: int | None, content: Content) -> None:
     connection.execute(
-        "INSERT OR REPLACE INTO embeddings (number, embedding) VALUES (?, ?)", (number, new.embedding)
+        "INSERT OR REPLACE INTO embeddings (number, embedding) VALUES (?, ?)", (number, content.embedding)
     )

@@ -1,4 +1,4 @@
-"""Finding entries: a query becomes one SQL statement."""
+"""Queries: each becomes one SQL statement, whose rows become `Findings`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _NOTHING: Final = Findings(())
 
 
 def find(connection: sqlite3.Connection, query: Query) -> Findings:
-    """Return the entries that fit a query.
+    """Return the entries that match a query.
 
     Raises:
-        sqlite3.Error: The store failed.
+        sqlite3.Error: SQLite failed.
     """
     if query.words == ():
         return _NOTHING
@@ -30,7 +30,7 @@ def find(connection: sqlite3.Connection, query: Query) -> Findings:
     if is_truncated:
         rows.pop()
     if query.vector is not None:
-        # Rounded, a cosine can be a little beyond 1.
+        # Rounding can make a cosine slightly larger than 1.
         found = [Found(id, document, max(-1.0, min(1.0, 1.0 - rank))) for id, document, rank in rows]
     elif query.words is not None:
         found = [Found(id, document, rank / (rank - 1.0)) for id, document, rank in rows]
@@ -50,13 +50,13 @@ def _statement_for(query: Query) -> str:
 
 
 def _arguments(query: Query) -> Sequence[Any]:
-    """Return what `statement` has question marks for, in the same order."""
+    """Return the values for the question marks of `statement`, in the same order."""
     arguments: list[Any] = []
     if query.vector is not None:
         vector = packed(query.vector)
         arguments += [vector, len(vector)]
     if query.words is not None:
-        # All of them letters and digits, so quotes are enough.
+        # Words consist of letters, digits and marks, so quoting them is enough.
         between = '" AND "' if query.match == "all" else '" OR "'
         arguments.append(f'"{between.join(query.words)}"')
     if query.id is not None:
@@ -70,12 +70,12 @@ def _arguments(query: Query) -> Sequence[Any]:
 
 @cache
 def statement(by_id: bool, by_key: bool, tags: int, by_words: bool, by_vector: bool) -> str:
-    """Return the statement for a kind of query; there are not many kinds.
+    """Return the statement for one kind of query; the few kinds are cached.
 
-    Its question marks are, in this order: the vector and its bytes, the words, the id, the key, each tag,
-    and the limit.
+    Its question marks are, in this order: the vector and its number of bytes, the words, the id, the key,
+    each tag, and the limit.
     """
-    is_led_by_tag = bool(tags) and not (by_words or by_id or by_key)
+    starts_with_tag = bool(tags) and not (by_words or by_id or by_key)
     conditions: list[str] = []
     if by_vector:
         conditions.append("length(v.embedding) = ?")
@@ -85,15 +85,15 @@ def statement(by_id: bool, by_key: bool, tags: int, by_words: bool, by_vector: b
         conditions.append(_NUMBERED if by_words else "e.id = ?")
     if by_key:
         conditions.append("e.merge_key = ?")
-    if is_led_by_tag:
+    if starts_with_tag:
         conditions.append("t.tag = ?")
-    conditions += [_TAGGED] * (tags - is_led_by_tag)
+    conditions += [_TAGGED] * (tags - starts_with_tag)
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     rows = f"FROM {_source(by_id or by_key, bool(tags), by_words, by_vector)}{where}"
     if not (by_words or by_vector):
-        newest_first = "t.written" if is_led_by_tag else "e.written"
+        newest_first = "t.written" if starts_with_tag else "e.written"
         return f"SELECT e.id, e.document {rows} ORDER BY {newest_first} DESC LIMIT ?"
-    # The documents last: those that do not get into the answer are not read.
+    # Documents are joined last, so that only those of the result are read.
     rank = "vec_distance_cosine(v.embedding, ?)" if by_vector else "words.rank"
     best = f"SELECT e.number, {rank} AS rank, e.written {rows} ORDER BY rank, e.written DESC LIMIT ?"
     return (
@@ -107,14 +107,14 @@ _TAGGED: Final = "EXISTS (SELECT 1 FROM tags WHERE tag = ? AND written = e.writt
 
 
 def _source(by_name: bool, by_tag: bool, by_words: bool, by_vector: bool) -> str:
-    # SQLite does not know how many entries fit a condition, so the order is said: CROSS JOIN keeps it. Words
-    # first, for to rank by them means to count all that have them, each time that they are looked up.
+    # SQLite cannot estimate how many entries meet a condition, so CROSS JOIN fixes the order. Words come
+    # first: each look-up of a ranked word counts all entries with it.
     if by_words:
         source = "words CROSS JOIN entries AS e ON e.number = words.rowid"
     elif by_name:
         source = "entries AS e"
     elif by_tag:
-        # Of a tag, the entries are in the order of their writes already.
+        # The entries of one tag are already stored in the order of their writes.
         source = "tags AS t CROSS JOIN entries AS e ON e.written = t.written"
     elif by_vector:
         return "embeddings AS v CROSS JOIN entries AS e ON e.number = v.number"

@@ -1,4 +1,4 @@
-"""A connection at work: batches of calls become transactions."""
+"""A database session: it runs batches of calls as transactions, in the thread that made it."""
 
 from __future__ import annotations
 
@@ -8,95 +8,81 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from cosmo_core.errors import EngramError
-from cosmo_engram_sqlite import ledger
 from cosmo_engram_sqlite.failures import failure, is_busy
 from cosmo_engram_sqlite.finding import find
 
 if TYPE_CHECKING:
     from cosmo_engram_sqlite.batching import Call
-
-Work = Callable[["SqliteSession", object], object]
+    from cosmo_engram_sqlite.writes import WriteLog
 
 _STEPS: Final = 100_000
-"""After how many of SQLite's steps it is asked whether somebody still waits: some milliseconds."""
+"""SQLite steps between two checks for a cancelled caller: some milliseconds."""
 
 
 class SqliteSession:
-    """Runs calls in the thread that made it.
+    """Runs batches of calls on one connection.
 
-    The writes of a batch are one transaction, and so wait for the disk once. Should SQLite fail, each is done
-    again in a transaction of its own, so that only those fail that have to. What a write refuses by itself
-    it refuses before it has changed anything, and costs the others nothing.
-
-    Attributes:
-        connection: The connection.
-        engram_id: Whose store it is.
-        keeps_writes: How many of the latest writes are known.
-        seq: The number of the latest write. Only in a transaction.
+    The writes of a batch share a transaction, so they wait for the disk once. If SQLite fails, each write is
+    repeated in a transaction of its own, so that only the failing ones fail. A write that is refused is
+    refused before it changes anything, and does not affect the others.
 
     Args:
-        connection: The connection, without a transaction.
-        engram_id: Whose store it is.
-        store: What to call the store in errors.
-        is_file: Whether a transaction ends with the disk.
-        keeps_writes: How many of the latest writes to know.
+        log: The log of writes on the connection, outside of a transaction.
+        store: The name of the store in error messages.
+        is_file: Whether a commit waits for the disk.
     """
 
-    def __init__(
-        self, connection: sqlite3.Connection, *, engram_id: str, store: str, is_file: bool, keeps_writes: int
-    ) -> None:
-        self.connection = connection
-        self.engram_id = engram_id
-        self.keeps_writes = keeps_writes
-        self.seq = 0
+    def __init__(self, log: WriteLog, *, store: str, is_file: bool) -> None:
+        self._connection = log.connection
+        self._log = log
         self._store = store
         self._is_file = is_file
         self._reading: Call | None = None
-        self._let_go: Callable[[], None]
-        connection.set_progress_handler(self._is_abandoned, _STEPS)
+        self._release_loop: Callable[[], None]
+        self._connection.set_progress_handler(self._is_cancelled, _STEPS)
 
-    def run(self, calls: Sequence[Call], let_go: Callable[[], None]) -> list[object]:
-        """Do these calls; return what comes of each: its result, or the error to raise at its caller.
+    def run(self, calls: Sequence[Call], release_loop: Callable[[], None]) -> list[object]:
+        """Do a batch of calls; return for each its result, or the error to raise at its caller.
 
         Args:
             calls: The calls.
-            let_go: Called before it waits for the disk.
+            release_loop: Ends the wait of the event loop; called before waiting for the disk.
         """
-        self._let_go = let_go
+        self._release_loop = release_loop
         outcomes: list[object] = []
-        for reads, group in groupby(calls, key=_reads):
-            alike = list(group)
-            outcomes += self._read(alike) if reads else self._write(alike)
+        for reads, group in groupby(calls, key=_is_read):
+            same_kind = list(group)
+            outcomes += self._read(same_kind) if reads else self._write(same_kind)
         return outcomes
 
     def close(self) -> None:
         """Close the connection."""
-        self.connection.close()
+        self._connection.close()
 
     # --- reading ------------------------------------------------------------------------------------
 
     def _read(self, calls: list[Call]) -> list[object]:
         if len(calls) == 1:
             return self._one_by_one(calls, self._find)
-        # Together they look at one state of the store, and ask for it once.
-        self.connection.execute("BEGIN")
+        # One transaction: all of them read the same state, and lock the file once.
+        self._connection.execute("BEGIN")
         try:
             return self._one_by_one(calls, self._find)
         finally:
-            # A failing disk, for one, has ended it already.
-            if self.connection.in_transaction:
-                self.connection.execute("COMMIT")
+            # An error, such as that of a failing disk, may have ended the transaction.
+            if self._connection.in_transaction:
+                self._connection.execute("COMMIT")
 
     def _find(self, call: Call) -> object:
         self._reading = call
         try:
-            return find(self.connection, call.argument)
+            return find(self._connection, call.argument)
         finally:
             self._reading = None
 
-    def _is_abandoned(self) -> bool:
-        # Called by SQLite in the middle of a statement: it is a long one.
-        self._let_go()
+    def _is_cancelled(self) -> bool:
+        # SQLite calls this during a long statement, so the loop should not wait for it.
+        self._release_loop()
         return self._reading is not None and self._reading.future.cancelled()
 
     # --- writing ------------------------------------------------------------------------------------
@@ -110,42 +96,40 @@ class SqliteSession:
         return self._one_by_one(calls, lambda call: self._write_together([call])[0])
 
     def _write_together(self, calls: Iterable[Call]) -> list[object]:
-        self.connection.execute("BEGIN IMMEDIATE")
         try:
-            self.seq = ledger.latest(self.connection)
-            outcomes = [_attempt(call.work, self, call.argument) for call in calls]
-            ledger.prune(self.connection, self.seq, self.keeps_writes)
+            self._log.begin()
+            outcomes = [self._attempt(call) for call in calls]
+            self._log.delete_oldest()
             if self._is_file:
-                self._let_go()
-            self.connection.execute("COMMIT")
+                self._release_loop()
+            self._connection.execute("COMMIT")
         except BaseException:
-            # A full disk, for one, has ended it already.
-            if self.connection.in_transaction:
-                self.connection.execute("ROLLBACK")
+            # An error, such as that of a full disk, may have ended the transaction.
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
             raise
         return outcomes
+
+    def _attempt(self, call: Call) -> object:
+        try:
+            return call.work(self._log, call.argument)
+        except EngramError as error:
+            return error
 
     # --- both ---------------------------------------------------------------------------------------
 
     def _one_by_one(self, calls: list[Call], work: Callable[[Call], object]) -> list[object]:
         outcomes: list[object] = []
-        for at, call in enumerate(calls):
+        for index, call in enumerate(calls):
             try:
                 outcomes.append(work(call))
             except sqlite3.Error as error:
                 if is_busy(error):
-                    # Waiting for another program once is enough for all of them.
-                    return [*outcomes, *(failure(self._store, error) for _ in calls[at:])]
+                    # The other calls would only wait for the same lock.
+                    return [*outcomes, *(failure(self._store, error) for _ in calls[index:])]
                 outcomes.append(failure(self._store, error))
         return outcomes
 
 
-def _reads(call: Call) -> bool:
+def _is_read(call: Call) -> bool:
     return call.work is find
-
-
-def _attempt(work: Work, session: SqliteSession, argument: object) -> object:
-    try:
-        return work(session, argument)
-    except EngramError as refused:
-        return refused

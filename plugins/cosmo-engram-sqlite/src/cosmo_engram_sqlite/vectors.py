@@ -1,4 +1,4 @@
-"""Embeddings: how they are kept, and how similar they are."""
+"""Embeddings: their stored form, and the cosine distance between two of them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ logger: Final = logging.getLogger(__name__)
 
 
 def packed(vector: Sequence[float]) -> bytes:
-    """Return the direction of a vector as it is kept: in single precision, as sqlite-vec reads it.
+    """Return the stored form of a vector: its direction in single precision, as sqlite-vec reads it.
 
-    Its length says nothing about how similar it is to another, and could be too much for that precision.
+    The vector is scaled to length 1. Its length does not matter for the cosine, and could exceed the range of
+    single precision.
     """
     length = math.hypot(*vector)
     return array("f", [number / length for number in vector]).tobytes()
 
 
 def add_vector_functions(connection: sqlite3.Connection) -> None:
-    """Give a connection ``vec_distance_cosine``: that of sqlite-vec if it can be had, else one in Python."""
+    """Add ``vec_distance_cosine`` to a connection: from sqlite-vec if it can be loaded, else in Python."""
     if not _load_sqlite_vec(connection):
         connection.create_function("vec_distance_cosine", 2, cosine_distance, deterministic=True)
 
@@ -42,19 +43,19 @@ def _load_sqlite_vec(connection: sqlite3.Connection) -> bool:
         finally:
             connection.enable_load_extension(False)
     except (AttributeError, sqlite3.Error) as error:
-        # Many a Python is built without extensions of SQLite.
-        logger.info("sqlite-vec cannot be loaded here (%s): vectors are compared in Python, slower", error)
+        # Many Python builds cannot load SQLite extensions.
+        logger.info("sqlite-vec cannot be loaded (%s): comparing vectors in Python, which is slower", error)
         return False
     return True
 
 
-def cosine_distance(kept: bytes, wanted: bytes) -> float:
-    """Return 1 less the cosine of the angle between two vectors, as `packed` gives them."""
-    product: float = sum(map(mul, memoryview(kept).cast("f"), _unpacked(wanted)))
+def cosine_distance(stored: bytes, wanted: bytes) -> float:
+    """Return 1 minus the cosine of the angle between two `packed` vectors."""
+    product: float = sum(map(mul, memoryview(stored).cast("f"), _unpacked(wanted)))
     return 1.0 - product
 
 
 @lru_cache(maxsize=1)
 def _unpacked(wanted: bytes) -> tuple[float, ...]:
-    # The same for every entry that a query looks at.
+    # Cached, since a query compares all entries with the same vector.
     return tuple(array("f", wanted))
