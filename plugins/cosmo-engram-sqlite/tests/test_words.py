@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import sqlite3
 import sys
 
 from cosmo_core.contracts.engram import words_in
 from cosmo_engram_sqlite import database
+from cosmo_engram_sqlite.finding import MINUS_SCORE
 
 
 def test_index_keeps_every_word_as_one_term() -> None:
@@ -17,3 +20,14 @@ def test_index_keeps_every_word_as_one_term() -> None:
     opened.execute("CREATE VIRTUAL TABLE temp.terms USING fts5vocab (main, words, row)")
     assert {term for (term,) in opened.execute("SELECT term FROM temp.terms")} == words
     opened.close()
+
+
+def test_scores_keep_the_order_of_adjacent_ranks() -> None:
+    connection = sqlite3.connect(":memory:")
+    ranks = [-number / 10_007 for number in range(1, 10_000)]
+    pairs = "SELECT ? AS rank UNION ALL SELECT ?"
+    sql = f"SELECT {MINUS_SCORE} FROM ({pairs}) AS words"  # noqa: S608 - no value is in it
+    for rank in ranks:
+        better, worse = connection.execute(sql, (rank, math.nextafter(rank, 0))).fetchall()
+        assert -1 < better[0] <= worse[0] < 0
+    connection.close()

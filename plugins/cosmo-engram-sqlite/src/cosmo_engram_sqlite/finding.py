@@ -33,7 +33,7 @@ def find(connection: sqlite3.Connection, query: Query) -> Findings:
         # Rounding can make a cosine slightly larger than 1.
         found = [Found(id, document, max(-1.0, min(1.0, 1.0 - rank))) for id, document, rank in rows]
     elif query.words is not None:
-        found = [Found(id, document, rank / (rank - 1.0)) for id, document, rank in rows]
+        found = [Found(id, document, -rank) for id, document, rank in rows]
     else:
         found = [Found(id, document) for id, document in rows]
     return Findings(found, is_truncated)
@@ -94,7 +94,7 @@ def statement(by_id: bool, by_key: bool, tags: int, by_words: bool, by_vector: b
         newest_first = "t.written" if starts_with_tag else "e.written"
         return f"SELECT e.id, e.document {rows} ORDER BY {newest_first} DESC LIMIT ?"
     # Documents are joined last, so that only those of the result are read.
-    rank = "vec_distance_cosine(v.embedding, ?)" if by_vector else "words.rank"
+    rank = "vec_distance_cosine(v.embedding, ?)" if by_vector else MINUS_SCORE
     best = f"SELECT e.number, {rank} AS rank, e.written {rows} ORDER BY rank, e.written DESC LIMIT ?"
     return (
         f"SELECT e.id, e.document, best.rank FROM ({best}) AS best CROSS JOIN entries AS e"  # noqa: S608
@@ -102,6 +102,9 @@ def statement(by_id: bool, by_key: bool, tags: int, by_words: bool, by_vector: b
     )
 
 
+# Maps bm25, which is negative, to a score between 0 and 1. Results are ordered by the score itself: rounding
+# can make two ranks one score, and among equal scores the newest entry comes first.
+MINUS_SCORE: Final = "1.0 / (1.0 - words.rank) - 1.0"
 _NUMBERED: Final = "words.rowid = (SELECT number FROM entries WHERE id = ?)"
 _TAGGED: Final = "EXISTS (SELECT 1 FROM tags WHERE tag = ? AND written = e.written)"
 
