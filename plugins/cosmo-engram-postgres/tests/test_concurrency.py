@@ -1,4 +1,4 @@
-"""Calls that come at the same time, that are cancelled, and that stand in each other's way."""
+"""Concurrent calls, cancelled calls, and calls that wait for each other's locks."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from cosmo_engram_postgres import PostgresEngram
 from cosmo_engram_postgres.testing import PostgresServer
 
 if TYPE_CHECKING:
-    # The fixtures' own types are in a conftest, which cannot be imported.
+    # The types of the fixtures. A conftest cannot be imported.
     Open = Callable[..., Awaitable[PostgresEngram]]
     Execute = Callable[..., Awaitable[list[Any]]]
     MakeWrite = Callable[..., Write]
     Hold = Callable[..., AbstractAsyncContextManager[Callable[[int], Awaitable[None]]]]
 
 
-async def test_merges_of_many_hosts_at_once_all_count(
+async def test_concurrent_merges_of_several_hosts_all_count(
     trusted: PostgresServer, schema: str, open: Open, write: MakeWrite
 ) -> None:
     engrams = [await open(trusted, schema=schema) for _ in range(3)]
@@ -35,7 +35,7 @@ async def test_merges_of_many_hosts_at_once_all_count(
     assert (await engrams[0].imprint(write("merge", {}, "k"))).version == 92
 
 
-async def test_calls_of_every_kind_on_a_few_names_neither_fail_nor_block_each_other(
+async def test_concurrent_calls_of_all_kinds_on_few_names_do_not_deadlock(
     trusted: PostgresServer, schema: str, open: Open, write: MakeWrite
 ) -> None:
     engrams = [await open(trusted, schema=schema) for _ in range(2)]
@@ -51,19 +51,19 @@ async def test_calls_of_every_kind_on_a_few_names_neither_fail_nor_block_each_ot
         await asyncio.gather(*(work(engrams[number % 2], number) for number in range(200)))
 
 
-async def test_a_deletion_by_id_waits_for_its_turn_on_the_key(
+async def test_delete_by_id_waits_for_the_lock_on_the_key(
     trusted: PostgresServer, schema: str, open: Open, write: MakeWrite, hold: Hold
 ) -> None:
     engram = await open(trusted, schema=schema)
     await engram.imprint(write("add", {"id": "e"}, "k"))
-    turn = f"SELECT {schema}.imprint('i', NULL, 'delete', NULL, 'f', 'k', NULL, NULL, NULL, NULL, NULL, 10)"
-    async with hold(trusted, turn) as until_waiting:
+    lock = f"SELECT {schema}.imprint('i', NULL, 'delete', NULL, 'f', 'k', NULL, NULL, NULL, NULL, NULL, 10)"
+    async with hold(trusted, lock) as until_waiting:
         deletion = asyncio.create_task(engram.imprint(write("delete", {"id": "e"})))
         await until_waiting(1)
     assert (await deletion).id is None
 
 
-async def test_a_cancelled_write_is_not_there_and_its_connection_goes_on(
+async def test_cancelled_write_is_not_done_and_its_connection_is_reused(
     trusted: PostgresServer, schema: str, open: Open, write: MakeWrite, hold: Hold, execute: Execute
 ) -> None:
     engram = await open(trusted, schema=schema, engram_id="cancelled", max_size=1)
@@ -77,14 +77,14 @@ async def test_a_cancelled_write_is_not_there_and_its_connection_goes_on(
             call.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await call
-        # Had the lock been free by then, it might have been written yet.
+        # Before the lock is released: afterwards the write could still succeed.
         await until_waiting(0)
     assert (await engram.recall(Query.parse({}))).found == []
     assert (await engram.imprint(stuck)).id == "e"
     assert await execute(trusted.dsn, count) == before
 
 
-async def test_a_thousand_cancelled_calls_leave_the_store_whole(
+async def test_thousand_cancelled_calls_leave_the_store_consistent(
     trusted: PostgresServer, schema: str, open: Open, write: MakeWrite
 ) -> None:
     engram = await open(trusted, schema=schema)
@@ -96,11 +96,11 @@ async def test_a_thousand_cancelled_calls_leave_the_store_whole(
     acknowledged = [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
     assert all(isinstance(outcome, asyncio.CancelledError) for outcome in set(outcomes) - set(acknowledged))
     versions = [(await engram.imprint(write("upsert", {}, f"k{n}"))).version for n in range(9)]
-    # What was cancelled may have been written; what was acknowledged was.
+    # Acknowledged writes were done; cancelled ones may have been done.
     assert len(acknowledged) <= sum(version or 0 for version in versions) - 9 <= 1000
 
 
-async def test_more_calls_than_can_wait_are_refused(
+async def test_calls_beyond_the_limit_are_refused(
     trusted: PostgresServer, schema: str, open: Open, write: MakeWrite, hold: Hold
 ) -> None:
     engram = await open(trusted, schema=schema, max_size=1)
@@ -113,7 +113,7 @@ async def test_more_calls_than_can_wait_are_refused(
     assert len(await asyncio.gather(*calls)) == 2048
 
 
-async def test_a_call_that_takes_too_long_is_given_up(
+async def test_call_that_takes_too_long_fails_and_is_not_done(
     trusted: PostgresServer,
     schema: str,
     open: Open,
@@ -131,7 +131,7 @@ async def test_a_call_that_takes_too_long_is_given_up(
     assert (await engram.recall(Query.parse({}))).found == []
 
 
-async def test_the_same_write_on_two_hosts_at_once_is_written_once(
+async def test_repeated_write_on_two_hosts_at_once_is_done_once(
     trusted: PostgresServer, schema: str, open: Open, write: MakeWrite
 ) -> None:
     engrams = [await open(trusted, schema=schema) for _ in range(2)]
@@ -142,7 +142,7 @@ async def test_the_same_write_on_two_hosts_at_once_is_written_once(
     assert len((await engrams[0].recall(Query.parse({"text": "once", "limit": 1000}))).found) == 50
 
 
-async def test_a_trace_that_rolls_back_waits_for_the_writes_that_run(
+async def test_roll_back_waits_for_running_writes(
     trusted: PostgresServer, schema: str, open: Open, write: MakeWrite, hold: Hold
 ) -> None:
     engram = await open(trusted, schema=schema)

@@ -1,4 +1,4 @@
-"""The PostgreSQL Engram is what every Engram must be, with pgvector and without."""
+"""The conformance kit on the PostgreSQL Engram, with and without pgvector."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cosmo_core import Engram
     from cosmo_engram_postgres.testing import PostgresServer
 
-# Scaled up, the long checks take as much longer.
+# The long checks take longer in proportion to the scale.
 pytestmark = pytest.mark.timeout(300 * EngramConformance.scale)
 
 SECRET = "s3cret-of-the-conformance-kit"
@@ -35,9 +35,9 @@ class OnPostgres(EngramConformance):
     @asynccontextmanager
     async def store(self) -> AsyncIterator[None]:
         self._schema = f"store {next(_numbers)}"
-        self._ways: dict[Engram, TcpProxy] = {}
+        self._proxy_of: dict[Engram, TcpProxy] = {}
         async with AsyncExitStack() as self._proxies:
-            # Made here, or the kit takes their sockets for what an Engram left behind.
+            # Opened before the Engrams, so that the kit does not count their sockets as leaks of an Engram.
             self._spare = [await self._new_proxy() for _ in range(3)]
             yield
         await self._execute(f'DROP SCHEMA IF EXISTS "{self._schema}" CASCADE')
@@ -48,11 +48,11 @@ class OnPostgres(EngramConformance):
         dsn = f"postgresql://postgres:{SECRET}@127.0.0.1:{proxy.own_port}/postgres"
         engram = PostgresEngram(engram_id="ctx", dsn=dsn, schema=self._schema, max_size=2, **options)
         await engram.connect()
-        self._ways[engram] = proxy
+        self._proxy_of[engram] = proxy
         return engram
 
     async def break_connection(self, engram: Engram) -> None:
-        self._ways[engram].cut()
+        self._proxy_of[engram].cut()
 
     async def damage(self) -> None:
         await self._execute(f'DROP SCHEMA "{self._schema}" CASCADE')

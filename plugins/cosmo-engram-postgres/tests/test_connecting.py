@@ -1,4 +1,4 @@
-"""Connecting and closing: what is made, what is refused, and what is left."""
+"""Connecting and closing: the schema that is created, connections that fail, and leaked connections."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cosmo_engram_postgres import PostgresEngram
 from cosmo_engram_postgres.testing import PostgresServer
 
 if TYPE_CHECKING:
-    # The fixtures' own types are in a conftest, which cannot be imported.
+    # The types of the fixtures. A conftest cannot be imported.
     Start = Callable[..., PostgresServer]
     Open = Callable[..., Awaitable[PostgresEngram]]
     Execute = Callable[..., Awaitable[list[Any]]]
@@ -28,29 +28,29 @@ SECRET = "s3cret/with@signs"
 
 
 async def refused(dsn: str | None, **options: Any) -> EngramError:
-    """Connect, which must fail within seconds; return the error, which must not tell the password."""
+    """Check that connecting fails within seconds without showing the password; return the error."""
     engram = PostgresEngram(**{"engram_id": "ctx", "dsn": dsn, **options})
     async with asyncio.timeout(15):
         with pytest.raises(EngramError) as caught:
             await engram.connect()
         await engram.close()
-    told = "".join(traceback.format_exception(caught.value)) + repr(engram)
-    assert SECRET not in told
-    assert "s3cret" not in told
+    shown = "".join(traceback.format_exception(caught.value)) + repr(engram)
+    assert SECRET not in shown
+    assert "s3cret" not in shown
     return caught.value
 
 
-async def test_no_server_is_said_within_seconds() -> None:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        port = nobody.getsockname()[1]
+async def test_missing_server_fails_within_seconds() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
         error = await refused(f"postgresql://me:s3cret@127.0.0.1:{port}/db")
     assert (error.code, error.recoverable) == ("ENGRAM_UNAVAILABLE", True)
     assert f"127.0.0.1:{port}/db" in str(error)
 
 
-async def test_a_server_that_says_nothing_is_said_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cosmo_engram_postgres.driver.CONNECT_S", 0.5)
+async def test_silent_server_fails_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cosmo_engram_postgres.connections.CONNECT_S", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         error = await refused(f"postgresql://me:s3cret@127.0.0.1:{mute.getsockname()[1]}/db")
     assert (error.code, error.recoverable) == ("ENGRAM_UNAVAILABLE", True)
@@ -67,24 +67,24 @@ async def test_a_server_that_says_nothing_is_said_within_seconds(monkeypatch: py
         "postgresql://me:s3cret@127.0.0.1/db?sslmode=s3cret",
     ],
 )
-async def test_a_dsn_that_means_nothing_is_refused_without_quoting_it(dsn: str) -> None:
+async def test_invalid_dsn_is_refused_without_quoting_it(dsn: str) -> None:
     error = await refused(dsn)
     assert error.code == "ENGRAM_UNAVAILABLE"
 
 
-async def test_a_wrong_password_is_said_and_not_shown(start: Start) -> None:
+async def test_wrong_password_is_reported_and_not_shown(start: Start) -> None:
     server = start(password="right", fsync=False)
     error = await refused(server.dsn_of("postgres", password="s3cret%2Fwith%40signs"))
     assert (error.code, error.recoverable) == ("ENGRAM_UNAVAILABLE", False)
     assert "password" in str(error)
 
 
-async def test_a_database_that_is_not_there_is_said(trusted: PostgresServer) -> None:
+async def test_missing_database_is_reported(trusted: PostgresServer) -> None:
     error = await refused(trusted.dsn_of("postgres", database="nowhere"))
     assert "no such database" in str(error)
 
 
-async def test_a_database_of_another_encoding_is_refused(trusted: PostgresServer, execute: Execute) -> None:
+async def test_database_with_another_encoding_is_refused(trusted: PostgresServer, execute: Execute) -> None:
     await execute(
         trusted.dsn, "CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
     )
@@ -93,7 +93,7 @@ async def test_a_database_of_another_encoding_is_refused(trusted: PostgresServer
     assert "ENCODING 'UTF8'" in str(error)
 
 
-async def test_who_may_not_make_a_schema_needs_one_that_is_made_for_him(
+async def test_user_without_create_privilege_needs_a_schema_that_it_owns(
     trusted: PostgresServer, schema: str, open: Open, execute: Execute, write: MakeWrite
 ) -> None:
     await execute(trusted.dsn, "CREATE ROLE poor LOGIN")
@@ -106,16 +106,14 @@ async def test_who_may_not_make_a_schema_needs_one_that_is_made_for_him(
     assert (await engram.imprint(write("upsert", key="k"))).version == 1
 
 
-async def test_the_schema_of_another_engram_is_refused(
-    trusted: PostgresServer, schema: str, open: Open
-) -> None:
+async def test_schema_of_another_engram_is_refused(trusted: PostgresServer, schema: str, open: Open) -> None:
     await open(trusted, schema=schema)
     error = await refused(trusted.dsn, schema=schema, engram_id="other")
     assert error.code == "ENGRAM_CONFLICT"
     assert "belongs to Engram 'ctx'" in str(error)
 
 
-async def test_a_schema_with_the_tables_of_others_is_refused_and_left_alone(
+async def test_schema_with_other_tables_is_refused_and_not_changed(
     trusted: PostgresServer, schema: str, execute: Execute
 ) -> None:
     await execute(trusted.dsn, f"CREATE SCHEMA {schema}")
@@ -126,7 +124,7 @@ async def test_a_schema_with_the_tables_of_others_is_refused_and_left_alone(
     assert [row[0] for row in tables] == ["entries"]
 
 
-async def test_a_newer_schema_is_refused(
+async def test_newer_schema_is_refused(
     trusted: PostgresServer, schema: str, open: Open, execute: Execute
 ) -> None:
     await open(trusted, schema=schema)
@@ -136,7 +134,7 @@ async def test_a_newer_schema_is_refused(
     assert "newer cosmo-engram-postgres" in str(error)
 
 
-async def test_many_hosts_that_come_at_once_make_one_schema(
+async def test_concurrent_hosts_create_one_schema(
     trusted: PostgresServer, schema: str, open: Open, write: MakeWrite
 ) -> None:
     engrams = await asyncio.gather(*(open(trusted, schema=schema) for _ in range(8)))
@@ -144,7 +142,7 @@ async def test_many_hosts_that_come_at_once_make_one_schema(
     assert [receipt.version for receipt in receipts] == list(range(1, 9))
 
 
-async def test_the_environment_says_where_without_a_dsn(
+async def test_environment_names_the_database_without_a_dsn(
     trusted: PostgresServer, schema: str, open: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {"HOST": "127.0.0.1", "PORT": str(trusted.port), "USER": "postgres"}.items():
@@ -155,18 +153,18 @@ async def test_the_environment_says_where_without_a_dsn(
 
 @pytest.fixture
 def until_connections(trusted: PostgresServer, execute: Execute) -> Callable[[int], Awaitable[None]]:
-    """Wait until an Engram has so many connections."""
+    """Wait until the Engram ``counted`` has so many connections."""
 
     async def until(count: int) -> None:
-        asked = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cosmo-engram counted'"
+        connected = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cosmo-engram counted'"
         async with asyncio.timeout(10):
-            while (await execute(trusted.dsn, asked))[0][0] != count:
+            while (await execute(trusted.dsn, connected))[0][0] != count:
                 pass
 
     return until
 
 
-async def test_closing_leaves_no_connection(
+async def test_close_leaves_no_connection(
     trusted: PostgresServer,
     schema: str,
     open: Open,
@@ -181,7 +179,7 @@ async def test_closing_leaves_no_connection(
     await until_connections(0)
 
 
-async def test_connections_that_are_not_needed_are_closed_but_for_the_least(
+async def test_idle_connections_are_closed_down_to_min_size(
     trusted: PostgresServer,
     schema: str,
     open: Open,
@@ -197,7 +195,7 @@ async def test_connections_that_are_not_needed_are_closed_but_for_the_least(
     assert {receipt.version for receipt in receipts} == {1}
 
 
-async def test_closing_waits_for_the_calls_that_run(
+async def test_close_waits_for_running_calls(
     trusted: PostgresServer, schema: str, open: Open, write: MakeWrite
 ) -> None:
     engram = await open(trusted, schema=schema, max_size=2)
@@ -212,7 +210,7 @@ async def test_closing_waits_for_the_calls_that_run(
     assert len((await engram.recall(Query.parse({"limit": 1000}))).found) == 100
 
 
-async def test_closing_cuts_off_a_call_that_hangs(
+async def test_close_cuts_off_a_call_that_hangs(
     trusted: PostgresServer,
     schema: str,
     open: Open,

@@ -1,4 +1,4 @@
-"""What was acknowledged is there, whoever dies; and every call ends."""
+"""Killed hosts, restarted servers, damaged tables and full disks: acknowledged writes survive them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cosmo_engram_postgres import PostgresEngram
 from cosmo_engram_postgres.testing import PostgresServer
 
 if TYPE_CHECKING:
-    # The fixtures' own types are in a conftest, which cannot be imported.
+    # The types of the fixtures. A conftest cannot be imported.
     Start = Callable[..., PostgresServer]
     Open = Callable[..., Awaitable[PostgresEngram]]
     Execute = Callable[..., Awaitable[list[Any]]]
@@ -44,21 +44,19 @@ async def host(*arguments: object) -> AsyncIterator[asyncio.subprocess.Process]:
 
 
 async def lines(process: asyncio.subprocess.Process, most: int | None = None) -> list[str]:
-    """Read what a host says, to its end or up to so many lines."""
+    """Read the output of a host, to its end or at most so many lines."""
     assert process.stdout is not None
-    told: list[str] = []
+    read: list[str] = []
     async with asyncio.timeout(60):
-        while most is None or len(told) < most:
+        while most is None or len(read) < most:
             line = await process.stdout.readline()
             if not line:
-                return told
-            told.append(line.decode().strip())
-    return told
+                return read
+            read.append(line.decode().strip())
+    return read
 
 
-async def test_what_was_acknowledged_outlives_a_killed_host(
-    start: Start, open: Open, execute: Execute
-) -> None:
+async def test_acknowledged_writes_survive_a_killed_host(start: Start, open: Open, execute: Execute) -> None:
     server = start()
     async with host(server.dsn, "ctx", "a", 10_000, 10_000) as process:
         acknowledged = await lines(process, 3_000)
@@ -69,25 +67,25 @@ async def test_what_was_acknowledged_outlives_a_killed_host(
     rows = await execute(server.dsn, "SELECT merge_key, document FROM ctx.entries")
     assert set(acknowledged) <= {row["merge_key"] for row in rows}
     assert all(msgspec.json.decode(row["document"])["from"] == "a" for row in rows)
-    # What was on its way is there, or not at all; and all of it can be undone.
+    # A write under way is done completely or not at all, and all writes can be undone.
     assert await engram.roll_back("trc_1") == len(rows)
     assert (await engram.recall(Query.parse({}))).found == []
 
 
-async def test_two_hosts_make_one_entry_of_a_key_and_count_every_write(
+async def test_two_hosts_write_one_entry_per_key_and_count_every_write(
     trusted: PostgresServer, schema: str, execute: Execute
 ) -> None:
     async with (
         host(trusted.dsn, schema, "a", 7, 700) as one,
         host(trusted.dsn, schema, "b", 7, 700) as other,
     ):
-        assert [len(told) for told in await asyncio.gather(lines(one), lines(other))] == [700, 700]
+        assert [len(keys) for keys in await asyncio.gather(lines(one), lines(other))] == [700, 700]
     rows = await execute(trusted.dsn, f"SELECT merge_key, version FROM {schema}.entries ORDER BY 1")  # noqa: S608
     assert [tuple(row) for row in rows] == [(f"k{number}", 200) for number in range(7)]
 
 
 class Load:
-    """Writes and reads without end, and what became of them."""
+    """Workers that write and read until they are stopped, and the results."""
 
     def __init__(self, engram: PostgresEngram, write: MakeWrite) -> None:
         self.acknowledged: list[Write] = []
@@ -96,7 +94,7 @@ class Load:
         self._engram = engram
         self._write = write
         self._stopping = False
-        self._grown = asyncio.Event()
+        self._progress = asyncio.Event()
 
     async def work(self, worker: int) -> None:
         number = 0
@@ -111,15 +109,15 @@ class Load:
             except EngramError as error:
                 self.failed.append(error)
             self.longest_s = max(self.longest_s, time.monotonic() - began)
-            self._grown.set()
+            self._progress.set()
 
     async def more(self, count: int) -> None:
-        """Wait until so many more were acknowledged."""
+        """Wait until so many more writes are acknowledged."""
         wanted = len(self.acknowledged) + count
         async with asyncio.timeout(20):
             while len(self.acknowledged) < wanted:
-                self._grown.clear()
-                await self._grown.wait()
+                self._progress.clear()
+                await self._progress.wait()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -131,7 +129,7 @@ class Load:
             self._stopping = True
 
 
-def ended_in_order(server: PostgresServer) -> None:
+def shut_down(server: PostgresServer) -> None:
     server.restart()
 
 
@@ -140,9 +138,9 @@ def killed(server: PostgresServer) -> None:
     server.restart()
 
 
-@pytest.mark.parametrize("again", [ended_in_order, killed])
-async def test_a_server_that_restarts_loses_nothing_acknowledged_and_work_goes_on(
-    again: Callable[[PostgresServer], None],
+@pytest.mark.parametrize("restart", [shut_down, killed])
+async def test_restarted_server_keeps_acknowledged_writes_and_calls_go_on(
+    restart: Callable[[PostgresServer], None],
     start: Start,
     open: Open,
     write: MakeWrite,
@@ -152,17 +150,17 @@ async def test_a_server_that_restarts_loses_nothing_acknowledged_and_work_goes_o
     load = Load(engram, write)
     async with load.running():
         for _ in range(3):
-            await asyncio.to_thread(again, server)
+            await asyncio.to_thread(restart, server)
             await load.more(200)
     assert {error.code for error in load.failed} <= {"ENGRAM_UNAVAILABLE"}
-    # Two calls, each of which may be tried again for two seconds.
+    # Two calls, each of which is retried for up to two seconds.
     assert load.longest_s < 15
     for done in load.acknowledged:
         found = await engram.recall(Query.parse({"merge_key": done.merge_key}))
         assert [hit.document for hit in found.found] == [done.document]
 
 
-async def test_a_server_that_is_gone_is_said_within_seconds_and_may_come_back(
+async def test_stopped_server_fails_calls_within_seconds_and_recovers(
     start: Start, open: Open, write: MakeWrite
 ) -> None:
     server = start()
@@ -177,7 +175,7 @@ async def test_a_server_that_is_gone_is_said_within_seconds_and_may_come_back(
     assert [hit.id for hit in (await engram.recall(Query.parse({}))).found] == ["kept"]
 
 
-async def test_a_damaged_table_is_said_and_not_read_as_if_it_were_whole(
+async def test_damaged_table_is_reported_as_corrupt(
     start: Start, open: Open, write: MakeWrite, execute: Execute
 ) -> None:
     server = start(fsync=False)
@@ -194,7 +192,7 @@ async def test_a_damaged_table_is_said_and_not_read_as_if_it_were_whole(
 
 
 class SmallDisk:
-    """A disk of so many megabytes, beside a server's data."""
+    """A small disk in the directory of a server."""
 
     def __init__(self, server: PostgresServer) -> None:
         self.path = server.home / "disk"
@@ -208,12 +206,12 @@ class SmallDisk:
             options += ",remount"
         done = _run("/bin/mount", "-t", "tmpfs", "-o", options, "tmpfs", str(self.path))
         if done.returncode:
-            pytest.skip(f"no disk can be mounted here: {done.stderr}")
+            pytest.skip(f"no disk can be mounted on this machine: {done.stderr}")
         self._is_mounted = True
 
     def unmount(self) -> None:
         if self._is_mounted:
-            # The server still has it open.
+            # Lazy, since the server still has files open.
             assert _run("/bin/umount", "--lazy", str(self.path)).returncode == 0
 
 
@@ -237,7 +235,7 @@ def small_disk(start: Start) -> Iterator[Callable[[PostgresServer], SmallDisk]]:
         disk.unmount()
 
 
-async def test_a_full_disk_is_said_and_nothing_is_written_by_half(
+async def test_full_disk_fails_writes_completely_and_keeps_entries(
     small_disk: Callable[[PostgresServer], SmallDisk],
     start: Start,
     open: Open,

@@ -1,4 +1,4 @@
-"""The statements that find: which indexes they use, and what they make of odd queries."""
+"""Statements of queries: the indexes that they use, and unusual queries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cosmo_engram_postgres.schema import Database, Schema
 from cosmo_engram_postgres.testing import PostgresServer
 
 if TYPE_CHECKING:
-    # The fixtures' own types are in a conftest, which cannot be imported.
+    # The types of the fixtures. A conftest cannot be imported.
     Open = Callable[..., Awaitable[PostgresEngram]]
     Execute = Callable[..., Awaitable[list[Any]]]
     MakeWrite = Callable[..., Write]
@@ -29,7 +29,7 @@ FROM generate_series(1, 20000) AS n
 
 @pytest.fixture
 async def filled(trusted: PostgresServer, schema: str, open: Open, execute: Execute) -> PostgresEngram:
-    """An Engram of 20,000 entries, ten of each of 2,000 tags and words."""
+    """An Engram with 20,000 entries; each of 2,000 tags and words is in ten of them."""
     engram = await open(trusted, schema=schema)
     await execute(trusted.dsn, FILL.format(schema=schema))
     await execute(trusted.dsn, f"ANALYZE {schema}.entries")
@@ -49,7 +49,7 @@ async def filled(trusted: PostgresServer, schema: str, open: Open, execute: Exec
         ({}, "entries_by_age"),
     ],
 )
-async def test_an_index_finds_what_is_asked_for(
+async def test_query_uses_an_index(
     filled: PostgresEngram,
     trusted: PostgresServer,
     schema: str,
@@ -57,14 +57,14 @@ async def test_an_index_finds_what_is_asked_for(
     query: dict[str, Any],
     index: str,
 ) -> None:
-    asked = statement(Query.parse(query), Schema(schema), Database(vector=None))
-    assert asked is not None
-    plan = "\n".join(row[0] for row in await execute(trusted.dsn, "EXPLAIN " + asked.sql, *asked.arguments))
+    found = statement(Query.parse(query), Schema(schema), Database(vector=None))
+    assert found is not None
+    plan = "\n".join(row[0] for row in await execute(trusted.dsn, "EXPLAIN " + found.sql, *found.arguments))
     assert index in plan
     assert "Seq Scan" not in plan
 
 
-async def test_tags_are_found_however_rare_they_are_the_newest_first(
+async def test_frequent_and_rare_tags_are_found_newest_first(
     filled: PostgresEngram, trusted: PostgresServer, schema: str, execute: Execute
 ) -> None:
     async def ids(limit: int, *tags: str) -> list[str]:
@@ -72,7 +72,7 @@ async def test_tags_are_found_however_rare_they_are_the_newest_first(
         return [found.id for found in findings.found]
 
     assert await ids(3, "all") == ["id20000", "id19999", "id19998"]
-    # One of them among the newest, the others far behind.
+    # One entry is among the newest, the others are much older.
     rare = [f"id{number}" for number in range(19_999, 0, -2000)]
     assert await ids(10, "tag1999") == rare
     assert await ids(4, "all", "tag1999") == rare[:4]
@@ -83,7 +83,7 @@ async def test_tags_are_found_however_rare_they_are_the_newest_first(
     assert await execute(trusted.dsn, scans, schema) == before
 
 
-async def test_a_query_of_fifty_thousand_words_is_answered(
+async def test_query_with_fifty_thousand_words_is_answered(
     trusted: PostgresServer, schema: str, open: Open, write: MakeWrite
 ) -> None:
     engram = await open(trusted, schema=schema)
@@ -95,7 +95,7 @@ async def test_a_query_of_fifty_thousand_words_is_answered(
     assert 0 < found.score < 1
 
 
-async def test_words_near_each_other_rank_above_words_far_from_each_other(
+async def test_adjacent_words_rank_above_distant_words(
     trusted: PostgresServer, schema: str, open: Open, write: MakeWrite
 ) -> None:
     engram = await open(trusted, schema=schema)
@@ -106,7 +106,7 @@ async def test_words_near_each_other_rank_above_words_far_from_each_other(
 
 
 @pytest.mark.parametrize("name", ['odd "name"', "it's", "Größe", "select"])
-async def test_a_schema_may_have_any_name(
+async def test_schema_can_have_any_name(
     trusted: PostgresServer, open: Open, write: MakeWrite, name: str
 ) -> None:
     engram = await open(trusted, schema=name)
@@ -118,7 +118,7 @@ async def test_a_schema_may_have_any_name(
     assert await engram.roll_back("trc_1") == 1
 
 
-async def test_the_longest_names_of_letters_that_do_not_shrink_are_kept(
+async def test_longest_names_of_incompressible_characters_are_stored(
     trusted: PostgresServer, schema: str, open: Open, write: MakeWrite
 ) -> None:
     engram = await open(trusted, schema=schema)

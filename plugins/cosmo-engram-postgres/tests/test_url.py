@@ -1,4 +1,4 @@
-"""From a URL, or keywords, to an Engram."""
+"""`from_url`, and the arguments of `PostgresEngram`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cosmo_engram_postgres.schema import Schema
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
-def test_an_engram_is_found_by_the_scheme_of_its_url(scheme: str) -> None:
+def test_engram_from_url_finds_this_plugin(scheme: str) -> None:
     engram = engram_from_url(
         f"{scheme}://me:s3cret@db.example:5433/memory?schema=s&max_size=3", engram_id="ctx"
     )
@@ -19,7 +19,7 @@ def test_an_engram_is_found_by_the_scheme_of_its_url(scheme: str) -> None:
     assert repr(engram) == "<PostgresEngram 'ctx' context at PostgreSQL at db.example:5433/memory>"
 
 
-def test_options_come_from_the_url_or_as_keywords() -> None:
+def test_options_come_from_the_url_or_from_keywords() -> None:
     engram = from_url("postgres://h/db?keeps_writes=7", engram_id="ctx", engram_kind="notes")
     assert engram.guarantees.keeps_writes == 7
     assert engram.engram_kind == "notes"
@@ -27,7 +27,7 @@ def test_options_come_from_the_url_or_as_keywords() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dsn", "where"),
+    ("dsn", "place"),
     [
         (None, "PostgreSQL as the PG* environment says"),
         ("postgres://", "PostgreSQL at the default address"),
@@ -38,14 +38,14 @@ def test_options_come_from_the_url_or_as_keywords() -> None:
         ("postgres://u:[s3cret@h/db", "PostgreSQL as its DSN says"),
     ],
 )
-def test_a_repr_says_where_and_tells_no_password(dsn: str | None, where: str) -> None:
-    assert repr(PostgresEngram(engram_id="ctx", dsn=dsn)) == f"<PostgresEngram 'ctx' context at {where}>"
+def test_repr_names_the_database_without_the_password(dsn: str | None, place: str) -> None:
+    assert repr(PostgresEngram(engram_id="ctx", dsn=dsn)) == f"<PostgresEngram 'ctx' context at {place}>"
 
 
-def test_what_means_nothing_is_refused() -> None:
+def test_invalid_arguments_are_refused() -> None:
     with pytest.raises(EngramError, match="max_size in the URL"):
         from_url("postgres://h/db?max_size=many", engram_id="ctx")
-    with pytest.raises(EngramError, match="no URL of a database") as caught:
+    with pytest.raises(EngramError, match="not a valid database URL") as caught:
         from_url("postgres://u:s3cret\u2100x@h/db", engram_id="ctx")
     assert "s3cret" not in str(caught.value)
     with pytest.raises(TypeError):
@@ -62,8 +62,8 @@ def test_what_means_nothing_is_refused() -> None:
             PostgresEngram(engram_id="ctx", **options)
 
 
-def test_long_ids_have_schemas_of_their_own() -> None:
-    names = {Schema.of("x" * 63 + letter).name for letter in "ab"}
+def test_long_ids_have_different_schemas() -> None:
+    names = {Schema.for_engram("x" * 63 + end).name for end in "ab"}
     assert len(names) == 2
     assert all(len(name) == 63 for name in names)
-    assert Schema.of("ctx").name == "engram_ctx"
+    assert Schema.for_engram("ctx").name == "engram_ctx"

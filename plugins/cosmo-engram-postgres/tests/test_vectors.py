@@ -1,4 +1,4 @@
-"""Embeddings, with pgvector and without: the same is found."""
+"""Embeddings, with and without pgvector."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cosmo_engram_postgres.schema import Database, Schema
 from cosmo_engram_postgres.testing import PostgresServer
 
 if TYPE_CHECKING:
-    # The fixtures' own types are in a conftest, which cannot be imported.
+    # The types of the fixtures. A conftest cannot be imported.
     Open = Callable[..., Awaitable[PostgresEngram]]
     Execute = Callable[..., Awaitable[list[Any]]]
     MakeWrite = Callable[..., Write]
@@ -36,7 +36,7 @@ async def filled(engram: PostgresEngram, write: MakeWrite) -> None:
         await engram.imprint(write("add", {"id": f"e{number}", "embedding": embedding}))
 
 
-async def test_the_same_is_found_with_and_without_pgvector(
+async def test_results_are_the_same_with_and_without_pgvector(
     trusted: PostgresServer, vectorial: PostgresServer, schema: str, open: Open, write: MakeWrite
 ) -> None:
     plain, vector = await open(trusted, schema=schema), await open(vectorial, schema=schema)
@@ -49,34 +49,34 @@ async def test_the_same_is_found_with_and_without_pgvector(
         assert [hit.score for hit in one] == pytest.approx([hit.score for hit in other], abs=1e-5)
 
 
-async def test_pgvector_is_used_where_it_is_and_not_where_it_is_not(
+async def test_pgvector_is_used_where_it_is_installed(
     trusted: PostgresServer, vectorial: PostgresServer, schema: str, open: Open, execute: Execute
 ) -> None:
     for server, wanted in ((vectorial, True), (trusted, False)):
         engram = await open(server, schema=schema)
         await engram.recall(Query.parse({"vector": [1.0, 2.0]}))
-        asked = await execute(
+        queries = await execute(
             server.dsn,
             "SELECT query FROM pg_stat_activity WHERE application_name = $1 AND query LIKE '%embedding%'",
             "cosmo-engram ctx",
         )
-        assert any("<=>" in row[0] for row in asked) is wanted
+        assert any("<=>" in row[0] for row in queries) is wanted
 
 
-async def test_an_index_of_the_readme_is_used(
+async def test_index_of_the_readme_is_used(
     vectorial: PostgresServer, schema: str, open: Open, write: MakeWrite, execute: Execute
 ) -> None:
     engram = await open(vectorial, schema=schema)
     await filled(engram, write)
     await execute(vectorial.dsn, INDEX.format(schema=schema))
     query = Query.parse({"vector": embeddings(1, 8)[0], "limit": 3})
-    asked = statement(query, Schema(schema), Database(vector="public"))
-    assert asked is not None
-    # So few entries are read as quickly without an index.
+    found = statement(query, Schema(schema), Database(vector="public"))
+    assert found is not None
+    # Without these settings, a scan is faster for so few entries.
     plan = await execute(
         vectorial.dsn_of("postgres", database="postgres?enable_seqscan=off&enable_sort=off"),
-        "EXPLAIN " + asked.sql,
-        *asked.arguments,
+        "EXPLAIN " + found.sql,
+        *found.arguments,
     )
     assert "entries_by_meaning" in "\n".join(row[0] for row in plan)
     assert (await engram.recall(query)).found[0].id == "e0"

@@ -1,6 +1,7 @@
-"""A host in a process of its own: python writer.py <dsn> <schema> <prefix> <keys> <count>.
+"""A host in its own process: python writer.py <dsn> <schema> <prefix> <keys> <count>.
 
-It does that many upserts, 32 at a time, to that many keys, and prints the key of each that is acknowledged.
+It upserts ``count`` times, 32 at a time, to ``keys`` different keys, and prints the key of each acknowledged
+write.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ async def main(dsn: str, schema: str, prefix: str, keys: int, count: int) -> Non
     await engram.connect()
     numbers = iter(range(count))
 
-    async def work() -> None:
+    async def upsert() -> None:
         for number in numbers:
             key = f"k{number % keys}"
             entry = {"text": f"entry {number}", "from": prefix}
@@ -27,7 +28,7 @@ async def main(dsn: str, schema: str, prefix: str, keys: int, count: int) -> Non
             sys.stdout.write(key + "\n")
             sys.stdout.flush()
 
-    await asyncio.gather(*(work() for _ in range(32)))
+    await asyncio.gather(*(upsert() for _ in range(32)))
     await engram.close()
 
 

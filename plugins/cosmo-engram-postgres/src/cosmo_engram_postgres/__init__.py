@@ -1,7 +1,6 @@
-"""The PostgreSQL Engram: shared memory for many hosts."""
+"""The PostgreSQL Engram: shared memory that several hosts can serve."""
 
-from cosmo_engram_postgres.engram import PostgresEngram
-from cosmo_engram_postgres.url import from_url
+from cosmo_engram_postgres.engram import PostgresEngram, from_url
 
 COSMO_API = 1
 

@@ -1,31 +1,52 @@
-"""The driver's pool, for calls that may be cancelled, and leave nothing behind on a connection."""
+"""Connections to the database, and a pool of them whose calls can be cancelled."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from urllib.parse import urlsplit
 
 import asyncpg
 
 if TYPE_CHECKING:
-    from cosmo_engram_postgres.driver import Connection, Pool, PooledConnection, T, Work
+    from asyncpg.pool import PoolConnectionProxy
 
-SETTLE_S: Final = 2.0
-"""Seconds within which the server has to answer when a call is cancelled, or a connection is closed."""
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
+    PooledConnection: TypeAlias = PoolConnectionProxy[asyncpg.Record]
+
+T = TypeVar("T")
+
+Work: TypeAlias = "Callable[[PooledConnection], Awaitable[T]]"
+"""A coroutine function that uses a connection for as long as it runs."""
+
+CALL_S: Final = 30.0
+"""Longest time in seconds of one call, including waiting and retries."""
+
+CONNECT_S: Final = 5.0
+"""Longest time in seconds of one attempt to connect."""
+
+RELEASE_S: Final = 2.0
+"""Seconds that the server has to answer when a call is cancelled or a connection is closed."""
 
 IDLE_S: Final = 60.0
-"""After how many seconds a connection that was not needed is closed."""
+"""Seconds after which an unused connection is closed."""
+
+_UNKNOWN_PLACE: Final = "PostgreSQL as its DSN says"
+_HOST: Final = r"(?:[\w.%-]*|\[[\w:.%]+\])(?::\d+)?"
+_HOSTS: Final = re.compile(f"{_HOST}(?:,{_HOST})*")
 
 
 class Connections:
-    """A pool that connects when it is first needed.
+    """A pool of connections, which is opened on first use.
 
     Args:
-        dsn: Where to; None for what the environment says.
-        connect: Opens a connection there, with what else the pool says of it.
-        least: How many are kept when they are idle.
-        most: How many there are at most. Whoever comes then waits, in turn.
+        dsn: The database; None for the one in the environment.
+        connect: Opens a connection; it is called with the pool's own options.
+        least: How many connections stay open when they are idle.
+        most: The most connections. Further callers wait in order.
     """
 
     def __init__(
@@ -37,54 +58,54 @@ class Connections:
             "min_size": least,
             "max_size": most,
             "max_inactive_connection_lifetime": IDLE_S,
-            # What it does by default costs a round trip of its own after each call.
-            "reset": _leave_as_it_is,
+            # The default reset costs a round trip after each call.
+            "reset": _skip_reset,
         }
         self._pool: Pool | None = None
         self._opening = asyncio.Lock()
-        self._settling: set[asyncio.Task[None]] = set()
+        self._releasing: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
     async def run(self, work: Work[T]) -> T:
-        """Do something with a connection that nobody else has meanwhile.
+        """Call ``work`` with a connection that no other call uses meanwhile.
 
         Raises:
-            Exception: Whatever ``work`` or ``connect`` raises.
+            Exception: Any error of ``work`` or ``connect``.
         """
-        pool = self._pool or await self._opened()
+        pool = self._pool or await self._open_pool()
         connection = await pool.acquire()
         try:
             result = await work(connection)
         except asyncpg.PostgresError:
-            # The server refused, and has answered.
-            await pool.release(connection, timeout=SETTLE_S)
+            # The server has answered, so the connection is free at once.
+            await pool.release(connection, timeout=RELEASE_S)
             raise
         except BaseException:
-            # An answer may still be on its way; nobody waits for it who was cancelled.
-            task = asyncio.create_task(_settle(pool, connection))
-            self._settling.add(task)
-            task.add_done_callback(self._settling.discard)
+            # An answer may still be under way. A cancelled caller must not wait for it.
+            task = asyncio.create_task(_release(pool, connection))
+            self._releasing.add(task)
+            task.add_done_callback(self._releasing.discard)
             raise
-        await pool.release(connection, timeout=SETTLE_S)
+        await pool.release(connection, timeout=RELEASE_S)
         return result
 
     async def close(self) -> None:
-        """Close all of them, those in use too: their calls fail. No more can be opened."""
+        """Close all connections; calls that use one fail. No connection can be opened afterwards."""
         self._is_closed = True
         async with self._opening:
             pool, self._pool = self._pool, None
-        if self._settling:
-            await asyncio.wait(self._settling)
+        if self._releasing:
+            await asyncio.wait(self._releasing)
         if pool is None:
             return
         try:
-            async with asyncio.timeout(SETTLE_S):
+            async with asyncio.timeout(RELEASE_S):
                 await pool.close()
         except TimeoutError:
-            # Somebody has one still, or the server does not say good-bye: the pool cut them off.
+            # A connection is still in use, or the server does not answer.
             pool.terminate()
 
-    async def _opened(self) -> Pool:
+    async def _open_pool(self) -> Pool:
         async with self._opening:
             if self._is_closed:
                 raise asyncpg.InterfaceError("the connections are closed")
@@ -93,13 +114,64 @@ class Connections:
             return self._pool
 
 
-async def _leave_as_it_is(connection: Connection) -> None:
-    """Do nothing: no call of an Engram leaves anything behind."""
+async def _skip_reset(connection: Connection) -> None:
+    """Do nothing, since no call of an Engram changes the state of a connection."""
 
 
-async def _settle(pool: Pool, connection: PooledConnection) -> None:
+async def _release(pool: Pool, connection: PooledConnection) -> None:
     try:
-        await pool.release(connection, timeout=SETTLE_S)
+        await pool.release(connection, timeout=RELEASE_S)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
-        # It is gone, or hangs: the pool has cut it off. A time-out is an OSError, too.
+        # The connection is lost or does not answer (a time-out is an OSError), and the pool has closed it.
         return
+
+
+async def open_connection(dsn: str | None, *, engram_id: str, **options: Any) -> Connection:
+    """Open a connection whose behaviour does not depend on the settings of the server or of the user.
+
+    Args:
+        dsn: The database; None for the one in the environment.
+        engram_id: The Engram, for the name of the connection on the server.
+        **options: The options that the pool passes.
+
+    Raises:
+        PostgresError: The server refuses the connection.
+        InterfaceError: The DSN or the environment is not valid.
+        OSError: The server cannot be reached.
+    """
+    connecting: Awaitable[Connection] = asyncpg.connect(
+        dsn,
+        **options,
+        timeout=CONNECT_S,
+        max_cached_statement_lifetime=0,
+        server_settings={
+            "application_name": f"cosmo-engram {engram_id}"[:63],
+            # Each statement sees what was committed before it began. The locks of a write depend on this.
+            "default_transaction_isolation": "read committed",
+            "search_path": "pg_catalog",
+            "jit": "off",
+            # By then the call has failed, and no caller waits for the answer.
+            "statement_timeout": str(int(CALL_S * 1000)),
+            "idle_in_transaction_session_timeout": str(int(CALL_S * 1000)),
+        },
+    )
+    try:
+        return await connecting
+    except (ValueError, TypeError):
+        # The driver's message is not passed on, since it may quote the password.
+        raise asyncpg.ClientConfigurationError("the DSN or the environment is not valid") from None
+
+
+def describe(dsn: str | None) -> str:
+    """Return the servers and the database of a DSN, without secrets, for messages."""
+    if dsn is None:
+        return "PostgreSQL as the PG* environment says"
+    try:
+        netloc, path = urlsplit(dsn)[1:3]
+    except ValueError:
+        return _UNKNOWN_PLACE
+    userinfo, _, hosts = netloc.rpartition("@")
+    # A password with an unescaped slash or similar is parsed as a part of another component.
+    if ("@" in dsn and not userinfo) or "@" in path or not _HOSTS.fullmatch(hosts):
+        return _UNKNOWN_PLACE
+    return f"PostgreSQL at {hosts or 'the default address'}{path}"

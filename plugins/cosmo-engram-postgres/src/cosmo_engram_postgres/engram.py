@@ -1,30 +1,33 @@
-"""The PostgreSQL Engram."""
+"""`PostgresEngram`, and `from_url`, which makes one from a ``postgresql://`` URL."""
 
 from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import attrs
 
 from cosmo_core.contracts.engram import EngramGuarantees, Findings
+from cosmo_core.errors import EngramError
 from cosmo_core.protocol.ids import check_token
 from cosmo_engram_postgres.calls import Calls
-from cosmo_engram_postgres.connections import Connections
-from cosmo_engram_postgres.driver import open_connection, place
+from cosmo_engram_postgres.connections import Connections, describe, open_connection
 from cosmo_engram_postgres.failures import closed
 from cosmo_engram_postgres.finding import findings, statement
-from cosmo_engram_postgres.schema import Database, Schema, prepared
+from cosmo_engram_postgres.schema import Database, Schema, prepare
 from cosmo_engram_postgres.writing import Writer
 
 if TYPE_CHECKING:
     from cosmo_core.contracts.engram import ImprintReceipt, Query, Write
 
+_NUMBERS: Final = frozenset({"min_size", "max_size", "keeps_writes"})
+
 
 @attrs.frozen
 class _Session:
-    """What there is between ``connect`` and ``close``."""
+    """The parts of an Engram that exist between ``connect`` and ``close``."""
 
     calls: Calls
     database: Database
@@ -32,21 +35,21 @@ class _Session:
 
 
 class PostgresEngram:
-    """Shared memory in a schema of a PostgreSQL database. Any number of hosts can serve it at once.
+    """An Engram that stores its entries in a schema of a PostgreSQL database. Several hosts can share it.
 
     Args:
-        engram_id: Its id, a token.
-        engram_kind: What it keeps, a token.
-        dsn: ``postgresql://user:password@host:port/database``; what it does not say, or all of it, is in the
+        engram_id: The address on the bus, a token. A schema belongs to one id.
+        engram_kind: What the Engram stores, a token.
+        dsn: ``postgresql://user:password@host:port/database``. Missing parts, or the whole DSN, come from the
             ``PG*`` environment variables.
-        schema: The schema; ``engram_`` and the id by default. It is made if it is not there.
-        min_size: How many connections it keeps open when they are idle.
-        max_size: How many it has at most.
-        keeps_writes: How many of the latest writes it knows by their ids.
+        schema: The schema, which is created if it does not exist; ``engram_`` and the id by default.
+        min_size: How many connections stay open when they are idle.
+        max_size: The most connections.
+        keeps_writes: How many of the latest writes are known by their ids and can be undone.
 
     Raises:
-        MalformedSignalError: The id or the kind is no token.
-        ValueError: A number is out of its range, or the schema's name is too long.
+        MalformedSignalError: The id or the kind is not a valid token.
+        ValueError: A number is out of range, or the name of the schema is too long.
     """
 
     def __init__(
@@ -63,75 +66,76 @@ class PostgresEngram:
         check_token("engram_id", engram_id)
         check_token("engram_kind", engram_kind)
         if not 0 <= min_size <= max_size or max_size < 1:
-            raise ValueError("min_size is 0 to max_size, and max_size at least 1")
+            raise ValueError("min_size must be from 0 to max_size, and max_size at least 1")
         if keeps_writes < 1:
-            raise ValueError("keeps_writes starts at 1")
+            raise ValueError("keeps_writes must be positive")
         self._engram_id = engram_id
         self._engram_kind = engram_kind
         self._dsn = dsn
-        self._where = place(dsn)
-        self._schema = Schema.of(engram_id) if schema is None else Schema(schema)
+        self._place = describe(dsn)
+        self._schema = Schema.for_engram(engram_id) if schema is None else Schema(schema)
         self._sizes = min_size, max_size
         self._guarantees = EngramGuarantees(durable=True, keeps_writes=keeps_writes)
-        self._switching = asyncio.Lock()
+        # Held while the Engram connects or closes.
+        self._lock = asyncio.Lock()
         self._session: _Session | None = None
 
     @property
     def engram_id(self) -> str:
-        """Its id."""
+        """The address on the bus, a token."""
         return self._engram_id
 
     @property
     def engram_kind(self) -> str:
-        """What it keeps."""
+        """What the Engram stores, a token."""
         return self._engram_kind
 
     @property
     def guarantees(self) -> EngramGuarantees:
-        """What it promises."""
+        """The properties that the Engram promises."""
         return self._guarantees
 
     async def connect(self) -> None:
-        """Connect to the database, and make the schema if it is not there. Doing it twice is not an error.
+        """Connect to the database, and create the schema if it does not exist. A second call has no effect.
 
         Raises:
-            EngramError: The database cannot be reached, does not let this program in, or is not usable.
+            EngramError: The database cannot be reached, refuses the login, or cannot be used.
         """
-        async with self._switching:
+        async with self._lock:
             if self._session is None:
-                self._session = await self._connected()
+                self._session = await self._open_session()
 
     async def close(self) -> None:
-        """Close all connections, after the calls that run: they have 10 s. Doing it twice is not an error."""
-        async with self._switching:
+        """Wait up to 10 s for running calls, and close all connections. A second call has no effect."""
+        async with self._lock:
             session, self._session = self._session, None
             if session is not None:
                 await session.calls.close()
 
     async def recall(self, query: Query) -> Findings:
-        """Return what fits; see `Engram.recall`.
+        """Return the entries that match a query; see `Engram.recall`.
 
         Raises:
-            EngramError: It is closed, or the database failed.
+            EngramError: The Engram is closed, or the database failed.
         """
-        session = self._opened()
-        asked = statement(query, self._schema, session.database)
-        if asked is None:
+        session = self._current_session()
+        found = statement(query, self._schema, session.database)
+        if found is None:
             return Findings(())
-        rows = await session.calls.run(lambda connection: connection.fetch(asked.sql, *asked.arguments))
+        rows = await session.calls.run(lambda connection: connection.fetch(found.sql, *found.arguments))
         return findings(rows, query.limit)
 
     async def imprint(self, write: Write) -> ImprintReceipt:
-        """Write, in one transaction that is committed when this returns; see `Engram.imprint`.
+        """Do a write in one transaction, which is committed when this returns; see `Engram.imprint`.
 
         Raises:
-            EngramError: It was not written; or, with ``ENGRAM_UNAVAILABLE``, it is not known whether it was:
-                trying again with the same ``imprint_id`` is safe.
+            EngramError: The write was not done. With ``ENGRAM_UNAVAILABLE``, it may have been done: repeating
+                it with the same ``imprint_id`` is safe.
         """
-        return await self._opened().writer.imprint(write)
+        return await self._current_session().writer.imprint(write)
 
     async def roll_back(self, trace_id: str) -> int:
-        """Undo what a trace wrote, in one transaction; see `Engram.roll_back`.
+        """Undo the writes of a trace in one transaction; see `Engram.roll_back`.
 
         Raises:
             EngramError: Nothing was undone.
@@ -139,36 +143,36 @@ class PostgresEngram:
         return int(await self._call("roll_back", trace_id))
 
     async def commit(self, trace_id: str) -> None:
-        """Keep what a trace wrote.
+        """Make the writes of a trace permanent; see `Engram.commit`.
 
         Raises:
-            EngramError: It is closed, or the database failed.
+            EngramError: The Engram is closed, or the database failed.
         """
         await self._call("commit_trace", trace_id)
 
     def __repr__(self) -> str:
-        return f"<PostgresEngram {self._engram_id!r} {self._engram_kind} at {self._where}>"
+        return f"<PostgresEngram {self._engram_id!r} {self._engram_kind} at {self._place}>"
 
     @property
     def _name(self) -> str:
         return f"Engram {self._engram_id!r}"
 
-    def _opened(self) -> _Session:
+    def _current_session(self) -> _Session:
         if self._session is None:
             raise closed(self._name)
         return self._session
 
     async def _call(self, function: str, trace_id: str) -> Any:
         sql = f"SELECT {self._schema.quoted}.{function}($1)"
-        return await self._opened().calls.run(lambda connection: connection.fetchval(sql, trace_id))
+        return await self._current_session().calls.run(lambda connection: connection.fetchval(sql, trace_id))
 
-    async def _connected(self) -> _Session:
+    async def _open_session(self) -> _Session:
         least, most = self._sizes
         connect = partial(open_connection, engram_id=self._engram_id)
         connections = Connections(self._dsn, connect, least=least, most=most)
-        calls = Calls(connections, name=self._name, where=self._where)
+        calls = Calls(connections, name=self._name, place=self._place)
         try:
-            database = await calls.run(lambda connection: prepared(connection, self._schema, self._engram_id))
+            database = await calls.run(lambda connection: prepare(connection, self._schema, self._engram_id))
         except BaseException:
             await calls.close()
             raise
@@ -176,3 +180,45 @@ class PostgresEngram:
             calls, self._schema, engram_id=self._engram_id, keeps_writes=self._guarantees.keeps_writes
         )
         return _Session(calls, database, writer)
+
+
+def from_url(url: str, *, engram_id: str, engram_kind: str = "context", **options: Any) -> PostgresEngram:
+    """Return the Engram for ``postgresql://user:password@host:port/database``, or ``postgres://``.
+
+    Args:
+        url: A DSN as PostgreSQL's own programs take it. Its query may also contain ``schema``, ``min_size``,
+            ``max_size`` and ``keeps_writes``, such as ``?schema=memory&max_size=20``.
+        engram_id: The address on the bus.
+        engram_kind: What the Engram stores, a token.
+        **options: Further arguments of `PostgresEngram`, except ``dsn``.
+
+    Raises:
+        EngramError: The URL is not valid, or a number in it is not. The message contains no secret.
+        TypeError: An option does not exist.
+        ValueError: An option is out of range.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        # The message of this error is not passed on, since it quotes the URL.
+        raise EngramError(
+            "not a valid database URL: write postgresql://user:password@host:port/database, with special "
+            "characters of user and password percent-encoded",
+            code="ENGRAM_INVALID",
+        ) from None
+    ours, theirs = {}, []
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        if name == "schema":
+            ours[name] = value
+        elif name in _NUMBERS:
+            ours[name] = _number(name, value)
+        else:
+            theirs.append((name, value))
+    dsn = parts._replace(query=urlencode(theirs)).geturl()
+    return PostgresEngram(engram_id=engram_id, engram_kind=engram_kind, dsn=dsn, **{**ours, **options})
+
+
+def _number(name: str, value: str) -> Any:
+    if not value.isdecimal():
+        raise EngramError(f"{name} in the URL of an Engram must be a number", code="ENGRAM_INVALID")
+    return int(value)

@@ -1,6 +1,6 @@
-"""What went wrong, in words that say what to do; and whether trying again may help.
+"""Translation of the driver's errors into `EngramError`s that say what to do.
 
-No message has anything in it that PostgreSQL said: that may quote an entry.
+No message quotes PostgreSQL, since its messages may contain parts of an entry.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import asyncpg
 
 from cosmo_core.errors import EngramError
 
-TROUBLES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
-"""Whatever the driver raises."""
+DRIVER_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+"""The exceptions that the driver raises."""
 
-_LOST: Final = (
+_CONNECTION_LOST: Final = (
     OSError,
     asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
@@ -24,88 +24,100 @@ _LOST: Final = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.TooManyConnectionsError,
 )
-_DISTURBED: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.UniqueViolationError)
+_CONFLICTS: Final = (
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.UniqueViolationError,
+)
 
-_TAKEN: Final = "its schema has tables or functions of others: give it a schema of its own"
+_TAKEN: Final = "its schema contains other tables or functions: use an empty schema"
 
-# By SQLSTATE, or its first two characters: code, whether trying again later may help, what to say.
-_SAID: Final[dict[str, tuple[str, bool, str]]] = {
-    "53100": ("ENGRAM_FULL", True, "the disk of its database is full: make room there"),
-    "53": ("ENGRAM_UNAVAILABLE", True, "its database has no resources left: raise its limits, or ask less"),
-    "54": ("ENGRAM_UNSUPPORTED", False, "that is more than PostgreSQL can take: make it smaller"),
+# By SQLSTATE, or its first two characters: the code, whether a later retry may help, and the message.
+_MEANINGS: Final[dict[str, tuple[str, bool, str]]] = {
+    "53100": ("ENGRAM_FULL", True, "the disk of its database is full: free some space there"),
+    "53": (
+        "ENGRAM_UNAVAILABLE",
+        True,
+        "its database has no resources left: raise its limits, or send less",
+    ),
+    "54": ("ENGRAM_UNSUPPORTED", False, "the request exceeds a limit of PostgreSQL: make it smaller"),
     "28": (
         "ENGRAM_UNAVAILABLE",
         False,
-        "its database does not let this program in: check user and password, and pg_hba.conf",
+        "its database refuses the login: check the user, the password, and pg_hba.conf",
     ),
-    "3D000": ("ENGRAM_UNAVAILABLE", False, "there is no such database: create it, or name another"),
+    "3D000": ("ENGRAM_UNAVAILABLE", False, "no such database: create it, or use another"),
     "42501": (
         "ENGRAM_UNAVAILABLE",
         False,
-        "its user lacks a right: it needs CREATE on the database, or a schema of its own",
+        "its user lacks a privilege: it needs CREATE on the database, or a schema that it owns",
     ),
     "25006": (
         "ENGRAM_UNAVAILABLE",
         True,
-        "its database is read-only: name the primary, or add target_session_attrs=primary to the DSN",
+        "its database is read-only: use the primary, or add target_session_attrs=primary to the DSN",
     ),
     "57014": (
         "ENGRAM_UNAVAILABLE",
         True,
-        "its database took too long: ask less, or see what it is busy with",
+        "its database took too long: send a smaller query, or reduce the load of the database",
     ),
-    "55": ("ENGRAM_UNAVAILABLE", True, "its tables are in use: somebody changes them"),
-    "42939": ("ENGRAM_UNSUPPORTED", False, "the name of a schema must not begin with pg_: name another"),
+    "55": ("ENGRAM_UNAVAILABLE", True, "its tables are locked: another session is changing them"),
+    "42939": ("ENGRAM_UNSUPPORTED", False, "the name of a schema must not begin with pg_: use another"),
     "42P07": ("ENGRAM_CONFLICT", False, _TAKEN),
     "42710": ("ENGRAM_CONFLICT", False, _TAKEN),
     "42723": ("ENGRAM_CONFLICT", False, _TAKEN),
-    "42": ("ENGRAM_CORRUPT", False, "its schema is not what this plugin made: restore it from a backup"),
-    "3F000": ("ENGRAM_CORRUPT", False, "its schema is gone: restore it from a backup, or connect again"),
+    "42": (
+        "ENGRAM_CORRUPT",
+        False,
+        "its schema lacks tables or functions: restore it from a backup",
+    ),
+    "3F000": ("ENGRAM_CORRUPT", False, "its schema was removed: restore it from a backup, or connect again"),
     "XX001": ("ENGRAM_CORRUPT", False, "its data is damaged: restore it from a backup"),
     "XX002": ("ENGRAM_CORRUPT", False, "an index of its tables is damaged: REINDEX them"),
-    "22": ("ENGRAM_INVALID", False, "its database cannot take that: text must have no NUL characters"),
+    "22": ("ENGRAM_INVALID", False, "its database cannot store the text: it must not contain NUL characters"),
 }
 
 
-def may_help(error: Exception) -> bool:
-    """Tell whether the same thing may go well if it is tried again at once."""
-    # What took its time already is not tried again.
-    return (_is_lost(error) and not isinstance(error, TimeoutError)) or isinstance(error, _DISTURBED)
+def is_transient(error: Exception) -> bool:
+    """Tell whether an immediate retry may succeed."""
+    # A time-out is not retried: the caller has waited long enough.
+    return (_is_lost(error) and not isinstance(error, TimeoutError)) or isinstance(error, _CONFLICTS)
 
 
-def failure(name: str, where: str, error: Exception) -> EngramError:
-    """Return the error for what the driver raised.
+def failure(name: str, place: str, error: Exception) -> EngramError:
+    """Return the `EngramError` for an error of the driver.
 
     Args:
-        name: The Engram, as in ``Engram 'ctx'``.
-        where: The database, without secrets.
-        error: What was raised.
+        name: The name of the Engram, such as ``Engram 'ctx'``.
+        place: The database, without secrets.
+        error: The error of the driver.
     """
     state = getattr(error, "sqlstate", None) or ""
-    known = _SAID.get(state) or _SAID.get(state[:2])
+    known = _MEANINGS.get(state) or _MEANINGS.get(state[:2])
     if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
-        known = ("ENGRAM_UNAVAILABLE", True, "none of its servers is of the kind that the DSN asks for")
+        known = ("ENGRAM_UNAVAILABLE", True, "no server has the role that the DSN asks for")
     elif isinstance(error, asyncpg.ClientConfigurationError):
-        known = ("ENGRAM_UNAVAILABLE", False, "its DSN, or the PG* environment, means nothing: check them")
+        known = ("ENGRAM_UNAVAILABLE", False, "its DSN or the PG* environment is not valid: check them")
     elif isinstance(error, ValueError):
-        known = _SAID["22"]
-    elif known is None and (_is_lost(error) or isinstance(error, _DISTURBED)):
+        known = _MEANINGS["22"]
+    elif known is None and (_is_lost(error) or isinstance(error, _CONFLICTS)):
         known = (
             "ENGRAM_UNAVAILABLE",
             True,
-            "its database does not answer: check that PostgreSQL runs there, and that the DSN names it",
+            "its database does not answer: check that PostgreSQL is running, and that the DSN is right",
         )
-    code, recoverable, words = known or ("ENGRAM_ERROR", False, "its database failed: see the server's log")
-    told = f"{type(error).__name__} {state}".rstrip()
-    return EngramError(f"{name}: {words} ({where}; {told})", code=code, recoverable=recoverable)
+    code, recoverable, message = known or ("ENGRAM_ERROR", False, "its database failed: see the server's log")
+    detail = f"{type(error).__name__} {state}".rstrip()
+    return EngramError(f"{name}: {message} ({place}; {detail})", code=code, recoverable=recoverable)
 
 
 def _is_lost(error: Exception) -> bool:
-    # The driver's own errors say that the connection is closed, unless an argument or a setting is wrong.
-    ours = isinstance(error, asyncpg.InterfaceError) and not isinstance(error, ValueError)
-    return ours or isinstance(error, _LOST)
+    # An InterfaceError means a closed connection, unless it is a ValueError: a wrong argument or setting.
+    is_closed = isinstance(error, asyncpg.InterfaceError) and not isinstance(error, ValueError)
+    return is_closed or isinstance(error, _CONNECTION_LOST)
 
 
 def closed(name: str) -> EngramError:
-    """Return the error for what is asked of an Engram that has no connection."""
+    """Return the error for a call to an Engram that is not connected."""
     return EngramError(f"{name} is closed: connect it first", code="ENGRAM_UNAVAILABLE", recoverable=True)

@@ -1,4 +1,4 @@
-"""The schema that an Engram keeps its entries in: it is made once, and looked at by each who connects."""
+"""The database schema of an Engram: its name, how it is created, and how it is checked."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import attrs
 from cosmo_core.errors import EngramError
 
 if TYPE_CHECKING:
-    from cosmo_engram_postgres.driver import PooledConnection
+    from cosmo_engram_postgres.connections import PooledConnection
 
 VERSION: Final = 1
-"""Of the tables and functions. Whatever changes in one of them needs a higher one."""
+"""Version of the tables and functions. A change of any of them needs a higher version."""
 
 OLDEST_SERVER: Final = 13
-"""The oldest PostgreSQL that has all that is needed."""
+"""The oldest supported version of PostgreSQL."""
 
 _MAX_NAME: Final = 63
 _FILES: Final = ("tables.sql", "imprint.sql", "undo.sql", "find.sql")
@@ -25,17 +25,17 @@ _FILES: Final = ("tables.sql", "imprint.sql", "undo.sql", "find.sql")
 
 @attrs.frozen
 class Schema:
-    """The name of a schema, and what hangs on it.
+    """A schema, with the SQL and the lock numbers that depend on its name.
 
     Attributes:
-        name: The name.
+        name: Its name.
     """
 
     name: str
 
     @classmethod
-    def of(cls, engram_id: str) -> Schema:
-        """Return the schema of the Engram of this id."""
+    def for_engram(cls, engram_id: str) -> Schema:
+        """Return the default schema of an Engram."""
         name = f"engram_{engram_id}"
         if len(name) > _MAX_NAME:
             name = f"{name[:46]}_{hashlib.sha256(engram_id.encode()).hexdigest()[:16]}"
@@ -43,60 +43,60 @@ class Schema:
 
     def __attrs_post_init__(self) -> None:
         if not 1 <= len(self.name.encode()) <= _MAX_NAME or "\0" in self.name:
-            raise ValueError(f"the name of a schema has 1 to {_MAX_NAME} bytes")
+            raise ValueError(f"the name of a schema must have 1 to {_MAX_NAME} bytes")
 
     @property
     def quoted(self) -> str:
-        """The name as SQL writes it."""
+        """The name as a quoted SQL identifier."""
         return '"' + self.name.replace('"', '""') + '"'
 
-    def filled(self, sql: str) -> str:
-        """Return SQL that is meant for this schema."""
+    def fill(self, sql: str) -> str:
+        """Return SQL with its ``@…@`` marks replaced for this schema."""
         sequence = f"{self.quoted}.written".replace("'", "''")
         for mark, value in {
             "@schema@": self.quoted,
             "@written@": f"'{sequence}'::regclass",
-            "@store_lock@": str(self.number("store")),
-            "@id_seed@": str(self.number("id")),
-            "@key_seed@": str(self.number("key")),
+            "@store_lock@": str(self.lock_number("store")),
+            "@id_seed@": str(self.lock_number("id")),
+            "@key_seed@": str(self.lock_number("key")),
         }.items():
             sql = sql.replace(mark, value)
         return sql
 
-    def number(self, purpose: str) -> int:
-        """Return the number of a lock, or the seed of several; those of another schema are others."""
+    def lock_number(self, purpose: str) -> int:
+        """Return the number of an advisory lock, or the seed of several. Schemas have different numbers."""
         digest = hashlib.sha256(f"cosmo-engram {purpose} {self.name}".encode()).digest()
         return int.from_bytes(digest[:8], "big", signed=True)
 
 
 @attrs.frozen
 class Database:
-    """What there is in the database.
+    """The features of the database.
 
     Attributes:
-        vector: The schema of the pgvector extension, as SQL writes it; None without the extension.
+        vector: The schema of the pgvector extension as a quoted SQL identifier; None without the extension.
     """
 
     vector: str | None
 
 
-async def prepared(connection: PooledConnection, schema: Schema, engram_id: str) -> Database:
-    """Make the schema if it is not there; return what the database has.
+async def prepare(connection: PooledConnection, schema: Schema, engram_id: str) -> Database:
+    """Create the schema if it does not exist, and check it; return the features of the database.
 
     Raises:
-        EngramError: The database, or what is in the schema, is not usable.
+        EngramError: The database or the schema cannot be used.
     """
     version = connection.get_server_version()
     if version.major < OLDEST_SERVER:
-        told = f"its server is PostgreSQL {version.major}: it needs {OLDEST_SERVER} or newer"
-        raise _unusable(engram_id, told)
+        reason = f"its server is PostgreSQL {version.major}; it needs {OLDEST_SERVER} or newer"
+        raise _unsupported(engram_id, reason)
     if connection.get_settings().server_encoding != "UTF8":
-        raise _unusable(engram_id, "its database cannot keep all text: create it with ENCODING 'UTF8'")
+        raise _unsupported(engram_id, "its database cannot store all text: create it with ENCODING 'UTF8'")
     async with connection.transaction():
-        # Several hosts may come at once.
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", schema.number("schema"))
+        # Several hosts may connect at once.
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", schema.lock_number("schema"))
         if not await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", f"{schema.quoted}.meta"):
-            await _make(connection, schema, engram_id)
+            await _create(connection, schema, engram_id)
         await _check(connection, schema, engram_id)
         vector = await connection.fetchval(
             "SELECT quote_ident(nspname) FROM pg_extension"
@@ -105,33 +105,33 @@ async def prepared(connection: PooledConnection, schema: Schema, engram_id: str)
     return Database(vector)
 
 
-async def _make(connection: PooledConnection, schema: Schema, engram_id: str) -> None:
-    # CREATE ... IF NOT EXISTS needs the right to create even where there is nothing to be done.
+async def _create(connection: PooledConnection, schema: Schema, engram_id: str) -> None:
+    # CREATE SCHEMA IF NOT EXISTS needs the CREATE privilege even if the schema exists.
     if not await connection.fetchval("SELECT to_regnamespace($1) IS NOT NULL", schema.quoted):
-        await connection.execute(schema.filled("CREATE SCHEMA @schema@"))
+        await connection.execute(schema.fill("CREATE SCHEMA @schema@"))
     for name in _FILES:
         sql = (files("cosmo_engram_postgres") / "sql" / name).read_text()
-        await connection.execute(schema.filled(sql))
+        await connection.execute(schema.fill(sql))
     await connection.execute(
-        schema.filled("INSERT INTO @schema@.meta (version, engram_id) VALUES ($1, $2)"), VERSION, engram_id
+        schema.fill("INSERT INTO @schema@.meta (version, engram_id) VALUES ($1, $2)"), VERSION, engram_id
     )
 
 
 async def _check(connection: PooledConnection, schema: Schema, engram_id: str) -> None:
-    meta = await connection.fetchrow(schema.filled("SELECT version, engram_id FROM @schema@.meta"))
+    meta = await connection.fetchrow(schema.fill("SELECT version, engram_id FROM @schema@.meta"))
     if meta is None:
-        told = f"the schema {schema.name!r} does not say whose it is: restore it from a backup"
-        raise EngramError(f"Engram {engram_id!r}: {told}", code="ENGRAM_CORRUPT")
+        reason = f"the schema {schema.name!r} does not name its Engram: restore it from a backup"
+        raise EngramError(f"Engram {engram_id!r}: {reason}", code="ENGRAM_CORRUPT")
     if meta["engram_id"] != engram_id:
-        told = f"the schema {schema.name!r} belongs to Engram {meta['engram_id']!r}: give this one another"
-        raise EngramError(f"Engram {engram_id!r}: {told}", code="ENGRAM_CONFLICT")
+        reason = f"the schema {schema.name!r} belongs to Engram {meta['engram_id']!r}: use another schema"
+        raise EngramError(f"Engram {engram_id!r}: {reason}", code="ENGRAM_CONFLICT")
     if meta["version"] > VERSION:
-        raise _unusable(
+        raise _unsupported(
             engram_id,
-            f"the schema {schema.name!r} has version {meta['version']}, and this program knows {VERSION}: "
+            f"the schema {schema.name!r} has version {meta['version']}; this plugin supports {VERSION}: "
             "install a newer cosmo-engram-postgres",
         )
 
 
-def _unusable(engram_id: str, why: str) -> EngramError:
-    return EngramError(f"Engram {engram_id!r}: {why}", code="ENGRAM_UNSUPPORTED")
+def _unsupported(engram_id: str, reason: str) -> EngramError:
+    return EngramError(f"Engram {engram_id!r}: {reason}", code="ENGRAM_UNSUPPORTED")

@@ -1,4 +1,4 @@
-"""From a write to one call of the database's own function, and from its outcome to a receipt."""
+"""Writes: each is a call of the SQL function ``imprint``, whose outcome becomes a receipt or an error."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
     from cosmo_core.contracts.engram import Write
     from cosmo_engram_postgres.calls import Calls
-    from cosmo_engram_postgres.driver import PooledConnection
+    from cosmo_engram_postgres.connections import PooledConnection
     from cosmo_engram_postgres.schema import Schema
 
 _IMPRINT: Final = (
     "SELECT outcome, done_op, done_id, done_version"
     " FROM @schema@.imprint($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
 )
-_LOOK: Final = (
+_SELECT_NEWEST: Final = (
     "SELECT id, document, written FROM @schema@.entries WHERE merge_key = $1"
     " AND NOT EXISTS (SELECT FROM @schema@.writes WHERE imprint_id = $2) ORDER BY written DESC LIMIT 1"
 )
-_TAKE_TURN: Final = "SELECT @schema@.take_turn($1, $2)"
+_LOCK: Final = "SELECT @schema@.lock_names($1, $2)"
 
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -37,58 +37,58 @@ class Writer:
     """Does the writes of one Engram.
 
     Args:
-        calls: What they go over.
-        schema: Where to.
-        engram_id: Whose they are.
-        keeps_writes: How many of them are known by their ids.
+        calls: The calls to the database.
+        schema: The schema of the Engram.
+        engram_id: The id of the Engram.
+        keeps_writes: How many of the latest writes are known by their ids.
     """
 
     def __init__(self, calls: Calls, schema: Schema, *, engram_id: str, keeps_writes: int) -> None:
         self._calls = calls
-        self._imprint, self._look, self._take_turn = map(schema.filled, (_IMPRINT, _LOOK, _TAKE_TURN))
+        self._imprint, self._select_newest, self._lock = map(schema.fill, (_IMPRINT, _SELECT_NEWEST, _LOCK))
         self._engram_id = engram_id
         self._keeps_writes = keeps_writes
 
     async def imprint(self, write: Write) -> ImprintReceipt:
-        """Write; see `Engram.imprint`.
+        """Do a write; see `Engram.imprint`.
 
         Raises:
-            EngramError: It was not written.
+            EngramError: The write was not done.
         """
         if write.op == "merge":
             outcome = await self._calls.run(lambda connection: self._merge(connection, write))
         else:
             arguments = self._arguments(write)
-            outcome = await self._calls.run(lambda connection: self._do(connection, arguments))
+            outcome = await self._calls.run(lambda connection: self._call(connection, arguments))
         return self._receipt(write, outcome)
 
-    async def _do(self, connection: PooledConnection, arguments: Sequence[object]) -> asyncpg.Record:
+    async def _call(self, connection: PooledConnection, arguments: Sequence[object]) -> asyncpg.Record:
         (outcome,) = await connection.fetch(self._imprint, *arguments)
         return outcome
 
     async def _merge(self, connection: PooledConnection, write: Write) -> asyncpg.Record:
         outcome = await self._merge_once(connection, write)
         if outcome["outcome"] == "changed":
-            # Somebody was faster: now nobody can be.
+            # Another write came in between. With the lock, no other write can.
             async with connection.transaction():
-                await connection.execute(self._take_turn, write.id, write.merge_key)
+                await connection.execute(self._lock, write.id, write.merge_key)
                 outcome = await self._merge_once(connection, write)
         return outcome
 
     async def _merge_once(self, connection: PooledConnection, write: Write) -> asyncpg.Record:
-        old = await connection.fetchrow(self._look, write.merge_key, write.imprint_id)
-        # Where there is nothing to merge with, the function says why.
+        old = await connection.fetchrow(self._select_newest, write.merge_key, write.imprint_id)
+        # There is no entry to merge with; the SQL function returns the reason.
         if old is None or (write.id is not None and write.id != old["id"]):
-            return await self._do(connection, self._arguments(write))
-        fused = write.with_entry(merged(self._read(old["id"], old["document"]), write.entry))
-        return await self._do(connection, self._arguments(fused, seen=old["written"]))
+            return await self._call(connection, self._arguments(write))
+        whole = write.with_entry(merged(self._decode(old["id"], old["document"]), write.entry))
+        return await self._call(connection, self._arguments(whole, seen=old["written"]))
 
-    def _read(self, id: str, document: str) -> dict[str, Any]:
+    def _decode(self, id: str, document: str) -> dict[str, Any]:
         try:
             return _decode(document)
         except msgspec.MsgspecError:
             raise EngramError(
-                f"Engram {self._engram_id!r}: the entry {id!r} is not JSON any more: replace it with upsert",
+                f"Engram {self._engram_id!r}: the entry {id!r} is not valid JSON: replace it with upsert",
                 code="ENGRAM_CORRUPT",
             ) from None
 
@@ -113,23 +113,23 @@ class Writer:
         outcome, op, id, version = row
         if outcome in {"done", "known"}:
             return ImprintReceipt(self._engram_id, op, id, version)
-        code, words = _REFUSALS[outcome]
+        code, message = _REFUSALS[outcome]
         raise EngramError(
-            f"Engram {self._engram_id!r}: {words.format(id=write.id, key=write.merge_key)}", code=code
+            f"Engram {self._engram_id!r}: {message.format(id=write.id, key=write.merge_key)}", code=code
         )
 
 
 _REFUSALS: Final = {
     "exists": (
         "ENGRAM_EXISTS",
-        "the id {id!r} or the merge key {key!r} has an entry: upsert replaces it, append adds another",
+        "an entry with id {id!r} or merge_key {key!r} exists: use upsert to replace it, or append",
     ),
     "missing": (
         "ENGRAM_NOT_FOUND",
-        "there is no entry of the merge key {key!r} to merge with: upsert makes one",
+        "no entry with merge_key {key!r} to merge with: use upsert to add it",
     ),
     "conflict": (
         "ENGRAM_CONFLICT",
-        "the entry of the id {id!r} is not the one of the merge key {key!r}: name one of the two only",
+        "the entry with id {id!r} does not have merge_key {key!r}: leave one of them out",
     ),
 }

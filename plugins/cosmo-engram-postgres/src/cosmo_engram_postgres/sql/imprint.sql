@@ -1,6 +1,6 @@
--- Waits for its turn on an id and a key, in this order, so that no two wait for each other. The turn lasts
--- until the transaction ends. A roll-back has the store to itself.
-CREATE FUNCTION @schema@.take_turn(given_id text, given_key text) RETURNS void
+-- Locks an id and a key until the transaction ends. The order, id before key, prevents deadlocks. The shared lock
+-- on the store keeps roll-backs out, which lock it exclusively.
+CREATE FUNCTION @schema@.lock_names(given_id text, given_key text) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock_shared(@store_lock@);
@@ -13,20 +13,20 @@ BEGIN
 END
 $$;
 
--- Forgets all but the latest writes.
-CREATE FUNCTION @schema@.forget_writes(keeps bigint) RETURNS void
+-- Deletes all but the latest writes.
+CREATE FUNCTION @schema@.delete_oldest_writes(keeps bigint) RETURNS void
 LANGUAGE sql AS $$
-    WITH forgotten AS (
+    WITH deleted AS (
         DELETE FROM @schema@.writes
         WHERE seq <= (SELECT seq FROM @schema@.writes ORDER BY seq DESC LIMIT 1 OFFSET keeps)
         RETURNING trace_id, seq
     )
-    DELETE FROM @schema@.undo USING forgotten
-    WHERE undo.trace_id = forgotten.trace_id AND undo.seq = forgotten.seq
+    DELETE FROM @schema@.undo USING deleted
+    WHERE undo.trace_id = deleted.trace_id AND undo.seq = deleted.seq
 $$;
 
--- Does one write. Its outcome is: done, known, exists, missing, conflict, or changed: the entry is not the one
--- that was seen.
+-- Does one write. The outcome is done, known (repeated), exists, missing, conflict, or changed (the entry was
+-- written after the caller read it).
 CREATE FUNCTION @schema@.imprint(
     given_imprint text, given_trace text, given_op text, given_id text, fresh_id text, given_key text,
     given_document text, given_tags text[], given_words text, given_embedding real[], seen bigint, keeps bigint,
@@ -36,7 +36,7 @@ DECLARE
     old @schema@.entries;
     count bigint;
 BEGIN
-    PERFORM @schema@.take_turn(given_id, given_key);
+    PERFORM @schema@.lock_names(given_id, given_key);
     SELECT 'known', op, entry, version INTO outcome, done_op, done_id, done_version
     FROM @schema@.writes WHERE imprint_id = given_imprint;
     IF FOUND THEN
@@ -47,7 +47,7 @@ BEGIN
         SELECT * INTO old FROM @schema@.entries WHERE id = given_id;
         IF given_key IS NULL AND old.merge_key IS NOT NULL THEN
             PERFORM pg_advisory_xact_lock(hashtextextended(old.merge_key, @key_seed@));
-            -- Who had the turn on its key may have deleted it.
+            -- The transaction that held the lock on the key may have deleted the entry.
             SELECT * INTO old FROM @schema@.entries WHERE id = given_id;
         END IF;
     ELSIF given_op <> 'append' AND given_key IS NOT NULL THEN
@@ -102,9 +102,9 @@ BEGIN
     IF given_trace IS NOT NULL AND done_id IS NOT NULL THEN
         INSERT INTO @schema@.undo (trace_id, seq, before) VALUES (given_trace, count, old);
     END IF;
-    -- Now and then, so that it costs a write next to nothing.
+    -- Once every tenth of `keeps` writes, so that the cost per write is small.
     IF count % greatest(keeps / 10, 1) = 0 THEN
-        PERFORM @schema@.forget_writes(keeps);
+        PERFORM @schema@.delete_oldest_writes(keeps);
     END IF;
 END
 $$;

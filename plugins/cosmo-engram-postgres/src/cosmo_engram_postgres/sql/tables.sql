@@ -1,4 +1,4 @@
--- What an Engram keeps. Names are compared byte by byte: what a language makes of them must not matter.
+-- The tables of an Engram. Ids, keys and tags are compared byte by byte, independently of any language.
 
 CREATE TABLE @schema@.meta (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
@@ -6,7 +6,7 @@ CREATE TABLE @schema@.meta (
     engram_id text NOT NULL
 );
 
--- Counts the writes of the store; the newest entry is the one with the highest count.
+-- Numbers the writes of the store; the newest entry has the highest number.
 CREATE SEQUENCE @schema@.written;
 
 CREATE TABLE @schema@.entries (
@@ -24,7 +24,7 @@ CREATE INDEX entries_by_age ON @schema@.entries (written DESC);
 CREATE INDEX entries_by_tag ON @schema@.entries USING gin (tags) WITH (gin_pending_list_limit = 128);
 CREATE INDEX entries_by_word ON @schema@.entries USING gin (words) WITH (gin_pending_list_limit = 128);
 
--- The latest writes. An entry's writes are numbered in the order in which they were done.
+-- The latest writes. The numbers of an entry's writes have the order in which they were done.
 CREATE TABLE @schema@.writes (
     seq bigint PRIMARY KEY,
     imprint_id text COLLATE "C" NOT NULL UNIQUE,
@@ -36,7 +36,7 @@ CREATE TABLE @schema@.writes (
 );
 CREATE INDEX writes_by_entry ON @schema@.writes (entry, seq) WHERE entry IS NOT NULL;
 
--- What a write that can be undone found: the entry as it was, or NULL where there was none.
+-- For each write that can be undone: the entry before the write, or NULL if there was none.
 CREATE TABLE @schema@.undo (
     trace_id text COLLATE "C",
     seq bigint,

@@ -1,4 +1,4 @@
--- Undoes what a trace wrote and did not commit; returns how many writes it were.
+-- Undoes the writes of a trace that are not committed; returns how many were undone.
 CREATE FUNCTION @schema@.roll_back(given_trace text) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -15,8 +15,8 @@ BEGIN
         SELECT trace_id, seq INTO later FROM @schema@.writes
         WHERE entry = undone_write.entry AND seq > undone_write.seq AND NOT undone ORDER BY seq LIMIT 1;
         IF FOUND THEN
-            -- It stands. If it is undone later, it gives back what was before both; if it cannot be, it has
-            -- nothing to give back.
+            -- The later write stays. If it is undone as well, the entry gets back its state before both. If it
+            -- cannot be undone, it has no row in `undo`.
             UPDATE @schema@.undo SET before = undone_write.before
             WHERE trace_id = later.trace_id AND seq = later.seq;
         ELSE
@@ -33,7 +33,7 @@ BEGIN
 END
 $$;
 
--- Keeps what a trace wrote.
+-- Makes the writes of a trace permanent.
 CREATE FUNCTION @schema@.commit_trace(given_trace text) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
