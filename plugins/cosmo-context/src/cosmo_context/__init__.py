@@ -1,16 +1,15 @@
-"""Prompts made of context Neurons: composed by priority, within a budget, and explained.
+"""Prompts that are composed from context Neurons by priority and within a budget.
 
-A context Neuron turns a `Context` into a fragment of a prompt; a `PromptBuilder` composes fragments. It is no
-Neuron of the bus: `with_prompt` makes one of the two.
+A context Neuron turns a `Context` into a fragment of a prompt, and a `PromptBuilder` composes fragments. A
+context Neuron is not a Neuron of the bus; `with_prompt` makes one from a builder and an LLM Neuron.
 """
 
 from cosmo_context.bridge import Compose, Feed, Recalled, TraceMemory, asked_words, feed_task, with_prompt
-from cosmo_context.budget import Budget
+from cosmo_context.budget import Budget, approximate_tokens
 from cosmo_context.builder import PromptBuilder
 from cosmo_context.config import AutomationMode, ContextConfig, make_config
 from cosmo_context.context import Checkpoint, Context
 from cosmo_context.data import data
-from cosmo_context.divergence import Divergence
 from cosmo_context.errors import (
     BudgetExceededError,
     ContextError,
@@ -35,9 +34,8 @@ from cosmo_context.neurons import (
     WorkspaceNeuron,
 )
 from cosmo_context.registry import Registry, neuron_registry
-from cosmo_context.rendered import Fragment, Rendered
+from cosmo_context.rendered import Divergence, Fragment, Rendered
 from cosmo_context.state import ContextState
-from cosmo_context.tokens import approximate_tokens
 from cosmo_context.variables import DynamicVariableRegistry
 
 COSMO_API = 1

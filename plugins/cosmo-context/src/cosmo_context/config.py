@@ -1,4 +1,4 @@
-"""How much of a Context a prompt shows, and the three presets."""
+"""The settings of a Context, and their three presets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import attrs
 
 
 class AutomationMode(StrEnum):
-    """How much a program does on its own."""
+    """The autonomy of a program."""
 
     PILOT = "pilot"
     COPILOT = "copilot"
@@ -21,17 +21,17 @@ def _mode(value: AutomationMode | str) -> AutomationMode:
         return AutomationMode(value)
     except ValueError:
         modes = ", ".join(map(repr, map(str, AutomationMode)))
-        raise ValueError(f"ContextConfig.mode is one of {modes}, not {value!r}") from None
+        raise ValueError(f"ContextConfig.mode must be one of {modes}, not {value!r}") from None
 
 
 def _at_least_one(config: ContextConfig, field: attrs.Attribute[int], value: object) -> None:
     if not isinstance(value, int) or value < 1:
-        raise ValueError(f"ContextConfig.{field.name} is a whole number, 1 or more, not {value!r}")
+        raise ValueError(f"ContextConfig.{field.name} must be a whole number of at least 1, not {value!r}")
 
 
 def _share(config: ContextConfig, field: attrs.Attribute[float], value: object) -> None:
     if not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        raise ValueError(f"ContextConfig.{field.name} is a number between 0 and 1, not {value!r}")
+        raise ValueError(f"ContextConfig.{field.name} must be a number from 0 to 1, not {value!r}")
 
 
 @attrs.frozen(kw_only=True)
@@ -39,11 +39,11 @@ class ContextConfig:
     """The settings of a Context.
 
     Attributes:
-        mode: ``"pilot"``, ``"copilot"`` or ``"navigator"``; `make_config` gives the settings that go with it.
-        history_rounds: The history shows the last ``2 * history_rounds`` messages.
-        summary_threshold: From how many messages on a program should summarise its history.
-        offload_threshold: From how many messages on it should move them elsewhere.
-        token_budget_trigger: From which share of a budget on `Rendered.over_trigger` is set.
+        mode: ``"pilot"``, ``"copilot"`` or ``"navigator"``; `make_config` returns the settings for it.
+        history_rounds: Prompts contain the last ``2 * history_rounds`` messages of the history.
+        summary_threshold: The number of messages at which a program should summarise its history.
+        offload_threshold: The number of messages at which it should move them to another store.
+        token_budget_trigger: The used share of a budget above which `Rendered.over_trigger` is set.
 
     Raises:
         ValueError: A value is out of range, or ``summary_threshold`` is above ``offload_threshold``.
@@ -71,11 +71,11 @@ _PRESETS: Final[dict[AutomationMode, dict[str, int]]] = {
 
 
 def make_config(mode: AutomationMode | str = AutomationMode.COPILOT, **overrides: Any) -> ContextConfig:
-    """Make the settings that go with a mode; ``overrides`` come on top.
+    """Return the settings of a mode, changed by ``overrides``.
 
     Raises:
-        ValueError: There is no such mode, or a value is out of range.
-        TypeError: There is no such setting.
+        ValueError: The mode does not exist, or a value is out of range.
+        TypeError: A setting does not exist.
     """
     mode = _mode(mode)
     return ContextConfig(mode=mode, **(_PRESETS[mode] | overrides))

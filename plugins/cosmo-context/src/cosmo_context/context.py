@@ -1,4 +1,4 @@
-"""The Context: what one task knows, in a tree of tasks, with snapshots to go back to."""
+"""The Context: the state of one task, with child Contexts for subtasks, and with snapshots."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from cosmo_context.errors import ContextError
 from cosmo_context.state import ContextState
 
 Clock = Callable[[], datetime]
-"""Gives the time of now, with its time zone."""
+"""Returns the current time as a datetime with a time zone."""
 
 MAX_CHECKPOINTS: Final = 64
-"""How many snapshots a Context keeps; then the oldest goes."""
+"""Most snapshots that a Context keeps; the oldest are deleted."""
 
 
 @attrs.frozen(kw_only=True)
 class Checkpoint:
-    """What a Context knew at one moment.
+    """A snapshot of a Context.
 
     Attributes:
-        task_id: Of the Context.
-        version: Counts the snapshots of that Context, from 1 on.
-        values: All that could be read, copied deeply. The ``repr`` does not tell them.
-        metadata: Whatever the program wanted to note.
+        task_id: The id of the Context.
+        version: The number of the snapshot; the first of a Context has 1.
+        values: A deep copy of all readable values. The ``repr`` does not show them.
+        metadata: Notes of the program.
     """
 
     task_id: str
@@ -39,14 +39,14 @@ class Checkpoint:
 
 
 class Context:
-    """What one task knows: its id, its settings, and the state that context Neurons read.
+    """The id, the settings and the state of one task, for context Neurons to read.
 
     Args:
-        task_id: Whose Context it is.
-        config: Its settings; the parent's, or the defaults, when omitted.
-        parent: Whose state it reads where it has no values of its own.
-        state: Its state as it is, which then does not read the parent's; or its first values.
-        clock: Tells the time; the parent's, or the system's, when omitted.
+        task_id: The id of the task.
+        config: The settings; by default those of the parent, or else the default settings.
+        parent: The Context whose values are read where this one has none.
+        state: The first values; or a `ContextState`, which is used as it is, without the parent's values.
+        clock: Returns the current time; by default the clock of the parent, or else of the system.
 
     Raises:
         ContextError: ``task_id`` is empty.
@@ -74,12 +74,12 @@ class Context:
 
     @property
     def task_id(self) -> str:
-        """Whose Context it is."""
+        """The id of the task."""
         return self._task_id
 
     @property
     def config(self) -> ContextConfig:
-        """Its settings."""
+        """The settings."""
         return self._config
 
     @property
@@ -89,25 +89,25 @@ class Context:
 
     @property
     def state(self) -> ContextState:
-        """The values that context Neurons read."""
+        """The state that context Neurons read."""
         return self._state
 
     @property
     def clock(self) -> Clock:
-        """Tells the time."""
+        """Returns the current time."""
         return self._clock
 
     @property
     def checkpoints(self) -> tuple[Checkpoint, ...]:
-        """Its latest snapshots, `MAX_CHECKPOINTS` at most, the oldest first."""
+        """The latest snapshots, at most `MAX_CHECKPOINTS`, the oldest first."""
         return tuple(self._checkpoints)
 
     def fork(self, task_id: str) -> Context:
-        """Make a Context for a part of the task: it reads this one's state live, and writes its own."""
+        """Make a Context for a subtask. It reads the current values of this one, and writes only its own."""
         return Context(task_id, parent=self)
 
     def merge(self, child: Context) -> None:
-        """Take over the child's own values; what the child deleted stays.
+        """Copy the child's own values to this Context. Values that only the child deleted stay.
 
         Raises:
             ContextError: ``child`` was not forked from this Context.
@@ -117,7 +117,7 @@ class Context:
         self._state.update(child.state)
 
     def snapshot(self, *, metadata: Mapping[str, Any] | None = None) -> Checkpoint:
-        """Keep all that can be read now, inherited values too, as a deep copy.
+        """Take a snapshot: a deep copy of all readable values, including inherited ones.
 
         Raises:
             ContextError: A value cannot be copied; the message names its key.
@@ -134,7 +134,7 @@ class Context:
 
     def _copied_values(self) -> dict[str, Any]:
         copied: dict[str, Any] = {}
-        # One memo for all: what two keys share, their copies share.
+        # One memo for all values, so that objects that two keys share are shared in the copy.
         memo: dict[int, Any] = {}
         for key, value in self._state.to_dict().items():
             try:
@@ -150,10 +150,10 @@ class Context:
     def restore(
         cls, checkpoint: Checkpoint, *, config: ContextConfig | None = None, clock: Clock | None = None
     ) -> Self:
-        """Make a new Context, without a parent, from a snapshot. The snapshot can be used again.
+        """Make a Context without a parent from a snapshot. The snapshot can be restored several times.
 
         Raises:
-            ContextError: It is no `Checkpoint`.
+            ContextError: The argument is not a `Checkpoint`.
         """
         if not isinstance(checkpoint, Checkpoint):
             raise ContextError(f"expected a Checkpoint, not {type(checkpoint).__name__}")

@@ -1,9 +1,8 @@
-"""Telling a Neuron's own text from the data it quotes, inside one plain string.
+"""Marks for quoted data, which separate it from a Neuron's own text within one string.
 
-While a prompt is composed whose text is not taken as it is (its variables resolve, or imitated tags are
-escaped), `data` puts a value between two marks. The marks are made of Unicode noncharacters, which are
-reserved for use inside a program, and made anew by every process: no data can imitate them. They are gone
-before anyone sees the prompt.
+If a builder resolves variables or escapes tags, `data` puts a value between two marks while the prompt is
+composed. The marks consist of Unicode noncharacters, which are reserved for use inside a program, and are
+random for each process, so that data cannot imitate them. They are removed before the prompt is returned.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ Mark = Callable[[Any], str]
 
 _BEGINS: Final = "\ufdd0"
 _ENDS: Final = "\ufdd1"
-# Every mark starts with it. 30 digits, 12 of them: nobody guesses it.
+# The start of every mark: 12 random digits of base 30, which cannot be guessed.
 _KEY: Final = "".join(chr(0xFDD2 + digit % 30) for digit in secrets.token_bytes(12))
 _OPEN: Final = _KEY + _BEGINS
 _CLOSE: Final = _KEY + _ENDS
-# The first piece may have the rest of a mark that a Neuron cut.
+# The first piece may start with the rest of a mark that a Neuron cut.
 _BEGUN: Final = re.compile(f"[\ufdd2-\ufdef]*{_BEGINS}")
 _NONCHARACTERS: Final = re.compile("[\ufdd0-\ufdef]+")
 
@@ -35,11 +34,11 @@ _mark: ContextVar[Mark] = ContextVar("cosmo_context_mark", default=format)
 
 @attrs.frozen(slots=True)
 class Part:
-    """A piece of a fragment.
+    """A part of a fragment.
 
     Attributes:
-        text: What it says.
-        own: Whether the Neuron says it; otherwise it is quoted data.
+        text: The text.
+        own: Whether it is the Neuron's own text; otherwise it is quoted data.
     """
 
     text: str
@@ -47,22 +46,23 @@ class Part:
 
 
 def data(value: Any) -> str:
-    """Return a value as text, known as data: no variable in it resolves, and an imitated tag can be escaped.
+    """Return a value as text that is marked as data, so that it is not resolved and can be escaped.
 
     For the f-strings of a context Neuron: ``f"<weather>{data(weather)}</weather>"``. A Neuron that uses it
-    uses it for all that it quotes, and last, after ``repr`` or ``json.dumps``: the rest is its own text.
+    must use it for all values that it quotes, after ``repr`` or ``json.dumps``. All other text counts as its
+    own.
     """
     return _mark.get()(value)
 
 
 def marker() -> Mark:
-    """Return what `data` calls now, for those who call it often."""
+    """Return the function that `data` calls at this moment. It is faster for many values."""
     return _mark.get()
 
 
 @contextmanager
 def marking() -> Iterator[None]:
-    """Within it, `data` leaves its marks."""
+    """A context manager within which `data` marks values."""
     token = _mark.set(_marked)
     try:
         yield
@@ -71,11 +71,11 @@ def marking() -> Iterator[None]:
 
 
 def parts(fragment: str) -> list[Part] | None:
-    """Take a marked fragment apart; None when it has no marks."""
+    """Split a marked fragment into its parts; None if it has no marks."""
     if _KEY not in fragment:
         return None
     pieces = fragment.split(_KEY)
-    # After a beginning and before an end there is data, also when a Neuron cut off the other of the two.
+    # The text after an opening or before a closing mark is data, even if a Neuron cut off the other mark.
     marked = [
         Part(unmarked(piece), own=following.startswith(_BEGINS) and not _BEGUN.match(piece))
         for piece, following in pairwise([*pieces, _BEGINS])
@@ -84,10 +84,10 @@ def parts(fragment: str) -> list[Part] | None:
 
 
 def unmarked(text: str) -> str:
-    """Return a text without marks."""
+    """Return a text with the marks removed."""
     return text if text.isascii() else _NONCHARACTERS.sub("", text)
 
 
 def _marked(value: Any) -> str:
-    # A value that was marked already loses its marks: all of it is data.
+    # Marks inside the value are removed, since all of it is data.
     return f"{_OPEN}{unmarked(format(value))}{_CLOSE}"

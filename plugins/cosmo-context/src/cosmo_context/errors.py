@@ -1,4 +1,4 @@
-"""Every error this package raises."""
+"""The errors of this package."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from cosmo_core import CosmoError
 
 
 class ContextError(CosmoError):
-    """A Context cannot be made, merged or restored from what was given."""
+    """A Context cannot be made, merged, copied or restored."""
 
 
 class RegistryError(CosmoError, LookupError):
-    """A name is not registered, or is already."""
+    """A name is not registered, or is registered already."""
 
 
 class VariableResolveError(CosmoError, LookupError):
-    """A ``${path}`` leads nowhere."""
+    """A ``${path}`` does not exist."""
 
 
 class PromptBuilderError(CosmoError):
@@ -22,28 +22,28 @@ class PromptBuilderError(CosmoError):
 
 
 class BudgetExceededError(PromptBuilderError):
-    """What must not be dropped does not fit into the budget.
+    """The required fragments exceed the budget.
 
     Attributes:
-        tokens: How many tokens it needs.
-        limit: How many there are.
+        tokens: The tokens that the prompt needs.
+        limit: The tokens that it may have.
     """
 
     def __init__(self, tokens: int, limit: int, required: list[str]) -> None:
         super().__init__(
-            f"the prompt needs {tokens} tokens and may have {limit}, although all that may be dropped was:"
-            f" {', '.join(required)} must stay; raise Budget.max_tokens, or lower their importance"
+            f"the prompt needs {tokens} tokens after dropping all optional fragments, and may have {limit};"
+            f" required: {', '.join(required)}; raise Budget.max_tokens, or lower their importance"
         )
         self.tokens = tokens
         self.limit = limit
 
 
 class ContextNeuronError(PromptBuilderError):
-    """A context Neuron did not give a fragment. What it raised itself is the cause.
+    """A context Neuron failed to return a fragment. If it raised an exception, that is the ``__cause__``.
 
     Attributes:
         neuron: The name of the Neuron.
-        reason: What went wrong.
+        reason: What happened.
     """
 
     def __init__(self, neuron: str, reason: str) -> None:
@@ -53,11 +53,11 @@ class ContextNeuronError(PromptBuilderError):
 
 
 class StateShapeError(ContextNeuronError):
-    """A Context's state holds something else than its reader expects. The value itself is not told.
+    """A value in the state has the wrong type. The message does not contain the value.
 
     Attributes:
         key: The key of the state.
-        expected: What belongs there.
+        expected: The expected type, in words.
     """
 
     def __init__(self, neuron: str, key: str, expected: str, value: object, index: int | None = None) -> None:

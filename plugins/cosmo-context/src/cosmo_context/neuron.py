@@ -1,4 +1,4 @@
-"""The context Neuron: a unit that turns a Context into a fragment of a prompt."""
+"""The base classes of context Neurons, which turn a Context into a fragment of a prompt."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Fits = Callable[[str], bool]
 """Tells whether a fragment is short enough."""
 
 REQUIRED: Final = math.inf
-"""The importance of what a prompt cannot do without."""
+"""The importance of a fragment that must not be dropped."""
 
 
 class Stability(IntEnum):
-    """How long a fragment stays as it is; the cache layout puts the most stable first."""
+    """How often a fragment changes; the cache layout puts the most stable fragments first."""
 
     STATIC = 0
     """The same in every session."""
@@ -30,25 +30,26 @@ class Stability(IntEnum):
     TURN = 3
     """Changes from turn to turn."""
     VOLATILE = 4
-    """Changes whenever it is asked."""
+    """Changes with every prompt."""
 
 
 class Neuron(ABC):
-    """Produces one fragment of a prompt. A subclass implements `format`.
+    """A context Neuron. A subclass implements `format`, which returns one fragment of a prompt.
 
-    One instance serves many builders at once: what varies belongs into the Context.
+    One instance serves many builders at once, so it must not store data of a Context.
 
     Args:
-        name: Under which it is known, registered, and named in errors.
-        priority: Its place in the prompt, lower is earlier.
+        name: The name, for the registry and for errors.
+        priority: The position in the prompt; lower is earlier.
 
     Attributes:
-        stability: How long its fragment stays as it is.
-        importance: What has less of it is dropped first when the prompt is too long; `REQUIRED` never is.
-        cache_options: What ``format`` gets in the cache layout, beside what was given to `PromptBuilder.add`.
+        stability: How often the fragment changes.
+        importance: If a prompt is too long, the least important fragments are dropped first, and a `REQUIRED`
+            one never.
+        cache_options: Options that ``format`` gets in the cache layout, besides those of `PromptBuilder.add`.
 
     Raises:
-        TypeError: The name is no string, or the priority no number.
+        TypeError: The name is not a string, or the priority is not a number.
     """
 
     stability: Stability = Stability.TURN
@@ -57,38 +58,38 @@ class Neuron(ABC):
 
     def __init__(self, name: str, *, priority: float = 50) -> None:
         if not isinstance(name, str):
-            raise TypeError(f"the name of a context Neuron is a string, not {name!r}")
+            raise TypeError(f"the name of a context Neuron must be a string, not {name!r}")
         if not _is_number(priority):
-            raise TypeError(f"the priority of context Neuron {name!r} is a number, not {priority!r}")
+            raise TypeError(f"the priority of context Neuron {name!r} must be a number, not {priority!r}")
         self._name = name
         self._priority = priority
 
     @property
     def name(self) -> str:
-        """Under which it is known."""
+        """The name, for the registry and for errors."""
         return self._name
 
     @property
     def priority(self) -> float:
-        """Its place in the prompt, lower is earlier."""
+        """The position in the prompt; lower is earlier."""
         return self._priority
 
     @abstractmethod
     async def format(self, ctx: Context, **kwargs: Any) -> str:
-        """Produce the fragment; ``""`` when there is nothing to say.
+        """Return the fragment; ``""`` if there is nothing to say.
 
         Args:
-            ctx: What there is to tell.
-            **kwargs: What was given to `PromptBuilder.add`.
+            ctx: The Context to read.
+            **kwargs: The options of `PromptBuilder.add`.
         """
 
     async def shorten(self, ctx: Context, fits: Fits, **kwargs: Any) -> str:
-        """Produce a shorter fragment, for which ``fits`` is true, or ``""`` to be dropped.
+        """Return a shorter fragment for which ``fits`` is true, or ``""`` to drop it.
 
         Args:
-            ctx: What there is to tell.
-            fits: Tells whether a fragment is short enough; asking costs as much as counting its tokens.
-            **kwargs: What was given to `PromptBuilder.add`.
+            ctx: The Context to read.
+            fits: Tells whether a fragment is short enough. A call costs as much as counting its tokens.
+            **kwargs: The options of `PromptBuilder.add`.
         """
         return ""
 
@@ -97,17 +98,17 @@ class Neuron(ABC):
 
 
 class StateNeuron(Neuron):
-    """A context Neuron that never waits: a subclass implements the plain function `fragment`.
+    """A context Neuron that never waits. A subclass implements the plain function `fragment`.
 
-    Saves the builder a task; overriding ``format`` gives that up.
+    The builder calls it without an asyncio task, unless the subclass overrides ``format``.
     """
 
     @abstractmethod
     def fragment(self, ctx: Context, **kwargs: Any) -> str:
-        """Produce the fragment; ``""`` when there is nothing to say."""
+        """Return the fragment; ``""`` if there is nothing to say."""
 
     async def format(self, ctx: Context, **kwargs: Any) -> str:
-        """Produce the fragment; ``""`` when there is nothing to say."""
+        """Return the fragment; ``""`` if there is nothing to say."""
         return self.fragment(ctx, **kwargs)
 
 

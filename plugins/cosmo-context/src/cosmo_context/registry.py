@@ -1,4 +1,4 @@
-"""Context Neurons by name: those that are installed, and those that the program registers."""
+"""The registry of context Neurons: installed ones, and those that the program registers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cosmo_core import PluginError, UnknownPluginError
 from cosmo_core.plugins import PluginManager, default_manager
 
 GROUP: Final = "cosmo.context_neurons"
-"""The entry-point group of installed context Neurons: classes to be made without arguments, or instances."""
+"""The entry-point group of installed context Neurons: instances, or classes without required arguments."""
 
 N = TypeVar("N", bound="Neuron | type[Neuron]")
 
@@ -22,8 +22,8 @@ class Registry:
     """Context Neurons by name, one instance each.
 
     Args:
-        name: What it is called in errors.
-        plugins: Knows what is installed; the shared manager when omitted.
+        name: The name of the registry in errors.
+        plugins: Finds installed context Neurons; the shared manager by default.
     """
 
     def __init__(self, name: str = "registry", *, plugins: PluginManager | None = None) -> None:
@@ -39,16 +39,16 @@ class Registry:
     def register(self, name: str) -> Callable[[N], N]: ...
 
     def register(self, name: str, neuron: N = _MISSING) -> N | Callable[[N], N]:
-        """Register a context Neuron, or a class to be made without arguments; without either, decorate one.
+        """Register a context Neuron, or a class without required arguments, under a name.
 
-        The name need not be the Neuron's own.
+        Without ``neuron``, return a decorator. The name may differ from the Neuron's own name.
 
         Returns:
-            What was registered.
+            The registered Neuron or class.
 
         Raises:
-            RegistryError: The name is registered, or installed, already.
-            TypeError: It is no context Neuron, or the name no string.
+            RegistryError: A Neuron of this name is registered or installed.
+            TypeError: The argument is not a context Neuron, or the name is not a string.
         """
         _check_name(name)
 
@@ -62,30 +62,30 @@ class Registry:
         return add if neuron is _MISSING else add(neuron)
 
     def unregister(self, name: str) -> None:
-        """Forget a Neuron that the program registered; one that is installed stays.
+        """Remove a Neuron that the program registered. Installed Neurons cannot be removed.
 
         Raises:
-            RegistryError: The program registered none of that name.
+            RegistryError: The program registered no Neuron of this name.
         """
         if self._registered.pop(name, None) is None:
-            raise RegistryError(f"{name!r} was not registered in {self._name} by the program")
+            raise RegistryError(f"the program did not register {name!r} in {self._name}")
 
     def get(self, name: str) -> Neuron:
-        """Return the context Neuron of a name; an installed one is imported and made on first use.
+        """Return the context Neuron with a name. An installed one is imported and made on first use.
 
         Raises:
-            RegistryError: There is none; the message names those there are.
-            PluginError: It is installed but cannot be used.
-            TypeError: The name is no string.
+            RegistryError: The name is unknown; the message lists the known names.
+            PluginError: The Neuron is installed but cannot be used.
+            TypeError: The name is not a string.
         """
         _check_name(name)
         for known in (self._registered, self._installed):
             if name in known:
                 return known[name]
-        self._installed[name] = neuron = self._made(name)
+        self._installed[name] = neuron = self._load(name)
         return neuron
 
-    def _made(self, name: str) -> Neuron:
+    def _load(self, name: str) -> Neuron:
         try:
             found = self._manager.factory(GROUP, name)
         except UnknownPluginError as error:
@@ -100,7 +100,7 @@ class Registry:
             ) from error
 
     def list_all(self) -> list[str]:
-        """Return the names of all, installed ones first."""
+        """Return all names, those of installed Neurons first."""
         return [*self._manager.names(GROUP), *self._registered]
 
     def __contains__(self, name: object) -> bool:
@@ -114,7 +114,7 @@ class Registry:
 
     @property
     def _manager(self) -> PluginManager:
-        # Asked each time: reading what is installed is put off until it is needed.
+        # Looked up on each use, so that entry points are not read before they are needed.
         return self._plugins or default_manager()
 
     def __repr__(self) -> str:
@@ -123,15 +123,15 @@ class Registry:
 
 def _check_name(name: object) -> None:
     if not isinstance(name, str):
-        raise TypeError(f"a context Neuron is registered and added by its name, a string, not by {name!r}")
+        raise TypeError(f"the name of a context Neuron must be a string, not {name!r}")
 
 
 def _instance(found: Any) -> Neuron:
     neuron = found() if isinstance(found, type) else found
     if not isinstance(neuron, Neuron):
-        raise TypeError(f"expected a cosmo_context.Neuron, or a class of it, not {found!r}")
+        raise TypeError(f"expected a cosmo_context.Neuron or a subclass of it, not {found!r}")
     return neuron
 
 
 neuron_registry: Final = Registry("neuron_registry")
-"""The context Neurons that `PromptBuilder.add` knows."""
+"""The registry in which `PromptBuilder.add` looks up names by default."""

@@ -1,4 +1,4 @@
-"""The values of a Context: its own on top of its parent's, which are read live."""
+"""The values of a Context, which fall back to the current values of its parent."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ _MISSING: Final = object()
 
 
 class ContextState:
-    """Values by name. Reading falls through to the parent; writing and deleting touch only its own.
+    """Values by key. Reading falls back to the parent; writing and deleting change only own values.
 
-    A value is shared, not copied: changing a list that came from the parent changes the parent's.
+    Values are not copied: changing a list that was read from the parent changes the list of the parent.
 
     Args:
-        initial: The first values of its own.
-        parent: Where to read what is not here.
+        initial: The first own values.
+        parent: The state to read missing values from.
     """
 
     __slots__ = ("_local", "_parent")
@@ -30,11 +30,11 @@ class ContextState:
 
     @property
     def parent(self) -> ContextState | None:
-        """Where it reads what is not here."""
+        """The state that missing values are read from."""
         return self._parent
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return a value, its own or an inherited one. A None that is there hides the parent's value."""
+        """Return an own or inherited value. An own None hides the value of the parent."""
         state: ContextState | None = self
         while state is not None:
             value = state._local.get(key, _MISSING)
@@ -53,46 +53,46 @@ class ContextState:
         return isinstance(key, str) and self.get(key, _MISSING) is not _MISSING
 
     def set(self, key: str, value: Any) -> None:
-        """Give it a value of its own."""
+        """Set an own value."""
         self._local[key] = value
 
     def __setitem__(self, key: str, value: Any) -> None:
         self._local[key] = value
 
     def update(self, values: Mapping[str, Any] | ContextState | None = None, /, **more: Any) -> None:
-        """Give it several values of its own; of another state, only that one's own."""
+        """Set several own values. From another state, only its own values are taken."""
         if values is not None:
             self._local.update(values._local if isinstance(values, ContextState) else values)
         self._local.update(more)
 
     def delete(self, key: str) -> None:
-        """Forget a value of its own; an inherited one shows again.
+        """Delete an own value, so that an inherited one becomes visible.
 
         Raises:
-            KeyError: It has no such value of its own.
+            KeyError: There is no own value with this key.
         """
         del self._local[key]
 
     __delitem__ = delete
 
     def pop(self, key: str, default: Any = _MISSING) -> Any:
-        """Forget a value of its own and return it.
+        """Delete an own value and return it.
 
         Raises:
-            KeyError: It has no such value of its own, and there is no default.
+            KeyError: There is no own value with this key, and no default.
         """
         return self._local.pop(key) if default is _MISSING else self._local.pop(key, default)
 
     def clear(self) -> None:
-        """Forget every value of its own."""
+        """Delete all own values."""
         self._local.clear()
 
     def local_dict(self) -> dict[str, Any]:
-        """Return its own values, in a new dict."""
+        """Return the own values in a new dict."""
         return dict(self._local)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all that can be read, in a new dict; the oldest ancestor's keys come first."""
+        """Return all readable values in a new dict, with the keys of the oldest ancestor first."""
         lineage: list[ContextState] = []
         state: ContextState | None = self
         while state is not None:
@@ -104,7 +104,7 @@ class ContextState:
         return values
 
     def keys(self) -> KeysView[str]:
-        """Return the names of all that can be read, in the order of `to_dict`."""
+        """Return all readable keys, in the order of `to_dict`."""
         return self.to_dict().keys()
 
     def __iter__(self) -> Iterator[str]:

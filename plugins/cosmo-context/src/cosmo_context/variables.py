@@ -1,4 +1,4 @@
-"""Variables: ``${path}`` in a prompt, from registered resolvers or from the state."""
+"""Variables: ``${path}`` in a prompt, resolved from registered values or from the state."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ _R = Callable[[Any], Any]
 
 
 def placeholders(text: str) -> Iterator[re.Match[str]]:
-    """Return every ``${path}`` of a text; the path is the match's first group."""
-    # Not beyond the last brace: every `${` there would be followed to the end in vain.
+    """Find every ``${path}`` in a text; the path is the first group of the match."""
+    # Up to the last brace only: each `${` after it would be scanned to the end without a match.
     return _PLACEHOLDER.finditer(text, 0, text.rfind("}") + 1)
 
 
 class DynamicVariableRegistry:
-    """Resolves paths: exactly registered ones first, then dotted walks through the state.
+    """Resolves paths: registered ones first, then dotted paths through the state.
 
-    A walk takes keys of mappings and public attributes; never a name with a leading underscore.
+    Each segment of a dotted path is a key of a mapping or a public attribute. Names with a leading underscore
+    are never resolved.
     """
 
     def __init__(self) -> None:
@@ -43,18 +44,18 @@ class DynamicVariableRegistry:
     def register(self, path: str) -> Callable[[_R], _R]: ...
 
     def register(self, path: str, resolver: Any = _MISSING) -> Any:
-        """Give a path its value, or a plain function that finds it in the state; again, another one.
+        """Register a value for a path, or a plain function that computes it from the state.
 
-        Without ``resolver``, return a decorator for the function.
+        A path that is registered again gets the new value. Without ``resolver``, return a decorator.
 
         Raises:
-            TypeError: The function is a coroutine function, which a template cannot wait for.
+            TypeError: The function is a coroutine function, which a template cannot await.
         """
         if resolver is _MISSING:
             return lambda function: self.register(path, function)
         if inspect.iscoroutinefunction(resolver):
             raise TypeError(
-                f"the resolver of {path!r} is a coroutine function: a template cannot wait for it"
+                f"the resolver of {path!r} is a coroutine function, which a template cannot await"
             )
         self._resolvers[path] = resolver
         return resolver
@@ -63,7 +64,7 @@ class DynamicVariableRegistry:
         """Return the value of a path.
 
         Raises:
-            VariableResolveError: It leads nowhere.
+            VariableResolveError: The path does not exist.
         """
         if path in self._resolvers:
             resolver = self._resolvers[path]
@@ -84,13 +85,13 @@ class DynamicVariableRegistry:
         return list(self._resolvers)
 
     def resolve_template(self, template: str, state: State) -> str:
-        """Replace every ``${path}`` that leads somewhere, once; the others stay as they are."""
-        return self.resolve_with_places(template, state)[0]
+        """Replace every ``${path}`` that exists by its value, once; others are not changed."""
+        return self.resolve_with_positions(template, state)[0]
 
-    def resolve_with_places(self, template: str, state: State) -> tuple[str, Moved]:
-        """Do as `resolve_template`; say also where each place of the template is in the resolved text."""
+    def resolve_with_positions(self, template: str, state: State) -> tuple[str, Moved]:
+        """Resolve a template; also return a function that maps positions in it to positions in the result."""
         pieces: list[str] = []
-        # Where each placeholder ends, and what is added to places from there on.
+        # The end of each placeholder, and the shift of the positions after it.
         ends, shifts = [0], [0]
         for found in placeholders(template):
             value = self.replacement(found, state)
@@ -99,16 +100,16 @@ class DynamicVariableRegistry:
             shifts.append(shifts[-1] + len(value) - len(found[0]))
         pieces.append(template[ends[-1] :])
 
-        def moved(place: int) -> int:
-            before = bisect_right(ends, place) - 1
-            after = place + shifts[before]
-            # A place inside a placeholder is not beyond its value.
+        def moved(position: int) -> int:
+            before = bisect_right(ends, position) - 1
+            after = position + shifts[before]
+            # A position inside a placeholder is mapped to the end of its value at most.
             return min(after, ends[before + 1] + shifts[before + 1]) if before + 1 < len(ends) else after
 
         return "".join(pieces), moved
 
     def replacement(self, found: re.Match[str], state: State) -> str:
-        """Return what takes the place of one ``${path}``: its value, or itself."""
+        """Return the replacement for one ``${path}``: its value, or the placeholder itself."""
         try:
             return f"{self.resolve(found[1], state)}"
         except VariableResolveError:

@@ -1,3 +1,5 @@
+"""Scripted Neurons, and Contexts with a value for each built-in Neuron."""
+
 from __future__ import annotations
 
 import asyncio
@@ -14,13 +16,13 @@ Format = Callable[[Context], Awaitable[Any]]
 Shorten = Callable[[Fits], Awaitable[Any]]
 
 
-class Told(Neuron):
-    """Says one text, or whatever its function gives; shortens itself as it is told to."""
+class Scripted(Neuron):
+    """Returns a text or the result of a function; shortens its fragment with another function."""
 
     def __init__(
         self,
         name: str,
-        says: str | Format,
+        text: str | Format,
         *,
         priority: float = 50,
         importance: float = 50,
@@ -30,12 +32,12 @@ class Told(Neuron):
         super().__init__(name, priority=priority)
         self.importance = importance
         self.stability = stability
-        self._says = says
+        self._text = text
         self._shorten = shorten
         self.asked_to_shorten = 0
 
     async def format(self, ctx: Context, **kwargs: Any) -> Any:
-        return self._says if isinstance(self._says, str) else await self._says(ctx)
+        return self._text if isinstance(self._text, str) else await self._text(ctx)
 
     async def shorten(self, ctx: Context, fits: Fits, **kwargs: Any) -> Any:
         self.asked_to_shorten += 1
@@ -43,14 +45,14 @@ class Told(Neuron):
 
 
 @pytest.fixture(scope="session")
-def told() -> Callable[..., Told]:
-    """Make a Neuron that says this."""
-    return Told
+def told() -> Callable[..., Scripted]:
+    """Make a `Scripted` Neuron."""
+    return Scripted
 
 
 @pytest.fixture(scope="session")
 def nine() -> Callable[..., PromptBuilder]:
-    """Make a builder of the nine, added in no order."""
+    """Make a builder with the nine built-in Neurons, added in a mixed order."""
 
     def nine(ctx: Context, **settings: Any) -> PromptBuilder:
         builder = PromptBuilder(ctx, **settings)
@@ -73,7 +75,7 @@ def nine() -> Callable[..., PromptBuilder]:
 
 @pytest.fixture(scope="session")
 def known() -> Callable[..., Context]:
-    """Make a Context with something to say for each of the nine, a text put where users write."""
+    """Make a Context with values for the nine built-in Neurons; user data is ``text``."""
 
     def known(text: str = "some text", **more: Any) -> Context:
         state = {
@@ -96,8 +98,8 @@ def known() -> Callable[..., Context]:
 
 
 @pytest.fixture
-async def nobody_left() -> Any:
-    """After the test, no task is left but the test's own."""
+async def no_task_left() -> Any:
+    """Check after the test that no asyncio task is left."""
     before = asyncio.all_tasks()
     yield
     left = asyncio.all_tasks() - before - {asyncio.current_task()}

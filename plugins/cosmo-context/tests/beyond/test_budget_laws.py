@@ -1,4 +1,4 @@
-"""What holds for every prompt within a budget, whatever the Neurons, the tokenizer and the limit."""
+"""Properties of every budgeted prompt, for all Neurons, tokenizers and limits."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from cosmo_context import (
     PromptBuilder,
     Rendered,
 )
+from cosmo_context.budget import CountTokens, approximate_tokens
 from cosmo_context.neuron import Fits
-from cosmo_context.tokens import CountTokens, approximate_tokens
 
 Make = Callable[..., Any]
 
 
 @attrs.frozen
 class Plan:
-    """A Neuron to be: what it says, what that is worth, and how it shortens itself."""
+    """The plan of a Neuron: its text, its importance, and how it shortens its fragment."""
 
     says: str
     importance: float
@@ -38,7 +38,7 @@ class Plan:
 
 
 def _scattered(text: str) -> int:
-    # As far from additive as it gets: what is longer may count less.
+    # Far from additive: a longer text can have fewer tokens.
     return zlib.crc32(text.encode()) % 60
 
 
@@ -111,7 +111,7 @@ async def rendered_or_none(builder: PromptBuilder) -> Rendered | None:
         ]
     ),
 )
-async def test_a_prompt_is_within_its_budget_and_every_loss_is_told(
+async def test_prompt_is_within_its_budget_and_every_change_is_reported(
     told: Make, wanted: list[Plan], count: CountTokens, limit: int, settings: dict[str, Any]
 ) -> None:
     builder = builder_of(told, wanted, count_tokens=count, budget=Budget(limit), **settings)
@@ -129,7 +129,7 @@ async def test_a_prompt_is_within_its_budget_and_every_loss_is_told(
 
 
 @given(wanted=st.lists(plans, max_size=6), count=tokenizers, limit=st.integers(1, 80))
-async def test_what_is_required_is_whole_or_the_error_names_it(
+async def test_required_fragments_are_unchanged_or_named_in_the_error(
     told: Make, wanted: list[Plan], count: CountTokens, limit: int
 ) -> None:
     builder = builder_of(told, wanted, count_tokens=count, budget=Budget(limit))
@@ -142,12 +142,12 @@ async def test_what_is_required_is_whole_or_the_error_names_it(
         await builder.build()
     assert caught.value.tokens > caught.value.limit == limit
     assert all(name in str(caught.value) for name in required)
-    # Nothing but what is required is in the way, except for a tokenizer that counts even an empty prompt.
+    # Only required fragments exceed the budget, except with a tokenizer that counts an empty prompt.
     assert required or count("") > limit
 
 
 @given(wanted=st.lists(plans, max_size=6), count=tokenizers, limit=st.integers(1, 80))
-async def test_none_is_dropped_while_a_less_important_one_is_in_the_prompt(
+async def test_no_fragment_is_dropped_before_a_less_important_one(
     told: Make, wanted: list[Plan], count: CountTokens, limit: int
 ) -> None:
     rendered = await rendered_or_none(builder_of(told, wanted, count_tokens=count, budget=Budget(limit)))
@@ -162,7 +162,7 @@ async def test_none_is_dropped_while_a_less_important_one_is_in_the_prompt(
 @given(
     wanted=st.lists(rigid, max_size=6), count=tokenizers, limit=st.integers(1, 80), more=st.integers(0, 80)
 )
-async def test_a_larger_budget_keeps_all_that_a_smaller_one_does(
+async def test_larger_budget_keeps_all_fragments_of_a_smaller_one(
     told: Make, wanted: list[Plan], count: CountTokens, limit: int, more: int
 ) -> None:
     smaller = await rendered_or_none(builder_of(told, wanted, count_tokens=count, budget=Budget(limit)))
@@ -178,7 +178,7 @@ async def test_a_larger_budget_keeps_all_that_a_smaller_one_does(
 @given(
     wanted=st.lists(rigid, max_size=6), count=tokenizers, limit=st.integers(1, 80), reserve=st.integers(0, 80)
 )
-async def test_a_reserve_is_as_good_as_a_smaller_budget(
+async def test_reserve_equals_a_smaller_budget(
     told: Make, wanted: list[Plan], count: CountTokens, limit: int, reserve: int
 ) -> None:
     reserved = Budget(limit + reserve, reserve=reserve)
@@ -188,6 +188,6 @@ async def test_a_reserve_is_as_good_as_a_smaller_budget(
 
 
 @given(wanted=st.lists(plans, max_size=6))
-async def test_a_budget_that_is_large_enough_changes_nothing(told: Make, wanted: list[Plan]) -> None:
+async def test_large_budget_does_not_change_the_prompt(told: Make, wanted: list[Plan]) -> None:
     whole = await builder_of(told, wanted).build()
     assert await builder_of(told, wanted, budget=Budget(10_000)).build() == whole

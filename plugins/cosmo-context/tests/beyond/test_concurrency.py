@@ -1,4 +1,4 @@
-"""Neurons that wait do so at the same time; what they make of it is in their order all the same."""
+"""Neurons run concurrently, and the prompt keeps their order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cosmo_context import Context, FactNeuron, PromptBuilder, StateNeuron
 
 Make = Callable[..., Any]
 
-pytestmark = pytest.mark.usefixtures("nobody_left")
+pytestmark = pytest.mark.usefixtures("no_task_left")
 
 
 def builder_of(*neurons: Any, **settings: Any) -> PromptBuilder:
@@ -25,7 +25,7 @@ def builder_of(*neurons: Any, **settings: Any) -> PromptBuilder:
     return builder
 
 
-async def test_nine_that_wait_for_one_another_wait_at_once(told: Make) -> None:
+async def test_neurons_wait_concurrently(told: Make) -> None:
     all_here = asyncio.Barrier(9)
 
     async def says(ctx: Context) -> str:
@@ -38,7 +38,7 @@ async def test_nine_that_wait_for_one_another_wait_at_once(told: Make) -> None:
 
 
 @given(finishing=st.permutations(range(6)))
-async def test_the_order_is_the_same_in_whatever_order_they_finish(told: Make, finishing: list[int]) -> None:
+async def test_prompt_order_does_not_depend_on_completion_order(told: Make, finishing: list[int]) -> None:
     turns = [asyncio.Event() for _ in finishing]
     turns[finishing[0]].set()
 
@@ -56,7 +56,7 @@ async def test_the_order_is_the_same_in_whatever_order_they_finish(told: Make, f
         assert await builder_of(*map(saying, range(6))).build() == "0 1 2 3 4 5"
 
 
-async def test_those_that_do_not_wait_are_not_kept_by_those_that_do(told: Make) -> None:
+async def test_neurons_that_do_not_wait_run_before_waiting_ones_end(told: Make) -> None:
     class Counting(FactNeuron):
         def lines(self, items: Any) -> list[str]:
             asked.set()
@@ -74,18 +74,18 @@ async def test_those_that_do_not_wait_are_not_kept_by_those_that_do(told: Make) 
 
 
 class _Late(FactNeuron):
-    """Waits, although its base class never does."""
+    """Overrides `format` with a coroutine that waits."""
 
     async def format(self, ctx: Context, **kwargs: Any) -> str:
         await asyncio.get_running_loop().run_in_executor(None, lambda: None)
         return f"late: {self.fragment(ctx)}"
 
 
-async def test_a_state_neuron_that_overrides_format_is_asked_by_it() -> None:
+async def test_state_neuron_with_its_own_format_uses_it() -> None:
     assert await builder_of(_Late()).build() == "late: <facts>\n  - one\n</facts>"
 
 
-async def test_a_state_neuron_is_asked_by_its_fragment() -> None:
+async def test_state_neuron_uses_fragment_without_a_task() -> None:
     class Short(StateNeuron):
         def fragment(self, ctx: Context, **kwargs: Any) -> str:
             return f"{sorted(kwargs)}"
@@ -94,7 +94,7 @@ async def test_a_state_neuron_is_asked_by_its_fragment() -> None:
     assert await builder.build() == "['limit']"
 
 
-async def test_many_builds_of_one_builder_at_once_do_not_mix(told: Make) -> None:
+async def test_concurrent_builds_of_one_builder_do_not_mix(told: Make) -> None:
     user: contextvars.ContextVar[str] = contextvars.ContextVar("user")
 
     async def says(ctx: Context) -> str:
@@ -111,7 +111,7 @@ async def test_many_builds_of_one_builder_at_once_do_not_mix(told: Make) -> None
     assert await asyncio.gather(*map(build, names)) == [f"{name} {name}" for name in names]
 
 
-async def test_what_one_sets_in_its_context_no_other_sees(told: Make) -> None:
+async def test_context_variable_of_one_neuron_is_not_visible_to_others(told: Make) -> None:
     mood = contextvars.ContextVar("mood", default="calm")
 
     async def says(ctx: Context) -> str:
@@ -123,7 +123,7 @@ async def test_what_one_sets_in_its_context_no_other_sees(told: Make) -> None:
     assert mood.get() == "calm"
 
 
-async def test_one_may_bound_its_own_waiting(told: Make) -> None:
+async def test_neuron_can_use_its_own_timeout(told: Make) -> None:
     async def says(ctx: Context) -> str:
         try:
             async with asyncio.timeout(0.001):
@@ -135,7 +135,7 @@ async def test_one_may_bound_its_own_waiting(told: Make) -> None:
     assert await builder_of(told("a", says)).build() == "gave up"
 
 
-async def test_one_may_make_tasks_of_its_own(told: Make) -> None:
+async def test_neuron_can_create_tasks(told: Make) -> None:
     async def says(ctx: Context) -> str:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(asyncio.sleep(0, number)) for number in range(3)]
@@ -144,7 +144,7 @@ async def test_one_may_make_tasks_of_its_own(told: Make) -> None:
     assert await builder_of(told("a", says)).build() == "[0, 1, 2]"
 
 
-async def test_one_may_be_made_of_a_builder_itself(told: Make) -> None:
+async def test_neuron_can_use_a_builder(told: Make) -> None:
     async def says(ctx: Context) -> str:
         return f"({await PromptBuilder(ctx).add('fact').build()})"
 

@@ -1,4 +1,4 @@
-"""`diff()`: where a prompt parts from an earlier one, and whose fault that is."""
+"""`Rendered.diff`: the first difference from an earlier prompt, and the Neuron that caused it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cosmo_context import Context, Divergence, PromptBuilder, Rendered
-from cosmo_context.divergence import common_length
+from cosmo_context.rendered import common_length
 
 Make = Callable[..., Any]
 
 
 @pytest.fixture(scope="session")
 def prompt(told: Make) -> Callable[..., Any]:
-    """Render Neurons that say these texts, in this order."""
+    """Render Neurons with these texts, in this order."""
 
     async def prompt(separator: str = "\n\n", /, **says: str) -> Rendered:
         builder = PromptBuilder(Context("t"), separator=separator)
@@ -34,7 +34,7 @@ async def culprit(prompt: Make, now: dict[str, str], before: dict[str, str]) -> 
     return divergence.neuron, divergence.previous_neuron
 
 
-async def test_it_says_who_where_and_how_much_is_shared(prompt: Make) -> None:
+async def test_diff_names_neuron_position_and_shared_part(prompt: Make) -> None:
     before = await prompt(a="aaaa", b="same, then", c="c")
     assert (await prompt(a="aaaa", b="same, now", c="c")).diff(before) == Divergence(
         neuron="b", previous_neuron="b", at=12, shared=12 / 18
@@ -55,28 +55,28 @@ async def test_it_says_who_where_and_how_much_is_shared(prompt: Make) -> None:
     ],
     ids=["changed", "shorter", "longer", "gone", "come", "appended", "first", "silent between"],
 )
-async def test_the_one_that_broke_the_prefix_is_named(
+async def test_diff_names_the_neuron_that_changed(
     prompt: Make, before: dict[str, str], now: dict[str, str], named: tuple[str | None, str | None]
 ) -> None:
     assert await culprit(prompt, now, before) == named
 
 
-async def test_the_same_prompt_does_not_differ(prompt: Make) -> None:
+async def test_equal_prompts_have_no_difference(prompt: Make) -> None:
     assert (await prompt(a="x")).diff(await prompt(a="x")) is None
     assert (await prompt()).diff(await prompt()) is None
 
 
-async def test_one_that_the_earlier_one_begins_with_does_not_differ(prompt: Make) -> None:
+async def test_prefix_of_the_earlier_prompt_has_no_difference(prompt: Make) -> None:
     assert (await prompt(a="x")).diff(await prompt(a="x", b="y")) is None
 
 
-async def test_the_share_is_of_bytes(prompt: Make) -> None:
+async def test_shared_part_is_measured_in_bytes(prompt: Make) -> None:
     divergence = (await prompt(a="日a")).diff(await prompt(a="日b"))
     assert divergence is not None
     assert (divergence.at, divergence.shared) == (1, 3 / 4)
 
 
-async def test_half_a_surrogate_pair_is_counted_too(prompt: Make) -> None:
+async def test_lone_surrogate_is_counted(prompt: Make) -> None:
     divergence = (await prompt(a="\ud800a")).diff(await prompt(a="\ud800b"))
     assert divergence is not None
     assert divergence.shared == 3 / 4
@@ -87,7 +87,7 @@ async def test_half_a_surrogate_pair_is_counted_too(prompt: Make) -> None:
     now=st.lists(st.text("ab\n", max_size=4), max_size=4),
     separator=st.sampled_from(["\n\n", "", "a"]),
 )
-async def test_what_comes_before_is_shared_and_what_is_there_is_not(
+async def test_text_before_the_difference_is_shared(
     prompt: Make, before: list[str], now: list[str], separator: str
 ) -> None:
     earlier = await prompt(separator, **{f"n{place}": text for place, text in enumerate(before)})
@@ -104,7 +104,7 @@ async def test_what_comes_before_is_shared_and_what_is_there_is_not(
 
 
 @given(st.text("ab", max_size=40), st.text("ab", max_size=40), st.text("ab", max_size=40))
-def test_the_common_beginning_is_found(shared: str, one: str, other: str) -> None:
+def test_common_length_is_maximal(shared: str, one: str, other: str) -> None:
     one, other = shared + one, shared + other
     common = common_length(one, other)
     assert len(shared) <= common

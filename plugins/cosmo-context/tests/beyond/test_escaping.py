@@ -1,4 +1,4 @@
-"""`escape_tags`: no data imitates a tag of the prompt or a turn of its conversation."""
+"""`escape_tags`: data cannot imitate a tag of the prompt or a turn of its conversation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BUILT_IN = (
 )
 ROLE = re.compile(r"\s*\[([^\]]*)\]:")
 
-# What structure is made of comes often, also in pieces.
+# The parts of structure are frequent.
 texts = st.lists(
     st.one_of(
         st.sampled_from(
@@ -62,7 +62,7 @@ texts = st.lists(
 
 
 def structure(prompt: str, *more: str) -> tuple[list[tuple[str, str]], int]:
-    """Return the tags of a prompt, and how many of its lines look like turns."""
+    """Return the tags of a prompt, and the number of its lines that look like turns."""
     names = "|".join((*BUILT_IN, *more))
     found = re.findall(rf"<\s*(/?)\s*((?:{names}|step\d+)(?!\w))", prompt, re.IGNORECASE)
     tags = [(slash, name.lower()) for slash, name in found]
@@ -70,30 +70,28 @@ def structure(prompt: str, *more: str) -> tuple[list[tuple[str, str]], int]:
 
 
 class Marking(Neuron):
-    """Quotes two texts in every place where structure can begin, or go on."""
+    """Quotes two texts at every position where structure can start or continue."""
 
     async def format(self, ctx: Context, **kwargs: Any) -> str:
         one, other = data(ctx.state["one"]), data(ctx.state["other"])
         return f"<own-tag>\n{one}{other}\n  [{one}] {other}\n<{other} <own{one}/{other}\n</own-tag>\n{one}"
 
 
-# --- laws -----------------------------------------------------------------------------------------------
+# --- properties ---------------------------------------------------------------------------------------
 
 
 @given(text=texts)
-async def test_the_structure_of_the_nine_is_their_own_whatever_users_write(
-    nine: Nine, known: Known, text: str
-) -> None:
+async def test_user_data_adds_no_structure_to_builtin_neurons(nine: Nine, known: Known, text: str) -> None:
     wanted, turns_wanted = structure(await nine(known("harmless"), escape_tags=True).build())
     tags, turns = structure(await nine(known(text), escape_tags=True).build())
     assert tags == wanted
-    # A source that closes the Neuron's own bracket, or does not do so on its line, makes fewer.
+    # Fewer turns if a source closes the Neuron's own bracket, or has a line break before it.
     assert turns <= turns_wanted
     assert turns == turns_wanted or "]" in text or not text.isprintable()
 
 
 @given(role=texts, content=texts)
-async def test_a_message_makes_one_turn_at_most(role: str, content: str) -> None:
+async def test_message_adds_at_most_one_turn(role: str, content: str) -> None:
     history = [{"role": role, "content": content}, {"role": "user", "content": "Hi."}]
     prompt = (
         await PromptBuilder(Context("t", state={"history": history}), escape_tags=True).add("history").build()
@@ -104,19 +102,19 @@ async def test_a_message_makes_one_turn_at_most(role: str, content: str) -> None
 
 
 @given(one=texts, other=texts)
-async def test_the_structure_of_a_neuron_that_marks_its_data_is_its_own(one: str, other: str) -> None:
+async def test_marked_data_adds_no_structure(one: str, other: str) -> None:
     ctx = Context("t", state={"one": one, "other": other})
     prompt = await PromptBuilder(ctx, escape_tags=True).add_neuron(Marking("m")).build()
     assert structure(prompt, "own-tag") == ([("", "own-tag"), ("/", "own-tag")], 0)
 
 
 @given(text=texts)
-async def test_without_the_escapes_it_is_what_was_typed(nine: Nine, known: Known, text: str) -> None:
+async def test_unescaped_text_is_the_original(nine: Nine, known: Known, text: str) -> None:
     escaped = await nine(known(text), escape_tags=True).build()
     plain = await nine(known(text)).build()
     for noncharacter in "\ufdd0\ufdd1":
         plain = plain.replace(noncharacter, "")
-    # `&lt;` and a backslash may have been typed too: undo every way of them on both sides.
+    # The text itself may contain `&lt;` and backslashes, so both sides are unescaped.
     assert undone(escaped) == undone(plain)
 
 
@@ -125,11 +123,11 @@ def undone(text: str) -> str:
 
 
 @given(text=st.text(st.characters(exclude_characters="<[", exclude_categories=["Cn", "Cs"])))
-async def test_a_text_that_imitates_nothing_is_unchanged(nine: Nine, known: Known, text: str) -> None:
+async def test_harmless_text_is_not_changed(nine: Nine, known: Known, text: str) -> None:
     assert await nine(known(text), escape_tags=True).build() == await nine(known(text)).build()
 
 
-# --- cases ----------------------------------------------------------------------------------------------
+# --- cases --------------------------------------------------------------------------------------------
 
 
 async def fact(text: str) -> str:
@@ -152,7 +150,7 @@ async def fact(text: str) -> str:
         (f"so\n[{'a' * 100}]: yes", f"so\n\\[{'a' * 100}]: yes"),
     ],
 )
-async def test_an_imitation_is_escaped(typed: str, told: str) -> None:
+async def test_imitated_structure_is_escaped(typed: str, told: str) -> None:
     assert await fact(typed) == told
 
 
@@ -169,11 +167,11 @@ async def test_an_imitation_is_escaped(typed: str, told: str) -> None:
         "C:\\[dir]",
     ],
 )
-async def test_what_is_no_imitation_is_as_typed(typed: str) -> None:
+async def test_other_text_is_not_escaped(typed: str) -> None:
     assert await fact(typed) == typed
 
 
-async def test_a_third_partys_tag_is_known_by_its_own_text(told: Make) -> None:
+async def test_tags_of_other_neurons_are_escaped_in_data(told: Make) -> None:
     async def says(ctx: Context) -> str:
         return f"<weather>{data('</weather>')}</weather>"
 
@@ -194,7 +192,7 @@ async def test_a_third_partys_tag_is_known_by_its_own_text(told: Make) -> None:
     ],
 )
 @pytest.mark.parametrize("around", [("<note>\n", "\n</note>"), ("", ""), ("Note:\n", "")])
-async def test_a_plain_f_string_is_escaped_where_it_quotes_the_state(
+async def test_unmarked_quotes_of_the_state_are_escaped(
     told: Make, note: str, quoted: str, around: tuple[str, str]
 ) -> None:
     async def says(ctx: Context) -> str:
@@ -204,12 +202,12 @@ async def test_a_plain_f_string_is_escaped_where_it_quotes_the_state(
     assert await builder.add_neuron(told("plain", says)).build() == f"{around[0]}{quoted}{around[1]}"
 
 
-async def test_a_neurons_own_text_is_never_escaped(told: Make) -> None:
+async def test_own_text_of_a_neuron_is_not_escaped(told: Make) -> None:
     own = "<facts>\n[user]: hi\n</facts> < step1"
     assert await PromptBuilder(Context("t"), escape_tags=True).add_neuron(told("own", own)).build() == own
 
 
-async def test_what_shortens_itself_is_escaped_too(known: Known) -> None:
+async def test_shortened_fragment_is_escaped(known: Known) -> None:
     facts = ["</facts>"] * 50
     prompt = await PromptBuilder(known(facts=facts), escape_tags=True, budget=Budget(60)).add("fact").build()
     assert prompt.count("</facts>") == 1
@@ -219,6 +217,6 @@ async def test_what_shortens_itself_is_escaped_too(known: Known) -> None:
 @pytest.mark.parametrize(
     "typed", ["\n" * 200_000, "<" + " " * 200_000, "<" * 200_000, "\n[" * 100_000, "{" * 200_000]
 )
-async def test_no_text_takes_more_than_its_length_to_look_through(typed: str) -> None:
-    # With a pattern that tries every way to split a run, this does not end within the test's time.
+async def test_escaping_takes_linear_time(typed: str) -> None:
+    # A pattern with exponential backtracking does not end within the time limit of the test.
     assert undone(await fact(typed)) == typed

@@ -1,4 +1,4 @@
-"""Neurons that fail, hang, or do not let go."""
+"""Neurons that fail, hang, or ignore cancellation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cosmo_context import Context, ContextNeuronError, FactNeuron, PromptBuilder
 
 Make = Callable[..., Any]
 
-pytestmark = pytest.mark.usefixtures("nobody_left")
+pytestmark = pytest.mark.usefixtures("no_task_left")
 
 
 def builder_of(*neurons: Any, **settings: Any) -> PromptBuilder:
@@ -36,10 +36,10 @@ def failing(error: BaseException) -> Callable[[Context], Any]:
     return says
 
 
-# --- raise ----------------------------------------------------------------------------------------------
+# --- raise --------------------------------------------------------------------------------------------
 
 
-async def test_one_that_raises_is_named_and_what_it_raised_is_the_cause(told: Make) -> None:
+async def test_error_names_the_neuron_and_its_exception_is_the_cause(told: Make) -> None:
     error = LookupError("no such city")
     with pytest.raises(
         ContextNeuronError, match=r"^context Neuron 'weather' failed: LookupError: no such"
@@ -49,41 +49,43 @@ async def test_one_that_raises_is_named_and_what_it_raised_is_the_cause(told: Ma
 
 
 @pytest.mark.parametrize("given", [7, b"text", ["text"], object()])
-async def test_one_that_gives_no_text_is_named(told: Make, given: object) -> None:
+async def test_error_names_neuron_that_returns_no_string(told: Make, given: object) -> None:
     async def says(ctx: Context) -> object:
         return given
 
-    message = f"context Neuron 'odd' gave a fragment that is no str: {type(given).__name__}"
+    message = f"context Neuron 'odd' returned a fragment of type {type(given).__name__}, not str"
     with pytest.raises(ContextNeuronError, match=message):
         await builder_of(told("odd", says)).build()
 
 
-async def test_one_that_gives_none_has_nothing_to_say(told: Make) -> None:
+async def test_none_counts_as_an_empty_fragment(told: Make) -> None:
     async def says(ctx: Context) -> None:
         return None
 
     assert await builder_of(told("a", says), told("b", "x")).build() == "x"
 
 
-async def test_one_that_takes_too_long_is_named_and_stopped(told: Make) -> None:
-    with pytest.raises(ContextNeuronError, match=r"^context Neuron 'slow' gave no fragment within 0.01 s$"):
+async def test_neuron_that_takes_too_long_is_named_and_cancelled(told: Make) -> None:
+    with pytest.raises(
+        ContextNeuronError, match=r"^context Neuron 'slow' returned no fragment within 0.01 s$"
+    ):
         await builder_of(told("fast", "x"), told("slow", for_ever), timeout_s=0.01).build()
 
 
-async def test_of_several_that_fail_the_first_in_order_is_told(told: Make) -> None:
+async def test_first_of_several_failures_in_order_is_raised(told: Make) -> None:
     neurons = [told(f"n{number}", failing(ValueError(f"{number}"))) for number in range(5)]
     for _ in range(10):
         with pytest.raises(ContextNeuronError, match="'n0' failed: ValueError: 0"):
             await builder_of(*neurons).build()
 
 
-async def test_of_several_that_take_too_long_the_first_in_order_is_told(told: Make) -> None:
+async def test_first_of_several_timeouts_in_order_is_raised(told: Make) -> None:
     neurons = [told(f"n{number}", for_ever) for number in range(5)]
-    with pytest.raises(ContextNeuronError, match="'n0' gave no fragment"):
+    with pytest.raises(ContextNeuronError, match="'n0' returned no fragment"):
         await builder_of(*neurons, timeout_s=0.01).build()
 
 
-async def test_a_failure_is_told_at_once_and_the_others_are_stopped(told: Make) -> None:
+async def test_failure_is_raised_at_once_and_others_are_cancelled(told: Make) -> None:
     stopped = []
 
     async def says(ctx: Context) -> str:
@@ -98,7 +100,7 @@ async def test_a_failure_is_told_at_once_and_the_others_are_stopped(told: Make) 
     assert stopped == ["t"]
 
 
-async def test_what_a_stopped_one_raises_does_not_hide_what_went_wrong(
+async def test_exception_of_a_cancelled_neuron_does_not_hide_the_failure(
     told: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def says(ctx: Context) -> str:
@@ -110,11 +112,11 @@ async def test_what_a_stopped_one_raises_does_not_hide_what_went_wrong(
     with pytest.raises(ContextNeuronError, match="'broken' failed: ValueError"):
         await builder_of(told("first", says), told("broken", failing(ValueError()))).build()
     assert "context Neuron 'first' failed when cancelled" in caplog.text
-    with pytest.raises(ContextNeuronError, match=r"'first' gave no fragment within 0.01 s"):
+    with pytest.raises(ContextNeuronError, match=r"'first' returned no fragment within 0.01 s"):
         await builder_of(told("first", says), timeout_s=0.01).build()
 
 
-async def test_one_that_never_waits_and_fails_keeps_the_others_from_starting(told: Make) -> None:
+async def test_failure_without_waiting_keeps_other_neurons_from_starting(told: Make) -> None:
     started = []
 
     async def says(ctx: Context) -> str:
@@ -126,29 +128,29 @@ async def test_one_that_never_waits_and_fails_keeps_the_others_from_starting(tol
     assert started == []
 
 
-async def test_one_that_cancels_itself_is_named(told: Make) -> None:
-    with pytest.raises(ContextNeuronError, match="context Neuron 'odd' cancelled itself"):
+async def test_error_names_neuron_that_cancels_its_task(told: Make) -> None:
+    with pytest.raises(ContextNeuronError, match="context Neuron 'odd' cancelled its own task"):
         await builder_of(told("odd", failing(asyncio.CancelledError()))).build()
 
 
 class Stop(BaseException):
-    """Ends programs, as KeyboardInterrupt does."""
+    """An exception that ends programs, such as KeyboardInterrupt."""
 
 
 @pytest.mark.parametrize("on_error", ["raise", "skip", "placeholder"])
-async def test_what_ends_a_program_is_not_taken_for_a_failure(told: Make, on_error: Any) -> None:
+async def test_base_exception_is_not_a_failure_of_the_neuron(told: Make, on_error: Any) -> None:
     with pytest.raises(Stop):
         await builder_of(told("a", failing(Stop())), told("b", for_ever), on_error=on_error).build()
 
 
-# --- skip and placeholder -------------------------------------------------------------------------------
+# --- skip and placeholder -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("on_error", "prompt"), [("skip", "x y"), ("placeholder", "x [weather is not available] y")]
 )
 @pytest.mark.parametrize("says", [failing(LookupError("no such city")), for_ever], ids=["fails", "hangs"])
-async def test_without_it_or_with_a_word_that_it_is_missing(
+async def test_failed_fragment_is_skipped_or_replaced(
     told: Make, on_error: Any, prompt: str, says: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     neurons = told("a", "x"), told("weather", says), told("b", "y")
@@ -156,15 +158,15 @@ async def test_without_it_or_with_a_word_that_it_is_missing(
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert record.getMessage().startswith("context Neuron 'weather' ")
-    assert record.getMessage().endswith("; its fragment is left out")
+    assert record.getMessage().endswith("; its fragment is omitted")
 
 
-async def test_one_that_does_not_wait_is_skipped_alike(told: Make) -> None:
+async def test_failed_state_neuron_is_skipped(told: Make) -> None:
     assert await builder_of(told("a", "x"), FactNeuron(), on_error="skip").build() == "x"
     assert await builder_of(FactNeuron(), on_error="placeholder").build() == "[fact is not available]"
 
 
-async def test_a_text_that_comes_too_late_is_not_used(told: Make) -> None:
+async def test_late_fragment_is_not_used(told: Make) -> None:
     async def says(ctx: Context) -> str:
         try:
             return await for_ever(ctx)
@@ -176,10 +178,10 @@ async def test_a_text_that_comes_too_late_is_not_used(told: Make) -> None:
     )
 
 
-# --- cancelling -----------------------------------------------------------------------------------------
+# --- cancelling ---------------------------------------------------------------------------------------
 
 
-async def test_cancelling_a_build_stops_its_neurons(told: Make) -> None:
+async def test_cancelled_build_cancels_its_neurons(told: Make) -> None:
     started, stopped = asyncio.Barrier(4), []
 
     async def says(ctx: Context) -> str:
@@ -200,7 +202,7 @@ async def test_cancelling_a_build_stops_its_neurons(told: Make) -> None:
 
 
 @pytest.mark.parametrize("on_error", ["raise", "skip"])
-async def test_one_that_does_not_let_go_is_left_and_logged(
+async def test_neuron_that_ignores_cancellation_is_abandoned_and_logged(
     told: Make, on_error: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("cosmo_context.formatting.CANCEL_GRACE_S", 0.01)
@@ -218,17 +220,17 @@ async def test_one_that_does_not_let_go_is_left_and_logged(
     builder = builder_of(told("stubborn", says), on_error=on_error, timeout_s=0.01)
     async with asyncio.timeout(5):
         if on_error == "raise":
-            with pytest.raises(ContextNeuronError, match=r"'stubborn' gave no fragment within 0.01 s"):
+            with pytest.raises(ContextNeuronError, match=r"'stubborn' returned no fragment within 0.01 s"):
                 await builder.build()
         else:
             assert await builder.build() == ""
-        assert "context Neuron 'stubborn' does not end although it was cancelled" in caplog.text
+        assert "context Neuron 'stubborn' is still running after it was cancelled" in caplog.text
         release.set()
         await ended.wait()
         await asyncio.sleep(0)
 
 
-async def test_no_failure_is_left_for_the_loop_to_complain_about(told: Make) -> None:
+async def test_every_task_exception_is_retrieved(told: Make) -> None:
     complaints: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
 
@@ -246,11 +248,11 @@ async def test_no_failure_is_left_for_the_loop_to_complain_about(told: Make) -> 
 
 
 @pytest.mark.parametrize("timeout_s", [0, -1, float("nan")])
-def test_a_time_out_is_a_time(timeout_s: float) -> None:
-    with pytest.raises(ValueError, match="timeout_s is a number of seconds above 0, or None, not"):
+def test_timeout_must_be_positive(timeout_s: float) -> None:
+    with pytest.raises(ValueError, match="timeout_s must be a positive number of seconds, or None, not"):
         PromptBuilder(Context("t"), timeout_s=timeout_s)
 
 
-def test_no_other_way_to_take_errors_is_known() -> None:
-    with pytest.raises(ValueError, match='on_error is "raise", "skip" or "placeholder", not \'ignore\''):
+def test_unknown_on_error_is_refused() -> None:
+    with pytest.raises(ValueError, match='on_error must be "raise", "skip" or "placeholder", not \'ignore\''):
         PromptBuilder(Context("t"), on_error="ignore")  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ def order(rendered: Rendered) -> list[str]:
     return [fragment.neuron for fragment in rendered.fragments]
 
 
-async def test_the_nine_by_stability_and_then_by_priority(nine: Nine, known: Known) -> None:
+async def test_cache_layout_orders_by_stability_then_priority(nine: Nine, known: Known) -> None:
     assert order(await nine(known(), layout="cache").render()) == [
         "skill",
         "knowledge",
@@ -34,7 +34,7 @@ async def test_the_nine_by_stability_and_then_by_priority(nine: Nine, known: Kno
     ]
 
 
-async def test_the_nine_by_priority_by_default(nine: Nine, known: Known) -> None:
+async def test_default_layout_orders_by_priority(nine: Nine, known: Known) -> None:
     by_default = order(await nine(known()).render())
     assert by_default == order(await nine(known(), layout="priority").render())
     assert by_default == [
@@ -54,7 +54,7 @@ async def test_the_nine_by_priority_by_default(nine: Nine, known: Known) -> None
     wanted=st.lists(st.tuples(st.sampled_from(Stability), st.sampled_from([-1, 0, 0.5, 2])), max_size=8),
     layout=st.sampled_from(["priority", "cache"]),
 )
-async def test_equals_stay_as_they_were_added(
+async def test_equal_neurons_keep_the_order_of_adding(
     told: Make, wanted: list[tuple[Stability, float]], layout: Any
 ) -> None:
     builder = PromptBuilder(Context("t"), layout=layout)
@@ -81,9 +81,7 @@ async def shown(history: list[dict[str, Any]], rounds: int, **options: Any) -> l
 
 
 @given(count=st.integers(0, 130), rounds=st.integers(1, 30), step=st.integers(1, 50))
-async def test_a_history_is_its_latest_messages_never_more_than_its_window(
-    count: int, rounds: int, step: int
-) -> None:
+async def test_history_is_the_latest_messages_within_the_window(count: int, rounds: int, step: int) -> None:
     history = history_of(count)
     kept = await shown(history, rounds, step=step)
     assert kept == history[count - len(kept) :]
@@ -91,37 +89,38 @@ async def test_a_history_is_its_latest_messages_never_more_than_its_window(
 
 
 @given(rounds=st.integers(1, 30), step=st.integers(1, 50))
-async def test_its_beginning_moves_only_once_in_a_step(rounds: int, step: int) -> None:
+async def test_history_window_moves_once_per_step(rounds: int, step: int) -> None:
     window = 2 * rounds
     starts = [
         count - len(await shown(history_of(count), rounds, step=step)) for count in range(1, 3 * window + 1)
     ]
     assert starts == sorted(starts)
     moves = len(set(starts)) - 1
-    # A window cannot move by more than itself, and begins with a user's message: every second one here.
+    # The step is limited to the window, and a window starts with a message of the user, here every second
+    # one.
     assert moves <= -(-2 * window // min(step, window))
 
 
-async def test_without_the_layout_it_slides(known: Known) -> None:
+async def test_history_window_slides_in_the_default_layout(known: Known) -> None:
     ctx = known(history=history_of(45))
     rendered = await PromptBuilder(ctx).add("history").render()
     assert list(rendered.fragments[0].messages or ()) == history_of(45)[5:]
 
 
-async def test_an_option_given_to_add_goes_before_the_layouts(known: Known) -> None:
+async def test_option_of_add_overrides_the_layout(known: Known) -> None:
     ctx = known(history=history_of(41))
     by_one = await PromptBuilder(ctx, layout="cache").add("history", step=1).render()
     by_twenty = await PromptBuilder(ctx, layout="cache").add("history").render()
     assert [len(rendered.fragments[0].messages or ()) for rendered in (by_one, by_twenty)] == [40, 21]
 
 
-async def test_a_history_that_was_cut_begins_with_no_result_of_a_tool() -> None:
+async def test_truncated_history_does_not_start_with_a_tool_result() -> None:
     history = history_of(47, first="assistant")
     assert await shown(history, 20) == history[20:]
     history[20] = {"role": "tool", "content": "42"}
     assert await shown(history, 20) == history[21:]
 
 
-def test_no_other_layout_is_known() -> None:
-    with pytest.raises(ValueError, match='layout is "priority" or "cache", not \'random\''):
+def test_unknown_layout_is_refused() -> None:
+    with pytest.raises(ValueError, match='layout must be "priority" or "cache", not \'random\''):
         PromptBuilder(Context("t"), layout="random")  # type: ignore[arg-type]

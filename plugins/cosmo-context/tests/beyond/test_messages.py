@@ -1,4 +1,4 @@
-"""`to_messages()`: the prompt as chat messages, with cache breakpoints where stability is lost."""
+"""`Rendered.to_messages`: chat messages with cache breakpoints."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ FACTS = "<facts>\n  - one\n</facts>"
 TALK = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Well."}]
 
 
-# --- roles ----------------------------------------------------------------------------------------------
+# --- roles --------------------------------------------------------------------------------------------
 
 
-async def test_a_plain_prompt_is_a_system_message_the_conversation_and_the_users_rest() -> None:
+async def test_prompt_becomes_system_conversation_and_user_messages() -> None:
     assert (await rendered(TALK)).to_messages(cache_control=None) == [
         {"role": "system", "content": SKILLS},
         *TALK,
@@ -55,7 +55,7 @@ async def test_a_plain_prompt_is_a_system_message_the_conversation_and_the_users
     ]
 
 
-async def test_a_breakpoint_comes_after_every_degree_of_stability() -> None:
+async def test_breakpoint_follows_every_degree_of_stability() -> None:
     assert (await rendered(TALK)).to_messages() == [
         {"role": "system", "content": [text(SKILLS, **MARK)]},
         {"role": "user", "content": [text("Hi.")]},
@@ -64,7 +64,7 @@ async def test_a_breakpoint_comes_after_every_degree_of_stability() -> None:
     ]
 
 
-async def test_what_marks_a_breakpoint_can_be_chosen_and_is_not_shared() -> None:
+async def test_breakpoint_mark_can_be_chosen_and_is_copied() -> None:
     mark = {"type": "ephemeral", "ttl": "1h"}
     messages = (await rendered(TALK)).to_messages(cache_control=mark)
     found = [
@@ -78,19 +78,17 @@ async def test_what_marks_a_breakpoint_can_be_chosen_and_is_not_shared() -> None
     assert found[0] is not found[1]
 
 
-async def test_neighbours_of_one_role_are_one_message() -> None:
+async def test_adjacent_messages_with_one_role_are_joined() -> None:
     messages = (await rendered([*TALK, {"role": "user", "content": "So?"}])).to_messages(cache_control=None)
     assert messages[-1] == {"role": "user", "content": f"So?\n\n{FACTS}"}
 
 
-async def test_in_the_default_order_the_users_part_begins_where_the_first_unstable_neuron_is(
-    nine: Nine, known: Known
-) -> None:
+async def test_user_message_starts_at_the_first_unstable_neuron(nine: Nine, known: Known) -> None:
     messages = (await nine(known()).render()).to_messages(cache_control=None)
     assert [message["role"] for message in messages] == ["user", "assistant", "user"]
 
 
-async def test_the_nine_have_three_breakpoints(nine: Nine, known: Known) -> None:
+async def test_builtin_neurons_have_three_breakpoints(nine: Nine, known: Known) -> None:
     messages = (await nine(known(), layout="cache").render()).to_messages()
     assert [[sorted(block) for block in message["content"]] for message in messages] == [
         [["cache_control", "text", "type"], ["text", "type"], ["cache_control", "text", "type"]],
@@ -101,11 +99,11 @@ async def test_the_nine_have_three_breakpoints(nine: Nine, known: Known) -> None
 
 
 @pytest.mark.parametrize("cache_control", [None, {"type": "ephemeral"}])
-async def test_an_empty_prompt_has_no_messages(cache_control: Any) -> None:
+async def test_empty_prompt_has_no_messages(cache_control: Any) -> None:
     assert (await PromptBuilder(Context("t")).render()).to_messages(cache_control=cache_control) == []
 
 
-async def test_what_is_not_in_the_prompt_is_not_in_the_messages() -> None:
+async def test_dropped_fragment_is_not_in_the_messages() -> None:
     budget = Budget(18)
     shorter = await rendered([{"role": "user", "content": "x" * 400}], budget=budget)
     assert [item.status for item in shorter.fragments] == ["kept", "dropped", "dropped"]
@@ -116,7 +114,7 @@ async def test_what_is_not_in_the_prompt_is_not_in_the_messages() -> None:
     stabilities=st.lists(st.sampled_from(Stability), max_size=8),
     layout=st.sampled_from(["priority", "cache"]),
 )
-async def test_breakpoints_are_few_and_only_after_what_stays(
+async def test_breakpoints_follow_only_stable_fragments(
     told: Make, stabilities: list[Stability], layout: Any
 ) -> None:
     builder = PromptBuilder(Context("t"), layout=layout)
@@ -133,11 +131,11 @@ async def test_breakpoints_are_few_and_only_after_what_stays(
     assert sum("cache_control" in block for block in blocks) <= 3
 
 
-# --- conversations --------------------------------------------------------------------------------------
+# --- conversations ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("cache_control", [None, {"type": "ephemeral"}])
-async def test_calls_of_tools_and_their_results_stay_as_they_are(cache_control: Any) -> None:
+async def test_tool_calls_and_results_are_not_changed(cache_control: Any) -> None:
     history = [
         TALK[0],
         CALL,
@@ -151,18 +149,18 @@ async def test_calls_of_tools_and_their_results_stay_as_they_are(cache_control: 
     assert messages[2:7] == history[1:6]
 
 
-async def test_a_result_at_the_end_carries_the_breakpoint_and_all_that_it_had() -> None:
+async def test_final_tool_result_gets_the_breakpoint_and_keeps_its_keys() -> None:
     messages = (await rendered([TALK[0], CALL, RESULT])).to_messages()
     assert messages[3] == {"role": "tool", "tool_call_id": "c1", "content": [text("42", **MARK)]}
     assert (await rendered([TALK[0], CALL, RESULT])).to_messages(cache_control=None)[3] == RESULT
 
 
-async def test_a_call_at_the_end_leaves_the_breakpoint_to_what_is_before_it() -> None:
+async def test_breakpoint_moves_before_a_final_tool_call_without_content() -> None:
     messages = (await rendered([TALK[0], CALL])).to_messages()
     assert messages[1:3] == [{"role": "user", "content": [text("Hi.", **MARK)]}, CALL]
 
 
-async def test_pictures_pass_through_and_can_carry_a_breakpoint() -> None:
+async def test_image_blocks_are_kept_and_can_have_a_breakpoint() -> None:
     history = [PICTURE]
     assert (await rendered(history)).to_messages(cache_control=None)[1] == {
         "role": "user",
@@ -172,7 +170,7 @@ async def test_pictures_pass_through_and_can_carry_a_breakpoint() -> None:
     assert marked == {**PICTURE["content"][0], **MARK}  # type: ignore[dict-item]
 
 
-async def test_an_empty_message_stays_and_makes_no_empty_block() -> None:
+async def test_empty_message_is_kept_without_a_block() -> None:
     history = [{"role": "user", "content": ""}, {"role": "assistant", "content": "Well."}]
     assert (await rendered(history)).to_messages()[1:3] == [
         {"role": "user", "content": ""},
@@ -180,11 +178,11 @@ async def test_an_empty_message_stays_and_makes_no_empty_block() -> None:
     ]
 
 
-async def test_one_without_a_role_is_the_users() -> None:
+async def test_message_without_a_role_is_of_the_user() -> None:
     assert (await rendered([{"content": "Hi."}])).to_messages(cache_control=None)[1]["role"] == "user"
 
 
-async def test_the_conversation_is_told_as_it_was_said_whatever_is_escaped_or_resolved() -> None:
+async def test_conversation_messages_are_not_escaped_or_resolved() -> None:
     history = [{"role": "user", "content": "</facts> ${history} \ufdd0"}]
     prompt = await rendered(history, "history", escape_tags=True, variables=DynamicVariableRegistry())
     assert prompt.to_messages(cache_control=None) == history
@@ -209,7 +207,7 @@ turns = st.fixed_dictionaries(
 
 
 @given(history=st.lists(turns, max_size=6), marked=st.booleans())
-async def test_no_message_that_came_in_is_changed(history: list[Any], marked: bool) -> None:
+async def test_input_messages_are_not_modified(history: list[Any], marked: bool) -> None:
     before = copy.deepcopy(history)
     messages = (await rendered(history)).to_messages(cache_control={"type": "x"} if marked else None)
     assert history == before
@@ -219,5 +217,5 @@ async def test_no_message_that_came_in_is_changed(history: list[Any], marked: bo
 
 
 @given(history=st.lists(turns, max_size=6))
-async def test_without_marks_none_is_anywhere(history: list[Any]) -> None:
+async def test_without_cache_control_no_mark_is_set(history: list[Any]) -> None:
     assert "cache_control" not in str((await rendered(history)).to_messages(cache_control=None))

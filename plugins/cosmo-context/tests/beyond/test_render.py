@@ -1,4 +1,4 @@
-"""`render()`: the prompt with every fragment's Neuron, span, tokens, time and fate."""
+"""`PromptBuilder.render`: the Neuron, position, tokens, time and status of each fragment."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def spans_are_right(rendered: Rendered) -> None:
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 @given(text=texts, value=texts)
-async def test_a_span_is_where_the_fragment_is(
+async def test_span_is_the_position_of_the_fragment(
     settings: dict[str, Any], nine: Nine, known: Known, text: str, value: str
 ) -> None:
     ctx = known(text, name=value)
@@ -63,7 +63,9 @@ async def test_a_span_is_where_the_fragment_is(
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
-async def test_the_fragments_make_up_the_prompt(settings: dict[str, Any], nine: Nine, known: Known) -> None:
+async def test_fragments_and_separators_form_the_prompt(
+    settings: dict[str, Any], nine: Nine, known: Known
+) -> None:
     ctx = known("a ${name} b", name="a rather long value")
     rendered = await nine(ctx, variables=DynamicVariableRegistry(), **settings).render()
     separator = settings.get("separator", "\n\n")
@@ -76,7 +78,7 @@ async def test_the_fragments_make_up_the_prompt(settings: dict[str, Any], nine: 
 
 
 @pytest.mark.parametrize("value", ["", "x", "a value far longer than its name"])
-async def test_spans_move_with_what_variables_stand_for(told: Make, value: str) -> None:
+async def test_spans_are_shifted_by_resolved_variables(told: Make, value: str) -> None:
     builder = PromptBuilder(
         Context("t", state={"name": value}), variables=DynamicVariableRegistry(), resolve_in_data=True
     )
@@ -89,7 +91,7 @@ async def test_spans_move_with_what_variables_stand_for(told: Make, value: str) 
     spans_are_right(rendered)
 
 
-async def test_a_fragment_is_told_with_its_neuron_and_its_place(told: Make) -> None:
+async def test_fragment_has_neuron_priority_and_stability(told: Make) -> None:
     late, early = told("late", "Later.", priority=7), told("early", "Earlier.", priority=-1)
     rendered = await PromptBuilder(Context("t")).add_neuron(late).add_neuron(early).render()
     facts = [
@@ -101,7 +103,7 @@ async def test_a_fragment_is_told_with_its_neuron_and_its_place(told: Make) -> N
     ]
 
 
-async def test_one_that_has_nothing_to_say_is_told_of_as_empty(told: Make) -> None:
+async def test_neuron_without_text_is_reported_as_empty(told: Make) -> None:
     builder = PromptBuilder(Context("t"))
     for name, says in (("first", ""), ("second", "Something."), ("third", "")):
         builder.add_neuron(told(name, says))
@@ -114,7 +116,7 @@ async def test_one_that_has_nothing_to_say_is_told_of_as_empty(told: Make) -> No
     assert [item.reason for item in rendered.fragments] == [None, None, None]
 
 
-async def test_a_fragment_that_a_variable_empties_is_empty(told: Make) -> None:
+async def test_fragment_of_an_empty_variable_is_empty(told: Make) -> None:
     builder = PromptBuilder(Context("t", state={"name": ""}), variables=DynamicVariableRegistry())
     rendered = await builder.add_neuron(told("gone", "${name}")).add_neuron(told("here", "x")).render()
     assert rendered.text == "x"
@@ -122,7 +124,7 @@ async def test_a_fragment_that_a_variable_empties_is_empty(told: Make) -> None:
 
 
 @pytest.mark.parametrize(("on_error", "text"), [("skip", ""), ("placeholder", "[broken is not available]")])
-async def test_one_that_failed_is_told_of_with_the_reason(told: Make, on_error: Any, text: str) -> None:
+async def test_failed_neuron_is_reported_with_the_reason(told: Make, on_error: Any, text: str) -> None:
     async def fail(ctx: Context) -> str:
         raise LookupError("no such city")
 
@@ -134,7 +136,7 @@ async def test_one_that_failed_is_told_of_with_the_reason(told: Make, on_error: 
     spans_are_right(rendered)
 
 
-async def test_a_placeholder_that_does_not_fit_says_why_it_was_needed_and_why_it_is_gone(told: Make) -> None:
+async def test_dropped_placeholder_has_both_reasons(told: Make) -> None:
     async def fail(ctx: Context) -> str:
         raise LookupError("no such city")
 
@@ -144,18 +146,18 @@ async def test_a_placeholder_that_does_not_fit_says_why_it_was_needed_and_why_it
     assert rendered.text == ""
     assert rendered.fragments[0].status == "dropped"
     reason = str(rendered.fragments[0].reason)
-    assert reason.startswith("context Neuron 'broken' failed: LookupError: no such city; dropped: ")
+    assert reason.startswith("context Neuron 'broken' failed: LookupError: no such city; dropped with ")
     assert broken.asked_to_shorten == 0  # type: ignore[attr-defined]
 
 
-async def test_tokens_are_counted_by_the_counter_given(told: Make) -> None:
+async def test_given_counter_counts_the_tokens(told: Make) -> None:
     builder = PromptBuilder(Context("t"), count_tokens=len)
     rendered = await builder.add_neuron(told("a", "four")).add_neuron(told("b", "seven77")).render()
     assert [item.tokens for item in rendered.fragments] == [4, 7]
     assert (rendered.tokens, rendered.limit) == (13, None)
 
 
-async def test_the_time_is_the_neurons_own(told: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_elapsed_time_is_measured_per_neuron(told: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr("time.perf_counter", lambda: now)
 
@@ -170,12 +172,12 @@ async def test_the_time_is_the_neurons_own(told: Make, monkeypatch: pytest.Monke
     assert [item.elapsed_s for item in rendered.fragments] == [2.5, 0.0]
 
 
-async def test_explain_has_a_line_for_every_neuron(told: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_explain_has_one_line_per_neuron(told: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.perf_counter", lambda: 0.0)
     builder = PromptBuilder(Context("t"), budget=Budget(5))
     builder.add_neuron(told("kept", "A short one.")).add_neuron(told("silent", ""))
     builder.add_neuron(told("long", "x" * 400, importance=1))
-    why = "dropped: its 100 tokens are among the 99 too many for the budget of 5"
+    why = "dropped with 100 tokens: the prompt was 99 tokens over the budget of 5"
     assert (await builder.render()).explain().splitlines() == [
         "kept: kept, 0-12, 3 tokens, 0.0 ms",
         "silent: empty, 12-12, 0 tokens, 0.0 ms",
@@ -184,37 +186,37 @@ async def test_explain_has_a_line_for_every_neuron(told: Make, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(("size", "over"), [(8, False), (9, True)])
-async def test_it_says_when_a_prompt_comes_near_its_budget(told: Make, size: int, over: bool) -> None:
+async def test_over_trigger_is_set_near_the_budget(told: Make, size: int, over: bool) -> None:
     builder = PromptBuilder(Context("t"), budget=Budget(10), count_tokens=len)
     assert (await builder.add_neuron(told("a", "x" * size)).render()).over_trigger is over
 
 
-async def test_the_share_of_the_budget_is_the_contexts(told: Make) -> None:
+async def test_trigger_comes_from_the_context(told: Make) -> None:
     ctx = Context("t", config=ContextConfig(token_budget_trigger=0.2))
     builder = PromptBuilder(ctx, budget=Budget(10), count_tokens=len)
     assert (await builder.add_neuron(told("a", "xxx")).render()).over_trigger
 
 
-async def test_a_prompt_that_lost_something_is_over_its_trigger_however_short_it_is_now(told: Make) -> None:
+async def test_shortened_prompt_is_over_its_trigger(told: Make) -> None:
     builder = PromptBuilder(Context("t"), budget=Budget(10), count_tokens=len)
     rendered = await builder.add_neuron(told("a", "x" * 11)).render()
     assert (rendered.text, rendered.over_trigger) == ("", True)
 
 
-async def test_without_a_budget_nothing_is_over_it(told: Make) -> None:
+async def test_prompt_without_a_budget_is_not_over_its_trigger(told: Make) -> None:
     assert not (await PromptBuilder(Context("t")).add_neuron(told("a", "x" * 10_000)).render()).over_trigger
 
 
-async def test_an_empty_prompt_has_no_fragments() -> None:
+async def test_prompt_without_neurons_has_no_fragments() -> None:
     rendered = await PromptBuilder(Context("t")).render()
     assert (rendered.text, rendered.fragments, rendered.tokens, rendered.explain()) == ("", (), 0, "")
 
 
-async def test_the_repr_tells_no_text_of_the_prompt(told: Make) -> None:
+async def test_repr_shows_no_text_of_the_prompt(told: Make) -> None:
     assert "hunter2" not in repr(await PromptBuilder(Context("t")).add_neuron(told("a", "hunter2")).render())
 
 
-async def test_a_placeholder_over_two_fragments_leaves_each_its_part(told: Make) -> None:
+async def test_variable_across_two_fragments_belongs_to_both(told: Make) -> None:
     ctx = Context("t", state={"a | b": "v"})
     builder = PromptBuilder(ctx, variables=DynamicVariableRegistry(), resolve_in_data=True, separator=" | ")
     rendered = await builder.add_neuron(told("one", "x ${a")).add_neuron(told("two", "b} yyy")).render()

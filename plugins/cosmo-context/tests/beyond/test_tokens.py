@@ -13,17 +13,17 @@ from cosmo_context import approximate_tokens
     ("text", "tokens"),
     [("", 0), ("a", 1), ("abcd", 1), ("abcde", 2), ("日本語", 3), ("abc日", 2), ("\ud800", 1)],
 )
-def test_four_letters_of_ascii_are_one_and_so_is_any_other_character(text: str, tokens: int) -> None:
+def test_four_ascii_characters_or_one_other_are_one_token(text: str, tokens: int) -> None:
     assert approximate_tokens(text) == tokens
 
 
 @given(st.text(), st.text())
-def test_more_text_has_no_fewer_tokens_and_no_more_than_its_parts(one: str, other: str) -> None:
+def test_tokens_are_monotone_and_subadditive(one: str, other: str) -> None:
     both = approximate_tokens(one + other)
     assert max(approximate_tokens(one), approximate_tokens(other)) <= both
     assert both <= approximate_tokens(one) + approximate_tokens(other)
 
 
 @given(st.text(st.characters(max_codepoint=127), min_size=1))
-def test_a_text_has_at_least_one_token_and_at_most_one_per_character(text: str) -> None:
+def test_tokens_are_between_one_and_the_number_of_characters(text: str) -> None:
     assert 1 <= approximate_tokens(text) <= len(text)

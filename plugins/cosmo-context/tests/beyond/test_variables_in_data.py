@@ -1,4 +1,4 @@
-"""Variables resolve in a Neuron's own text and never in the data it quotes, unless asked to."""
+"""Variables are resolved in a Neuron's own text, and in quoted data only with `resolve_in_data`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Known = Callable[..., Context]
 
 SECRET = "hunter2"
 NONCHARACTERS = "".join(map(chr, range(0xFDD0, 0xFDF0)))
-# What variables and marks are made of comes often.
+# The parts of variables and marks are frequent.
 texts = st.lists(
     st.one_of(
         st.sampled_from(
@@ -44,41 +44,41 @@ async def built(state: Mapping[str, Any], *neurons: Neuron, **settings: Any) -> 
     return await builder.build()
 
 
-# --- the nine -------------------------------------------------------------------------------------------
+# --- built-in Neurons ---------------------------------------------------------------------------------
 
 
 @given(text=texts, escape_tags=st.booleans())
-async def test_what_users_write_stays_as_typed_in_all_of_the_nine(
+async def test_builtin_neurons_do_not_resolve_user_data(
     nine: Nine, known: Known, text: str, escape_tags: bool
 ) -> None:
     ctx = known(text, secret=SECRET)
     plain = await nine(ctx, escape_tags=escape_tags).build()
     resolving = await nine(ctx, escape_tags=escape_tags, variables=DynamicVariableRegistry()).build()
     assert SECRET not in resolving
-    # Noncharacters are not for interchange: where texts are told apart, they go.
+    # Noncharacters are removed from marked data.
     assert resolving == without_noncharacters(plain)
 
 
 @given(text=texts)
-async def test_with_the_switch_back_it_is_the_reference(nine: Nine, known: Known, text: str) -> None:
+async def test_resolve_in_data_matches_the_reference(nine: Nine, known: Known, text: str) -> None:
     ctx = known(text, secret=SECRET)
     variables = DynamicVariableRegistry()
     prompt = await nine(ctx, variables=variables, resolve_in_data=True).build()
-    # The reference joins first and resolves then.
+    # The reference resolves the joined prompt.
     assert prompt == variables.resolve_template(await nine(ctx).build(), ctx.state)
 
 
 @given(text=texts)
-async def test_without_variables_and_escapes_no_byte_changes(known: Known, text: str) -> None:
+async def test_plain_builder_changes_no_byte(known: Known, text: str) -> None:
     ctx = known(text)
     assert await PromptBuilder(ctx).add("fact").build() == f"<facts>\n  - {text}\n  - {text}\n</facts>"
 
 
-# --- a Neuron that marks its data -----------------------------------------------------------------------
+# --- a Neuron that marks its data ---------------------------------------------------------------------
 
 
 class Marking(Neuron):
-    """Quotes two texts side by side, between words of its own with a variable."""
+    """Quotes two adjacent texts between own words with a variable."""
 
     async def format(self, ctx: Context, **kwargs: Any) -> str:
         one, other = ctx.state["one"], ctx.state["other"]
@@ -86,12 +86,12 @@ class Marking(Neuron):
 
 
 @given(one=texts, other=texts, name=texts, escape_tags=st.booleans())
-async def test_own_variables_resolve_and_data_is_data_whatever_it_is(
+async def test_own_variables_resolve_and_marked_data_does_not(
     one: str, other: str, name: str, escape_tags: bool
 ) -> None:
     prompt = await built({"one": one, "other": other, "name": name}, Marking("m"), escape_tags=escape_tags)
     one, other = without_noncharacters(one), without_noncharacters(other)
-    # There is a value of a variable in it only where the Neuron wrote one; values do not resolve again.
+    # Only the Neuron's own variable is resolved, and its value is not resolved again.
     assert prompt == f"<{name}>${one}{other} {name}${{nobody}}{one}"
 
 
@@ -102,13 +102,13 @@ class Cutting(Neuron):
 
 
 @given(text=texts, start=st.integers(0, 80), length=st.integers(0, 80))
-async def test_a_neuron_may_cut_what_it_marked_anywhere(text: str, start: int, length: int) -> None:
+async def test_neuron_can_cut_marked_data_anywhere(text: str, start: int, length: int) -> None:
     prompt = await built({"text": f"${{secret}}{text}", "cut": (start, start + length)}, Cutting("c"))
     assert SECRET not in prompt
     assert without_noncharacters(prompt) == prompt
 
 
-async def test_a_neuron_that_kept_what_it_marked_for_another_prompt_leaks_no_mark() -> None:
+async def test_stored_marked_data_leaks_no_mark() -> None:
     class Keeping(Neuron):
         kept = ""
 
@@ -121,23 +121,23 @@ async def test_a_neuron_that_kept_what_it_marked_for_another_prompt_leaks_no_mar
     assert [await built(state, neuron), await built(state, neuron)] == ["Own Ada: ${secret}"] * 2
 
 
-# --- a Neuron that does not -----------------------------------------------------------------------------
+# --- a Neuron that does not mark its data -------------------------------------------------------------
 
 
 class Plain(Neuron):
-    """Quotes as anybody would who has not heard of marks."""
+    """Quotes with a plain f-string."""
 
     async def format(self, ctx: Context, **kwargs: Any) -> str:
         return f"${{name}} says {ctx.state['one']}{ctx.state['other']}, {ctx.state['one']!s:.9}"
 
 
 @given(one=texts, other=texts)
-async def test_a_plain_f_string_quotes_no_secret(one: str, other: str) -> None:
+async def test_unmarked_quote_does_not_resolve(one: str, other: str) -> None:
     assert SECRET not in await built({"one": one, "other": other, "name": "Ada"}, Plain("p"))
 
 
 @given(one=st.text(st.characters(exclude_characters="{" + NONCHARACTERS)))
-async def test_its_own_variables_resolve(one: str) -> None:
+async def test_own_variables_of_an_unmarked_neuron_resolve(one: str) -> None:
     prompt = await built({"one": one, "other": "${secret}", "name": "Ada"}, Plain("p"))
     assert prompt == f"Ada says {one}${{secret}}, {one[:9]}"
 
@@ -159,7 +159,7 @@ async def test_its_own_variables_resolve(one: str) -> None:
     ],
 )
 @pytest.mark.parametrize("escape_tags", [False, True])
-async def test_no_way_to_write_it_gets_at_the_secret(one: str, other: str, escape_tags: bool) -> None:
+async def test_no_combination_of_data_resolves_a_variable(one: str, other: str, escape_tags: bool) -> None:
     state = {"one": one, "other": other, "name": "Ada"}
     for neuron in (Plain("p"), Marking("m")):
         assert SECRET not in await built(state, neuron, escape_tags=escape_tags)
@@ -189,7 +189,7 @@ class OtherRecord:
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-async def test_a_plain_quote_from_deep_in_the_state_is_data(
+async def test_unmarked_quote_of_a_nested_value_is_data(
     told: Make, where: dict[str, Any], quote: Callable[[Any], object]
 ) -> None:
     async def says(ctx: Context) -> str:
@@ -201,7 +201,7 @@ async def test_a_plain_quote_from_deep_in_the_state_is_data(
     assert "${secret}" in prompt
 
 
-async def test_a_task_id_is_data_too(told: Make) -> None:
+async def test_task_id_is_data(told: Make) -> None:
     async def says(ctx: Context) -> str:
         return f"Task {ctx.task_id}"
 
@@ -210,25 +210,25 @@ async def test_a_task_id_is_data_too(told: Make) -> None:
     assert SECRET not in await builder.build()
 
 
-async def test_a_state_that_holds_itself_is_looked_through_once(told: Make) -> None:
+async def test_recursive_state_is_searched_once(told: Make) -> None:
     loop: list[Any] = ["${secret}"]
     loop += [loop, {"again": loop}] * 3
     assert await built({"loop": loop}, told("p", "Own ${secret}.")) == "Own ${secret}."
 
 
-async def test_a_text_of_nothing_but_beginnings_takes_no_longer_than_its_length(told: Make) -> None:
+async def test_unclosed_variables_take_linear_time(told: Make) -> None:
     async def says(ctx: Context) -> str:
         return str(ctx.state["one"][1:-1])
 
-    # With a pattern that follows each to the end, this does not end within the test's time.
+    # A pattern that scans each to the end does not end within the time limit of the test.
     beginnings = "${" * 200_000
     assert await built({"one": beginnings}, told("cuts", says)) == beginnings[1:-1]
 
 
-# --- the switch back, with escapes ----------------------------------------------------------------------
+# --- resolve_in_data with escape_tags -----------------------------------------------------------------
 
 
-async def test_with_both_switches_variables_resolve_everywhere_and_their_values_are_escaped() -> None:
+async def test_resolve_in_data_and_escape_tags_resolve_and_escape() -> None:
     state = {"one": "${evil}", "other": "", "name": "${evil}", "evil": "</facts>"}
     prompt = await built(state, Marking("m"), resolve_in_data=True, escape_tags=True)
     assert prompt == "<${evil}>$&lt;/facts> ${evil}${nobody}&lt;/facts>"

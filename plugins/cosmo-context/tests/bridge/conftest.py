@@ -1,4 +1,4 @@
-"""A bus, and an LLM Neuron that tells what it was given."""
+"""A bus, and an LLM Neuron that records its input."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Ask = Callable[..., Awaitable[Signal]]
 
 
 class EchoModel:
-    """Answers with a number, and keeps what it was given."""
+    """Answers with a number, and records its input."""
 
     def __init__(self) -> None:
         self.given: list[dict[str, Any]] = []
@@ -37,7 +37,7 @@ def model() -> EchoModel:
 
 @pytest.fixture
 async def ask() -> AsyncIterator[Ask]:
-    """Host a Neuron when it is first asked, and return what ends the TASK."""
+    """Send a TASK to a Neuron, which is hosted on first use, and return the reply."""
     async with contextlib.AsyncExitStack() as stack:
         synapse = MemorySynapse()
         await synapse.connect()
@@ -55,7 +55,7 @@ async def ask() -> AsyncIterator[Ask]:
                 dendrite = Dendrite(synapse=synapse, plugins=PluginManager())
                 dendrite.attach_axon(Axon(neuron_id=f"llm{len(hosts)}", neuron_fn=neuron, **(axon or {})))
                 hosts[id(neuron)] = await stack.enter_async_context(dendrite)
-            names = {known: f"llm{place}" for place, known in enumerate(hosts)}
+            names = {known: f"llm{index}" for index, known in enumerate(hosts)}
             return await hosts[id(neuron)].dispatch_and_wait(
                 neuron=names[id(neuron)], input=input, trace_id=trace_id, timeout_s=5
             )

@@ -1,4 +1,4 @@
-"""A prompted Neuron whose Axon binds an Engram, over the bus."""
+"""Prompted Neurons that recall from an Engram over the bus."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ENTRIES: list[dict[str, Any]] = [
 
 
 class Notes:
-    """An Engram that knows a few things for good."""
+    """A read-only Engram with a few entries."""
 
     engram_id = "notes"
     engram_kind = "context"
@@ -35,10 +35,10 @@ class Notes:
         self.error: EngramError | None = None
 
     async def connect(self) -> None:
-        """There is nothing to open."""
+        """Do nothing."""
 
     async def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing."""
 
     async def recall(self, query: Query) -> Findings:
         if self.error is not None:
@@ -51,13 +51,13 @@ class Notes:
         return Findings(fitting[: query.limit], len(fitting) > query.limit)
 
     async def imprint(self, write: Any) -> NoReturn:
-        raise EngramError("these notes are only read", code="ENGRAM_UNSUPPORTED")
+        raise EngramError("these notes are read-only", code="ENGRAM_UNSUPPORTED")
 
     async def roll_back(self, trace_id: str) -> int:
         return 0
 
     async def commit(self, trace_id: str) -> None:
-        """Nothing is written."""
+        """Do nothing."""
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def notes() -> Notes:
 
 @pytest.fixture
 async def ask(notes: Notes) -> AsyncIterator[Ask]:
-    """Host a Neuron, its Axon bound to the notes, and return what ends a TASK of it."""
+    """Host a Neuron whose Axon binds the notes, and return the reply to a TASK."""
     async with contextlib.AsyncExitStack() as stack:
         synapse = MemorySynapse()
         await synapse.connect()
@@ -99,11 +99,11 @@ async def echo_in_pieces(input: dict[str, Any], context: list[Any]) -> AsyncIter
         yield line
 
 
-each_shape = pytest.mark.parametrize("model", [echo, echo_in_pieces])
+each_kind = pytest.mark.parametrize("model", [echo, echo_in_pieces])
 
 
-@each_shape
-async def test_a_prompt_tells_what_the_bound_engram_knows_of_the_task(ask: Ask, model: Any) -> None:
+@each_kind
+async def test_prompt_contains_entries_of_the_bound_engram(ask: Ask, model: Any) -> None:
     neuron = with_prompt(
         model,
         compose,
@@ -122,10 +122,8 @@ async def test_a_prompt_tells_what_the_bound_engram_knows_of_the_task(ask: Ask, 
     )
 
 
-@each_shape
-async def test_an_engram_that_fails_ends_the_task_with_its_own_code(
-    ask: Ask, notes: Notes, model: Any
-) -> None:
+@each_kind
+async def test_failing_engram_ends_the_task_with_its_code(ask: Ask, notes: Notes, model: Any) -> None:
     notes.error = EngramError("the disk is gone", code="ENGRAM_UNAVAILABLE", recoverable=True)
     answer = await ask(with_prompt(model, compose, recalls=[Recalled("ctx")]), {"prompt": "When is a bus?"})
     assert answer.payload == {
@@ -135,21 +133,21 @@ async def test_an_engram_that_fails_ends_the_task_with_its_own_code(
     }
 
 
-@each_shape
-def test_an_axon_that_binds_no_engram_is_refused(model: Any) -> None:
+@each_kind
+def test_axon_without_binding_is_refused(model: Any) -> None:
     with pytest.raises(EngramNotBound, match="recall"):
         Axon(neuron_id="llm", neuron_fn=with_prompt(model, compose, recalls=[Recalled("ctx")]))
     Axon(neuron_id="llm", neuron_fn=with_prompt(model, compose))
     Axon(neuron_id="llm", neuron_fn=with_prompt(model, compose, recalls=[]))
 
 
-async def test_a_name_that_the_axon_does_not_bind_is_said(ask: Ask) -> None:
+async def test_unbound_name_ends_the_task(ask: Ask) -> None:
     answer = await ask(with_prompt(echo, compose, recalls=[Recalled("memory")]), {"prompt": "When?"})
     assert answer.payload["code"] == "ENGRAM_NOT_BOUND"
-    assert "'memory'; it binds 'ctx'" in answer.payload["message"]
+    assert "no EngramBinding named 'memory'; it has 'ctx'" in answer.payload["message"]
 
 
-async def test_another_neuron_can_pass_its_own_memory_on(ask: Ask) -> None:
+async def test_neuron_can_pass_on_its_recall(ask: Ask) -> None:
     prompted: Any = with_prompt(echo, compose, recalls=[Recalled("ctx")])
 
     async def outer(input: dict[str, Any], context: list[Any], *, recall: Any) -> Any:
@@ -159,7 +157,7 @@ async def test_another_neuron_can_pass_its_own_memory_on(ask: Ask) -> None:
     assert answer.payload["output"]["said"] == "<knowledge>\n  [notes]: Ada takes the bus.\n</knowledge>"
 
 
-async def test_what_the_model_holds_is_closed_whatever_the_shape() -> None:
+async def test_aclose_closes_plain_and_streaming_models() -> None:
     closed: list[str] = []
 
     class Model:

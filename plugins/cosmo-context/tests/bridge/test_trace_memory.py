@@ -1,4 +1,4 @@
-"""What is remembered of a trace, and what prompts tell of it."""
+"""`TraceMemory`: the items of a trace that become state."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ def signal(type: SignalType, payload: dict[str, Any], source: str | None = "sear
     return Signal.new(type, payload, trace_id=TRACE, directed=Directed(id=source, type="neuron"))
 
 
-def told(memory: TraceMemory, trace_id: str = TRACE, neuron: str = "writer", **state: Any) -> dict[str, Any]:
+def fed_state(
+    memory: TraceMemory, trace_id: str = TRACE, neuron: str = "writer", **state: Any
+) -> dict[str, Any]:
     ctx = Context("task", state=state)
     memory.feed(ctx, trace_id, neuron)
     return ctx.state.to_dict()
 
 
 @pytest.mark.parametrize(
-    ("learnt", "state"),
+    ("observed", "state"),
     [
         (
             signal(SignalType.AGENT_OUTPUT, {"output": {"response": "42"}}),
@@ -46,62 +48,62 @@ def told(memory: TraceMemory, trace_id: str = TRACE, neuron: str = "writer", **s
         (signal(SignalType.ERROR, {"code": "X", "message": "no", "recoverable": False}), {}),
     ],
 )
-def test_what_a_signal_teaches(learnt: Signal, state: dict[str, Any]) -> None:
+def test_signal_becomes_state(observed: Signal, state: dict[str, Any]) -> None:
     memory = TraceMemory()
-    memory.observe(learnt)
-    memory.observe(learnt)
-    assert told(memory) == state
-    assert told(memory, trace_id=new_trace_id()) == {}
+    memory.observe(observed)
+    memory.observe(observed)
+    assert fed_state(memory) == state
+    assert fed_state(memory, trace_id=new_trace_id()) == {}
 
 
-def test_a_neuron_is_not_told_its_own_output_as_knowledge() -> None:
+def test_own_output_of_a_neuron_is_not_knowledge() -> None:
     memory = TraceMemory()
     memory.observe(signal(SignalType.AGENT_OUTPUT, {"output": {"response": "42"}}, source="writer"))
-    assert told(memory) == {}
+    assert fed_state(memory) == {}
 
 
-def test_what_is_known_comes_before_what_the_task_brings() -> None:
+def test_items_of_the_trace_come_before_those_of_the_task() -> None:
     memory = TraceMemory()
     memory.observe(signal(SignalType.MEMORY_APPEND, {"key": "facts", "value": "old"}))
-    assert told(memory, facts=["new"]) == {"facts": ["old", "new"]}
+    assert fed_state(memory, facts=["new"]) == {"facts": ["old", "new"]}
 
 
-def test_a_history_that_came_with_the_task_stays_alone() -> None:
+def test_history_of_the_task_is_not_changed() -> None:
     memory = TraceMemory()
     memory.note(TRACE, "writer", asked="q", answered="a")
-    assert told(memory, history=[{"role": "user", "content": "x"}]) == {
+    assert fed_state(memory, history=[{"role": "user", "content": "x"}]) == {
         "history": [{"role": "user", "content": "x"}]
     }
-    assert [turn["content"] for turn in told(memory)["history"]] == ["q", "a"]
+    assert [turn["content"] for turn in fed_state(memory)["history"]] == ["q", "a"]
 
 
-def test_every_neuron_has_its_own_conversation() -> None:
+def test_each_neuron_has_its_own_conversation() -> None:
     memory = TraceMemory()
     memory.note(TRACE, "writer", asked="q", answered="a")
-    assert told(memory, neuron="critic") == {}
+    assert fed_state(memory, neuron="critic") == {}
 
 
-def test_it_forgets_the_quietest_trace_and_the_oldest_items() -> None:
+def test_least_recent_trace_and_oldest_items_are_forgotten() -> None:
     memory = TraceMemory(max_traces=2, max_items=4)
     traces = [new_trace_id() for _ in range(3)]
     for trace_id in (traces[0], traces[1], traces[0], traces[2]):
         for number in range(5):
             memory.note(trace_id, "writer", asked=f"q{number}", answered=f"a{number}")
-    assert [bool(told(memory, trace_id)) for trace_id in traces] == [True, False, True]
-    assert [turn["content"] for turn in told(memory, traces[2])["history"]] == ["q3", "a3", "q4", "a4"]
+    assert [bool(fed_state(memory, trace_id)) for trace_id in traces] == [True, False, True]
+    assert [turn["content"] for turn in fed_state(memory, traces[2])["history"]] == ["q3", "a3", "q4", "a4"]
 
     for number in range(5):
         memory.observe(signal(SignalType.MEMORY_APPEND, {"key": "facts", "value": number}))
-    assert told(memory) == {"facts": [1, 2, 3, 4]}
+    assert fed_state(memory) == {"facts": [1, 2, 3, 4]}
 
 
 @pytest.mark.parametrize("limits", [{"max_traces": 0}, {"max_items": 0}])
-def test_limits_start_at_one(limits: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="start at 1"):
+def test_limits_must_be_at_least_one(limits: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="must be at least 1"):
         TraceMemory(**limits)
 
 
-async def test_it_learns_from_a_pathway_and_from_whole_dendrites() -> None:
+async def test_memory_follows_a_pathway_or_whole_dendrites() -> None:
     prompts: list[str] = []
 
     async def search(input: dict[str, Any], context: list[Any]) -> dict[str, str]:
@@ -128,5 +130,5 @@ async def test_it_learns_from_a_pathway_and_from_whole_dendrites() -> None:
         )
     await synapse.close()
     knowledge = [{"source": "search", "content": "rain tomorrow"}]
-    assert told(by_pathway, pathway.trace_id)["knowledge_items"] == knowledge
+    assert fed_state(by_pathway, pathway.trace_id)["knowledge_items"] == knowledge
     assert prompts == ["<knowledge>\n  [search]: rain tomorrow\n</knowledge>"]

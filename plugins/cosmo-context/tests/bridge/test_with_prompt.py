@@ -1,4 +1,4 @@
-"""A Neuron whose prompt is composed per TASK, over the bus."""
+"""`with_prompt` over the bus: a prompt is composed for each TASK."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import pytest
 
+import cosmo_llm
 from cosmo_context import (
     Context,
     Neuron,
@@ -15,6 +16,7 @@ from cosmo_context import (
     TraceMemory,
     with_prompt,
 )
+from cosmo_context.bridge.feeding import PROMPT_KEYS
 from cosmo_core import Signal
 from cosmo_core.protocol.ids import new_trace_id
 
@@ -41,7 +43,7 @@ class FailingNeuron(Neuron):
         raise self._error
 
 
-async def test_the_prompt_is_composed_of_the_task(ask: Ask, model: Model) -> None:
+async def test_prompt_is_composed_from_the_task(ask: Ask, model: Model) -> None:
     answer = await ask(with_prompt(model, builder), {"prompt": "Why?", "facts": ["it rains"]})
     assert answer.raise_for_error().payload["output"] == {"response": "answer 1"}
     assert model.given == [
@@ -53,7 +55,7 @@ async def test_the_prompt_is_composed_of_the_task(ask: Ask, model: Model) -> Non
     ]
 
 
-async def test_the_next_prompt_on_a_trace_tells_what_was_said_before(ask: Ask, model: Model) -> None:
+async def test_next_prompt_on_a_trace_contains_the_conversation(ask: Ask, model: Model) -> None:
     neuron, trace = with_prompt(model, lambda ctx: PromptBuilder(ctx).add("history")), new_trace_id()
     await ask(neuron, {"prompt": "one"}, trace)
     await ask(neuron, {"prompt": "two"}, trace)
@@ -65,7 +67,7 @@ async def test_the_next_prompt_on_a_trace_tells_what_was_said_before(ask: Ask, m
     ]
 
 
-async def test_chat_messages_give_task_and_history_and_the_model_gets_messages(
+async def test_messages_become_task_and_history_and_form_messages_passes_messages(
     ask: Ask, model: Model
 ) -> None:
     neuron = with_prompt(
@@ -94,7 +96,7 @@ async def test_chat_messages_give_task_and_history_and_the_model_gets_messages(
     ]
 
 
-async def test_what_the_context_fetcher_brings_becomes_facts_and_knowledge(ask: Ask, model: Model) -> None:
+async def test_items_of_the_context_fetcher_become_facts_and_knowledge(ask: Ask, model: Model) -> None:
     async def fetch(ref: str | None) -> list[Any]:
         return ["a fact", {"source": "book", "content": "a quote"}, 3]
 
@@ -105,7 +107,7 @@ async def test_what_the_context_fetcher_brings_becomes_facts_and_knowledge(ask: 
     )
 
 
-async def test_tasks_read_the_shared_context_live_and_write_their_own(ask: Ask, model: Model) -> None:
+async def test_tasks_read_the_shared_context_and_write_their_own(ask: Ask, model: Model) -> None:
     shared = Context("shared", state={"facts": ["old"]})
     neuron = with_prompt(model, lambda ctx: PromptBuilder(ctx).add("fact"), context=shared)
     await ask(neuron, {"prompt": "?", "facts": ["mine"]})
@@ -118,7 +120,7 @@ async def test_tasks_read_the_shared_context_live_and_write_their_own(ask: Ask, 
     assert shared.state.to_dict() == {"facts": ["new"]}
 
 
-async def test_a_neuron_that_streams_still_streams_and_is_remembered(ask: Ask) -> None:
+async def test_streaming_neuron_streams_and_is_remembered(ask: Ask) -> None:
     prompts = []
 
     async def streams(input: dict[str, Any], context: list[Any]) -> AsyncIterator[Any]:
@@ -133,7 +135,7 @@ async def test_a_neuron_that_streams_still_streams_and_is_remembered(ask: Ask) -
     assert prompts[1] == "<conversation_history>\n[user]: one\n[assistant]: ab\n</conversation_history>"
 
 
-async def test_a_plain_function_works_too(ask: Ask) -> None:
+async def test_plain_function_can_be_prompted(ask: Ask) -> None:
     def shout(input: dict[str, Any], context: list[Any]) -> str:
         return str(input["prompt"]).upper()
 
@@ -141,20 +143,20 @@ async def test_a_plain_function_works_too(ask: Ask) -> None:
     assert answer.payload["output"] == {"value": "<FACTS>\n  - X\n</FACTS>"}
 
 
-async def test_without_a_bus_there_is_no_trace_to_remember(model: Model) -> None:
+async def test_call_without_a_bus_is_not_remembered(model: Model) -> None:
     memory = TraceMemory()
     neuron = with_prompt(model, builder, memory=memory)
     assert await neuron({"prompt": "Why?"}, []) == {"response": "answer 1"}
     assert repr(memory) == "<TraceMemory of 0 traces>"
 
 
-async def test_what_the_model_holds_is_closed(model: Model) -> None:
+async def test_aclose_closes_the_model(model: Model) -> None:
     neuron = with_prompt(model, builder)
     await neuron.aclose()  # type: ignore[attr-defined]
     assert model.closed
 
 
-async def test_an_input_of_the_wrong_shape_is_the_callers_mistake(ask: Ask, model: Model) -> None:
+async def test_input_of_the_wrong_type_is_invalid_input(ask: Ask, model: Model) -> None:
     answer = await ask(with_prompt(model, builder), {"prompt": "?", "facts": "s3cret"})
     assert answer.payload == {
         "code": "INPUT_INVALID",
@@ -164,13 +166,13 @@ async def test_an_input_of_the_wrong_shape_is_the_callers_mistake(ask: Ask, mode
     assert model.given == []
 
 
-async def test_a_shared_state_of_the_wrong_shape_is_not(ask: Ask, model: Model) -> None:
+async def test_shared_state_of_the_wrong_type_is_a_failed_prompt(ask: Ask, model: Model) -> None:
     shared = Context("shared", state={"facts": "s3cret"})
     answer = await ask(with_prompt(model, builder, context=shared), {"prompt": "?"})
     assert answer.payload["code"] == "PROMPT_FAILED"
 
 
-async def test_the_words_of_a_neurons_exception_stay_here(ask: Ask, model: Model) -> None:
+async def test_message_of_a_neurons_exception_is_not_sent(ask: Ask, model: Model) -> None:
     def compose(ctx: Context) -> PromptBuilder:
         return PromptBuilder(ctx).add_neuron(FailingNeuron(ValueError("s3cret")))
 
@@ -182,11 +184,16 @@ async def test_the_words_of_a_neurons_exception_stay_here(ask: Ask, model: Model
     }
 
 
-def test_a_mistyped_name_is_found_before_any_task(model: Model) -> None:
+def test_unknown_neuron_is_reported_before_any_task(model: Model) -> None:
     with pytest.raises(PromptBuilderError, match="did you mean 'history'"):
         with_prompt(model, lambda ctx: PromptBuilder(ctx).add("histori"))
 
 
-def test_an_unknown_form_is_refused(model: Model) -> None:
+def test_prompt_keys_are_those_of_the_llm_sources() -> None:
+    # `cosmo_llm` brings an HTTP client, so this package states the keys itself.
+    assert PROMPT_KEYS == cosmo_llm.PROMPT_KEYS
+
+
+def test_unknown_form_is_refused(model: Model) -> None:
     with pytest.raises(ValueError, match="'chat'"):
         with_prompt(model, builder, form="chat")  # type: ignore[call-overload]

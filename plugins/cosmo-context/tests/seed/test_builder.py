@@ -1,4 +1,4 @@
-"""How a PromptBuilder composes: who comes when, what is left out, what can be added."""
+"""PromptBuilder: the order of fragments, empty fragments, and adding Neurons."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Say = Callable[..., Any]
 
 
 class Placed(Neuron):
-    """Gives its own name, through the event loop or at once."""
+    """Returns its own name after one loop iteration."""
 
     async def format(self, ctx: Context, **kwargs: Any) -> str:
         await asyncio.sleep(0)
@@ -35,7 +35,7 @@ class Placed(Neuron):
 
 
 class PlacedAtOnce(StateNeuron):
-    """Gives its own name without waiting."""
+    """Returns its own name without waiting."""
 
     def fragment(self, ctx: Context, **kwargs: Any) -> str:
         return self.name
@@ -46,7 +46,7 @@ def builder() -> PromptBuilder:
     return PromptBuilder(Context("t"))
 
 
-# --- order ------------------------------------------------------------------------------------------
+# --- order --------------------------------------------------------------------------------------------
 
 PRIORITIES = st.one_of(
     st.integers(-3, 3), st.integers(), st.floats(allow_nan=False), st.sampled_from([0.5, -0.0, 0.0])
@@ -54,7 +54,7 @@ PRIORITIES = st.one_of(
 
 
 @given(st.lists(st.tuples(PRIORITIES, st.sampled_from([Placed, PlacedAtOnce])), max_size=12))
-async def test_order_is_ascending_and_stable(
+async def test_neurons_are_ordered_by_priority_and_stably(
     entries: list[tuple[float, type[Placed | PlacedAtOnce]]],
 ) -> None:
     builder = PromptBuilder(Context("t"), separator="|")
@@ -67,27 +67,27 @@ async def test_order_is_ascending_and_stable(
         assert (entries[earlier][0], earlier) < (entries[later][0], later)
 
 
-async def test_a_neuron_can_be_added_twice(builder: PromptBuilder, say: Say) -> None:
+async def test_neuron_can_be_added_twice(builder: PromptBuilder, say: Say) -> None:
     again = say("again")
     builder.add_neuron(again).add_neuron(say("first", priority=1)).add_neuron(again)
     assert await builder.build() == "first\n\nagain\n\nagain"
     assert len(builder) == 3
 
 
-async def test_a_priority_among_the_options_moves_nothing(builder: PromptBuilder, say: Say) -> None:
+async def test_option_named_priority_does_not_change_the_order(builder: PromptBuilder, say: Say) -> None:
     builder.add_neuron(say("a", priority=1), priority=9).add_neuron(say("b", priority=2), priority=0)
     assert await builder.build() == "a\n\nb"
 
 
-# --- what is left out, and what is between ----------------------------------------------------------
+# --- empty fragments and separators -------------------------------------------------------------------
 
 
-async def test_without_neurons_it_is_empty(builder: PromptBuilder) -> None:
+async def test_builder_without_neurons_returns_an_empty_prompt(builder: PromptBuilder) -> None:
     assert await builder.build() == ""
 
 
 @pytest.mark.parametrize("nothing", ["", None])
-async def test_a_fragment_of_nothing_leaves_no_gap(
+async def test_empty_fragment_adds_no_separator(
     builder: PromptBuilder, say: Say, nothing: str | None
 ) -> None:
     for fragment in (nothing, "a", nothing, nothing, "b", nothing):
@@ -95,55 +95,53 @@ async def test_a_fragment_of_nothing_leaves_no_gap(
     assert await builder.build() == "a\n\nb"
 
 
-async def test_only_fragments_of_nothing_make_an_empty_prompt(builder: PromptBuilder, say: Say) -> None:
+async def test_empty_fragments_make_an_empty_prompt(builder: PromptBuilder, say: Say) -> None:
     assert await builder.add_neuron(say("")).add_neuron(say(None)).build() == ""
 
 
-async def test_white_space_is_something(builder: PromptBuilder, say: Say) -> None:
+async def test_white_space_is_a_fragment(builder: PromptBuilder, say: Say) -> None:
     for fragment in (" ", "a\n", "\n\t"):
         builder.add_neuron(say(fragment))
     assert await builder.build() == " \n\na\n\n\n\n\t"
 
 
 @pytest.mark.parametrize("separator", ["", "\n", "\n---\n", "$&", "\\1", "${x}"])
-async def test_the_separator_is_between_fragments_only(say: Say, separator: str) -> None:
+async def test_separator_is_only_between_fragments(say: Say, separator: str) -> None:
     builder = PromptBuilder(Context("t"), separator=separator)
     for fragment in ("a", "", "b", "c"):
         builder.add_neuron(say(fragment))
     assert await builder.build() == f"a{separator}b{separator}c"
 
 
-# --- adding -----------------------------------------------------------------------------------------
+# --- adding -------------------------------------------------------------------------------------------
 
 
-async def test_options_go_to_format(builder: PromptBuilder, say: Say) -> None:
+async def test_options_are_passed_to_format(builder: PromptBuilder, say: Say) -> None:
     neuron = say("a")
     await builder.add_neuron(neuron, limit=3, name="x").add_neuron(neuron).build()
-    assert neuron.asked_with == [{"limit": 3, "name": "x"}, {}]
+    assert neuron.options == [{"limit": 3, "name": "x"}, {}]
 
 
-async def test_options_may_have_any_name_that_format_can_take(builder: PromptBuilder, say: Say) -> None:
+async def test_options_can_have_any_name_that_format_accepts(builder: PromptBuilder, say: Say) -> None:
     neuron = say("a")
     await builder.add_neuron(neuron, neuron="n", neuron_name="x").build()
-    assert neuron.asked_with == [{"neuron": "n", "neuron_name": "x"}]
+    assert neuron.options == [{"neuron": "n", "neuron_name": "x"}]
 
 
-async def test_an_option_that_format_cannot_take_is_an_error_that_names_the_neuron(
-    builder: PromptBuilder, say: Say
-) -> None:
+async def test_unknown_option_is_an_error_that_names_the_neuron(builder: PromptBuilder, say: Say) -> None:
     builder.add_neuron(say("a", "greedy"), ctx=1)
     with pytest.raises(ContextNeuronError, match=r"'greedy' failed: TypeError: .* multiple values") as caught:
         await builder.build()
     assert isinstance(caught.value.__cause__, TypeError)
 
 
-def test_adding_can_be_chained(builder: PromptBuilder) -> None:
+def test_add_can_be_chained(builder: PromptBuilder) -> None:
     assert builder.add("task") is builder
     assert builder.add_neuron(FactNeuron()) is builder
     assert builder.clear() is builder
 
 
-def test_an_unknown_name_is_an_error_at_once(builder: PromptBuilder) -> None:
+def test_unknown_name_is_an_error_at_once(builder: PromptBuilder) -> None:
     builder.add("task")
     with pytest.raises(PromptBuilderError) as caught:
         builder.add("wether")
@@ -156,16 +154,16 @@ def test_an_unknown_name_is_an_error_at_once(builder: PromptBuilder) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["task", None, FactNeuron, lambda ctx: "a"])
-def test_only_a_neuron_can_be_added_as_one(builder: PromptBuilder, wrong: Any) -> None:
+def test_add_neuron_refuses_other_objects(builder: PromptBuilder, wrong: Any) -> None:
     with pytest.raises(TypeError, match=r"^expected a cosmo_context\.Neuron, not "):
         builder.add_neuron(wrong)
     assert len(builder) == 0
 
 
-# --- building again ---------------------------------------------------------------------------------
+# --- building again -----------------------------------------------------------------------------------
 
 
-async def test_building_takes_nothing_away() -> None:
+async def test_builder_can_build_again() -> None:
     ctx = Context("t", state={"facts": ["a"]})
     builder = PromptBuilder(ctx).add("fact")
     assert await builder.build() == await builder.build() == "<facts>\n  - a\n</facts>"
@@ -173,24 +171,24 @@ async def test_building_takes_nothing_away() -> None:
     assert await builder.build() == "<facts>\n  - b\n</facts>"
 
 
-async def test_what_was_added_can_be_forgotten(builder: PromptBuilder, say: Say) -> None:
+async def test_clear_removes_all_neurons(builder: PromptBuilder, say: Say) -> None:
     builder.add_neuron(say("a")).clear().add_neuron(say("b"))
     assert len(builder) == 1
     assert await builder.build() == "b"
 
 
-async def test_builds_may_overlap(builder: PromptBuilder) -> None:
+async def test_builds_can_overlap(builder: PromptBuilder) -> None:
     for name in "abc":
         builder.add_neuron(Placed(name))
     assert await asyncio.gather(*(builder.build() for _ in range(3))) == ["a\n\nb\n\nc"] * 3
 
 
-def test_the_repr_names_neurons_in_the_order_they_were_added(builder: PromptBuilder) -> None:
+def test_repr_names_neurons_in_the_order_of_adding(builder: PromptBuilder) -> None:
     assert repr(builder) == "PromptBuilder(neurons=[])"
     builder.add("system").add("task").add_neuron(FactNeuron("mine"))
     assert repr(builder) == "PromptBuilder(neurons=['system', 'task', 'mine'])"
 
 
-def test_it_knows_its_context() -> None:
+def test_builder_has_its_context() -> None:
     ctx = Context("t")
     assert PromptBuilder(ctx).ctx is ctx

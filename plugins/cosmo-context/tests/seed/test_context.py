@@ -1,4 +1,4 @@
-"""The Context: forks, merges, and snapshots to go back to."""
+"""The Context: forks, merges and snapshots."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def clock() -> datetime:
     return datetime(2025, 1, 15, tzinfo=UTC)
 
 
-# --- making one -------------------------------------------------------------------------------------
+# --- making one ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("task_id", ["", None])
-def test_an_empty_task_id_is_an_error(task_id: Any) -> None:
+def test_empty_task_id_is_an_error(task_id: Any) -> None:
     with pytest.raises(ContextError, match=r"^task_id is required and must be non-empty$") as caught:
         Context(task_id)
     assert isinstance(caught.value, CosmoError)
@@ -32,7 +32,7 @@ def test_an_empty_task_id_is_an_error(task_id: Any) -> None:
         Context("t").fork(task_id)
 
 
-def test_without_more_it_has_the_defaults() -> None:
+def test_context_has_defaults() -> None:
     ctx = Context("t")
     assert (ctx.task_id, ctx.parent, ctx.config, ctx.checkpoints) == ("t", None, ContextConfig(), ())
     assert len(ctx.state) == 0
@@ -41,32 +41,32 @@ def test_without_more_it_has_the_defaults() -> None:
 
 
 @pytest.mark.parametrize("attribute", ["task_id", "config", "parent", "state", "clock", "checkpoints"])
-def test_it_is_what_it_was_made_of_for_good(attribute: str) -> None:
+def test_attributes_are_read_only(attribute: str) -> None:
     with pytest.raises(AttributeError):
         setattr(Context("t"), attribute, None)
 
 
-def test_a_state_that_is_given_is_its_own_and_does_not_read_the_parents() -> None:
+def test_given_state_is_used_without_the_parents_values() -> None:
     state = ContextState({"a": 1})
     ctx = Context("t", parent=Context("p", state={"b": 2}), state=state)
     assert ctx.state is state
     assert ctx.state.to_dict() == {"a": 1}
 
 
-def test_an_empty_state_that_is_given_is_kept_too() -> None:
+def test_given_empty_state_is_used() -> None:
     state = ContextState()
     assert Context("t", state=state).state is state
 
 
-def test_first_values_come_on_top_of_the_parents() -> None:
+def test_first_values_override_those_of_the_parent() -> None:
     ctx = Context("t", parent=Context("p", state={"a": 1, "b": 2}), state={"a": 3})
     assert ctx.state.to_dict() == {"a": 3, "b": 2}
 
 
-# --- fork and merge ---------------------------------------------------------------------------------
+# --- fork and merge -----------------------------------------------------------------------------------
 
 
-def test_a_fork_reads_its_parent_live_and_writes_its_own() -> None:
+def test_fork_reads_current_parent_values_and_writes_its_own() -> None:
     parent = Context("p", state={"a": 1})
     child = parent.fork("c")
     parent.state["b"] = 2
@@ -77,14 +77,14 @@ def test_a_fork_reads_its_parent_live_and_writes_its_own() -> None:
     assert repr(child) == "Context(task_id='c', parent='p')"
 
 
-def test_a_fork_has_its_parents_config_and_clock() -> None:
+def test_fork_inherits_config_and_clock() -> None:
     parent = Context("p", config=make_config("pilot"), clock=clock)
     child = parent.fork("c").fork("d")
     assert child.config is parent.config
     assert child.clock is clock
 
 
-def test_a_child_may_have_its_own_config_and_clock() -> None:
+def test_child_can_have_its_own_config_and_clock() -> None:
     child = Context(
         "c", parent=Context("p", config=make_config("pilot")), config=ContextConfig(), clock=clock
     )
@@ -92,7 +92,7 @@ def test_a_child_may_have_its_own_config_and_clock() -> None:
     assert child.clock is clock
 
 
-def test_a_merge_takes_over_the_childs_own_values_only() -> None:
+def test_merge_copies_only_own_values_of_the_child() -> None:
     parent = Context("p", state={"kept": 1, "changed": 1, "deleted": 1})
     child = parent.fork("c")
     child.state.update({"changed": 2, "new": None})
@@ -104,7 +104,7 @@ def test_a_merge_takes_over_the_childs_own_values_only() -> None:
     assert child.state.local_dict() == {"changed": 2, "new": None}
 
 
-def test_a_merge_does_not_touch_the_grandparent() -> None:
+def test_merge_does_not_change_the_grandparent() -> None:
     root = Context("r", state={"a": 1, "b": 1})
     parent = root.fork("p")
     child = parent.fork("c")
@@ -114,7 +114,7 @@ def test_a_merge_does_not_touch_the_grandparent() -> None:
     assert parent.state.local_dict() == {"a": 2}
 
 
-def test_merging_again_changes_nothing() -> None:
+def test_second_merge_changes_nothing() -> None:
     parent = Context("p")
     child = parent.fork("c")
     child.state["a"] = 1
@@ -124,7 +124,7 @@ def test_merging_again_changes_nothing() -> None:
     assert parent.state.to_dict() == once == {"a": 1}
 
 
-def test_only_a_child_can_be_merged() -> None:
+def test_merge_refuses_a_context_that_is_not_a_child() -> None:
     parent = Context("p")
     child = parent.fork("c")
     strangers = [parent, child.fork("grandchild"), Context("x"), Context("p").fork("c")]
@@ -135,7 +135,7 @@ def test_only_a_child_can_be_merged() -> None:
     assert len(parent.state) == 0
 
 
-# --- snapshots --------------------------------------------------------------------------------------
+# --- snapshots ----------------------------------------------------------------------------------------
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -145,14 +145,14 @@ JSON = st.recursive(
 
 
 @given(st.dictionaries(st.text(), JSON, max_size=3), st.dictionaries(st.text(), JSON, max_size=3))
-def test_what_is_restored_is_what_could_be_read(inherited: dict[str, Any], own: dict[str, Any]) -> None:
+def test_restore_returns_all_readable_values(inherited: dict[str, Any], own: dict[str, Any]) -> None:
     ctx = Context("t", parent=Context("p", state=inherited), state=own)
     restored = Context.restore(ctx.snapshot())
     assert restored.state.local_dict() == ctx.state.to_dict() == inherited | own
     assert (restored.task_id, restored.parent, restored.checkpoints) == ("t", None, ())
 
 
-def test_a_snapshot_is_not_touched_by_what_happens_later() -> None:
+def test_later_changes_do_not_affect_a_snapshot() -> None:
     ctx = Context("t", state={"todos": [{"item": "a", "done": False}]})
     checkpoint = ctx.snapshot()
     ctx.state["todos"][0]["done"] = True
@@ -161,7 +161,7 @@ def test_a_snapshot_is_not_touched_by_what_happens_later() -> None:
     assert checkpoint.values == {"todos": [{"item": "a", "done": False}]}
 
 
-def test_a_snapshot_can_be_restored_again() -> None:
+def test_snapshot_can_be_restored_twice() -> None:
     checkpoint = Context("t", state={"todos": [{"item": "a"}]}).snapshot()
     first = Context.restore(checkpoint)
     first.state["todos"][0]["item"] = "changed"
@@ -169,7 +169,7 @@ def test_a_snapshot_can_be_restored_again() -> None:
     assert Context.restore(checkpoint).state.to_dict() == {"todos": [{"item": "a"}]}
 
 
-def test_what_two_keys_share_their_copies_share() -> None:
+def test_shared_objects_stay_shared_in_a_snapshot() -> None:
     shared: list[int] = []
     restored = Context.restore(Context("t", state={"a": shared, "b": [shared]}).snapshot())
     restored.state["a"].append(1)
@@ -177,7 +177,7 @@ def test_what_two_keys_share_their_copies_share() -> None:
     assert shared == []
 
 
-def test_going_back_makes_another_context_and_leaves_this_one() -> None:
+def test_restore_makes_a_new_context() -> None:
     ctx = Context("t", state={"a": 1}, config=make_config("pilot"))
     checkpoint = ctx.snapshot()
     ctx.state["a"] = 2
@@ -187,7 +187,7 @@ def test_going_back_makes_another_context_and_leaves_this_one() -> None:
     assert Context.restore(checkpoint, config=ctx.config).config is ctx.config
 
 
-def test_snapshots_are_numbered_and_noted() -> None:
+def test_snapshots_are_numbered_and_have_metadata() -> None:
     ctx = Context("t")
     metadata = {"why": "before the tool"}
     first, second = ctx.snapshot(metadata=metadata), ctx.snapshot()
@@ -210,7 +210,7 @@ def test_only_the_latest_snapshots_are_kept() -> None:
     assert ctx.checkpoints[-1].values == {"number": MAX_CHECKPOINTS + 2}
 
 
-def test_what_cannot_be_copied_is_an_error_that_names_its_key() -> None:
+def test_value_that_cannot_be_copied_is_an_error_that_names_its_key() -> None:
     ctx = Context("t", state={"fine": 1, "guard": [threading.Lock()]})
     with pytest.raises(
         ContextError, match=r"^Context 't' cannot be copied: state key 'guard' holds a list$"
@@ -222,7 +222,7 @@ def test_what_cannot_be_copied_is_an_error_that_names_its_key() -> None:
     assert ctx.snapshot().version == 1
 
 
-def test_a_checkpoint_does_not_tell_its_values_and_does_not_change() -> None:
+def test_checkpoint_repr_shows_no_values_and_is_immutable() -> None:
     checkpoint = Context("t", state={"token": "hush"}).snapshot()
     assert "hush" not in repr(checkpoint)
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
@@ -230,11 +230,11 @@ def test_a_checkpoint_does_not_tell_its_values_and_does_not_change() -> None:
 
 
 @pytest.mark.parametrize("wrong", [None, {}, "hush", Context("t")])
-def test_only_a_checkpoint_can_be_restored(wrong: Any) -> None:
+def test_restore_refuses_other_objects(wrong: Any) -> None:
     with pytest.raises(ContextError, match=f"^expected a Checkpoint, not {type(wrong).__name__}$"):
         Context.restore(wrong)
 
 
-def test_a_checkpoint_can_be_made_by_hand() -> None:
+def test_checkpoint_can_be_constructed() -> None:
     restored = Context.restore(Checkpoint(task_id="t", version=1, values={"a": 1}))
     assert (restored.task_id, restored.state.to_dict()) == ("t", {"a": 1})

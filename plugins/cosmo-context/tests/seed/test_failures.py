@@ -1,4 +1,4 @@
-"""Neurons that fail: each is named, and what it raised is the cause."""
+"""Failing Neurons: the error names the Neuron, and its exception is the cause."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ def builder() -> PromptBuilder:
     return PromptBuilder(Context("t"))
 
 
-async def test_a_neuron_that_raises_is_named_and_its_error_is_the_cause(
-    builder: PromptBuilder, say: Say
-) -> None:
+async def test_failing_neuron_is_named_and_its_error_is_the_cause(builder: PromptBuilder, say: Say) -> None:
     cause = RuntimeError("boom")
     builder.add("task").add_neuron(say(cause, "broken"))
     with pytest.raises(ContextNeuronError) as caught:
@@ -34,7 +32,7 @@ class BrokenAtOnce(StateNeuron):
         return f"{ctx.state['nothing']}"
 
 
-async def test_a_neuron_that_never_waits_is_named_too(builder: PromptBuilder) -> None:
+async def test_failing_state_neuron_is_named(builder: PromptBuilder) -> None:
     builder.add_neuron(BrokenAtOnce("hasty"))
     with pytest.raises(ContextNeuronError, match=r"'hasty' failed: KeyError: 'nothing'$") as caught:
         await builder.build()
@@ -42,30 +40,30 @@ async def test_a_neuron_that_never_waits_is_named_too(builder: PromptBuilder) ->
 
 
 @pytest.mark.parametrize("fragment", [0, False, 7, b"hush", ["hush"], {}, object()])
-async def test_a_fragment_that_is_no_str_is_an_error_that_tells_no_value(
+async def test_fragment_of_another_type_is_an_error_without_the_value(
     builder: PromptBuilder, say: Say, fragment: object
 ) -> None:
     with pytest.raises(ContextNeuronError) as caught:
         await builder.add_neuron(say(fragment, "odd")).build()
     given_type = type(fragment).__name__
-    assert str(caught.value) == f"context Neuron 'odd' gave a fragment that is no str: {given_type}"
+    assert str(caught.value) == f"context Neuron 'odd' returned a fragment of type {given_type}, not str"
 
 
 class Plain(Neuron):
-    """Was written with a plain `format`, as the seed's guide once showed."""
+    """Has a plain function `format`, as the seed's guide once showed."""
 
     def format(self, ctx: Context, **kwargs: Any) -> str:  # type: ignore[override]
         return "a"
 
 
-async def test_a_format_that_is_no_coroutine_is_an_error_that_names_the_neuron(
+async def test_plain_format_is_an_error_that_names_the_neuron(
     builder: PromptBuilder,
 ) -> None:
     with pytest.raises(ContextNeuronError, match=r"^context Neuron 'plain' failed: TypeError: .*await"):
         await builder.add_neuron(Plain("plain")).build()
 
 
-async def test_after_an_error_the_builder_builds_again(builder: PromptBuilder, say: Say) -> None:
+async def test_builder_can_build_after_an_error(builder: PromptBuilder, say: Say) -> None:
     neuron = say(RuntimeError("boom"))
     builder.add_neuron(neuron)
     with pytest.raises(ContextNeuronError):

@@ -70,22 +70,20 @@ def ctx(half_past_two: Callable[[], datetime]) -> Context:
 
 
 @pytest.mark.parametrize("name", NINE)
-async def test_a_neuron_writes_its_golden_file(ctx: Context, name: str) -> None:
+async def test_neuron_matches_its_golden_file(ctx: Context, name: str) -> None:
     prompt = await PromptBuilder(ctx).add(name).build()
     assert prompt.encode() == (GOLDEN / f"{name}.txt").read_bytes()
 
 
 @pytest.mark.parametrize("order", [NINE, NINE[::-1], sorted(NINE)], ids=["seed", "reversed", "by name"])
-async def test_the_nine_write_their_golden_prompt_in_whatever_order_they_are_added(
-    ctx: Context, order: list[str]
-) -> None:
+async def test_nine_neurons_match_the_golden_prompt_in_any_order(ctx: Context, order: list[str]) -> None:
     builder = PromptBuilder(ctx)
     for name in order:
         builder.add(name)
     assert (await builder.build()).encode() == (GOLDEN / "nine.txt").read_bytes()
 
 
-async def test_of_an_empty_state_only_task_and_system_tell(half_past_two: Callable[[], datetime]) -> None:
+async def test_empty_state_gives_only_task_and_system(half_past_two: Callable[[], datetime]) -> None:
     builder = PromptBuilder(Context("task-123", clock=half_past_two))
     for name in NINE:
         builder.add(name)

@@ -14,12 +14,12 @@ from cosmo_context import Context, ContextConfig, Conversation, HistoryNeuron, P
 
 
 def messages(count: int) -> list[dict[str, str]]:
-    """Return a conversation of turns, numbered in their contents."""
+    """Return a conversation with numbered contents."""
     return [{"role": "assistant" if n % 2 else "user", "content": str(n)} for n in range(count)]
 
 
 async def window(history: object, rounds: int, **options: Any) -> list[int]:
-    """Return the numbers of the messages that are told."""
+    """Return the numbers of the messages in the fragment."""
     ctx = Context("t", config=ContextConfig(history_rounds=rounds), state={"history": history})
     lines = (await PromptBuilder(ctx).add("history", **options).build()).split("\n")
     assert (lines[0], lines[-1]) == ("<conversation_history>", "</conversation_history>")
@@ -28,32 +28,32 @@ async def window(history: object, rounds: int, **options: Any) -> list[int]:
 
 @pytest.mark.parametrize("rounds", [1, 2, 20])
 @pytest.mark.parametrize("more", [-1, 0, 1, 2, 7])
-async def test_it_tells_the_last_two_messages_per_round(rounds: int, more: int) -> None:
+async def test_history_has_two_messages_per_round(rounds: int, more: int) -> None:
     count = 2 * rounds + more
     assert await window(messages(count), rounds) == list(range(count))[-2 * rounds :]
 
 
-async def test_without_a_config_it_tells_forty() -> None:
+async def test_default_history_has_forty_messages() -> None:
     ctx = Context("t", state={"history": messages(41)})
     prompt = await PromptBuilder(ctx).add("history").build()
     assert prompt.splitlines()[1] == "[assistant]: 1"
     assert len(prompt.splitlines()) == 42
 
 
-async def test_messages_of_every_role_count() -> None:
+async def test_messages_of_all_roles_count() -> None:
     history = [{"role": role, "content": str(n)} for n, role in enumerate(["user", "tool", "system", "tool"])]
     assert await window(history, 1) == [2, 3]
 
 
 @pytest.mark.parametrize("collect", [list, tuple, deque, iter])
-async def test_a_window_of_any_iterable_is_its_end(
+async def test_history_can_be_any_iterable(
     collect: Callable[[list[dict[str, str]]], Iterable[object]],
 ) -> None:
     assert await window(collect(messages(7)), 2) == [3, 4, 5, 6]
 
 
 class Counted(list[Any]):
-    """A list that counts the items that anyone reads."""
+    """A list that counts how many items are read."""
 
     read = 0
 
@@ -69,7 +69,7 @@ class Counted(list[Any]):
 
 
 @pytest.mark.parametrize("step", [1, 20])
-async def test_of_a_long_history_no_more_than_the_window_is_read(step: int) -> None:
+async def test_only_the_window_of_a_long_history_is_read(step: int) -> None:
     history = Counted(messages(100_000))
     assert (await window(history, 20, step=step))[-1] == 99_999
     assert 0 < history.read <= 2 * 40
@@ -77,20 +77,20 @@ async def test_of_a_long_history_no_more_than_the_window_is_read(step: int) -> N
 
 @pytest.mark.parametrize("collect", [list, tuple, deque])
 @pytest.mark.parametrize("options", [{}, {"step": 20}])
-async def test_an_item_of_the_wrong_shape_is_named_by_its_place_in_the_state(
+async def test_wrong_item_is_named_by_its_index_in_the_state(
     options: dict[str, int], collect: Callable[[list[object]], Iterable[object]]
 ) -> None:
-    # The same object before the window is not the one to blame.
+    # The same object before the window must not be reported.
     history: list[object] = [None, *messages(69), None, *messages(20), None]
     with pytest.raises(StateShapeError, match="a mapping as item 70 of state key 'history', not NoneType"):
         await window(collect(history), 20, **options)
 
 
-async def test_an_item_outside_the_window_does_no_harm() -> None:
+async def test_wrong_item_outside_the_window_is_ignored() -> None:
     assert await window(["not a message", *messages(4)], 2) == [0, 1, 2, 3]
 
 
-def test_a_fragment_knows_its_messages() -> None:
+def test_fragment_has_its_messages() -> None:
     ctx = Context("t", config=ContextConfig(history_rounds=1), state={"history": messages(3)})
     told = HistoryNeuron().fragment(ctx)
     assert isinstance(told, Conversation)
@@ -99,36 +99,36 @@ def test_a_fragment_knows_its_messages() -> None:
 
 
 @pytest.mark.parametrize("step", [2, 3, 5, 10])
-async def test_with_a_step_the_window_begins_elsewhere_once_in_so_many_messages(step: int) -> None:
+async def test_step_moves_the_window_once_per_step(step: int) -> None:
     history = [{"role": "user", "content": str(n)} for n in range(100)]
     begins = [(await window(history[:count], 5, step=step))[0] for count in range(10, 100)]
     assert begins == sorted(begins)
     assert set(begins) == set(range(0, begins[-1] + 1, step))
 
 
-async def test_without_a_step_the_window_begins_elsewhere_with_every_message() -> None:
+async def test_window_without_step_moves_with_every_message() -> None:
     history = messages(30)
     assert [(await window(history[:count], 5))[0] for count in range(10, 31)] == list(range(21))
 
 
-async def test_a_step_longer_than_the_window_is_as_long_as_the_window() -> None:
+async def test_step_is_limited_to_the_window() -> None:
     history = [{"role": "user", "content": str(n)} for n in range(11)]
     assert await window(history, 5, step=1000) == [10]
     assert await window(history[:10], 5, step=1000) == list(range(10))
 
 
-async def test_with_a_step_no_tool_result_stands_without_its_call() -> None:
+async def test_step_window_does_not_start_with_a_tool_result() -> None:
     roles = ["user", "assistant", "tool", "assistant", "user", "assistant", "tool", "assistant"]
     history = [{"role": role, "content": str(n)} for n, role in enumerate(roles)]
     assert await window(history, 3, step=2) == [3, 4, 5, 6, 7]
 
 
-async def test_with_a_step_a_history_that_fits_is_told_whole() -> None:
+async def test_step_window_contains_a_whole_short_history() -> None:
     history = [{"role": role, "content": str(n)} for n, role in enumerate(("system", "tool", "user"))]
     assert await window(history, 2, step=2) == [0, 1, 2]
 
 
-async def test_with_a_step_a_window_of_results_alone_begins_where_it_can() -> None:
+async def test_step_window_of_only_tool_results_is_not_empty() -> None:
     history = [{"role": "tool", "content": str(n)} for n in range(7)]
     assert await window(history, 2, step=2) == [4, 5, 6]
 
@@ -141,7 +141,7 @@ ROLES = st.sampled_from(["user", "assistant", "tool", "system"])
     rounds=st.integers(1, 8),
     step=st.integers(2, 40),
 )
-async def test_with_a_step_the_window_is_the_end_of_the_full_one_and_begins_with_no_result(
+async def test_step_window_is_a_suffix_of_the_full_window(
     roles: Sequence[str], rounds: int, step: int
 ) -> None:
     history = [{"role": role, "content": str(n)} for n, role in enumerate(roles)]

@@ -1,4 +1,4 @@
-"""What the Neurons that list the items of one key tell, to the byte; their shapes and their errors."""
+"""List Neurons: their exact text, accepted types, and errors."""
 
 from __future__ import annotations
 
@@ -95,18 +95,18 @@ LINES: list[tuple[str, object, str]] = [
 
 
 def listed(name: str, *lines: str) -> str:
-    """Return the fragment that has these lines."""
+    """Return the fragment with these lines."""
     tag = TAGS[name][1]
     return "\n".join([f"<{tag}>", *lines, f"</{tag}>"])
 
 
 @pytest.mark.parametrize(("name", "item", "line"), LINES)
-async def test_an_item_is_one_line(tell: Tell, name: str, item: object, line: str) -> None:
+async def test_item_is_one_line(tell: Tell, name: str, item: object, line: str) -> None:
     assert await tell(name, {TAGS[name][0]: [item]}) == listed(name, line)
 
 
 @pytest.mark.parametrize("name", TAGS)
-async def test_items_keep_their_order_and_their_duplicates(tell: Tell, name: str) -> None:
+async def test_items_keep_order_and_duplicates(tell: Tell, name: str) -> None:
     lines = [(item, line) for listing, item, line in LINES if listing == name]
     items = [item for item, _ in lines]
     assert await tell(name, {TAGS[name][0]: items + items}) == listed(name, *(line for _, line in lines * 2))
@@ -114,18 +114,18 @@ async def test_items_keep_their_order_and_their_duplicates(tell: Tell, name: str
 
 @pytest.mark.parametrize("nothing", [None, [], (), "", 0, False, {}, deque(), iter(())])
 @pytest.mark.parametrize("name", TAGS)
-async def test_an_empty_list_gives_nothing(tell: Tell, name: str, nothing: object) -> None:
+async def test_empty_list_gives_an_empty_fragment(tell: Tell, name: str, nothing: object) -> None:
     assert await tell(name, {TAGS[name][0]: nothing}) == ""
 
 
 @pytest.mark.parametrize("name", TAGS)
-async def test_an_absent_list_gives_nothing(tell: Tell, name: str) -> None:
+async def test_missing_list_gives_an_empty_fragment(tell: Tell, name: str) -> None:
     assert await tell(name, {"something": "else"}) == ""
 
 
 @pytest.mark.parametrize("collect", [tuple, deque, iter, lambda items: (item for item in items)])
 @pytest.mark.parametrize("name", TAGS)
-async def test_a_list_is_anything_to_iterate(
+async def test_list_can_be_any_iterable(
     tell: Tell, name: str, collect: Callable[[Iterable[object]], Iterable[object]]
 ) -> None:
     items, lines = zip(*((item, line) for listing, item, line in LINES if listing == name), strict=True)
@@ -133,20 +133,20 @@ async def test_a_list_is_anything_to_iterate(
 
 
 @pytest.mark.parametrize("kind", [UserDict, MappingProxyType])
-async def test_an_item_is_any_mapping(
+async def test_item_can_be_any_mapping(
     tell: Tell, kind: Callable[[dict[str, str]], Mapping[str, str]]
 ) -> None:
     assert await tell("entity", {"entities": [kind({"name": "n"})]}) == listed("entity", "  n (unknown)")
 
 
 @pytest.mark.parametrize("name", TAGS)
-async def test_options_change_nothing(tell: Tell, name: str) -> None:
+async def test_options_do_not_change_the_fragment(tell: Tell, name: str) -> None:
     state = {TAGS[name][0]: [item for listing, item, _ in LINES if listing == name]}
     assert await tell(name, state, limit=1, title="x", step=1) == await tell(name, state)
 
 
 @pytest.mark.parametrize("name", TAGS)
-async def test_the_state_is_read_when_the_prompt_is_built(name: str) -> None:
+async def test_state_is_read_during_the_build(name: str) -> None:
     parent = Context("parent")
     builder = PromptBuilder(parent.fork("child")).add(name)
     _, item, line = next(row for row in LINES if row[0] == name)
@@ -156,7 +156,9 @@ async def test_the_state_is_read_when_the_prompt_is_built(name: str) -> None:
 
 @pytest.mark.parametrize("value", ["hush-hush", b"hush-hush", {"hush-hush": 1}, 31337, True])
 @pytest.mark.parametrize("name", TAGS)
-async def test_no_list_is_an_error_that_tells_no_value(tell: Tell, name: str, value: object) -> None:
+async def test_other_type_than_list_is_an_error_without_the_value(
+    tell: Tell, name: str, value: object
+) -> None:
     key = TAGS[name][0]
     with pytest.raises(StateShapeError) as caught:
         await tell(name, {key: value})
@@ -167,9 +169,7 @@ async def test_no_list_is_an_error_that_tells_no_value(tell: Tell, name: str, va
 
 @pytest.mark.parametrize("item", ["hush-hush", None, 31337, ["hush-hush"], object()])
 @pytest.mark.parametrize("name", OF_MAPPINGS)
-async def test_an_item_that_is_no_mapping_is_an_error_that_names_its_place(
-    tell: Tell, name: str, item: object
-) -> None:
+async def test_item_of_another_type_is_an_error_with_its_index(tell: Tell, name: str, item: object) -> None:
     key = TAGS[name][0]
     with pytest.raises(StateShapeError) as caught:
         await tell(name, {key: [{}, {}, item, "another"]})
@@ -180,20 +180,20 @@ async def test_an_item_that_is_no_mapping_is_an_error_that_names_its_place(
 
 
 class Row:
-    """Answers `get` as a mapping does."""
+    """Has a `get` method like a mapping."""
 
     def get(self, key: str, default: object = None) -> object:
         return {"name": "n"}.get(key, default)
 
 
-async def test_what_answers_as_a_mapping_is_not_blamed_for_another_item(tell: Tell) -> None:
+async def test_object_with_get_is_not_reported_for_another_item(tell: Tell) -> None:
     assert await tell("entity", {"entities": [Row()]}) == listed("entity", "  n (unknown)")
     with pytest.raises(StateShapeError, match="item 1 of state key 'entities', not str"):
         await tell("entity", {"entities": [Row(), "x"]})
 
 
 class Unprintable:
-    """Cannot be told as text."""
+    """Cannot be converted to text."""
 
     def __init__(self, error: type[Exception]) -> None:
         self.error = error
@@ -204,9 +204,7 @@ class Unprintable:
 
 @pytest.mark.parametrize("error", [AttributeError, TypeError, RuntimeError])
 @pytest.mark.parametrize("name", ["fact", "entity"])
-async def test_a_value_that_cannot_be_told_is_no_wrong_shape(
-    tell: Tell, name: str, error: type[Exception]
-) -> None:
+async def test_exception_of_str_is_not_a_shape_error(tell: Tell, name: str, error: type[Exception]) -> None:
     value = Unprintable(error)
     items = ["fine", value] if name == "fact" else [{}, {"name": value}]
     with pytest.raises(ContextNeuronError) as caught:
@@ -216,20 +214,20 @@ async def test_a_value_that_cannot_be_told_is_no_wrong_shape(
 
 
 class Confused:
-    """Asks nothing for a key when it is told as text."""
+    """Raises an AttributeError for `get` while it is converted to text."""
 
     def __str__(self) -> str:
         nothing: Any = None
         return str(nothing.get("text"))
 
 
-async def test_an_error_that_only_looks_like_a_wrong_shape_is_none(tell: Tell) -> None:
+async def test_attribute_error_inside_str_is_not_a_shape_error(tell: Tell) -> None:
     with pytest.raises(ContextNeuronError, match="'fact' failed: AttributeError: 'NoneType' object"):
         await tell("fact", {"facts": ["fine", Confused()]})
 
 
 class Shouting(ListNeuron):
-    """A stranger's Neuron, of texts."""
+    """A third-party Neuron that lists strings."""
 
     key = "words"
     tag = "words"
@@ -238,7 +236,7 @@ class Shouting(ListNeuron):
         return [f"  {word.upper()}" for word in items]
 
 
-async def test_a_strangers_list_neuron_may_list_something_else_than_mappings() -> None:
+async def test_list_neuron_subclass_can_list_strings() -> None:
     ctx = Context("t", state={"words": ["a", "b"]})
     builder = PromptBuilder(ctx).add_neuron(Shouting("shouting"))
     assert await builder.build() == "<words>\n  A\n  B\n</words>"
@@ -248,13 +246,13 @@ async def test_a_strangers_list_neuron_may_list_something_else_than_mappings() -
 
 
 class FirstTwo(EntityNeuron):
-    """A stranger's Neuron that lists the beginning of what there is."""
+    """A third-party Neuron that lists only the first items."""
 
     def items(self, ctx: Context, **kwargs: Any) -> Sequence[Any]:
         return super().items(ctx, **kwargs)[:2]
 
 
-async def test_an_item_of_a_beginning_is_named_by_its_place_too() -> None:
+async def test_wrong_item_of_a_prefix_is_named_by_its_index() -> None:
     ctx = Context("t", state={"entities": [{}, "x", {}]})
     with pytest.raises(StateShapeError, match="item 1 of state key 'entities', not str"):
         await PromptBuilder(ctx).add_neuron(FirstTwo()).build()

@@ -1,4 +1,4 @@
-"""The nine against a plain model of the seed's table, over arbitrary states."""
+"""The nine built-in Neurons compared with a model of the seed's table, for arbitrary states."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cosmo_context import Context, ContextConfig, PromptBuilder, StateShapeError
 
-# --- the model --------------------------------------------------------------------------------------
+# --- the model ----------------------------------------------------------------------------------------
 
 LISTS = {
     "todo": ("todos", "todo_list"),
@@ -26,7 +26,7 @@ ORDER = ["task", *LISTS]
 
 
 class WrongShapeError(Exception):
-    """The model's word for what is no list, or no mapping."""
+    """The model's error for a value that is not a list, or not a mapping."""
 
 
 def text(item: dict[str, Any], key: str, default: str) -> str:
@@ -117,7 +117,7 @@ def model(names: Sequence[str], task_id: str, state: Mapping[str, Any], rounds: 
     return "\n\n".join(fragment for fragment in fragments if fragment)
 
 
-# --- arbitrary states -------------------------------------------------------------------------------
+# --- arbitrary states ---------------------------------------------------------------------------------
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
 JSON = st.recursive(
@@ -140,7 +140,7 @@ def lists_of(items: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 
 def values_of(name: str) -> st.SearchStrategy[Any]:
-    """Mostly what belongs under a list's key; now and then an item, or all of it, is something else."""
+    """Mostly valid lists; sometimes an item or the whole value has another type."""
     if name not in FIELDS:
         return lists_of(JSON) | JSON
     good = st.fixed_dictionaries({}, optional=dict.fromkeys([*FIELDS[name], "other"], JSON))
@@ -176,7 +176,7 @@ TASK_IDS = st.text(min_size=1, max_size=10)
 
 @pytest.mark.parametrize("name", ORDER)
 @given(data=st.data(), task_id=TASK_IDS, rounds=st.integers(1, 4))
-async def test_one_tells_what_the_model_tells(
+async def test_each_neuron_matches_the_model(
     name: str, data: st.DataObject, task_id: str, rounds: int
 ) -> None:
     await compare([name], task_id, data.draw(STATES[name]), rounds)
@@ -185,7 +185,7 @@ async def test_one_tells_what_the_model_tells(
 @settings(max_examples=200)
 @given(names=st.permutations(ORDER), state=states(ORDER), task_id=TASK_IDS, rounds=st.integers(1, 4))
 @example(names=ORDER, state={"facts": "x", "todos": [1]}, task_id="t", rounds=1)
-async def test_together_they_tell_what_the_model_tells(
+async def test_all_neurons_together_match_the_model(
     names: list[str], state: dict[str, Any], task_id: str, rounds: int
 ) -> None:
     await compare(names, task_id, state, rounds)

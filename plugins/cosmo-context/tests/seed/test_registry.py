@@ -1,4 +1,4 @@
-"""Context Neurons by name: installed ones, and the program's own."""
+"""The registry: installed Neurons, and those of the program."""
 
 from __future__ import annotations
 
@@ -45,25 +45,25 @@ class WeatherNeuron(Neuron):
 
 
 def installed(**environ: str) -> Registry:
-    """Return a registry of what is installed, with these switches."""
+    """Return a registry of installed Neurons with these plugin switches."""
     return Registry("mine", plugins=PluginManager.discover(environ=environ))
 
 
 @pytest.fixture
 def registry() -> Registry:
-    """A registry of its own, where the nine are installed."""
+    """A registry in which the nine are installed."""
     return installed()
 
 
 @pytest.fixture
 def empty() -> Registry:
-    """A registry where nothing is installed."""
+    """A registry without installed Neurons."""
     return Registry("mine", plugins=PluginManager(environ={}))
 
 
 @pytest.fixture
 def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Registry]:
-    """Install a distribution whose module is this source; its entry point is the `sunny` in it."""
+    """Install a distribution with this source as module; its entry point is `sunny`."""
 
     def publish(source: str) -> Registry:
         info = tmp_path / "sunny-1.0.dist-info"
@@ -78,17 +78,17 @@ def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
     return publish
 
 
-# --- what is installed ------------------------------------------------------------------------------
+# --- installed Neurons --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("registry", [installed(), neuron_registry], ids=["own", "shared"])
-def test_the_nine_are_installed(registry: Registry) -> None:
+def test_nine_neurons_are_installed(registry: Registry) -> None:
     assert set(registry.list_all()) >= set(PRIORITIES)
     assert {name: registry.get(name).priority for name in PRIORITIES} == PRIORITIES
     assert all(registry.get(name).name == name for name in PRIORITIES)
 
 
-def test_the_nine_come_from_entry_points_alone(registry: Registry) -> None:
+def test_nine_neurons_come_only_from_entry_points(registry: Registry) -> None:
     owner = installed(COSMO_DISABLE_PLUGINS="cosmo-context")
     assert not set(owner.list_all()) & set(PRIORITIES)
     assert "task" not in owner
@@ -97,19 +97,19 @@ def test_the_nine_come_from_entry_points_alone(registry: Registry) -> None:
     assert "task" in registry
 
 
-def test_one_can_be_disabled_and_replaced() -> None:
+def test_installed_neuron_can_be_disabled_and_replaced() -> None:
     registry = installed(COSMO_DISABLE_PLUGINS="todo")
     assert set(PRIORITIES) - set(registry.list_all()) == {"todo"}
     mine = registry.register("todo", TodoNeuron(priority=99))
     assert registry.get("todo") is mine
 
 
-def test_an_installed_neuron_is_made_once(registry: Registry) -> None:
+def test_installed_neuron_is_made_once(registry: Registry) -> None:
     assert registry.get("task") is registry.get("task")
     assert registry.get("task") is not installed().get("task")
 
 
-def test_a_strangers_class_is_made(
+def test_installed_class_is_instantiated(
     publish: Callable[[str], Registry],
 ) -> None:
     registry = publish("from cosmo_context import FactNeuron\nclass sunny(FactNeuron): pass\n")
@@ -117,7 +117,7 @@ def test_a_strangers_class_is_made(
     assert type(registry.get("sunny")).__name__ == "sunny"
 
 
-def test_a_strangers_instance_is_taken(publish: Callable[[str], Registry]) -> None:
+def test_installed_instance_is_used(publish: Callable[[str], Registry]) -> None:
     registry = publish("from cosmo_context import FactNeuron\nsunny = FactNeuron('sunny', priority=3)\n")
     assert repr(registry.get("sunny")) == "FactNeuron(name='sunny', priority=3)"
 
@@ -125,14 +125,14 @@ def test_a_strangers_instance_is_taken(publish: Callable[[str], Registry]) -> No
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        ("class sunny:\n    pass\n", "TypeError: expected a cosmo_context.Neuron, or a class of it"),
-        ("sunny = 7\n", "TypeError: expected a cosmo_context.Neuron, or a class of it, not 7"),
+        ("class sunny:\n    pass\n", "TypeError: expected a cosmo_context.Neuron or a subclass of it"),
+        ("sunny = 7\n", "TypeError: expected a cosmo_context.Neuron or a subclass of it, not 7"),
         ("class sunny:\n    def __init__(self, key): pass\n", "TypeError: .* missing 1 required positional"),
         ("def sunny():\n    return ''\n", "TypeError: expected a cosmo_context.Neuron"),
         ("class sunny:\n    def __init__(self): raise OSError('no sun')\n", "OSError: no sun"),
     ],
 )
-def test_what_is_installed_but_makes_no_neuron_is_an_error_that_names_its_distribution(
+def test_unusable_entry_point_is_an_error_that_names_the_distribution(
     publish: Callable[[str], Registry], source: str, reason: str
 ) -> None:
     registry = publish(source)
@@ -141,26 +141,26 @@ def test_what_is_installed_but_makes_no_neuron_is_an_error_that_names_its_distri
     assert isinstance(caught.value.__cause__, (TypeError, OSError))
 
 
-def test_what_cannot_be_imported_is_a_plugin_error(publish: Callable[[str], Registry]) -> None:
+def test_failing_import_is_a_plugin_error(publish: Callable[[str], Registry]) -> None:
     with pytest.raises(PluginError, match="no rain"):
         publish("raise ImportError('no rain')").get("sunny")
 
 
-# --- what the program registers ---------------------------------------------------------------------
+# --- registered Neurons -------------------------------------------------------------------------------
 
 
-def test_an_instance_is_registered_as_it_is(empty: Registry) -> None:
+def test_instance_is_registered(empty: Registry) -> None:
     weather = WeatherNeuron()
     assert empty.register("weather", weather) is weather
     assert empty.get("weather") is weather
 
 
-def test_a_class_is_made(empty: Registry) -> None:
+def test_class_is_instantiated(empty: Registry) -> None:
     assert empty.register("weather", WeatherNeuron) is WeatherNeuron
     assert isinstance(empty.get("weather"), WeatherNeuron)
 
 
-def test_a_class_can_be_decorated(empty: Registry) -> None:
+def test_class_can_be_decorated(empty: Registry) -> None:
     @empty.register("rain")
     class RainNeuron(WeatherNeuron):
         pass
@@ -169,13 +169,13 @@ def test_a_class_can_be_decorated(empty: Registry) -> None:
     assert isinstance(empty.get("rain"), RainNeuron)
 
 
-def test_a_name_need_not_be_the_neurons_own(empty: Registry) -> None:
+def test_registered_name_can_differ_from_the_neurons_name(empty: Registry) -> None:
     empty.register("forecast", WeatherNeuron())
     assert empty.get("forecast").name == "weather"
     assert "weather" not in empty
 
 
-def test_a_neuron_that_counts_as_false_is_found(empty: Registry) -> None:
+def test_falsy_neuron_is_found(empty: Registry) -> None:
     class Falsy(WeatherNeuron, Sized):
         def __len__(self) -> int:
             return 0
@@ -185,7 +185,7 @@ def test_a_neuron_that_counts_as_false_is_found(empty: Registry) -> None:
     assert empty.get("falsy") is falsy
 
 
-def test_a_name_is_registered_once(empty: Registry) -> None:
+def test_name_can_be_registered_once(empty: Registry) -> None:
     first = empty.register("weather", WeatherNeuron())
     with pytest.raises(RegistryError, match=r"^'weather' is already registered in mine$"):
         empty.register("weather", WeatherNeuron())
@@ -194,33 +194,33 @@ def test_a_name_is_registered_once(empty: Registry) -> None:
     assert empty.get("weather") is first
 
 
-def test_a_name_that_is_installed_is_registered(registry: Registry) -> None:
+def test_installed_name_cannot_be_registered(registry: Registry) -> None:
     with pytest.raises(RegistryError, match=r"^'task' is already registered in mine$"):
         registry.register("task", WeatherNeuron())
 
 
 @pytest.mark.parametrize("wrong", [None, "weather", 7, object, WeatherNeuron.format])
-def test_what_is_no_neuron_is_refused_and_not_registered(empty: Registry, wrong: Any) -> None:
-    with pytest.raises(TypeError, match=r"expected a cosmo_context\.Neuron, or a class of it"):
+def test_other_object_is_refused_and_not_registered(empty: Registry, wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"expected a cosmo_context\.Neuron or a subclass of it"):
         empty.register("weather", wrong)
     assert "weather" not in empty
 
 
-def test_an_abstract_class_is_refused(empty: Registry) -> None:
+def test_abstract_class_is_refused(empty: Registry) -> None:
     with pytest.raises(TypeError, match="abstract"):
         empty.register("weather", Neuron)
     assert len(empty) == 0
 
 
 @pytest.mark.parametrize("name", [None, 7, ["weather"], WeatherNeuron()])
-def test_a_name_is_a_string(empty: Registry, name: Any) -> None:
-    with pytest.raises(TypeError, match="by its name, a string, not by"):
+def test_registry_name_must_be_a_string(empty: Registry, name: Any) -> None:
+    with pytest.raises(TypeError, match="name of a context Neuron must be a string, not"):
         empty.register(name, WeatherNeuron())
-    with pytest.raises(TypeError, match="by its name, a string, not by"):
+    with pytest.raises(TypeError, match="name of a context Neuron must be a string, not"):
         empty.get(name)
 
 
-def test_an_unregistered_name_is_unknown_and_free_again(registry: Registry) -> None:
+def test_unregistered_name_can_be_registered_again(registry: Registry) -> None:
     registry.register("weather", WeatherNeuron())
     registry.unregister("weather")
     assert "weather" not in registry
@@ -229,14 +229,14 @@ def test_an_unregistered_name_is_unknown_and_free_again(registry: Registry) -> N
 
 
 @pytest.mark.parametrize("name", ["task", "nobody"])
-def test_only_what_the_program_registered_can_be_unregistered(registry: Registry, name: str) -> None:
+def test_installed_neuron_cannot_be_unregistered(registry: Registry, name: str) -> None:
     registry.get("task")
-    with pytest.raises(RegistryError, match=f"^'{name}' was not registered in mine by the program$"):
+    with pytest.raises(RegistryError, match=f"^the program did not register '{name}' in mine$"):
         registry.unregister(name)
     assert "task" in registry
 
 
-def test_it_lists_installed_names_first_then_those_of_the_program_as_they_came(registry: Registry) -> None:
+def test_list_all_has_installed_names_first(registry: Registry) -> None:
     before = registry.list_all()
     registry.register("weather", WeatherNeuron())
     registry.register("aaa", FactNeuron())
@@ -248,7 +248,7 @@ def test_it_lists_installed_names_first_then_those_of_the_program_as_they_came(r
     assert len(registry) == len(before) + 2
 
 
-def test_an_unknown_name_is_an_error_that_names_the_known_ones(registry: Registry) -> None:
+def test_unknown_name_is_an_error_that_lists_known_names(registry: Registry) -> None:
     registry.register("weather", WeatherNeuron())
     with pytest.raises(RegistryError) as caught:
         registry.get("wether")
@@ -259,15 +259,15 @@ def test_an_unknown_name_is_an_error_that_names_the_known_ones(registry: Registr
     assert isinstance(caught.value, CosmoError)
 
 
-def test_a_mistyped_name_is_told_which_one_was_meant(registry: Registry) -> None:
+def test_mistyped_name_gets_a_suggestion(registry: Registry) -> None:
     with pytest.raises(RegistryError, match="did you mean 'knowledge'"):
         registry.get("knowlege")
 
 
-# --- the seed's own example -------------------------------------------------------------------------
+# --- the seed's own example ---------------------------------------------------------------------------
 
 
-async def test_the_seeds_weather_is_registered_for_every_builder() -> None:
+async def test_default_registry_is_used_by_every_builder() -> None:
     neuron_registry.register("weather", WeatherNeuron())
     try:
         ctx = Context("task-123", state={"weather": "sunny"})
@@ -280,7 +280,7 @@ async def test_the_seeds_weather_is_registered_for_every_builder() -> None:
         neuron_registry.unregister("weather")
 
 
-async def test_a_builder_can_look_elsewhere(empty: Registry) -> None:
+async def test_builder_can_use_another_registry(empty: Registry) -> None:
     empty.register("weather", WeatherNeuron())
     builder = PromptBuilder(Context("t", state={"weather": "sunny"}), registry=empty).add("weather")
     assert await builder.build() == "<weather>Current weather: sunny</weather>"

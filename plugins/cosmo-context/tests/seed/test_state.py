@@ -1,4 +1,4 @@
-"""The state of a Context: its own values over its parent's, which are read live."""
+"""The state of a Context: own values, and current values of the parent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ VALUES = st.none() | st.integers(0, 3) | st.text(max_size=2)
 
 
 class Model:
-    """A chain of dicts: what a `ContextState` should be."""
+    """The model of a `ContextState`: a chain of dicts."""
 
     def __init__(self, parent: Model | None) -> None:
         self.own: dict[str, Any] = {}
@@ -29,7 +29,7 @@ class Model:
 
 
 class StateMachine(RuleBasedStateMachine):
-    """Forks, writes and forgets, and compares every state with its model after every step."""
+    """Forks, writes and deletes, and compares every state with its model after each step."""
 
     states = Bundle("states")
 
@@ -120,7 +120,7 @@ class StateMachine(RuleBasedStateMachine):
 TestStates = StateMachine.TestCase
 
 
-def test_a_parents_value_is_read_live() -> None:
+def test_current_parent_value_is_read() -> None:
     parent = ContextState({"a": 1})
     child = ContextState(parent=parent)
     parent["a"] = 2
@@ -128,51 +128,51 @@ def test_a_parents_value_is_read_live() -> None:
     assert child.parent is parent
 
 
-def test_a_none_of_its_own_hides_the_parents_value() -> None:
+def test_own_none_hides_the_parent_value() -> None:
     child = ContextState({"a": None}, parent=ContextState({"a": 1}))
     assert child.get("a", "default") is None
     assert child["a"] is None
     assert "a" in child
 
 
-def test_a_value_is_shared_not_copied() -> None:
+def test_values_are_not_copied() -> None:
     shared = [1]
     child = ContextState(parent=ContextState({"a": shared}))
     assert child["a"] is shared
 
 
-def test_its_first_values_are_copied_and_of_another_state_only_its_own() -> None:
+def test_initial_values_are_copied_and_only_own_ones_of_a_state() -> None:
     values = {"a": 1}
     other = ContextState(values, parent=ContextState({"b": 2}))
     values["a"] = 3
     assert ContextState(other).to_dict() == {"a": 1}
 
 
-def test_a_value_may_have_any_name() -> None:
+def test_key_can_be_any_string() -> None:
     state = ContextState()
     state.update({"a": 1}, values=2, self=3, key=4)
     assert state.to_dict() == {"a": 1, "values": 2, "self": 3, "key": 4}
 
 
-def test_what_it_returns_is_new() -> None:
+def test_returned_dicts_are_new() -> None:
     state = ContextState({"a": 1})
     state.to_dict()["b"] = state.local_dict()["b"] = 2
     assert list(state) == ["a"]
 
 
-def test_it_can_change_while_its_keys_are_read() -> None:
+def test_state_can_change_while_its_keys_are_read() -> None:
     state = ContextState({"a": 1, "b": 2})
     for key in state:
         state.delete(key)
     assert len(state) == 0
 
 
-def test_the_repr_tells_keys_and_no_values() -> None:
+def test_repr_shows_keys_without_values() -> None:
     state = ContextState({"token": "hush"}, parent=ContextState({"a": "hush"}))
     assert repr(state) == "<ContextState ['a', 'token']>"
 
 
-async def test_a_chain_of_five_thousand_forks_reads_and_goes_without_recursion() -> None:
+async def test_chain_of_five_thousand_forks_needs_no_recursion() -> None:
     root = Context("root", state={"facts": ["from the root"]})
     leaf = root
     for depth in range(5_000):

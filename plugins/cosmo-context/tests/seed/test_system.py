@@ -1,4 +1,4 @@
-"""What the system Neuron tells of the clock and the platform."""
+"""The system Neuron: clock and platform."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def told_at(moment: datetime) -> list[str]:
 
 
 @pytest.mark.usefixtures("half_past_two")
-async def test_another_time_zone_is_told_in_utc() -> None:
+async def test_other_time_zone_is_converted_to_utc() -> None:
     zone = timezone(timedelta(hours=-5, minutes=-30))
     assert await told_at(datetime(2024, 12, 31, 19, 5, 9, 999_999, tzinfo=zone)) == [
         "Current date: 2025-01-01",
@@ -38,7 +38,7 @@ async def test_another_time_zone_is_told_in_utc() -> None:
 
 
 @given(st.datetimes(datetime(1900, 1, 2), datetime(2200, 1, 1), timezones=st.timezones()))  # noqa: DTZ001
-async def test_every_moment_is_told_to_the_second(moment: datetime) -> None:
+async def test_time_has_a_precision_of_seconds(moment: datetime) -> None:
     date, time, _ = await told_at(moment)
     told = (
         f"{date.removeprefix('Current date: ')}T{time.removeprefix('Current time: ').removesuffix(' UTC')}Z"
@@ -46,7 +46,7 @@ async def test_every_moment_is_told_to_the_second(moment: datetime) -> None:
     assert datetime.fromisoformat(told) == moment.astimezone(UTC).replace(microsecond=0)
 
 
-async def test_without_a_clock_it_is_the_systems(tell: Tell) -> None:
+async def test_default_clock_is_the_system_clock(tell: Tell) -> None:
     before = datetime.now(UTC).replace(microsecond=0)
     prompt = await tell("system")
     after = datetime.now(UTC)
@@ -58,13 +58,15 @@ async def test_without_a_clock_it_is_the_systems(tell: Tell) -> None:
     assert found[3] == f"{platform.system()} {platform.release()}"
 
 
-async def test_the_clock_is_asked_at_every_build() -> None:
+async def test_clock_is_read_at_every_build() -> None:
     moments = iter([datetime(2025, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)])
     builder = PromptBuilder(Context("t", clock=lambda: next(moments)).fork("part")).add("system")
     assert "Current date: 2025-01-01" in await builder.build()
     assert "Current date: 2026-01-01" in await builder.build()
 
 
-async def test_a_clock_without_a_time_zone_is_an_error() -> None:
-    with pytest.raises(ContextNeuronError, match=r"'system' needs a clock that gives .* their time zone"):
+async def test_clock_without_a_time_zone_is_an_error() -> None:
+    with pytest.raises(
+        ContextNeuronError, match=r"'system' needs a clock that returns times with a time zone"
+    ):
         await told_at(datetime(2025, 1, 1))  # noqa: DTZ001

@@ -1,4 +1,4 @@
-"""What the task Neuron tells, to the byte."""
+"""The exact text of the task Neuron."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ async def told(state: dict[str, Any], task_id: str = "t-1") -> list[str]:
     return lines
 
 
-async def test_it_is_never_empty() -> None:
+async def test_task_is_never_empty() -> None:
     assert await told({}) == ["Task ID: t-1"]
 
 
-async def test_the_lines_have_a_fixed_order() -> None:
+async def test_lines_have_a_fixed_order() -> None:
     state = {"subtasks": ["a", "b"], "task_output": "half", "task_input": "all"}
     assert await told(state) == [
         "Task ID: t-1",
@@ -37,19 +37,19 @@ async def test_the_lines_have_a_fixed_order() -> None:
 
 @pytest.mark.parametrize("nothing", ["", None, 0, False, [], {}, ()])
 @pytest.mark.parametrize("key", ["task_input", "task_output", "subtasks"])
-async def test_what_is_falsy_has_no_line(key: str, nothing: object) -> None:
+async def test_falsy_value_has_no_line(key: str, nothing: object) -> None:
     assert await told({key: nothing}) == ["Task ID: t-1"]
 
 
 @pytest.mark.parametrize(
     ("value", "text"), [(7, "7"), (True, "True"), (["a"], "['a']"), ({"a": 1}, "{'a': 1}"), (" ", " ")]
 )
-async def test_input_and_output_are_told_as_str_gives_them(value: object, text: str) -> None:
+async def test_input_and_output_are_converted_with_str(value: object, text: str) -> None:
     state = {"task_input": value, "task_output": value}
     assert await told(state) == ["Task ID: t-1", f"Input: {text}", f"Output: {text}"]
 
 
-async def test_line_ends_and_tags_in_values_stay_as_they_are() -> None:
+async def test_line_ends_and_tags_in_values_are_not_changed() -> None:
     assert await told({"task_input": "a\nb</task_info>\r\n", "subtasks": ["<step9>\n"]}) == [
         "Task ID: t-1",
         "Input: a",
@@ -61,7 +61,7 @@ async def test_line_ends_and_tags_in_values_stay_as_they_are() -> None:
     ]
 
 
-async def test_empty_steps_are_numbered_too() -> None:
+async def test_empty_steps_are_numbered() -> None:
     steps = ["", None, 0, " last "]
     assert await told({"subtasks": steps}) == [
         "Task ID: t-1",
@@ -74,7 +74,7 @@ async def test_empty_steps_are_numbered_too() -> None:
 
 
 @pytest.mark.parametrize("collect", [list, tuple, deque, iter, lambda steps: (step for step in steps)])
-async def test_a_plan_is_anything_to_iterate(collect: Callable[[list[str]], Iterable[str]]) -> None:
+async def test_plan_can_be_any_iterable(collect: Callable[[list[str]], Iterable[str]]) -> None:
     assert await told({"subtasks": collect(["a", "b"])}) == [
         "Task ID: t-1",
         "Plan:",
@@ -83,14 +83,14 @@ async def test_a_plan_is_anything_to_iterate(collect: Callable[[list[str]], Iter
     ]
 
 
-async def test_a_fork_has_its_own_id_and_its_parents_task() -> None:
+async def test_fork_has_its_own_id_and_the_parents_task() -> None:
     parent = Context("whole", state={"task_input": "all", "subtasks": ["a"]})
     prompt = await PromptBuilder(parent.fork("part")).add("task").build()
     assert prompt == "<task_info>\nTask ID: part\nInput: all\nPlan:\n  <step1>a</step1>\n</task_info>"
 
 
 @pytest.mark.parametrize("plan", ["hush-hush", b"hush-hush", {"hush-hush": 1}, 7, True])
-async def test_a_plan_of_another_shape_is_an_error_that_tells_no_value(plan: object) -> None:
+async def test_plan_of_another_type_is_an_error_without_the_value(plan: object) -> None:
     with pytest.raises(StateShapeError) as caught:
         await told({"subtasks": plan})
     kind = type(plan).__name__

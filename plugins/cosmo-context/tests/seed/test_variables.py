@@ -1,4 +1,4 @@
-"""Variables: registered ones first, then the state; what leads nowhere stays."""
+"""Variables: registered paths, paths through the state, and paths that do not exist."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def variables() -> DynamicVariableRegistry:
     return DynamicVariableRegistry()
 
 
-# --- templates --------------------------------------------------------------------------------------
+# --- templates ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -53,20 +53,20 @@ def variables() -> DynamicVariableRegistry:
         ("${user.name} in ${user.address.city}", "Bob in London"),
         ("${thing.colour} ${thing.nested.size}", "red 3"),
         ("${items}", "['a']"),
-        # Nothing is found there: it stays.
+        # Paths that do not exist.
         ("${nobody}", "${nobody}"),
         ("${user.nobody}", "${user.nobody}"),
         ("${name.city}", "${name.city}"),
         ("${items.0}", "${items.0}"),
         ("${ name }", "${ name }"),
         ("${a.b}", "${a.b}"),
-        # No placeholder.
+        # Not a placeholder.
         ("$name {name} ${} ${name", "$name {name} ${} ${name"),
-        # A dollar before it is no escape, and what is found is not looked into.
+        # A preceding dollar does not escape, and values are not resolved again.
         ("$${name}", "$Ada"),
         ("${nested}", "${name}"),
         ("${a${name}}", "${a${name}}"),
-        # Nothing that begins with an underscore.
+        # Names with a leading underscore.
         ("${_token}", "${_token}"),
         ("${user._token}", "${user._token}"),
         ("${thing._token}", "${thing._token}"),
@@ -75,13 +75,13 @@ def variables() -> DynamicVariableRegistry:
     ],
 )
 @pytest.mark.parametrize("kind", [dict, ContextState])
-def test_a_template(
+def test_template(
     variables: DynamicVariableRegistry, template: str, text: str, kind: Callable[[dict[str, Any]], Any]
 ) -> None:
     assert variables.resolve_template(template, kind(STATE)) == text
 
 
-def test_a_state_is_read_with_what_it_inherits(variables: DynamicVariableRegistry) -> None:
+def test_inherited_values_are_resolved(variables: DynamicVariableRegistry) -> None:
     child = ContextState({"own": 1}, parent=ContextState({"name": "Ada", "own": 2}))
     assert variables.resolve_template("${own} ${name}", child) == "1 Ada"
 
@@ -90,7 +90,7 @@ PIECES = st.lists(st.tuples(st.text(), st.sampled_from(["name", "user.name", "no
 
 
 @given(PIECES.filter(lambda pieces: not any("$" in text for text, _ in pieces)))
-def test_only_what_is_found_is_replaced(pieces: list[tuple[str, str]]) -> None:
+def test_only_existing_paths_are_replaced(pieces: list[tuple[str, str]]) -> None:
     variables = DynamicVariableRegistry()
     variables.register("word", "${name}")
     found = {"name": "Ada", "user.name": "Bob", "word": "${name}", "nobody": "${nobody}"}
@@ -98,23 +98,23 @@ def test_only_what_is_found_is_replaced(pieces: list[tuple[str, str]]) -> None:
     assert variables.resolve_template(template, STATE) == "".join(text + found[path] for text, path in pieces)
 
 
-# --- registered ones --------------------------------------------------------------------------------
+# --- registered ones ----------------------------------------------------------------------------------
 
 
-def test_a_registered_path_is_found_before_the_states(variables: DynamicVariableRegistry) -> None:
+def test_registered_path_precedes_the_state(variables: DynamicVariableRegistry) -> None:
     variables.register("name", "registered")
     variables.register("user.name", "registered too")
     template = "${name}, ${user.name}, ${user.address.city}"
     assert variables.resolve_template(template, STATE) == "registered, registered too, London"
 
 
-def test_a_registered_path_may_have_any_name(variables: DynamicVariableRegistry) -> None:
+def test_registered_path_can_be_any_string(variables: DynamicVariableRegistry) -> None:
     variables.register("_now", "today")
     variables.register(" a b ", "spaced")
     assert variables.resolve_template("${_now} ${ a b }", {}) == "today spaced"
 
 
-def test_a_function_is_asked_with_the_state_every_time(variables: DynamicVariableRegistry) -> None:
+def test_function_is_called_with_the_state_every_time(variables: DynamicVariableRegistry) -> None:
     asked: list[object] = []
 
     def count(state: ContextState) -> int:
@@ -127,7 +127,7 @@ def test_a_function_is_asked_with_the_state_every_time(variables: DynamicVariabl
     assert asked == [state, state]
 
 
-def test_a_function_can_be_decorated(variables: DynamicVariableRegistry) -> None:
+def test_function_can_be_decorated(variables: DynamicVariableRegistry) -> None:
     @variables.register("shout")
     def shout(state: ContextState) -> str:
         return str(state["name"]).upper()
@@ -137,14 +137,14 @@ def test_a_function_can_be_decorated(variables: DynamicVariableRegistry) -> None
 
 
 @pytest.mark.parametrize("value", [None, 0, "", [1], "${name}"])
-def test_a_value_is_told_as_it_is(variables: DynamicVariableRegistry, value: object) -> None:
+def test_value_is_returned_unchanged(variables: DynamicVariableRegistry, value: object) -> None:
     assert variables.register("x", value) is value
     assert variables.resolve("x", STATE) == value
     variables.register("found", lambda state: value)
     assert variables.resolve_template("<${x}${found}>", STATE) == f"<{value}{value}>"
 
 
-def test_registering_again_replaces(variables: DynamicVariableRegistry) -> None:
+def test_second_registration_replaces_the_first(variables: DynamicVariableRegistry) -> None:
     variables.register("x", "old")
     variables.register("y", "other")
     variables.register("x", lambda state: "new")
@@ -154,7 +154,7 @@ def test_registering_again_replaces(variables: DynamicVariableRegistry) -> None:
     assert not variables.has("z")
 
 
-def test_a_coroutine_function_is_refused(variables: DynamicVariableRegistry) -> None:
+def test_coroutine_function_is_refused(variables: DynamicVariableRegistry) -> None:
     async def later(state: object) -> str:
         return "x"
 
@@ -163,13 +163,13 @@ def test_a_coroutine_function_is_refused(variables: DynamicVariableRegistry) -> 
     assert not variables.has("x")
 
 
-def test_what_a_function_raises_is_not_hidden(variables: DynamicVariableRegistry) -> None:
+def test_exception_of_a_function_is_raised(variables: DynamicVariableRegistry) -> None:
     variables.register("x", lambda state: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         variables.resolve_template("${x}", {})
 
 
-# --- one path ---------------------------------------------------------------------------------------
+# --- one path -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_what_a_function_raises_is_not_hidden(variables: DynamicVariableRegistry
         ("user..name", ""),
     ],
 )
-def test_a_path_that_leads_nowhere_is_an_error_that_names_where_it_ends(
+def test_missing_path_is_an_error_that_names_the_segment(
     variables: DynamicVariableRegistry, path: str, segment: str
 ) -> None:
     with pytest.raises(VariableResolveError) as caught:
@@ -193,10 +193,10 @@ def test_a_path_that_leads_nowhere_is_an_error_that_names_where_it_ends(
     assert isinstance(caught.value, LookupError)
 
 
-# --- in a prompt ------------------------------------------------------------------------------------
+# --- in a prompt --------------------------------------------------------------------------------------
 
 
-async def test_a_neurons_own_text_resolves(
+async def test_own_text_of_a_neuron_is_resolved(
     variables: DynamicVariableRegistry, say: Callable[..., Any]
 ) -> None:
     ctx = Context("t", parent=Context("p", state={"name": "Ada"}))
@@ -208,12 +208,12 @@ async def test_a_neurons_own_text_resolves(
     assert (await builder.build()).startswith("Hello Bob,")
 
 
-async def test_without_a_registry_variables_stay(say: Callable[..., Any]) -> None:
+async def test_variables_without_a_registry_are_not_resolved(say: Callable[..., Any]) -> None:
     builder = PromptBuilder(Context("t", state={"name": "Ada"})).add_neuron(say("${name}"))
     assert await builder.build() == "${name}"
 
 
-async def test_as_in_the_seed_variables_can_resolve_over_the_whole_prompt(
+async def test_resolve_in_data_resolves_the_joined_prompt(
     variables: DynamicVariableRegistry,
 ) -> None:
     ctx = Context(
@@ -225,7 +225,7 @@ async def test_as_in_the_seed_variables_can_resolve_over_the_whole_prompt(
     assert prompt == f"{task}\nAda\n<facts>\n  - I am Ada\n</facts>"
 
 
-async def test_what_a_prompt_of_nothing_needs_is_not_asked(
+async def test_empty_prompt_calls_no_resolver(
     variables: DynamicVariableRegistry, say: Callable[..., Any]
 ) -> None:
     variables.register("x", lambda state: 1 / 0)

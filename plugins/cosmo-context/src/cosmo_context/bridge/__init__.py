@@ -1,9 +1,7 @@
-"""From context Neurons to Neurons of the bus: prompts that are composed per TASK."""
+"""Neurons of the bus with composed prompts: each TASK gets a Context, from which its prompt is composed."""
 
-from cosmo_context.bridge.composer import Compose
-from cosmo_context.bridge.feeding import Feed, feed_task
+from cosmo_context.bridge.feeding import Feed, Recalled, asked_words, feed_task
 from cosmo_context.bridge.memory import TraceMemory
-from cosmo_context.bridge.prompted import with_prompt
-from cosmo_context.bridge.recalling import Recalled, asked_words
+from cosmo_context.bridge.prompted import Compose, with_prompt
 
 __all__ = ["Compose", "Feed", "Recalled", "TraceMemory", "asked_words", "feed_task", "with_prompt"]

@@ -1,4 +1,4 @@
-"""What happened on the traces that a prompted Neuron works on."""
+"""`TraceMemory`, which remembers what happened on the traces of prompted Neurons."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ OBSERVED: Final = (
     SignalType.PLAN,
     SignalType.TOOL_RESULT,
 )
-"""The Signals that a `TraceMemory` learns from."""
+"""The types of Signals that a `TraceMemory` reads."""
 
 
 @attrs.define(eq=False)
 class _Trace:
-    # Neuron id to its conversation; the others are the same for all Neurons.
+    # The conversation of each Neuron, by its id.
     turns: dict[str, deque[dict[str, str]]] = attrs.field(factory=dict)
-    # The ids of what was learnt: the same Signal may come by several ways.
-    learnt: OrderedDict[str, tuple[str, Any]] = attrs.field(factory=OrderedDict)
+    # State key and value by Signal id: a Signal may arrive more than once. They are shared by all Neurons.
+    items: OrderedDict[str, tuple[str, Any]] = attrs.field(factory=OrderedDict)
 
 
 class TraceMemory:
-    """Remembers traces, and tells context Neurons of them.
+    """Remembers traces, so that later prompts on the same trace can refer to them.
 
-    A prompted Neuron notes by itself what it was asked and what it answered: that is the ``history`` of its
-    next prompt on the same trace. Whatever else happened on the trace is told to the memory, by `follow` for
-    one Pathway, or for whole Dendrites by registering the memory as a hook plugin: then the outputs of other
-    Neurons and of tools become ``knowledge_items``, the latest PLAN the ``subtasks``, and what was appended
-    with MEMORY_APPEND goes to the key that it names.
+    A prompted Neuron adds each question and answer by itself; they are the ``history`` of its next prompt on
+    the trace. Other Signals of a trace are read with `follow` from a Pathway, or from whole Dendrites if the
+    memory is registered as a hook plugin. The outputs of other Neurons and of tools then become
+    ``knowledge_items``, the latest PLAN becomes ``subtasks``, and a MEMORY_APPEND is added to the key that it
+    names.
 
-    It lives in this process alone, and forgets the trace that was quiet the longest.
+    The memory is not persistent. If it is full, it forgets the least recently used trace.
 
     Args:
         max_traces: How many traces are remembered.
-        max_items: How many turns of each Neuron, and how many other things, are remembered of one trace.
+        max_items: How many messages of each Neuron, and how many other items, are remembered per trace.
 
     Raises:
         ValueError: A limit is below 1.
@@ -55,40 +55,40 @@ class TraceMemory:
 
     def __init__(self, *, max_traces: int = 256, max_items: int = 256) -> None:
         if max_traces < 1 or max_items < 1:
-            raise ValueError(f"max_traces ({max_traces}) and max_items ({max_items}) start at 1")
+            raise ValueError(f"max_traces ({max_traces}) and max_items ({max_items}) must be at least 1")
         self._max_traces = max_traces
         self._max_items = max_items
         self._traces: OrderedDict[str, _Trace] = OrderedDict()
 
-    # --- learning -----------------------------------------------------------------------------------
+    # --- writing --------------------------------------------------------------------------------------
 
     def note(self, trace_id: str, neuron: str, *, asked: str, answered: str) -> None:
-        """Remember one exchange with a Neuron."""
+        """Remember a question to a Neuron and its answer."""
         turns = self._trace(trace_id).turns.setdefault(neuron, deque(maxlen=self._max_items))
         turns.append({"role": "user", "content": asked})
         turns.append({"role": "assistant", "content": answered})
 
     def observe(self, signal: Signal) -> None:
-        """Learn from a Signal; what no prompt tells of is ignored, and so is one that came before."""
-        learnt = _lesson(signal)
-        if learnt is None:
+        """Remember a Signal. Other types than `OBSERVED`, and repeated Signals, are ignored."""
+        item = _item(signal)
+        if item is None:
             return
-        lessons = self._trace(signal.trace_id).learnt
-        lessons.setdefault(signal.id, learnt)
-        if len(lessons) > self._max_items:
-            lessons.popitem(last=False)
+        items = self._trace(signal.trace_id).items
+        items.setdefault(signal.id, item)
+        if len(items) > self._max_items:
+            items.popitem(last=False)
 
     def follow(self, pathway: Pathway) -> None:
-        """Learn from everything on a Pathway."""
+        """Remember the Signals of a Pathway."""
         for type in OBSERVED:
             pathway.on(type)(self.observe)
 
     @hookimpl
     def cosmo_signal_observers(self, dendrite: Dendrite) -> SignalObserver:
-        """Learn from everything a Dendrite sends and receives, when registered as a hook plugin."""
-        return self._see
+        """Remember the Signals that a Dendrite sends and receives. A hook, called if this is a plugin."""
+        return self._observe_event
 
-    def _see(self, event: SignalEvent) -> None:
+    def _observe_event(self, event: SignalEvent) -> None:
         if event.signal is not None and event.kind in {"sent", "received"}:
             self.observe(event.signal)
 
@@ -99,41 +99,42 @@ class TraceMemory:
             self._traces.popitem(last=False)
         return trace
 
-    # --- telling ------------------------------------------------------------------------------------
+    # --- reading --------------------------------------------------------------------------------------
 
     def feed(self, ctx: Context, trace_id: str, neuron: str) -> None:
-        """Put what is known of a trace before what the Context's state has, for a prompt of one Neuron.
+        """Fill a Context with the items of a trace, for a prompt of one Neuron.
 
-        A history that the state has already stays alone: whoever sent it keeps it.
+        Items are added before those that the state has. A history that the state has is not changed, since
+        its sender keeps the conversation.
         """
         trace = self._traces.get(trace_id)
         if trace is None:
             return
         if not ctx.state.get("history") and (turns := trace.turns.get(neuron)):
             ctx.state.set("history", list(turns))
-        known: dict[str, list[Any]] = {}
-        for key, value in trace.learnt.values():
+        added: dict[str, list[Any]] = {}
+        for key, value in trace.items.values():
             if key == "subtasks":
                 ctx.state.set(key, value)
             elif not (key == "knowledge_items" and value.get("source") == neuron):
-                known.setdefault(key, []).append(value)
-        for key, values in known.items():
-            there = ctx.state.get(key) or []
-            if isinstance(there, (list, tuple)):
-                ctx.state.set(key, [*values, *there])
+                added.setdefault(key, []).append(value)
+        for key, values in added.items():
+            old = ctx.state.get(key) or []
+            if isinstance(old, (list, tuple)):
+                ctx.state.set(key, [*values, *old])
 
     def __repr__(self) -> str:
         return f"<TraceMemory of {len(self._traces)} traces>"
 
 
 def as_text(value: Any) -> str:
-    """Return what an LLM Neuron answered as text; anything else as JSON."""
+    """Return the text of an LLM Neuron's answer, or any other value as JSON."""
     if isinstance(value, Mapping) and isinstance(value.get("response"), str):
         return str(value["response"])
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _lesson(signal: Signal) -> tuple[str, Any] | None:
+def _item(signal: Signal) -> tuple[str, Any] | None:
     payload = signal.payload
     source = (signal.directed.id if signal.directed else None) or "unknown"
     match signal.type:

@@ -1,18 +1,120 @@
-"""`with_prompt`: a Neuron whose prompt is composed of context Neurons, for every TASK anew."""
+"""`with_prompt`, which makes a Neuron that composes a prompt for every TASK and passes it to a model."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+import inspect
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, overload
+from typing import Any, Literal, overload
 
-from cosmo_context.bridge.composer import Compose, Composer, Form
-from cosmo_context.bridge.feeding import Feed, feed_task
-from cosmo_context.bridge.memory import TraceMemory
-from cosmo_context.bridge.recalling import Recalled
+import attrs
+
+from cosmo_context.bridge.feeding import INPUT_KEYS, Feed, Recalled, feed_recalled, feed_task
+from cosmo_context.bridge.memory import TraceMemory, as_text
+from cosmo_context.builder import PromptBuilder
 from cosmo_context.context import Context
-from cosmo_core import NeuronFn, RecallFn
-from cosmo_core.contracts.neuron import AnyNeuronFn, is_streaming
+from cosmo_context.errors import ContextNeuronError, PromptBuilderError, StateShapeError
+from cosmo_core import CurrentTask, NeuronError, NeuronFn, RecallFn, current_task
+from cosmo_core.contracts.neuron import AnyNeuronFn, invoker, is_streaming
+
+Compose = Callable[[Context], PromptBuilder]
+"""Returns the builder of a prompt for a Context."""
+
+Form = Literal["prompt", "messages"]
+
+PROMPT_FAILED = "PROMPT_FAILED"
+"""The ERROR code of a TASK whose prompt cannot be composed."""
+
+logger = logging.getLogger("cosmo_context")
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class _Composer:
+    """Composes the prompt of a TASK and calls the LLM Neuron; its attributes are those of `with_prompt`."""
+
+    neuron: NeuronFn
+    compose: Compose
+    base: Context
+    feed: Feed
+    memory: TraceMemory
+    form: Form
+    recalls: Sequence[Recalled]
+
+    async def answer(self, input: dict[str, Any], context: list[Any], recall: RecallFn | None = None) -> Any:
+        """Return the LLM Neuron's answer to the prompt of a TASK."""
+        task = current_task()
+        ctx, prompted = await self._compose(task, input, context, recall)
+        output = await invoker(self.neuron)(prompted, context)
+        self._remember(task, ctx, output)
+        return output
+
+    async def stream(
+        self, input: dict[str, Any], context: list[Any], recall: RecallFn | None = None
+    ) -> AsyncGenerator[Any]:
+        """Yield the answer of a streaming LLM Neuron to the prompt of a TASK."""
+        task = current_task()
+        ctx, prompted = await self._compose(task, input, context, recall)
+        pieces: list[str] = []
+        output: Any = None
+        async with aclosing(self.neuron(prompted, context)) as items:
+            async for item in items:
+                if isinstance(item, str):
+                    pieces.append(item)
+                else:
+                    output = item
+                yield item
+        self._remember(task, ctx, "".join(pieces) if output is None else output)
+
+    async def aclose(self) -> None:
+        """Close the LLM Neuron."""
+        aclose = getattr(self.neuron, "aclose", None)
+        if aclose is not None:
+            await aclose()
+
+    async def _compose(
+        self, task: CurrentTask | None, input: dict[str, Any], context: list[Any], recall: RecallFn | None
+    ) -> tuple[Context, dict[str, Any]]:
+        """Return the Context of a TASK, and the input for the LLM Neuron."""
+        ctx = await self._fill_context(task, input, context, recall)
+        try:
+            rendered = await self.compose(ctx).render()
+        except PromptBuilderError as error:
+            raise _neuron_error(error, input) from error
+        rest = {key: value for key, value in input.items() if key not in INPUT_KEYS}
+        if self.form == "prompt":
+            return ctx, {**rest, "prompt": rendered.text}
+        return ctx, {**rest, "messages": rendered.to_messages(cache_control=None)}
+
+    async def _fill_context(
+        self, task: CurrentTask | None, input: dict[str, Any], context: list[Any], recall: RecallFn | None
+    ) -> Context:
+        ctx = Context(task.id if task else "task", parent=self.base)
+        pending = self.feed(ctx, input, context)
+        if inspect.isawaitable(pending):
+            await pending
+        if task:
+            self.memory.feed(ctx, task.trace_id, task.neuron)
+        if recall is not None:
+            await feed_recalled(ctx, self.recalls, recall)
+        return ctx
+
+    def _remember(self, task: CurrentTask | None, ctx: Context, output: Any) -> None:
+        question = ctx.state.get("task_input")
+        if task and question and output is not None:
+            self.memory.note(task.trace_id, task.neuron, asked=as_text(question), answered=as_text(output))
+
+
+def _neuron_error(error: PromptBuilderError, input: Mapping[str, Any]) -> NeuronError:
+    """Return the error to send. It contains no message of a context Neuron's own exception."""
+    if isinstance(error, StateShapeError):
+        code = "INPUT_INVALID" if error.key in input else PROMPT_FAILED
+        return NeuronError(str(error), code=code)
+    if isinstance(error, ContextNeuronError) and error.__cause__ is not None:
+        logger.warning("a prompt could not be composed", exc_info=error)
+        name = type(error.__cause__).__name__
+        return NeuronError(f"context Neuron {error.neuron!r} failed: {name}", code=PROMPT_FAILED)
+    return NeuronError(str(error), code=PROMPT_FAILED)
 
 
 @overload
@@ -52,33 +154,33 @@ def with_prompt(
 ) -> AnyNeuronFn:
     """Make a Neuron that composes a prompt for every TASK and passes it to an LLM Neuron.
 
-    The TASK's input and trace fill a Context of its own, whose ``task_id`` is the TASK's; ``compose`` says of
-    what the prompt is made. The LLM Neuron gets the input with the prompt in the place of what was asked, and
-    its answer is the answer. A Neuron that streams still streams.
+    Each TASK gets a Context with its id, which is filled from its input and its trace. ``compose`` returns
+    the builder of the prompt. The LLM Neuron gets the input with the composed prompt in place of the
+    question, and its answer is the answer of the TASK. A streaming Neuron still streams.
 
-    With ``recalls``, the Neuron declares the keyword ``recall``, so that its Axon has to bind Engrams.
+    With ``recalls``, the Neuron declares the keyword ``recall``, so its Axon must bind Engrams.
 
-    A prompt that cannot be composed ends the TASK with ERROR ``PROMPT_FAILED``, or ``INPUT_INVALID`` when
-    a key of the input has the wrong shape. An Engram that does not answer ends it with the Engram's own code.
+    A prompt that cannot be composed ends the TASK with the ERROR code ``PROMPT_FAILED``, or ``INPUT_INVALID``
+    if a key of the input has a value of the wrong type. An Engram that fails ends it with its own code.
 
     Args:
         neuron: Takes ``{"prompt": …}`` or ``{"messages": […]}``, as ``Neuron(source=…)`` does.
-        compose: Returns the builder for a Context; called at once, too, to find mistakes early.
-        context: What all prompts know; each TASK reads its state live, and writes a state of its own.
-        feed: Fills a TASK's Context.
-        memory: What is known of traces; one of its own when omitted. Share one to let Neurons see it.
-        form: Whether the LLM Neuron gets one prompt or chat messages.
-        recalls: What is recalled for every prompt, all at the same time, once its Context is filled.
+        compose: Returns the builder for a Context. It is also called once at once, to find mistakes early.
+        context: The parent of the TASKs' Contexts. They read its state live, and write only their own.
+        feed: Fills the Context of a TASK.
+        memory: The memory of traces; a new one by default. Neurons that share one see each other's items.
+        form: ``"prompt"`` to pass one prompt to the LLM Neuron, ``"messages"`` to pass chat messages.
+        recalls: The Engrams to recall from for every prompt, concurrently, after its Context is filled.
 
     Raises:
-        PromptBuilderError: A context Neuron that ``compose`` names is unknown.
-        ValueError: ``form`` is neither.
+        PromptBuilderError: ``compose`` names an unknown context Neuron.
+        ValueError: ``form`` has another value.
     """
     if form not in {"prompt", "messages"}:
-        raise ValueError(f'form is "prompt" or "messages", not {form!r}')
+        raise ValueError(f'form must be "prompt" or "messages", not {form!r}')
     base = context or Context("prompt")
     compose(Context("check", parent=base))
-    composer = Composer(
+    composer = _Composer(
         neuron=neuron,
         compose=compose,
         base=base,
@@ -92,36 +194,36 @@ def with_prompt(
     return _StreamingPrompted(composer) if is_streaming(neuron) else _Prompted(composer)
 
 
-# How a Neuron can be called tells its host what it needs, and whether it streams: hence four classes.
+# A host reads from the signature of `__call__` whether a Neuron streams and recalls: hence four classes.
 
 
-class _Hosted:
-    def __init__(self, composer: Composer) -> None:
+class _PromptedBase:
+    def __init__(self, composer: _Composer) -> None:
         self._composer = composer
 
     async def aclose(self) -> None:
-        """Let the LLM Neuron release what it holds."""
+        """Close the LLM Neuron."""
         await self._composer.aclose()
 
 
-class _Prompted(_Hosted):
+class _Prompted(_PromptedBase):
     async def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
         return await self._composer.answer(input, context)
 
 
-class _Recalling(_Hosted):
+class _Recalling(_PromptedBase):
     async def __call__(self, input: dict[str, Any], context: list[Any], *, recall: RecallFn) -> Any:
         return await self._composer.answer(input, context, recall)
 
 
-class _StreamingPrompted(_Hosted):
+class _StreamingPrompted(_PromptedBase):
     async def __call__(self, input: dict[str, Any], context: list[Any]) -> AsyncIterator[Any]:
         async with aclosing(self._composer.stream(input, context)) as items:
             async for item in items:
                 yield item
 
 
-class _StreamingRecalling(_Hosted):
+class _StreamingRecalling(_PromptedBase):
     async def __call__(
         self, input: dict[str, Any], context: list[Any], *, recall: RecallFn
     ) -> AsyncIterator[Any]:
