@@ -1,4 +1,4 @@
-"""Runs an example that awaits outside of every function, as examples in a text do, and prints its `prompt`.
+"""Runs an example with top-level `await`, as in the documentation, and prints its `prompt`.
 
 The example is taken as it is; what it needs and does not make, `PromptBuilder` and `ctx`, is there already.
 """
@@ -17,7 +17,7 @@ from orbiter.context import Context, PromptBuilder
 
 
 async def run(example: str) -> str:
-    """Run the text of an example and return the prompt it made."""
+    """Run the source of an example and return its prompt."""
     names: dict[str, Any] = {
         "PromptBuilder": PromptBuilder,
         "ctx": Context(

@@ -1,4 +1,4 @@
-"""The promised researcher, who computes once and recalls the second time, with nothing but `cosmonapse`."""
+"""The promised researcher with only `cosmonapse`: it computes once and recalls the second time."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def researcher(input: dict[str, Any], context: list[Any], *, recall: Any, 
 
 
 async def ask_twice(engram: Any) -> list[dict[str, Any]]:
-    """Host the Engram and the researcher, and return what two orchestrators are answered."""
+    """Host the Engram and the researcher, and return the answers to two orchestrators."""
     synapse = MemorySynapse()
     await synapse.connect()
     try:
@@ -62,13 +62,13 @@ async def ask_twice(engram: Any) -> list[dict[str, Any]]:
         await synapse.close()
 
 
-async def test_the_second_answer_comes_from_memory() -> None:
+async def test_second_answer_comes_from_memory() -> None:
     first, second = await ask_twice(InMemoryEngram(engram_id="ctx", engram_kind="context"))
     assert first == {"answer": "WARUM IST DER HIMMEL BLAU?", "source": "computed"}
     assert second == {"answer": "WARUM IST DER HIMMEL BLAU?", "source": "cache"}
 
 
-async def test_what_is_in_a_file_is_there_the_next_time(tmp_path: Path) -> None:
+async def test_entries_in_a_file_are_kept(tmp_path: Path) -> None:
     sources = [
         output["source"]
         for _ in range(2)
@@ -77,12 +77,12 @@ async def test_what_is_in_a_file_is_there_the_next_time(tmp_path: Path) -> None:
     assert sources == ["computed", "cache", "cache", "cache"]
 
 
-def test_memory_is_of_the_kind_that_programs_expect() -> None:
+def test_in_memory_engram_has_the_expected_kind() -> None:
     engram = InMemoryEngram("ctx")
     assert (engram.engram_id, engram.engram_kind, engram.guarantees.durable) == ("ctx", "keyvalue", False)
 
 
-def test_a_researcher_without_a_binding_is_refused() -> None:
+def test_researcher_without_a_binding_is_refused() -> None:
     with pytest.raises(EngramNotBound):
         Axon(neuron_id="researcher", neuron_fn=researcher)
     assert issubclass(EngramNotBound, EngramError)

@@ -1,4 +1,4 @@
-"""What the import name `cosmonapse` offers, and that the README says the same."""
+"""The names of `cosmonapse`, and their list in the README."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-import cosmo_core
+import cosmo_core.protocol.ids
 import cosmo_engram_sqlite
 import cosmo_synapse_memory
 import cosmonapse
@@ -19,18 +19,18 @@ README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", sorted(set(cosmonapse.__all__) - {"InMemoryEngram"}))
-def test_a_name_is_the_object_of_the_core_or_of_a_plugin(name: str) -> None:
+def test_name_is_an_object_of_the_core_or_of_a_plugin(name: str) -> None:
     homes = (cosmo_core, cosmo_core.protocol.ids, cosmo_synapse_memory, cosmo_engram_sqlite)
     assert any(getattr(cosmonapse, name) is getattr(home, name, None) for home in homes)
 
 
-def test_the_readme_lists_exactly_the_names_there_are() -> None:
+def test_readme_lists_exactly_the_names() -> None:
     section = README.partition("\n## `cosmonapse`\n")[2].partition("\n### What differs\n")[0]
     there = [*cosmonapse.__all__, "PostgresEngram"]
     assert sorted(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == sorted(there)
 
 
-def test_a_program_without_shared_memory_loads_no_database() -> None:
+def test_program_without_shared_memory_imports_no_database() -> None:
     loaded = "import sys, cosmonapse; print('sqlite3' in sys.modules, 'cosmo_engram_sqlite' in sys.modules)"
     done = subprocess.run(  # noqa: S603 - our own interpreter
         [sys.executable, "-W", "error", "-c", loaded], capture_output=True, text=True, check=False, timeout=60
@@ -38,28 +38,30 @@ def test_a_program_without_shared_memory_loads_no_database() -> None:
     assert (done.stdout, done.stderr) == ("False False\n", "")
 
 
-def test_a_name_that_is_not_there_is_said_as_of_any_module() -> None:
+def test_missing_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'cosmonapse' has no attribute 'Glia'"):
         cosmonapse.Glia  # type: ignore[attr-defined]  # noqa: B018
     with pytest.raises(ImportError, match="Glia"):
         from cosmonapse import Glia  # type: ignore[attr-defined]  # noqa: F401
 
 
-def test_postgres_engram_is_the_one_of_its_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_postgres_engram_is_the_class_of_its_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
     plugin = ModuleType("cosmo_engram_postgres")
     plugin.PostgresEngram = object()  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "cosmo_engram_postgres", plugin)
     assert cosmonapse.PostgresEngram is plugin.PostgresEngram
 
 
-def test_without_its_plugin_postgres_engram_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    # As Python is told that a module cannot be found.
+def test_postgres_engram_without_its_plugin_names_the_install_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Python then reports that the module cannot be found.
     monkeypatch.setitem(sys.modules, "cosmo_engram_postgres", None)
     with pytest.raises(ImportError, match=r"PostgresEngram .* pip install \./plugins/cosmo-engram-postgres$"):
         from cosmonapse import PostgresEngram  # noqa: F401
 
 
-def test_a_plugin_that_lacks_something_itself_is_not_called_missing(
+def test_missing_dependency_of_a_plugin_is_reported_as_such(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "cosmo_engram_postgres.py").write_text("import a_driver_that_is_not_there")

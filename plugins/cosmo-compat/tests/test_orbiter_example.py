@@ -1,4 +1,4 @@
-"""The promised WeatherNeuron runs as it was written."""
+"""The promised WeatherNeuron runs unchanged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 HERE: Final = Path(__file__).parent
 
 
-def test_the_weather_example_runs_as_it_was_written_in_a_fresh_interpreter(tmp_path: Path) -> None:
+def test_weather_example_runs_unchanged_in_a_fresh_interpreter(tmp_path: Path) -> None:
     done = subprocess.run(  # noqa: S603 - our own interpreter and script
         [sys.executable, "-W", "error", HERE / "run_example.py", HERE / "data" / "weather.py.txt"],
         cwd=tmp_path,

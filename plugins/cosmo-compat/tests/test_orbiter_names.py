@@ -1,4 +1,4 @@
-"""What the import name `orbiter.context` offers, and that the README says the same."""
+"""The names of `orbiter.context`, and their list in the README."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def names_of(module: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", sorted({name for module in MODULES for name in names_of(module)}))
-def test_a_name_is_the_object_of_cosmo_context_wherever_it_is_offered(name: str) -> None:
+def test_name_is_the_object_of_cosmo_context_in_every_module(name: str) -> None:
     offered = [import_module(module) for module in MODULES if name in names_of(module)]
     assert {id(getattr(module, name)) for module in offered} == {id(getattr(cosmo_context, name))}
 
@@ -43,11 +43,11 @@ def test_a_name_is_the_object_of_cosmo_context_wherever_it_is_offered(name: str)
         ("orbiter.context.checkpoint", {"Checkpoint"}),
     ],
 )
-def test_a_module_offers_what_programs_import_from_it(module: str, names: set[str]) -> None:
+def test_module_has_the_imported_names(module: str, names: set[str]) -> None:
     assert names <= set(names_of(module))
 
 
-def test_the_readme_lists_exactly_the_modules_and_names_there_are() -> None:
+def test_readme_lists_exactly_the_modules_and_names() -> None:
     section = README.partition("\n## `orbiter.context`\n")[2].partition("\n### What differs\n")[0]
     listed = {
         module: sorted(re.findall(r"`(\w+)`", names))

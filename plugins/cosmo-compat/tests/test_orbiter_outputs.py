@@ -1,4 +1,4 @@
-"""The outputs that the description of `orbiter.context.neuron` prints come out as printed."""
+"""The outputs in the description of `orbiter.context.neuron` are reproduced."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ STATE: Final[Mapping[str, Any]] = {
     [(SystemNeuron(), SYSTEM), (TaskNeuron(), TASK), (HistoryNeuron(), HISTORY), (TodoNeuron(), TODO)],
     ids=lambda value: value.name if isinstance(value, Neuron) else "",
 )
-async def test_a_neuron_writes_what_was_printed(
+async def test_neuron_writes_the_printed_output(
     neuron: Neuron, printed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(platform, "system", lambda: "Linux")
@@ -66,7 +66,7 @@ async def test_a_neuron_writes_what_was_printed(
     assert await neuron.format(ctx) == printed
 
 
-async def test_a_round_of_the_history_is_two_messages() -> None:
+async def test_history_round_is_two_messages() -> None:
     history = [{"role": "user", "content": str(number)} for number in range(9)]
     ctx = Context("task-123", config=make_config(history_rounds=2), state={"history": history})
     told = (await HistoryNeuron().format(ctx)).splitlines()[1:-1]

@@ -50,8 +50,8 @@ BUILT_IN: Final = (
 each_built_in = pytest.mark.parametrize("built_in", BUILT_IN, ids=lambda built_in: built_in.name)
 
 
-class NotingState(ContextState):
-    """A state that notes which keys are read."""
+class RecordingState(ContextState):
+    """A state that records which keys are read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,14 +67,14 @@ def parameters(function: Callable[..., Any]) -> list[tuple[str, object, object]]
 
 
 @each_built_in
-def test_a_registered_neuron_has_its_class_its_name_and_its_priority(built_in: BuiltIn) -> None:
+def test_registered_neuron_has_its_class_name_and_priority(built_in: BuiltIn) -> None:
     neuron = neuron_registry.get(built_in.name)
     assert type(neuron) is built_in.kind
     assert (neuron.name, neuron.priority) == (built_in.name, built_in.priority)
 
 
 @each_built_in
-def test_a_built_in_neuron_takes_a_name_and_by_keyword_a_priority(built_in: BuiltIn) -> None:
+def test_builtin_neuron_takes_a_name_and_a_priority_by_keyword(built_in: BuiltIn) -> None:
     assert parameters(built_in.kind) == [
         ("name", Parameter.POSITIONAL_OR_KEYWORD, built_in.name),
         ("priority", Parameter.KEYWORD_ONLY, built_in.priority),
@@ -82,20 +82,20 @@ def test_a_built_in_neuron_takes_a_name_and_by_keyword_a_priority(built_in: Buil
 
 
 @each_built_in
-async def test_a_built_in_neuron_reads_the_promised_keys_of_the_state_and_no_other(built_in: BuiltIn) -> None:
-    state = NotingState()
+async def test_builtin_neuron_reads_exactly_the_promised_keys(built_in: BuiltIn) -> None:
+    state = RecordingState()
     await built_in.kind().format(Context("task-123", state=state))
     assert state.read == built_in.keys
 
 
 @each_built_in
-async def test_a_built_in_neuron_with_nothing_to_contribute_gives_an_empty_string(built_in: BuiltIn) -> None:
+async def test_builtin_neuron_without_data_returns_an_empty_string(built_in: BuiltIn) -> None:
     fragment = await built_in.kind().format(Context("task-123"))
-    # There always is an id of the task, and a time.
+    # The task id and the time are never empty.
     assert (fragment == "") is (built_in.name not in {"task", "system"})
 
 
-def test_a_neuron_needs_a_name_and_has_priority_50_unless_told_otherwise() -> None:
+def test_neuron_needs_a_name_and_has_default_priority_50() -> None:
     assert parameters(Neuron) == [
         ("name", Parameter.POSITIONAL_OR_KEYWORD, Parameter.empty),
         ("priority", Parameter.KEYWORD_ONLY, 50),
@@ -103,7 +103,7 @@ def test_a_neuron_needs_a_name_and_has_priority_50_unless_told_otherwise() -> No
 
 
 @pytest.mark.parametrize("attribute", ["name", "priority"])
-def test_a_name_and_a_priority_are_read_only(attribute: str) -> None:
+def test_name_and_priority_are_read_only(attribute: str) -> None:
     with pytest.raises(AttributeError):
         setattr(TaskNeuron(), attribute, "other")
 

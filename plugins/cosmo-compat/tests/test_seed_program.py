@@ -1,4 +1,4 @@
-"""The promised program runs as it was written, over real HTTP."""
+"""The promised program runs over real HTTP."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PROGRAM: Final = Path(__file__).parent / "data" / "main.py.txt"
 ENDPOINT: Final = '    endpoint="https://router.huggingface.co",\n'
 
 
-async def test_the_whole_program_runs_with_nothing_changed_but_its_endpoint(tmp_path: Path) -> None:
+async def test_program_runs_with_only_its_endpoint_changed(tmp_path: Path) -> None:
     written = PROGRAM.read_text(encoding="utf-8")
     assert written.count(ENDPOINT) == 1
     main = tmp_path / "main.py"
@@ -30,7 +30,7 @@ async def test_the_whole_program_runs_with_nothing_changed_but_its_endpoint(tmp_
 
 
 async def _run(program: Path, **env: str) -> tuple[int | None, str]:
-    """Run a program, every warning an error; return its exit status and all it printed."""
+    """Run a program with warnings as errors; return its exit status and its output."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-W", "error", str(program)),
         cwd=program.parent,

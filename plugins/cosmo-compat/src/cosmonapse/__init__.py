@@ -1,6 +1,6 @@
-"""The import name ``cosmonapse`` for this core, so that programs written for it run.
+"""The import name ``cosmonapse``, with which programs written for that library run on cosmo.
 
-Every name here is an object of the core or of a plugin; only `InMemoryEngram` is a class of its own.
+All names are objects of the core or of a plugin, except the class `InMemoryEngram`.
 """
 
 from importlib import import_module
@@ -62,14 +62,15 @@ __all__ = [
     "new_trace_id",
 ]
 
-# A database is loaded where it is used. PostgresEngram is not in `__all__`, as its plugin may be missing.
+# Loaded on use, so that other programs do not import a database. PostgresEngram is not in `__all__`, since
+# its plugin may be missing.
 _ON_USE: Final = {
     "InMemoryEngram": "cosmonapse.engram",
     "PostgresEngram": "cosmo_engram_postgres",
     "SqliteEngram": "cosmonapse.engram",
 }
 
-# Seen by a type checker, it would make every name right.
+# Hidden from type checkers, which would otherwise accept every name.
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The Engrams of the SQLite plugin, apart so that only programs with shared memory load it."""
+"""The Engrams of the SQLite plugin, in a module of their own so that it is imported only on use."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ __all__ = ["InMemoryEngram", "SqliteEngram"]
 
 
 class InMemoryEngram(SqliteEngram):
-    """A `SqliteEngram` in memory: what it keeps lives as long as its Dendrite runs.
+    """A `SqliteEngram` in memory, whose entries are lost when its Dendrite stops.
 
     Args:
-        engram_id: Its address on the bus.
-        engram_kind: What it keeps.
+        engram_id: The address on the bus.
+        engram_kind: What the Engram stores, a token.
 
     Raises:
-        MalformedSignalError: An id or a kind is no token.
+        MalformedSignalError: The id or the kind is not a valid token.
     """
 
     def __init__(self, engram_id: str, engram_kind: str = "keyvalue") -> None:

@@ -1,4 +1,4 @@
-"""The import name ``orbiter.context`` for cosmo_context, so that programs written for it run.
+"""The import name ``orbiter.context``, with which programs written for that library run on cosmo_context.
 
-Every name below it is an object of cosmo_context; nothing is wrapped.
+All names below it are objects of cosmo_context; nothing is wrapped.
 """

@@ -1,4 +1,4 @@
-"""What ``orbiter.context`` offers itself; the rest is in its modules."""
+"""The names of ``orbiter.context`` itself; the others are in its modules."""
 
 from cosmo_context import (
     AutomationMode,

@@ -1,4 +1,4 @@
-"""The context Neuron, the nine that are always there, and the registry."""
+"""The base class of context Neurons, the nine built-in ones, and the registry."""
 
 from cosmo_context import (
     EntityNeuron,
