@@ -1,4 +1,4 @@
-"""What an Engram may be asked, and what it may be given to keep: section 14."""
+"""Valid queries and writes: section 14."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from cosmo_core.contracts.engram import Query, Write
     ],
     ids=str,
 )
-def test_a_query_that_makes_no_sense_is_refused(query: Any) -> None:
+def test_invalid_query_is_refused(query: Any) -> None:
     with pytest.raises(EngramError) as caught:
         Query.parse(query)
     assert caught.value.code == "ENGRAM_INVALID"
@@ -65,7 +65,7 @@ def test_a_query_that_makes_no_sense_is_refused(query: Any) -> None:
     ],
     ids=lambda write: str(write)[:40],
 )
-def test_a_write_that_makes_no_sense_is_refused(write: dict[str, Any]) -> None:
+def test_invalid_write_is_refused(write: dict[str, Any]) -> None:
     arguments = {"op": "append", "entry": {}, "imprint_id": "i", **write}
     with pytest.raises(EngramError) as caught:
         Write.parse(arguments.pop("op"), arguments.pop("entry"), **arguments)
@@ -73,7 +73,7 @@ def test_a_write_that_makes_no_sense_is_refused(write: dict[str, Any]) -> None:
 
 
 @pytest.mark.clause("P-14.7")
-def test_what_is_at_the_limits_is_written() -> None:
+def test_write_at_the_limits_is_accepted() -> None:
     names = ["\U0001f9e0" * 512, "a b", "é"]
     entry = {"id": names[0], "tags": names * 21, "embedding": [1.0] * 16_000, "a": "\0"}
     write = Write.parse("append", entry, imprint_id="i" * 512, merge_key=names[0])

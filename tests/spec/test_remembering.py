@@ -29,15 +29,15 @@ OTHER = new_trace_id()
 
 
 async def exchange(synapse: Any, subject: str, request: Signal, answer: SignalType) -> Signal:
-    """Publish a request as another implementation would, and return what answers it."""
+    """Publish a request as another implementation would, and return the answer."""
     found: asyncio.Future[Signal] = asyncio.get_running_loop().create_future()
 
-    def take(frame: bytes) -> None:
+    def receive(frame: bytes) -> None:
         signal = msgspec.json.decode(frame)
         if signal["parent_id"] == request.id and not found.done():
             found.set_result(Signal(**{**signal, "type": SignalType(signal["type"]), "directed": None}))
 
-    subscription = await synapse.subscribe(f"cosmonapse.test.{answer.value}", take)
+    subscription = await synapse.subscribe(f"cosmonapse.test.{answer.value}", receive)
     await synapse.publish_raw(subject, encode(request))
     try:
         return await found
@@ -46,14 +46,16 @@ async def exchange(synapse: Any, subject: str, request: Signal, answer: SignalTy
 
 
 @pytest.mark.clause("P-14.1")
-async def test_engrams_are_announced_asked_for_and_dismissed(start: Start, synapse: Any, shelf: Any) -> None:
+async def test_engrams_are_registered_discovered_and_deregistered(
+    start: Start, synapse: Any, shelf: Any
+) -> None:
     host = await start(shelf("ctx", "context"), heartbeat_s=7)
     orchestrator = await start()
     (register,) = [sent.signal for sent in synapse.of(TYPE.REGISTER) if sent.signal.parent_id is None]
     assert register.payload == {"role": "engram", "capabilities": ["context"]}
     assert register.directed == Directed("ctx", "context", ("context",))
     assert (register.meta["heartbeat_s"], register.meta["load"]) == (7, 0)
-    # The orchestrator came later, and saw it as an answer to its DISCOVER.
+    # The orchestrator started later, and got the REGISTER as an answer to its DISCOVER.
     await orchestrator.wait_until_ready(engram="ctx")
     assert [record.engram_id for record in orchestrator.find_engrams("context")] == ["ctx"]
     assert orchestrator.find_neurons() == []
@@ -79,7 +81,7 @@ async def test_discover_finds_engrams_by_id_and_kind(
 
 
 @pytest.mark.clause("P-14.2", "P-14.4", "P-14.5")
-async def test_requests_go_to_the_subject_of_the_engram_and_answers_to_the_inbox(
+async def test_requests_use_the_engram_subject_and_answers_the_inbox(
     start: Start, synapse: Any, shelf: Any
 ) -> None:
     await start(shelf())
@@ -100,7 +102,7 @@ async def test_requests_go_to_the_subject_of_the_engram_and_answers_to_the_inbox
 
 
 @pytest.mark.clause("P-14.2")
-async def test_hosts_of_one_engram_share_what_it_is_asked(start: Start, shelf: Any) -> None:
+async def test_hosts_of_one_engram_share_its_requests(start: Start, shelf: Any) -> None:
     shelves = [shelf(), shelf()]
     for each in shelves:
         await start(each)
@@ -120,9 +122,9 @@ async def test_hosts_of_one_engram_share_what_it_is_asked(start: Start, shelf: A
         (Directed("other", "context"), set()),
         (None, set()),
     ],
-    ids=["id", "kind", "id-and-kind", "other-id", "nobody"],
+    ids=["id", "kind", "id-and-kind", "other-id", "undirected"],
 )
-async def test_requests_on_everybodys_subject_are_answered_by_whom_they_are_meant_for(
+async def test_requests_on_the_broadcast_subject_are_answered_by_the_addressed_engram(
     start: Start, synapse: Any, shelf: Any, directed: Directed | None, answered: set[SignalType]
 ) -> None:
     await start(shelf("ctx", "context"))
@@ -139,7 +141,7 @@ async def test_requests_on_everybodys_subject_are_answered_by_whom_they_are_mean
 
 
 @pytest.mark.clause("P-14.8")
-async def test_what_cannot_be_done_is_said_with_a_code(start: Start, synapse: Any, shelf: Any) -> None:
+async def test_failed_request_is_answered_with_a_code(start: Start, synapse: Any, shelf: Any) -> None:
     keeper = shelf()
     await start(keeper)
     orchestrator = await start()
@@ -159,7 +161,7 @@ async def test_what_cannot_be_done_is_said_with_a_code(start: Start, synapse: An
 
 
 @pytest.mark.clause("P-14.8")
-async def test_an_error_that_is_a_mere_text_is_one_too(start: Start, synapse: Any) -> None:
+async def test_error_that_is_a_string_is_an_error(start: Start, synapse: Any) -> None:
     orchestrator = await start()
 
     async def answer(frame: bytes) -> None:
@@ -175,9 +177,7 @@ async def test_an_error_that_is_a_mere_text_is_one_too(start: Start, synapse: An
 
 
 @pytest.mark.clause("P-14.9")
-async def test_a_write_has_the_id_of_its_signal_or_one_of_its_own(
-    start: Start, synapse: Any, shelf: Any
-) -> None:
+async def test_write_has_the_id_of_its_signal_or_its_own(start: Start, synapse: Any, shelf: Any) -> None:
     keeper = shelf()
     await start(keeper)
     orchestrator = await start()
@@ -188,7 +188,7 @@ async def test_a_write_has_the_id_of_its_signal_or_one_of_its_own(
 
 
 @pytest.mark.clause("P-14.10")
-async def test_rolling_back_waits_for_what_is_being_written(start: Start, synapse: Any, shelf: Any) -> None:
+async def test_roll_back_waits_for_running_writes(start: Start, synapse: Any, shelf: Any) -> None:
     keeper = shelf()
     keeper.gate = asyncio.Event()
     await start(keeper)
@@ -210,7 +210,7 @@ async def test_rolling_back_waits_for_what_is_being_written(start: Start, synaps
 
 @pytest.mark.clause("P-14.10")
 @pytest.mark.parametrize("error", [EngramError("the store is gone"), RuntimeError("secret")], ids=str)
-async def test_what_cannot_be_undone_is_named(start: Start, shelf: Any, error: Exception) -> None:
+async def test_failed_roll_back_is_named_in_stopped(start: Start, shelf: Any, error: Exception) -> None:
     broken, sound = shelf("broken"), shelf("sound")
 
     async def roll_back(trace_id: str) -> int:
@@ -227,7 +227,7 @@ async def test_what_cannot_be_undone_is_named(start: Start, shelf: Any, error: E
 
 
 @pytest.mark.clause("P-14.10")
-async def test_a_stop_that_asks_for_no_rollback_undoes_nothing(start: Start, shelf: Any) -> None:
+async def test_stop_without_rollback_undoes_nothing(start: Start, shelf: Any) -> None:
     keeper = shelf()
     await start(keeper)
     (stopped,) = await (await start()).stop_trace(OTHER)
@@ -245,7 +245,7 @@ async def test_every_final_of_the_namespace_commits(start: Start, shelf: Any) ->
 
     await start(answers, role="worker")
     orchestrator = await start()
-    # This one goes to an inbox, the other to everybody.
+    # This FINAL goes to an inbox, the other one to the broadcast subject.
     reply = await orchestrator.dispatch_and_wait(neuron="answers", input={}, finalize=True)
     await keeper.committed.wait()
     keeper.committed.clear()
@@ -255,12 +255,12 @@ async def test_every_final_of_the_namespace_commits(start: Start, shelf: Any) ->
 
 
 @pytest.mark.clause("P-14.12")
-async def test_nothing_is_written_for_work_that_was_stopped(start: Start, shelf: Any) -> None:
+async def test_writes_of_stopped_work_are_refused(start: Start, shelf: Any) -> None:
     keeper = shelf()
     await start(keeper)
     orchestrator = await start()
     trace_id = new_trace_id()
-    # Of a TASK that was made before, its IMPRINT only after the STOP.
+    # The TASK was made before the STOP, and its IMPRINT is sent after it.
     before = Signal.new(TYPE.TASK, {"input": {}}, trace_id=trace_id)
     await orchestrator.stop_trace(trace_id)
     after = Signal.new(TYPE.TASK, {"input": {}}, trace_id=trace_id)
@@ -273,9 +273,7 @@ async def test_nothing_is_written_for_work_that_was_stopped(start: Start, shelf:
 
 
 @pytest.mark.clause("P-14.13")
-async def test_requests_say_how_much_time_there_is_and_hosts_keep_to_it(
-    start: Start, synapse: Any, shelf: Any
-) -> None:
+async def test_requests_carry_a_deadline_that_hosts_respect(start: Start, synapse: Any, shelf: Any) -> None:
     keeper = shelf()
     await start(keeper)
     orchestrator = await start()
@@ -294,7 +292,7 @@ async def test_requests_say_how_much_time_there_is_and_hosts_keep_to_it(
 
 
 @pytest.mark.clause("P-14.13")
-async def test_who_gets_no_answer_in_time_is_told(start: Start, synapse: Any) -> None:
+async def test_missing_answer_is_a_timeout(start: Start, synapse: Any) -> None:
     await synapse.subscribe("cosmonapse.test.RECALL.engram.deaf", lambda _: None, queue_group="deaf")
     orchestrator = await start()
     with pytest.raises(EngramTimeout, match=r"'deaf' within 0\.05 s"):
@@ -302,7 +300,7 @@ async def test_who_gets_no_answer_in_time_is_told(start: Start, synapse: Any) ->
 
 
 @pytest.mark.clause("P-14.14")
-async def test_an_engram_that_nobody_hosts_is_asked_for_first(start: Start, synapse: Any, shelf: Any) -> None:
+async def test_unknown_engram_is_discovered_first(start: Start, synapse: Any, shelf: Any) -> None:
     orchestrator = await start(discovery_s=5)
     asking = asyncio.create_task(orchestrator.recall("ctx", {}))
     await synapse.have(TYPE.DISCOVER, lambda discover: discover.payload == {"neuron": "ctx"})
@@ -311,7 +309,7 @@ async def test_an_engram_that_nobody_hosts_is_asked_for_first(start: Start, syna
 
 
 @pytest.mark.clause("P-14.14")
-async def test_an_engram_that_nobody_hosts_is_no_route(start: Start, shelf: Any) -> None:
+async def test_engram_without_a_host_is_no_route(start: Start, shelf: Any) -> None:
     await start(shelf("other"))
     orchestrator = await start()
     with pytest.raises(EngramError, match="known: other") as caught:
@@ -324,7 +322,7 @@ async def test_an_engram_that_nobody_hosts_is_no_route(start: Start, shelf: Any)
     ("why", "code"),
     [("overloaded", "ENGRAM_OVERLOADED"), ("lost", "ENGRAM_UNAVAILABLE"), ("failed", "ENGRAM_UNAVAILABLE")],
 )
-async def test_what_the_bus_could_not_deliver_is_said(
+async def test_undelivered_request_is_an_error(
     start: Start, synapse: Any, shelf: Any, monkeypatch: pytest.MonkeyPatch, why: Any, code: str
 ) -> None:
     await start(shelf())
@@ -344,7 +342,7 @@ async def test_what_the_bus_could_not_deliver_is_said(
 
 
 @pytest.mark.clause("P-14.15")
-async def test_every_engram_of_a_kind_is_asked_for_itself(start: Start, synapse: Any, shelf: Any) -> None:
+async def test_each_engram_of_a_kind_gets_its_own_recall(start: Start, synapse: Any, shelf: Any) -> None:
     await start(shelf("a", "notes"), shelf("b", "notes"))
     await start(shelf("c", "other"))
     orchestrator = await start()
@@ -355,7 +353,7 @@ async def test_every_engram_of_a_kind_is_asked_for_itself(start: Start, synapse:
 
 
 @pytest.mark.clause("P-14.16")
-async def test_what_a_neuron_asks_is_part_of_its_task(start: Start, synapse: Any, shelf: Any) -> None:
+async def test_requests_of_a_neuron_belong_to_its_task(start: Start, synapse: Any, shelf: Any) -> None:
     await start(shelf())
 
     async def thinks(input: dict[str, Any], context: list[Any], *, recall: Any, imprint: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Engrams to try things on."""
+"""Engrams whose behaviour tests control, and Dendrites that host them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from cosmo_synapse_memory import MemorySynapse
 
 
 class Watched(SqliteEngram):
-    """An Engram in memory that can be held up, or made to fail, and says what became of it.
+    """An Engram in memory that a test can delay or make fail, and that records its calls.
 
     Attributes:
-        gate: Holds up every recall until it is set.
-        asked: Set when somebody recalls.
-        error: What every recall raises.
-        life: What happened to it.
-        promises: What it promises that others do not.
+        gate: Every recall waits until it is set.
+        asked: Set when a recall begins.
+        error: The exception that every recall raises.
+        life: The calls of `connect` and `close`.
+        promises: Changes of its guarantees.
     """
 
     def __init__(self, engram_id: str = "ctx", engram_kind: str = "context") -> None:

@@ -1,4 +1,4 @@
-"""Recalling and imprinting from a Dendrite: one Engram, or all of a kind."""
+"""RECALLs and IMPRINTs of a Dendrite, to one Engram or to all of a kind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cosmo_core import EngramError, EngramNotBound, EngramTimeout, MalformedSign
 from cosmo_core.contracts.engram import MAX_ENTRY
 
 
-async def test_what_is_imprinted_is_recalled(engram: Any, host: Any) -> None:
+async def test_imprinted_entry_is_recalled(engram: Any, host: Any) -> None:
     await host(engram())
     asker = await host()
     first = await asker.imprint("ctx", op="upsert", merge_key="k", entry={"text": "the bus", "tags": ["a"]})
@@ -26,7 +26,7 @@ async def test_what_is_imprinted_is_recalled(engram: Any, host: Any) -> None:
     assert (await asker.recall("ctx", {})).hits == []
 
 
-async def test_a_write_that_is_tried_again_is_written_once(engram: Any, host: Any) -> None:
+async def test_repeated_write_is_done_once(engram: Any, host: Any) -> None:
     await host(engram())
     asker = await host()
     receipts = [await asker.imprint("ctx", op="append", imprint_id="one", entry={}) for _ in range(3)]
@@ -34,7 +34,7 @@ async def test_a_write_that_is_tried_again_is_written_once(engram: Any, host: An
     assert len((await asker.recall("ctx", {})).hits) == 1
 
 
-async def test_more_than_fits_into_a_frame_is_cut_and_said(engram: Any, host: Any) -> None:
+async def test_result_larger_than_a_frame_is_truncated(engram: Any, host: Any) -> None:
     await host(engram())
     asker = await host()
     for number in range(5):
@@ -44,7 +44,7 @@ async def test_more_than_fits_into_a_frame_is_cut_and_said(engram: Any, host: An
     assert result.truncated
 
 
-async def test_the_largest_entry_comes_back(engram: Any, host: Any) -> None:
+async def test_largest_entry_is_returned(engram: Any, host: Any) -> None:
     await host(engram())
     asker = await host()
     largest = {"a": "x" * (MAX_ENTRY - len('{"a":""}'))}
@@ -53,7 +53,7 @@ async def test_the_largest_entry_comes_back(engram: Any, host: Any) -> None:
     assert hit.entry == largest
 
 
-async def test_what_is_not_json_is_refused_before_it_leaves(engram: Any, host: Any) -> None:
+async def test_entry_that_is_not_json_is_refused_before_sending(engram: Any, host: Any) -> None:
     await host(engram())
     asker = await host()
     with pytest.raises(UnencodableError):
@@ -64,7 +64,7 @@ async def test_what_is_not_json_is_refused_before_it_leaves(engram: Any, host: A
     assert (await asker.recall("ctx", {})).hits == []
 
 
-async def test_what_cannot_be_meant_is_refused(host: Any) -> None:
+async def test_invalid_arguments_are_refused(host: Any) -> None:
     asker = await host()
     with pytest.raises(TypeError, match="one of the two"):
         await asker.recall("ctx", {}, kind="context")
@@ -86,7 +86,7 @@ async def test_what_cannot_be_meant_is_refused(host: Any) -> None:
         await asker.recall("ctx", {}, timeout_s=0)
 
 
-async def test_an_exception_of_an_engram_does_not_travel(
+async def test_message_of_an_engrams_exception_is_not_sent(
     engram: Any, host: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     kept = engram()
@@ -99,7 +99,7 @@ async def test_an_exception_of_an_engram_does_not_travel(
     assert "secret" in caplog.text
 
 
-async def test_an_engram_says_what_it_cannot_do(engram: Any, host: Any) -> None:
+async def test_unsupported_query_is_refused(engram: Any, host: Any) -> None:
     kept = engram()
     kept.promises = {"text": False, "vectors": False}
     await host(kept)
@@ -110,7 +110,7 @@ async def test_an_engram_says_what_it_cannot_do(engram: Any, host: Any) -> None:
         assert caught.value.code == "ENGRAM_UNSUPPORTED"
 
 
-async def test_an_engram_that_is_too_slow_is_given_up_and_works_on(engram: Any, host: Any) -> None:
+async def test_slow_engram_times_out_and_keeps_working(engram: Any, host: Any) -> None:
     kept = engram()
     kept.gate = asyncio.Event()
     await host(kept)
@@ -121,7 +121,7 @@ async def test_an_engram_that_is_too_slow_is_given_up_and_works_on(engram: Any, 
     assert (await asker.recall("ctx", {})).hits == []
 
 
-async def test_a_caller_that_is_cancelled_waits_for_nothing(engram: Any, host: Any) -> None:
+async def test_cancelled_caller_leaves_no_waiting_request(engram: Any, host: Any) -> None:
     kept = engram()
     kept.gate = asyncio.Event()
     await host(kept)
@@ -144,7 +144,7 @@ async def fill(asker: Any, **texts: str) -> None:
             await asker.imprint(engram_id, op="append", entry={"text": word})
 
 
-async def test_all_of_a_kind_are_ranked_together_or_follow_each_other(engram: Any, host: Any) -> None:
+async def test_modes_merge_and_all_combine_engrams_of_a_kind(engram: Any, host: Any) -> None:
     await host(engram("a", "notes"), engram("b", "notes"), engram("c", "other"))
     asker = await host()
     for engram_id, vector in (("a", [1, 0]), ("b", [0.6, 0.8]), ("a", [0, 1]), ("c", [1, 0])):
@@ -161,7 +161,7 @@ async def test_all_of_a_kind_are_ranked_together_or_follow_each_other(engram: An
     assert not every.truncated
 
 
-async def test_the_first_answer_counts_and_nobody_waits_for_the_others(engram: Any, host: Any) -> None:
+async def test_mode_first_does_not_wait_for_other_answers(engram: Any, host: Any) -> None:
     slow, quick = engram("a", "notes"), engram("b", "notes")
     slow.gate = asyncio.Event()
     await host(slow, quick)
@@ -172,7 +172,7 @@ async def test_the_first_answer_counts_and_nobody_waits_for_the_others(engram: A
     slow.gate.set()
 
 
-async def test_the_first_answer_is_not_an_error_if_there_is_another(engram: Any, host: Any) -> None:
+async def test_mode_first_prefers_an_answer_to_an_error(engram: Any, host: Any) -> None:
     broken, sound = engram("a", "notes"), engram("b", "notes")
     broken.error = EngramError("broken")
     await host(broken, sound)
@@ -181,7 +181,7 @@ async def test_the_first_answer_is_not_an_error_if_there_is_another(engram: Any,
 
 
 @pytest.mark.parametrize("mode", ["merge", "all"])
-async def test_partial_results_are_said(engram: Any, host: Any, mode: Any) -> None:
+async def test_partial_result_names_failed_engrams(engram: Any, host: Any, mode: Any) -> None:
     broken, slow, sound = engram("broken", "notes"), engram("slow", "notes"), engram("sound", "notes")
     await host(broken, slow, sound)
     asker = await host()
@@ -196,7 +196,7 @@ async def test_partial_results_are_said(engram: Any, host: Any, mode: Any) -> No
 
 
 @pytest.mark.parametrize("mode", ["first", "merge", "all"])
-async def test_where_all_fail_so_does_the_recall(engram: Any, host: Any, mode: Any) -> None:
+async def test_recall_fails_if_all_engrams_fail(engram: Any, host: Any, mode: Any) -> None:
     engrams = [engram(name, "notes") for name in "ab"]
     for each in engrams:
         each.error = EngramError("out of order")
@@ -206,7 +206,7 @@ async def test_where_all_fail_so_does_the_recall(engram: Any, host: Any, mode: A
         await asker.recall(None, {}, kind="notes", mode=mode)
 
 
-async def test_a_kind_of_which_there_is_none_is_no_route(engram: Any, host: Any) -> None:
+async def test_kind_without_engrams_is_no_route(engram: Any, host: Any) -> None:
     await host(engram("a", "notes"))
     asker = await host()
     with pytest.raises(EngramError, match="known: notes") as caught:
@@ -214,7 +214,7 @@ async def test_a_kind_of_which_there_is_none_is_no_route(engram: Any, host: Any)
     assert caught.value.code == "ENGRAM_NO_ROUTE"
 
 
-async def test_a_kind_can_be_written_to_if_there_is_one_of_it(engram: Any, host: Any) -> None:
+async def test_imprint_to_a_kind_needs_exactly_one_engram_or_an_id(engram: Any, host: Any) -> None:
     from cosmo_core import EngramBinding
     from cosmo_core.extensions.memory.client import Cause
 
@@ -232,7 +232,7 @@ async def test_a_kind_can_be_written_to_if_there_is_one_of_it(engram: Any, host:
     assert (await asker.extension("memory")._client.imprint(both, *write)).engram_id == "b"
 
 
-async def test_an_answer_that_makes_no_sense_is_said_to(host: Any, synapse: Any) -> None:
+async def test_malformed_answer_is_an_error(host: Any, synapse: Any) -> None:
     from cosmo_core import Signal, SignalType, decode, encode
 
     async def answer(frame: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What hooks see of memory, and what becomes of what they drop."""
+"""Hooks and memory: dropped Signals, and Signals that observers see."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def plugins(*hooks: object) -> PluginManager:
         ("asker", "inbound", SignalType.RECALLED),
     ],
 )
-async def test_what_a_middleware_drops_on_the_way_is_said_at_once(
+async def test_dropped_signal_is_an_error_at_once(
     engram: Any, host: Any, side: str, direction: str, type: SignalType, fails: bool
 ) -> None:
     used = {"host": plugins(), "asker": plugins(), side: plugins(Drops(direction, type, fails=fails))}
@@ -57,7 +57,7 @@ async def test_what_a_middleware_drops_on_the_way_is_said_at_once(
     await host(kept, plugins=used["host"])
     asker = await host(plugins=used["asker"])
     if side == "host" and direction == "outbound":
-        # What says so is of the same type, and lost as well: only time tells.
+        # The error has the same type and is dropped as well, so the request times out.
         with pytest.raises(EngramError) as caught:
             await asker.recall("ctx", {}, timeout_s=0.1)
         assert caught.value.code == "ENGRAM_TIMEOUT"
@@ -70,7 +70,7 @@ async def test_what_a_middleware_drops_on_the_way_is_said_at_once(
 
 
 class DropsHits:
-    """Drops a RECALLED that has hits."""
+    """Drops every RECALLED with hits."""
 
     @hookimpl
     def cosmo_signal_middleware(
@@ -82,7 +82,7 @@ class DropsHits:
         return drop
 
 
-async def test_an_answer_that_is_dropped_is_replaced_by_an_error(engram: Any, host: Any) -> None:
+async def test_dropped_answer_is_replaced_by_an_error(engram: Any, host: Any) -> None:
     await host(engram(), plugins=plugins(DropsHits()))
     asker = await host()
     await asker.imprint("ctx", op="append", entry={})
@@ -91,7 +91,7 @@ async def test_an_answer_that_is_dropped_is_replaced_by_an_error(engram: Any, ho
     assert caught.value.code == "ENGRAM_REJECTED"
 
 
-async def test_a_request_that_its_own_dendrite_drops_is_not_sent(engram: Any, host: Any) -> None:
+async def test_request_dropped_by_its_own_dendrite_is_not_sent(engram: Any, host: Any) -> None:
     from cosmo_core import RejectedError
 
     kept = engram()
@@ -103,7 +103,7 @@ async def test_a_request_that_its_own_dendrite_drops_is_not_sent(engram: Any, ho
 
 
 class Watches:
-    """Keeps what the observers see."""
+    """Records the events that observers see."""
 
     def __init__(self) -> None:
         self.seen: list[Any] = []
@@ -117,7 +117,7 @@ class Watches:
         return see
 
 
-async def test_observers_see_entries_as_objects_on_both_sides(engram: Any, host: Any) -> None:
+async def test_observers_see_decoded_entries_on_both_sides(engram: Any, host: Any) -> None:
     watches = Watches()
     await host(engram(), plugins=plugins(watches))
     asker = await host(plugins=plugins(watches))

@@ -1,4 +1,4 @@
-"""Engrams come, serve and go."""
+"""Hosting Engrams: attaching, serving, detaching and closing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cosmo_core import Dendrite, EngramError, LifecycleError, MalformedSignalErr
 from cosmo_core.plugins import PluginManager
 
 
-async def test_an_engram_is_opened_at_the_start_and_closed_at_the_end(engram: Any, host: Any) -> None:
+async def test_engram_connects_at_start_and_closes_at_stop(engram: Any, host: Any) -> None:
     kept = engram()
     dendrite = await host(kept)
     assert (dendrite.engrams, kept.life) == ([kept], ["connect"])
@@ -20,7 +20,7 @@ async def test_an_engram_is_opened_at_the_start_and_closed_at_the_end(engram: An
     assert kept.life == ["connect", "close"]
 
 
-async def test_an_engram_comes_while_the_dendrite_runs(engram: Any, host: Any) -> None:
+async def test_engram_can_be_attached_to_a_running_dendrite(engram: Any, host: Any) -> None:
     dendrite, asker = await host(), await host()
     await dendrite.attach_engram(engram())
     await asker.imprint("ctx", op="append", entry={"a": 1})
@@ -28,14 +28,14 @@ async def test_an_engram_comes_while_the_dendrite_runs(engram: Any, host: Any) -
     assert [record.engram_id for record in asker.find_engrams("context")] == ["ctx"]
 
 
-async def test_who_does_not_wait_for_an_engram_gets_it_all_the_same(engram: Any, host: Any) -> None:
+async def test_attach_engram_completes_without_await(engram: Any, host: Any) -> None:
     dendrite = await host()
     dendrite.attach_engram(engram())
     await dendrite.wait_until_ready(engram="ctx", timeout_s=5)
     assert (await dendrite.recall("ctx", {})).hits == []
 
 
-async def test_an_engram_goes_while_the_dendrite_runs(engram: Any, host: Any) -> None:
+async def test_engram_can_be_detached_from_a_running_dendrite(engram: Any, host: Any) -> None:
     kept = engram()
     dendrite, asker = await host(kept), await host()
     kept.gate = asyncio.Event()
@@ -43,7 +43,7 @@ async def test_an_engram_goes_while_the_dendrite_runs(engram: Any, host: Any) ->
     await kept.asked.wait()
     leaving = asyncio.create_task(dendrite.detach_engram("ctx"))
     kept.gate.set()
-    # What it was asked before, it answers.
+    # Earlier requests are answered.
     assert (await asking).hits == []
     await leaving
     assert (kept.life, dendrite.engrams) == (["connect", "close"], [])
@@ -54,7 +54,7 @@ async def test_an_engram_goes_while_the_dendrite_runs(engram: Any, host: Any) ->
     assert (await asker.recall("ctx", {})).hits == []
 
 
-async def test_an_engram_that_does_not_open_stops_the_start(engram: Any, synapse: Any) -> None:
+async def test_failing_connect_fails_the_start(engram: Any, synapse: Any) -> None:
     sound, broken = engram("sound"), engram("broken")
 
     async def connect() -> None:
@@ -70,7 +70,7 @@ async def test_an_engram_that_does_not_open_stops_the_start(engram: Any, synapse
     assert broken.life == ["close"]
 
 
-async def test_an_engram_that_does_not_open_later_is_not_attached(engram: Any, host: Any) -> None:
+async def test_failing_connect_on_a_running_dendrite_does_not_attach(engram: Any, host: Any) -> None:
     dendrite, broken = await host(), engram()
 
     async def connect() -> None:
@@ -83,7 +83,7 @@ async def test_an_engram_that_does_not_open_later_is_not_attached(engram: Any, h
     await dendrite.attach_engram(engram())
 
 
-async def test_where_the_bus_does_not_listen_the_engram_is_closed_again(
+async def test_failing_subscription_closes_the_engram(
     engram: Any, host: Any, synapse: Any, monkeypatch: pytest.MonkeyPatch, patterns: Any
 ) -> None:
     dendrite, kept, before = await host(), engram(), patterns()
@@ -101,7 +101,7 @@ async def test_where_the_bus_does_not_listen_the_engram_is_closed_again(
     assert not [pattern for pattern in patterns() - before if "engram" in pattern]
 
 
-async def test_what_is_no_engram_or_has_no_name_is_refused(engram: Any, synapse: Any) -> None:
+async def test_other_object_or_invalid_name_is_refused(engram: Any, synapse: Any) -> None:
     dendrite = Dendrite(synapse=synapse)
     with pytest.raises(TypeError, match=r"cosmo_core\.Engram"):
         dendrite.attach_engram(object())  # type: ignore[arg-type]
@@ -114,7 +114,7 @@ async def test_what_is_no_engram_or_has_no_name_is_refused(engram: Any, synapse:
 
 
 class _Named:
-    """An Engram under another name."""
+    """An Engram with another id or kind."""
 
     def __init__(self, engram: Any, engram_id: str = "ctx", engram_kind: str = "context") -> None:
         self._engram = engram
@@ -125,7 +125,7 @@ class _Named:
         return getattr(self._engram, name)
 
 
-async def test_a_dendrite_that_has_stopped_takes_no_engram(engram: Any, host: Any) -> None:
+async def test_stopped_dendrite_refuses_engrams_and_requests(engram: Any, host: Any) -> None:
     dendrite = await host()
     await dendrite.stop()
     with pytest.raises(LifecycleError):
@@ -138,9 +138,7 @@ async def test_a_dendrite_that_has_stopped_takes_no_engram(engram: Any, host: An
         await dendrite.imprint("ctx", op="append")
 
 
-async def test_an_engram_that_closes_badly_disturbs_nobody(
-    engram: Any, host: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_failing_close_is_logged(engram: Any, host: Any, caplog: pytest.LogCaptureFixture) -> None:
     kept = engram()
     dendrite = await host(kept)
     close = kept.close
@@ -155,7 +153,7 @@ async def test_an_engram_that_closes_badly_disturbs_nobody(
     assert "did not close cleanly" in caplog.text
 
 
-async def test_neurons_that_finish_still_remember(engram: Any, host: Any, start: Any) -> None:
+async def test_neurons_can_imprint_while_the_dendrite_stops(engram: Any, host: Any, start: Any) -> None:
     from cosmo_core import Axon, EngramBinding
 
     begun, go_on = asyncio.Event(), asyncio.Event()
@@ -179,9 +177,7 @@ async def test_neurons_that_finish_still_remember(engram: Any, host: Any, start:
     await stopping
 
 
-async def test_what_is_being_written_when_the_dendrite_stops_is_written_and_said(
-    engram: Any, host: Any
-) -> None:
+async def test_running_request_is_answered_while_the_dendrite_stops(engram: Any, host: Any) -> None:
     kept = engram()
     dendrite, asker = await host(kept), await host()
     kept.gate = asyncio.Event()
@@ -194,7 +190,9 @@ async def test_what_is_being_written_when_the_dendrite_stops_is_written_and_said
     await stopping
 
 
-async def test_who_still_waits_when_its_dendrite_stops_is_told(engram: Any, host: Any, synapse: Any) -> None:
+async def test_waiting_caller_gets_an_error_when_its_dendrite_stops(
+    engram: Any, host: Any, synapse: Any
+) -> None:
     await synapse.subscribe("cosmonapse.test.RECALL.engram.deaf", lambda _: None, queue_group="deaf")
     asker = await host()
     asking = asyncio.create_task(asker.recall("deaf", {}, timeout_s=30))

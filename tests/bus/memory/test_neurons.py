@@ -1,4 +1,4 @@
-"""Neurons that remember: what they declare, they get."""
+"""Neurons with memory: the keywords ``recall`` and ``imprint``."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def with_more(
     [researcher, streams, plain, Remembers(), partial(with_more, "more"), Remembers().__call__],
     ids=["function", "stream", "plain", "object", "partial", "method"],
 )
-async def test_a_neuron_computes_once_and_recalls_the_second_time(
+async def test_neuron_computes_once_and_recalls_the_second_time(
     engram: Any, host: Any, start: Any, neuron: Any
 ) -> None:
     await host(engram())
@@ -72,7 +72,7 @@ async def test_a_neuron_computes_once_and_recalls_the_second_time(
     assert sources == ["computed", "cache"]
 
 
-async def test_a_neuron_gets_only_what_it_declares(engram: Any, host: Any, start: Any) -> None:
+async def test_neuron_gets_only_declared_keywords(engram: Any, host: Any, start: Any) -> None:
     async def only(input: dict[str, Any], context: list[Any], *, recall: Any, other: int = 5) -> Any:
         return len((await recall("ctx", {})).hits) + other
 
@@ -82,7 +82,7 @@ async def test_a_neuron_gets_only_what_it_declares(engram: Any, host: Any, start
     assert reply.payload == {"output": {"value": 5}}
 
 
-async def test_a_neuron_that_declares_nothing_is_left_alone(start: Any, host: Any) -> None:
+async def test_neuron_without_memory_keywords_is_not_changed(start: Any, host: Any) -> None:
     async def none(input: dict[str, Any], context: list[Any]) -> Any:
         return 1
 
@@ -91,7 +91,7 @@ async def test_a_neuron_that_declares_nothing_is_left_alone(start: Any, host: An
     assert reply.payload == {"output": {"value": 1}}
 
 
-def test_a_neuron_that_needs_memory_gets_no_axon_without() -> None:
+def test_neuron_that_needs_memory_needs_a_binding() -> None:
     with pytest.raises(EngramNotBound, match="recall and imprint"):
         Axon(neuron_id="researcher", neuron_fn=researcher)
 
@@ -101,7 +101,7 @@ def test_a_neuron_that_needs_memory_gets_no_axon_without() -> None:
     Axon(neuron_id="may", neuron_fn=may)
 
 
-def test_two_bindings_of_one_name_are_refused() -> None:
+def test_two_bindings_with_one_name_are_refused() -> None:
     with pytest.raises(ValueError, match="have the same name"):
         Axon(neuron_id="researcher", neuron_fn=researcher, engrams=[CTX, CTX])
 
@@ -116,12 +116,12 @@ def test_two_bindings_of_one_name_are_refused() -> None:
         ({"recall_mode": "some"}, "recall_mode"),
     ],
 )
-def test_a_binding_that_makes_no_sense_is_refused(arguments: dict[str, Any], problem: str) -> None:
+def test_invalid_binding_is_refused(arguments: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         EngramBinding(**{"name": "ctx", **arguments})
 
 
-async def test_a_name_is_bound_to_whatever_engram_the_axon_says(engram: Any, host: Any, start: Any) -> None:
+async def test_binding_maps_a_name_to_an_engram(engram: Any, host: Any, start: Any) -> None:
     await host(engram("store-7"))
     binding = EngramBinding("ctx", directed_id="store-7")
     await start(Axon(neuron_id="researcher", neuron_fn=researcher, engrams=[binding]))
@@ -130,7 +130,7 @@ async def test_a_name_is_bound_to_whatever_engram_the_axon_says(engram: Any, hos
     assert len((await asker.recall("store-7", {})).hits) == 1
 
 
-async def test_a_name_that_is_not_bound_is_said_to_the_asker(engram: Any, host: Any, start: Any) -> None:
+async def test_unbound_name_ends_the_task_with_an_error(engram: Any, host: Any, start: Any) -> None:
     async def lost(input: dict[str, Any], context: list[Any], *, recall: Any) -> Any:
         await recall("memory", {})
 
@@ -140,7 +140,7 @@ async def test_a_name_that_is_not_bound_is_said_to_the_asker(engram: Any, host: 
     assert "no EngramBinding named 'memory'; it has 'ctx'" in reply.payload["message"]
 
 
-async def test_what_memory_could_not_do_ends_a_task_with_its_code(engram: Any, host: Any, start: Any) -> None:
+async def test_engram_error_ends_the_task_with_its_code(engram: Any, host: Any, start: Any) -> None:
     broken = engram()
     broken.error = EngramError("the disk is gone", code="ENGRAM_UNAVAILABLE", recoverable=True)
     await host(broken)
@@ -149,9 +149,7 @@ async def test_what_memory_could_not_do_ends_a_task_with_its_code(engram: Any, h
     assert reply.payload == {"code": "ENGRAM_UNAVAILABLE", "message": "the disk is gone", "recoverable": True}
 
 
-async def test_wrappers_around_a_neuron_know_nothing_of_its_memory(
-    engram: Any, host: Any, start: Any
-) -> None:
+async def test_neuron_wrappers_do_not_see_the_memory_keywords(engram: Any, host: Any, start: Any) -> None:
     seen: list[str] = []
 
     class Counting:
@@ -174,7 +172,7 @@ async def test_wrappers_around_a_neuron_know_nothing_of_its_memory(
     assert (reply.payload["output"]["source"], seen) == ("computed", ["researcher"])
 
 
-async def test_many_tasks_at_once_each_ask_for_themselves(engram: Any, host: Any, start: Any) -> None:
+async def test_concurrent_tasks_write_on_their_own_traces(engram: Any, host: Any, start: Any) -> None:
     async def notes(input: dict[str, Any], context: list[Any], *, imprint: Any) -> Any:
         await asyncio.sleep(0)
         return (await imprint("ctx", op="append", entry=input)).version
@@ -197,21 +195,21 @@ async def test_many_tasks_at_once_each_ask_for_themselves(engram: Any, host: Any
     assert left == set(range(20)) - {7}
 
 
-async def test_final_keeps_what_a_rollback_would_undo(engram: Any, host: Any, start: Any) -> None:
+async def test_final_commits_the_writes_of_a_trace(engram: Any, host: Any, start: Any) -> None:
     await host(engram())
     await start(Axon(neuron_id="researcher", neuron_fn=researcher, engrams=[CTX]))
     asker = await host()
     trace_id = new_trace_id()
     question = {"question": "a"}
     await asker.dispatch_and_wait(neuron="researcher", input=question, trace_id=trace_id, finalize=True)
-    # Behind the FINAL, on the same way.
+    # Sent after the FINAL on the same connection, so the FINAL has been handled.
     await asker.recall("ctx", {})
     answers = await asker.stop_trace(trace_id, rollback=True)
     assert {answer.payload["rolled_back"] for answer in answers} == {0}
     assert len((await asker.recall("ctx", {})).hits) == 1
 
 
-async def test_a_plain_function_that_hands_its_memory_to_the_loop_is_told(
+async def test_plain_function_that_recalls_in_the_event_loop_gets_an_error(
     engram: Any, host: Any, start: Any
 ) -> None:
     async def inner(recall: Any) -> RecallResult:
@@ -230,7 +228,7 @@ async def test_a_plain_function_that_hands_its_memory_to_the_loop_is_told(
     assert "make it `async def`" in reply.payload["message"]
 
 
-async def test_a_task_that_is_stopped_stops_waiting_for_memory(engram: Any, host: Any, start: Any) -> None:
+async def test_stopped_task_stops_waiting_for_memory(engram: Any, host: Any, start: Any) -> None:
     kept = engram()
     kept.gate = asyncio.Event()
     await host(kept)
