@@ -1,4 +1,4 @@
-"""Shared memory: a Neuron that computes an answer once and recalls it from then on, until that is undone."""
+"""Shared memory: a Neuron computes an answer once and recalls it afterwards, until the write is undone."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""A chat whose prompt is composed for every TASK: what was said before, what is known, and the weather.
+"""A chat whose prompt is composed for every TASK from the conversation, known facts, and the weather.
 
 COSMO_ENDPOINT names the server, HuggingFace's router by default; HF_TOKEN is the key for it.
 """

@@ -1,4 +1,4 @@
-"""Retrieval: documents in an Engram, found by meaning, tell a model what it needs for its answer.
+"""Retrieval: a model answers from documents that are found in an Engram by meaning.
 
 COSMO_ENDPOINT names the model's server, HuggingFace's router by default; HF_TOKEN is the key for it.
 """
@@ -13,15 +13,15 @@ from cosmo_engram_sqlite import SqliteEngram
 
 DOCUMENTS = {
     "timetable": "The ferry leaves for the island at noon and at six.",
-    "house rules": "Dogs travel free of charge, on a lead.",
+    "rules on board": "Dogs travel free of charge, on a lead.",
     "menu": "The kitchen serves soup until three.",
 }
 
 
 def embed(text: str) -> list[float]:
-    """Stand in for an embedding model: count the groups of three letters, each in one of 256 drawers."""
-    drawers = [crc32(text[at : at + 3].lower().encode()) % 256 for at in range(len(text) - 2)]
-    return [float(drawers.count(number)) for number in range(256)]
+    """Stand in for an embedding model: count the groups of three characters in 256 buckets."""
+    buckets = [crc32(text[at : at + 3].lower().encode()) % 256 for at in range(len(text) - 2)]
+    return [float(buckets.count(number)) for number in range(256)]
 
 
 async def main() -> None:

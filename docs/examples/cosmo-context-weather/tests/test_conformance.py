@@ -1,4 +1,4 @@
-"""The weather Neuron is what every context Neuron must be."""
+"""The conformance kit on the weather Neuron."""
 
 from __future__ import annotations
 

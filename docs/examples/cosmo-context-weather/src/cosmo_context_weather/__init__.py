@@ -1,4 +1,4 @@
-"""A context Neuron that tells the current weather."""
+"""A context Neuron for the current weather."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Any
 from cosmo_context import Context, StateNeuron, StateShapeError, data
 
 COSMO_API = 1
-"""The version of the plugin interface that this plugin is written for."""
+"""The version of the plugin interface that this plugin uses."""
 
 __all__ = ["COSMO_API", "WeatherNeuron"]
 
 
 class WeatherNeuron(StateNeuron):
-    """Tells the current weather: ``weather``, a text."""
+    """The current weather: ``weather``, a string."""
 
     def __init__(self, name: str = "weather", *, priority: float = 70) -> None:
         super().__init__(name, priority=priority)
 
     def fragment(self, ctx: Context, **kwargs: Any) -> str:
-        """Tell it between two tags; ``""`` when it is not known.
+        """Return the weather between two tags; ``""`` if it is not known.
 
         Raises:
-            StateShapeError: The weather is no text.
+            StateShapeError: The weather is not a string.
         """
         weather = ctx.state.get("weather")
         if not weather:
