@@ -115,11 +115,10 @@ def types(session: nox.Session) -> None:
     sources = [f"plugins/{name}/src" for name in PLUGINS]
     path = {"MYPYPATH": os.pathsep.join(sources)}
     run_shared(session, "mypy", "noxfile.py", "cosmo_core", "docs/examples", "tests", *sources, env=path)
+    # The cache has the core and the plugins, which were checked just now.
+    options = ("--config-file", "../../pyproject.toml", "--cache-dir", "../../.mypy_cache")
     for name in PLUGINS:
-        with session.chdir(f"plugins/{name}"):
-            # The cache has the core and the plugins, which were checked just now.
-            cache = ("--cache-dir", "../../.mypy_cache")
-            run_shared(session, "mypy", "--config-file", "../../pyproject.toml", *cache, "tests")
+        run_shared(session, "mypy", *options, "tests", folder=f"plugins/{name}")
 
 
 @nox.session(venv_backend="none", requires=["shared"])
@@ -160,15 +159,19 @@ def live(session: nox.Session) -> None:
 
 
 def run_shared(
-    session: nox.Session, program: str, *arguments: str, env: dict[str, str] | None = None
+    session: nox.Session, program: str, *arguments: str, env: dict[str, str] | None = None, folder: str = "."
 ) -> None:
-    """Run a program of the environment that `shared` has made."""
-    scripts = (
-        session.cache_dir.parent.resolve() / "shared" / ("Scripts" if sys.platform == "win32" else "bin")
-    )
+    """Run a program of the environment that `shared` has made, in a folder."""
+    environment = session.cache_dir.parent.resolve() / "shared"
+    scripts = environment / ("Scripts" if sys.platform == "win32" else "bin")
     path = os.pathsep.join([str(scripts), os.environ.get("PATH", "")])
-    environment = {**(env or {}), "PATH": path, "VIRTUAL_ENV": str(scripts.parent)}
-    session.run(str(scripts / program), *arguments, env=environment, external=True)
+    with session.chdir(folder):
+        session.run(
+            str(scripts / program),
+            *arguments,
+            env={**(env or {}), "PATH": path, "VIRTUAL_ENV": str(environment)},
+            external=True,
+        )
 
 
 def install_from_checkout(session: nox.Session, *requirements: str) -> None:

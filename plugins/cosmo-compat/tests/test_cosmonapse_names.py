@@ -14,13 +14,14 @@ import cosmo_core.protocol.ids
 import cosmo_engram_sqlite
 import cosmo_synapse_memory
 import cosmonapse
+from cosmo_core.protocol import ids
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", sorted(set(cosmonapse.__all__) - {"InMemoryEngram"}))
 def test_name_is_an_object_of_the_core_or_of_a_plugin(name: str) -> None:
-    homes = (cosmo_core, cosmo_core.protocol.ids, cosmo_synapse_memory, cosmo_engram_sqlite)
+    homes = (cosmo_core, ids, cosmo_synapse_memory, cosmo_engram_sqlite)
     assert any(getattr(cosmonapse, name) is getattr(home, name, None) for home in homes)
 
 
