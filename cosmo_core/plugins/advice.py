@@ -44,8 +44,8 @@ FIRST_PARTY: Final[Mapping[str, Mapping[str, str]]] = {
 """For each group: the names that this project's plugins provide, and the distribution of each."""
 
 REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
-    "cosmo-compat": ("cosmo-llm", "cosmo-context", "cosmo-engram-sqlite", "cosmo-synapse-memory"),
-    "cosmo-context": ("cosmo-llm",),
+    "cosmo-compat": ("cosmo-context", "cosmo-engram-sqlite", "cosmo-synapse-memory"),
+    "cosmo-context": (),
     "cosmo-core-cli": (),
     "cosmo-engram-postgres": (),
     "cosmo-engram-sqlite": (),

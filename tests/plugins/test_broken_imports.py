@@ -76,10 +76,10 @@ def test_missing_requirement_of_this_project_is_installed_from_a_clone(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Entry, "absent_requirements", Entry.requirements)
-    error = _fail(site, "import cosmo_nope\n", requires=["cosmo-context>=0.1", "absent-bus>=1"])
+    error = _fail(site, "import cosmo_nope\n", requires=["cosmo-testing>=0.1", "absent-bus>=1"])
     assert str(error).endswith(
-        "acme-zmq requires cosmo-context>=0.1, absent-bus>=1, not installed: in a clone of the repository, "
-        'run: pip install ./plugins/cosmo-llm ./plugins/cosmo-context; then pip install "absent-bus>=1"'
+        "acme-zmq requires cosmo-testing>=0.1, absent-bus>=1, not installed: in a clone of the repository, "
+        'run: pip install ./plugins/cosmo-llm ./plugins/cosmo-testing; then pip install "absent-bus>=1"'
     )
 
 
