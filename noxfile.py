@@ -32,10 +32,18 @@ PLUGINS: dict[str, dict[str, Any]] = {
 WHEELS = Path("dist", "all.txt")
 """The wheels that `build` makes: each distribution with the path of its wheel."""
 
-# The longest first: with `-j`, sessions start in this order.
-LONGEST = ("cosmo-testing", "cosmo-engram-postgres", "cosmo-synapse-zmq", "cosmo-synapse-nats")
-ALONE = [f"plugin({name})" for name in sorted(PLUGINS, key=lambda name: name not in LONGEST)]
-CHECKS = ["suite", "faults", *ALONE, "types", "docs", "lint"]
+# The plugins whose tests take longest come first: with `-j`, sessions start in this order.
+LONGEST = {
+    "cosmo-testing": 0,
+    "cosmo-engram-postgres": 1,
+    "cosmo-context": 2,
+    "cosmo-core-cli": 3,
+    "cosmo-synapse-zmq": 4,
+    "cosmo-synapse-nats": 5,
+    "cosmo-engram-sqlite": 6,
+}
+ORDERED = sorted(PLUGINS, key=lambda name: LONGEST.get(name, len(LONGEST)))
+CHECKS = ["suite", "faults", *(f"plugin({name})" for name in ORDERED), "types", "docs", "lint"]
 
 # The tests of a class, or of a file, run in one process: they share fixtures that take long to make.
 TWO_PROCESSES = ("-n", "2", "--dist", "loadscope")
@@ -100,7 +108,7 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session(requires=["build"])
-@nox.parametrize("name", list(PLUGINS), ids=list(PLUGINS))
+@nox.parametrize("name", ORDERED, ids=ORDERED)
 def plugin(session: nox.Session, name: str) -> None:
     """Test one plugin alone: its wheel, with nothing but what it and its tests require."""
     tools = nox.project.dependency_groups(CORE, "test")
