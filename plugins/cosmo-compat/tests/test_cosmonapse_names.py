@@ -26,7 +26,7 @@ def test_name_is_an_object_of_the_core_or_of_a_plugin(name: str) -> None:
 
 
 def test_readme_lists_exactly_the_names() -> None:
-    section = README.partition("\n## `cosmonapse`\n")[2].partition("\n### What differs\n")[0]
+    section = README.partition("\n## `cosmonapse`\n")[2].partition("\n### Differences\n")[0]
     there = [*cosmonapse.__all__, "PostgresEngram"]
     assert sorted(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == sorted(there)
 

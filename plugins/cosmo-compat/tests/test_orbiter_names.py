@@ -48,7 +48,7 @@ def test_module_has_the_imported_names(module: str, names: set[str]) -> None:
 
 
 def test_readme_lists_exactly_the_modules_and_names() -> None:
-    section = README.partition("\n## `orbiter.context`\n")[2].partition("\n### What differs\n")[0]
+    section = README.partition("\n## `orbiter.context`\n")[2].partition("\n### Differences\n")[0]
     listed = {
         module: sorted(re.findall(r"`(\w+)`", names))
         for module, names in re.findall(r"^\| `(orbiter[\w.]+)` \|(.*)\|$", section, re.MULTILINE)
