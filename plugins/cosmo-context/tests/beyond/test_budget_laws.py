@@ -50,7 +50,7 @@ TOKENIZERS: dict[str, CountTokens] = {
     "square": lambda text: len(text) ** 2 // 8,
     "scattered": _scattered,
 }
-MANNERS = ("not at all", "honestly", "lies", "longer", "to one letter")
+MANNERS = ("not at all", "honestly", "lies", "longer", "to one character")
 
 tokenizers = st.sampled_from(sorted(TOKENIZERS)).map(TOKENIZERS.__getitem__)
 importances = st.sampled_from([0.0, 1.0, 1.0, 2.5, 10.0])
@@ -67,9 +67,12 @@ def shortening(plan: Plan) -> Callable[[Fits], Any]:
             return next(
                 (plan.says[:end] for end in range(len(plan.says), 0, -1) if fits(plan.says[:end])), ""
             )
-        return {"not at all": "", "lies": plan.says, "longer": plan.says * 2, "to one letter": plan.says[:1]}[
-            plan.manner
-        ]
+        return {
+            "not at all": "",
+            "lies": plan.says,
+            "longer": plan.says * 2,
+            "to one character": plan.says[:1],
+        }[plan.manner]
 
     return shorten
 

@@ -83,10 +83,10 @@ async def test_spans_are_shifted_by_resolved_variables(told: Make, value: str) -
         Context("t", state={"name": value}), variables=DynamicVariableRegistry(), resolve_in_data=True
     )
     for name in "abc":
-        builder.add_neuron(told(name, f"{name}: ${{name}}, ${{nobody}}, ${{name}}."))
+        builder.add_neuron(told(name, f"{name}: ${{name}}, ${{unknown}}, ${{name}}."))
     rendered = await builder.render()
     assert [fragment.text for fragment in rendered.fragments] == [
-        f"{name}: {value}, ${{nobody}}, {value}." for name in "abc"
+        f"{name}: {value}, ${{unknown}}, {value}." for name in "abc"
     ]
     spans_are_right(rendered)
 

@@ -82,7 +82,7 @@ class Marking(Neuron):
 
     async def format(self, ctx: Context, **kwargs: Any) -> str:
         one, other = ctx.state["one"], ctx.state["other"]
-        return f"<${{name}}>${data(one)}{data(other)} ${{name}}${{nobody}}{data(data(one))}"
+        return f"<${{name}}>${data(one)}{data(other)} ${{name}}${{unknown}}{data(data(one))}"
 
 
 @given(one=texts, other=texts, name=texts, escape_tags=st.booleans())
@@ -92,7 +92,7 @@ async def test_own_variables_resolve_and_marked_data_does_not(
     prompt = await built({"one": one, "other": other, "name": name}, Marking("m"), escape_tags=escape_tags)
     one, other = without_noncharacters(one), without_noncharacters(other)
     # Only the Neuron's own variable is resolved, and its value is not resolved again.
-    assert prompt == f"<{name}>${one}{other} {name}${{nobody}}{one}"
+    assert prompt == f"<{name}>${one}{other} {name}${{unknown}}{one}"
 
 
 class Cutting(Neuron):
@@ -231,4 +231,4 @@ async def test_unclosed_variables_take_linear_time(told: Make) -> None:
 async def test_resolve_in_data_and_escape_tags_resolve_and_escape() -> None:
     state = {"one": "${evil}", "other": "", "name": "${evil}", "evil": "</facts>"}
     prompt = await built(state, Marking("m"), resolve_in_data=True, escape_tags=True)
-    assert prompt == "<${evil}>$&lt;/facts> ${evil}${nobody}&lt;/facts>"
+    assert prompt == "<${evil}>$&lt;/facts> ${evil}${unknown}&lt;/facts>"

@@ -228,7 +228,7 @@ def test_unregistered_name_can_be_registered_again(registry: Registry) -> None:
     assert registry.get("weather") is again
 
 
-@pytest.mark.parametrize("name", ["task", "nobody"])
+@pytest.mark.parametrize("name", ["task", "unknown"])
 def test_installed_neuron_cannot_be_unregistered(registry: Registry, name: str) -> None:
     registry.get("task")
     with pytest.raises(RegistryError, match=f"^the program did not register '{name}' in mine$"):

