@@ -53,14 +53,14 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
-async def test_nobody_waits_where_nobody_takes_over(start: Start, lossy: Any, gate: Gate) -> None:
+async def test_handler_returns_no_awaitable_without_takeover(start: Start, lossy: Any, gate: Gate) -> None:
     synapse = await lossy()
     await start(axon(gate), synapse=synapse, role="worker", grace_s=0)
     assert deliver(synapse, task()) is None
 
 
 @pytest.mark.clause("P-5.17")
-async def test_a_task_is_done_with_when_it_is_answered(start: Start, lossy: Any, gate: Gate) -> None:
+async def test_task_is_acknowledged_after_its_answer(start: Start, lossy: Any, gate: Gate) -> None:
     synapse = await lossy(takeover_s=4.0)
     await start(axon(gate, max_concurrency=1), synapse=synapse, role="worker")
     runs, waits = deliver(synapse, task(1)), deliver(synapse, task(2))
@@ -76,7 +76,7 @@ async def test_a_task_is_done_with_when_it_is_answered(start: Start, lossy: Any,
 
 
 @pytest.mark.clause("P-5.17")
-async def test_one_that_comes_again_while_it_runs_is_done_with_as_the_first(
+async def test_duplicate_of_running_task_is_acknowledged_with_first(
     start: Start, lossy: Any, gate: Gate
 ) -> None:
     synapse = await lossy(takeover_s=4.0)
@@ -97,9 +97,7 @@ async def test_one_that_comes_again_while_it_runs_is_done_with_as_the_first(
     assert len(synapse.of(SignalType.AGENT_OUTPUT)) == 1
 
 
-async def test_what_a_synapse_waits_for_is_no_coroutine_that_takes_a_task(
-    start: Start, lossy: Any, gate: Gate
-) -> None:
+async def test_handler_returns_separate_future_per_delivery(start: Start, lossy: Any, gate: Gate) -> None:
     synapse = await lossy(takeover_s=4.0)
     await start(axon(gate), synapse=synapse, role="worker")
     works = [synapse.handlers[INTAKE](encode(task)) for task in [task()] * 2]
@@ -110,7 +108,7 @@ async def test_what_a_synapse_waits_for_is_no_coroutine_that_takes_a_task(
         await asyncio.gather(*works)
 
 
-async def test_a_synapse_that_gave_up_on_every_delivery_disturbs_no_answer(
+async def test_cancelled_deliveries_do_not_affect_answer(
     start: Start, lossy: Any, gate: Gate, caplog: pytest.LogCaptureFixture
 ) -> None:
     synapse = await lossy(takeover_s=4.0)
@@ -127,7 +125,7 @@ async def test_a_synapse_that_gave_up_on_every_delivery_disturbs_no_answer(
 
 @pytest.mark.clause("P-5.17")
 @pytest.mark.parametrize("stops", ["task", "trace"])
-async def test_what_is_stopped_is_done_with(start: Start, lossy: Any, gate: Gate, stops: str) -> None:
+async def test_stopped_task_is_acknowledged(start: Start, lossy: Any, gate: Gate, stops: str) -> None:
     synapse = await lossy(takeover_s=4.0)
     await start(axon(gate, max_concurrency=1), synapse=synapse, role="worker")
     orchestrator = await start(synapse=synapse)
@@ -145,7 +143,7 @@ async def test_what_is_stopped_is_done_with(start: Start, lossy: Any, gate: Gate
 
 
 @pytest.mark.clause("P-5.17")
-async def test_what_is_refused_is_done_with(start: Start, lossy: Any, gate: Gate) -> None:
+async def test_rejected_task_is_acknowledged(start: Start, lossy: Any, gate: Gate) -> None:
     synapse = await lossy(takeover_s=4.0)
     await start(axon(gate, max_concurrency=1, max_backlog=0), synapse=synapse, role="worker", grace_s=0)
     running = deliver(synapse, task(1))
@@ -162,7 +160,7 @@ async def test_what_is_refused_is_done_with(start: Start, lossy: Any, gate: Gate
 
 
 @pytest.mark.clause("P-5.17")
-async def test_what_runs_while_its_host_drains_is_done_with_when_it_is_answered(
+async def test_draining_host_acknowledges_running_task_after_answer(
     start: Start, lossy: Any, gate: Gate
 ) -> None:
     synapse = await lossy(takeover_s=4.0)
@@ -191,7 +189,7 @@ class Passing:
 
 
 @pytest.mark.clause("P-5.17")
-async def test_with_middleware_tasks_still_run_at_once_and_are_done_with_one_by_one(
+async def test_tasks_run_concurrently_behind_middleware_until_acknowledged(
     start: Start, lossy: Any, gate: Gate
 ) -> None:
     plugins = PluginManager()

@@ -161,7 +161,7 @@ class Run:
 @pytest.mark.clause("P-7.6", "P-7.9")
 @settings(deadline=None)
 @given(bidders(), st.sampled_from(RULES), st.data())
-def test_one_award_at_a_time_in_the_order_of_select_and_one_answer_to_everybody(
+def test_auction_awards_one_at_a_time_in_select_order_and_notifies_each_bidder_once(
     bidders: list[Bidder], rule: Select, data: st.DataObject
 ) -> None:
     run = Run(bidders, rule)
@@ -190,7 +190,7 @@ def test_one_award_at_a_time_in_the_order_of_select_and_one_answer_to_everybody(
 @pytest.mark.clause("P-7.9")
 @settings(deadline=None)
 @given(bidders(), st.sampled_from(RULES), st.data())
-def test_nobody_hears_twice_whoever_leaves_and_whenever_it_ends(
+def test_bidder_is_notified_at_most_once_for_any_order_of_events(
     bidders: list[Bidder], rule: Select, data: st.DataObject
 ) -> None:
     ledger = Ledger()
@@ -222,7 +222,7 @@ def test_nobody_hears_twice_whoever_leaves_and_whenever_it_ends(
 A, B = Bid("bid0", "a", "one", 1.0), Bid("bid1", "a", "two", 1.0)
 
 
-def test_the_first_bid_is_awarded_even_after_the_winner_failed() -> None:
+def test_first_bid_rule_awards_next_bid_after_winner_failed() -> None:
     ledger = Ledger()
     auction = Auction("first_bid", ledger)
     auction.bid(A)
@@ -233,7 +233,7 @@ def test_the_first_bid_is_awarded_even_after_the_winner_failed() -> None:
 
 
 @pytest.mark.clause("P-7.13")
-def test_bids_that_stood_too_long_are_declined_and_the_winner_keeps_the_work() -> None:
+def test_expired_bids_are_declined_and_winner_keeps_work() -> None:
     ledger = Ledger()
     auction = Auction("first_bid", ledger)
     auction.bid(A)
@@ -243,7 +243,7 @@ def test_bids_that_stood_too_long_are_declined_and_the_winner_keeps_the_work() -
     assert auction.winner == A
 
 
-def test_who_leaves_is_not_awarded() -> None:
+def test_withdrawn_bid_is_not_awarded() -> None:
     ledger = Ledger()
     auction = Auction("lowest_cost", ledger)
     auction.bid(A)
@@ -255,7 +255,7 @@ def test_who_leaves_is_not_awarded() -> None:
 
 
 @pytest.mark.clause("P-7.14")
-def test_an_offer_takes_no_more_than_so_many_bids(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auction_declines_bids_beyond_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cosmo_core.extensions.auctions.auction.MAX_BIDS", 1)
     ledger = Ledger()
     auction = Auction("first_bid", ledger)
@@ -265,7 +265,7 @@ def test_an_offer_takes_no_more_than_so_many_bids(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.clause("P-7.4")
-def test_a_second_bid_of_the_same_neuron_is_ignored() -> None:
+def test_second_bid_of_same_neuron_is_ignored() -> None:
     ledger = Ledger()
     auction = Auction("lowest_cost", ledger)
     auction.bid(A)
@@ -280,7 +280,7 @@ def test_a_second_bid_of_the_same_neuron_is_ignored() -> None:
     ("select", "error"),
     [(lambda bids: B, ValueError), (lambda bids: 1 / 0, ZeroDivisionError)],
 )
-def test_a_function_that_selects_wrongly_ends_the_auction(
+def test_invalid_select_function_ends_auction(
     select: Callable[[list[Bid]], Any], error: type[Exception]
 ) -> None:
     ledger = Ledger()
@@ -293,7 +293,7 @@ def test_a_function_that_selects_wrongly_ends_the_auction(
     assert isinstance(raised, error)
 
 
-def test_an_unknown_rule_is_refused() -> None:
+def test_auction_rejects_unknown_rule() -> None:
     with pytest.raises(ValueError, match="'lowest_cost', 'highest_confidence' or a function, not 'cheapest'"):
         Auction("cheapest", Ledger())  # type: ignore[arg-type]
 
@@ -395,7 +395,7 @@ TERMS = st.lists(
 
 @settings(max_examples=40, deadline=None)
 @given(TERMS, st.sampled_from(RULES))
-def test_on_a_bus_the_work_is_done_if_anybody_can_and_nothing_is_left(
+def test_work_is_done_on_bus_if_any_bidder_can_and_state_is_released(
     terms: list[Terms], rule: Select
 ) -> None:
     asyncio.run(_bid_and_work(terms, rule))

@@ -58,7 +58,7 @@ async def read_all(pathway: Pathway) -> list[int]:
 
 
 @pytest.mark.clause("P-6.6")
-async def test_a_neuron_is_held_until_somebody_reads_and_nothing_is_lost(start: Start) -> None:
+async def test_backpressure_blocks_neuron_until_read_and_loses_no_signal(start: Start) -> None:
     counter = Counter()
     dendrite = await start(counter, pathway_buffer=4)
     async with asyncio.timeout(5):
@@ -73,7 +73,7 @@ async def test_a_neuron_is_held_until_somebody_reads_and_nothing_is_lost(start: 
         pathway.close()
 
 
-async def test_the_slowest_of_several_readers_holds(start: Start) -> None:
+async def test_backpressure_follows_slowest_reader(start: Start) -> None:
     counter = Counter()
     dendrite = await start(counter, pathway_buffer=4)
     async with asyncio.timeout(5):
@@ -93,7 +93,7 @@ async def test_the_slowest_of_several_readers_holds(start: Start) -> None:
         pathway.close()
 
 
-async def test_a_reader_that_leaves_holds_nobody(start: Start) -> None:
+async def test_closed_reader_releases_backpressure(start: Start) -> None:
     dendrite = await start(Counter(), pathway_buffer=4)
     async with asyncio.timeout(5):
         pathway = await dendrite.dispatch(neuron="counter", input={"to": 60}, backpressure=True)
@@ -106,7 +106,7 @@ async def test_a_reader_that_leaves_holds_nobody(start: Start) -> None:
         pathway.close()
 
 
-async def test_who_awaits_the_answer_does_not_wait_for_itself(start: Start) -> None:
+async def test_wait_for_answer_does_not_deadlock_under_backpressure(start: Start) -> None:
     dendrite = await start(Counter(), pathway_buffer=4)
     async with asyncio.timeout(5):
         answer = await dendrite.dispatch_and_wait(neuron="counter", input={"to": 100}, backpressure=True)
@@ -119,7 +119,7 @@ async def test_who_awaits_the_answer_does_not_wait_for_itself(start: Start) -> N
 
 
 @pytest.mark.clause("P-6.6")
-async def test_others_are_not_held_with_it(start: Start) -> None:
+async def test_backpressure_does_not_affect_other_tasks(start: Start) -> None:
     dendrite = await start(Counter(), pathway_buffer=4)
     async with asyncio.timeout(5):
         held = await dendrite.dispatch(neuron="counter", input={"to": 100}, backpressure=True)
@@ -129,9 +129,7 @@ async def test_others_are_not_held_with_it(start: Start) -> None:
         held.close()
 
 
-async def test_closing_lets_the_neuron_go_and_ends_the_subscription(
-    start: Start, synapse: MemorySynapse
-) -> None:
+async def test_close_releases_neuron_and_ends_subscription(start: Start, synapse: MemorySynapse) -> None:
     counter = Counter()
     dendrite = await start(counter, pathway_buffer=4)
     before = len(synapse._subscriptions)
@@ -144,7 +142,7 @@ async def test_closing_lets_the_neuron_go_and_ends_the_subscription(
     assert len(synapse._subscriptions) == before
 
 
-async def test_a_held_pathway_nobody_holds_is_gone(start: Start, synapse: MemorySynapse) -> None:
+async def test_unreferenced_backpressure_pathway_is_collected(start: Start, synapse: MemorySynapse) -> None:
     dendrite = await start(Counter(), pathway_buffer=4)
     before = len(synapse._subscriptions)
     pathway = await dendrite.dispatch(neuron="counter", input={"to": 3}, backpressure=True)
@@ -157,7 +155,7 @@ async def test_a_held_pathway_nobody_holds_is_gone(start: Start, synapse: Memory
 
 
 @pytest.mark.clause("P-6.5")
-async def test_without_it_a_slow_reader_is_told_how_much_it_missed(start: Start) -> None:
+async def test_pathway_without_backpressure_counts_dropped_signals(start: Start) -> None:
     dendrite = await start(Counter(), pathway_buffer=4)
     pathway = await dendrite.dispatch(neuron="counter", input={"to": 100})
     await pathway.wait(timeout_s=5)

@@ -78,9 +78,7 @@ async def until_logged(moments: Moments, text: str) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_the_neuron_that_blocks_is_named_within_a_second_and_once(
-    start: Start, moments: Moments
-) -> None:
+async def test_blocking_neuron_is_logged_once_within_a_second(start: Start, moments: Moments) -> None:
     await start(echo, block)
     dendrite = await start()
     began = time.monotonic()
@@ -95,7 +93,7 @@ async def test_the_neuron_that_blocks_is_named_within_a_second_and_once(
 
 
 @pytest.mark.clause("P-4.14")
-async def test_signs_of_life_go_on_meanwhile(start: Start, moments: Moments) -> None:
+async def test_work_heartbeats_continue_while_event_loop_is_blocked(start: Start, moments: Moments) -> None:
     synapse = ThreadedSynapse()
     assert isinstance(synapse, ThreadPublisher)
     await synapse.connect()
@@ -117,7 +115,7 @@ async def test_signs_of_life_go_on_meanwhile(start: Start, moments: Moments) -> 
     await synapse.close()
 
 
-async def test_a_blocking_task_that_is_no_neurons_is_said_to_be_none(start: Start, moments: Moments) -> None:
+async def test_blocking_asyncio_task_outside_neuron_is_logged_as_such(start: Start, moments: Moments) -> None:
     await start(echo)
 
     async def other() -> None:
@@ -127,22 +125,20 @@ async def test_a_blocking_task_that_is_no_neurons_is_said_to_be_none(start: Star
     await until_logged(moments, "The asyncio task \"another's\", which is no Neuron's, has blocked")
 
 
-async def test_a_blocking_callback_is_said_to_be_no_neurons(start: Start, moments: Moments) -> None:
+async def test_blocking_callback_outside_neuron_is_logged_as_such(start: Start, moments: Moments) -> None:
     await start(echo)
     asyncio.get_running_loop().call_soon(time.sleep, 1.1)
     await until_logged(moments, "A callback, which is no Neuron's, has blocked")
 
 
-async def test_a_neuron_that_has_a_thread_of_its_own_needs_no_watchdog(
-    start: Start, moments: Moments
-) -> None:
+async def test_synchronous_neuron_starts_no_watchdog(start: Start, moments: Moments) -> None:
     dendrite = await start(plain)
     assert watchdogs() == []
     await dendrite.dispatch_and_wait(neuron="plain", input={"seconds": 0.8})
     assert moments.of("blocked") == []
 
 
-async def test_one_thread_serves_all_dendrites_of_an_event_loop_and_ends_with_the_last(
+async def test_event_loop_shares_one_watchdog_until_last_dendrite_stops(
     synapse: MemorySynapse, start: Start
 ) -> None:
     assert watchdogs() == []
@@ -160,14 +156,14 @@ async def test_one_thread_serves_all_dendrites_of_an_event_loop_and_ends_with_th
     assert watchdog._watchdogs == {}
 
 
-async def test_a_start_that_fails_leaves_no_thread(synapse: MemorySynapse, start: Start) -> None:
+async def test_failed_start_leaves_no_watchdog(synapse: MemorySynapse, start: Start) -> None:
     await synapse.close()
     with pytest.raises(Exception, match="not connected"):
         await start(echo)
     assert watchdogs() == []
 
 
-def test_an_event_loop_that_is_closed_under_its_dendrites_lets_the_thread_end() -> None:
+def test_closed_event_loop_ends_watchdog() -> None:
     async def leave() -> None:
         synapse = MemorySynapse()
         await synapse.connect()
@@ -188,7 +184,7 @@ def test_an_event_loop_that_is_closed_under_its_dendrites_lets_the_thread_end() 
     watchdog._watchdogs.pop(loop)
 
 
-def test_time_that_is_made_up_is_not_disturbed() -> None:
+def test_watchdog_does_not_affect_virtual_time() -> None:
     async def work() -> float:
         synapse = MemorySynapse()
         await synapse.connect()

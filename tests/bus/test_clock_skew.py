@@ -29,7 +29,7 @@ async def left(input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
 
 @pytest.mark.clause("P-5.9")
 @pytest.mark.parametrize("off_s", [-HOUR_S, HOUR_S])
-async def test_a_caller_whose_clock_is_an_hour_off_is_served_in_time(
+async def test_deadline_holds_when_caller_clock_is_an_hour_off(
     start: Start, lossy: Any, monkeypatch: pytest.MonkeyPatch, off_s: int
 ) -> None:
     synapse = await lossy()
@@ -55,7 +55,7 @@ async def test_a_caller_whose_clock_is_an_hour_off_is_served_in_time(
 
 @pytest.mark.clause("P-5.9")
 @pytest.mark.parametrize("off_ms", [-100, 100])
-async def test_a_task_that_waits_expires_in_time(
+async def test_queued_task_expires_at_deadline(
     start: Start, lossy: Any, monkeypatch: pytest.MonkeyPatch, off_ms: int
 ) -> None:
     go = asyncio.Event()
@@ -78,7 +78,7 @@ async def test_a_task_that_waits_expires_in_time(
 
 @pytest.mark.clause("P-5.10")
 @pytest.mark.parametrize(("held_s", "seconds"), [(0.0, 60.0), (12.5, 47.5), (59.9, 0.1)])
-async def test_what_the_synapse_held_a_task_for_is_taken_off(
+async def test_time_held_by_synapse_reduces_time_left(
     start: Start, lossy: Any, held_s: float, seconds: float
 ) -> None:
     synapse = await lossy()
@@ -90,7 +90,7 @@ async def test_what_the_synapse_held_a_task_for_is_taken_off(
 
 
 @pytest.mark.clause("P-5.9")
-async def test_what_was_held_for_too_long_is_late(start: Start, lossy: Any) -> None:
+async def test_task_held_past_deadline_gets_deadline_error(start: Start, lossy: Any) -> None:
     synapse = await lossy()
     await start(left, synapse=synapse, role="worker")
     task = Signal.new(SignalType.TASK, {"input": {}, "deadline_ms": 1000}, directed=address("left"))
@@ -99,7 +99,7 @@ async def test_what_was_held_for_too_long_is_late(start: Start, lossy: Any) -> N
     assert error.payload["code"] == "DEADLINE"
 
 
-async def test_a_held_signal_without_a_deadline_is_as_it_was(start: Start, lossy: Any) -> None:
+async def test_held_task_without_deadline_is_unchanged(start: Start, lossy: Any) -> None:
     synapse = await lossy()
     await start(left, synapse=synapse, role="worker")
     task = Signal.new(SignalType.TASK, {"input": {}}, directed=address("left"))
@@ -127,7 +127,7 @@ class Slow:
 
 @pytest.mark.clause("P-5.10")
 @pytest.mark.parametrize("direction", ["inbound", "outbound"])
-async def test_what_a_middleware_takes_is_taken_off(
+async def test_time_spent_in_middleware_reduces_time_left(
     start: Start, lossy: Any, monkeypatch: pytest.MonkeyPatch, direction: str
 ) -> None:
     plugins = PluginManager()
@@ -141,7 +141,7 @@ async def test_what_a_middleware_takes_is_taken_off(
 
 @pytest.mark.extension("auctions")
 @pytest.mark.clause("P-5.10")
-async def test_the_time_for_an_award_runs_while_bids_are_taken(start: Start, lossy: Any) -> None:
+async def test_bidding_time_reduces_deadline_of_award(start: Start, lossy: Any) -> None:
     synapse = await lossy()
     axon = Axon(neuron_id="left", neuron_fn=left, capabilities=["x"])
     await start(axon, synapse=synapse, role="worker")

@@ -36,12 +36,12 @@ async def asks_while_streaming(input: dict[str, Any], context: list[Any]) -> Asy
     yield told()
 
 
-def test_outside_of_a_neuron_there_is_none() -> None:
+def test_current_task_is_none_outside_neuron() -> None:
     assert current_task() is None
 
 
 @pytest.mark.parametrize("neuron", [asks, asks_elsewhere, asks_plainly, asks_while_streaming])
-async def test_every_shape_of_neuron_knows_its_task(start: Start, neuron: NeuronFn) -> None:
+async def test_current_task_is_set_for_every_neuron_form(start: Start, neuron: NeuronFn) -> None:
     dendrite = await start(neuron)
     name = neuron.__name__  # type: ignore[attr-defined]
     pathway = await dendrite.dispatch(neuron=name, input={})
@@ -50,7 +50,7 @@ async def test_every_shape_of_neuron_knows_its_task(start: Start, neuron: Neuron
     assert current_task() is None
 
 
-async def test_tasks_that_run_at_once_do_not_see_each_other(start: Start) -> None:
+async def test_concurrent_tasks_have_separate_current_task(start: Start) -> None:
     both = asyncio.Barrier(2)
 
     async def meets(input: dict[str, Any], context: list[Any]) -> dict[str, str]:

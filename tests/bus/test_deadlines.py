@@ -22,7 +22,7 @@ async def left(input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
 
 
 @pytest.mark.clause("P-5.10")
-async def test_a_neuron_can_read_how_long_it_has(start: Start) -> None:
+async def test_neuron_reads_time_left(start: Start) -> None:
     dendrite = await start(left)
     answer = await dendrite.dispatch_and_wait(neuron="left", input={}, timeout_s=600)
     assert 0 < answer.payload["output"]["left"] <= 600
@@ -40,7 +40,7 @@ def test_time_left_is_never_negative(deadline: float | None, seconds: float | No
 
 
 @pytest.mark.clause("P-5.9")
-async def test_what_is_late_already_is_not_begun(start: Start) -> None:
+async def test_expired_task_does_not_start(start: Start) -> None:
     worker = await start(left, role="worker")
     orchestrator = await start()
     pathway = await orchestrator.dispatch(neuron="left", input={}, deadline_s=-1)
@@ -54,7 +54,7 @@ async def test_what_is_late_already_is_not_begun(start: Start) -> None:
 
 
 @pytest.mark.clause("P-5.9")
-async def test_what_became_late_while_it_waited_is_not_begun(
+async def test_task_that_expires_in_queue_does_not_start(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go, ran = asyncio.Event(), []
@@ -79,15 +79,13 @@ async def test_what_became_late_while_it_waited_is_not_begun(
 
 @pytest.mark.clause("P-5.9")
 @pytest.mark.parametrize(("deadline_s", "deadline_ms"), [(2, 2000), (0.0015, 1), (0, 0), (-1, 0)])
-async def test_the_time_that_is_left_travels_in_milliseconds(
-    start: Start, deadline_s: float, deadline_ms: int
-) -> None:
+async def test_deadline_is_sent_in_milliseconds(start: Start, deadline_s: float, deadline_ms: int) -> None:
     dendrite = await start(left)
     task = await dendrite.dispatch_task(neuron="left", input={}, deadline_s=deadline_s)
     assert task.payload["deadline_ms"] == deadline_ms
 
 
-async def test_a_task_without_one_runs_whenever_it_comes(start: Start) -> None:
+async def test_task_without_deadline_always_starts(start: Start) -> None:
     dendrite = await start(left)
     task = Signal.new(SignalType.TASK, {"input": {}}, directed=address("left"))
     assert "deadline_ms" not in task.payload

@@ -57,7 +57,7 @@ class Gate:
 
 
 @pytest.mark.clause("P-5.1")
-async def test_request_and_reply(start: Start) -> None:
+async def test_dispatch_and_wait_returns_reply(start: Start) -> None:
     await start(echo, role="worker")
     orchestrator = await start()
     reply = await orchestrator.dispatch_and_wait(neuron="echo", input={"prompt": "hi"})
@@ -65,13 +65,13 @@ async def test_request_and_reply(start: Start) -> None:
     assert reply.payload["output"] == {"response": "hi"}
 
 
-async def test_a_dendrite_may_serve_and_dispatch(start: Start) -> None:
+async def test_dendrite_can_host_and_dispatch(start: Start) -> None:
     both = await start(echo)
     assert (await both.dispatch_and_wait(neuron="echo", input={})).type is SignalType.AGENT_OUTPUT
 
 
 @pytest.mark.clause("P-4.9")
-async def test_a_late_orchestrator_finds_who_is_there(start: Start) -> None:
+async def test_late_orchestrator_discovers_running_neuron(start: Start) -> None:
     await start(echo, role="worker")
     late = await start()
     assert (await late.dispatch_and_wait(neuron="echo", input={})).type is SignalType.AGENT_OUTPUT
@@ -79,7 +79,7 @@ async def test_a_late_orchestrator_finds_who_is_there(start: Start) -> None:
 
 
 @pytest.mark.clause("P-5.2", "P-5.3")
-async def test_capabilities_find_a_neuron(start: Start) -> None:
+async def test_dispatch_by_capabilities_finds_neuron(start: Start) -> None:
     await start(echo, role="worker", axon={"capabilities": ["text", "echo"]})
     await start(count, role="worker", axon={"capabilities": ["count"]})
     orchestrator = await start()
@@ -92,7 +92,7 @@ async def test_capabilities_find_a_neuron(start: Start) -> None:
 
 
 @pytest.mark.clause("P-5.3")
-async def test_an_unknown_neuron_is_an_error_that_names_the_known_ones(start: Start) -> None:
+async def test_dispatch_to_unknown_neuron_raises_error_with_known_names(start: Start) -> None:
     await start(echo, count, role="worker")
     orchestrator = await start()
     with pytest.raises(NoRouteError, match=r"Neuron 'ekko'.*known: count, echo") as caught:
@@ -102,7 +102,7 @@ async def test_an_unknown_neuron_is_an_error_that_names_the_known_ones(start: St
 
 
 @pytest.mark.clause("P-11.2")
-async def test_dispatches_on_one_trace_each_get_their_own_answer(start: Start) -> None:
+async def test_each_dispatch_on_shared_trace_gets_own_answer(start: Start) -> None:
     await start(echo, count, role="worker")
     orchestrator = await start()
     first = await orchestrator.dispatch(neuron="echo", input={"prompt": "0"})
@@ -117,7 +117,7 @@ async def test_dispatches_on_one_trace_each_get_their_own_answer(start: Start) -
 
 
 @pytest.mark.clause("P-11.2")
-async def test_a_late_answer_to_another_dispatch_is_not_mine(start: Start) -> None:
+async def test_pathway_ignores_late_answer_to_other_dispatch(start: Start) -> None:
     gate = Gate()
     await start(gate, role="worker")
     orchestrator = await start()
@@ -143,7 +143,7 @@ async def test_final_closes_every_pathway_of_its_trace(start: Start) -> None:
 
 
 @pytest.mark.clause("P-11.3")
-async def test_an_error_closes_its_pathway_and_is_returned(start: Start) -> None:
+async def test_error_closes_pathway_and_is_returned(start: Start) -> None:
     async def fail(input: dict[str, Any], context: list[Any]) -> Any:
         raise ValueError("private")
 
@@ -158,7 +158,7 @@ async def test_an_error_closes_its_pathway_and_is_returned(start: Start) -> None
 
 
 @pytest.mark.clause("P-9.8")
-async def test_a_time_out_stops_the_worker(start: Start) -> None:
+async def test_timeout_stops_worker(start: Start) -> None:
     gate = Gate()
     await start(gate, role="worker")
     orchestrator = await start()
@@ -167,7 +167,7 @@ async def test_a_time_out_stops_the_worker(start: Start) -> None:
     await gate.cancelled.wait()
 
 
-async def test_waiting_on_a_pathway_times_out_and_leaves_it_open(start: Start) -> None:
+async def test_pathway_stays_open_after_wait_timeout(start: Start) -> None:
     gate = Gate()
     await start(gate, role="worker")
     orchestrator = await start()
@@ -178,7 +178,7 @@ async def test_waiting_on_a_pathway_times_out_and_leaves_it_open(start: Start) -
     assert (await pathway.wait(5)).type is SignalType.AGENT_OUTPUT
 
 
-async def test_the_time_is_up_even_while_the_bus_is_full(
+async def test_timeout_applies_while_publish_is_blocked(
     start: Start, synapse: MemorySynapse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = Gate()
@@ -199,7 +199,7 @@ async def test_the_time_is_up_even_while_the_bus_is_full(
 
 
 @pytest.mark.clause("P-9.8")
-async def test_a_cancelled_caller_stops_the_worker(start: Start) -> None:
+async def test_cancelled_caller_stops_worker(start: Start) -> None:
     gate = Gate()
     await start(gate, role="worker")
     orchestrator = await start()
@@ -212,7 +212,7 @@ async def test_a_cancelled_caller_stops_the_worker(start: Start) -> None:
 
 
 @pytest.mark.clause("P-9.1")
-async def test_stopping_one_task_leaves_the_others_on_its_trace(start: Start) -> None:
+async def test_stop_of_one_task_keeps_other_tasks_of_trace(start: Start) -> None:
     gate = Gate()
     await start(gate, role="worker")
     orchestrator = await start()
@@ -224,7 +224,7 @@ async def test_stopping_one_task_leaves_the_others_on_its_trace(start: Start) ->
     assert (await kept.wait()).type is SignalType.AGENT_OUTPUT
 
 
-async def test_waiting_ends_when_the_dendrite_stops(start: Start) -> None:
+async def test_wait_raises_when_dendrite_stops(start: Start) -> None:
     gate = Gate()
     await start(gate, role="worker", grace_s=0)
     orchestrator = await start()
@@ -236,7 +236,7 @@ async def test_waiting_ends_when_the_dendrite_stops(start: Start) -> None:
 
 
 @pytest.mark.clause("P-10.2")
-async def test_a_worker_may_not_orchestrate(start: Start) -> None:
+async def test_worker_role_cannot_dispatch_or_stop(start: Start) -> None:
     worker = await start(echo, role="worker")
     for call in (worker.dispatch, worker.dispatch_and_wait, worker.dispatch_task):
         with pytest.raises(RoleError, match="may not emit TASK"):
@@ -246,7 +246,7 @@ async def test_a_worker_may_not_orchestrate(start: Start) -> None:
         await worker.emit(stop)
 
 
-async def test_dispatch_task_only_sends(start: Start) -> None:
+async def test_dispatch_task_sends_without_pathway(start: Start) -> None:
     gate = Gate()
     await start(gate, role="worker", grace_s=0)
     orchestrator = await start()
@@ -270,7 +270,7 @@ async def test_dispatch_task_only_sends(start: Start) -> None:
         ({"input": {}, "capabilities": "echo"}, TypeError),
     ],
 )
-async def test_a_wrong_dispatch_is_refused_and_leaves_nothing(
+async def test_invalid_dispatch_raises_and_opens_no_pathway(
     start: Start, options: dict[str, Any], error: type[Exception]
 ) -> None:
     await start(echo, role="worker")
@@ -280,7 +280,7 @@ async def test_a_wrong_dispatch_is_refused_and_leaves_nothing(
     assert orchestrator._pathways.pathways() == []
 
 
-async def test_a_dendrite_that_does_not_run_says_so(start: Start) -> None:
+async def test_stopped_dendrite_raises_lifecycle_error(start: Start) -> None:
     orchestrator = await start()
     await orchestrator.stop()
     with pytest.raises(LifecycleError, match="is not running"):

@@ -94,7 +94,7 @@ CASES = pytest.mark.parametrize(
 
 @pytest.mark.clause("P-3.11")
 @CASES
-async def test_an_emitter_sends_one_signal_to_all_who_listen(
+async def test_emitter_broadcasts_one_signal(
     start: Start, synapse: MemorySynapse, type: SignalType, emit: Emit, payload: dict[str, Any]
 ) -> None:
     frames: list[bytes] = []
@@ -108,7 +108,7 @@ async def test_an_emitter_sends_one_signal_to_all_who_listen(
 
 @pytest.mark.clause("P-10.2")
 @CASES
-async def test_a_worker_tells_of_its_work_but_does_not_orchestrate(
+async def test_worker_role_cannot_emit_orchestration_types(
     start: Start, synapse: MemorySynapse, type: SignalType, emit: Emit, payload: dict[str, Any]
 ) -> None:
     worker = await start(role="worker")
@@ -122,7 +122,7 @@ async def test_a_worker_tells_of_its_work_but_does_not_orchestrate(
     assert len(frames) == (type not in ORCHESTRATION_TYPES)
 
 
-async def test_what_is_emitted_has_a_place_on_its_trace(start: Start) -> None:
+async def test_emitter_sets_parent_address_and_meta(start: Start) -> None:
     cause = Signal.new(SignalType.PLAN, {"steps": []})
     signal = await (await start()).emit_tool_call(
         cause.trace_id, "search", {}, parent_id=cause.id, directed=Directed("browser"), meta={"hop": 1}
@@ -131,7 +131,7 @@ async def test_what_is_emitted_has_a_place_on_its_trace(start: Start) -> None:
 
 
 @pytest.mark.clause("P-11.2")
-async def test_the_pathways_of_the_emitter_see_it_once(start: Start) -> None:
+async def test_pathway_of_emitter_sees_emitted_signal_once(start: Start) -> None:
     async def echo(input: dict[str, Any], context: list[Any]) -> Any:
         return input
 
@@ -144,7 +144,7 @@ async def test_the_pathways_of_the_emitter_see_it_once(start: Start) -> None:
     assert [signal.type.value async for signal in pathway] == ["AGENT_OUTPUT", "PLAN", "FINAL"]
 
 
-async def test_an_error_answers_the_task_that_is_its_parent(start: Start) -> None:
+async def test_emitted_error_answers_its_parent_task(start: Start) -> None:
     async def stuck(input: dict[str, Any], context: list[Any]) -> Any:
         return input
 
@@ -157,7 +157,9 @@ async def test_an_error_answers_the_task_that_is_its_parent(start: Start) -> Non
 
 
 @pytest.mark.clause("P-2.4")
-async def test_what_is_wrong_is_said_and_not_sent(start: Start, synapse: MemorySynapse) -> None:
+async def test_emitter_rejects_invalid_arguments_and_sends_nothing(
+    start: Start, synapse: MemorySynapse
+) -> None:
     dendrite = await start()
     frames: list[bytes] = []
     await synapse.subscribe("cosmonapse.test.>", frames.append)

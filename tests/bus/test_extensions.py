@@ -90,7 +90,7 @@ EXTENSION_OF = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-async def test_calling_what_an_absent_extension_gives_names_the_extension(start: Start, name: str) -> None:
+async def test_call_of_absent_extension_raises_error_that_names_it(start: Start, name: str) -> None:
     dendrite = await start(extensions=())
     wanted = EXTENSION_OF.get(name, "workflow")
 
@@ -101,7 +101,7 @@ async def test_calling_what_an_absent_extension_gives_names_the_extension(start:
         await call()
 
 
-def test_every_delegation_of_a_dendrite_is_tried_above() -> None:
+def test_calls_cover_every_delegating_method() -> None:
     source = inspect.getsource(Dendrite)
     methods = [name for name, member in vars(Dendrite).items() if 'self.extension("' in _source(member)]
     assert sorted(methods) == sorted({*CALLS, "_attach"} - {"on_final"})
@@ -113,14 +113,14 @@ def _source(member: object) -> str:
     return inspect.getsource(function) if inspect.isfunction(function) else ""
 
 
-def test_an_axon_that_binds_engrams_needs_the_extension_memory() -> None:
+def test_axon_with_engram_binding_requires_memory_extension() -> None:
     dendrite = Dendrite(synapse=MemorySynapse(), plugins=PluginManager(), extensions=())
     axon = Axon(neuron_id="echo", neuron_fn=echo, engrams=[EngramBinding("notes")])
     with pytest.raises(UnknownPluginError, match="no extension 'memory'"):
         dendrite.attach_axon(axon)
 
 
-def test_an_error_lists_the_extensions_that_are_there() -> None:
+def test_missing_extension_error_lists_present_extensions() -> None:
     dendrite = Dendrite(synapse=MemorySynapse(), plugins=PluginManager(), extensions=[Workflow, Memory])
     with pytest.raises(UnknownPluginError, match=r"no extension 'auctions'; it has: 'workflow', 'memory'"):
         dendrite.on_task_offer(print)
@@ -129,7 +129,7 @@ def test_an_error_lists_the_extensions_that_are_there() -> None:
 # --- the core's own ---------------------------------------------------------------------------------
 
 
-def test_the_default_extensions_come_from_the_cores_entry_points() -> None:
+def test_default_extensions_come_from_core_entry_points() -> None:
     assert list(PluginManager().extensions()) == [Auctions, Memory, Watching, Workflow]
     assert list(PluginManager(environ={"COSMO_DISABLE_PLUGINS": "*"}).extensions()) == list(
         PluginManager().extensions()
@@ -138,7 +138,7 @@ def test_the_default_extensions_come_from_the_cores_entry_points() -> None:
 
 
 @pytest.mark.parametrize("extension", [Auctions, Memory, Watching, Workflow])
-def test_a_delegation_returns_the_type_that_its_extension_returns(extension: type[Extension]) -> None:
+def test_delegating_method_has_return_type_of_extension(extension: type[Extension]) -> None:
     """The core does not import its extensions, so mypy cannot compare the two."""
     compared = 0
     for name, method in vars(extension).items():
@@ -224,7 +224,7 @@ def empty_ledgers() -> None:
     Ledger.made.clear()
 
 
-async def test_a_strangers_extension_lives_and_serves_through_the_seam(synapse: MemorySynapse) -> None:
+async def test_third_party_extension_runs_through_public_protocol(synapse: MemorySynapse) -> None:
     seen: list[Signal] = []
     options: dict[str, Any] = {"synapse": synapse, "plugins": PluginManager()}
     observer = Dendrite(**options)
@@ -266,7 +266,7 @@ async def test_a_strangers_extension_lives_and_serves_through_the_seam(synapse: 
     assert book[0].meta["load"] == 7
 
 
-async def test_an_extension_whose_start_fails_is_ended_and_so_is_the_dendrite(synapse: MemorySynapse) -> None:
+async def test_failed_extension_start_stops_extensions_and_dendrite(synapse: MemorySynapse) -> None:
     class Broken(Ledger):
         name = "broken"
 
@@ -287,12 +287,12 @@ async def test_an_extension_whose_start_fails_is_ended_and_so_is_the_dendrite(sy
         await dendrite.dispatch(neuron="echo", input={})
 
 
-def test_two_extensions_of_one_name_are_refused(synapse: MemorySynapse) -> None:
+def test_dendrite_rejects_two_extensions_with_same_name(synapse: MemorySynapse) -> None:
     with pytest.raises(PluginConflictError, match="two extensions are named 'ledger'"):
         Dendrite(synapse=synapse, plugins=PluginManager(), extensions=[Ledger, Ledger])
 
 
-def test_two_extensions_that_receive_one_type_are_refused(synapse: MemorySynapse) -> None:
+def test_dendrite_rejects_two_extensions_that_receive_same_type(synapse: MemorySynapse) -> None:
     class Rival(Ledger):
         name = "rival"
 
@@ -300,6 +300,6 @@ def test_two_extensions_that_receive_one_type_are_refused(synapse: MemorySynapse
         Dendrite(synapse=synapse, plugins=PluginManager(), extensions=[Ledger, Rival])
 
 
-def test_what_is_not_an_extension_is_refused(synapse: MemorySynapse) -> None:
+def test_dendrite_rejects_object_that_is_not_extension(synapse: MemorySynapse) -> None:
     with pytest.raises(TypeError, match="subclass of Extension"):
         Dendrite(synapse=synapse, plugins=PluginManager(), extensions=[lambda _: object()])  # type: ignore[list-item,return-value]

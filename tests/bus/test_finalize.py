@@ -85,7 +85,7 @@ async def orchestrator(request: pytest.FixtureRequest, start: Start) -> Dendrite
 
 
 @pytest.mark.clause("P-5.15", "P-10.3")
-async def test_final_follows_the_output(orchestrator: Dendrite) -> None:
+async def test_final_follows_output(orchestrator: Dendrite) -> None:
     seen = await everything(orchestrator, neuron="count", input={}, finalize=True)
     assert types(seen) == ["THOUGHT_DELTA"] * 3 + ["AGENT_OUTPUT", "FINAL"]
     output, final = seen[-2:]
@@ -97,12 +97,12 @@ async def test_final_follows_the_output(orchestrator: Dendrite) -> None:
     )
 
 
-async def test_the_result_is_the_output_as_it_travelled(orchestrator: Dendrite) -> None:
+async def test_final_result_equals_sent_output(orchestrator: Dendrite) -> None:
     output, final = await everything(orchestrator, neuron="plain", input={}, finalize=True)
     assert output.payload["output"] == final.payload["result"] == {"value": 42}
 
 
-async def test_a_trace_that_ends_with_final_is_valid(orchestrator: Dendrite, synapse: MemorySynapse) -> None:
+async def test_trace_that_ends_with_final_is_valid(orchestrator: Dendrite, synapse: MemorySynapse) -> None:
     trace: list[Signal] = []
     await synapse.subscribe("cosmonapse.test.TASK.>", lambda frame: trace.append(decode(frame)))
     trace += await everything(orchestrator, neuron="plain", input={}, finalize=True)
@@ -111,7 +111,7 @@ async def test_a_trace_that_ends_with_final_is_valid(orchestrator: Dendrite, syn
 
 
 @pytest.mark.parametrize("finalize", [None, False])
-async def test_nothing_is_final_unless_it_is_asked_for(
+async def test_final_is_not_sent_without_finalize(
     orchestrator: Dendrite, answers: list[Signal], finalize: bool | None
 ) -> None:
     reply = await orchestrator.dispatch_and_wait(neuron="plain", input={}, finalize=finalize)
@@ -130,7 +130,7 @@ async def test_nothing_is_final_unless_it_is_asked_for(
     ],
 )
 @pytest.mark.parametrize("scope", ["all", "terminal"])
-async def test_only_an_output_is_promoted(
+async def test_final_is_sent_only_after_agent_output(
     orchestrator: Dendrite,
     answers: list[Signal],
     caplog: pytest.LogCaptureFixture,
@@ -151,7 +151,7 @@ async def test_only_an_output_is_promoted(
 
 @pytest.mark.extension("workflow")
 @pytest.mark.clause("P-11.3")
-async def test_final_ends_the_whole_trace(orchestrator: Dendrite) -> None:
+async def test_final_ends_whole_trace(orchestrator: Dendrite) -> None:
     open = await orchestrator.dispatch(neuron="asks", input={})
     question = await open.wait(5)
     last = await orchestrator.respond_to_clarification(question, "x", scope="terminal")
@@ -161,7 +161,7 @@ async def test_final_ends_the_whole_trace(orchestrator: Dendrite) -> None:
     assert orchestrator._pathways.pathways() == []
 
 
-async def test_who_ends_a_trace_twice_is_heard_once(orchestrator: Dendrite) -> None:
+async def test_pathway_receives_repeated_final_once(orchestrator: Dendrite) -> None:
     pathway = await orchestrator.dispatch(neuron="plain", input={}, scope="terminal")
     final = await pathway.wait(5)
     orchestrator._pathways.receive(final)
@@ -172,14 +172,14 @@ async def test_who_ends_a_trace_twice_is_heard_once(orchestrator: Dendrite) -> N
 
 
 @pytest.mark.clause("P-11.4")
-async def test_terminal_waits_for_final(orchestrator: Dendrite) -> None:
+async def test_terminal_scope_waits_for_final(orchestrator: Dendrite) -> None:
     reply = await orchestrator.dispatch_and_wait(neuron="count", input={}, scope="terminal")
     assert (reply.type, reply.payload) == (SignalType.FINAL, {"result": {"response": "done"}})
     assert orchestrator._pathways.pathways() == []
 
 
 @pytest.mark.clause("P-11.4")
-async def test_terminal_sees_nothing_but_the_end(orchestrator: Dendrite, answers: list[Signal]) -> None:
+async def test_terminal_scope_receives_only_final(orchestrator: Dendrite, answers: list[Signal]) -> None:
     seen: list[Signal] = []
     pathway = await orchestrator.dispatch_and_subscribe(
         dict.fromkeys(SignalType, seen.append), neuron="count", input={}, scope="terminal"
@@ -195,7 +195,7 @@ async def test_terminal_sees_nothing_but_the_end(orchestrator: Dendrite, answers
 
 
 @pytest.mark.clause("P-11.4")
-async def test_terminal_without_final_ends_with_who_else_ends_it(
+async def test_terminal_scope_without_finalize_waits_for_other_final(
     orchestrator: Dendrite, answers: list[Signal]
 ) -> None:
     pathway = await orchestrator.dispatch(neuron="plain", input={}, scope="terminal", finalize=False)
@@ -211,7 +211,7 @@ async def test_terminal_without_final_ends_with_who_else_ends_it(
 
 
 @pytest.mark.clause("P-10.2")
-async def test_a_worker_may_not_end_a_trace_itself(start: Start, answers: list[Signal]) -> None:
+async def test_worker_role_cannot_emit_final(start: Start, answers: list[Signal]) -> None:
     worker = await start(plain, role="worker")
     orchestrator = await start()
     reply = await orchestrator.dispatch_and_wait(neuron="plain", input={}, scope="terminal")
@@ -221,7 +221,7 @@ async def test_a_worker_may_not_end_a_trace_itself(start: Start, answers: list[S
     assert answers == []
 
 
-async def test_a_neuron_may_not_end_a_trace_itself(start: Start) -> None:
+async def test_neuron_output_cannot_pose_as_final(start: Start) -> None:
     async def sly(input: dict[str, Any], context: list[Any]) -> Any:
         return {"__final__": True, "result": "mine", "type": "FINAL"}
 
@@ -231,7 +231,7 @@ async def test_a_neuron_may_not_end_a_trace_itself(start: Start) -> None:
 
 
 @pytest.mark.clause("P-5.15")
-async def test_a_final_that_cannot_leave_is_told(start: Start) -> None:
+async def test_dropped_final_is_reported_as_error(start: Start) -> None:
     async def drop_final(signal: Signal, forward: Forward) -> Signal | Dropped:
         return Dropped("not yet") if signal.type is SignalType.FINAL else await forward(signal)
 
@@ -249,7 +249,7 @@ async def test_a_final_that_cannot_leave_is_told(start: Start) -> None:
     assert "not yet" in reply.payload["message"]
 
 
-async def test_finalize_none_is_as_if_it_was_not_said(start: Start) -> None:
+async def test_finalize_none_equals_default(start: Start) -> None:
     orchestrator = await start(plain)
     answer = await orchestrator.dispatch_and_wait(
         neuron="plain", input={}, scope="terminal", finalize=None, timeout_s=5

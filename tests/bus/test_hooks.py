@@ -74,7 +74,7 @@ async def explode(signal: Signal, forward: Forward) -> Signal | Dropped:
 
 @pytest.mark.clause("P-1.13")
 @pytest.mark.parametrize("side", ["outbound", "inbound"])
-async def test_middleware_changes_payloads_both_ways(start: Start, side: str) -> None:
+async def test_middleware_changes_inbound_and_outbound_payloads(start: Start, side: str) -> None:
     worker_hooks = [middleware("inbound", redact)] if side == "inbound" else []
     caller_hooks = [middleware("outbound", redact)] if side == "outbound" else []
     await start(echo, role="worker", plugins=plugins(*worker_hooks))
@@ -83,7 +83,7 @@ async def test_middleware_changes_payloads_both_ways(start: Start, side: str) ->
     assert reply.payload["output"] == {"a": 1}
 
 
-async def test_middleware_runs_in_order_around_what_follows(start: Start) -> None:
+async def test_middleware_runs_nested_in_registration_order(start: Start) -> None:
     log: list[str] = []
 
     def logging(name: str) -> object:
@@ -103,7 +103,7 @@ async def test_middleware_runs_in_order_around_what_follows(start: Start) -> Non
     assert log == ["outer before", "inner before", "inner after", "outer after"]
 
 
-async def test_a_task_dropped_on_the_way_out_is_said_at_once(start: Start) -> None:
+async def test_dispatch_raises_when_middleware_drops_task(start: Start) -> None:
     await start(echo, role="worker")
     orchestrator = await start(plugins=plugins(middleware("outbound", drop_tasks)))
     with pytest.raises(RejectedError, match=r"TASK evt_\w+: no work on Sundays"):
@@ -121,7 +121,7 @@ async def test_a_task_dropped_on_the_way_out_is_said_at_once(start: Start) -> No
         ("outbound", explode, "middleware of the worker failed"),
     ],
 )
-async def test_a_worker_says_what_its_middleware_did(
+async def test_worker_answers_with_reason_of_its_middleware(
     start: Start, direction: str, function: Middleware, reason: str
 ) -> None:
     await start(echo, role="worker", plugins=plugins(middleware(direction, function)))
@@ -131,7 +131,7 @@ async def test_a_worker_says_what_its_middleware_did(
     assert reason in reply.payload["message"]
 
 
-async def test_middleware_that_forwards_and_then_fails_does_not_answer_twice(
+async def test_middleware_that_fails_after_forward_does_not_answer_twice(
     start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     await start(echo, role="worker", plugins=plugins(middleware("inbound", return_nothing)))
@@ -145,7 +145,7 @@ async def test_middleware_that_forwards_and_then_fails_does_not_answer_twice(
 
 @pytest.mark.clause("P-1.13")
 @pytest.mark.parametrize("afterwards", ["raises", "drops"])
-async def test_what_has_left_is_not_answered_again_by_what_its_middleware_does(
+async def test_middleware_outcome_after_forward_is_ignored_for_sent_signal(
     start: Start, afterwards: str
 ) -> None:
     async def too_late(signal: Signal, forward: Forward) -> Signal | Dropped:
@@ -163,14 +163,14 @@ async def test_what_has_left_is_not_answered_again_by_what_its_middleware_does(
     assert not pathway.closed
 
 
-async def test_the_envelope_is_not_for_middleware(start: Start) -> None:
+async def test_middleware_cannot_change_envelope(start: Start) -> None:
     await start(echo, role="worker")
     orchestrator = await start(plugins=plugins(middleware("outbound", change_the_id)))
     with pytest.raises(HookError, match="hook0 changed the envelope"):
         await orchestrator.dispatch_and_wait(neuron="echo", input={})
 
 
-async def test_observers_see_everything_and_disturb_nothing(
+async def test_observers_see_every_signal_and_their_errors_are_isolated(
     start: Start, synapse: MemorySynapse, caplog: pytest.LogCaptureFixture
 ) -> None:
     seen: list[tuple[str, str | None]] = []
@@ -195,7 +195,7 @@ async def test_observers_see_everything_and_disturb_nothing(
     assert caplog.text.count("further failures are not logged") == 1
 
 
-async def test_a_wrapper_retries_a_flaky_neuron_and_the_neuron_is_closed(start: Start) -> None:
+async def test_wrapper_retries_neuron_and_wrapped_neuron_is_closed(start: Start) -> None:
     class Flaky:
         __name__ = "flaky"
         calls = 0
@@ -234,7 +234,7 @@ async def test_a_wrapper_retries_a_flaky_neuron_and_the_neuron_is_closed(start: 
 
 
 @pytest.mark.clause("P-5.13")
-async def test_a_plugin_can_say_what_an_error_means(start: Start) -> None:
+async def test_error_info_hook_maps_exception_to_error(start: Start) -> None:
     class Translator:
         @hookimpl
         def cosmo_error_info(self, error: Exception) -> ErrorInfo | None:
@@ -251,7 +251,7 @@ async def test_a_plugin_can_say_what_an_error_means(start: Start) -> None:
     assert reply.payload == {"code": "NOT_FOUND", "message": "no such thing", "recoverable": True}
 
 
-async def test_inbound_middleware_that_waits_keeps_the_order(start: Start) -> None:
+async def test_slow_inbound_middleware_keeps_order(start: Start) -> None:
     async def slow_first(signal: Signal, forward: Forward) -> Signal | Dropped:
         if signal.payload.get("seq") == 0:
             for _ in range(10):
@@ -270,7 +270,7 @@ async def test_inbound_middleware_that_waits_keeps_the_order(start: Start) -> No
     assert [signal.payload.get("delta") async for signal in pathway] == ["a", "b", "c", None]
 
 
-async def test_life_cycle_hooks_run_inside_the_dendrites_life(start: Start) -> None:
+async def test_lifecycle_hooks_can_dispatch(start: Start) -> None:
     log: list[str] = []
 
     class Life:
@@ -289,7 +289,7 @@ async def test_life_cycle_hooks_run_inside_the_dendrites_life(start: Start) -> N
     assert log == ["started", "stopping"]
 
 
-async def test_a_start_that_fails_leaves_nothing(synapse: MemorySynapse) -> None:
+async def test_failed_start_hook_leaves_no_subscriptions(synapse: MemorySynapse) -> None:
     class Fails:
         @hookimpl
         async def cosmo_dendrite_started(self) -> None:

@@ -44,7 +44,7 @@ def assert_error(reply: Signal, code: str, *, recoverable: bool = False) -> None
     assert (reply.payload["code"], reply.payload["recoverable"]) == (code, recoverable), reply.payload
 
 
-async def test_a_plain_function_works(start: Start) -> None:
+async def test_synchronous_function_can_be_neuron(start: Start) -> None:
     def shout(input: dict[str, Any], context: list[Any]) -> Any:
         return {"loud": input["text"].upper()}
 
@@ -52,12 +52,12 @@ async def test_a_plain_function_works(start: Start) -> None:
     assert reply.payload["output"] == {"loud": "HI"}
 
 
-async def test_a_lambda_around_an_async_function_works(start: Start) -> None:
+async def test_lambda_that_returns_coroutine_can_be_neuron(start: Start) -> None:
     axon = Axon(neuron_id="wrapped", neuron_fn=lambda input, context: echo(input, context))
     assert (await ask(start, axon, {"a": 1})).payload["output"] == {"a": 1}
 
 
-async def test_a_callable_object_works(start: Start) -> None:
+async def test_callable_object_can_be_neuron(start: Start) -> None:
     class Doubler:
         __name__ = "doubler"
 
@@ -68,7 +68,7 @@ async def test_a_callable_object_works(start: Start) -> None:
 
 
 @pytest.mark.clause("P-6.3")
-async def test_a_stream_without_an_object_is_joined(start: Start) -> None:
+async def test_stream_without_final_object_is_joined(start: Start) -> None:
     async def words(input: dict[str, Any], context: list[Any]) -> AsyncIterator[Any]:
         yield "one "
         yield "two"
@@ -77,7 +77,7 @@ async def test_a_stream_without_an_object_is_joined(start: Start) -> None:
 
 
 @pytest.mark.clause("P-5.8")
-async def test_an_output_that_is_no_object_is_wrapped(start: Start) -> None:
+async def test_scalar_output_is_wrapped_in_value(start: Start) -> None:
     async def answer(input: dict[str, Any], context: list[Any]) -> Any:
         return 42
 
@@ -85,7 +85,7 @@ async def test_an_output_that_is_no_object_is_wrapped(start: Start) -> None:
 
 
 @pytest.mark.clause("P-5.8")
-async def test_returning_nothing_is_an_error(start: Start) -> None:
+async def test_neuron_that_returns_none_gets_output_invalid(start: Start) -> None:
     async def nothing(input: dict[str, Any], context: list[Any]) -> None:
         pass
 
@@ -95,7 +95,7 @@ async def test_returning_nothing_is_an_error(start: Start) -> None:
 
 
 @pytest.mark.clause("P-1.11", "P-5.12")
-async def test_returning_what_json_cannot_carry_is_an_error(start: Start) -> None:
+async def test_neuron_output_that_is_not_json_gets_output_invalid(start: Start) -> None:
     async def odd(input: dict[str, Any], context: list[Any]) -> Any:
         return {"odd": object()}
 
@@ -103,7 +103,7 @@ async def test_returning_what_json_cannot_carry_is_an_error(start: Start) -> Non
 
 
 @pytest.mark.clause("P-1.12", "P-5.12")
-async def test_returning_too_much_is_an_error(start: Start) -> None:
+async def test_output_larger_than_frame_limit_gets_output_invalid(start: Start) -> None:
     async def flood(input: dict[str, Any], context: list[Any]) -> Any:
         return {"flood": "x" * 2_000_000}
 
@@ -113,7 +113,7 @@ async def test_returning_too_much_is_an_error(start: Start) -> None:
 
 
 @pytest.mark.clause("P-5.13")
-async def test_what_a_neuron_raises_stays_in_the_workers_log(
+async def test_neuron_exception_text_stays_in_worker_log(
     start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def boom(input: dict[str, Any], context: list[Any]) -> Any:
@@ -128,7 +128,7 @@ async def test_what_a_neuron_raises_stays_in_the_workers_log(
 
 
 @pytest.mark.clause("P-5.13")
-async def test_what_a_neuron_raises_travels_when_asked_for(start: Start) -> None:
+async def test_expose_errors_sends_exception_text(start: Start) -> None:
     async def boom(input: dict[str, Any], context: list[Any]) -> Any:
         raise ValueError("no such city")
 
@@ -137,7 +137,7 @@ async def test_what_a_neuron_raises_travels_when_asked_for(start: Start) -> None
 
 
 @pytest.mark.clause("P-5.12")
-async def test_a_neuron_error_speaks_for_itself(start: Start) -> None:
+async def test_neuron_error_sets_code_message_and_recoverable(start: Start) -> None:
     async def busy(input: dict[str, Any], context: list[Any]) -> Any:
         raise NeuronError("come back at nine", code="CLOSED", recoverable=True)
 
@@ -147,7 +147,7 @@ async def test_a_neuron_error_speaks_for_itself(start: Start) -> None:
 
 
 @pytest.mark.clause("P-6.4")
-async def test_a_stream_that_breaks_ends_in_an_error(start: Start) -> None:
+async def test_failed_stream_ends_with_error(start: Start) -> None:
     async def breaks(input: dict[str, Any], context: list[Any]) -> AsyncIterator[Any]:
         yield "so far"
         raise NeuronError("cut", code="PROVIDER_UNREACHABLE", recoverable=True)
@@ -163,7 +163,7 @@ class Question(TypedDict):
 
 
 @pytest.mark.clause("P-5.12", "P-5.14")
-async def test_input_and_output_are_checked(start: Start) -> None:
+async def test_axon_validates_input_and_output_types(start: Start) -> None:
     async def weather(input: dict[str, Any], context: list[Any]) -> Any:
         return {"degrees": "warm"} if input["city"] == "Rome" else {"degrees": 3}
 
@@ -183,7 +183,7 @@ async def test_input_and_output_are_checked(start: Start) -> None:
     assert fine.payload["output"] == {"degrees": 3}
 
 
-async def test_the_context_is_fetched(start: Start) -> None:
+async def test_context_fetcher_supplies_context(start: Start) -> None:
     async def fetch(ref: str | None) -> list[Any]:
         return [ref, "notes"]
 
@@ -198,7 +198,7 @@ async def test_the_context_is_fetched(start: Start) -> None:
 
 @pytest.mark.clause("P-3.1")
 @pytest.mark.parametrize("name", ["", "a.b", "*", ">", "a b", "a\n", "x" * 65, "\u0435cho"])
-def test_only_names_name(name: str) -> None:
+def test_invalid_names_are_rejected(name: str) -> None:
     with pytest.raises(MalformedSignalError):
         Axon(neuron_id=name, neuron_fn=echo)
     with pytest.raises(MalformedSignalError):
@@ -207,7 +207,7 @@ def test_only_names_name(name: str) -> None:
         Dendrite(synapse=MemorySynapse(), namespace=name)
 
 
-def test_what_cannot_be_called_is_no_neuron() -> None:
+def test_axon_rejects_invalid_arguments() -> None:
     with pytest.raises(TypeError, match="async function"):
         Axon(neuron_id="x", neuron_fn="echo")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="not 'chat'"):
@@ -217,7 +217,7 @@ def test_what_cannot_be_called_is_no_neuron() -> None:
 
 
 @pytest.mark.clause("P-3.6")
-async def test_replicas_share_the_work_and_each_task_runs_once(start: Start) -> None:
+async def test_replicas_share_tasks_and_run_each_once(start: Start) -> None:
     ran: list[list[int]] = [[], []]
 
     def replica(into: list[int]) -> Axon:
@@ -236,7 +236,7 @@ async def test_replicas_share_the_work_and_each_task_runs_once(start: Start) -> 
 
 
 @pytest.mark.clause("P-3.12", "P-5.6")
-async def test_a_task_id_runs_once(start: Start, synapse: MemorySynapse) -> None:
+async def test_duplicate_task_id_runs_once(start: Start, synapse: MemorySynapse) -> None:
     runs: list[int] = []
 
     async def once(input: dict[str, Any], context: list[Any]) -> Any:
@@ -254,7 +254,7 @@ async def test_a_task_id_runs_once(start: Start, synapse: MemorySynapse) -> None
 
 
 @pytest.mark.clause("P-5.11")
-async def test_beyond_its_limits_an_axon_refuses(start: Start) -> None:
+async def test_axon_rejects_tasks_beyond_limits(start: Start) -> None:
     release = asyncio.Event()
 
     async def slow(input: dict[str, Any], context: list[Any]) -> Any:
@@ -274,7 +274,7 @@ async def test_beyond_its_limits_an_axon_refuses(start: Start) -> None:
 
 
 @pytest.mark.clause("P-1.10")
-async def test_malformed_frames_are_counted_and_nobody_notices(
+async def test_malformed_frames_are_counted_and_ignored(
     start: Start, synapse: MemorySynapse, caplog: pytest.LogCaptureFixture
 ) -> None:
     worker = await start(echo, role="worker")
@@ -290,7 +290,7 @@ async def test_malformed_frames_are_counted_and_nobody_notices(
 
 
 @pytest.mark.clause("P-3.8", "P-3.9")
-async def test_other_implementations_may_address_a_neuron_on_everybodys_subject(
+async def test_task_on_broadcast_subject_reaches_addressed_neuron(
     start: Start, synapse: MemorySynapse
 ) -> None:
     await start(echo, role="worker")
@@ -305,14 +305,14 @@ async def test_other_implementations_may_address_a_neuron_on_everybodys_subject(
     assert b'"parent_id":"evt_01M7XHM3F0C57SYYYWS7WN72E4"' in await answer
 
 
-async def test_one_id_is_attached_once(start: Start) -> None:
+async def test_attach_axon_rejects_duplicate_id(start: Start) -> None:
     dendrite = Dendrite(synapse=MemorySynapse(), plugins=PluginManager())
     dendrite.attach_axon(Axon(neuron_id="echo", neuron_fn=echo))
     with pytest.raises(ValueError, match="'echo' is attached"):
         dendrite.attach_axon(Axon(neuron_id="echo", neuron_fn=echo))
 
 
-async def test_a_neuron_that_blocks_the_loop_delays_but_answers(start: Start) -> None:
+async def test_neuron_that_blocks_event_loop_still_answers(start: Start) -> None:
     async def blocks(input: dict[str, Any], context: list[Any]) -> Any:
         threading.Event().wait(0.05)
         return {"done": True}
@@ -320,7 +320,7 @@ async def test_a_neuron_that_blocks_the_loop_delays_but_answers(start: Start) ->
     assert (await ask(start, blocks)).payload["output"] == {"done": True}
 
 
-async def test_a_plain_function_that_blocks_holds_up_nobody(start: Start) -> None:
+async def test_blocking_synchronous_function_does_not_block_event_loop(start: Start) -> None:
     release = threading.Event()
 
     def blocks(input: dict[str, Any], context: list[Any]) -> Any:

@@ -27,7 +27,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sequence[float]], None]
     return lambda pauses: monkeypatch.setattr(outbox, "PAUSES_S", tuple(pauses))
 
 
-def test_an_answer_is_tried_for_ten_seconds_at_most() -> None:
+def test_retry_pauses_sum_to_less_than_ten_seconds() -> None:
     assert sum(outbox.PAUSES_S) < 10
     assert list(outbox.PAUSES_S) == sorted(outbox.PAUSES_S)
 
@@ -35,7 +35,7 @@ def test_an_answer_is_tried_for_ten_seconds_at_most() -> None:
 @pytest.mark.clause("P-5.20")
 @pytest.mark.parametrize("why", ["no_consumers", "overloaded"])
 @pytest.mark.parametrize("finalize", [False, True])
-async def test_an_answer_that_came_back_is_sent_again_until_it_arrives(
+async def test_undelivered_answer_is_resent_until_it_arrives(
     start: Start, lossy: Any, count: Count, pauses: Any, why: Undelivered, finalize: bool
 ) -> None:
     pauses([0.001] * 1000)
@@ -54,9 +54,7 @@ async def test_an_answer_that_came_back_is_sent_again_until_it_arrives(
 
 
 @pytest.mark.clause("P-5.20")
-async def test_one_function_is_told_of_all_that_ends_tasks_and_of_nothing_else(
-    start: Start, lossy: Any
-) -> None:
+async def test_only_terminal_answers_have_undelivered_callback(start: Start, lossy: Any) -> None:
     async def count(input: dict[str, Any], context: list[Any]) -> AsyncIterator[str]:
         for word in ("a", "b"):
             yield word
@@ -76,7 +74,7 @@ async def test_one_function_is_told_of_all_that_ends_tasks_and_of_nothing_else(
     assert {*tellers(synapse, DELTA), *tellers(synapse, SignalType.STOPPED)} == {None}
 
 
-async def test_nothing_is_kept_where_nobody_takes_over(start: Start, lossy: Any, count: Count) -> None:
+async def test_answers_are_not_buffered_without_takeover(start: Start, lossy: Any, count: Count) -> None:
     synapse = await lossy()
     worker = await start(count, synapse=synapse, role="worker")
     once = make_task()
@@ -87,7 +85,7 @@ async def test_nothing_is_kept_where_nobody_takes_over(start: Start, lossy: Any,
     assert worker._replies._redelivery is None
 
 
-async def test_who_reads_with_back_pressure_holds_the_answer_back(
+async def test_answer_under_backpressure_has_no_undelivered_callback(
     start: Start, lossy: Any, count: Count
 ) -> None:
     synapse = await lossy(takeover_s=4.0)
@@ -98,7 +96,7 @@ async def test_who_reads_with_back_pressure_holds_the_answer_back(
     assert tellers(synapse, OUTPUT) == [None]
 
 
-async def test_an_answer_for_everybody_need_not_find_anybody(start: Start, lossy: Any, count: Count) -> None:
+async def test_broadcast_answer_has_no_undelivered_callback(start: Start, lossy: Any, count: Count) -> None:
     synapse = await lossy(takeover_s=4.0)
     await start(count, synapse=synapse, role="worker")
     await deliver(synapse, make_task(reply_to=None))
@@ -109,7 +107,7 @@ async def test_an_answer_for_everybody_need_not_find_anybody(start: Start, lossy
 
 
 @pytest.mark.clause("P-5.20")
-async def test_after_the_last_attempt_an_answer_is_given_up(
+async def test_answer_is_dropped_after_last_attempt(
     start: Start, lossy: Any, count: Count, pauses: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     pauses([0.001] * 4)
@@ -128,7 +126,7 @@ async def test_after_the_last_attempt_an_answer_is_given_up(
 
 
 @pytest.mark.parametrize("why", ["lost", "failed"])
-async def test_what_will_not_arrive_later_either_is_given_up_at_once(
+async def test_permanently_undeliverable_answer_is_dropped_at_once(
     start: Start, lossy: Any, count: Count, why: Undelivered, caplog: pytest.LogCaptureFixture
 ) -> None:
     synapse = await lossy(takeover_s=4.0)
@@ -139,7 +137,7 @@ async def test_what_will_not_arrive_later_either_is_given_up_at_once(
     assert f"AGENT_OUTPUT {synapse.of(OUTPUT)[0].id} was not delivered: {why}" in caplog.text
 
 
-async def test_a_bus_that_is_gone_ends_the_attempts(
+async def test_closed_synapse_ends_attempts(
     start: Start, lossy: Any, count: Count, pauses: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     pauses([0.001] * 4)
@@ -154,7 +152,7 @@ async def test_a_bus_that_is_gone_ends_the_attempts(
     assert "is given up: cannot publish on cosmonapse.test.AGENT_OUTPUT.inbox.asker" in caplog.text
 
 
-async def test_only_so_many_answers_are_sent_again_at_once(
+async def test_concurrent_resends_are_bounded(
     start: Start, lossy: Any, count: Count, pauses: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "MAX_RETURNED", 3)
@@ -171,7 +169,7 @@ async def test_only_so_many_answers_are_sent_again_at_once(
 
 
 @pytest.mark.clause("P-5.20")
-async def test_a_host_that_stops_waits_for_answers_that_came_back(
+async def test_stop_waits_for_undelivered_answers(
     start: Start, lossy: Any, count: Count, pauses: Any
 ) -> None:
     pauses([0.001] * 1000)
@@ -191,7 +189,7 @@ async def test_a_host_that_stops_waits_for_answers_that_came_back(
         await stopping
 
 
-async def test_when_its_time_is_up_a_host_gives_them_up_and_sends_nothing_any_more(
+async def test_stop_drops_undelivered_answers_after_grace_period(
     start: Start, lossy: Any, count: Count, pauses: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     pauses([60])
@@ -208,7 +206,7 @@ async def test_when_its_time_is_up_a_host_gives_them_up_and_sends_nothing_any_mo
     assert not worker._replies.pending
 
 
-async def test_an_axon_that_was_detached_leaves_its_answers_to_its_dendrite(
+async def test_detached_axon_still_resends_undelivered_answers(
     start: Start, lossy: Any, count: Count, pauses: Any
 ) -> None:
     pauses([0.001] * 1000)

@@ -40,7 +40,7 @@ async def broken(input: dict[str, Any], context: list[Any]) -> Any:
 
 
 @pytest.mark.clause("P-11.7")
-async def test_an_observer_sees_a_whole_workflow_in_order(start: Start, settled: Settled) -> None:
+async def test_observer_sees_whole_workflow_in_order(start: Start, settled: Settled) -> None:
     await start(talk, role="worker")
     orchestrator = await start()
     observer = await start(role="worker")
@@ -65,7 +65,7 @@ async def test_an_observer_sees_a_whole_workflow_in_order(start: Start, settled:
 
 
 @pytest.mark.clause("P-11.7")
-async def test_who_dispatches_and_observes_sees_each_signal_once_on_either_pathway(start: Start) -> None:
+async def test_dispatching_and_observing_pathway_each_see_signal_once(start: Start) -> None:
     both = await start(echo)
     trace_id = new_trace_id()
     observed = await both.observe_pathway(trace_id)
@@ -77,7 +77,7 @@ async def test_who_dispatches_and_observes_sees_each_signal_once_on_either_pathw
 
 
 @pytest.mark.clause("P-11.7")
-async def test_an_error_does_not_end_what_is_observed(start: Start) -> None:
+async def test_observed_pathway_stays_open_after_error(start: Start) -> None:
     both = await start(broken)
     trace_id = new_trace_id()
     async with await both.observe_pathway(trace_id) as pathway:
@@ -91,7 +91,7 @@ async def test_an_error_does_not_end_what_is_observed(start: Start) -> None:
 
 
 @pytest.mark.clause("P-11.7")
-async def test_what_comes_after_final_is_not_seen(start: Start) -> None:
+async def test_observed_pathway_ignores_signals_after_final(start: Start) -> None:
     dendrite = await start()
     pathway = await dendrite.observe_pathway(new_trace_id())
     await dendrite.emit_final(pathway.trace_id, 1)
@@ -100,7 +100,7 @@ async def test_what_comes_after_final_is_not_seen(start: Start) -> None:
 
 
 @pytest.mark.clause("P-11.6")
-async def test_the_whole_namespace_is_listened_to_once_and_only_while_someone_observes(
+async def test_namespace_subscription_is_shared_and_ends_with_last_observer(
     start: Start, settled: Settled, patterns: Patterns
 ) -> None:
     dendrite = await start()
@@ -125,7 +125,7 @@ async def test_the_whole_namespace_is_listened_to_once_and_only_while_someone_ob
 
 
 @pytest.mark.parametrize("in_thread", [False, True])
-async def test_an_observing_pathway_nobody_holds_is_gone(
+async def test_unreferenced_observed_pathway_is_collected(
     start: Start, in_thread: bool, settled: Settled, patterns: Patterns
 ) -> None:
     dendrite = await start()
@@ -146,7 +146,7 @@ async def test_an_observing_pathway_nobody_holds_is_gone(
     assert not dendrite.extension("watching")._observed
 
 
-async def test_an_observer_says_what_it_did_not_see(start: Start) -> None:
+async def test_observed_pathway_errors_name_missing_type(start: Start) -> None:
     dendrite = await start()
     pathway = await dendrite.observe_pathway(new_trace_id())
     with pytest.raises(TimeoutError, match=rf"no FINAL was seen on {pathway.trace_id} within 0\.01 s"):
@@ -159,7 +159,7 @@ async def test_an_observer_says_what_it_did_not_see(start: Start) -> None:
         await waiting
 
 
-async def test_the_buffer_of_an_observer_is_bounded_and_counts(start: Start) -> None:
+async def test_observed_pathway_buffer_is_bounded_and_counts_drops(start: Start) -> None:
     dendrite = await start(pathway_buffer=10)
     pathway = await dendrite.observe_pathway(new_trace_id())
     for n in range(25):
@@ -169,6 +169,6 @@ async def test_the_buffer_of_an_observer_is_bounded_and_counts(start: Start) -> 
     assert pathway.dropped == 15
 
 
-async def test_a_trace_that_is_none_is_not_observed(start: Start) -> None:
+async def test_observe_pathway_rejects_malformed_trace_id(start: Start) -> None:
     with pytest.raises(MalformedSignalError, match="trace_id"):
         await (await start()).observe_pathway("my trace")

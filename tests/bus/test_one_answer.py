@@ -69,7 +69,7 @@ def ask(start: Start) -> Callable[..., Awaitable[Asked]]:
 @pytest.mark.parametrize("backpressure", [False, True])
 @pytest.mark.parametrize("second", PAYLOADS)
 @pytest.mark.parametrize("first", [OUTPUT, SignalType.CLARIFICATION, SignalType.PERMISSION])
-async def test_the_first_answer_counts(
+async def test_pathway_keeps_only_first_answer(
     ask: Any, first: SignalType, second: SignalType, backpressure: bool
 ) -> None:
     asked = await ask(backpressure=backpressure)
@@ -81,7 +81,7 @@ async def test_the_first_answer_counts(
 
 
 @pytest.mark.clause("P-11.8")
-async def test_what_is_no_answer_still_comes_after_it(ask: Any) -> None:
+async def test_pathway_receives_plan_and_final_after_answer(ask: Any) -> None:
     asked = await ask()
     asked.answer(OUTPUT)
     trace_id = asked.pathway.trace_id
@@ -94,7 +94,7 @@ async def test_what_is_no_answer_still_comes_after_it(ask: Any) -> None:
 
 
 @pytest.mark.clause("P-11.8")
-async def test_where_final_was_asked_for_an_error_may_come_in_its_place(ask: Any) -> None:
+async def test_pathway_accepts_error_in_place_of_requested_final(ask: Any) -> None:
     asked = await ask(finalize=True)
     output = asked.answer(OUTPUT)
     asked.answer(OUTPUT)
@@ -104,7 +104,7 @@ async def test_where_final_was_asked_for_an_error_may_come_in_its_place(ask: Any
 
 
 @pytest.mark.clause("P-11.8")
-async def test_after_a_question_no_error_comes_in_place_of_final(ask: Any) -> None:
+async def test_pathway_ignores_error_after_clarification(ask: Any) -> None:
     asked = await ask(finalize=True)
     question = asked.answer(SignalType.CLARIFICATION)
     asked.answer(ERROR)
@@ -112,7 +112,7 @@ async def test_after_a_question_no_error_comes_in_place_of_final(ask: Any) -> No
 
 
 @pytest.mark.clause("P-11.8")
-async def test_who_follows_the_end_only_takes_what_ends_the_second_run(ask: Any) -> None:
+async def test_terminal_pathway_accepts_final_of_second_run(ask: Any) -> None:
     asked = await ask(scope="terminal")
     asked.answer(OUTPUT)  # The worker was lost before FINAL.
     asked.answer(OUTPUT)
@@ -122,7 +122,7 @@ async def test_who_follows_the_end_only_takes_what_ends_the_second_run(ask: Any)
 
 
 @pytest.mark.clause("P-6.2", "P-11.8")
-async def test_what_is_streamed_again_is_read_once(ask: Any) -> None:
+async def test_pathway_reads_repeated_deltas_once(ask: Any) -> None:
     asked = await ask()
     first = asked.say(0, 1, 2)
     again = asked.say(0, 1, 2, 3)
@@ -135,7 +135,7 @@ async def test_what_is_streamed_again_is_read_once(ask: Any) -> None:
 
 @pytest.mark.extension("watching")
 @pytest.mark.clause("P-11.7")
-async def test_an_observer_sees_what_both_workers_say(start: Start) -> None:
+async def test_observer_sees_signals_of_both_runs(start: Start) -> None:
     dendrite = await start(silent, grace_s=0)
     pathway = await dendrite.dispatch(neuron="silent", input={})
     async with await dendrite.observe_pathway(pathway.trace_id) as observed:

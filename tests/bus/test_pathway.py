@@ -29,7 +29,7 @@ async def count(input: dict[str, Any], context: list[Any]) -> AsyncIterator[Any]
 
 
 @pytest.mark.clause("P-6.1", "P-11.1")
-async def test_a_pathway_shows_everything_to_every_reader(start: Start) -> None:
+async def test_pathway_shows_every_signal_to_every_reader(start: Start) -> None:
     await start(count, role="worker")
     orchestrator = await start()
     seen: list[str] = []
@@ -53,7 +53,7 @@ async def test_a_pathway_shows_everything_to_every_reader(start: Start) -> None:
     assert seen == ["0", "1", "2"]
 
 
-async def test_callbacks_can_be_in_place_before_the_task_leaves(start: Start) -> None:
+async def test_dispatch_and_subscribe_registers_handlers_before_task_is_sent(start: Start) -> None:
     await start(echo, role="worker")
     orchestrator = await start()
     done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -68,7 +68,7 @@ async def test_callbacks_can_be_in_place_before_the_task_leaves(start: Start) ->
     assert await done == "hi"
 
 
-async def test_a_handler_that_raises_is_logged_and_goes_on(
+async def test_pathway_handler_error_is_logged_and_handler_continues(
     start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     await start(count, role="worker")
@@ -88,7 +88,7 @@ async def test_a_handler_that_raises_is_logged_and_goes_on(
     assert caplog.text.count("handler of evt_") == 2
 
 
-async def test_a_handler_that_never_ends_is_cancelled_when_the_dendrite_stops(
+async def test_stop_cancels_pathway_handler_that_never_ends(
     start: Start, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cosmo_core.dendrite.dispatch.pathway_registry.BACKGROUND_GRACE_S", 0.02)
@@ -111,7 +111,7 @@ async def test_a_handler_that_never_ends_is_cancelled_when_the_dendrite_stops(
     assert "1 handlers did not end" in caplog.text
 
 
-async def test_a_handler_may_stop_its_dendrite(start: Start) -> None:
+async def test_pathway_handler_can_stop_its_dendrite(start: Start) -> None:
     await start(echo, role="worker")
     orchestrator = await start()
     stopped = asyncio.Event()
@@ -124,7 +124,7 @@ async def test_a_handler_may_stop_its_dendrite(start: Start) -> None:
     await stopped.wait()
 
 
-async def test_a_pathway_nobody_holds_is_gone(start: Start) -> None:
+async def test_unreferenced_pathway_is_collected(start: Start) -> None:
     await start(echo, role="worker")
     orchestrator = await start()
     for _ in range(10):
@@ -134,7 +134,7 @@ async def test_a_pathway_nobody_holds_is_gone(start: Start) -> None:
 
 
 @pytest.mark.clause("P-6.5")
-async def test_the_buffer_of_a_pathway_is_bounded_and_counts(start: Start) -> None:
+async def test_pathway_buffer_is_bounded_and_counts_drops(start: Start) -> None:
     await start(count, role="worker")
     orchestrator = await start(pathway_buffer=10)
     pathway = await orchestrator.dispatch(neuron="count", input={"to": 25})
@@ -145,7 +145,7 @@ async def test_the_buffer_of_a_pathway_is_bounded_and_counts(start: Start) -> No
     assert [signal.payload.get("seq") for signal in kept] == [*range(16, 25), None]
 
 
-async def test_a_slow_iterator_goes_on_with_what_is_left(start: Start) -> None:
+async def test_slow_iterator_continues_with_remaining_signals(start: Start) -> None:
     go_on = asyncio.Event()
 
     async def talk(input: dict[str, Any], context: list[Any]) -> AsyncIterator[Any]:

@@ -28,7 +28,7 @@ def announcement(type: SignalType, neuron: str, host: object, **payload: Any) ->
 
 
 @pytest.mark.clause("P-4.1", "P-4.4", "P-9.10")
-async def test_register_heartbeat_and_deregister_are_emitted(start: Start, synapse: MemorySynapse) -> None:
+async def test_worker_emits_register_heartbeat_and_deregister(start: Start, synapse: MemorySynapse) -> None:
     heard: list[Signal] = []
     beating = asyncio.Event()
 
@@ -50,7 +50,7 @@ async def test_register_heartbeat_and_deregister_are_emitted(start: Start, synap
 
 
 @pytest.mark.clause("P-4.6")
-def test_who_falls_silent_is_gone_after_three_heartbeats_of_its_own() -> None:
+def test_silent_neuron_is_swept_after_three_own_heartbeats() -> None:
     now = 0.0
     view = Directory(lambda: now, 999)
     view.receive(announcement(SignalType.REGISTER, "a", "host1"))
@@ -66,7 +66,7 @@ def test_who_falls_silent_is_gone_after_three_heartbeats_of_its_own() -> None:
 
 
 @pytest.mark.clause("P-4.7")
-def test_one_replica_leaving_leaves_the_other() -> None:
+def test_directory_keeps_neuron_while_one_replica_remains() -> None:
     view = Directory(lambda: 0.0, 30)
     view.receive(announcement(SignalType.REGISTER, "a", "host1"))
     view.receive(announcement(SignalType.REGISTER, "a", "host2"))
@@ -89,7 +89,7 @@ def test_one_replica_leaving_leaves_the_other() -> None:
     ],
     ids=["nobody", "host-number", "host-dots", "engram", "heartbeat", "deregister"],
 )
-def test_what_announces_no_neuron_is_not_recorded(signal: Signal) -> None:
+def test_directory_ignores_signal_that_announces_no_neuron(signal: Signal) -> None:
     view = Directory(lambda: 0.0, 30)
     view.receive(signal)
     assert view.records() == []
@@ -97,7 +97,7 @@ def test_what_announces_no_neuron_is_not_recorded(signal: Signal) -> None:
 
 @pytest.mark.clause("P-4.6")
 @pytest.mark.parametrize("beat", [None, 0, -1, 1e12, "often", float("nan")])
-def test_a_senseless_interval_is_replaced_by_the_views_own(beat: object) -> None:
+def test_invalid_heartbeat_interval_is_replaced_by_default(beat: object) -> None:
     view = Directory(lambda: 0.0, 30)
     signal = announcement(SignalType.REGISTER, "a", "host")
     signal.meta["heartbeat_s"] = beat
@@ -106,7 +106,7 @@ def test_a_senseless_interval_is_replaced_by_the_views_own(beat: object) -> None
 
 
 @pytest.mark.clause("P-3.4")
-async def test_namespaces_do_not_see_each_other(start: Start) -> None:
+async def test_namespaces_are_isolated(start: Start) -> None:
     await start(echo, role="worker", namespace="theirs")
     mine = await start(namespace="mine")
     with pytest.raises(NoRouteError, match="known: none"):
@@ -114,7 +114,7 @@ async def test_namespaces_do_not_see_each_other(start: Start) -> None:
 
 
 @pytest.mark.clause("P-4.10")
-async def test_a_neuron_that_starts_while_it_is_asked_for_is_found(start: Start) -> None:
+async def test_dispatch_finds_neuron_that_starts_during_discovery(start: Start) -> None:
     orchestrator = await start(discovery_s=5)
     asking = asyncio.create_task(orchestrator.dispatch_and_wait(neuron="echo", input={"a": 1}))
     await asyncio.sleep(0)
@@ -122,14 +122,14 @@ async def test_a_neuron_that_starts_while_it_is_asked_for_is_found(start: Start)
     assert (await asking).payload["output"] == {"a": 1}
 
 
-async def test_who_missed_a_deregistration_is_told_at_once(start: Start) -> None:
+async def test_dispatch_to_stale_neuron_gets_no_route(start: Start) -> None:
     orchestrator = await start()
     orchestrator._directory.receive(announcement(SignalType.REGISTER, "ghost", "gone"))
     answer = await orchestrator.dispatch_and_wait(neuron="ghost", input={}, timeout_s=5)
     assert answer.payload["code"] == "NO_ROUTE"
 
 
-async def test_a_process_that_stalls_still_finds_who_is_there(start: Start) -> None:
+async def test_discovery_with_zero_timeout_still_finds_neuron(start: Start) -> None:
     await start(echo, role="worker")
     # So short that it is over before any answer can be read.
     orchestrator = await start(discovery_s=0)

@@ -68,7 +68,7 @@ def names(dendrite: Dendrite, capability: str | None = None) -> list[str]:
 
 
 @pytest.mark.clause("P-4.1", "P-4.3", "P-4.4")
-async def test_a_worker_registers_at_start_and_with_each_heartbeat(
+async def test_worker_registers_at_start_and_with_each_heartbeat(
     start: Start, clock: FakeClock, heard: list[tuple[str, str | None]]
 ) -> None:
     worker = await start(axon("a"), axon("b"), role="worker", heartbeat_s=BEAT_S, clock=clock)
@@ -88,9 +88,7 @@ async def test_a_worker_registers_at_start_and_with_each_heartbeat(
 
 
 @pytest.mark.clause("P-4.6")
-async def test_who_died_without_goodbye_is_gone_after_three_heartbeats_and_not_before(
-    start: Start, clock: FakeClock
-) -> None:
+async def test_silent_neuron_expires_after_exactly_three_heartbeats(start: Start, clock: FakeClock) -> None:
     watcher = await start(heartbeat_s=BEAT_S, clock=clock)
     await start(axon("alive"), role="worker", heartbeat_s=BEAT_S, clock=clock)
     # Its own clock stands still: it sends no heartbeat any more.
@@ -104,9 +102,7 @@ async def test_who_died_without_goodbye_is_gone_after_three_heartbeats_and_not_b
 
 
 @pytest.mark.clause("P-4.6")
-async def test_the_watchers_own_heartbeat_does_not_decide_when_others_are_gone(
-    start: Start, clock: FakeClock
-) -> None:
+async def test_expiry_uses_heartbeat_interval_of_sender(start: Start, clock: FakeClock) -> None:
     watcher = await start(heartbeat_s=1000 * BEAT_S, clock=clock)
     await start(axon("dead", "x"), role="worker", heartbeat_s=BEAT_S, clock=FakeClock())
     await start(axon("slow", "x"), role="worker", heartbeat_s=2 * BEAT_S, clock=FakeClock())
@@ -119,7 +115,7 @@ async def test_the_watchers_own_heartbeat_does_not_decide_when_others_are_gone(
 
 
 @pytest.mark.clause("P-4.9")
-async def test_who_comes_late_sees_everybody_and_is_seen(start: Start, clock: FakeClock) -> None:
+async def test_late_dendrite_discovers_others_and_is_discovered(start: Start, clock: FakeClock) -> None:
     early = await start(axon("a", "x"), heartbeat_s=BEAT_S, clock=clock)
     await start(axon("b", "x", "y"), role="worker", heartbeat_s=BEAT_S, clock=clock)
     late = await start(axon("c", "y"), heartbeat_s=BEAT_S, clock=clock)
@@ -137,7 +133,7 @@ async def test_who_comes_late_sees_everybody_and_is_seen(start: Start, clock: Fa
 # --- waiting for others -----------------------------------------------------------------------------
 
 
-async def test_who_is_there_already_is_not_waited_for(start: Start) -> None:
+async def test_wait_until_ready_returns_for_known_neuron(start: Start) -> None:
     await start(axon("a", "x", "y"), role="worker")
     orchestrator = await start()
     await orchestrator.wait_until_ready()
@@ -147,7 +143,7 @@ async def test_who_is_there_already_is_not_waited_for(start: Start) -> None:
 
 
 @pytest.mark.parametrize("wish", [{"neuron": "a"}, {"capabilities": ["x"]}, {}], ids=str)
-async def test_who_starts_later_is_waited_for(start: Start, wish: dict[str, Any]) -> None:
+async def test_wait_until_ready_waits_for_starting_worker(start: Start, wish: dict[str, Any]) -> None:
     orchestrator = await start()
     waiting = asyncio.create_task(orchestrator.wait_until_ready(**wish, timeout_s=5))
     await asyncio.sleep(0)
@@ -156,7 +152,7 @@ async def test_who_starts_later_is_waited_for(start: Start, wish: dict[str, Any]
     await waiting
 
 
-async def test_who_is_added_later_is_waited_for(start: Start) -> None:
+async def test_wait_until_ready_waits_for_added_axon(start: Start) -> None:
     orchestrator = await start()
     worker = await start(role="worker")
     waiting = asyncio.create_task(orchestrator.wait_until_ready(capabilities=["x"], timeout_s=5))
@@ -179,7 +175,9 @@ async def test_who_is_added_later_is_waited_for(start: Start) -> None:
         ({"capabilities": ["x", "z"]}, "no live Neuron with 'x' and 'z' in this namespace; known: x, y"),
     ],
 )
-async def test_a_time_out_names_what_is_known(start: Start, wish: dict[str, Any], said: str) -> None:
+async def test_wait_until_ready_timeout_names_known_neurons(
+    start: Start, wish: dict[str, Any], said: str
+) -> None:
     await start(axon("a", "x"), axon("b", "y"), role="worker")
     orchestrator = await start()
     with pytest.raises(TimeoutError) as caught:
@@ -187,13 +185,13 @@ async def test_a_time_out_names_what_is_known(start: Start, wish: dict[str, Any]
     assert str(caught.value) == f"not ready within 0.01 s: {said}"
 
 
-async def test_a_time_out_for_anybody_says_that_nobody_is_there(start: Start) -> None:
+async def test_wait_until_ready_timeout_reports_empty_namespace(start: Start) -> None:
     orchestrator = await start()
     with pytest.raises(TimeoutError, match="no live Neuron in this namespace; known: none"):
         await orchestrator.wait_until_ready(timeout_s=0.01)
 
 
-async def test_waiting_ends_with_the_dendrite(start: Start) -> None:
+async def test_wait_until_ready_ends_when_dendrite_stops(start: Start) -> None:
     orchestrator = await start()
     waiting = [asyncio.create_task(orchestrator.wait_until_ready(neuron=name)) for name in "ab"]
     await asyncio.sleep(0)
@@ -211,7 +209,7 @@ async def test_waiting_ends_with_the_dendrite(start: Start) -> None:
 
 
 @pytest.mark.clause("P-4.1", "P-4.4")
-async def test_an_axon_that_comes_is_announced_and_one_that_goes_deregistered(
+async def test_added_axon_is_registered_and_detached_axon_deregistered(
     start: Start, heard: list[tuple[str, str | None]]
 ) -> None:
     worker = await start(axon("a"), role="worker")
@@ -229,7 +227,7 @@ async def test_an_axon_that_comes_is_announced_and_one_that_goes_deregistered(
     assert (await orchestrator.dispatch_and_wait(neuron="b", input={"n": 1})).payload["output"] == {"n": 1}
 
 
-async def test_what_runs_on_an_axon_that_goes_may_finish(start: Start) -> None:
+async def test_detach_waits_for_running_task(start: Start) -> None:
     blocked = Blocked()
     worker = await start(axon("a", neuron=blocked), role="worker", grace_s=5)
     orchestrator = await start()
@@ -246,9 +244,7 @@ async def test_what_runs_on_an_axon_that_goes_may_finish(start: Start) -> None:
     assert worker.axons == []
 
 
-async def test_what_does_not_finish_within_the_grace_is_cancelled(
-    start: Start, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_detach_cancels_task_after_grace_period(start: Start, caplog: pytest.LogCaptureFixture) -> None:
     blocked = Blocked()
     worker = await start(axon("a", neuron=blocked), role="worker", grace_s=0.01)
     orchestrator = await start()
@@ -261,7 +257,7 @@ async def test_what_does_not_finish_within_the_grace_is_cancelled(
 
 
 @pytest.mark.clause("P-4.5")
-async def test_an_axon_that_is_going_is_not_announced_again(
+async def test_detaching_axon_is_not_announced_again(
     start: Start, clock: FakeClock, heard: list[tuple[str, str | None]]
 ) -> None:
     blocked = Blocked()
@@ -284,7 +280,7 @@ async def test_an_axon_that_is_going_is_not_announced_again(
     await detaching
 
 
-async def test_ids_are_attached_once(start: Start) -> None:
+async def test_add_axon_rejects_duplicate_id(start: Start) -> None:
     worker = await start(axon("a"), role="worker")
     with pytest.raises(ValueError, match="'a' is attached to this Dendrite already"):
         await worker.add_axon(axon("a"))
@@ -301,7 +297,7 @@ async def test_ids_are_attached_once(start: Start) -> None:
 
 
 @pytest.mark.clause("P-5.2")
-async def test_own_dispatches_count_until_they_are_answered(start: Start) -> None:
+async def test_own_dispatches_count_as_load_until_answered(start: Start) -> None:
     neurons = {name: Blocked() for name in "ab"}
     await start(*(axon(name, "x", neuron=neuron) for name, neuron in neurons.items()), role="worker")
     orchestrator = await start()
@@ -320,7 +316,7 @@ async def test_own_dispatches_count_until_they_are_answered(start: Start) -> Non
 
 
 @pytest.mark.parametrize("give_up", ["close", "forget"])
-async def test_own_dispatches_that_are_given_up_count_no_more(start: Start, give_up: str) -> None:
+async def test_abandoned_dispatches_do_not_count_as_load(start: Start, give_up: str) -> None:
     neurons = {name: Blocked() for name in "ab"}
     await start(
         *(axon(name, "x", neuron=neuron) for name, neuron in neurons.items()), role="worker", grace_s=0
@@ -338,7 +334,7 @@ async def test_own_dispatches_that_are_given_up_count_no_more(start: Start, give
 
 
 @pytest.mark.clause("P-5.2")
-async def test_what_others_dispatched_counts_as_last_announced(start: Start, clock: FakeClock) -> None:
+async def test_dispatches_of_others_count_as_last_announced_load(start: Start, clock: FakeClock) -> None:
     neurons = {name: Blocked() for name in "ab"}
     await start(
         *(axon(name, "x", neuron=neuron) for name, neuron in neurons.items()),
@@ -361,7 +357,7 @@ async def test_what_others_dispatched_counts_as_last_announced(start: Start, clo
 
 
 @pytest.mark.clause("P-5.2")
-async def test_a_neuron_in_two_dendrites_is_half_as_busy(start: Start, clock: FakeClock) -> None:
+async def test_load_of_neuron_is_divided_by_replicas(start: Start, clock: FakeClock) -> None:
     neurons = [Blocked() for _ in range(3)]
     for name, neuron in zip("aab", neurons, strict=True):
         await start(axon(name, "x", neuron=neuron), role="worker", heartbeat_s=BEAT_S, clock=clock)

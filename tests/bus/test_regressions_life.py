@@ -80,7 +80,7 @@ def gated(synapse: MemorySynapse, monkeypatch: pytest.MonkeyPatch) -> Callable[.
 # --- the start ----------------------------------------------------------------------------------------
 
 
-async def test_a_dendrite_that_is_stopped_while_it_starts_does_not_start(
+async def test_stop_during_start_aborts_start(
     synapse: MemorySynapse, gated: Callable[..., Gate], patterns: Patterns
 ) -> None:
     dendrite, gate = unstarted(synapse, axon("a")), gated("DISCOVER")
@@ -93,7 +93,7 @@ async def test_a_dendrite_that_is_stopped_while_it_starts_does_not_start(
     assert patterns() == set()
 
 
-async def test_a_dendrite_that_could_not_start_serves_nothing(
+async def test_failed_start_leaves_dendrite_stopped(
     synapse: MemorySynapse, gated: Callable[..., Gate], patterns: Patterns
 ) -> None:
     dendrite = unstarted(synapse)
@@ -108,9 +108,7 @@ async def test_a_dendrite_that_could_not_start_serves_nothing(
 # --- the end ------------------------------------------------------------------------------------------
 
 
-async def test_nothing_runs_on_when_who_stops_a_dendrite_gives_up(
-    start: Start, synapse: MemorySynapse
-) -> None:
+async def test_cancelled_stop_cancels_running_tasks(start: Start, synapse: MemorySynapse) -> None:
     neuron = Stuck()
     worker = unstarted(synapse, axon("a", neuron))
     await worker.start()
@@ -125,7 +123,7 @@ async def test_nothing_runs_on_when_who_stops_a_dendrite_gives_up(
     assert neuron.closed == 1
 
 
-async def test_handlers_end_when_who_stops_their_dendrite_gives_up(start: Start) -> None:
+async def test_cancelled_stop_cancels_handlers(start: Start) -> None:
     dendrite = await start()
     entered, ended = asyncio.Event(), asyncio.Event()
 
@@ -147,9 +145,7 @@ async def test_handlers_end_when_who_stops_their_dendrite_gives_up(start: Start)
     assert ended.is_set()
 
 
-async def test_a_task_that_a_middleware_holds_does_not_run_on_a_host_that_left(
-    start: Start, synapse: MemorySynapse
-) -> None:
+async def test_task_held_by_middleware_does_not_run_after_stop(start: Start, synapse: MemorySynapse) -> None:
     held, let, ran = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     class Holding:
@@ -185,7 +181,7 @@ async def test_a_task_that_a_middleware_holds_does_not_run_on_a_host_that_left(
 
 
 @pytest.mark.parametrize("at", ["TASK.neuron.b", "STOP.neuron.b", "STOP", "TASK"])
-async def test_an_axon_that_comes_while_its_dendrite_stops_is_not_served(
+async def test_add_axon_during_stop_raises(
     start: Start, gated: Callable[..., Gate], patterns: Patterns, at: str
 ) -> None:
     worker = await start()
@@ -203,7 +199,7 @@ async def test_an_axon_that_comes_while_its_dendrite_stops_is_not_served(
     assert worker.axons == []
 
 
-async def test_an_axon_that_cannot_be_served_leaves_no_subscription(
+async def test_failed_add_axon_leaves_no_subscription(
     start: Start, gated: Callable[..., Gate], patterns: Patterns
 ) -> None:
     worker = await start(axon("a"))
@@ -214,7 +210,7 @@ async def test_an_axon_that_cannot_be_served_leaves_no_subscription(
     assert patterns() == before
 
 
-async def test_axons_that_come_and_go_leave_nothing_behind(start: Start) -> None:
+async def test_added_and_detached_axons_leave_no_subscription(start: Start) -> None:
     worker = await start()
     counts = []
     for _ in range(3):
@@ -224,7 +220,7 @@ async def test_axons_that_come_and_go_leave_nothing_behind(start: Start) -> None
     assert counts == [counts[0]] * 3
 
 
-async def test_who_gives_up_detaching_a_neuron_is_rid_of_it_all_the_same(start: Start) -> None:
+async def test_cancelled_detach_still_removes_neuron(start: Start) -> None:
     neuron = Stuck()
     worker = await start(axon("a", neuron))
     orchestrator = await start()
@@ -239,7 +235,7 @@ async def test_who_gives_up_detaching_a_neuron_is_rid_of_it_all_the_same(start: 
     assert (neuron.closed, worker.axons, gone.qsize()) == (1, [], 1)
 
 
-async def test_a_neuron_that_leaves_already_is_not_detached_again(start: Start) -> None:
+async def test_second_detach_of_leaving_neuron_raises(start: Start) -> None:
     neuron = Stuck()
     worker = await start(axon("a", neuron), grace_s=0.01)
     orchestrator = await start()
@@ -254,7 +250,7 @@ async def test_a_neuron_that_leaves_already_is_not_detached_again(start: Start) 
     pathway.close()
 
 
-async def test_a_dendrite_may_stop_while_a_neuron_is_detached(start: Start, patterns: Patterns) -> None:
+async def test_stop_during_detach_closes_every_neuron(start: Start, patterns: Patterns) -> None:
     neurons = [Stuck() for _ in range(3)]
     worker = await start(*(axon(f"n{n}", neuron) for n, neuron in enumerate(neurons)), grace_s=0.01)
     async with asyncio.TaskGroup() as group:
@@ -266,7 +262,7 @@ async def test_a_dendrite_may_stop_while_a_neuron_is_detached(start: Start, patt
 
 
 @pytest.mark.clause("P-4.4")
-async def test_an_answer_to_discover_names_no_neuron_that_left_meanwhile(
+async def test_discover_reply_omits_neuron_that_left(
     start: Start, synapse: MemorySynapse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker = await start(axon("a"), axon("b"))

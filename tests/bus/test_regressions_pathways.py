@@ -58,7 +58,7 @@ def slow(synapse: MemorySynapse, monkeypatch: pytest.MonkeyPatch) -> SlowBus:
 # --- the Dendrite stops meanwhile -----------------------------------------------------------------------
 
 
-async def test_time_limits_hold_while_their_dendrite_stops(start: Start, slow: SlowBus) -> None:
+async def test_timeout_applies_after_dendrite_stopped(start: Start, slow: SlowBus) -> None:
     await start(echo)
     orchestrator = await start()
     slow.on = "TASK.neuron"
@@ -70,7 +70,7 @@ async def test_time_limits_hold_while_their_dendrite_stops(start: Start, slow: S
             await asking
 
 
-async def test_a_dendrite_that_stops_while_it_looks_for_a_neuron_sends_it_nothing(
+async def test_stop_during_discovery_sends_no_task(
     start: Start, synapse: MemorySynapse, slow: SlowBus
 ) -> None:
     orchestrator = await start()
@@ -93,7 +93,7 @@ async def test_a_dendrite_that_stops_while_it_looks_for_a_neuron_sends_it_nothin
 # --- Pathways that hold their Neuron back ---------------------------------------------------------------
 
 
-async def test_a_dispatch_that_fails_takes_no_answer_from_others_on_its_trace(
+async def test_failed_dispatch_does_not_consume_answers_of_shared_trace(
     start: Start, synapse: MemorySynapse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     may_answer = asyncio.Event()
@@ -116,7 +116,7 @@ async def test_a_dispatch_that_fails_takes_no_answer_from_others_on_its_trace(
     assert (await first.wait(timeout_s=5)).type is SignalType.AGENT_OUTPUT
 
 
-async def test_a_pathway_that_is_full_and_that_nobody_holds_lets_its_neuron_go(settled: Settled) -> None:
+async def test_collected_full_pathway_releases_backpressure(settled: Settled) -> None:
     done = asyncio.Event()
 
     async def talk(input: dict[str, Any], context: list[Any]) -> AsyncIterator[Any]:
@@ -148,7 +148,7 @@ async def test_a_pathway_that_is_full_and_that_nobody_holds_lets_its_neuron_go(s
     await synapse.close()
 
 
-async def test_a_pathway_that_is_collected_in_another_thread_ends_its_subscription(
+async def test_pathway_collected_in_other_thread_ends_subscription(
     start: Start, synapse: MemorySynapse, settled: Settled
 ) -> None:
     dendrite = await start(echo)
@@ -165,7 +165,7 @@ async def test_a_pathway_that_is_collected_in_another_thread_ends_its_subscripti
 # --- handlers -------------------------------------------------------------------------------------------
 
 
-async def test_a_handler_goes_on_after_something_it_waited_for_was_cancelled(
+async def test_handler_continues_after_awaited_future_was_cancelled(
     start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     dendrite = await start()
@@ -190,7 +190,7 @@ async def test_a_handler_goes_on_after_something_it_waited_for_was_cancelled(
 # --- offers ---------------------------------------------------------------------------------------------
 
 
-async def test_an_award_that_fails_late_does_not_disturb_who_has_the_work_by_then(
+async def test_late_award_failure_does_not_affect_current_winner(
     start: Start, synapse: MemorySynapse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     may_answer = asyncio.Event()

@@ -32,7 +32,7 @@ class Slow:
 
 
 @pytest.mark.clause("P-9.6")
-async def test_a_host_that_drains_is_waited_for(start: Start) -> None:
+async def test_stop_trace_waits_for_draining_host(start: Start) -> None:
     neuron = Slow()
     worker = await start(Axon(neuron_id="slow", neuron_fn=neuron))
     await start(Axon(neuron_id="idle", neuron_fn=neuron))
@@ -51,7 +51,7 @@ async def test_a_host_that_drains_is_waited_for(start: Start) -> None:
         await leaving
 
 
-async def test_a_stop_that_a_middleware_drops_is_said(start: Start) -> None:
+async def test_stop_trace_raises_when_middleware_drops_stop(start: Start) -> None:
     class Dropping:
         @hookimpl
         def cosmo_signal_middleware(self, direction: str) -> Any:
@@ -67,7 +67,7 @@ async def test_a_stop_that_a_middleware_drops_is_said(start: Start) -> None:
         await orchestrator.stop_trace(new_trace_id())
 
 
-async def test_stopping_a_task_makes_it_no_duplicate(start: Start) -> None:
+async def test_stopped_task_is_not_counted_as_duplicate(start: Start) -> None:
     neuron = Slow()
     neuron.clean.set()
     worker = await start(Axon(neuron_id="slow", neuron_fn=neuron))
@@ -78,7 +78,7 @@ async def test_stopping_a_task_makes_it_no_duplicate(start: Start) -> None:
     assert worker.counters["duplicates"] == 0
 
 
-def test_an_earlier_stop_that_comes_later_undoes_nothing() -> None:
+def test_earlier_stop_that_arrives_late_does_not_shorten_stop() -> None:
     trace_id, stopped = new_trace_id(), StoppedTraces()
     earlier, task, later = (
         Signal.new(type, payload, trace_id=trace_id)
@@ -94,7 +94,7 @@ def test_an_earlier_stop_that_comes_later_undoes_nothing() -> None:
 
 
 @pytest.mark.clause("P-5.5")
-async def test_a_stop_lets_an_answer_that_is_being_sent_go_out(start: Start) -> None:
+async def test_stop_does_not_cancel_answer_that_is_being_sent(start: Start) -> None:
     sending, go = asyncio.Event(), asyncio.Event()
 
     async def hold(signal: Signal, forward: Forward) -> Signal | Dropped:

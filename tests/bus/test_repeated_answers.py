@@ -21,7 +21,7 @@ def count() -> Count:
 
 
 @pytest.mark.clause("P-3.12", "P-5.6", "P-5.17")
-async def test_a_task_that_comes_again_is_not_run_again_but_answered_with_the_same_signals(
+async def test_redelivered_task_is_answered_again_without_second_run(
     start: Start, lossy: Any, count: Count
 ) -> None:
     synapse = await lossy(takeover_s=4.0)
@@ -41,9 +41,7 @@ async def test_a_task_that_comes_again_is_not_run_again_but_answered_with_the_sa
 
 
 @pytest.mark.clause("P-5.6")
-async def test_a_pathway_takes_an_answer_that_is_sent_again_once(
-    start: Start, lossy: Any, count: Count
-) -> None:
+async def test_pathway_receives_resent_answer_once(start: Start, lossy: Any, count: Count) -> None:
     synapse = await lossy(takeover_s=4.0)
     await start(count, synapse=synapse, role="worker")
     orchestrator = await start(synapse=synapse)
@@ -54,7 +52,7 @@ async def test_a_pathway_takes_an_answer_that_is_sent_again_once(
     assert [signal async for signal in pathway] == [answer]
 
 
-async def test_one_that_was_refused_is_refused_with_the_same_error(start: Start, lossy: Any) -> None:
+async def test_redelivered_rejected_task_gets_same_error(start: Start, lossy: Any) -> None:
     async def count(input: dict[str, Any], context: list[Any]) -> Any:
         return {}
 
@@ -67,9 +65,7 @@ async def test_one_that_was_refused_is_refused_with_the_same_error(start: Start,
     assert len({*ids(synapse.of(ERROR))}) == 1
 
 
-async def test_what_could_not_be_sent_is_not_sent_again_but_what_was_sent_in_its_place(
-    start: Start, lossy: Any
-) -> None:
+async def test_redelivery_resends_error_that_replaced_unsendable_output(start: Start, lossy: Any) -> None:
     async def count(input: dict[str, Any], context: list[Any]) -> Any:
         return {"much": "x" * 2_000_000}
 
@@ -108,9 +104,7 @@ class Marking:
         return middleware
 
 
-async def test_a_middleware_changes_an_answer_once_and_what_it_drops_is_not_sent_again(
-    start: Start, lossy: Any, count: Count
-) -> None:
+async def test_resent_answer_skips_middleware(start: Start, lossy: Any, count: Count) -> None:
     plugins, marking = PluginManager(), Marking()
     plugins.register(marking, name="marking")
     synapse = await lossy(takeover_s=4.0)
@@ -130,7 +124,7 @@ async def test_a_middleware_changes_an_answer_once_and_what_it_drops_is_not_sent
 # --- what is remembered -----------------------------------------------------------------------------
 
 
-async def test_the_answers_of_the_newest_tasks_are_remembered(
+async def test_redelivery_buffer_keeps_answers_of_newest_tasks(
     start: Start, lossy: Any, count: Count, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "MAX_TASKS", 2)
@@ -146,7 +140,7 @@ async def test_the_answers_of_the_newest_tasks_are_remembered(
     assert len(kept._sent) == 4
 
 
-async def test_they_are_remembered_as_long_as_they_are_not_too_large(
+async def test_redelivery_buffer_is_bounded_in_bytes(
     start: Start, lossy: Any, count: Count, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "MAX_BYTES", 5_000)

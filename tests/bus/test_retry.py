@@ -55,7 +55,7 @@ class Flaky:
 QUICK = RetryStrategy(max_attempts=3, timeout_s=5, backoff=0)
 
 
-async def test_a_recoverable_error_is_tried_again_on_the_same_trace(start: Start) -> None:
+async def test_retry_repeats_recoverable_error_on_same_trace(start: Start) -> None:
     flaky = Flaky("recoverable", "recoverable")
     dendrite = await start(flaky)
     answer = await dendrite.dispatch_and_wait(neuron="flaky", input={}, retry=QUICK)
@@ -63,7 +63,7 @@ async def test_a_recoverable_error_is_tried_again_on_the_same_trace(start: Start
     assert flaky.traces == [answer.trace_id] * 3
 
 
-async def test_each_attempt_may_have_a_trace_of_its_own(start: Start) -> None:
+async def test_retry_uses_new_trace_per_attempt_when_configured(start: Start) -> None:
     flaky = Flaky("recoverable", "recoverable")
     dendrite = await start(flaky)
     retry = RetryStrategy(timeout_s=5, backoff=0, new_trace=True)
@@ -72,14 +72,14 @@ async def test_each_attempt_may_have_a_trace_of_its_own(start: Start) -> None:
     assert flaky.traces[-1] == answer.trace_id
 
 
-async def test_the_last_answer_is_returned_whatever_it_is(start: Start) -> None:
+async def test_retry_returns_last_answer_when_attempts_are_exhausted(start: Start) -> None:
     flaky = Flaky(*["recoverable"] * 5)
     dendrite = await start(flaky)
     answer = await dendrite.dispatch_and_wait(neuron="flaky", input={}, retry=QUICK)
     assert (answer.type, len(flaky.traces)) == (SignalType.ERROR, 3)
 
 
-async def test_what_trying_again_cannot_help_is_not_tried_again(start: Start) -> None:
+async def test_retry_skips_unrecoverable_errors(start: Start) -> None:
     flaky = Flaky("final")
     dendrite = await start(flaky)
     answer = await dendrite.dispatch_and_wait(neuron="flaky", input={}, retry=QUICK)
@@ -89,7 +89,7 @@ async def test_what_trying_again_cannot_help_is_not_tried_again(start: Start) ->
 
 
 @pytest.mark.clause("P-5.16")
-async def test_an_attempt_that_takes_too_long_is_stopped_before_the_next(start: Start) -> None:
+async def test_retry_stops_timed_out_attempt_before_next(start: Start) -> None:
     flaky = Flaky("hang", "hang")
     dendrite = await start(flaky)
     retry = RetryStrategy(max_attempts=3, timeout_s=0.05, backoff=0)
@@ -100,7 +100,7 @@ async def test_an_attempt_that_takes_too_long_is_stopped_before_the_next(start: 
         await flaky.stopped.acquire()
 
 
-async def test_the_last_time_out_is_raised(start: Start) -> None:
+async def test_retry_raises_last_timeout(start: Start) -> None:
     flaky = Flaky("hang", "hang")
     dendrite = await start(flaky)
     with pytest.raises(TimeoutError, match="'flaky'"):
@@ -110,7 +110,7 @@ async def test_the_last_time_out_is_raised(start: Start) -> None:
     assert len(flaky.traces) == 2
 
 
-async def test_a_program_decides_what_to_try_again_and_how_long_to_wait(start: Start) -> None:
+async def test_retry_uses_custom_predicate_and_backoff(start: Start) -> None:
     flaky = Flaky("final", "final")
     dendrite = await start(flaky)
     waited: list[int] = []
@@ -129,7 +129,7 @@ async def test_a_program_decides_what_to_try_again_and_how_long_to_wait(start: S
     assert waited == [1, 2]
 
 
-async def test_a_cancelled_caller_tries_nothing_again(start: Start) -> None:
+async def test_retry_stops_when_caller_is_cancelled(start: Start) -> None:
     flaky = Flaky("hang", "hang")
     dendrite = await start(flaky)
     asking = asyncio.create_task(dendrite.dispatch_and_wait(neuron="flaky", input={}, retry=QUICK))
@@ -142,17 +142,17 @@ async def test_a_cancelled_caller_tries_nothing_again(start: Start) -> None:
 
 
 @given(st.integers(1, 1000))
-def test_the_default_wait_grows_up_to_a_bound(attempt: int) -> None:
+def test_default_backoff_grows_up_to_limit(attempt: int) -> None:
     assert 0 <= jittered(attempt) <= min(10.0, 0.1 * 2 ** (attempt - 1))
 
 
-def test_what_may_pass() -> None:
+def test_may_pass_accepts_transient_errors_only() -> None:
     assert may_pass(TimeoutError())
     assert may_pass(PathwayClosedError("x"))
     assert not may_pass(ValueError())
 
 
 @pytest.mark.parametrize("wrong", [{"max_attempts": 0}, {"timeout_s": 0}, {"timeout_s": -1}])
-def test_a_strategy_without_an_attempt_is_refused(wrong: dict[str, Any]) -> None:
+def test_retry_strategy_rejects_values_below_one_attempt(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         RetryStrategy(**wrong)

@@ -155,7 +155,7 @@ neuron aclose
 """.splitlines()
 
 
-async def test_a_dendrite_starts_and_stops_its_parts_in_this_order() -> None:
+async def test_dendrite_starts_and_stops_parts_in_fixed_order() -> None:
     steps: list[str] = []
     synapse = RecordingSynapse(steps)
     await synapse.connect()

@@ -34,7 +34,7 @@ class Stuck:
 
 
 @pytest.mark.clause("P-9.2", "P-9.3", "P-9.6")
-async def test_it_reaches_every_dendrite_and_collects_what_each_did(start: Start) -> None:
+async def test_stop_trace_reaches_every_dendrite_and_collects_acknowledgements(start: Start) -> None:
     one, two = Stuck("one"), Stuck("two")
     await start(one, role="worker")
     await start(two, Axon(neuron_id="crowded", neuron_fn=two, max_concurrency=1), role="worker")
@@ -58,7 +58,7 @@ async def test_it_reaches_every_dendrite_and_collects_what_each_did(start: Start
 
 
 @pytest.mark.clause("P-9.6", "P-9.9")
-async def test_who_has_nothing_to_stop_says_so_at_once(start: Start) -> None:
+async def test_idle_dendrite_acknowledges_stop_at_once(start: Start) -> None:
     await start(Stuck("one"), role="worker")
     orchestrator = await start()
     async with asyncio.timeout(5):
@@ -66,13 +66,13 @@ async def test_who_has_nothing_to_stop_says_so_at_once(start: Start) -> None:
     assert stopped.payload == {"cancelled": 0, "rolled_back": 0}
 
 
-async def test_nobody_there_is_an_empty_answer_at_once(start: Start) -> None:
+async def test_stop_trace_returns_empty_list_without_hosts(start: Start) -> None:
     orchestrator = await start()
     async with asyncio.timeout(5):
         assert await orchestrator.stop_trace(new_trace_id(), timeout_s=60) == []
 
 
-async def test_who_does_not_answer_in_time_is_not_in_the_list(start: Start) -> None:
+async def test_stop_trace_omits_dendrite_that_times_out(start: Start) -> None:
     orchestrator = await start()
     ghost = Signal.new(
         SignalType.REGISTER,
@@ -88,7 +88,7 @@ async def test_who_does_not_answer_in_time_is_not_in_the_list(start: Start) -> N
 
 
 @pytest.mark.clause("P-9.5")
-async def test_a_task_that_arrives_after_its_trace_was_stopped_does_not_run(start: Start) -> None:
+async def test_task_that_arrives_after_stop_of_trace_does_not_run(start: Start) -> None:
     one = Stuck("one")
     worker = await start(one, role="worker")
     orchestrator = await start()
@@ -108,13 +108,13 @@ async def test_a_task_that_arrives_after_its_trace_was_stopped_does_not_run(star
 
 
 @pytest.mark.clause("P-10.2")
-async def test_a_worker_may_not_stop_traces(start: Start) -> None:
+async def test_worker_role_cannot_stop_trace(start: Start) -> None:
     worker = await start(Stuck("one"), role="worker")
     with pytest.raises(RoleError, match="STOP"):
         await worker.stop_trace(new_trace_id())
 
 
-async def test_what_is_no_trace_is_refused(start: Start) -> None:
+async def test_stop_trace_rejects_malformed_trace_id(start: Start) -> None:
     orchestrator = await start()
     with pytest.raises(MalformedSignalError, match="trace_id"):
         await orchestrator.stop_trace("trc_")
@@ -124,7 +124,7 @@ async def test_what_is_no_trace_is_refused(start: Start) -> None:
 
 
 @pytest.mark.clause("P-9.5")
-def test_only_so_many_stopped_traces_are_remembered() -> None:
+def test_stopped_traces_are_bounded() -> None:
     stopped = StoppedTraces()
     tasks = [Signal.new(SignalType.TASK, {"input": {}}) for _ in range(MAX_STOPPED + 1)]
     assert not stopped

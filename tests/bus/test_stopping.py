@@ -27,7 +27,7 @@ async def echo(input: dict[str, Any], context: list[Any]) -> Any:
 
 
 @pytest.mark.clause("P-9.1")
-async def test_a_waiting_task_can_be_stopped(start: Start) -> None:
+async def test_queued_task_can_be_stopped(start: Start) -> None:
     release = asyncio.Event()
     ran: list[int] = []
 
@@ -49,7 +49,7 @@ async def test_a_waiting_task_can_be_stopped(start: Start) -> None:
 
 
 @pytest.mark.clause("P-9.4")
-async def test_a_task_that_comes_after_its_stop_does_not_run(start: Start, synapse: MemorySynapse) -> None:
+async def test_task_that_arrives_after_its_stop_does_not_run(start: Start, synapse: MemorySynapse) -> None:
     ran: list[int] = []
 
     async def note(input: dict[str, Any], context: list[Any]) -> Any:
@@ -65,7 +65,7 @@ async def test_a_task_that_comes_after_its_stop_does_not_run(start: Start, synap
     assert ran == [2]
 
 
-async def test_many_cancelled_callers_leave_nothing_running(start: Start) -> None:
+async def test_many_cancelled_callers_leave_no_running_task(start: Start) -> None:
     async def stuck(input: dict[str, Any], context: list[Any]) -> Any:
         await asyncio.Event().wait()
 
@@ -86,7 +86,7 @@ async def test_many_cancelled_callers_leave_nothing_running(start: Start) -> Non
 
 
 @pytest.mark.clause("P-9.2", "P-9.3")
-async def test_a_whole_trace_can_be_stopped(start: Start) -> None:
+async def test_stop_signal_stops_whole_trace(start: Start) -> None:
     async def stuck(input: dict[str, Any], context: list[Any]) -> Any:
         await asyncio.Event().wait()
 
@@ -100,7 +100,7 @@ async def test_a_whole_trace_can_be_stopped(start: Start) -> None:
 
 
 @pytest.mark.clause("P-4.5", "P-9.10")
-async def test_stopping_drains_what_runs(start: Start, synapse: MemorySynapse) -> None:
+async def test_stop_drains_running_tasks(start: Start, synapse: MemorySynapse) -> None:
     entered, release = asyncio.Event(), asyncio.Event()
 
     async def slow(input: dict[str, Any], context: list[Any]) -> Any:
@@ -125,7 +125,7 @@ async def test_stopping_drains_what_runs(start: Start, synapse: MemorySynapse) -
 
 
 @pytest.mark.clause("P-9.10")
-async def test_what_does_not_finish_in_time_is_cancelled_and_answered(
+async def test_stop_cancels_and_answers_tasks_after_grace_period(
     start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def stuck(input: dict[str, Any], context: list[Any]) -> Any:
@@ -142,7 +142,7 @@ async def test_what_does_not_finish_in_time_is_cancelled_and_answered(
     assert "3 TASKs did not finish within 0.02 s" in caplog.text
 
 
-async def test_a_neuron_is_closed_with_its_host(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+async def test_stop_closes_neuron_once(start: Start, caplog: pytest.LogCaptureFixture) -> None:
     class Pooled:
         __name__ = "pooled"
         closed = 0
@@ -162,7 +162,7 @@ async def test_a_neuron_is_closed_with_its_host(start: Start, caplog: pytest.Log
     assert "'pooled' did not close cleanly" in caplog.text
 
 
-async def test_a_dendrite_outlives_its_synapse(
+async def test_dendrite_stops_after_synapse_is_closed(
     start: Start, synapse: MemorySynapse, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)

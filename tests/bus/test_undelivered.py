@@ -28,7 +28,7 @@ async def echo(input: dict[str, Any], context: list[Any]) -> Any:
         ("failed", "WORKER_LOST", False, "among the dead letters"),
     ],
 )
-async def test_who_asked_is_told_what_became_of_a_task(
+async def test_caller_gets_error_for_undelivered_task(
     start: Start, lossy: Any, fate: Undelivered, code: str, recoverable: bool, told: str
 ) -> None:
     synapse = await lossy()
@@ -53,9 +53,7 @@ async def test_who_asked_is_told_what_became_of_a_task(
 
 @pytest.mark.clause("P-5.18")
 @pytest.mark.parametrize("fate", ["no_consumers", "lost"])
-async def test_a_neuron_that_is_hosted_nowhere_is_forgotten(
-    start: Start, lossy: Any, fate: Undelivered
-) -> None:
+async def test_directory_drops_neuron_without_hosts(start: Start, lossy: Any, fate: Undelivered) -> None:
     synapse = await lossy()
     worker = await start(echo, synapse=synapse, role="worker")
     orchestrator = await start(synapse=synapse)
@@ -73,7 +71,7 @@ async def test_a_neuron_that_is_hosted_nowhere_is_forgotten(
 
 @pytest.mark.clause("P-5.18")
 @pytest.mark.parametrize("fate", ["overloaded", "failed"])
-async def test_a_neuron_that_is_busy_or_failed_is_still_there(
+async def test_directory_keeps_neuron_that_is_overloaded_or_failed(
     start: Start, lossy: Any, fate: Undelivered
 ) -> None:
     synapse = await lossy()
@@ -86,7 +84,7 @@ async def test_a_neuron_that_is_busy_or_failed_is_still_there(
     assert answer.payload["output"] == {"a": 1}
 
 
-async def test_trying_again_finds_a_neuron_that_came_back(start: Start, lossy: Any) -> None:
+async def test_retry_reaches_neuron_that_came_back(start: Start, lossy: Any) -> None:
     synapse = await lossy()
     await start(echo, synapse=synapse, role="worker")
     orchestrator = await start(synapse=synapse)
@@ -101,7 +99,7 @@ async def test_trying_again_finds_a_neuron_that_came_back(start: Start, lossy: A
     assert answer.payload["output"] == {"a": 1}
 
 
-async def test_what_nobody_follows_is_logged(
+async def test_undelivered_task_without_pathway_is_logged(
     start: Start, lossy: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, "cosmo_core.dendrite")
@@ -113,7 +111,7 @@ async def test_what_nobody_follows_is_logged(
     assert f"TASK {task.id} was not delivered, and no Pathway follows it: no host of" in caplog.text
 
 
-async def test_a_task_carries_its_id_to_the_synapse_and_nothing_else_does(start: Start, lossy: Any) -> None:
+async def test_only_tasks_are_published_with_message_id(start: Start, lossy: Any) -> None:
     synapse = await lossy()
     await start(echo, synapse=synapse, role="worker")
     orchestrator = await start(synapse=synapse)
@@ -124,7 +122,7 @@ async def test_a_task_carries_its_id_to_the_synapse_and_nothing_else_does(start:
 
 
 @pytest.mark.clause("P-5.18")
-async def test_a_worker_that_closed_its_synapse_is_no_route_on_a_real_bus(start: Start, lossy: Any) -> None:
+async def test_dispatch_gets_no_route_when_worker_synapse_is_closed(start: Start, lossy: Any) -> None:
     here = await lossy()
     there = await lossy(here._bus)
     await start(echo, synapse=there, role="worker")

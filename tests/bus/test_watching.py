@@ -34,7 +34,7 @@ async def other(input: dict[str, Any], context: list[Any]) -> Any:
     return input
 
 
-async def test_a_handler_sees_its_type_whoever_it_is_addressed_to(start: Start, settled: Settled) -> None:
+async def test_watcher_sees_signals_of_type_for_any_address(start: Start, settled: Settled) -> None:
     await start(echo, other, role="worker")
     orchestrator = await start()
     watcher = await start(role="worker")
@@ -57,7 +57,7 @@ async def test_a_handler_sees_its_type_whoever_it_is_addressed_to(start: Start, 
 
 
 @pytest.mark.clause("P-11.6")
-async def test_a_watcher_takes_no_task_away_from_a_neuron(start: Start) -> None:
+async def test_watcher_does_not_consume_tasks_of_neuron(start: Start) -> None:
     ran: list[int] = []
 
     async def note(input: dict[str, Any], context: list[Any]) -> Any:
@@ -72,7 +72,7 @@ async def test_a_watcher_takes_no_task_away_from_a_neuron(start: Start) -> None:
 
 
 @pytest.mark.clause("P-3.4")
-async def test_nobody_sees_another_namespace(start: Start) -> None:
+async def test_watcher_does_not_see_other_namespace(start: Start) -> None:
     here, elsewhere = await start(), await start(namespace="elsewhere")
     seen: list[Signal] = []
     await elsewhere.watch(SignalType.PLAN, seen.append)
@@ -82,7 +82,7 @@ async def test_nobody_sees_another_namespace(start: Start) -> None:
         assert [signal async for signal in pathway] == seen == []
 
 
-async def test_what_a_dendrite_emits_its_own_handlers_see_once(start: Start, settled: Settled) -> None:
+async def test_watcher_sees_signal_of_own_dendrite_once(start: Start, settled: Settled) -> None:
     dendrite = await start()
     seen: list[Signal] = []
     dendrite.on(SignalType.PLAN)(seen.append)
@@ -92,7 +92,7 @@ async def test_what_a_dendrite_emits_its_own_handlers_see_once(start: Start, set
 
 
 @pytest.mark.clause("P-11.7")
-async def test_a_frame_that_comes_twice_is_seen_once(start: Start, synapse: MemorySynapse) -> None:
+async def test_watcher_sees_duplicate_frame_once(start: Start, synapse: MemorySynapse) -> None:
     dendrite = await start()
     seen: list[Signal] = []
     plan = Signal.new(SignalType.PLAN, {"steps": []})
@@ -104,7 +104,7 @@ async def test_a_frame_that_comes_twice_is_seen_once(start: Start, synapse: Memo
     assert seen == [signal async for signal in pathway] == [plan]
 
 
-async def test_a_subject_shows_only_its_own_type(start: Start, synapse: MemorySynapse) -> None:
+async def test_watcher_ignores_other_type_on_its_subject(start: Start, synapse: MemorySynapse) -> None:
     dendrite = await start()
     seen: list[Signal] = []
     await dendrite.watch(SignalType.PLAN, seen.append)
@@ -114,7 +114,7 @@ async def test_a_subject_shows_only_its_own_type(start: Start, synapse: MemorySy
     assert dendrite.counters["malformed"] == 2
 
 
-async def test_filters_choose_by_neuron_capability_and_trace(start: Start) -> None:
+async def test_watch_filters_by_neuron_capability_and_trace(start: Start) -> None:
     dendrite = await start()
     trace_id = new_trace_id()
     seen: dict[str, list[Any]] = {}
@@ -141,7 +141,7 @@ async def test_filters_choose_by_neuron_capability_and_trace(start: Start) -> No
     }
 
 
-async def test_filters_know_answers_by_their_neuron_and_tasks_by_what_they_ask_for(start: Start) -> None:
+async def test_watch_filters_match_answers_by_neuron_and_tasks_by_capability(start: Start) -> None:
     await start(Axon(neuron_id="echo", neuron_fn=echo, capabilities=["text", "echo"]), other, role="worker")
     orchestrator = await start()
     tasks: list[Signal] = []
@@ -160,7 +160,7 @@ async def test_filters_know_answers_by_their_neuron_and_tasks_by_what_they_ask_f
 
 
 @pytest.mark.parametrize("wrong", [{"neuron": "a.b"}, {"capability": "*"}, {"trace_id": "my trace"}])
-async def test_a_filter_that_could_match_nothing_is_refused(start: Start, wrong: dict[str, str]) -> None:
+async def test_watch_rejects_invalid_filter(start: Start, wrong: dict[str, str]) -> None:
     dendrite = await start()
     with pytest.raises(MalformedSignalError, match=next(iter(wrong))):
         dendrite.on(SignalType.TASK, **wrong)
@@ -170,7 +170,7 @@ async def test_a_filter_that_could_match_nothing_is_refused(start: Start, wrong:
 
 
 @pytest.mark.parametrize("type", [type for type in SignalType if type is not SignalType.TASK_OFFER])
-async def test_each_type_has_a_shortcut(type: SignalType) -> None:
+async def test_every_signal_type_has_on_shortcut(type: SignalType) -> None:
     dendrite = Dendrite(synapse=MemorySynapse(), plugins=PluginManager())
     shortcut: OnType = getattr(dendrite, f"on_{type.value.lower()}")
 
@@ -185,7 +185,7 @@ async def test_each_type_has_a_shortcut(type: SignalType) -> None:
     assert filtered.__name__ == "filtered"
 
 
-async def test_handlers_see_what_the_middleware_of_their_dendrite_lets_in(start: Start) -> None:
+async def test_watcher_sees_only_signals_that_middleware_forwards(start: Start) -> None:
     class Doorkeeper:
         @hookimpl
         def cosmo_signal_middleware(self, direction: str) -> Any:
@@ -213,7 +213,7 @@ async def test_handlers_see_what_the_middleware_of_their_dendrite_lets_in(start:
 # --- one at a time ----------------------------------------------------------------------------------
 
 
-async def test_a_handler_sees_one_signal_at_a_time_in_order(start: Start, settled: Settled) -> None:
+async def test_handler_runs_one_signal_at_a_time_in_order(start: Start, settled: Settled) -> None:
     dendrite = await start()
     seen: list[int] = []
     busy = 0
@@ -233,7 +233,7 @@ async def test_a_handler_sees_one_signal_at_a_time_in_order(start: Start, settle
     assert seen == list(range(50))
 
 
-async def test_a_slow_handler_holds_up_nobody_and_is_told_how_many_it_missed(
+async def test_slow_handler_drops_signals_without_blocking_others(
     start: Start, caplog: pytest.LogCaptureFixture, settled: Settled
 ) -> None:
     dendrite = await start(pathway_buffer=10)
@@ -257,7 +257,7 @@ async def test_a_slow_handler_holds_up_nobody_and_is_told_how_many_it_missed(
     assert caplog.text.count("slow of PLAN> is too slow") == 1
 
 
-async def test_a_handler_that_raises_is_logged_and_disturbs_nobody(
+async def test_watcher_handler_error_is_logged_and_isolated(
     start: Start, caplog: pytest.LogCaptureFixture, settled: Settled
 ) -> None:
     dendrite = await start()
@@ -285,7 +285,7 @@ async def test_a_handler_that_raises_is_logged_and_disturbs_nobody(
         assert caplog.text.count(f"{name} of PLAN> failed on evt_") == 3, name
 
 
-async def test_a_handler_may_emit_and_dispatch(start: Start) -> None:
+async def test_handler_can_emit_and_dispatch(start: Start) -> None:
     both = await start(echo)
     trace_id = new_trace_id()
     results: list[Any] = []

@@ -60,7 +60,7 @@ def gate(synapse: MemorySynapse, monkeypatch: pytest.MonkeyPatch) -> Gate:
     return gate
 
 
-async def test_who_watches_before_the_start_misses_nothing(synapse: MemorySynapse) -> None:
+async def test_watcher_registered_before_start_sees_every_signal(synapse: MemorySynapse) -> None:
     dendrite = Dendrite(synapse=synapse, namespace="test", plugins=PluginManager())
     dendrite.attach_axon(Axon(neuron_id="echo", neuron_fn=echo))
     seen: list[tuple[str, Any]] = []
@@ -77,7 +77,7 @@ async def test_who_watches_before_the_start_misses_nothing(synapse: MemorySynaps
 
 
 @pytest.mark.clause("P-11.6")
-async def test_nothing_is_listened_to_that_nobody_watches(
+async def test_watch_subscribes_with_first_watcher_until_last_ends(
     start: Start, settled: Settled, patterns: Patterns
 ) -> None:
     dendrite = await start()
@@ -95,7 +95,7 @@ async def test_nothing_is_listened_to_that_nobody_watches(
     assert dendrite.watchers == []
 
 
-async def test_after_its_end_a_watcher_sees_nothing(start: Start, patterns: Patterns) -> None:
+async def test_ended_watcher_sees_no_signals(start: Start, patterns: Patterns) -> None:
     dendrite = await start()
     before = patterns()
     seen: list[Signal] = []
@@ -106,9 +106,7 @@ async def test_after_its_end_a_watcher_sees_nothing(start: Start, patterns: Patt
     assert seen == [plan]
 
 
-async def test_a_busy_handler_that_is_cancelled_finishes_its_call_and_no_more(
-    start: Start, settled: Settled
-) -> None:
+async def test_cancelled_watcher_finishes_current_call_only(start: Start, settled: Settled) -> None:
     dendrite = await start()
     entered, release = asyncio.Event(), asyncio.Event()
     seen: list[Signal] = []
@@ -127,7 +125,7 @@ async def test_a_busy_handler_that_is_cancelled_finishes_its_call_and_no_more(
     assert seen == plans[:1]
 
 
-async def test_a_handler_may_cancel_itself_and_others(start: Start, settled: Settled) -> None:
+async def test_handler_can_cancel_itself_and_other_watchers(start: Start, settled: Settled) -> None:
     dendrite = await start()
     seen: list[Signal] = []
 
@@ -144,7 +142,7 @@ async def test_a_handler_may_cancel_itself_and_others(start: Start, settled: Set
     assert seen == [plan]
 
 
-async def test_a_handler_that_cancels_itself_costs_the_next_one_nothing(start: Start) -> None:
+async def test_handler_that_cancels_itself_does_not_affect_next_watcher(start: Start) -> None:
     dendrite = await start()
     seen: list[Signal] = []
 
@@ -157,9 +155,7 @@ async def test_a_handler_that_cancels_itself_costs_the_next_one_nothing(start: S
     assert seen == plans
 
 
-async def test_whoever_watches_while_another_begins_to_waits_until_it_listens(
-    start: Start, gate: Gate
-) -> None:
+async def test_second_watch_waits_for_pending_subscription(start: Start, gate: Gate) -> None:
     dendrite = await start()
     gate.let.clear()
     dendrite.on(SignalType.PLAN)(print)
@@ -173,7 +169,7 @@ async def test_whoever_watches_while_another_begins_to_waits_until_it_listens(
     assert seen == [plan]
 
 
-async def test_whoever_gives_up_watching_leaves_nothing_behind(
+async def test_cancelled_watch_leaves_no_subscription(
     start: Start, settled: Settled, patterns: Patterns, gate: Gate
 ) -> None:
     dendrite = await start()
@@ -189,7 +185,7 @@ async def test_whoever_gives_up_watching_leaves_nothing_behind(
     assert (patterns(), dendrite.watchers) == (before, [])
 
 
-async def test_a_synapse_that_will_not_listen_is_told_of(
+async def test_failed_subscription_is_raised_or_logged(
     start: Start, synapse: MemorySynapse, caplog: pytest.LogCaptureFixture, settled: Settled, gate: Gate
 ) -> None:
     dendrite = await start()
@@ -209,7 +205,7 @@ async def test_a_synapse_that_will_not_listen_is_told_of(
         await dendrite.watch(SignalType.PLAN, print)
 
 
-async def test_watching_needs_a_dendrite_that_runs(synapse: MemorySynapse) -> None:
+async def test_watch_requires_running_dendrite(synapse: MemorySynapse) -> None:
     dendrite = Dendrite(synapse=synapse, namespace="test", plugins=PluginManager())
     for _ in range(2):
         with pytest.raises(LifecycleError):
@@ -223,7 +219,7 @@ async def test_watching_needs_a_dendrite_that_runs(synapse: MemorySynapse) -> No
         dendrite.on_plan(print)
 
 
-async def test_stopping_ends_all_watching(start: Start, patterns: Patterns) -> None:
+async def test_stop_ends_all_watchers(start: Start, patterns: Patterns) -> None:
     dendrite = await start()
     await dendrite.watch(SignalType.PLAN, print)
     watcher = await dendrite.watch(SignalType.FINAL, print)
@@ -236,7 +232,7 @@ async def test_stopping_ends_all_watching(start: Start, patterns: Patterns) -> N
     assert not dendrite._pathways._background
 
 
-async def test_a_dendrite_that_stops_while_it_begins_to_listen_leaves_nothing_behind(
+async def test_stop_during_pending_subscription_leaves_no_subscription(
     start: Start, patterns: Patterns, gate: Gate
 ) -> None:
     dendrite = await start()
@@ -255,7 +251,7 @@ async def test_a_dendrite_that_stops_while_it_begins_to_listen_leaves_nothing_be
     assert patterns() == set()
 
 
-async def test_handlers_read_what_waits_for_them_when_their_dendrite_stops(start: Start) -> None:
+async def test_handlers_finish_buffered_signals_on_stop(start: Start) -> None:
     dendrite = await start()
     seen: list[int] = []
 
@@ -270,7 +266,7 @@ async def test_handlers_read_what_waits_for_them_when_their_dendrite_stops(start
     assert seen == list(range(5))
 
 
-async def test_a_handler_that_never_ends_is_cancelled_when_its_dendrite_stops(
+async def test_stop_cancels_handler_that_never_ends(
     start: Start, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cosmo_core.dendrite.dispatch.pathway_registry.BACKGROUND_GRACE_S", 0.02)
@@ -296,7 +292,7 @@ async def test_a_handler_that_never_ends_is_cancelled_when_its_dendrite_stops(
     assert "1 handlers did not end" in caplog.text
 
 
-async def test_a_handler_may_stop_its_dendrite(start: Start) -> None:
+async def test_handler_can_stop_its_dendrite(start: Start) -> None:
     dendrite = await start()
     stopped = asyncio.Event()
 

@@ -83,7 +83,7 @@ def pair(start: Start, lossy: Any, clock: FakeClock) -> Pair:
 
 @pytest.mark.clause("P-5.19")
 @pytest.mark.parametrize("age_s", [0.0, 0.4, 1.0, 7.3, 60.0])
-async def test_a_killed_worker_is_known_within_three_seconds_and_a_half(
+async def test_killed_worker_is_detected_within_three_and_a_half_seconds(
     pair: Pair, stuck: Stuck, age_s: float
 ) -> None:
     await pair.begin(axon(stuck))
@@ -108,7 +108,7 @@ async def test_a_killed_worker_is_known_within_three_seconds_and_a_half(
 
 
 @pytest.mark.clause("P-4.14", "P-5.19")
-async def test_what_runs_or_waits_is_named_every_second_and_is_not_lost(pair: Pair, stuck: Stuck) -> None:
+async def test_running_and_queued_tasks_are_listed_every_second(pair: Pair, stuck: Stuck) -> None:
     await pair.begin(axon(stuck, max_concurrency=1))
     pathways = [await pair.orchestrator.dispatch(neuron="stuck", input={}) for _ in range(3)]
     await pair.clock.advance(60)
@@ -126,7 +126,7 @@ async def test_what_runs_or_waits_is_named_every_second_and_is_not_lost(pair: Pa
 
 
 @pytest.mark.clause("P-5.19")
-async def test_where_another_worker_takes_over_it_has_the_time_for_it(pair: Pair, stuck: Stuck) -> None:
+async def test_detector_waits_for_takeover_time(pair: Pair, stuck: Stuck) -> None:
     await pair.begin(axon(stuck), takeover_s=4.0)
     pathway = await pair.orchestrator.dispatch(neuron="stuck", input={})
     await pair.kill()
@@ -137,7 +137,7 @@ async def test_where_another_worker_takes_over_it_has_the_time_for_it(pair: Pair
 
 
 @pytest.mark.clause("P-5.19")
-async def test_where_the_synapse_keeps_work_nobody_is_lost(pair: Pair, stuck: Stuck) -> None:
+async def test_durable_synapse_disables_worker_lost(pair: Pair, stuck: Stuck) -> None:
     await pair.begin(axon(stuck), takeover_s=4.0, durable=True)
     pathway = await pair.orchestrator.dispatch(neuron="stuck", input={})
     await pair.kill()
@@ -146,7 +146,7 @@ async def test_where_the_synapse_keeps_work_nobody_is_lost(pair: Pair, stuck: St
 
 
 @pytest.mark.clause("P-4.15", "P-5.19")
-async def test_a_host_that_gives_no_signs_of_life_is_waited_for(
+async def test_host_without_work_heartbeats_is_never_lost(
     pair: Pair, stuck: Stuck, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cosmo_core.dendrite.hosting.host.PULSE_S", None)
@@ -163,7 +163,7 @@ async def test_a_host_that_gives_no_signs_of_life_is_waited_for(
 @pytest.mark.parametrize(
     ("announced", "known"), [(1.0, 1.0), (2, 2), (0, None), (-1, None), ("1", None), (86_401, None)]
 )
-async def test_how_often_signs_come_is_announced(
+async def test_register_announces_work_heartbeat_interval(
     start: Start, synapse: Any, announced: Any, known: float | None
 ) -> None:
     dendrite = await start()
@@ -179,7 +179,7 @@ async def test_how_often_signs_come_is_announced(
 
 
 @pytest.mark.clause("P-5.19")
-async def test_what_this_process_slept_through_is_nobodys_silence(pair: Pair, stuck: Stuck) -> None:
+async def test_suspended_process_does_not_report_worker_lost(pair: Pair, stuck: Stuck) -> None:
     await pair.begin(axon(stuck))
     pathway = await pair.orchestrator.dispatch(neuron="stuck", input={})
     await pair.clock.advance(2.0)
@@ -194,7 +194,7 @@ async def test_what_this_process_slept_through_is_nobodys_silence(pair: Pair, st
     assert pathway.closed
 
 
-async def test_who_was_answered_is_watched_no_more(pair: Pair, stuck: Stuck) -> None:
+async def test_answered_task_is_no_longer_monitored(pair: Pair, stuck: Stuck) -> None:
     await pair.begin(axon(stuck))
     pathway = await pair.orchestrator.dispatch(neuron="stuck", input={})
     await pair.clock.advance(2)
@@ -215,7 +215,7 @@ def _detector(pair: Pair) -> FailureDetector:
 
 
 @pytest.mark.clause("P-4.14", "P-12.4")
-async def test_a_neuron_that_is_held_back_is_not_lost(pair: Pair) -> None:
+async def test_neuron_under_backpressure_is_not_lost(pair: Pair) -> None:
     async def recite(input: dict[str, Any], context: list[Any]) -> AsyncIterator[str]:
         for number in range(10_000):
             yield str(number)
@@ -244,7 +244,7 @@ class Endless:
 
 
 @pytest.mark.clause("P-4.14")
-async def test_what_a_middleware_of_the_host_thinks_about_is_not_lost(pair: Pair, stuck: Stuck) -> None:
+async def test_task_held_by_host_middleware_is_not_lost(pair: Pair, stuck: Stuck) -> None:
     plugins = PluginManager()
     plugins.register(Endless(), name="endless")
     await pair.begin(axon(stuck), worker={"plugins": plugins})
@@ -255,9 +255,7 @@ async def test_what_a_middleware_of_the_host_thinks_about_is_not_lost(pair: Pair
 
 
 @pytest.mark.clause("P-4.14")
-async def test_a_sign_of_life_names_so_many_tasks_and_there_are_more_for_more(
-    pair: Pair, stuck: Stuck
-) -> None:
+async def test_work_heartbeat_is_split_beyond_task_limit(pair: Pair, stuck: Stuck) -> None:
     await pair.begin(axon(stuck, max_concurrency=1, max_backlog=3 * MAX_NAMED))
     count = 2 * MAX_NAMED + 1
     pathways = [await pair.orchestrator.dispatch(neuron="stuck", input={}) for _ in range(count)]
@@ -268,7 +266,7 @@ async def test_a_sign_of_life_names_so_many_tasks_and_there_are_more_for_more(
 
 
 @pytest.mark.parametrize("tasks", [None, "evt", 7, [7, None, ["evt"]], {}])
-async def test_a_sign_of_life_that_makes_no_sense_is_ignored(pair: Pair, stuck: Stuck, tasks: Any) -> None:
+async def test_malformed_work_heartbeat_is_ignored(pair: Pair, stuck: Stuck, tasks: Any) -> None:
     await pair.begin(axon(stuck))
     pathway = await pair.orchestrator.dispatch(neuron="stuck", input={})
     await pair.clock.advance(1)
@@ -283,7 +281,7 @@ async def test_a_sign_of_life_that_makes_no_sense_is_ignored(pair: Pair, stuck: 
 
 @pytest.mark.extension("auctions")
 @pytest.mark.clause("P-5.19", "P-7.10")
-async def test_the_next_best_bidder_gets_the_work_of_one_that_is_lost(
+async def test_lost_winner_is_replaced_by_next_best_bidder(
     start: Start, pair: Pair, stuck: Stuck, clock: FakeClock
 ) -> None:
     async def other(input: dict[str, Any], context: list[Any]) -> Any:

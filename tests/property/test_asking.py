@@ -146,7 +146,7 @@ async def ask_and_answer(
 
 
 @given(inputs(), st.lists(questions() | requests(), max_size=4), st.booleans())
-def test_every_answer_reaches_the_neuron_in_order(
+def test_every_answer_reaches_neuron_in_order(
     input: dict[str, Any], rounds: list[Round], streams: bool
 ) -> None:
     neuron, before = Asks(rounds), copy.deepcopy(input)

@@ -375,7 +375,7 @@ class BusMachine(RuleBasedStateMachine):
 
 @pytest.mark.clause("P-3.4", "P-3.12", "P-5.5", "P-5.6")
 @pytest.mark.timeout(3600)
-def test_the_bus_keeps_its_promises() -> None:
+def test_bus_matches_model() -> None:
     examples = int(os.environ.get("COSMO_EXAMPLES", "50"))
     run_state_machine_as_test(
         BusMachine,

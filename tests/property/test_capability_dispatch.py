@@ -42,7 +42,7 @@ class Runs:
 @pytest.mark.clause("P-5.2")
 @given(hosts=HOSTS, wanted=WANTED)
 @settings(deadline=None)
-async def test_whatever_the_mixture_a_task_is_neither_lost_nor_run_twice(
+async def test_task_for_capabilities_is_neither_lost_nor_run_twice(
     hosts: list[dict[str, frozenset[str]]], wanted: list[frozenset[str]]
 ) -> None:
     runs = Runs()
@@ -81,7 +81,7 @@ async def test_whatever_the_mixture_a_task_is_neither_lost_nor_run_twice(
 @pytest.mark.clause("P-3.6")
 @given(count=st.integers(1, 30), replicas=st.integers(1, 5))
 @settings(deadline=None)
-async def test_replicas_share_the_tasks_of_their_neuron_in_turn(count: int, replicas: int) -> None:
+async def test_replicas_share_tasks_in_turn(count: int, replicas: int) -> None:
     served: Counter[int] = Counter()
 
     def neuron(place: int) -> NeuronFn:
@@ -109,7 +109,7 @@ async def test_replicas_share_the_tasks_of_their_neuron_in_turn(count: int, repl
 
 @pytest.mark.clause("P-5.2")
 @pytest.mark.parametrize("busy", ["a", "b"])
-async def test_the_least_busy_of_several_is_chosen(busy: str) -> None:
+async def test_least_busy_neuron_is_chosen(busy: str) -> None:
     go, ran = asyncio.Event(), []
 
     def neuron(name: str) -> NeuronFn:

@@ -55,21 +55,21 @@ PERMISSIONS = [
 
 @pytest.mark.clause("P-8.3")
 @pytest.mark.parametrize(("asked", "payload"), CLARIFICATIONS)
-async def test_a_question_becomes_a_clarification(asked: Any, payload: dict[str, Any]) -> None:
+async def test_question_becomes_clarification(asked: Any, payload: dict[str, Any]) -> None:
     signal = await answer(asked)
     assert (signal.type, signal.payload) == (SignalType.CLARIFICATION, payload)
 
 
 @pytest.mark.clause("P-8.3")
 @pytest.mark.parametrize(("asked", "payload"), PERMISSIONS)
-async def test_a_request_becomes_a_permission(asked: Any, payload: dict[str, Any]) -> None:
+async def test_request_becomes_permission(asked: Any, payload: dict[str, Any]) -> None:
     signal = await answer(asked)
     assert (signal.type, signal.payload) == (SignalType.PERMISSION, payload)
 
 
 @pytest.mark.clause("P-8.2")
 @pytest.mark.parametrize("asked", [clarify("which?"), {"__permission__": True, "action": "delete"}])
-async def test_it_names_the_neuron_and_carries_the_task(asked: Any) -> None:
+async def test_request_names_neuron_and_carries_task(asked: Any) -> None:
     carried = {"input": {"prompt": "hi"}, "context_ref": "c", "capabilities": ["text"], "finalize": True}
     signal = await answer(asked, {**carried, "deadline_ms": 2**60, "other": 1})
     assert signal.directed == Directed("asker")
@@ -77,13 +77,13 @@ async def test_it_names_the_neuron_and_carries_the_task(asked: Any) -> None:
 
 
 @pytest.mark.clause("P-8.2")
-async def test_what_the_task_does_not_say_is_not_carried() -> None:
+async def test_request_carries_only_set_task_fields() -> None:
     signal = await answer(clarify("which?"), {"context_ref": None})
     assert signal.meta == {"task": {"input": {}}}
 
 
 @pytest.mark.parametrize("asked", [asked for asked, _ in [*CLARIFICATIONS, *PERMISSIONS]])
-async def test_what_asks_back_is_not_held_to_the_output_type(asked: Any) -> None:
+async def test_request_is_not_checked_against_output_type(asked: Any) -> None:
     assert (await answer(asked, output_type=Output)).type is not SignalType.ERROR
     assert (await answer({"wrong": 1}, output_type=Output)).payload["code"] == "OUTPUT_INVALID"
 
@@ -99,7 +99,7 @@ async def test_what_asks_back_is_not_held_to_the_output_type(asked: Any) -> None
         {"response": {"__clarification__": True, "question": "which?"}},
     ],
 )
-async def test_what_is_not_marked_is_an_ordinary_output(output: dict[str, Any]) -> None:
+async def test_unmarked_output_is_agent_output(output: dict[str, Any]) -> None:
     signal = await answer(output)
     assert (signal.type, signal.payload) == (SignalType.AGENT_OUTPUT, {"output": output})
     assert signal.meta == {}
@@ -123,13 +123,13 @@ async def test_what_is_not_marked_is_an_ordinary_output(output: dict[str, Any]) 
         ),
     ],
 )
-async def test_an_error_can_be_returned(output: dict[str, Any], payload: dict[str, Any]) -> None:
+async def test_neuron_can_return_error(output: dict[str, Any], payload: dict[str, Any]) -> None:
     signal = await answer(output)
     assert (signal.type, signal.payload) == (SignalType.ERROR, payload)
 
 
 @pytest.mark.clause("P-8.3")
-async def test_a_question_outranks_a_request() -> None:
+async def test_clarification_takes_precedence_over_permission() -> None:
     both = {"__permission__": True, "__clarification__": True, "question": "which?", "action": "delete"}
     assert (await answer(both)).type is SignalType.CLARIFICATION
 
@@ -146,17 +146,17 @@ async def test_a_question_outranks_a_request() -> None:
         ({"__error__": True, "message": "m", "recoverable": "no"}, "payload.recoverable: Expected `bool`"),
     ],
 )
-async def test_what_is_asked_wrongly_is_an_error_that_names_the_key(asked: Any, named: str) -> None:
+async def test_invalid_request_is_error_that_names_key(asked: Any, named: str) -> None:
     signal = await answer(asked)
     assert signal.payload["code"] == "OUTPUT_INVALID"
     assert named in signal.payload["message"]
 
 
-def test_the_repr_of_what_is_asked_keeps_it_private() -> None:
+def test_repr_of_request_hides_content() -> None:
     assert "secret" not in repr(clarify("secret?", context="secret"))
 
 
-async def test_neither_the_neurons_object_nor_its_dictionary_changes() -> None:
+async def test_answer_does_not_mutate_returned_object() -> None:
     asked = {"__clarification__": True, "question": "which?"}
     encode(await answer(asked))
     assert asked == {"__clarification__": True, "question": "which?"}

@@ -59,7 +59,7 @@ class Recorder(Deadline):
 
 
 @given(st.lists(st.tuples(st.floats(0, 2), st.floats(0, 5), st.none() | st.floats(0, 5)), max_size=30))
-def test_each_deadline_is_kept_unless_it_is_called_off(
+def test_each_deadline_expires_in_time_unless_discarded(
     waits: list[tuple[float, float, float | None]],
 ) -> None:
     clock, deadlines = Clock(), Deadlines()
@@ -86,7 +86,7 @@ def test_each_deadline_is_kept_unless_it_is_called_off(
     assert not deadlines._open
 
 
-async def test_what_takes_too_long_is_interrupted() -> None:
+async def test_time_limit_interrupts_slow_block() -> None:
     deadlines = Deadlines()
     loop = asyncio.get_running_loop()
     due = loop.time() + 0.02
@@ -97,7 +97,7 @@ async def test_what_takes_too_long_is_interrupted() -> None:
 
 
 @pytest.mark.parametrize("timeout_s", [None, 60])
-async def test_what_is_done_in_time_is_left_alone(timeout_s: float | None) -> None:
+async def test_time_limit_leaves_fast_block_alone(timeout_s: float | None) -> None:
     deadlines = Deadlines()
     with deadlines.time_limit(timeout_s) as deadline:
         await asyncio.sleep(0)
@@ -106,7 +106,7 @@ async def test_what_is_done_in_time_is_left_alone(timeout_s: float | None) -> No
     deadlines.close()
 
 
-async def test_a_time_out_from_inside_is_not_taken_for_its_own() -> None:
+async def test_time_limit_passes_on_timeout_of_block() -> None:
     deadlines = Deadlines()
     with pytest.raises(TimeoutError, match="theirs"), deadlines.time_limit(60) as deadline:
         raise TimeoutError("theirs")
@@ -114,7 +114,7 @@ async def test_a_time_out_from_inside_is_not_taken_for_its_own() -> None:
     deadlines.close()
 
 
-async def test_cancellation_from_outside_wins() -> None:
+async def test_outside_cancellation_takes_precedence() -> None:
     deadlines = Deadlines()
     inside = asyncio.Event()
 
@@ -133,7 +133,7 @@ async def test_cancellation_from_outside_wins() -> None:
         await task
 
 
-async def test_closing_gives_up_the_timer_once_nobody_waits() -> None:
+async def test_close_cancels_timer_without_open_deadlines() -> None:
     deadlines = Deadlines()
     with deadlines.time_limit(60) as deadline:
         pass
@@ -148,7 +148,7 @@ async def _closed(deadlines: Deadlines) -> None:
     await asyncio.Event().wait()
 
 
-async def test_who_still_waits_after_closing_is_interrupted_in_time() -> None:
+async def test_open_deadline_expires_after_close() -> None:
     deadlines = Deadlines()
     with pytest.raises(TimeoutError), deadlines.time_limit(0.001):
         await _closed(deadlines)

@@ -13,7 +13,7 @@ WINDOW_S, CAPACITY = 10.0, 5
 
 @pytest.mark.clause("P-5.6")
 @given(st.lists(st.tuples(st.floats(0, 12), st.integers(0, 12)), max_size=60))
-def test_an_id_is_known_within_both_bounds_and_forgotten_long_after(
+def test_id_is_known_within_window_and_capacity_and_forgotten_later(
     events: list[tuple[float, int]],
 ) -> None:
     now = 0.0

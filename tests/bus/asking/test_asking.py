@@ -51,7 +51,7 @@ async def streams_marks(input: dict[str, Any], context: list[Any]) -> AsyncItera
 
 
 @pytest.mark.clause("P-8.1", "P-8.6")
-async def test_a_question_is_answered_and_the_neuron_goes_on(
+async def test_clarification_answer_reruns_neuron(
     start: Start, heard: list[Signal], translate: NeuronFn, asked: Ask
 ) -> None:
     await start(translate, role="worker")
@@ -76,7 +76,7 @@ async def test_a_question_is_answered_and_the_neuron_goes_on(
 
 @pytest.mark.clause("P-8.1", "P-8.6")
 @pytest.mark.parametrize("granted", [True, False])
-async def test_a_permission_is_decided_and_the_neuron_goes_on(
+async def test_permission_decision_reruns_neuron(
     start: Start, heard: list[Signal], granted: bool, delete: NeuronFn, asked: Ask
 ) -> None:
     await start(delete, role="worker")
@@ -93,7 +93,7 @@ async def test_a_permission_is_decided_and_the_neuron_goes_on(
 
 
 @pytest.mark.clause("P-8.6")
-async def test_what_nobody_said_of_a_permission_is_none(start: Start, asked: Ask) -> None:
+async def test_unset_permission_fields_are_none_in_input(start: Start, asked: Ask) -> None:
     async def bare(input: dict[str, Any], context: list[Any]) -> Any:
         return input if "permissions" in input else ask_permission("delete")
 
@@ -105,7 +105,7 @@ async def test_what_nobody_said_of_a_permission_is_none(start: Start, asked: Ask
 
 @pytest.mark.clause("P-8.1", "P-8.3")
 @pytest.mark.parametrize("neuron", [marks, streams, streams_marks])
-async def test_every_shape_of_neuron_can_ask_back(start: Start, neuron: NeuronFn, asked: Ask) -> None:
+async def test_every_neuron_form_can_ask_back(start: Start, neuron: NeuronFn, asked: Ask) -> None:
     dendrite = await start(neuron)
     question = await asked(dendrite, neuron.__name__, n=1)  # type: ignore[attr-defined]
     assert question.payload == {"question": "which?"}
@@ -115,7 +115,7 @@ async def test_every_shape_of_neuron_can_ask_back(start: Start, neuron: NeuronFn
 
 
 @pytest.mark.clause("P-8.2")
-async def test_somebody_else_can_respond(start: Start, translate: NeuronFn, asked: Ask) -> None:
+async def test_other_dendrite_can_respond(start: Start, translate: NeuronFn, asked: Ask) -> None:
     await start(translate, role="worker")
     asker = await start()
     question = decode(encode(await asked(asker, "translate", text="hello")))
@@ -125,7 +125,7 @@ async def test_somebody_else_can_respond(start: Start, translate: NeuronFn, aske
     assert (await pathway.wait(5)).payload["output"]["language"] == "fr"
 
 
-async def test_who_only_watches_can_respond(start: Start, translate: NeuronFn) -> None:
+async def test_watcher_can_respond(start: Start, translate: NeuronFn) -> None:
     await start(translate, role="worker")
     asker, terminal = await start(), await start()
     questions: asyncio.Queue[Signal] = asyncio.Queue()
@@ -137,7 +137,7 @@ async def test_who_only_watches_can_respond(start: Start, translate: NeuronFn) -
 
 
 @pytest.mark.clause("P-8.2", "P-8.6")
-async def test_the_task_is_dispatched_as_it_was(
+async def test_response_dispatches_task_with_same_payload(
     start: Start, heard: list[Signal], translate: NeuronFn
 ) -> None:
     async def fetch(ref: str | None) -> list[Any]:
@@ -155,7 +155,7 @@ async def test_the_task_is_dispatched_as_it_was(
     assert {**first, "deadline_ms": 0, "input": 0} == {**again, "deadline_ms": 0, "input": 0}
 
 
-async def test_the_task_can_be_dispatched_otherwise(
+async def test_response_overrides_dispatch_options(
     start: Start, heard: list[Signal], translate: NeuronFn, asked: Ask
 ) -> None:
     await start(translate, role="worker")
@@ -172,7 +172,7 @@ async def test_the_task_can_be_dispatched_otherwise(
     assert "deadline_ms" not in heard[2].payload
 
 
-async def test_answering_twice_runs_the_neuron_twice(start: Start, translate: NeuronFn, asked: Ask) -> None:
+async def test_two_answers_run_neuron_twice(start: Start, translate: NeuronFn, asked: Ask) -> None:
     dendrite = await start(translate)
     question = await asked(dendrite, "translate", text="hello")
     pathways = [await dendrite.respond_to_clarification(question, answer) for answer in ("de", "fr")]
@@ -180,7 +180,7 @@ async def test_answering_twice_runs_the_neuron_twice(start: Start, translate: Ne
     assert outputs == ["de", "fr"]
 
 
-async def test_a_question_that_comes_twice_is_asked_once(
+async def test_repeated_clarification_is_received_once(
     start: Start, synapse: MemorySynapse, translate: NeuronFn
 ) -> None:
     await start(translate, role="worker")
@@ -195,7 +195,7 @@ async def test_a_question_that_comes_twice_is_asked_once(
     assert SignalType.CLARIFICATION not in {signal.type async for signal in again}
 
 
-async def test_a_wrapper_sees_what_is_asked_and_hands_it_on(
+async def test_neuron_wrapper_sees_and_passes_clarification(
     start: Start, translate: NeuronFn, asked: Ask
 ) -> None:
     seen: list[Any] = []
@@ -227,7 +227,7 @@ async def test_a_wrapper_sees_what_is_asked_and_hands_it_on(
 
 
 @pytest.mark.clause("P-8.5")
-async def test_answers_are_signals_on_the_trace_and_run_nothing(
+async def test_answer_signals_stay_on_trace_and_start_no_task(
     start: Start, heard: list[Signal], translate: NeuronFn, delete: NeuronFn
 ) -> None:
     await start(translate, delete, role="worker")
@@ -253,7 +253,7 @@ async def test_answers_are_signals_on_the_trace_and_run_nothing(
 
 
 @pytest.mark.clause("P-8.5")
-async def test_an_answer_is_heard_by_who_listens_to_everybody(
+async def test_clarification_answer_is_broadcast(
     start: Start, synapse: MemorySynapse, translate: NeuronFn, asked: Ask
 ) -> None:
     dendrite = await start(translate)
@@ -269,7 +269,7 @@ async def test_an_answer_is_heard_by_who_listens_to_everybody(
 # --- the end ----------------------------------------------------------------------------------------
 
 
-async def test_a_responder_that_is_cancelled_leaves_nothing(
+async def test_cancelled_responder_leaves_no_pathway(
     start: Start, synapse: MemorySynapse, asked: Ask
 ) -> None:
     entered, ended = asyncio.Event(), asyncio.Event()
@@ -301,7 +301,7 @@ async def test_a_responder_that_is_cancelled_leaves_nothing(
         await ended.wait()
 
 
-async def test_stopping_while_a_question_is_open_is_clean(start: Start, translate: NeuronFn) -> None:
+async def test_stop_with_open_clarification_closes_pathway(start: Start, translate: NeuronFn) -> None:
     await start(translate, role="worker")
     orchestrator = await start()
     pathway = await orchestrator.dispatch(neuron="translate", input={"text": "x"})

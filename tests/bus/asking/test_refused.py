@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.clause("P-10.2")
-async def test_a_worker_may_not_answer(
+async def test_worker_role_cannot_answer(
     start: Start, heard: list[Signal], translate: NeuronFn, delete: NeuronFn, asked: Ask
 ) -> None:
     await start(translate, delete, role="worker")
@@ -56,7 +56,7 @@ async def test_a_worker_may_not_answer(
     assert heard == []
 
 
-async def test_a_wrong_signal_is_refused(
+async def test_answer_to_wrong_signal_type_raises(
     start: Start, translate: NeuronFn, delete: NeuronFn, asked: Ask
 ) -> None:
     dendrite = await start(translate, delete)
@@ -82,7 +82,7 @@ async def test_a_wrong_signal_is_refused(
 
 @pytest.mark.clause("P-8.8")
 @pytest.mark.parametrize("meta", [{}, {"task": None}, {"task": "x"}, {"task": {"input": 1}}])
-async def test_a_request_that_lacks_its_task_says_what_to_pass(
+async def test_request_without_task_names_required_arguments(
     start: Start, heard: list[Signal], meta: dict[str, Any], translate: NeuronFn
 ) -> None:
     dendrite = await start(translate)
@@ -96,7 +96,7 @@ async def test_a_request_that_lacks_its_task_says_what_to_pass(
     assert (await pathway.wait(5)).payload["output"]["language"] == "de"
 
 
-async def test_an_answer_that_has_no_place_in_the_input_says_so(
+async def test_answer_that_cannot_be_inserted_into_input_raises(
     start: Start, heard: list[Signal], asked: Ask
 ) -> None:
     async def odd(input: dict[str, Any], context: list[Any]) -> Any:
@@ -118,7 +118,7 @@ async def test_an_answer_that_has_no_place_in_the_input_says_so(
 
 
 @pytest.mark.clause("P-8.7")
-async def test_nothing_is_answered_when_the_neuron_is_gone(
+async def test_answer_is_not_sent_when_neuron_has_left(
     start: Start, heard: list[Signal], translate: NeuronFn, asked: Ask
 ) -> None:
     worker = await start(translate, role="worker")
@@ -136,7 +136,7 @@ async def test_nothing_is_answered_when_the_neuron_is_gone(
     assert heard == []
 
 
-async def test_a_request_that_does_not_fit_into_a_frame_says_so(start: Start, asked: Ask) -> None:
+async def test_request_larger_than_frame_limit_is_output_invalid(start: Start, asked: Ask) -> None:
     synapse = MemorySynapse(max_frame=2000)
     await synapse.connect()
 
@@ -154,7 +154,7 @@ async def test_a_request_that_does_not_fit_into_a_frame_says_so(start: Start, as
     assert "a CLARIFICATION carries the input of its TASK" in reply.payload["message"]
 
 
-async def test_a_request_that_json_cannot_carry_is_an_error(start: Start, asked: Ask) -> None:
+async def test_request_that_is_not_json_is_output_invalid(start: Start, asked: Ask) -> None:
     async def odd(input: dict[str, Any], context: list[Any]) -> Any:
         return clarify("which?", context=object())
 

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.clause("P-3.12", "P-7.7", "P-7.8")
 @pytest.mark.parametrize("by", ["BID", "TASK_OFFER"])
-async def test_an_award_on_everybodys_subject_is_run_once(
-    start: Start, by: str, blocked: Blocked, axon: MakeAxon
-) -> None:
+async def test_broadcast_award_runs_once(start: Start, by: str, blocked: Blocked, axon: MakeAxon) -> None:
     """As another implementation of the protocol sends it."""
     blocked.may_answer.set()
     worker = await start(axon("a", blocked), role="worker")
@@ -41,7 +39,7 @@ async def test_an_award_on_everybodys_subject_is_run_once(
 
 
 @pytest.mark.clause("P-7.7")
-async def test_an_award_that_no_bid_asked_for_is_ignored_and_counted(
+async def test_award_without_matching_bid_is_ignored_and_counted(
     start: Start, blocked: Blocked, axon: MakeAxon
 ) -> None:
     worker = await start(axon("a", blocked), role="worker")
@@ -68,7 +66,7 @@ async def test_an_award_that_no_bid_asked_for_is_ignored_and_counted(
     assert blocked.asked == 0
 
 
-async def test_a_worker_that_is_full_by_then_refuses_and_the_next_best_is_awarded(
+async def test_full_winner_rejects_award_and_next_best_is_awarded(
     start: Start, market: Market, axon: MakeAxon, blocked: Blocked
 ) -> None:
     promised = asyncio.Event()
@@ -93,16 +91,14 @@ async def test_a_worker_that_is_full_by_then_refuses_and_the_next_best_is_awarde
 
 
 @pytest.mark.clause("P-7.7")
-async def test_work_that_is_won_too_late_is_refused(start: Start, market: Market, axon: MakeAxon) -> None:
+async def test_award_after_deadline_is_rejected(start: Start, market: Market, axon: MakeAxon) -> None:
     await start(axon("a"), role="worker")
     orchestrator = await start()
     async with await orchestrator.dispatch_offer(**market.work, deadline_s=-1) as pathway:
         assert (await pathway.wait()).payload["code"] == "DEADLINE"
 
 
-async def test_a_neuron_that_leaves_refuses_what_it_wins(
-    start: Start, blocked: Blocked, axon: MakeAxon
-) -> None:
+async def test_leaving_neuron_rejects_award(start: Start, blocked: Blocked, axon: MakeAxon) -> None:
     worker = await start(axon("a", blocked), axon("b"), role="worker")
     orchestrator = await start()
     offer = Signal.new(SignalType.TASK_OFFER, {"input": {}, "capabilities": ["x"]})
@@ -126,7 +122,7 @@ async def test_a_neuron_that_leaves_refuses_what_it_wins(
 
 
 @pytest.mark.parametrize("directly", [True, False])
-async def test_an_award_that_a_middleware_drops_is_answered(
+async def test_award_dropped_by_middleware_is_answered_with_error(
     start: Start, directly: bool, dropping: Dropping, market: Market, axon: MakeAxon
 ) -> None:
     worker = await start(axon("a"), role="worker", plugins=dropping("inbound", SignalType.TASK_AWARDED))

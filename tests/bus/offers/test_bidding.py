@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.clause("P-7.2", "P-7.3", "P-7.5")
-async def test_every_able_neuron_bids_its_business(
+async def test_each_capable_neuron_bids_its_load(
     start: Start, market: Market, blocked: Blocked, axon: MakeAxon
 ) -> None:
     await start(
@@ -44,7 +44,7 @@ async def test_every_able_neuron_bids_its_business(
 
 
 @pytest.mark.clause("P-7.2")
-async def test_who_has_no_room_does_not_bid(
+async def test_full_neuron_does_not_bid(
     start: Start, market: Market, blocked: Blocked, axon: MakeAxon
 ) -> None:
     await start(axon("full", blocked, max_concurrency=1, max_backlog=0), role="worker")
@@ -58,7 +58,7 @@ async def test_who_has_no_room_does_not_bid(
 
 
 @pytest.mark.clause("P-7.2")
-async def test_nobody_bids_by_itself_for_work_that_needs_nothing(
+async def test_offer_without_capabilities_gets_no_automatic_bid(
     start: Start, market: Market, axon: MakeAxon
 ) -> None:
     await start(axon("a"), role="worker")
@@ -73,9 +73,7 @@ async def test_nobody_bids_by_itself_for_work_that_needs_nothing(
 
 
 @pytest.mark.clause("P-3.12", "P-7.4")
-async def test_an_offer_that_comes_twice_is_bid_for_once(
-    start: Start, synapse: MemorySynapse, axon: MakeAxon
-) -> None:
+async def test_duplicate_offer_gets_one_bid(start: Start, synapse: MemorySynapse, axon: MakeAxon) -> None:
     # Without an inbox to answer to, everybody hears it.
     bids: asyncio.Queue[Signal] = asyncio.Queue()
     await synapse.subscribe("cosmonapse.test.BID", lambda frame: bids.put_nowait(decode(frame)))
@@ -93,7 +91,7 @@ async def test_an_offer_that_comes_twice_is_bid_for_once(
     assert bids.empty()
 
 
-async def test_a_dendrite_without_neurons_does_not_listen_to_offers(
+async def test_dendrite_without_neurons_does_not_subscribe_to_offers(
     start: Start, patterns: Callable[[], set[str]], market: Market, axon: MakeAxon
 ) -> None:
     subject = "cosmonapse.test.TASK_OFFER"
@@ -115,7 +113,7 @@ async def test_a_dendrite_without_neurons_does_not_listen_to_offers(
     assert subject not in patterns()
 
 
-async def test_a_bid_that_a_middleware_drops_is_not_open(
+async def test_bid_dropped_by_middleware_is_not_open(
     start: Start, market: Market, dropping: Dropping, axon: MakeAxon
 ) -> None:
     worker = await start(axon("a"), role="worker", plugins=dropping("outbound", SignalType.BID))
@@ -127,7 +125,7 @@ async def test_a_bid_that_a_middleware_drops_is_not_open(
 
 
 @pytest.mark.clause("P-7.14")
-async def test_who_has_too_many_open_bids_makes_no_more(
+async def test_dendrite_at_open_bid_limit_makes_no_bid(
     start: Start,
     monkeypatch: pytest.MonkeyPatch,
     market: Market,
@@ -148,7 +146,7 @@ async def test_who_has_too_many_open_bids_makes_no_more(
 
 
 @pytest.mark.clause("P-7.13")
-async def test_bids_are_kept_as_long_as_they_can_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_open_bids_expire_after_award_is_impossible(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cosmo_core.extensions.auctions.bidding.MAX_OPEN_BIDS", 2)
     monkeypatch.setattr("cosmo_core.extensions.auctions.bidding.BIDS_STAND_S", 10.0)
     clock = FakeClock()

@@ -43,7 +43,7 @@ async def test_late_bids_are_declined(start: Start, market: Market, settled: Set
 
 
 @pytest.mark.clause("P-7.9")
-async def test_bids_after_the_deadline_are_declined_while_the_winner_works(
+async def test_bid_after_deadline_is_declined_while_winner_works(
     start: Start, market: Market, settled: Settled, blocked: Blocked
 ) -> None:
     await market.bidding("a", blocked)
@@ -58,7 +58,7 @@ async def test_bids_after_the_deadline_are_declined_while_the_winner_works(
 
 
 @pytest.mark.clause("P-7.9")
-async def test_who_cannot_be_declined_keeps_nobody_else_from_being_told(
+async def test_failed_decline_does_not_block_other_declines(
     start: Start, market: Market, settled: Settled, through: Through, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def stumble(signal: Signal, forward: Forward) -> Signal | Dropped:
@@ -77,7 +77,7 @@ async def test_who_cannot_be_declined_keeps_nobody_else_from_being_told(
     assert caplog.text.count("could not be declined") == 2
 
 
-async def test_settled_offers_are_forgotten_in_the_end(
+async def test_closed_offers_are_forgotten_after_limit_and_time(
     start: Start, monkeypatch: pytest.MonkeyPatch, market: Market
 ) -> None:
     monkeypatch.setattr(module, "MAX_CLOSED", 2)
@@ -96,7 +96,7 @@ async def test_settled_offers_are_forgotten_in_the_end(
 
 
 @pytest.mark.clause("P-7.3")
-async def test_bids_that_belong_to_nothing_are_ignored(
+async def test_bids_without_offer_neuron_or_dendrite_are_ignored(
     start: Start, synapse: MemorySynapse, market: Market
 ) -> None:
     worker, offers = await market.holding("a")
@@ -118,7 +118,7 @@ async def test_bids_that_belong_to_nothing_are_ignored(
 
 
 @pytest.mark.clause("P-3.12", "P-7.4")
-async def test_a_bid_that_comes_twice_counts_once(start: Start, market: Market) -> None:
+async def test_duplicate_bid_counts_once(start: Start, market: Market) -> None:
     worker, offers = await market.holding("a")
     other = await market.bidding("b", cost=0)
     orchestrator = await start()
@@ -142,7 +142,7 @@ async def test_a_bid_that_comes_twice_counts_once(start: Start, market: Market) 
         (SignalType.ERROR, {"code": "X", "message": "", "recoverable": True}),
     ],
 )
-async def test_an_answer_to_an_offer_that_nobody_was_awarded_is_ignored(
+async def test_answer_to_unawarded_offer_is_ignored(
     start: Start, type: SignalType, payload: dict[str, Any], market: Market
 ) -> None:
     worker, offers = await market.holding("a")
@@ -155,7 +155,7 @@ async def test_an_answer_to_an_offer_that_nobody_was_awarded_is_ignored(
         assert (await pathway.wait()).payload == {"output": {"done": True}}
 
 
-async def test_a_final_ends_bidding_with_its_trace(start: Start, market: Market, settled: Settled) -> None:
+async def test_final_of_trace_ends_bidding(start: Start, market: Market, settled: Settled) -> None:
     worker, offers = await market.holding("a")
     orchestrator = await start()
     offering = market.offering(orchestrator)

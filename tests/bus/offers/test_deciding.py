@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.clause("P-7.2")
-async def test_a_handler_decides_in_place_of_automatic_bids(
-    start: Start, market: Market, axon: MakeAxon
-) -> None:
+async def test_offer_handler_replaces_automatic_bids(start: Start, market: Market, axon: MakeAxon) -> None:
     worker = await start(axon("a"), axon("b"), role="worker")
 
     @worker.on_task_offer
@@ -35,7 +33,7 @@ async def test_a_handler_decides_in_place_of_automatic_bids(
         worker.on_task_offer(decide)
 
 
-async def test_a_bid_without_a_name_is_that_of_the_least_busy(
+async def test_bid_without_neuron_uses_least_busy_neuron(
     start: Start, market: Market, blocked: Blocked, axon: MakeAxon
 ) -> None:
     worker = await start(axon("a", blocked), axon("b"), axon("c", capabilities=()), role="worker")
@@ -54,7 +52,7 @@ async def test_a_bid_without_a_name_is_that_of_the_least_busy(
     await pathway.wait()
 
 
-async def test_a_handler_that_raises_is_logged_and_asked_again(
+async def test_offer_handler_error_is_logged_and_handler_is_called_again(
     start: Start, caplog: pytest.LogCaptureFixture, market: Market, axon: MakeAxon
 ) -> None:
     worker = await start(axon("a"), role="worker")
@@ -72,7 +70,7 @@ async def test_a_handler_that_raises_is_logged_and_asked_again(
 
 
 @pytest.mark.parametrize("deadline_ms", [1, None])
-async def test_a_handler_has_as_long_as_bids_are_taken(
+async def test_offer_handler_is_cancelled_when_bidding_ends(
     start: Start,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
@@ -100,7 +98,7 @@ async def test_a_handler_has_as_long_as_bids_are_taken(
     assert "longer" in caplog.text
 
 
-async def test_handlers_are_bounded_and_end_with_their_dendrite(
+async def test_offer_handlers_are_bounded_and_cancelled_on_stop(
     start: Start, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, axon: MakeAxon
 ) -> None:
     monkeypatch.setattr(module, "MAX_DECIDING", 1)
@@ -124,7 +122,7 @@ async def test_handlers_are_bounded_and_end_with_their_dendrite(
     assert cancelled.is_set()
 
 
-async def test_a_handler_may_stop_its_dendrite(start: Start, axon: MakeAxon) -> None:
+async def test_offer_handler_can_stop_its_dendrite(start: Start, axon: MakeAxon) -> None:
     worker = await start(axon("a"), role="worker")
     stopped = asyncio.Event()
 
@@ -138,7 +136,7 @@ async def test_a_handler_may_stop_its_dendrite(start: Start, axon: MakeAxon) -> 
     await stopped.wait()
 
 
-async def test_what_cannot_be_bid_is_refused(start: Start, axon: MakeAxon) -> None:
+async def test_bid_rejects_invalid_arguments(start: Start, axon: MakeAxon) -> None:
     worker = await start(axon("a"), axon("b", capabilities=("y",)), role="worker")
     offer = Signal.new(SignalType.TASK_OFFER, {"input": {}, "capabilities": ["x"]})
     with pytest.raises(ValueError, match="only a TASK_OFFER can be bid for, not a TASK"):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.clause("P-7.10")
-async def test_a_stopped_trace_is_not_awarded_again(start: Start, market: Market, blocked: Blocked) -> None:
+async def test_stopped_trace_is_not_reawarded(start: Start, market: Market, blocked: Blocked) -> None:
     await market.bidding("a", blocked)
     await market.bidding("b", cost=9)
     orchestrator = await start()
@@ -31,7 +31,7 @@ async def test_a_stopped_trace_is_not_awarded_again(start: Start, market: Market
 
 
 @pytest.mark.clause("P-7.12", "P-9.1")
-async def test_closing_the_pathway_stops_the_work(start: Start, market: Market, blocked: Blocked) -> None:
+async def test_closing_open_pathway_stops_work(start: Start, market: Market, blocked: Blocked) -> None:
     workers = [await market.bidding("a", blocked), await market.bidding("b", cost=9)]
     orchestrator = await start()
     async with await market.offer(orchestrator, 2) as pathway:
@@ -46,7 +46,7 @@ async def test_closing_the_pathway_stops_the_work(start: Start, market: Market, 
     market.nothing_left(orchestrator, *workers)
 
 
-async def test_closing_an_answered_pathway_stops_nothing(start: Start, market: Market) -> None:
+async def test_closing_answered_pathway_sends_no_stop(start: Start, market: Market) -> None:
     await market.bidding("a")
     orchestrator = await start()
     async with await orchestrator.dispatch_offer(**market.work) as pathway:
@@ -55,7 +55,7 @@ async def test_closing_an_answered_pathway_stops_nothing(start: Start, market: M
     assert market.to(SignalType.STOP) == []
 
 
-async def test_who_forgets_the_pathway_lets_the_work_go_on(
+async def test_collected_offer_pathway_does_not_stop_work(
     start: Start, market: Market, settled: Settled, blocked: Blocked
 ) -> None:
     await market.bidding("a", blocked)
@@ -72,7 +72,7 @@ async def test_who_forgets_the_pathway_lets_the_work_go_on(
     blocked.may_answer.set()
 
 
-async def test_a_cancelled_caller_leaves_nothing(start: Start, market: Market) -> None:
+async def test_cancelled_offer_leaves_no_open_state(start: Start, market: Market) -> None:
     worker, offers = await market.holding("a")
     orchestrator = await start()
     offering = market.offering(orchestrator)
@@ -85,7 +85,7 @@ async def test_a_cancelled_caller_leaves_nothing(start: Start, market: Market) -
     market.nothing_left(orchestrator, worker)
 
 
-async def test_an_offer_ends_with_its_dendrite(start: Start, market: Market) -> None:
+async def test_stop_ends_open_offer(start: Start, market: Market) -> None:
     worker, offers = await market.holding("a")
     orchestrator = await start()
     offering = market.offering(orchestrator)
@@ -97,7 +97,7 @@ async def test_an_offer_ends_with_its_dendrite(start: Start, market: Market) -> 
     market.nothing_left(orchestrator, worker)
 
 
-async def test_a_bus_that_goes_is_an_error_and_nothing_is_left(
+async def test_closed_synapse_raises_and_leaves_no_open_state(
     start: Start, synapse: MemorySynapse, caplog: pytest.LogCaptureFixture, market: Market
 ) -> None:
     caplog.set_level(logging.CRITICAL)

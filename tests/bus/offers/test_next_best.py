@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.clause("P-7.10")
-async def test_when_the_winner_fails_the_next_best_gets_the_work(
+async def test_failed_winner_is_replaced_by_next_best_bidder(
     start: Start, market: Market, settled: Settled, broken: NeuronFn
 ) -> None:
     async def stumbling(input: dict[str, Any], context: list[Any]) -> Any:
@@ -44,7 +44,9 @@ async def test_when_the_winner_fails_the_next_best_gets_the_work(
 
 
 @pytest.mark.clause("P-7.11")
-async def test_when_all_fail_the_last_error_arrives(start: Start, market: Market, broken: NeuronFn) -> None:
+async def test_last_error_is_delivered_when_all_bidders_fail(
+    start: Start, market: Market, broken: NeuronFn
+) -> None:
     await market.bidding("a", broken, cost=1)
     await market.bidding("b", broken, cost=2)
     orchestrator = await start()
@@ -57,7 +59,7 @@ async def test_when_all_fail_the_last_error_arrives(start: Start, market: Market
     market.nothing_left(orchestrator)
 
 
-async def test_a_failed_first_bid_is_made_good_by_one_that_comes_in_time(
+async def test_failed_first_bid_is_replaced_by_bid_before_deadline(
     start: Start, market: Market, blocked: Blocked
 ) -> None:
     async def fail(input: dict[str, Any], context: list[Any]) -> Any:
@@ -74,7 +76,7 @@ async def test_a_failed_first_bid_is_made_good_by_one_that_comes_in_time(
         assert (await pathway.wait()).payload["output"] == {"done": True}
 
 
-async def test_a_failed_first_bid_is_told_when_no_other_comes_in_time(
+async def test_error_of_first_bid_is_delivered_without_further_bid(
     start: Start, market: Market, broken: NeuronFn
 ) -> None:
     await market.bidding("a", broken)
@@ -87,7 +89,7 @@ async def test_a_failed_first_bid_is_told_when_no_other_comes_in_time(
 
 
 @pytest.mark.clause("P-7.10")
-async def test_when_the_winner_falls_silent_the_next_best_gets_the_work(
+async def test_silent_winner_is_replaced_by_next_best_bidder(
     start: Start, market: Market, axon: MakeAxon, blocked: Blocked
 ) -> None:
     clock = FakeClock()
@@ -107,7 +109,7 @@ async def test_when_the_winner_falls_silent_the_next_best_gets_the_work(
 
 
 @pytest.mark.clause("P-5.12", "P-7.10", "P-7.11")
-async def test_one_that_drains_is_gone_when_it_falls_silent() -> None:
+async def test_draining_neuron_departs_when_it_falls_silent() -> None:
     clock = FakeClock()
     gone: list[tuple[str, str]] = []
     view = Directory(clock.now, 10, departed=lambda *who: gone.append(who))
@@ -130,7 +132,7 @@ async def test_one_that_drains_is_gone_when_it_falls_silent() -> None:
     assert gone == [("c", "d"), ("a", "d")]
 
 
-async def test_when_the_last_winner_deregisters_the_error_names_it(
+async def test_worker_lost_error_names_deregistered_winner(
     start: Start, market: Market, blocked: Blocked
 ) -> None:
     worker = await market.bidding("a", blocked)
@@ -145,7 +147,7 @@ async def test_when_the_last_winner_deregisters_the_error_names_it(
     market.nothing_left(orchestrator)
 
 
-async def test_a_winner_that_drains_may_finish(
+async def test_draining_winner_can_finish(
     start: Start, market: Market, blocked: Blocked, axon: MakeAxon
 ) -> None:
     worker = await start(axon("a", blocked), role="worker", grace_s=10)
@@ -162,7 +164,7 @@ async def test_a_winner_that_drains_may_finish(
     assert market.to(SignalType.TASK_AWARDED) == ["a"]
 
 
-async def test_a_winner_that_does_not_finish_draining_is_replaced(
+async def test_winner_that_does_not_finish_draining_is_replaced(
     start: Start, market: Market, blocked: Blocked
 ) -> None:
     worker = await market.bidding("a", blocked)
@@ -175,7 +177,7 @@ async def test_a_winner_that_does_not_finish_draining_is_replaced(
         assert pathway.neuron == "b"
 
 
-async def test_a_bidder_that_leaves_does_not_win(start: Start, market: Market) -> None:
+async def test_bidder_that_leaves_is_not_awarded(start: Start, market: Market) -> None:
     worker = await market.bidding("a", cost=0)
     await market.bidding("b", cost=1)
     orchestrator = await start()
@@ -189,7 +191,7 @@ async def test_a_bidder_that_leaves_does_not_win(start: Start, market: Market) -
 
 
 @pytest.mark.clause("P-7.13")
-async def test_bids_that_stood_too_long_are_released(
+async def test_expired_bids_are_declined(
     start: Start, monkeypatch: pytest.MonkeyPatch, market: Market, blocked: Blocked
 ) -> None:
     monkeypatch.setattr("cosmo_core.extensions.auctions.offers.BIDS_STAND_S", 0.001)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # --- one winner -----------------------------------------------------------------------------------
 @pytest.mark.clause("P-7.1", "P-7.6", "P-7.9")
-async def test_one_bidder_gets_the_work_and_the_others_are_declined(
+async def test_one_bidder_is_awarded_and_others_are_declined(
     start: Start, market: Market, settled: Settled
 ) -> None:
     workers = [await market.bidding(name) for name in "abc"]
@@ -64,9 +64,7 @@ async def test_one_bidder_gets_the_work_and_the_others_are_declined(
         (lambda bids: max(bids, key=lambda bid: bid.eta_ms), "a"),
     ],
 )
-async def test_the_bid_is_taken_that_select_says(
-    start: Start, select: Any, winner: str, market: Market
-) -> None:
+async def test_select_rule_chooses_bid(start: Start, select: Any, winner: str, market: Market) -> None:
     await market.bidding("a", cost=2, eta_ms=9)
     await market.bidding("b", cost=1, eta_ms=1, confidence=0.1)
     await market.bidding("c", cost=3, eta_ms=2, confidence=0.2)
@@ -76,7 +74,7 @@ async def test_the_bid_is_taken_that_select_says(
         assert pathway.neuron == winner
 
 
-async def test_a_function_that_selects_sees_the_bids_as_they_came(start: Start, market: Market) -> None:
+async def test_select_function_receives_bids_in_arrival_order(start: Start, market: Market) -> None:
     seen: list[list[Bid]] = []
     await market.bidding("a", cost=2.5, eta_ms=9)
     await market.bidding("b", cost=1, confidence=0.5)
@@ -94,7 +92,7 @@ async def test_a_function_that_selects_sees_the_bids_as_they_came(start: Start, 
 
 
 @pytest.mark.clause("P-7.4", "P-7.6")
-async def test_replicas_bid_one_by_one_and_one_of_them_is_asked(start: Start, market: Market) -> None:
+async def test_replicas_bid_separately_and_one_is_awarded(start: Start, market: Market) -> None:
     ran: list[str] = []
     for name in ("one", "two"):
 
@@ -112,7 +110,7 @@ async def test_replicas_bid_one_by_one_and_one_of_them_is_asked(start: Start, ma
 
 
 @pytest.mark.clause("P-7.6")
-async def test_the_work_is_told_what_the_offer_says(start: Start, market: Market, axon: MakeAxon) -> None:
+async def test_award_carries_options_of_offer(start: Start, market: Market, axon: MakeAxon) -> None:
     fetched: list[str | None] = []
 
     async def fetch(ref: str | None) -> list[Any]:
@@ -146,7 +144,7 @@ async def test_the_work_is_told_what_the_offer_says(start: Start, market: Market
     assert made.meta["tenant"] == award.meta["tenant"] == 7
 
 
-async def test_the_pathway_sees_the_bids_and_the_stream(start: Start, market: Market) -> None:
+async def test_offer_pathway_receives_bids_and_stream(start: Start, market: Market) -> None:
     async def stream(input: dict[str, Any], context: list[Any]) -> Any:
         yield "thinking"
         yield {"done": True}
@@ -163,14 +161,14 @@ async def test_the_pathway_sees_the_bids_and_the_stream(start: Start, market: Ma
     ]
 
 
-async def test_a_dendrite_may_bid_for_its_own_offer(start: Start, market: Market, axon: MakeAxon) -> None:
+async def test_dendrite_can_bid_for_its_own_offer(start: Start, market: Market, axon: MakeAxon) -> None:
     both = await start(axon("a"))
     async with await both.dispatch_offer(**market.work) as pathway:
         assert (await pathway.wait()).payload["output"] == {"done": True}
     market.nothing_left(both, both)
 
 
-async def test_many_offers_at_once_keep_apart(start: Start, market: Market, axon: MakeAxon) -> None:
+async def test_concurrent_offers_are_independent(start: Start, market: Market, axon: MakeAxon) -> None:
     async def echo(input: dict[str, Any], context: list[Any]) -> Any:
         return input
 
@@ -191,9 +189,7 @@ async def test_many_offers_at_once_keep_apart(start: Start, market: Market, axon
 
 # --- no winner ------------------------------------------------------------------------------------
 @pytest.mark.clause("P-7.11")
-async def test_an_offer_that_nobody_bids_for_is_an_error_that_says_so(
-    start: Start, market: Market, axon: MakeAxon
-) -> None:
+async def test_offer_without_bids_raises_no_bid_error(start: Start, market: Market, axon: MakeAxon) -> None:
     await start(axon("a", capabilities=("y",)), role="worker")
     orchestrator = await start()
     with pytest.raises(NoBidError) as caught:
@@ -204,7 +200,7 @@ async def test_an_offer_that_nobody_bids_for_is_an_error_that_says_so(
 
 
 @pytest.mark.clause("P-7.9", "P-7.11")
-async def test_bids_of_which_none_is_taken_are_declined(
+async def test_bids_are_declined_when_select_accepts_no_bid(
     start: Start, market: Market, settled: Settled
 ) -> None:
     workers = [await market.bidding(name) for name in "ab"]
@@ -216,7 +212,7 @@ async def test_bids_of_which_none_is_taken_are_declined(
     market.nothing_left(orchestrator, *workers)
 
 
-async def test_what_the_function_that_selects_raises_reaches_the_caller(start: Start, market: Market) -> None:
+async def test_select_function_error_reaches_caller(start: Start, market: Market) -> None:
     worker = await market.bidding("a")
     orchestrator = await start()
 
@@ -229,7 +225,7 @@ async def test_what_the_function_that_selects_raises_reaches_the_caller(start: S
     market.nothing_left(orchestrator, worker)
 
 
-async def test_what_it_raises_later_is_logged_and_the_failure_delivered(
+async def test_select_function_error_on_reaward_is_logged(
     start: Start, caplog: pytest.LogCaptureFixture, market: Market, broken: NeuronFn
 ) -> None:
     await market.bidding("a", broken)
@@ -258,7 +254,7 @@ async def test_what_it_raises_later_is_logged_and_the_failure_delivered(
         ({"input": {"x": object()}}, TypeError),
     ],
 )
-async def test_what_makes_no_sense_is_refused_before_anything_is_sent(
+async def test_invalid_offer_raises_before_any_signal_is_sent(
     start: Start, market: Market, options: dict[str, Any], error: type[Exception]
 ) -> None:
     orchestrator = await start()
@@ -269,7 +265,7 @@ async def test_what_makes_no_sense_is_refused_before_anything_is_sent(
 
 
 @pytest.mark.clause("P-10.2")
-async def test_a_worker_may_not_offer(start: Start, market: Market) -> None:
+async def test_worker_role_cannot_offer(start: Start, market: Market) -> None:
     worker = await start(role="worker")
     with pytest.raises(RoleError):
         await worker.dispatch_offer(**market.work)
@@ -282,7 +278,7 @@ async def test_a_worker_may_not_offer(start: Start, market: Market) -> None:
 
 
 @pytest.mark.parametrize("dropped", [SignalType.TASK_OFFER, SignalType.TASK_AWARDED])
-async def test_what_a_middleware_drops_reaches_the_caller(
+async def test_offer_raises_when_middleware_drops_offer_or_award(
     start: Start, dropped: SignalType, market: Market, dropping: Dropping
 ) -> None:
     worker = await market.bidding("a")
@@ -293,7 +289,7 @@ async def test_what_a_middleware_drops_reaches_the_caller(
     await worker.stop()
 
 
-async def test_an_award_that_is_answered_was_sent(start: Start, market: Market, through: Through) -> None:
+async def test_answered_award_counts_as_sent(start: Start, market: Market, through: Through) -> None:
     """However long a middleware takes to say so."""
 
     async def linger(signal: Signal, forward: Forward) -> Signal | Dropped:
