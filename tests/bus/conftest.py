@@ -25,17 +25,17 @@ from cosmo_core.plugins import PluginManager
 from cosmo_synapse_memory import MemoryBus, MemorySynapse
 
 
-class LossySynapse(MemorySynapse):
+class FaultySynapse(MemorySynapse):
     """A memory Synapse that promises and loses what it is told to, and keeps all that is sent.
 
     Attributes:
         guarantees: What it promises.
         fate: What becomes of TASKs for Neurons from now on; None: they arrive.
-        answer_fate: What becomes of what is sent to an inbox, and is to be told of.
+        answer_fault: What becomes of what is sent to an inbox, and is to be told of.
         handlers: Who listens, by pattern.
         sent: What was sent, oldest first.
         ids: The ``message_id`` of each of them.
-        tellers: Who is to be told if it is not delivered, for each of them.
+        undelivered_handlers_of: Who is to be told if it is not delivered, for each of them.
     """
 
     def __init__(
@@ -48,24 +48,24 @@ class LossySynapse(MemorySynapse):
     ) -> None:
         super().__init__(bus, max_in_flight=max_in_flight, max_pending=max_pending)
         self.guarantees: Guarantees = attrs.evolve(self.guarantees, **guarantees)
-        self.fate: Undelivered | None = None
-        self.answer_fate: Undelivered | None = None
+        self.task_fault: Undelivered | None = None
+        self.answer_fault: Undelivered | None = None
         self.handlers: dict[str, FrameHandler] = {}
         self.sent: list[Signal] = []
         self._news = asyncio.Event()
-        self.ids: list[str | None] = []
-        self.tellers: list[UndeliveredHandler | None] = []
+        self.message_ids: list[str | None] = []
+        self.undelivered_handlers: list[UndeliveredHandler | None] = []
 
     async def publish(self, subject: str, frame: bytes, **options: Any) -> None:
         self.sent.append(decode(frame))
         self._news.set()
-        self.ids.append(options.get("message_id"))
+        self.message_ids.append(options.get("message_id"))
         tell = options.get("undelivered")
-        self.tellers.append(tell)
-        if self.fate is not None and ".TASK.neuron." in subject:
-            options["undelivered"](frame, self.fate)
-        elif self.answer_fate is not None and ".inbox." in subject and tell is not None:
-            tell(frame, self.answer_fate)
+        self.undelivered_handlers.append(tell)
+        if self.task_fault is not None and ".TASK.neuron." in subject:
+            options["undelivered"](frame, self.task_fault)
+        elif self.answer_fault is not None and ".inbox." in subject and tell is not None:
+            tell(frame, self.answer_fault)
         else:
             await super().publish(subject, frame, **options)
 
@@ -73,35 +73,35 @@ class LossySynapse(MemorySynapse):
         self.handlers[pattern] = handler
         return await super().subscribe(pattern, handler, **options)
 
-    def of(self, type: SignalType) -> list[Signal]:
+    def sent_of(self, type: SignalType) -> list[Signal]:
         """Return what was sent of a type."""
         return [signal for signal in self.sent if signal.type is type]
 
-    async def have(self, type: SignalType, count: int = 1) -> list[Signal]:
+    async def wait_until_sent(self, type: SignalType, count: int = 1) -> list[Signal]:
         """Return what was sent of a type, once there are so many."""
         async with asyncio.timeout(5):
-            while len(found := self.of(type)) < count:
+            while len(found := self.sent_of(type)) < count:
                 self._news.clear()
                 await self._news.wait()
         return found
 
 
 @pytest.fixture
-async def lossy() -> AsyncIterator[Callable[..., Awaitable[LossySynapse]]]:
-    """Connect a `LossySynapse`; it is closed with the test."""
+async def connect_faulty() -> AsyncIterator[Callable[..., Awaitable[FaultySynapse]]]:
+    """Connect a `FaultySynapse`; it is closed with the test."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def lossy(bus: MemoryBus | None = None, **options: Any) -> LossySynapse:
-            synapse = LossySynapse(bus, **options)
+        async def connect_faulty(bus: MemoryBus | None = None, **options: Any) -> FaultySynapse:
+            synapse = FaultySynapse(bus, **options)
             await synapse.connect()
             stack.push_async_callback(synapse.close)
             return synapse
 
-        yield lossy
+        yield connect_faulty
 
 
 @pytest.fixture(autouse=True)
-async def tidy() -> AsyncIterator[None]:
+async def no_leaked_tasks() -> AsyncIterator[None]:
     """No test leaves a task behind."""
     yield
     left = asyncio.all_tasks() - {asyncio.current_task()}
@@ -119,25 +119,25 @@ async def synapse() -> AsyncIterator[MemorySynapse]:
 # The modules whose tests hold for a Dendrite without extensions, too; each of them runs twice.
 MINIMAL_TOO = frozenset(
     {
-        "test_acknowledging",
+        "test_acknowledgement",
         "test_backpressure",
-        "test_blocked_loop",
+        "test_watchdog",
         "test_clock_skew",
         "test_current_task",
         "test_deadlines",
         "test_dispatch",
         "test_finalize",
         "test_hosting",
-        "test_lost_answers",
+        "test_answer_redelivery",
         "test_one_answer",
         "test_pathway",
-        "test_presence",
-        "test_presence_clock",
-        "test_repeated_answers",
+        "test_discovery",
+        "test_discovery_clock",
+        "test_redelivered_tasks",
         "test_retry",
         "test_stop_trace",
         "test_stopping",
-        "test_undelivered",
+        "test_undelivered_tasks",
         "test_worker_lost",
     }
 )
@@ -181,16 +181,16 @@ async def start(synapse: MemorySynapse, extensions: Any) -> AsyncIterator[Callab
 
 
 @pytest.fixture
-def settled() -> Callable[[Dendrite], Awaitable[None]]:
+def wait_until_idle() -> Callable[[Dendrite], Awaitable[None]]:
     """Return when a Dendrite has nothing to do in the background."""
 
-    async def settled(dendrite: Dendrite) -> None:
+    async def wait_until_idle(dendrite: Dendrite) -> None:
         async with asyncio.timeout(5):
             await asyncio.sleep(0)  # what another thread asked for begins
             while background := dendrite._pathways._background:
                 await asyncio.wait(background)
 
-    return settled
+    return wait_until_idle
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ def failure() -> Signal:
     return Signal.new(SignalType.ERROR, {"code": "NEURON_ERROR", "message": "no", "recoverable": True})
 
 
-class Ledger:
+class RecordingActions:
     """A house that writes down what it is told to do."""
 
     def __init__(self) -> None:
@@ -46,11 +46,11 @@ class Ledger:
 # --- rules, and the same rules told in another way --------------------------------------------------
 
 
-def dearest(bids: list[Bid]) -> Bid:
+def most_expensive(bids: list[Bid]) -> Bid:
     return max(bids, key=lambda bid: (bid.cost, bid.id))
 
 
-def frugal(bids: list[Bid]) -> Bid | None:
+def below_three(bids: list[Bid]) -> Bid | None:
     return next((bid for bid in bids if bid.cost < 3), None)
 
 
@@ -60,12 +60,12 @@ def _order(rule: Select, bids: list[Bid]) -> list[Bid]:
         return sorted(bids, key=lambda bid: bid.cost)
     if rule == "highest_confidence":
         return sorted(bids, key=lambda bid: (bid.confidence is None, -(bid.confidence or 0)))
-    if rule is frugal:
+    if rule is below_three:
         return [bid for bid in bids if bid.cost < 3]
-    return sorted(bids, key=lambda bid: (bid.cost, bid.id))[::-1] if rule is dearest else bids
+    return sorted(bids, key=lambda bid: (bid.cost, bid.id))[::-1] if rule is most_expensive else bids
 
 
-RULES: list[Select] = ["first_bid", "lowest_cost", "highest_confidence", dearest, frugal]
+RULES: list[Select] = ["first_bid", "lowest_cost", "highest_confidence", most_expensive, below_three]
 
 
 @attrs.frozen
@@ -95,12 +95,12 @@ def bidders(draw: st.DrawFn) -> list[Bidder]:
     ]
 
 
-class Run:
+class AuctionRun:
     """Everything that happens to one auction, in an order that Hypothesis chooses."""
 
     def __init__(self, bidders: list[Bidder], rule: Select) -> None:
-        self.ledger = Ledger()
-        self.auction = Auction(rule, self.ledger)
+        self.actions = RecordingActions()
+        self.auction = Auction(rule, self.actions)
         self.rule = rule
         self.outcome = {bidder.bid.id: bidder.outcome for bidder in bidders}
         self.early = [bidder.bid for bidder in bidders if bidder.in_time]
@@ -108,54 +108,54 @@ class Run:
         self.deadline = False
         self.failures: list[Signal] = []
         # Told apart from the auction: who could win now.
-        self.standing: list[Bid] = []
+        self.open_bids: list[Bid] = []
 
     def events(self) -> list[Callable[[], None]]:
         possible: list[Callable[[], None]] = []
         if self.early and not self.deadline:
-            possible.append(self.take_early)
+            possible.append(self.place_early_bid)
         if not self.early and not self.deadline:
-            possible.append(self.reach_the_deadline)
+            possible.append(self.reach_deadline)
         if self.late and self.deadline:
             possible.append(lambda: self.auction.bid(self.late.pop(0)))
         if self.auction.winner is not None and not self.auction.closed:
-            possible.append(self.end_the_work)
+            possible.append(self.finish_work)
         return possible
 
-    def take_early(self) -> None:
+    def place_early_bid(self) -> None:
         bid = self.early.pop(0)
         if not self.auction.closed:
-            self.standing.append(bid)
-        self.act(lambda: self.auction.bid(bid))
+            self.open_bids.append(bid)
+        self.apply(lambda: self.auction.bid(bid))
 
-    def reach_the_deadline(self) -> None:
+    def reach_deadline(self) -> None:
         self.deadline = True
-        self.act(self.auction.end_bidding)
+        self.apply(self.auction.end_bidding)
 
-    def end_the_work(self) -> None:
+    def finish_work(self) -> None:
         winner = self.auction.winner
         assert winner is not None
         if self.outcome[winner.id] == "answers":
             self.auction.close()
         else:
             self.failures.append(failure())
-            self.act(lambda: self.auction.fail(self.failures[-1]))
+            self.apply(lambda: self.auction.fail(self.failures[-1]))
 
-    def act(self, event: Callable[[], None]) -> None:
+    def apply(self, event: Callable[[], None]) -> None:
         """Let something happen, and check whom it made the winner."""
-        before, had_winner = len(self.ledger.awards), self.auction.winner is not None
+        before, had_winner = len(self.actions.awards), self.auction.winner is not None
         event()
-        awarded = self.ledger.awards[before:]
+        awarded = self.actions.awards[before:]
         assert len(awarded) <= 1
         if awarded:
             # One at a time: who had the work has failed.
-            assert not had_winner or self.outcome[self.ledger.awards[before - 1].id] != "answers"
-            assert awarded[0] == _order(self.rule, self.standing)[0] == self.auction.winner
-            self.standing.remove(awarded[0])
+            assert not had_winner or self.outcome[self.actions.awards[before - 1].id] != "answers"
+            assert awarded[0] == _order(self.rule, self.open_bids)[0] == self.auction.winner
+            self.open_bids.remove(awarded[0])
         else:
             waiting = self.rule == "first_bid" or self.deadline
             settled = self.auction.closed or self.auction.winner is not None
-            assert settled or not waiting or not _order(self.rule, self.standing)
+            assert settled or not waiting or not _order(self.rule, self.open_bids)
 
 
 @pytest.mark.clause("P-7.6", "P-7.9")
@@ -164,16 +164,16 @@ class Run:
 def test_auction_awards_one_at_a_time_in_select_order_and_notifies_each_bidder_once(
     bidders: list[Bidder], rule: Select, data: st.DataObject
 ) -> None:
-    run = Run(bidders, rule)
+    run = AuctionRun(bidders, rule)
     while possible := run.events():
         data.draw(st.sampled_from(possible), label="event")()
-    ledger = run.ledger
-    awarded = [bid.id for bid in ledger.awards]
-    declined = [bid.id for bid, _ in ledger.declined]
+    actions = run.actions
+    awarded = [bid.id for bid in actions.awards]
+    declined = [bid.id for bid, _ in actions.declined]
     assert len(set(awarded)) == len(awarded)
     # Everybody hears once: awarded, or declined.
     assert sorted(awarded + declined) == sorted(bidder.bid.id for bidder in bidders)
-    assert {bid.id for bid, reason in ledger.declined if reason == LATE} >= {
+    assert {bid.id for bid, reason in actions.declined if reason == LATE} >= {
         bidder.bid.id for bidder in bidders if not bidder.in_time
     }
     succeeded = [id for id in awarded if run.outcome[id] == "answers"]
@@ -181,10 +181,10 @@ def test_auction_awards_one_at_a_time_in_select_order_and_notifies_each_bidder_o
     assert run.auction.closed
     if succeeded:
         assert succeeded == awarded[-1:]
-        assert ledger.ends == []
+        assert actions.ends == []
     else:
         # The last failure is the one that is told.
-        assert ledger.ends == [(run.failures[-1] if awarded else None, None)]
+        assert actions.ends == [(run.failures[-1] if awarded else None, None)]
 
 
 @pytest.mark.clause("P-7.9")
@@ -193,28 +193,28 @@ def test_auction_awards_one_at_a_time_in_select_order_and_notifies_each_bidder_o
 def test_bidder_is_notified_at_most_once_for_any_order_of_events(
     bidders: list[Bidder], rule: Select, data: st.DataObject
 ) -> None:
-    ledger = Ledger()
-    auction = Auction(rule, ledger)
-    everybody = [bidder.bid for bidder in bidders]
+    actions = RecordingActions()
+    auction = Auction(rule, actions)
+    all_bids = [bidder.bid for bidder in bidders]
 
     def fail() -> None:
         if auction.winner is not None and not auction.closed:
             auction.fail(failure())
 
     def leave() -> None:
-        bid = data.draw(st.sampled_from(everybody))
+        bid = data.draw(st.sampled_from(all_bids))
         if bid != auction.winner:
             auction.withdraw(bid.neuron, bid.dendrite)
 
     events = [auction.end_bidding, auction.expire, auction.close, fail]
-    if everybody:
-        events += [leave, lambda: auction.bid(data.draw(st.sampled_from(everybody)))]
+    if all_bids:
+        events += [leave, lambda: auction.bid(data.draw(st.sampled_from(all_bids)))]
     for event in data.draw(st.lists(st.sampled_from(events), max_size=20)):
         event()
     auction.close()
-    heard = [bid.id for bid in ledger.awards] + [bid.id for bid, _ in ledger.declined]
-    assert len(set(heard)) == len(heard) == auction.bids
-    assert len(ledger.ends) <= 1
+    notified = [bid.id for bid in actions.awards] + [bid.id for bid, _ in actions.declined]
+    assert len(set(notified)) == len(notified) == auction.bids
+    assert len(actions.ends) <= 1
 
 
 # --- single cases -----------------------------------------------------------------------------------
@@ -223,57 +223,57 @@ A, B = Bid("bid0", "a", "one", 1.0), Bid("bid1", "a", "two", 1.0)
 
 
 def test_first_bid_rule_awards_next_bid_after_winner_failed() -> None:
-    ledger = Ledger()
-    auction = Auction("first_bid", ledger)
+    actions = RecordingActions()
+    auction = Auction("first_bid", actions)
     auction.bid(A)
     auction.fail(failure())
-    assert ledger.ends == []
+    assert actions.ends == []
     auction.bid(B)
-    assert ledger.awards == [A, B]
+    assert actions.awards == [A, B]
 
 
 @pytest.mark.clause("P-7.13")
 def test_expired_bids_are_declined_and_winner_keeps_work() -> None:
-    ledger = Ledger()
-    auction = Auction("first_bid", ledger)
+    actions = RecordingActions()
+    auction = Auction("first_bid", actions)
     auction.bid(A)
     auction.bid(B)
     auction.expire()
-    assert ledger.declined == [(B, EXPIRED)]
+    assert actions.declined == [(B, EXPIRED)]
     assert auction.winner == A
 
 
 def test_withdrawn_bid_is_not_awarded() -> None:
-    ledger = Ledger()
-    auction = Auction("lowest_cost", ledger)
+    actions = RecordingActions()
+    auction = Auction("lowest_cost", actions)
     auction.bid(A)
     auction.bid(B)
     auction.withdraw("a", "one")
     auction.end_bidding()
-    assert ledger.declined == [(A, GONE)]
-    assert ledger.awards == [B]
+    assert actions.declined == [(A, GONE)]
+    assert actions.awards == [B]
 
 
 @pytest.mark.clause("P-7.14")
 def test_auction_declines_bids_beyond_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cosmo_core.extensions.auctions.auction.MAX_BIDS", 1)
-    ledger = Ledger()
-    auction = Auction("first_bid", ledger)
+    actions = RecordingActions()
+    auction = Auction("first_bid", actions)
     auction.bid(A)
     auction.bid(B)
-    assert ledger.declined == [(B, CROWDED)]
+    assert actions.declined == [(B, CROWDED)]
 
 
 @pytest.mark.clause("P-7.4")
 def test_second_bid_of_same_neuron_is_ignored() -> None:
-    ledger = Ledger()
-    auction = Auction("lowest_cost", ledger)
+    actions = RecordingActions()
+    auction = Auction("lowest_cost", actions)
     auction.bid(A)
     auction.bid(attrs.evolve(A, id="bid9", cost=0.0))
     auction.end_bidding()
     auction.close()
-    assert ledger.awards == [A]
-    assert ledger.declined == []
+    assert actions.awards == [A]
+    assert actions.declined == []
 
 
 @pytest.mark.parametrize(
@@ -283,19 +283,19 @@ def test_second_bid_of_same_neuron_is_ignored() -> None:
 def test_invalid_select_function_ends_auction(
     select: Callable[[list[Bid]], Any], error: type[Exception]
 ) -> None:
-    ledger = Ledger()
-    auction = Auction(select, ledger)
+    actions = RecordingActions()
+    auction = Auction(select, actions)
     auction.bid(A)
     auction.end_bidding()
-    assert ledger.declined == [(A, LOST)]
-    [(failed, raised)] = ledger.ends
+    assert actions.declined == [(A, LOST)]
+    [(failed, raised)] = actions.ends
     assert failed is None
     assert isinstance(raised, error)
 
 
 def test_auction_rejects_unknown_rule() -> None:
     with pytest.raises(ValueError, match="'lowest_cost', 'highest_confidence' or a function, not 'cheapest'"):
-        Auction("cheapest", Ledger())  # type: ignore[arg-type]
+        Auction("cheapest", RecordingActions())  # type: ignore[arg-type]
 
 
 # --- the same on a bus ------------------------------------------------------------------------------
@@ -316,14 +316,14 @@ async def _bid_and_work(terms: list[Terms], rule: Select) -> None:
         for worker in workers:
             await stack.enter_async_context(worker)
 
-        everybody_bid = asyncio.Event()
+        all_have_bid = asyncio.Event()
 
         def record(frame: bytes) -> None:
             signal = decode(frame)
             if signal.type not in PRESENCE:
                 trace.append(signal)
                 if len([bid for bid in trace if bid.type is SignalType.BID]) == len(terms):
-                    everybody_bid.set()
+                    all_have_bid.set()
 
         await synapse.subscribe("cosmonapse.default.>", record)
         expected = _order(
@@ -332,7 +332,7 @@ async def _bid_and_work(terms: list[Terms], rule: Select) -> None:
         order = [int(bid.neuron[1:]) for bid in expected]
         good = next((n for n in order if terms[n][2]), None)
         awarded = order if good is None else order[: order.index(good) + 1]
-        await _offer(orchestrator, rule, everybody_bid, None if not order else good is not None)
+        await _offer(orchestrator, rule, all_have_bid, None if not order else good is not None)
         assert ran == awarded
         while background := orchestrator._pathways._background:
             await asyncio.wait(background)
@@ -346,15 +346,15 @@ async def _bid_and_work(terms: list[Terms], rule: Select) -> None:
 
 
 async def _offer(
-    orchestrator: Dendrite, rule: Select, everybody_bid: asyncio.Event, works: bool | None
+    orchestrator: Dendrite, rule: Select, all_have_bid: asyncio.Event, works: bool | None
 ) -> None:
     """Offer work until everybody bid; ``works`` says what must come of it, None that nobody may take it."""
     offering = asyncio.create_task(
         orchestrator.dispatch_offer(capabilities=["x"], input={}, select=rule, deadline_ms=60_000)
     )
-    await everybody_bid.wait()
-    for lot in list(orchestrator.extension("auctions")._offers._open.values()):
-        lot.end_bidding()
+    await all_have_bid.wait()
+    for open_offer in list(orchestrator.extension("auctions")._offers._open.values()):
+        open_offer.end_bidding()
     if works is None:
         with pytest.raises(NoBidError):
             await offering

@@ -43,7 +43,7 @@ def numbers(signals: list[Any]) -> list[int]:
     return [int(signal.payload["delta"]) for signal in signals if signal.type is SignalType.THOUGHT_DELTA]
 
 
-async def turns(count: int = 50) -> None:
+async def run_loop_turns(count: int = 50) -> None:
     for _ in range(count):
         await asyncio.sleep(0)
 
@@ -63,10 +63,10 @@ async def test_backpressure_blocks_neuron_until_read_and_loses_no_signal(start: 
     dendrite = await start(counter, pathway_buffer=4)
     async with asyncio.timeout(5):
         pathway = await dendrite.dispatch(neuron="counter", input={"to": 100}, backpressure=True)
-        await turns()
+        await run_loop_turns()
         held_at = counter.said
         assert 4 <= held_at <= 4 + 4 + 4 + 1
-        await turns()
+        await run_loop_turns()
         assert counter.said == held_at
         assert await read_all(pathway) == list(range(100))
         assert pathway.dropped == 0
@@ -81,7 +81,7 @@ async def test_backpressure_follows_slowest_reader(start: Start) -> None:
         slow = aiter(pathway)
         first = await anext(slow)
         fast = asyncio.create_task(read_all(pathway))
-        await turns()
+        await run_loop_turns()
         assert not fast.done()
         assert counter.said < 30
         rest = [first]
@@ -100,7 +100,7 @@ async def test_closed_reader_releases_backpressure(start: Start) -> None:
         leaver = aiter(pathway)
         await anext(leaver)
         staying = asyncio.create_task(read_all(pathway))
-        await turns()
+        await run_loop_turns()
         await leaver.aclose()  # type: ignore[attr-defined]
         assert await staying == list(range(60))
         pathway.close()
@@ -112,7 +112,7 @@ async def test_wait_for_answer_does_not_deadlock_under_backpressure(start: Start
         answer = await dendrite.dispatch_and_wait(neuron="counter", input={"to": 100}, backpressure=True)
         assert answer.payload["output"] == {"done": True}
         pathway = await dendrite.dispatch(neuron="counter", input={"to": 100}, backpressure=True)
-        await turns()
+        await run_loop_turns()
         assert (await pathway.wait()).type is SignalType.AGENT_OUTPUT
         assert pathway.dropped == 101 - 4
         pathway.close()
@@ -123,7 +123,7 @@ async def test_backpressure_does_not_affect_other_tasks(start: Start) -> None:
     dendrite = await start(Counter(), pathway_buffer=4)
     async with asyncio.timeout(5):
         held = await dendrite.dispatch(neuron="counter", input={"to": 100}, backpressure=True)
-        await turns()
+        await run_loop_turns()
         answer = await dendrite.dispatch_and_wait(neuron="counter", input={"to": 100})
         assert answer.type is SignalType.AGENT_OUTPUT
         held.close()
@@ -135,10 +135,10 @@ async def test_close_releases_neuron_and_ends_subscription(start: Start, synapse
     before = len(synapse._subscriptions)
     async with asyncio.timeout(5):
         async with await dendrite.dispatch(neuron="counter", input={"to": 100}, backpressure=True):
-            await turns()
+            await run_loop_turns()
             assert len(synapse._subscriptions) == before + 1
         while counter.said < 100:
-            await turns()
+            await run_loop_turns()
     assert len(synapse._subscriptions) == before
 
 
@@ -149,7 +149,7 @@ async def test_unreferenced_backpressure_pathway_is_collected(start: Start, syna
     await pathway.wait(timeout_s=5)
     del pathway
     gc.collect()
-    await turns()
+    await run_loop_turns()
     assert len(synapse._subscriptions) == before
     assert dendrite._pathways.pathways() == []
 

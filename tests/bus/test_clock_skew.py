@@ -17,7 +17,7 @@ from cosmo_core.protocol.signal import address
 
 Start = Callable[..., Awaitable[Dendrite]]
 RUNNER = "cosmo_core.dendrite.hosting.neuron_runner"
-INTAKE = "cosmonapse.test.TASK.neuron.left"
+TASK_SUBJECT = "cosmonapse.test.TASK.neuron.left"
 HOUR_S = 3600
 
 
@@ -30,9 +30,9 @@ async def left(input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
 @pytest.mark.clause("P-5.9")
 @pytest.mark.parametrize("off_s", [-HOUR_S, HOUR_S])
 async def test_deadline_holds_when_caller_clock_is_an_hour_off(
-    start: Start, lossy: Any, monkeypatch: pytest.MonkeyPatch, off_s: int
+    start: Start, connect_faulty: Any, monkeypatch: pytest.MonkeyPatch, off_s: int
 ) -> None:
-    synapse = await lossy()
+    synapse = await connect_faulty()
     await start(left, synapse=synapse, role="worker")
     orchestrator = await start(synapse=synapse)
     true = time.time
@@ -40,15 +40,15 @@ async def test_deadline_holds_when_caller_clock_is_an_hour_off(
     answer = await orchestrator.dispatch_and_wait(neuron="left", input={}, timeout_s=2)
     assert 1.9 <= answer.payload["output"]["left"] <= 2
     # As it would come from a machine on which it is another time.
-    [sent] = synapse.of(SignalType.TASK)
+    [sent] = synapse.sent_of(SignalType.TASK)
     there = datetime.fromisoformat(sent.ts) + timedelta(seconds=off_s)
     monkeypatch.undo()
     foreign = attrs.evolve(
         Signal.new(SignalType.TASK, sent.payload, directed=sent.directed),
         ts=there.isoformat().replace("+00:00", "Z"),
     )
-    synapse.handlers[INTAKE](encode(foreign))
-    answers = await synapse.have(SignalType.AGENT_OUTPUT, 2)
+    synapse.handlers[TASK_SUBJECT](encode(foreign))
+    answers = await synapse.wait_until_sent(SignalType.AGENT_OUTPUT, 2)
     assert answers[1].parent_id == foreign.id
     assert 1.9 <= answers[1].payload["output"]["left"] <= 2
 
@@ -56,7 +56,7 @@ async def test_deadline_holds_when_caller_clock_is_an_hour_off(
 @pytest.mark.clause("P-5.9")
 @pytest.mark.parametrize("off_ms", [-100, 100])
 async def test_queued_task_expires_at_deadline(
-    start: Start, lossy: Any, monkeypatch: pytest.MonkeyPatch, off_ms: int
+    start: Start, connect_faulty: Any, monkeypatch: pytest.MonkeyPatch, off_ms: int
 ) -> None:
     go = asyncio.Event()
 
@@ -64,7 +64,7 @@ async def test_queued_task_expires_at_deadline(
         await go.wait()
         return {}
 
-    synapse = await lossy()
+    synapse = await connect_faulty()
     await start(Axon(neuron_id="wait", neuron_fn=wait, max_concurrency=1), synapse=synapse, role="worker")
     orchestrator = await start(synapse=synapse)
     await orchestrator.dispatch_task(neuron="wait", input={})
@@ -79,32 +79,32 @@ async def test_queued_task_expires_at_deadline(
 @pytest.mark.clause("P-5.10")
 @pytest.mark.parametrize(("held_s", "seconds"), [(0.0, 60.0), (12.5, 47.5), (59.9, 0.1)])
 async def test_time_held_by_synapse_reduces_time_left(
-    start: Start, lossy: Any, held_s: float, seconds: float
+    start: Start, connect_faulty: Any, held_s: float, seconds: float
 ) -> None:
-    synapse = await lossy()
+    synapse = await connect_faulty()
     await start(left, synapse=synapse, role="worker")
     task = Signal.new(SignalType.TASK, {"input": {}, "deadline_ms": 60_000}, directed=address("left"))
-    synapse.handlers[INTAKE](HeldFrame(encode(task), held_s))
-    outputs = await synapse.have(SignalType.AGENT_OUTPUT)
+    synapse.handlers[TASK_SUBJECT](HeldFrame(encode(task), held_s))
+    outputs = await synapse.wait_until_sent(SignalType.AGENT_OUTPUT)
     assert seconds - 0.1 <= outputs[0].payload["output"]["left"] <= seconds
 
 
 @pytest.mark.clause("P-5.9")
-async def test_task_held_past_deadline_gets_deadline_error(start: Start, lossy: Any) -> None:
-    synapse = await lossy()
+async def test_task_held_past_deadline_gets_deadline_error(start: Start, connect_faulty: Any) -> None:
+    synapse = await connect_faulty()
     await start(left, synapse=synapse, role="worker")
     task = Signal.new(SignalType.TASK, {"input": {}, "deadline_ms": 1000}, directed=address("left"))
-    await synapse.handlers[INTAKE](HeldFrame(encode(task), 1.5))
-    [error] = synapse.of(SignalType.ERROR)
+    await synapse.handlers[TASK_SUBJECT](HeldFrame(encode(task), 1.5))
+    [error] = synapse.sent_of(SignalType.ERROR)
     assert error.payload["code"] == "DEADLINE"
 
 
-async def test_held_task_without_deadline_is_unchanged(start: Start, lossy: Any) -> None:
-    synapse = await lossy()
+async def test_held_task_without_deadline_is_unchanged(start: Start, connect_faulty: Any) -> None:
+    synapse = await connect_faulty()
     await start(left, synapse=synapse, role="worker")
     task = Signal.new(SignalType.TASK, {"input": {}}, directed=address("left"))
-    synapse.handlers[INTAKE](HeldFrame(encode(task), 1e6))
-    outputs = await synapse.have(SignalType.AGENT_OUTPUT)
+    synapse.handlers[TASK_SUBJECT](HeldFrame(encode(task), 1e6))
+    outputs = await synapse.wait_until_sent(SignalType.AGENT_OUTPUT)
     assert outputs[0].payload["output"] == {"left": None}
 
 
@@ -128,11 +128,11 @@ class Slow:
 @pytest.mark.clause("P-5.10")
 @pytest.mark.parametrize("direction", ["inbound", "outbound"])
 async def test_time_spent_in_middleware_reduces_time_left(
-    start: Start, lossy: Any, monkeypatch: pytest.MonkeyPatch, direction: str
+    start: Start, connect_faulty: Any, monkeypatch: pytest.MonkeyPatch, direction: str
 ) -> None:
     plugins = PluginManager()
     plugins.register(Slow(monkeypatch, direction), name="slow")
-    synapse = await lossy()
+    synapse = await connect_faulty()
     await start(Axon(neuron_id="left", neuron_fn=left), synapse=synapse, role="worker", plugins=plugins)
     orchestrator = await start(synapse=synapse, **({"plugins": plugins} if direction == "outbound" else {}))
     answer = await orchestrator.dispatch_and_wait(neuron="left", input={}, timeout_s=60)
@@ -141,8 +141,8 @@ async def test_time_spent_in_middleware_reduces_time_left(
 
 @pytest.mark.extension("auctions")
 @pytest.mark.clause("P-5.10")
-async def test_bidding_time_reduces_deadline_of_award(start: Start, lossy: Any) -> None:
-    synapse = await lossy()
+async def test_bidding_time_reduces_deadline_of_award(start: Start, connect_faulty: Any) -> None:
+    synapse = await connect_faulty()
     axon = Axon(neuron_id="left", neuron_fn=left, capabilities=["x"])
     await start(axon, synapse=synapse, role="worker")
     orchestrator = await start(synapse=synapse)
@@ -150,5 +150,5 @@ async def test_bidding_time_reduces_deadline_of_award(start: Start, lossy: Any) 
         await orchestrator.dispatch_offer(
             capabilities=["x"], input={}, select="lowest_cost", deadline_ms=50, deadline_s=60
         )
-    [award] = synapse.of(SignalType.TASK_AWARDED)
+    [award] = synapse.sent_of(SignalType.TASK_AWARDED)
     assert 59_000 <= award.payload["deadline_ms"] <= 59_950

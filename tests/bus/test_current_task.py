@@ -13,34 +13,34 @@ from cosmo_core import Dendrite, NeuronFn, current_task
 Start = Callable[..., Awaitable[Dendrite]]
 
 
-def told() -> dict[str, str]:
+def current_task_fields() -> dict[str, str]:
     task = current_task()
     assert task is not None
     return {"id": task.id, "trace_id": task.trace_id, "neuron": task.neuron}
 
 
-async def asks(input: dict[str, Any], context: list[Any]) -> dict[str, str]:
-    return told()
+async def reads_task(input: dict[str, Any], context: list[Any]) -> dict[str, str]:
+    return current_task_fields()
 
 
-async def asks_elsewhere(input: dict[str, Any], context: list[Any]) -> dict[str, str]:
-    return await asyncio.create_task(asyncio.to_thread(told))
+async def reads_task_in_thread(input: dict[str, Any], context: list[Any]) -> dict[str, str]:
+    return await asyncio.create_task(asyncio.to_thread(current_task_fields))
 
 
-def asks_plainly(input: dict[str, Any], context: list[Any]) -> dict[str, str]:
-    return told()
+def reads_task_synchronously(input: dict[str, Any], context: list[Any]) -> dict[str, str]:
+    return current_task_fields()
 
 
-async def asks_while_streaming(input: dict[str, Any], context: list[Any]) -> AsyncIterator[Any]:
+async def streams_task(input: dict[str, Any], context: list[Any]) -> AsyncIterator[Any]:
     yield "a"
-    yield told()
+    yield current_task_fields()
 
 
 def test_current_task_is_none_outside_neuron() -> None:
     assert current_task() is None
 
 
-@pytest.mark.parametrize("neuron", [asks, asks_elsewhere, asks_plainly, asks_while_streaming])
+@pytest.mark.parametrize("neuron", [reads_task, reads_task_in_thread, reads_task_synchronously, streams_task])
 async def test_current_task_is_set_for_every_neuron_form(start: Start, neuron: NeuronFn) -> None:
     dendrite = await start(neuron)
     name = neuron.__name__  # type: ignore[attr-defined]
@@ -53,11 +53,11 @@ async def test_current_task_is_set_for_every_neuron_form(start: Start, neuron: N
 async def test_concurrent_tasks_have_separate_current_task(start: Start) -> None:
     both = asyncio.Barrier(2)
 
-    async def meets(input: dict[str, Any], context: list[Any]) -> dict[str, str]:
+    async def waits_for_other(input: dict[str, Any], context: list[Any]) -> dict[str, str]:
         await both.wait()
-        return told()
+        return current_task_fields()
 
-    dendrite = await start(meets)
-    pathways = [await dendrite.dispatch(neuron="meets", input={}) for _ in range(2)]
+    dendrite = await start(waits_for_other)
+    pathways = [await dendrite.dispatch(neuron="waits_for_other", input={}) for _ in range(2)]
     answers = [(await pathway.wait(timeout_s=5)).payload["output"]["id"] for pathway in pathways]
     assert answers == [pathway.task_id for pathway in pathways]

@@ -54,7 +54,7 @@ async def asks_permission(input: dict[str, Any], context: list[Any]) -> Any:
     return ask_permission("delete")
 
 
-async def everything(dendrite: Dendrite, **task: Any) -> list[Signal]:
+async def dispatch_and_collect(dendrite: Dendrite, **task: Any) -> list[Signal]:
     """Return all that comes for a TASK until its Pathway closes."""
     pathway = await dendrite.dispatch(**task)
     return [signal async for signal in pathway]
@@ -86,7 +86,7 @@ async def orchestrator(request: pytest.FixtureRequest, start: Start) -> Dendrite
 
 @pytest.mark.clause("P-5.15", "P-10.3")
 async def test_final_follows_output(orchestrator: Dendrite) -> None:
-    seen = await everything(orchestrator, neuron="count", input={}, finalize=True)
+    seen = await dispatch_and_collect(orchestrator, neuron="count", input={}, finalize=True)
     assert types(seen) == ["THOUGHT_DELTA"] * 3 + ["AGENT_OUTPUT", "FINAL"]
     output, final = seen[-2:]
     assert final.payload == {"result": output.payload["output"]} == {"result": {"response": "done"}}
@@ -98,14 +98,14 @@ async def test_final_follows_output(orchestrator: Dendrite) -> None:
 
 
 async def test_final_result_equals_sent_output(orchestrator: Dendrite) -> None:
-    output, final = await everything(orchestrator, neuron="plain", input={}, finalize=True)
+    output, final = await dispatch_and_collect(orchestrator, neuron="plain", input={}, finalize=True)
     assert output.payload["output"] == final.payload["result"] == {"value": 42}
 
 
 async def test_trace_that_ends_with_final_is_valid(orchestrator: Dendrite, synapse: MemorySynapse) -> None:
     trace: list[Signal] = []
     await synapse.subscribe("cosmonapse.test.TASK.>", lambda frame: trace.append(decode(frame)))
-    trace += await everything(orchestrator, neuron="plain", input={}, finalize=True)
+    trace += await dispatch_and_collect(orchestrator, neuron="plain", input={}, finalize=True)
     assert types(trace) == ["TASK", "AGENT_OUTPUT", "FINAL"]
     assert_valid_trace(trace)
 
@@ -222,12 +222,12 @@ async def test_worker_role_cannot_emit_final(start: Start, answers: list[Signal]
 
 
 async def test_neuron_output_cannot_pose_as_final(start: Start) -> None:
-    async def sly(input: dict[str, Any], context: list[Any]) -> Any:
+    async def impostor(input: dict[str, Any], context: list[Any]) -> Any:
         return {"__final__": True, "result": "mine", "type": "FINAL"}
 
-    await start(sly, role="worker")
+    await start(impostor, role="worker")
     orchestrator = await start()
-    assert (await orchestrator.dispatch_and_wait(neuron="sly", input={})).type is SignalType.AGENT_OUTPUT
+    assert (await orchestrator.dispatch_and_wait(neuron="impostor", input={})).type is SignalType.AGENT_OUTPUT
 
 
 @pytest.mark.clause("P-5.15")

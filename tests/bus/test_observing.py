@@ -21,7 +21,7 @@ from cosmo_core import (
 from cosmo_core.protocol.ids import new_trace_id
 
 Start = Callable[..., Awaitable[Dendrite]]
-Settled = Callable[[Dendrite], Awaitable[None]]
+WaitUntilIdle = Callable[[Dendrite], Awaitable[None]]
 Patterns = Callable[[], set[str]]
 
 
@@ -40,7 +40,7 @@ async def broken(input: dict[str, Any], context: list[Any]) -> Any:
 
 
 @pytest.mark.clause("P-11.7")
-async def test_observer_sees_whole_workflow_in_order(start: Start, settled: Settled) -> None:
+async def test_observer_sees_whole_workflow_in_order(start: Start, wait_until_idle: WaitUntilIdle) -> None:
     await start(talk, role="worker")
     orchestrator = await start()
     observer = await start(role="worker")
@@ -60,7 +60,7 @@ async def test_observer_sees_whole_workflow_in_order(start: Start, settled: Sett
     assert pathway.closed
     kinds = ["PLAN", "TASK", "THOUGHT_DELTA", "THOUGHT_DELTA", "AGENT_OUTPUT", "FINAL"]
     assert [signal.type.value async for signal in pathway] == kinds
-    await settled(observer)
+    await wait_until_idle(observer)
     assert seen == ["a", "b"]
 
 
@@ -101,7 +101,7 @@ async def test_observed_pathway_ignores_signals_after_final(start: Start) -> Non
 
 @pytest.mark.clause("P-11.6")
 async def test_namespace_subscription_is_shared_and_ends_with_last_observer(
-    start: Start, settled: Settled, patterns: Patterns
+    start: Start, wait_until_idle: WaitUntilIdle, patterns: Patterns
 ) -> None:
     dendrite = await start()
     before = patterns()
@@ -116,7 +116,7 @@ async def test_namespace_subscription_is_shared_and_ends_with_last_observer(
     await dendrite.emit_final(trace_id, 1)
     for pathway in pathways:
         assert [signal.type.value async for signal in pathway] == ["FINAL"]
-    await settled(dendrite)
+    await wait_until_idle(dendrite)
     assert patterns() == before
     assert not dendrite.extension("watching")._observed
     again = await dendrite.observe_pathway(trace_id)
@@ -126,7 +126,7 @@ async def test_namespace_subscription_is_shared_and_ends_with_last_observer(
 
 @pytest.mark.parametrize("in_thread", [False, True])
 async def test_unreferenced_observed_pathway_is_collected(
-    start: Start, in_thread: bool, settled: Settled, patterns: Patterns
+    start: Start, in_thread: bool, wait_until_idle: WaitUntilIdle, patterns: Patterns
 ) -> None:
     dendrite = await start()
     before = patterns()
@@ -141,7 +141,7 @@ async def test_unreferenced_observed_pathway_is_collected(
         collector.join()
     else:
         gc.collect()
-    await settled(dendrite)
+    await wait_until_idle(dendrite)
     assert patterns() == before
     assert not dendrite.extension("watching")._observed
 

@@ -27,7 +27,7 @@ async def silent(input: dict[str, Any], context: list[Any]) -> Any:
     await asyncio.Event().wait()
 
 
-class Asked:
+class OpenTask:
     """A TASK that nobody answers but the test, by hand."""
 
     def __init__(self, dendrite: Dendrite, pathway: Pathway) -> None:
@@ -46,7 +46,7 @@ class Asked:
         self._receive(signal)
         return signal
 
-    def say(self, *seqs: int) -> list[Signal]:
+    def stream(self, *seqs: int) -> list[Signal]:
         """Have THOUGHT_DELTAs arrive."""
         return [self.answer(DELTA, {"delta": f"{seq} ", "seq": seq}) for seq in seqs]
 
@@ -57,12 +57,12 @@ class Asked:
 
 
 @pytest.fixture
-def ask(start: Start) -> Callable[..., Awaitable[Asked]]:
-    async def ask(**options: Any) -> Asked:
+def open_task(start: Start) -> Callable[..., Awaitable[OpenTask]]:
+    async def open_task(**options: Any) -> OpenTask:
         dendrite = await start(silent, grace_s=0)
-        return Asked(dendrite, await dendrite.dispatch(neuron="silent", input={}, **options))
+        return OpenTask(dendrite, await dendrite.dispatch(neuron="silent", input={}, **options))
 
-    return ask
+    return open_task
 
 
 @pytest.mark.clause("P-3.12", "P-11.8")
@@ -70,67 +70,67 @@ def ask(start: Start) -> Callable[..., Awaitable[Asked]]:
 @pytest.mark.parametrize("second", PAYLOADS)
 @pytest.mark.parametrize("first", [OUTPUT, SignalType.CLARIFICATION, SignalType.PERMISSION])
 async def test_pathway_keeps_only_first_answer(
-    ask: Any, first: SignalType, second: SignalType, backpressure: bool
+    open_task: Any, first: SignalType, second: SignalType, backpressure: bool
 ) -> None:
-    asked = await ask(backpressure=backpressure)
-    answer = asked.answer(first)
-    asked.answer(second)
-    asked.say(0)
-    assert not asked.pathway.closed
-    assert await asked.read() == [answer]
+    task = await open_task(backpressure=backpressure)
+    answer = task.answer(first)
+    task.answer(second)
+    task.stream(0)
+    assert not task.pathway.closed
+    assert await task.read() == [answer]
 
 
 @pytest.mark.clause("P-11.8")
-async def test_pathway_receives_plan_and_final_after_answer(ask: Any) -> None:
-    asked = await ask()
-    asked.answer(OUTPUT)
-    trace_id = asked.pathway.trace_id
+async def test_pathway_receives_plan_and_final_after_answer(open_task: Any) -> None:
+    task = await open_task()
+    task.answer(OUTPUT)
+    trace_id = task.pathway.trace_id
     plan = Signal.new(SignalType.PLAN, {"steps": []}, trace_id=trace_id)
     final = Signal.new(SignalType.FINAL, {"result": {}}, trace_id=trace_id)
     for signal in (plan, final):
-        asked._receive(signal)
-    assert asked.pathway.closed
-    assert (await asked.read())[1:] == [plan, final]
+        task._receive(signal)
+    assert task.pathway.closed
+    assert (await task.read())[1:] == [plan, final]
 
 
 @pytest.mark.clause("P-11.8")
-async def test_pathway_accepts_error_in_place_of_requested_final(ask: Any) -> None:
-    asked = await ask(finalize=True)
-    output = asked.answer(OUTPUT)
-    asked.answer(OUTPUT)
-    error = asked.answer(ERROR)
-    assert asked.pathway.closed
-    assert await asked.read() == [output, error]
+async def test_pathway_accepts_error_in_place_of_requested_final(open_task: Any) -> None:
+    task = await open_task(finalize=True)
+    output = task.answer(OUTPUT)
+    task.answer(OUTPUT)
+    error = task.answer(ERROR)
+    assert task.pathway.closed
+    assert await task.read() == [output, error]
 
 
 @pytest.mark.clause("P-11.8")
-async def test_pathway_ignores_error_after_clarification(ask: Any) -> None:
-    asked = await ask(finalize=True)
-    question = asked.answer(SignalType.CLARIFICATION)
-    asked.answer(ERROR)
-    assert await asked.read() == [question]
+async def test_pathway_ignores_error_after_clarification(open_task: Any) -> None:
+    task = await open_task(finalize=True)
+    question = task.answer(SignalType.CLARIFICATION)
+    task.answer(ERROR)
+    assert await task.read() == [question]
 
 
 @pytest.mark.clause("P-11.8")
-async def test_terminal_pathway_accepts_final_of_second_run(ask: Any) -> None:
-    asked = await ask(scope="terminal")
-    asked.answer(OUTPUT)  # The worker was lost before FINAL.
-    asked.answer(OUTPUT)
-    final = Signal.new(SignalType.FINAL, {"result": {}}, trace_id=asked.pathway.trace_id)
-    asked._receive(final)
-    assert await asked.read() == [final]
+async def test_terminal_pathway_accepts_final_of_second_run(open_task: Any) -> None:
+    task = await open_task(scope="terminal")
+    task.answer(OUTPUT)  # The worker was lost before FINAL.
+    task.answer(OUTPUT)
+    final = Signal.new(SignalType.FINAL, {"result": {}}, trace_id=task.pathway.trace_id)
+    task._receive(final)
+    assert await task.read() == [final]
 
 
 @pytest.mark.clause("P-6.2", "P-11.8")
-async def test_pathway_reads_repeated_deltas_once(ask: Any) -> None:
-    asked = await ask()
-    first = asked.say(0, 1, 2)
-    again = asked.say(0, 1, 2, 3)
-    plan = Signal.new(SignalType.PLAN, {"steps": []}, trace_id=asked.pathway.trace_id)
-    asked._receive(plan)
-    third = asked.say(3, 4)
-    output = asked.answer(OUTPUT)
-    assert await asked.read() == [*first, again[3], plan, third[1], output]
+async def test_pathway_reads_repeated_deltas_once(open_task: Any) -> None:
+    task = await open_task()
+    first = task.stream(0, 1, 2)
+    again = task.stream(0, 1, 2, 3)
+    plan = Signal.new(SignalType.PLAN, {"steps": []}, trace_id=task.pathway.trace_id)
+    task._receive(plan)
+    third = task.stream(3, 4)
+    output = task.answer(OUTPUT)
+    assert await task.read() == [*first, again[3], plan, third[1], output]
 
 
 @pytest.mark.extension("watching")

@@ -85,7 +85,7 @@ async def test_retry_skips_unrecoverable_errors(start: Start) -> None:
     answer = await dendrite.dispatch_and_wait(neuron="flaky", input={}, retry=QUICK)
     assert (answer.type, len(flaky.traces)) == (SignalType.ERROR, 1)
     with pytest.raises(NoRouteError):
-        await dendrite.dispatch_and_wait(neuron="nobody", input={}, retry=QUICK)
+        await dendrite.dispatch_and_wait(neuron="unknown", input={}, retry=QUICK)
 
 
 @pytest.mark.clause("P-5.16")

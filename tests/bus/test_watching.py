@@ -23,7 +23,7 @@ from cosmo_core.protocol.ids import new_trace_id
 from cosmo_synapse_memory import MemorySynapse
 
 Start = Callable[..., Awaitable[Dendrite]]
-Settled = Callable[[Dendrite], Awaitable[None]]
+WaitUntilIdle = Callable[[Dendrite], Awaitable[None]]
 
 
 async def echo(input: dict[str, Any], context: list[Any]) -> Any:
@@ -34,7 +34,9 @@ async def other(input: dict[str, Any], context: list[Any]) -> Any:
     return input
 
 
-async def test_watcher_sees_signals_of_type_for_any_address(start: Start, settled: Settled) -> None:
+async def test_watcher_sees_signals_of_type_for_any_address(
+    start: Start, wait_until_idle: WaitUntilIdle
+) -> None:
     await start(echo, other, role="worker")
     orchestrator = await start()
     watcher = await start(role="worker")
@@ -50,7 +52,7 @@ async def test_watcher_sees_signals_of_type_for_any_address(start: Start, settle
         await orchestrator.dispatch_and_wait(neuron=neuron, input={"n": n})
         for n, neuron in enumerate(["echo", "other", "echo"])
     ]
-    await settled(watcher)
+    await wait_until_idle(watcher)
     assert [task.payload["input"] for task in tasks] == [{"n": 0}, {"n": 1}, {"n": 2}]
     assert outputs == answers
     assert [answer.parent_id for answer in answers] == [task.id for task in tasks]
@@ -82,11 +84,11 @@ async def test_watcher_does_not_see_other_namespace(start: Start) -> None:
         assert [signal async for signal in pathway] == seen == []
 
 
-async def test_watcher_sees_signal_of_own_dendrite_once(start: Start, settled: Settled) -> None:
+async def test_watcher_sees_signal_of_own_dendrite_once(start: Start, wait_until_idle: WaitUntilIdle) -> None:
     dendrite = await start()
     seen: list[Signal] = []
     dendrite.on(SignalType.PLAN)(seen.append)
-    await settled(dendrite)
+    await wait_until_idle(dendrite)
     plan = await dendrite.emit_plan(new_trace_id(), [])
     assert seen == [plan]
 
@@ -213,7 +215,9 @@ async def test_watcher_sees_only_signals_that_middleware_forwards(start: Start) 
 # --- one at a time ----------------------------------------------------------------------------------
 
 
-async def test_handler_runs_one_signal_at_a_time_in_order(start: Start, settled: Settled) -> None:
+async def test_handler_runs_one_signal_at_a_time_in_order(
+    start: Start, wait_until_idle: WaitUntilIdle
+) -> None:
     dendrite = await start()
     seen: list[int] = []
     busy = 0
@@ -229,12 +233,12 @@ async def test_handler_runs_one_signal_at_a_time_in_order(start: Start, settled:
     await dendrite.watch(SignalType.PLAN, slow)
     for n in range(50):
         await dendrite.emit_plan(new_trace_id(), [n])
-    await settled(dendrite)
+    await wait_until_idle(dendrite)
     assert seen == list(range(50))
 
 
 async def test_slow_handler_drops_signals_without_blocking_others(
-    start: Start, caplog: pytest.LogCaptureFixture, settled: Settled
+    start: Start, caplog: pytest.LogCaptureFixture, wait_until_idle: WaitUntilIdle
 ) -> None:
     dendrite = await start(pathway_buffer=10)
     release = asyncio.Event()
@@ -251,14 +255,14 @@ async def test_slow_handler_drops_signals_without_blocking_others(
         await dendrite.emit_plan(new_trace_id(), [n])
     assert quick_saw == list(range(50))
     release.set()
-    await settled(dendrite)
+    await wait_until_idle(dendrite)
     assert slow_saw == [0, *range(40, 50)]
     assert watcher.dropped == 39
     assert caplog.text.count("slow of PLAN> is too slow") == 1
 
 
 async def test_watcher_handler_error_is_logged_and_isolated(
-    start: Start, caplog: pytest.LogCaptureFixture, settled: Settled
+    start: Start, caplog: pytest.LogCaptureFixture, wait_until_idle: WaitUntilIdle
 ) -> None:
     dendrite = await start()
     seen: list[Signal] = []
@@ -279,7 +283,7 @@ async def test_watcher_handler_error_is_logged_and_isolated(
     await dendrite.watch(SignalType.PLAN, seen.append)
     for _ in range(3):
         await dendrite.emit_plan(new_trace_id(), [])
-    await settled(dendrite)
+    await wait_until_idle(dendrite)
     assert len(seen) == 3
     for name in ("plain", "coroutine", "waits_for_what_is_cancelled"):
         assert caplog.text.count(f"{name} of PLAN> failed on evt_") == 3, name

@@ -16,7 +16,7 @@ from cosmo_core.protocol.signal import address
 from cosmo_testing import FakeClock
 
 Start = Callable[..., Awaitable[Dendrite]]
-KNOWN_S = 3.5
+DETECTED_S = 3.5
 """In how many seconds a lost worker is known."""
 
 
@@ -47,20 +47,20 @@ def axon(stuck: Stuck, name: str = "stuck", **options: Any) -> Axon:
     return Axon(neuron_id=name, neuron_fn=stuck, **options)
 
 
-def working(synapse: Any) -> list[Signal]:
+def work_heartbeats(synapse: Any) -> list[Signal]:
     """Return the signs of life that were sent."""
-    return [beat for beat in synapse.of(SignalType.HEARTBEAT) if beat.payload["status"] == "working"]
+    return [beat for beat in synapse.sent_of(SignalType.HEARTBEAT) if beat.payload["status"] == "working"]
 
 
-class Pair:
+class WorkerPair:
     """A worker and an orchestrator, each with a Synapse of its own on one bus."""
 
-    def __init__(self, start: Start, lossy: Any, clock: FakeClock) -> None:
-        self._start, self._lossy, self.clock = start, lossy, clock
+    def __init__(self, start: Start, connect_faulty: Any, clock: FakeClock) -> None:
+        self._start, self._connect_faulty, self.clock = start, connect_faulty, clock
 
-    async def begin(self, *axons: Axon, worker: dict[str, Any] | None = None, **options: Any) -> None:
-        self.here = await self._lossy(**options)
-        self.there = await self._lossy(self.here._bus, **options)
+    async def start(self, *axons: Axon, worker: dict[str, Any] | None = None, **options: Any) -> None:
+        self.here = await self._connect_faulty(**options)
+        self.there = await self._connect_faulty(self.here._bus, **options)
         common = {"clock": self.clock, "heartbeat_s": 1000.0}
         self.worker = await self._start(
             *axons, synapse=self.there, role="worker", grace_s=0, **common, **(worker or {})
@@ -74,8 +74,8 @@ class Pair:
 
 
 @pytest.fixture
-def pair(start: Start, lossy: Any, clock: FakeClock) -> Pair:
-    return Pair(start, lossy, clock)
+def pair(start: Start, connect_faulty: Any, clock: FakeClock) -> WorkerPair:
+    return WorkerPair(start, connect_faulty, clock)
 
 
 # --- a worker is lost -----------------------------------------------------------------------------------
@@ -84,61 +84,61 @@ def pair(start: Start, lossy: Any, clock: FakeClock) -> Pair:
 @pytest.mark.clause("P-5.19")
 @pytest.mark.parametrize("age_s", [0.0, 0.4, 1.0, 7.3, 60.0])
 async def test_killed_worker_is_detected_within_three_and_a_half_seconds(
-    pair: Pair, stuck: Stuck, age_s: float
+    pair: WorkerPair, stuck: Stuck, age_s: float
 ) -> None:
-    await pair.begin(axon(stuck))
-    asking = asyncio.create_task(
+    await pair.start(axon(stuck))
+    waiting = asyncio.create_task(
         pair.orchestrator.dispatch_and_wait(neuron="stuck", input={}, timeout_s=None)
     )
     await pair.clock.advance(age_s)
     await pair.kill()
     await pair.clock.advance(1.4)
-    assert not asking.done()
-    await pair.clock.advance(KNOWN_S - 1.4)
+    assert not waiting.done()
+    await pair.clock.advance(DETECTED_S - 1.4)
     async with asyncio.timeout(5):
-        answer = await asking
+        answer = await waiting
     assert (answer.payload["code"], answer.payload["recoverable"]) == ("WORKER_LOST", True)
     assert answer.directed == address("stuck")
-    [task] = pair.here.of(SignalType.TASK)
+    [task] = pair.here.sent_of(SignalType.TASK)
     assert answer.parent_id == task.id
     # In case it is not dead: it shall not go on.
-    [stop] = pair.here.of(SignalType.STOP)
+    [stop] = pair.here.sent_of(SignalType.STOP)
     assert stop.parent_id == task.id
-    assert pair.here.of(SignalType.ERROR) == []
+    assert pair.here.sent_of(SignalType.ERROR) == []
 
 
 @pytest.mark.clause("P-4.14", "P-5.19")
-async def test_running_and_queued_tasks_are_listed_every_second(pair: Pair, stuck: Stuck) -> None:
-    await pair.begin(axon(stuck, max_concurrency=1))
+async def test_running_and_queued_tasks_are_listed_every_second(pair: WorkerPair, stuck: Stuck) -> None:
+    await pair.start(axon(stuck, max_concurrency=1))
     pathways = [await pair.orchestrator.dispatch(neuron="stuck", input={}) for _ in range(3)]
     await pair.clock.advance(60)
     assert not any(pathway.closed for pathway in pathways)
-    assert len(working(pair.there)) == 60
-    for sign in working(pair.there):
-        assert set(sign.meta["tasks"]) == {pathway.task_id for pathway in pathways}
-        assert (sign.directed, sign.parent_id) == (None, None)
-        assert sign.meta["dendrite"] == pair.worker.find_neurons()[0].dendrite
+    assert len(work_heartbeats(pair.there)) == 60
+    for beat in work_heartbeats(pair.there):
+        assert set(beat.meta["tasks"]) == {pathway.task_id for pathway in pathways}
+        assert (beat.directed, beat.parent_id) == (None, None)
+        assert beat.meta["dendrite"] == pair.worker.find_neurons()[0].dendrite
     stuck.open.set()
     for pathway in pathways:
         assert (await pathway.wait(timeout_s=5)).payload["output"] == {"done": True}
     await pair.clock.advance(10)
-    assert len(working(pair.there)) == 60
+    assert len(work_heartbeats(pair.there)) == 60
 
 
 @pytest.mark.clause("P-5.19")
-async def test_detector_waits_for_takeover_time(pair: Pair, stuck: Stuck) -> None:
-    await pair.begin(axon(stuck), takeover_s=4.0)
+async def test_detector_waits_for_takeover_time(pair: WorkerPair, stuck: Stuck) -> None:
+    await pair.start(axon(stuck), takeover_s=4.0)
     pathway = await pair.orchestrator.dispatch(neuron="stuck", input={})
     await pair.kill()
     await pair.clock.advance(6.0)
     assert not pathway.closed
-    await pair.clock.advance(KNOWN_S + 4.0 - 6.0)
+    await pair.clock.advance(DETECTED_S + 4.0 - 6.0)
     assert (await pathway.wait(timeout_s=5)).payload["code"] == "WORKER_LOST"
 
 
 @pytest.mark.clause("P-5.19")
-async def test_durable_synapse_disables_worker_lost(pair: Pair, stuck: Stuck) -> None:
-    await pair.begin(axon(stuck), takeover_s=4.0, durable=True)
+async def test_durable_synapse_disables_worker_lost(pair: WorkerPair, stuck: Stuck) -> None:
+    await pair.start(axon(stuck), takeover_s=4.0, durable=True)
     pathway = await pair.orchestrator.dispatch(neuron="stuck", input={})
     await pair.kill()
     await pair.clock.advance(900)
@@ -147,10 +147,10 @@ async def test_durable_synapse_disables_worker_lost(pair: Pair, stuck: Stuck) ->
 
 @pytest.mark.clause("P-4.15", "P-5.19")
 async def test_host_without_work_heartbeats_is_never_lost(
-    pair: Pair, stuck: Stuck, monkeypatch: pytest.MonkeyPatch
+    pair: WorkerPair, stuck: Stuck, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cosmo_core.dendrite.hosting.host.PULSE_S", None)
-    await pair.begin(axon(stuck))
+    await pair.start(axon(stuck))
     [record] = pair.orchestrator.find_neurons()
     assert record.pulse_s is None
     pathway = await pair.orchestrator.dispatch(neuron="stuck", input={})
@@ -179,8 +179,8 @@ async def test_register_announces_work_heartbeat_interval(
 
 
 @pytest.mark.clause("P-5.19")
-async def test_suspended_process_does_not_report_worker_lost(pair: Pair, stuck: Stuck) -> None:
-    await pair.begin(axon(stuck))
+async def test_suspended_process_does_not_report_worker_lost(pair: WorkerPair, stuck: Stuck) -> None:
+    await pair.start(axon(stuck))
     pathway = await pair.orchestrator.dispatch(neuron="stuck", input={})
     await pair.clock.advance(2.0)
     pair.clock._now += 3600  # Both were suspended.
@@ -190,12 +190,12 @@ async def test_suspended_process_does_not_report_worker_lost(pair: Pair, stuck: 
     pair.clock._now += 3600
     await pair.clock.advance(1.0)
     assert not pathway.closed
-    await pair.clock.advance(KNOWN_S)
+    await pair.clock.advance(DETECTED_S)
     assert pathway.closed
 
 
-async def test_answered_task_is_no_longer_monitored(pair: Pair, stuck: Stuck) -> None:
-    await pair.begin(axon(stuck))
+async def test_answered_task_is_no_longer_monitored(pair: WorkerPair, stuck: Stuck) -> None:
+    await pair.start(axon(stuck))
     pathway = await pair.orchestrator.dispatch(neuron="stuck", input={})
     await pair.clock.advance(2)
     assert pathway.task_id in _detector(pair)._signs
@@ -207,7 +207,7 @@ async def test_answered_task_is_no_longer_monitored(pair: Pair, stuck: Stuck) ->
     assert _detector(pair)._signs == {}
 
 
-def _detector(pair: Pair) -> FailureDetector:
+def _detector(pair: WorkerPair) -> FailureDetector:
     return pair.orchestrator._detector
 
 
@@ -215,22 +215,22 @@ def _detector(pair: Pair) -> FailureDetector:
 
 
 @pytest.mark.clause("P-4.14", "P-12.4")
-async def test_neuron_under_backpressure_is_not_lost(pair: Pair) -> None:
+async def test_neuron_under_backpressure_is_not_lost(pair: WorkerPair) -> None:
     async def recite(input: dict[str, Any], context: list[Any]) -> AsyncIterator[str]:
         for number in range(10_000):
             yield str(number)
 
-    await pair.begin(Axon(neuron_id="recite", neuron_fn=recite), max_in_flight=4, max_pending=4)
+    await pair.start(Axon(neuron_id="recite", neuron_fn=recite), max_in_flight=4, max_pending=4)
     pair.orchestrator._dispatcher._buffer = 2
     pathway = await pair.orchestrator.dispatch(neuron="recite", input={}, backpressure=True)
     await pair.clock.advance(30)
     assert not pathway.closed
-    [task] = pair.here.of(SignalType.TASK)
+    [task] = pair.here.sent_of(SignalType.TASK)
     assert task.meta["pulse_to"] != task.meta["reply_to"]
     pathway.close()
 
 
-class Endless:
+class BlockingMiddleware:
     """A middleware that never lets a TASK through."""
 
     @hookimpl
@@ -244,10 +244,10 @@ class Endless:
 
 
 @pytest.mark.clause("P-4.14")
-async def test_task_held_by_host_middleware_is_not_lost(pair: Pair, stuck: Stuck) -> None:
+async def test_task_held_by_host_middleware_is_not_lost(pair: WorkerPair, stuck: Stuck) -> None:
     plugins = PluginManager()
-    plugins.register(Endless(), name="endless")
-    await pair.begin(axon(stuck), worker={"plugins": plugins})
+    plugins.register(BlockingMiddleware(), name="blocking")
+    await pair.start(axon(stuck), worker={"plugins": plugins})
     pathway = await pair.orchestrator.dispatch(neuron="stuck", input={})
     await pair.clock.advance(30)
     assert not pathway.closed
@@ -255,19 +255,19 @@ async def test_task_held_by_host_middleware_is_not_lost(pair: Pair, stuck: Stuck
 
 
 @pytest.mark.clause("P-4.14")
-async def test_work_heartbeat_is_split_beyond_task_limit(pair: Pair, stuck: Stuck) -> None:
-    await pair.begin(axon(stuck, max_concurrency=1, max_backlog=3 * MAX_NAMED))
+async def test_work_heartbeat_is_split_beyond_task_limit(pair: WorkerPair, stuck: Stuck) -> None:
+    await pair.start(axon(stuck, max_concurrency=1, max_backlog=3 * MAX_NAMED))
     count = 2 * MAX_NAMED + 1
     pathways = [await pair.orchestrator.dispatch(neuron="stuck", input={}) for _ in range(count)]
     await pair.clock.advance(1)
-    named = [sign.meta["tasks"] for sign in working(pair.there)]
+    named = [beat.meta["tasks"] for beat in work_heartbeats(pair.there)]
     assert [len(tasks) for tasks in named] == [MAX_NAMED, MAX_NAMED, 1]
     assert {id for tasks in named for id in tasks} == {pathway.task_id for pathway in pathways}
 
 
 @pytest.mark.parametrize("tasks", [None, "evt", 7, [7, None, ["evt"]], {}])
-async def test_malformed_work_heartbeat_is_ignored(pair: Pair, stuck: Stuck, tasks: Any) -> None:
-    await pair.begin(axon(stuck))
+async def test_malformed_work_heartbeat_is_ignored(pair: WorkerPair, stuck: Stuck, tasks: Any) -> None:
+    await pair.start(axon(stuck))
     pathway = await pair.orchestrator.dispatch(neuron="stuck", input={})
     await pair.clock.advance(1)
     before = dict(_detector(pair)._signs)
@@ -282,12 +282,12 @@ async def test_malformed_work_heartbeat_is_ignored(pair: Pair, stuck: Stuck, tas
 @pytest.mark.extension("auctions")
 @pytest.mark.clause("P-5.19", "P-7.10")
 async def test_lost_winner_is_replaced_by_next_best_bidder(
-    start: Start, pair: Pair, stuck: Stuck, clock: FakeClock
+    start: Start, pair: WorkerPair, stuck: Stuck, clock: FakeClock
 ) -> None:
     async def other(input: dict[str, Any], context: list[Any]) -> Any:
         return {"by": "other"}
 
-    await pair.begin(axon(stuck, capabilities=["x"]))
+    await pair.start(axon(stuck, capabilities=["x"]))
     busy = Axon(neuron_id="other", neuron_fn=other, capabilities=["x"])
     second = await start(busy, synapse=pair.here, role="worker", clock=clock, heartbeat_s=1000.0)
 
@@ -303,8 +303,8 @@ async def test_lost_winner_is_replaced_by_next_best_bidder(
     await clock.advance(5)
     assert not pathway.closed
     await pair.kill()
-    await clock.advance(KNOWN_S)
+    await clock.advance(DETECTED_S)
     answer = await pathway.wait(timeout_s=5)
     assert answer.payload["output"] == {"by": "other"}
-    [stop] = pair.here.of(SignalType.STOP)
+    [stop] = pair.here.sent_of(SignalType.STOP)
     assert stop.directed == address("stuck")

@@ -29,7 +29,7 @@ T = TypeVar("T")
 NAMESPACES: Final = ("red", "blue")
 NEURONS: Final = {"a": ("x",), "b": ("x", "y"), "c": ("y", "z"), "d": ()}
 BEHAVIOURS: Final = ("answer", "wait", "fail", "stream", "raise")
-PRESENCE: Final = {
+DISCOVERY_TYPES: Final = {
     SignalType.REGISTER,
     SignalType.HEARTBEAT,
     SignalType.DEREGISTER,
@@ -52,7 +52,7 @@ class LoopClock:
         await asyncio.sleep(seconds)
 
 
-class ShakySynapse(MemorySynapse):
+class UnreliableSynapse(MemorySynapse):
     """Brings frames twice, or sends them after the next one, when told to.
 
     A frame that comes twice comes to the same subscriber: which member of a queue group gets a frame is
@@ -101,17 +101,17 @@ class ShakySynapse(MemorySynapse):
 
 
 @attrs.define(eq=False)
-class Member:
+class BusMember:
     """A Dendrite, and what the model knows of it."""
 
     namespace: str
-    synapse: ShakySynapse
+    synapse: UnreliableSynapse
     dendrite: Dendrite
     alive: bool = True
 
 
 @attrs.define(eq=False)
-class Asked:
+class PendingDispatch:
     """A dispatch that was made, and the task that waits for its end."""
 
     namespace: str
@@ -125,29 +125,29 @@ class BusMachine(RuleBasedStateMachine):
         super().__init__()
         self.loop = VirtualTimeLoop()
         self.bus = MemoryBus()
-        self.members: list[Member] = []
-        self.asked: list[Asked] = []
+        self.members: list[BusMember] = []
+        self.dispatches: list[PendingDispatch] = []
         self.gate = asyncio.Event()
         # The ids of TASKs and awards, as often as a Neuron began one.
         self.begun: list[str] = []
-        self.strangers: list[Any] = []
-        self.seen: dict[str, dict[str, Signal]] = {}
-        self.run(self.watch())
+        self.foreign_inputs: list[Any] = []
+        self.traces: dict[str, dict[str, Signal]] = {}
+        self.run(self.subscribe_all())
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(work)
 
-    async def watch(self) -> None:
+    async def subscribe_all(self) -> None:
         """See everything on the bus."""
-        self.watcher = MemorySynapse(self.bus)
-        await self.watcher.connect()
-        await self.watcher.subscribe("cosmonapse.>", self.see)
+        self.recorder = MemorySynapse(self.bus)
+        await self.recorder.connect()
+        await self.recorder.subscribe("cosmonapse.>", self.record)
 
-    def see(self, frame: bytes) -> None:
+    def record(self, frame: bytes) -> None:
         signal = decode(frame)
-        if signal.type in PRESENCE:
+        if signal.type in DISCOVERY_TYPES:
             return
-        self.seen.setdefault(signal.trace_id, {}).setdefault(signal.id, signal)
+        self.traces.setdefault(signal.trace_id, {}).setdefault(signal.id, signal)
 
     def neuron(self, namespace: str) -> Callable[..., AsyncIterator[Any]]:
         async def neuron(input: dict[str, Any], context: list[Any]) -> AsyncIterator[Any]:
@@ -155,7 +155,7 @@ class BusMachine(RuleBasedStateMachine):
             assert task is not None
             self.begun.append(task.id)
             if input["namespace"] != namespace:
-                self.strangers.append(input)
+                self.foreign_inputs.append(input)
             match input["behaviour"]:
                 case "wait":
                     await self.gate.wait()
@@ -180,11 +180,11 @@ class BusMachine(RuleBasedStateMachine):
             max_backlog=limit,
         )
 
-    async def settle(self) -> None:
+    async def run_ready_tasks(self) -> None:
         for _ in range(30):
             await asyncio.sleep(0)
 
-    def pick(self, index: int, namespace: str | None = None) -> Member | None:
+    def pick(self, index: int, namespace: str | None = None) -> BusMember | None:
         fitting = [
             member for member in self.members if member.alive and namespace in {None, member.namespace}
         ]
@@ -200,7 +200,7 @@ class BusMachine(RuleBasedStateMachine):
     )
     def start(self, namespace: str, names: set[str], limit: int) -> None:
         async def start() -> None:
-            synapse = ShakySynapse(self.bus)
+            synapse = UnreliableSynapse(self.bus)
             await synapse.connect()
             dendrite = Dendrite(
                 synapse=synapse,
@@ -212,8 +212,8 @@ class BusMachine(RuleBasedStateMachine):
             for name in sorted(names):
                 dendrite.attach_axon(self.axon(namespace, name, limit))
             await dendrite.start()
-            self.members.append(Member(namespace, synapse, dendrite))
-            await self.settle()
+            self.members.append(BusMember(namespace, synapse, dendrite))
+            await self.run_ready_tasks()
 
         self.run(start())
 
@@ -222,9 +222,9 @@ class BusMachine(RuleBasedStateMachine):
         member = self.pick(index)
         if member is not None:
             member.alive = False
-            self.run(self.leave(member))
+            self.run(self.disconnect(member))
 
-    async def leave(self, member: Member) -> None:
+    async def disconnect(self, member: BusMember) -> None:
         member.synapse.delay = False
         await member.dendrite.stop()
         await member.synapse.close()
@@ -242,7 +242,7 @@ class BusMachine(RuleBasedStateMachine):
         member = self.pick(index)
         if member is not None and name not in {axon.neuron_id for axon in member.dendrite.axons}:
             self.run(member.dendrite.add_axon(self.axon(member.namespace, name, limit)))
-            self.run(self.settle())
+            self.run(self.run_ready_tasks())
 
     @rule(index=st.integers(0, 4), name=st.sampled_from(sorted(NEURONS)))
     def detach(self, index: int, name: str) -> None:
@@ -252,9 +252,9 @@ class BusMachine(RuleBasedStateMachine):
 
     # --- work ---------------------------------------------------------------------------------------
 
-    def ask(self, member: Member, asking: Coroutine[Any, Any, Signal]) -> None:
-        self.asked.append(Asked(member.namespace, self.loop.create_task(asking)))
-        self.run(self.settle())
+    def start_dispatch(self, member: BusMember, reply: Coroutine[Any, Any, Signal]) -> None:
+        self.dispatches.append(PendingDispatch(member.namespace, self.loop.create_task(reply)))
+        self.run(self.run_ready_tasks())
 
     @rule(
         index=st.integers(0, 4), name=st.sampled_from(sorted(NEURONS)), behaviour=st.sampled_from(BEHAVIOURS)
@@ -262,8 +262,8 @@ class BusMachine(RuleBasedStateMachine):
     def dispatch(self, index: int, name: str, behaviour: str) -> None:
         if (member := self.pick(index)) is not None:
             input = {"namespace": member.namespace, "behaviour": behaviour}
-            asking = member.dendrite.dispatch_and_wait(neuron=name, input=input, timeout_s=TIMEOUT_S)
-            self.ask(member, asking)
+            reply = member.dendrite.dispatch_and_wait(neuron=name, input=input, timeout_s=TIMEOUT_S)
+            self.start_dispatch(member, reply)
 
     @rule(
         index=st.integers(0, 4),
@@ -273,10 +273,10 @@ class BusMachine(RuleBasedStateMachine):
     def dispatch_by_capability(self, index: int, capabilities: set[str], behaviour: str) -> None:
         if (member := self.pick(index)) is not None:
             input = {"namespace": member.namespace, "behaviour": behaviour}
-            asking = member.dendrite.dispatch_and_wait(
+            reply = member.dendrite.dispatch_and_wait(
                 capabilities=sorted(capabilities), input=input, timeout_s=TIMEOUT_S
             )
-            self.ask(member, asking)
+            self.start_dispatch(member, reply)
 
     @rule(
         index=st.integers(0, 4),
@@ -295,21 +295,21 @@ class BusMachine(RuleBasedStateMachine):
             ) as pathway:
                 return await pathway.wait(TIMEOUT_S)
 
-        self.ask(member, offer())
+        self.start_dispatch(member, offer())
 
     @rule(index=st.integers(0, 20))
     def cancel(self, index: int) -> None:
-        waiting = [asked.waiting for asked in self.asked if not asked.waiting.done()]
+        waiting = [dispatch.waiting for dispatch in self.dispatches if not dispatch.waiting.done()]
         if waiting:
             waiting[index % len(waiting)].cancel()
-            self.run(self.settle())
+            self.run(self.run_ready_tasks())
 
     @rule(index=st.integers(0, 4), which=st.integers(0, 20))
     def stop_trace(self, index: int, which: int) -> None:
         member = self.pick(index)
         traces = [
             trace_id
-            for trace_id, signals in self.seen.items()
+            for trace_id, signals in self.traces.items()
             if next(iter(signals.values())).type is SignalType.TASK
         ]
         if member is not None and traces:
@@ -319,12 +319,12 @@ class BusMachine(RuleBasedStateMachine):
     def open_gate(self) -> None:
         gate, self.gate = self.gate, asyncio.Event()
         gate.set()
-        self.run(self.settle())
+        self.run(self.run_ready_tasks())
 
     # --- trouble ------------------------------------------------------------------------------------
 
     @rule(index=st.integers(0, 4), repeat=st.booleans(), delay=st.booleans())
-    def shake(self, index: int, repeat: bool, delay: bool) -> None:
+    def set_faults(self, index: int, repeat: bool, delay: bool) -> None:
         if (member := self.pick(index)) is not None:
             member.synapse.repeat, member.synapse.delay = repeat, delay
 
@@ -347,24 +347,27 @@ class BusMachine(RuleBasedStateMachine):
         self.gate.set()
         await asyncio.sleep(TIMEOUT_S + 5)
         for member in self.members:
-            await self.leave(member)
-        await self.watcher.close()
-        await self.settle()
-        await asyncio.wait([asked.waiting for asked in self.asked] or [self.loop.create_task(self.settle())])
+            await self.disconnect(member)
+        await self.recorder.close()
+        await self.run_ready_tasks()
+        await asyncio.wait(
+            [dispatch.waiting for dispatch in self.dispatches]
+            or [self.loop.create_task(self.run_ready_tasks())]
+        )
 
     def check(self) -> None:
-        assert not self.strangers, "a Neuron got a TASK of another namespace"
+        assert not self.foreign_inputs, "a Neuron got a TASK of another namespace"
         assert len(set(self.begun)) == len(self.begun), "a TASK was run twice"
-        for asked in self.asked:
-            assert asked.waiting.done(), "a dispatch never ended"
-            if not asked.waiting.cancelled() and (error := asked.waiting.exception()) is not None:
+        for dispatch in self.dispatches:
+            assert dispatch.waiting.done(), "a dispatch never ended"
+            if not dispatch.waiting.cancelled() and (error := dispatch.waiting.exception()) is not None:
                 assert isinstance(error, (CosmoError, TimeoutError)), repr(error)
-        for signals in self.seen.values():
+        for signals in self.traces.values():
             # In the order in which they were made: the shaky bus reorders even what one sender sends.
             assert_valid_trace(sorted(signals.values(), key=lambda signal: signal.id))
-        self.check_nothing_is_left()
+        self.check_no_leaks()
 
-    def check_nothing_is_left(self) -> None:
+    def check_no_leaks(self) -> None:
         left = asyncio.all_tasks(self.loop)
         assert not left, left
         assert not self.bus.router._table.route("cosmonapse.red.TASK.neuron.a").targets

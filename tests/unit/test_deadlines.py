@@ -34,7 +34,7 @@ class Clock:
 
         return Handle()
 
-    def go_to(self, when: float) -> None:
+    def advance_to(self, when: float) -> None:
         while due := sorted((timer for timer in self.timers if timer[0] <= when), key=lambda timer: timer[0]):
             timer = due[0]
             self.timers.remove(timer)
@@ -66,17 +66,17 @@ def test_each_deadline_expires_in_time_unless_discarded(
     expected: list[tuple[Recorder, float | None]] = []
     now = 0.0
     with patch("asyncio.get_running_loop", lambda: clock):
-        for after, timeout, off_after in waits:
+        for after, timeout, discard_after in waits:
             now += after
-            clock.go_to(now)
+            clock.advance_to(now)
             deadline = Recorder(deadlines, clock)
             deadline.due = now + timeout
             deadlines.add(deadline, cast("asyncio.AbstractEventLoop", clock))
-            called_off = off_after is not None and off_after < timeout - RESOLUTION_S
-            if off_after is not None and called_off:
-                clock.call_at(now + off_after, deadlines.discard, deadline)
-            expected.append((deadline, None if called_off else now + timeout))
-        clock.go_to(now + 20)
+            discarded = discard_after is not None and discard_after < timeout - RESOLUTION_S
+            if discard_after is not None and discarded:
+                clock.call_at(now + discard_after, deadlines.discard, deadline)
+            expected.append((deadline, None if discarded else now + timeout))
+        clock.advance_to(now + 20)
     for deadline, due in expected:
         if due is None:
             assert deadline.expired_at is None
@@ -143,7 +143,7 @@ async def test_close_cancels_timer_without_open_deadlines() -> None:
     assert not deadline.expired
 
 
-async def _closed(deadlines: Deadlines) -> None:
+async def _close_and_wait(deadlines: Deadlines) -> None:
     deadlines.close()
     await asyncio.Event().wait()
 
@@ -151,5 +151,5 @@ async def _closed(deadlines: Deadlines) -> None:
 async def test_open_deadline_expires_after_close() -> None:
     deadlines = Deadlines()
     with pytest.raises(TimeoutError), deadlines.time_limit(0.001):
-        await _closed(deadlines)
+        await _close_and_wait(deadlines)
     assert deadlines._timer is None

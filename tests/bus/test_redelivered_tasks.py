@@ -10,7 +10,7 @@ import pytest
 from cosmo_core import Dendrite, Signal, SignalType
 from cosmo_core.dendrite.reliability import redelivery as outbox
 from cosmo_core.plugins import Dropped, PluginManager, hookimpl
-from tests.bus.answering import ERROR, FINAL, OUTPUT, Count, deliver, ids, make_task
+from tests.bus.direct_delivery import ERROR, FINAL, OUTPUT, Count, deliver, ids, make_task
 
 Start = Callable[..., Awaitable[Dendrite]]
 
@@ -22,62 +22,64 @@ def count() -> Count:
 
 @pytest.mark.clause("P-3.12", "P-5.6", "P-5.17")
 async def test_redelivered_task_is_answered_again_without_second_run(
-    start: Start, lossy: Any, count: Count
+    start: Start, connect_faulty: Any, count: Count
 ) -> None:
-    synapse = await lossy(takeover_s=4.0)
+    synapse = await connect_faulty(takeover_s=4.0)
     worker = await start(count, synapse=synapse, role="worker")
     orchestrator = await start(synapse=synapse)
     pathway = await orchestrator.dispatch(neuron="count", input={}, finalize=True)
-    await synapse.have(FINAL)
-    (once,) = synapse.of(SignalType.TASK)
+    await synapse.wait_until_sent(FINAL)
+    (once,) = synapse.sent_of(SignalType.TASK)
     for _ in range(2):
         assert await deliver(synapse, once)
     assert count.runs == 1
     assert worker.counters["duplicates"] == 2
     for type in (OUTPUT, FINAL):
-        assert len(answers := synapse.of(type)) == 3
+        assert len(answers := synapse.sent_of(type)) == 3
         assert all(answer == answers[0] for answer in answers)
     assert [signal.type async for signal in pathway] == [OUTPUT, FINAL]
 
 
 @pytest.mark.clause("P-5.6")
-async def test_pathway_receives_resent_answer_once(start: Start, lossy: Any, count: Count) -> None:
-    synapse = await lossy(takeover_s=4.0)
+async def test_pathway_receives_resent_answer_once(start: Start, connect_faulty: Any, count: Count) -> None:
+    synapse = await connect_faulty(takeover_s=4.0)
     await start(count, synapse=synapse, role="worker")
     orchestrator = await start(synapse=synapse)
     pathway = await orchestrator.dispatch(neuron="count", input={})
     answer = await pathway.wait(timeout_s=5)
-    await deliver(synapse, synapse.of(SignalType.TASK)[0])
+    await deliver(synapse, synapse.sent_of(SignalType.TASK)[0])
     pathway.close()
     assert [signal async for signal in pathway] == [answer]
 
 
-async def test_redelivered_rejected_task_gets_same_error(start: Start, lossy: Any) -> None:
+async def test_redelivered_rejected_task_gets_same_error(start: Start, connect_faulty: Any) -> None:
     async def count(input: dict[str, Any], context: list[Any]) -> Any:
         return {}
 
-    synapse = await lossy(takeover_s=4.0)
+    synapse = await connect_faulty(takeover_s=4.0)
     await start(count, synapse=synapse, role="worker")
     late = make_task(deadline_ms=0)
     for _ in range(2):
         assert await deliver(synapse, late)
-    assert [error.payload["code"] for error in synapse.of(ERROR)] == ["DEADLINE"] * 2
-    assert len({*ids(synapse.of(ERROR))}) == 1
+    assert [error.payload["code"] for error in synapse.sent_of(ERROR)] == ["DEADLINE"] * 2
+    assert len({*ids(synapse.sent_of(ERROR))}) == 1
 
 
-async def test_redelivery_resends_error_that_replaced_unsendable_output(start: Start, lossy: Any) -> None:
+async def test_redelivery_resends_error_that_replaced_unsendable_output(
+    start: Start, connect_faulty: Any
+) -> None:
     async def count(input: dict[str, Any], context: list[Any]) -> Any:
         return {"much": "x" * 2_000_000}
 
-    synapse = await lossy(takeover_s=4.0)
+    synapse = await connect_faulty(takeover_s=4.0)
     await start(count, synapse=synapse, role="worker")
     once = make_task()
     for _ in range(2):
         assert await deliver(synapse, once)
-    errors = synapse.of(ERROR)
+    errors = synapse.sent_of(ERROR)
     assert [error.payload["code"] for error in errors] == ["OUTPUT_INVALID"] * 2
     assert len({*ids(errors)}) == 1
-    assert len(synapse.of(OUTPUT)) == 1
+    assert len(synapse.sent_of(OUTPUT)) == 1
 
 
 class Marking:
@@ -104,31 +106,31 @@ class Marking:
         return middleware
 
 
-async def test_resent_answer_skips_middleware(start: Start, lossy: Any, count: Count) -> None:
+async def test_resent_answer_skips_middleware(start: Start, connect_faulty: Any, count: Count) -> None:
     plugins, marking = PluginManager(), Marking()
     plugins.register(marking, name="marking")
-    synapse = await lossy(takeover_s=4.0)
+    synapse = await connect_faulty(takeover_s=4.0)
     await start(count, synapse=synapse, role="worker", plugins=plugins)
     once = make_task()
     for _ in range(2):
         assert await deliver(synapse, once)
-    assert [answer.meta for answer in synapse.of(OUTPUT)] == [{"marked": True}] * 3
+    assert [answer.meta for answer in synapse.sent_of(OUTPUT)] == [{"marked": True}] * 3
     assert marking.passed == 1
     dropped = make_task(input={"drop": True})
     for _ in range(2):
         assert await deliver(synapse, dropped)
-    assert [error.payload["code"] for error in synapse.of(ERROR)] == ["REJECTED"] * 2
-    assert len(synapse.of(OUTPUT)) == 3
+    assert [error.payload["code"] for error in synapse.sent_of(ERROR)] == ["REJECTED"] * 2
+    assert len(synapse.sent_of(OUTPUT)) == 3
 
 
 # --- what is remembered -----------------------------------------------------------------------------
 
 
 async def test_redelivery_buffer_keeps_answers_of_newest_tasks(
-    start: Start, lossy: Any, count: Count, monkeypatch: pytest.MonkeyPatch
+    start: Start, connect_faulty: Any, count: Count, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "MAX_TASKS", 2)
-    synapse = await lossy(takeover_s=4.0)
+    synapse = await connect_faulty(takeover_s=4.0)
     worker = await start(count, synapse=synapse, role="worker")
     tasks = [make_task(finalize=True) for _ in range(3)]
     for each in tasks:
@@ -141,10 +143,10 @@ async def test_redelivery_buffer_keeps_answers_of_newest_tasks(
 
 
 async def test_redelivery_buffer_is_bounded_in_bytes(
-    start: Start, lossy: Any, count: Count, monkeypatch: pytest.MonkeyPatch
+    start: Start, connect_faulty: Any, count: Count, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "MAX_BYTES", 5_000)
-    synapse = await lossy(takeover_s=4.0)
+    synapse = await connect_faulty(takeover_s=4.0)
     worker = await start(count, synapse=synapse, role="worker")
     tasks = [make_task(input={"text": "x" * size}) for size in (1_500, 1_500, 1_500, 6_000, 10)]
     for each in tasks[:3]:

@@ -52,7 +52,7 @@ class Gate:
     """Holds up, or refuses, who subscribes to a pattern that ends in ``at``."""
 
     def __init__(self, synapse: MemorySynapse, at: str, refuses: bool = False) -> None:
-        self.asked, self.let = asyncio.Event(), asyncio.Event()
+        self.entered, self.open = asyncio.Event(), asyncio.Event()
         self._at, self._refuses = at, refuses
         self._subscribe = synapse.subscribe
 
@@ -62,8 +62,8 @@ class Gate:
         if pattern.endswith(self._at):
             if self._refuses:
                 raise SynapseError("no more subscriptions")
-            self.asked.set()
-            await self.let.wait()
+            self.entered.set()
+            await self.open.wait()
         return await self._subscribe(pattern, handler, queue_group=queue_group)
 
 
@@ -85,9 +85,9 @@ async def test_stop_during_start_aborts_start(
 ) -> None:
     dendrite, gate = unstarted(synapse, axon("a")), gated("DISCOVER")
     starting = asyncio.create_task(dendrite.start())
-    await gate.asked.wait()
+    await gate.entered.wait()
     await dendrite.stop()
-    gate.let.set()
+    gate.open.set()
     with pytest.raises(LifecycleError, match="stopped while it started"):
         await starting
     assert patterns() == set()
@@ -146,7 +146,7 @@ async def test_cancelled_stop_cancels_handlers(start: Start) -> None:
 
 
 async def test_task_held_by_middleware_does_not_run_after_stop(start: Start, synapse: MemorySynapse) -> None:
-    held, let, ran = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    held, release, ran = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     class Holding:
         @hookimpl
@@ -154,7 +154,7 @@ async def test_task_held_by_middleware_does_not_run_after_stop(start: Start, syn
             async def hold(signal: Any, forward: Forward) -> Any:
                 if signal.type is SignalType.TASK:
                     held.set()
-                    await let.wait()
+                    await release.wait()
                 return await forward(signal)
 
             return hold if direction == "inbound" else None
@@ -170,7 +170,7 @@ async def test_task_held_by_middleware_does_not_run_after_stop(start: Start, syn
     pathway = await (await start()).dispatch(neuron="a", input={})
     await held.wait()
     await worker.stop()
-    let.set()
+    release.set()
     answer = await pathway.wait(timeout_s=5)
     assert (answer.payload["code"], answer.payload["recoverable"]) == ("OVERLOADED", True)
     assert "is shutting down" in answer.payload["message"]
@@ -187,11 +187,11 @@ async def test_add_axon_during_stop_raises(
     worker = await start()
     gate = gated(at)
     adding = asyncio.create_task(worker.add_axon(axon("b")))
-    await gate.asked.wait()
+    await gate.entered.wait()
     stopping = asyncio.create_task(worker.stop())
     while not worker._host._leaving:  # noqa: ASYNC110 - it has no event to wait for
         await asyncio.sleep(0)
-    gate.let.set()
+    gate.open.set()
     with pytest.raises(LifecycleError):
         await adding
     await stopping
@@ -266,19 +266,19 @@ async def test_discover_reply_omits_neuron_that_left(
     start: Start, synapse: MemorySynapse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker = await start(axon("a"), axon("b"))
-    asked, let, publish = asyncio.Event(), asyncio.Event(), synapse.publish
+    entered, release, publish = asyncio.Event(), asyncio.Event(), synapse.publish
 
     async def slow(subject: str, frame: bytes, **options: Any) -> None:
         if ".REGISTER.inbox." in subject:
-            asked.set()
-            await let.wait()
+            entered.set()
+            await release.wait()
         await publish(subject, frame, **options)
 
     monkeypatch.setattr(synapse, "publish", slow)
     late = await start()
-    await asked.wait()
+    await entered.wait()
     await worker.detach_axon("b")
-    let.set()
+    release.set()
     await late.wait_until_ready(neuron="a", timeout_s=5)
     while _unfinished(synapse):  # noqa: ASYNC110 - no event
         await asyncio.sleep(0)

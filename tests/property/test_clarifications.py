@@ -92,8 +92,8 @@ def inputs() -> st.SearchStrategy[dict[str, Any]]:
 _KEYS = {"clarifications", "permissions"}
 
 
-class Asks:
-    """Asks one round after the other, and notes the input of each run."""
+class AskingNeuron:
+    """AskingNeuron one round after the other, and notes the input of each run."""
 
     def __init__(self, rounds: list[Round]) -> None:
         self.rounds = rounds
@@ -104,10 +104,10 @@ class Asks:
         asked = len(self.runs) - 1
         return self.rounds[asked].returned if asked < len(self.rounds) else {"runs": len(self.runs)}
 
-    async def at_once(self, input: dict[str, Any], context: list[Any]) -> Any:
+    async def return_reply(self, input: dict[str, Any], context: list[Any]) -> Any:
         return self.ask(input)
 
-    async def streamed(self, input: dict[str, Any], context: list[Any]) -> AsyncIterator[Any]:
+    async def stream_reply(self, input: dict[str, Any], context: list[Any]) -> AsyncIterator[Any]:
         yield "let me see"
         yield self.ask(input)
 
@@ -122,7 +122,7 @@ async def respond(dendrite: Dendrite, request: Signal, response: tuple[Any, ...]
 
 
 async def ask_and_answer(
-    neuron: Asks, input: dict[str, Any], *, streams: bool
+    neuron: AskingNeuron, input: dict[str, Any], *, streams: bool
 ) -> tuple[list[Signal], list[Signal]]:
     """Answer all that a Neuron asks; return what came back, and the whole trace."""
     synapse = MemorySynapse()
@@ -134,7 +134,9 @@ async def ask_and_answer(
         await synapse.subscribe(f"cosmonapse.test.{type}", lambda frame: trace.append(decode(frame)))
     plugins = PluginManager()
     worker = Dendrite(synapse=synapse, namespace="test", role="worker", plugins=plugins)
-    worker.attach_axon(Axon(neuron_id="asks", neuron_fn=neuron.streamed if streams else neuron.at_once))
+    worker.attach_axon(
+        Axon(neuron_id="asks", neuron_fn=neuron.stream_reply if streams else neuron.return_reply)
+    )
     async with worker, Dendrite(synapse=synapse, namespace="test", plugins=plugins) as orchestrator:
         replies = [await orchestrator.dispatch_and_wait(neuron="asks", input=input, timeout_s=5)]
         for round in neuron.rounds:
@@ -149,7 +151,7 @@ async def ask_and_answer(
 def test_every_answer_reaches_neuron_in_order(
     input: dict[str, Any], rounds: list[Round], streams: bool
 ) -> None:
-    neuron, before = Asks(rounds), copy.deepcopy(input)
+    neuron, before = AskingNeuron(rounds), copy.deepcopy(input)
     replies, trace = asyncio.run(ask_and_answer(neuron, input, streams=streams))
 
     assert input == before

@@ -24,17 +24,17 @@ def axon(name: str, *capabilities: str, neuron: Any = echo) -> Axon:
     return Axon(neuron_id=name, neuron_fn=neuron, capabilities=capabilities)
 
 
-class Blocked:
+class BlockedNeuron:
     """A Neuron that answers when it may."""
 
     def __init__(self) -> None:
         self.running = asyncio.Event()
-        self.may_answer = asyncio.Event()
+        self.release = asyncio.Event()
         self.closed = False
 
     async def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
         self.running.set()
-        await self.may_answer.wait()
+        await self.release.wait()
         return {"done": True}
 
     async def aclose(self) -> None:
@@ -47,17 +47,17 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-async def heard(synapse: MemorySynapse) -> list[tuple[str, str | None]]:
+async def announcements(synapse: MemorySynapse) -> list[tuple[str, str | None]]:
     """What is announced to everybody: the type, and the Neuron."""
-    heard: list[tuple[str, str | None]] = []
+    announcements: list[tuple[str, str | None]] = []
 
     def listen(frame: bytes) -> None:
         signal = decode(frame)
         if signal.type in {SignalType.REGISTER, SignalType.HEARTBEAT, SignalType.DEREGISTER}:
-            heard.append((signal.type.value, signal.directed.id if signal.directed else None))
+            announcements.append((signal.type.value, signal.directed.id if signal.directed else None))
 
     await synapse.subscribe("cosmonapse.test.*", listen)
-    return heard
+    return announcements
 
 
 def names(dendrite: Dendrite, capability: str | None = None) -> list[str]:
@@ -69,22 +69,22 @@ def names(dendrite: Dendrite, capability: str | None = None) -> list[str]:
 
 @pytest.mark.clause("P-4.1", "P-4.3", "P-4.4")
 async def test_worker_registers_at_start_and_with_each_heartbeat(
-    start: Start, clock: FakeClock, heard: list[tuple[str, str | None]]
+    start: Start, clock: FakeClock, announcements: list[tuple[str, str | None]]
 ) -> None:
     worker = await start(axon("a"), axon("b"), role="worker", heartbeat_s=BEAT_S, clock=clock)
-    assert heard == [("REGISTER", "a"), ("REGISTER", "b")]
+    assert announcements == [("REGISTER", "a"), ("REGISTER", "b")]
     for _ in range(2):
-        heard.clear()
+        announcements.clear()
         await clock.advance(BEAT_S - 1)
-        assert heard == []
+        assert announcements == []
         await clock.advance(1)
-        assert heard == [(type, name) for type in ("REGISTER", "HEARTBEAT") for name in ("a", "b")]
-    heard.clear()
+        assert announcements == [(type, name) for type in ("REGISTER", "HEARTBEAT") for name in ("a", "b")]
+    announcements.clear()
     await worker.stop()
-    assert heard == [(type, name) for type in ("HEARTBEAT", "DEREGISTER") for name in ("a", "b")]
-    heard.clear()
+    assert announcements == [(type, name) for type in ("HEARTBEAT", "DEREGISTER") for name in ("a", "b")]
+    announcements.clear()
     await clock.advance(5 * BEAT_S)
-    assert heard == []
+    assert announcements == []
 
 
 @pytest.mark.clause("P-4.6")
@@ -210,25 +210,25 @@ async def test_wait_until_ready_ends_when_dendrite_stops(start: Start) -> None:
 
 @pytest.mark.clause("P-4.1", "P-4.4")
 async def test_added_axon_is_registered_and_detached_axon_deregistered(
-    start: Start, heard: list[tuple[str, str | None]]
+    start: Start, announcements: list[tuple[str, str | None]]
 ) -> None:
     worker = await start(axon("a"), role="worker")
     orchestrator = await start()
-    heard.clear()
+    announcements.clear()
     await worker.add_axon(axon("b", "x"))
-    assert heard == [("REGISTER", "b")]
+    assert announcements == [("REGISTER", "b")]
     assert names(orchestrator, "x") == ["b"]
     await orchestrator.dispatch_and_wait(neuron="b", input={})
-    heard.clear()
+    announcements.clear()
     await worker.detach_axon("b", "enough")
-    assert heard == [("HEARTBEAT", "b"), ("DEREGISTER", "b")]
+    assert announcements == [("HEARTBEAT", "b"), ("DEREGISTER", "b")]
     assert names(orchestrator) == ["a"]
     await worker.add_axon(axon("b"))
     assert (await orchestrator.dispatch_and_wait(neuron="b", input={"n": 1})).payload["output"] == {"n": 1}
 
 
 async def test_detach_waits_for_running_task(start: Start) -> None:
-    blocked = Blocked()
+    blocked = BlockedNeuron()
     worker = await start(axon("a", neuron=blocked), role="worker", grace_s=5)
     orchestrator = await start()
     asking = asyncio.create_task(orchestrator.dispatch_and_wait(neuron="a", input={}))
@@ -237,7 +237,7 @@ async def test_detach_waits_for_running_task(start: Start) -> None:
     await asyncio.sleep(0)
     with pytest.raises(ValueError, match="'a' is attached"):
         await worker.add_axon(axon("a"))
-    blocked.may_answer.set()
+    blocked.release.set()
     await detaching
     assert (await asking).payload["output"] == {"done": True}
     assert blocked.closed
@@ -245,7 +245,7 @@ async def test_detach_waits_for_running_task(start: Start) -> None:
 
 
 async def test_detach_cancels_task_after_grace_period(start: Start, caplog: pytest.LogCaptureFixture) -> None:
-    blocked = Blocked()
+    blocked = BlockedNeuron()
     worker = await start(axon("a", neuron=blocked), role="worker", grace_s=0.01)
     orchestrator = await start()
     asking = asyncio.create_task(orchestrator.dispatch_and_wait(neuron="a", input={}))
@@ -258,9 +258,9 @@ async def test_detach_cancels_task_after_grace_period(start: Start, caplog: pyte
 
 @pytest.mark.clause("P-4.5")
 async def test_detaching_axon_is_not_announced_again(
-    start: Start, clock: FakeClock, heard: list[tuple[str, str | None]]
+    start: Start, clock: FakeClock, announcements: list[tuple[str, str | None]]
 ) -> None:
-    blocked = Blocked()
+    blocked = BlockedNeuron()
     worker = await start(
         axon("a", neuron=blocked), axon("b"), role="worker", heartbeat_s=BEAT_S, clock=clock, grace_s=5
     )
@@ -269,13 +269,13 @@ async def test_detaching_axon_is_not_announced_again(
     await blocked.running.wait()
     detaching = asyncio.create_task(worker.detach_axon("a"))
     await asyncio.sleep(0)
-    heard.clear()
+    announcements.clear()
     await clock.advance(BEAT_S)
-    assert heard == [("REGISTER", "b"), ("HEARTBEAT", "b")]
+    assert announcements == [("REGISTER", "b"), ("HEARTBEAT", "b")]
     late = await start()
     await clock.advance(0)
     assert names(late) == names(orchestrator) == ["b"]
-    blocked.may_answer.set()
+    blocked.release.set()
     await asking
     await detaching
 
@@ -298,26 +298,26 @@ async def test_add_axon_rejects_duplicate_id(start: Start) -> None:
 
 @pytest.mark.clause("P-5.2")
 async def test_own_dispatches_count_as_load_until_answered(start: Start) -> None:
-    neurons = {name: Blocked() for name in "ab"}
+    neurons = {name: BlockedNeuron() for name in "ab"}
     await start(*(axon(name, "x", neuron=neuron) for name, neuron in neurons.items()), role="worker")
     orchestrator = await start()
     pathways = [await orchestrator.dispatch(capabilities=["x"], input={}) for _ in range(5)]
     asked = [pathway.neuron for pathway in pathways]
     assert sorted(asked[:2]) == sorted(asked[2:4]) == ["a", "b"]
     busy = asked[4]
-    neurons[busy].may_answer.set()
+    neurons[busy].release.set()
     await asyncio.gather(*(pathway.wait() for pathway in pathways if pathway.neuron == busy))
     # All of its three are answered, none of the other's two.
     further = [await orchestrator.dispatch(capabilities=["x"], input={}) for _ in range(2)]
     assert [pathway.neuron for pathway in further] == [busy, busy]
-    neurons["a"].may_answer.set()
-    neurons["b"].may_answer.set()
+    neurons["a"].release.set()
+    neurons["b"].release.set()
     await asyncio.gather(*(pathway.wait() for pathway in [*pathways, *further]))
 
 
 @pytest.mark.parametrize("give_up", ["close", "forget"])
 async def test_abandoned_dispatches_do_not_count_as_load(start: Start, give_up: str) -> None:
-    neurons = {name: Blocked() for name in "ab"}
+    neurons = {name: BlockedNeuron() for name in "ab"}
     await start(
         *(axon(name, "x", neuron=neuron) for name, neuron in neurons.items()), role="worker", grace_s=0
     )
@@ -335,7 +335,7 @@ async def test_abandoned_dispatches_do_not_count_as_load(start: Start, give_up: 
 
 @pytest.mark.clause("P-5.2")
 async def test_dispatches_of_others_count_as_last_announced_load(start: Start, clock: FakeClock) -> None:
-    neurons = {name: Blocked() for name in "ab"}
+    neurons = {name: BlockedNeuron() for name in "ab"}
     await start(
         *(axon(name, "x", neuron=neuron) for name, neuron in neurons.items()),
         role="worker",
@@ -350,7 +350,7 @@ async def test_dispatches_of_others_count_as_last_announced_load(start: Start, c
     pathways = [await mine.dispatch(capabilities=["x"], input={}) for _ in range(4)]
     assert sorted(pathway.neuron for pathway in pathways) == ["a", "b", "b", "b"]
     for neuron in neurons.values():
-        neuron.may_answer.set()
+        neuron.release.set()
     await asyncio.gather(*(pathway.wait() for pathway in [*waiting, *pathways]))
     await clock.advance(BEAT_S)
     assert [record.load for record in mine.find_neurons()] == [0, 0]
@@ -358,13 +358,13 @@ async def test_dispatches_of_others_count_as_last_announced_load(start: Start, c
 
 @pytest.mark.clause("P-5.2")
 async def test_load_of_neuron_is_divided_by_replicas(start: Start, clock: FakeClock) -> None:
-    neurons = [Blocked() for _ in range(3)]
+    neurons = [BlockedNeuron() for _ in range(3)]
     for name, neuron in zip("aab", neurons, strict=True):
         await start(axon(name, "x", neuron=neuron), role="worker", heartbeat_s=BEAT_S, clock=clock)
     orchestrator = await start(heartbeat_s=BEAT_S, clock=clock)
     pathways = [await orchestrator.dispatch(capabilities=["x"], input={}) for _ in range(6)]
     assert sorted(pathway.neuron for pathway in pathways) == ["a", "a", "a", "a", "b", "b"]
     for neuron in neurons:
-        neuron.may_answer.set()
+        neuron.release.set()
     replies: list[Signal] = await asyncio.gather(*(pathway.wait() for pathway in pathways))
     assert {reply.type for reply in replies} == {SignalType.AGENT_OUTPUT}

@@ -40,24 +40,24 @@ def delete() -> NeuronFn:
 
 
 @pytest.fixture
-async def heard(synapse: MemorySynapse) -> list[Signal]:
+async def published(synapse: MemorySynapse) -> list[Signal]:
     """Everything but presence that is published on the bus of the test, as it comes."""
     signals: list[Signal] = []
 
-    def hear(frame: bytes) -> None:
+    def record(frame: bytes) -> None:
         signal = decode(frame)
         if signal.type not in PRESENCE:
             signals.append(signal)
 
-    await synapse.subscribe("cosmonapse.test.>", hear)
+    await synapse.subscribe("cosmonapse.test.>", record)
     return signals
 
 
 @pytest.fixture
-def asked() -> Ask:
+def ask() -> Ask:
     """Give a Neuron its input, and return its first reply."""
 
-    async def asked(orchestrator: Dendrite, neuron: str, **input: Any) -> Signal:
+    async def ask(orchestrator: Dendrite, neuron: str, **input: Any) -> Signal:
         return await orchestrator.dispatch_and_wait(neuron=neuron, input=input, timeout_s=5)
 
-    return asked
+    return ask

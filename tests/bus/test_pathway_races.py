@@ -26,7 +26,7 @@ from cosmo_core.protocol.ids import new_trace_id
 from cosmo_synapse_memory import MemorySynapse
 
 Start = Callable[..., Awaitable[Dendrite]]
-Settled = Callable[[Dendrite], Awaitable[None]]
+WaitUntilIdle = Callable[[Dendrite], Awaitable[None]]
 
 
 async def echo(input: dict[str, Any], context: list[Any]) -> Any:
@@ -38,13 +38,13 @@ class SlowBus:
 
     def __init__(self, synapse: MemorySynapse) -> None:
         self.on = "nothing"
-        self.asked, self.let = asyncio.Event(), asyncio.Event()
+        self.entered, self.open = asyncio.Event(), asyncio.Event()
         self._publish = synapse.publish
 
     async def publish(self, subject: str, frame: bytes, **options: Any) -> None:
         if self.on in subject:
-            self.asked.set()
-            await self.let.wait()
+            self.entered.set()
+            await self.open.wait()
         await self._publish(subject, frame, **options)
 
 
@@ -63,7 +63,7 @@ async def test_timeout_applies_after_dendrite_stopped(start: Start, slow: SlowBu
     orchestrator = await start()
     slow.on = "TASK.neuron"
     asking = asyncio.create_task(orchestrator.dispatch_and_wait(neuron="echo", input={}, timeout_s=0.05))
-    await slow.asked.wait()
+    await slow.entered.wait()
     await orchestrator.stop()
     async with asyncio.timeout(5):
         with pytest.raises(TimeoutError):
@@ -78,12 +78,12 @@ async def test_stop_during_discovery_sends_no_task(
     await synapse.subscribe("cosmonapse.test.TASK.>", sent.append)
     slow.on = "DISCOVER"
     asking = asyncio.create_task(orchestrator.dispatch_and_wait(neuron="echo", input={}, timeout_s=None))
-    await slow.asked.wait()
+    await slow.entered.wait()
     slow.on = "nothing"
     await start(echo)
     await orchestrator.wait_until_ready(neuron="echo", timeout_s=5)
     await orchestrator.stop()
-    slow.let.set()
+    slow.open.set()
     async with asyncio.timeout(5):
         with pytest.raises(LifecycleError):
             await asking
@@ -96,10 +96,10 @@ async def test_stop_during_discovery_sends_no_task(
 async def test_failed_dispatch_does_not_consume_answers_of_shared_trace(
     start: Start, synapse: MemorySynapse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    may_answer = asyncio.Event()
+    release = asyncio.Event()
 
     async def slow(input: dict[str, Any], context: list[Any]) -> Any:
-        await may_answer.wait()
+        await release.wait()
         return {}
 
     dendrite = await start(slow)
@@ -112,11 +112,11 @@ async def test_failed_dispatch_does_not_consume_answers_of_shared_trace(
     with pytest.raises(SynapseError):
         await dendrite.dispatch(neuron="slow", input={}, trace_id=first.trace_id, backpressure=True)
     gc.collect()
-    may_answer.set()
+    release.set()
     assert (await first.wait(timeout_s=5)).type is SignalType.AGENT_OUTPUT
 
 
-async def test_collected_full_pathway_releases_backpressure(settled: Settled) -> None:
+async def test_collected_full_pathway_releases_backpressure(wait_until_idle: WaitUntilIdle) -> None:
     done = asyncio.Event()
 
     async def talk(input: dict[str, Any], context: list[Any]) -> AsyncIterator[Any]:
@@ -142,14 +142,14 @@ async def test_collected_full_pathway_releases_backpressure(settled: Settled) ->
         gc.collect()
         async with asyncio.timeout(5):
             await done.wait()
-        await settled(dendrite)
+        await wait_until_idle(dendrite)
         assert held() is None
         assert len(synapse._subscriptions) == before
     await synapse.close()
 
 
 async def test_pathway_collected_in_other_thread_ends_subscription(
-    start: Start, synapse: MemorySynapse, settled: Settled
+    start: Start, synapse: MemorySynapse, wait_until_idle: WaitUntilIdle
 ) -> None:
     dendrite = await start(echo)
     before = len(synapse._subscriptions)
@@ -158,7 +158,7 @@ async def test_pathway_collected_in_other_thread_ends_subscription(
     last = [pathway]
     del pathway
     await asyncio.to_thread(last.clear)
-    await settled(dendrite)
+    await wait_until_idle(dendrite)
     assert len(synapse._subscriptions) == before
 
 
@@ -193,21 +193,21 @@ async def test_handler_continues_after_awaited_future_was_cancelled(
 async def test_late_award_failure_does_not_affect_current_winner(
     start: Start, synapse: MemorySynapse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    may_answer = asyncio.Event()
+    release = asyncio.Event()
 
     async def work(input: dict[str, Any], context: list[Any]) -> Any:
-        await may_answer.wait()
+        await release.wait()
         return {"done": True}
 
     first = await start(Axon(neuron_id="a", neuron_fn=work, capabilities=["x"]))
     await start(Axon(neuron_id="b", neuron_fn=work, capabilities=["x"]))
     orchestrator = await start()
-    asked, let, failed, publish = asyncio.Event(), asyncio.Event(), asyncio.Event(), synapse.publish
+    awarding, may_fail, failed, publish = asyncio.Event(), asyncio.Event(), asyncio.Event(), synapse.publish
 
     async def fail(subject: str, frame: bytes, **options: Any) -> None:
         if "TASK_AWARDED" in subject and decode(frame).payload["winning_bid"] == bid_of_a:
-            asked.set()
-            await let.wait()
+            awarding.set()
+            await may_fail.wait()
             failed.set()
             raise SynapseError("gone")
         await publish(subject, frame, **options)
@@ -225,11 +225,11 @@ async def test_late_award_failure_does_not_affect_current_winner(
         offering = asyncio.create_task(
             orchestrator.dispatch_offer(capabilities=["x"], input={}, select=select, deadline_ms=5)
         )
-        await asked.wait()
+        await awarding.wait()
         await first.stop()
         pathway = await offering
-        let.set()
+        may_fail.set()
         await failed.wait()
         await asyncio.sleep(0)
-        may_answer.set()
+        release.set()
         assert (await pathway.wait()).payload["output"] == {"done": True}

@@ -14,7 +14,7 @@ from cosmo_synapse_memory import MemorySynapse
 from cosmo_testing import FakeClock
 
 if TYPE_CHECKING:
-    from tests.bus.offers.conftest import Blocked, Dropping, MakeAxon, Market, Start
+    from tests.bus.auctions.conftest import AuctionDriver, BlockedNeuron, DropSignals, MakeAxon, Start
 
 
 # --- automatic bids -------------------------------------------------------------------------------
@@ -22,62 +22,64 @@ if TYPE_CHECKING:
 
 @pytest.mark.clause("P-7.2", "P-7.3", "P-7.5")
 async def test_each_capable_neuron_bids_its_load(
-    start: Start, market: Market, blocked: Blocked, axon: MakeAxon
+    start: Start, auction: AuctionDriver, blocked: BlockedNeuron, make_axon: MakeAxon
 ) -> None:
     await start(
-        axon("half", blocked, ("x", "y"), max_concurrency=2),
-        axon("idle", capabilities=("y", "x", "z")),
-        axon("unable", capabilities=("y",)),
+        make_axon("half", blocked, ("x", "y"), max_concurrency=2),
+        make_axon("idle", capabilities=("y", "x", "z")),
+        make_axon("unable", capabilities=("y",)),
         role="worker",
     )
     orchestrator = await start()
     pathway = await orchestrator.dispatch(neuron="half", input={})
     await blocked.running.wait()
-    await market.offered(orchestrator, capabilities=["x", "y"])
-    await market.until(SignalType.BID, 2)
-    assert [(bid.directed and bid.directed.id, bid.payload) for bid in market.bids] == [
+    await auction.offer_without_award(orchestrator, capabilities=["x", "y"])
+    await auction.wait_until_sent(SignalType.BID, 2)
+    assert [(bid.directed and bid.directed.id, bid.payload) for bid in auction.bids] == [
         ("half", {"cost": 0.5}),
         ("idle", {"cost": 0.0}),
     ]
-    blocked.may_answer.set()
+    blocked.release.set()
     await pathway.wait()
 
 
 @pytest.mark.clause("P-7.2")
 async def test_full_neuron_does_not_bid(
-    start: Start, market: Market, blocked: Blocked, axon: MakeAxon
+    start: Start, auction: AuctionDriver, blocked: BlockedNeuron, make_axon: MakeAxon
 ) -> None:
-    await start(axon("full", blocked, max_concurrency=1, max_backlog=0), role="worker")
+    await start(make_axon("full", blocked, max_concurrency=1, max_backlog=0), role="worker")
     orchestrator = await start()
     pathway = await orchestrator.dispatch(neuron="full", input={})
     await blocked.running.wait()
-    await market.offered(orchestrator)
-    assert market.to(SignalType.BID) == []
-    blocked.may_answer.set()
+    await auction.offer_without_award(orchestrator)
+    assert auction.addressees(SignalType.BID) == []
+    blocked.release.set()
     await pathway.wait()
 
 
 @pytest.mark.clause("P-7.2")
 async def test_offer_without_capabilities_gets_no_automatic_bid(
-    start: Start, market: Market, axon: MakeAxon
+    start: Start, auction: AuctionDriver, make_axon: MakeAxon
 ) -> None:
-    await start(axon("a"), role="worker")
+    await start(make_axon("a"), role="worker")
     asked: asyncio.Queue[Signal] = asyncio.Queue()
-    other = await start(axon("b"), role="worker")
+    other = await start(make_axon("b"), role="worker")
     other.on_task_offer(asked.put_nowait)
     orchestrator = await start()
     offer = Signal.new(SignalType.TASK_OFFER, {"input": {}})
     await orchestrator.emit(offer)
     assert (await asked.get()).id == offer.id
-    assert market.to(SignalType.BID) == []
+    assert auction.addressees(SignalType.BID) == []
 
 
 @pytest.mark.clause("P-3.12", "P-7.4")
-async def test_duplicate_offer_gets_one_bid(start: Start, synapse: MemorySynapse, axon: MakeAxon) -> None:
+async def test_duplicate_offer_gets_one_bid(
+    start: Start, synapse: MemorySynapse, make_axon: MakeAxon
+) -> None:
     # Without an inbox to answer to, everybody hears it.
     bids: asyncio.Queue[Signal] = asyncio.Queue()
     await synapse.subscribe("cosmonapse.test.BID", lambda frame: bids.put_nowait(decode(frame)))
-    await start(axon("a"), role="worker")
+    await start(make_axon("a"), role="worker")
     orchestrator = await start()
     payload = {"input": {}, "capabilities": ["x"]}
     one, two = Signal.new(SignalType.TASK_OFFER, payload), Signal.new(SignalType.TASK_OFFER, payload)
@@ -92,33 +94,33 @@ async def test_duplicate_offer_gets_one_bid(start: Start, synapse: MemorySynapse
 
 
 async def test_dendrite_without_neurons_does_not_subscribe_to_offers(
-    start: Start, patterns: Callable[[], set[str]], market: Market, axon: MakeAxon
+    start: Start, patterns: Callable[[], set[str]], auction: AuctionDriver, make_axon: MakeAxon
 ) -> None:
     subject = "cosmonapse.test.TASK_OFFER"
     worker = await start(role="worker")
     orchestrator = await start()
     assert subject not in patterns()
-    await worker.add_axon(axon("a"))
-    await worker.add_axon(axon("b"))
+    await worker.add_axon(make_axon("a"))
+    await worker.add_axon(make_axon("b"))
     assert subject in patterns()
     await worker.detach_axon("a")
-    await market.offered(orchestrator)
-    await market.until(SignalType.BID, 1)
-    assert market.to(SignalType.BID) == ["b"]
+    await auction.offer_without_award(orchestrator)
+    await auction.wait_until_sent(SignalType.BID, 1)
+    assert auction.addressees(SignalType.BID) == ["b"]
     await worker.detach_axon("b")
     assert subject not in patterns()
-    await worker.add_axon(axon("a"))
+    await worker.add_axon(make_axon("a"))
     assert subject in patterns()
     await worker.stop()
     assert subject not in patterns()
 
 
 async def test_bid_dropped_by_middleware_is_not_open(
-    start: Start, market: Market, dropping: Dropping, axon: MakeAxon
+    start: Start, auction: AuctionDriver, drop_signals: DropSignals, make_axon: MakeAxon
 ) -> None:
-    worker = await start(axon("a"), role="worker", plugins=dropping("outbound", SignalType.BID))
+    worker = await start(make_axon("a"), role="worker", plugins=drop_signals("outbound", SignalType.BID))
     orchestrator = await start()
-    await market.offered(orchestrator)
+    await auction.offer_without_award(orchestrator)
     assert len(worker.extension("auctions")._bidder._bids) == 0
     with pytest.raises(RejectedError):
         await worker.bid(Signal.new(SignalType.TASK_OFFER, {"input": {}}), cost=1)
@@ -128,16 +130,16 @@ async def test_bid_dropped_by_middleware_is_not_open(
 async def test_dendrite_at_open_bid_limit_makes_no_bid(
     start: Start,
     monkeypatch: pytest.MonkeyPatch,
-    market: Market,
+    auction: AuctionDriver,
     caplog: pytest.LogCaptureFixture,
-    axon: MakeAxon,
+    make_axon: MakeAxon,
 ) -> None:
     monkeypatch.setattr("cosmo_core.extensions.auctions.bidding.MAX_OPEN_BIDS", 1)
-    worker = await start(axon("a"), axon("b"), role="worker")
+    worker = await start(make_axon("a"), make_axon("b"), role="worker")
     orchestrator = await start()
-    await market.offered(orchestrator)
-    await market.until(SignalType.BID, 1)
-    assert market.to(SignalType.BID) == ["a"]
+    await auction.offer_without_award(orchestrator)
+    await auction.wait_until_sent(SignalType.BID, 1)
+    assert auction.addressees(SignalType.BID) == ["a"]
     assert "1 bids are open already" in caplog.text
     assert len(worker.extension("auctions")._bidder._bids) == 0
 

@@ -11,15 +11,17 @@ import pytest
 from cosmo_core import Directed, Pathway, Signal, SignalType
 
 if TYPE_CHECKING:
-    from tests.bus.offers.conftest import Blocked, Dropping, MakeAxon, Market, Start
+    from tests.bus.auctions.conftest import AuctionDriver, BlockedNeuron, DropSignals, MakeAxon, Start
 
 
 @pytest.mark.clause("P-3.12", "P-7.7", "P-7.8")
 @pytest.mark.parametrize("by", ["BID", "TASK_OFFER"])
-async def test_broadcast_award_runs_once(start: Start, by: str, blocked: Blocked, axon: MakeAxon) -> None:
+async def test_broadcast_award_runs_once(
+    start: Start, by: str, blocked: BlockedNeuron, make_axon: MakeAxon
+) -> None:
     """As another implementation of the protocol sends it."""
-    blocked.may_answer.set()
-    worker = await start(axon("a", blocked), role="worker")
+    blocked.release.set()
+    worker = await start(make_axon("a", blocked), role="worker")
     orchestrator = await start()
     offer = Signal.new(SignalType.TASK_OFFER, {"input": {}, "capabilities": ["x"]})
     bid = await worker.bid(offer, cost=1)
@@ -32,7 +34,7 @@ async def test_broadcast_award_runs_once(start: Start, by: str, blocked: Blocked
     for _ in range(3):
         await orchestrator.emit(award)
     await worker.stop()
-    assert blocked.asked == 1
+    assert blocked.calls == 1
     assert [answer.parent_id for answer in answers] == [award.id]
     assert worker.counters["unbid_awards"] == 2
     pathway.close()
@@ -40,10 +42,10 @@ async def test_broadcast_award_runs_once(start: Start, by: str, blocked: Blocked
 
 @pytest.mark.clause("P-7.7")
 async def test_award_without_matching_bid_is_ignored_and_counted(
-    start: Start, blocked: Blocked, axon: MakeAxon
+    start: Start, blocked: BlockedNeuron, make_axon: MakeAxon
 ) -> None:
-    worker = await start(axon("a", blocked), role="worker")
-    bystander = await start(axon("z"), role="worker")
+    worker = await start(make_axon("a", blocked), role="worker")
+    bystander = await start(make_axon("z"), role="worker")
     orchestrator = await start()
     offer = Signal.new(SignalType.TASK_OFFER, {"input": {}, "capabilities": ["x"]})
     bid = await worker.bid(offer, cost=1)
@@ -63,15 +65,15 @@ async def test_award_without_matching_bid_is_ignored_and_counted(
     await orchestrator.emit(bid.reply(SignalType.TASK_DECLINED, {}, directed=Directed("a")))
     await orchestrator.emit(award)
     assert worker.counters["unbid_awards"] == 7
-    assert blocked.asked == 0
+    assert blocked.calls == 0
 
 
 async def test_full_winner_rejects_award_and_next_best_is_awarded(
-    start: Start, market: Market, axon: MakeAxon, blocked: Blocked
+    start: Start, auction: AuctionDriver, make_axon: MakeAxon, blocked: BlockedNeuron
 ) -> None:
     promised = asyncio.Event()
-    full = await start(axon("full", blocked, max_concurrency=1, max_backlog=0), role="worker")
-    await start(axon("spare", max_concurrency=1), role="worker")
+    full = await start(make_axon("full", blocked, max_concurrency=1, max_backlog=0), role="worker")
+    await start(make_axon("spare", max_concurrency=1), role="worker")
     orchestrator = await start()
 
     @full.on_task_offer
@@ -80,26 +82,30 @@ async def test_full_winner_rejects_award_and_next_best_is_awarded(
         await orchestrator.dispatch_task(neuron="full", input={})
         promised.set()
 
-    offering = market.offering(orchestrator)
-    await market.until(SignalType.BID, 2)
+    offering = auction.start_offer(orchestrator)
+    await auction.wait_until_sent(SignalType.BID, 2)
     await promised.wait()
-    market.end_bidding(orchestrator)
+    auction.end_bidding(orchestrator)
     async with await offering as pathway:
         assert (await pathway.wait()).payload["output"] == {"done": True}
         assert pathway.neuron == "spare"
-    blocked.may_answer.set()
+    blocked.release.set()
 
 
 @pytest.mark.clause("P-7.7")
-async def test_award_after_deadline_is_rejected(start: Start, market: Market, axon: MakeAxon) -> None:
-    await start(axon("a"), role="worker")
+async def test_award_after_deadline_is_rejected(
+    start: Start, auction: AuctionDriver, make_axon: MakeAxon
+) -> None:
+    await start(make_axon("a"), role="worker")
     orchestrator = await start()
-    async with await orchestrator.dispatch_offer(**market.work, deadline_s=-1) as pathway:
+    async with await orchestrator.dispatch_offer(**auction.work, deadline_s=-1) as pathway:
         assert (await pathway.wait()).payload["code"] == "DEADLINE"
 
 
-async def test_leaving_neuron_rejects_award(start: Start, blocked: Blocked, axon: MakeAxon) -> None:
-    worker = await start(axon("a", blocked), axon("b"), role="worker")
+async def test_leaving_neuron_rejects_award(
+    start: Start, blocked: BlockedNeuron, make_axon: MakeAxon
+) -> None:
+    worker = await start(make_axon("a", blocked), make_axon("b"), role="worker")
     orchestrator = await start()
     offer = Signal.new(SignalType.TASK_OFFER, {"input": {}, "capabilities": ["x"]})
     bid = await worker.bid(offer, neuron="a", cost=1)
@@ -115,22 +121,24 @@ async def test_leaving_neuron_rejects_award(start: Start, blocked: Blocked, axon
     assert error.parent_id == award.id
     assert error.payload["code"] == "OVERLOADED"
     assert error.payload["recoverable"]
-    blocked.may_answer.set()
+    blocked.release.set()
     await detaching
     assert (await pathway.wait()).payload["output"] == {"done": True}
-    assert blocked.asked == 1
+    assert blocked.calls == 1
 
 
 @pytest.mark.parametrize("directly", [True, False])
 async def test_award_dropped_by_middleware_is_answered_with_error(
-    start: Start, directly: bool, dropping: Dropping, market: Market, axon: MakeAxon
+    start: Start, directly: bool, drop_signals: DropSignals, auction: AuctionDriver, make_axon: MakeAxon
 ) -> None:
-    worker = await start(axon("a"), role="worker", plugins=dropping("inbound", SignalType.TASK_AWARDED))
+    worker = await start(
+        make_axon("a"), role="worker", plugins=drop_signals("inbound", SignalType.TASK_AWARDED)
+    )
     orchestrator = await start()
     answers: asyncio.Queue[Signal] = asyncio.Queue()
     await orchestrator.watch(SignalType.ERROR, answers.put_nowait)
     if directly:
-        await orchestrator.dispatch_offer(**market.work)
+        await orchestrator.dispatch_offer(**auction.work)
     else:
         bid = await worker.bid(Signal.new(SignalType.TASK_OFFER, {"input": {}}), cost=1)
         await orchestrator.emit(bid.reply(SignalType.TASK_AWARDED, {"input": {}}, directed=Directed("a")))

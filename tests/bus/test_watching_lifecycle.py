@@ -24,7 +24,7 @@ from cosmo_core.protocol.ids import new_trace_id
 from cosmo_synapse_memory import MemorySynapse
 
 Start = Callable[..., Awaitable[Dendrite]]
-Settled = Callable[[Dendrite], Awaitable[None]]
+WaitUntilIdle = Callable[[Dendrite], Awaitable[None]]
 Patterns = Callable[[], set[str]]
 
 
@@ -36,18 +36,18 @@ class Gate:
     """Holds up whoever subscribes, or refuses."""
 
     def __init__(self, synapse: MemorySynapse) -> None:
-        self.asked = asyncio.Event()
-        self.let = asyncio.Event()
+        self.entered = asyncio.Event()
+        self.open = asyncio.Event()
         self.refuse = False
         self._subscribe = synapse.subscribe
-        self.let.set()
+        self.open.set()
 
     async def subscribe(
         self, pattern: str, handler: FrameHandler, *, queue_group: str | None = None
     ) -> Subscription:
-        if not self.let.is_set():
-            self.asked.set()
-        await self.let.wait()
+        if not self.open.is_set():
+            self.entered.set()
+        await self.open.wait()
         if self.refuse:
             raise SynapseError("no more subscriptions")
         return await self._subscribe(pattern, handler, queue_group=queue_group)
@@ -78,7 +78,7 @@ async def test_watcher_registered_before_start_sees_every_signal(synapse: Memory
 
 @pytest.mark.clause("P-11.6")
 async def test_watch_subscribes_with_first_watcher_until_last_ends(
-    start: Start, settled: Settled, patterns: Patterns
+    start: Start, wait_until_idle: WaitUntilIdle, patterns: Patterns
 ) -> None:
     dendrite = await start()
     before = patterns()
@@ -87,10 +87,10 @@ async def test_watch_subscribes_with_first_watcher_until_last_ends(
     assert patterns() - before == {"cosmonapse.test.PLAN", "cosmonapse.test.PLAN.>"}
     first.cancel()
     first.cancel()
-    await settled(dendrite)
+    await wait_until_idle(dendrite)
     assert patterns() - before == {"cosmonapse.test.PLAN", "cosmonapse.test.PLAN.>"}
     second.cancel()
-    await settled(dendrite)
+    await wait_until_idle(dendrite)
     assert patterns() == before
     assert dendrite.watchers == []
 
@@ -106,7 +106,9 @@ async def test_ended_watcher_sees_no_signals(start: Start, patterns: Patterns) -
     assert seen == [plan]
 
 
-async def test_cancelled_watcher_finishes_current_call_only(start: Start, settled: Settled) -> None:
+async def test_cancelled_watcher_finishes_current_call_only(
+    start: Start, wait_until_idle: WaitUntilIdle
+) -> None:
     dendrite = await start()
     entered, release = asyncio.Event(), asyncio.Event()
     seen: list[Signal] = []
@@ -121,11 +123,13 @@ async def test_cancelled_watcher_finishes_current_call_only(start: Start, settle
     await entered.wait()
     watcher.cancel()
     release.set()
-    await settled(dendrite)
+    await wait_until_idle(dendrite)
     assert seen == plans[:1]
 
 
-async def test_handler_can_cancel_itself_and_other_watchers(start: Start, settled: Settled) -> None:
+async def test_handler_can_cancel_itself_and_other_watchers(
+    start: Start, wait_until_idle: WaitUntilIdle
+) -> None:
     dendrite = await start()
     seen: list[Signal] = []
 
@@ -138,7 +142,7 @@ async def test_handler_can_cancel_itself_and_other_watchers(start: Start, settle
     await dendrite.watch(SignalType.PLAN, seen.append)
     plan = await dendrite.emit_plan(new_trace_id(), [])
     await dendrite.emit_plan(new_trace_id(), [])
-    await settled(dendrite)
+    await wait_until_idle(dendrite)
     assert seen == [plan]
 
 
@@ -157,36 +161,40 @@ async def test_handler_that_cancels_itself_does_not_affect_next_watcher(start: S
 
 async def test_second_watch_waits_for_pending_subscription(start: Start, gate: Gate) -> None:
     dendrite = await start()
-    gate.let.clear()
+    gate.open.clear()
     dendrite.on(SignalType.PLAN)(print)
     seen: list[Signal] = []
     watching = asyncio.create_task(dendrite.watch(SignalType.PLAN, seen.append))
-    await gate.asked.wait()
+    await gate.entered.wait()
     assert not watching.done()
-    gate.let.set()
+    gate.open.set()
     await watching
     plan = await dendrite.emit_plan(new_trace_id(), [])
     assert seen == [plan]
 
 
 async def test_cancelled_watch_leaves_no_subscription(
-    start: Start, settled: Settled, patterns: Patterns, gate: Gate
+    start: Start, wait_until_idle: WaitUntilIdle, patterns: Patterns, gate: Gate
 ) -> None:
     dendrite = await start()
     before = patterns()
-    gate.let.clear()
+    gate.open.clear()
     watching = asyncio.create_task(dendrite.watch(SignalType.PLAN, print))
-    await gate.asked.wait()
+    await gate.entered.wait()
     watching.cancel()
     await asyncio.wait([watching])
-    gate.let.set()
-    await settled(dendrite)
+    gate.open.set()
+    await wait_until_idle(dendrite)
     assert watching.cancelled()
     assert (patterns(), dendrite.watchers) == (before, [])
 
 
 async def test_failed_subscription_is_raised_or_logged(
-    start: Start, synapse: MemorySynapse, caplog: pytest.LogCaptureFixture, settled: Settled, gate: Gate
+    start: Start,
+    synapse: MemorySynapse,
+    caplog: pytest.LogCaptureFixture,
+    wait_until_idle: WaitUntilIdle,
+    gate: Gate,
 ) -> None:
     dendrite = await start()
     gate.refuse = True
@@ -197,7 +205,7 @@ async def test_failed_subscription_is_raised_or_logged(
     assert held.tb is not None  # keeps the Pathway alive
     assert (dendrite.watchers, dendrite.extension("watching")._observed) == ([], {})
     dendrite.on(SignalType.PLAN)(print)
-    await settled(dendrite)
+    await wait_until_idle(dendrite)
     assert "cosmonapse.test.PLAN cannot be watched: no more subscriptions" in caplog.text
     await synapse.close()
     gate.refuse = False
@@ -236,14 +244,14 @@ async def test_stop_during_pending_subscription_leaves_no_subscription(
     start: Start, patterns: Patterns, gate: Gate
 ) -> None:
     dendrite = await start()
-    gate.let.clear()
+    gate.open.clear()
     watching = asyncio.create_task(dendrite.watch(SignalType.PLAN, print))
     observing = asyncio.create_task(dendrite.observe_pathway(new_trace_id()))
-    await gate.asked.wait()
+    await gate.entered.wait()
     stopping = asyncio.create_task(dendrite.stop())
     while not dendrite.extension("watching")._closed:  # noqa: ASYNC110 - it has no event to wait for
         await asyncio.sleep(0)
-    gate.let.set()
+    gate.open.set()
     await stopping
     for task in (watching, observing):
         with pytest.raises(LifecycleError):

@@ -24,18 +24,18 @@ from cosmo_core.plugins import PluginManager
 from cosmo_synapse_memory import MemorySynapse
 
 if TYPE_CHECKING:
-    from tests.bus.asking.conftest import Ask, Start
+    from tests.bus.clarifications.conftest import Ask, Start
 
 
 @pytest.mark.clause("P-10.2")
 async def test_worker_role_cannot_answer(
-    start: Start, heard: list[Signal], translate: NeuronFn, delete: NeuronFn, asked: Ask
+    start: Start, published: list[Signal], translate: NeuronFn, delete: NeuronFn, ask: Ask
 ) -> None:
     await start(translate, delete, role="worker")
     orchestrator, worker = await start(), await start(role="worker")
-    question = await asked(orchestrator, "translate", text="x")
-    request = await asked(orchestrator, "delete", path="/")
-    del heard[:]
+    question = await ask(orchestrator, "translate", text="x")
+    request = await ask(orchestrator, "delete", path="/")
+    del published[:]
     for call in (
         worker.answer_clarification(question, "de"),
         worker.respond_to_clarification(question, "de"),
@@ -50,18 +50,18 @@ async def test_worker_role_cannot_answer(
         with pytest.raises(RoleError, match="may not emit PERMISSION_DECISION"):
             await decide
     # The role is looked at before anybody is looked for.
-    nobody = Signal.new(SignalType.CLARIFICATION, {"question": "which?"}, directed=Directed("nobody"))
+    unaddressed = Signal.new(SignalType.CLARIFICATION, {"question": "which?"}, directed=Directed("unknown"))
     with pytest.raises(RoleError):
-        await worker.respond_to_clarification(nobody, "x", input={})
-    assert heard == []
+        await worker.respond_to_clarification(unaddressed, "x", input={})
+    assert published == []
 
 
 async def test_answer_to_wrong_signal_type_raises(
-    start: Start, translate: NeuronFn, delete: NeuronFn, asked: Ask
+    start: Start, translate: NeuronFn, delete: NeuronFn, ask: Ask
 ) -> None:
     dendrite = await start(translate, delete)
-    question = await asked(dendrite, "translate", text="x")
-    request = await asked(dendrite, "delete", path="/")
+    question = await ask(dendrite, "translate", text="x")
+    request = await ask(dendrite, "delete", path="/")
     output = await (await dendrite.respond_to_clarification(question, "de")).wait(5)
     for call in (
         dendrite.answer_clarification(request, "x"),
@@ -83,7 +83,7 @@ async def test_answer_to_wrong_signal_type_raises(
 @pytest.mark.clause("P-8.8")
 @pytest.mark.parametrize("meta", [{}, {"task": None}, {"task": "x"}, {"task": {"input": 1}}])
 async def test_request_without_task_names_required_arguments(
-    start: Start, heard: list[Signal], meta: dict[str, Any], translate: NeuronFn
+    start: Start, published: list[Signal], meta: dict[str, Any], translate: NeuronFn
 ) -> None:
     dendrite = await start(translate)
     foreign = Signal.new(SignalType.CLARIFICATION, {"question": "which?"}, meta=meta)
@@ -91,20 +91,20 @@ async def test_request_without_task_names_required_arguments(
         await dendrite.respond_to_clarification(foreign, "de")
     with pytest.raises(MalformedSignalError, match=r"does not name the Neuron that asks: pass neuron="):
         await dendrite.respond_to_clarification(foreign, "de", input={})
-    assert heard == []
+    assert published == []
     pathway = await dendrite.respond_to_clarification(foreign, "de", input={"text": "x"}, neuron="translate")
     assert (await pathway.wait(5)).payload["output"]["language"] == "de"
 
 
 async def test_answer_that_cannot_be_inserted_into_input_raises(
-    start: Start, heard: list[Signal], asked: Ask
+    start: Start, published: list[Signal], ask: Ask
 ) -> None:
     async def odd(input: dict[str, Any], context: list[Any]) -> Any:
         return clarify("which?")
 
     dendrite = await start(odd)
-    question = await asked(dendrite, "odd", clarifications="none yet")
-    del heard[:]
+    question = await ask(dendrite, "odd", clarifications="none yet")
+    del published[:]
     with pytest.raises(MalformedSignalError, match=r"input\.clarifications: .* has str: pass input="):
         await dendrite.respond_to_clarification(question, "x")
     with pytest.raises(MalformedSignalError, match="an object"):
@@ -113,19 +113,19 @@ async def test_answer_that_cannot_be_inserted_into_input_raises(
         await dendrite.respond_to_clarification(question, "x", trace_id="t")  # type: ignore[call-arg]
     with pytest.raises(UnencodableError):
         await dendrite.respond_to_clarification(question, object(), input={})
-    assert heard == []
+    assert published == []
     assert dendrite._pathways.pathways() == []
 
 
 @pytest.mark.clause("P-8.7")
 async def test_answer_is_not_sent_when_neuron_has_left(
-    start: Start, heard: list[Signal], translate: NeuronFn, asked: Ask
+    start: Start, published: list[Signal], translate: NeuronFn, ask: Ask
 ) -> None:
     worker = await start(translate, role="worker")
     orchestrator = await start()
-    question = await asked(orchestrator, "translate", text="x")
+    question = await ask(orchestrator, "translate", text="x")
     await worker.stop()
-    del heard[:]
+    del published[:]
     with pytest.raises(NoRouteError, match="'translate'"):
         await orchestrator.respond_to_clarification(question, "de")
     await orchestrator.stop()
@@ -133,10 +133,10 @@ async def test_answer_is_not_sent_when_neuron_has_left(
         await orchestrator.respond_to_clarification(question, "de")
     with pytest.raises(LifecycleError):
         await orchestrator.answer_clarification(question, "de")
-    assert heard == []
+    assert published == []
 
 
-async def test_request_larger_than_frame_limit_is_output_invalid(start: Start, asked: Ask) -> None:
+async def test_request_larger_than_frame_limit_is_output_invalid(start: Start, ask: Ask) -> None:
     synapse = MemorySynapse(max_frame=2000)
     await synapse.connect()
 
@@ -146,18 +146,18 @@ async def test_request_larger_than_frame_limit_is_output_invalid(start: Start, a
     options = {"synapse": synapse, "namespace": "small", "plugins": PluginManager()}
     async with Dendrite(**options) as dendrite:  # type: ignore[arg-type]
         await dendrite.add_axon(Axon(neuron_id="wordy", neuron_fn=wordy))
-        assert (await asked(dendrite, "wordy", text="y")).type is SignalType.CLARIFICATION
-        reply = await asked(dendrite, "wordy", text="y" * 1000)
+        assert (await ask(dendrite, "wordy", text="y")).type is SignalType.CLARIFICATION
+        reply = await ask(dendrite, "wordy", text="y" * 1000)
     await synapse.close()
     assert reply.payload["code"] == "OUTPUT_INVALID"
     assert "are more than the 2000" in reply.payload["message"]
     assert "a CLARIFICATION carries the input of its TASK" in reply.payload["message"]
 
 
-async def test_request_that_is_not_json_is_output_invalid(start: Start, asked: Ask) -> None:
+async def test_request_that_is_not_json_is_output_invalid(start: Start, ask: Ask) -> None:
     async def odd(input: dict[str, Any], context: list[Any]) -> Any:
         return clarify("which?", context=object())
 
     dendrite = await start(odd)
-    reply = await asked(dendrite, "odd")
+    reply = await ask(dendrite, "odd")
     assert reply.payload["code"] == "OUTPUT_INVALID"

@@ -11,12 +11,14 @@ from cosmo_core import LifecycleError, MalformedSignalError, Signal, SignalType
 from cosmo_core.extensions.auctions import bidding as module
 
 if TYPE_CHECKING:
-    from tests.bus.offers.conftest import Blocked, MakeAxon, Market, Start
+    from tests.bus.auctions.conftest import AuctionDriver, BlockedNeuron, MakeAxon, Start
 
 
 @pytest.mark.clause("P-7.2")
-async def test_offer_handler_replaces_automatic_bids(start: Start, market: Market, axon: MakeAxon) -> None:
-    worker = await start(axon("a"), axon("b"), role="worker")
+async def test_offer_handler_replaces_automatic_bids(
+    start: Start, auction: AuctionDriver, make_axon: MakeAxon
+) -> None:
+    worker = await start(make_axon("a"), make_axon("b"), role="worker")
 
     @worker.on_task_offer
     async def decide(offer: Signal) -> None:
@@ -25,18 +27,20 @@ async def test_offer_handler_replaces_automatic_bids(start: Start, market: Marke
             assert bid.payload == {"cost": 7, "eta_ms": 3, "confidence": 0.5}
 
     orchestrator = await start()
-    await market.offered(orchestrator, input={"n": 0})
-    await market.offered(orchestrator, input={"n": 1})
-    await market.until(SignalType.BID, 1)
-    assert market.to(SignalType.BID) == ["b"]
+    await auction.offer_without_award(orchestrator, input={"n": 0})
+    await auction.offer_without_award(orchestrator, input={"n": 1})
+    await auction.wait_until_sent(SignalType.BID, 1)
+    assert auction.addressees(SignalType.BID) == ["b"]
     with pytest.raises(ValueError, match="decides on offers already"):
         worker.on_task_offer(decide)
 
 
 async def test_bid_without_neuron_uses_least_busy_neuron(
-    start: Start, market: Market, blocked: Blocked, axon: MakeAxon
+    start: Start, auction: AuctionDriver, blocked: BlockedNeuron, make_axon: MakeAxon
 ) -> None:
-    worker = await start(axon("a", blocked), axon("b"), axon("c", capabilities=()), role="worker")
+    worker = await start(
+        make_axon("a", blocked), make_axon("b"), make_axon("c", capabilities=()), role="worker"
+    )
 
     @worker.on_task_offer
     async def decide(offer: Signal) -> None:
@@ -45,17 +49,17 @@ async def test_bid_without_neuron_uses_least_busy_neuron(
     orchestrator = await start()
     pathway = await orchestrator.dispatch(neuron="a", input={})
     await blocked.running.wait()
-    await market.offered(orchestrator)
-    await market.until(SignalType.BID, 1)
-    assert market.to(SignalType.BID) == ["b"]
-    blocked.may_answer.set()
+    await auction.offer_without_award(orchestrator)
+    await auction.wait_until_sent(SignalType.BID, 1)
+    assert auction.addressees(SignalType.BID) == ["b"]
+    blocked.release.set()
     await pathway.wait()
 
 
 async def test_offer_handler_error_is_logged_and_handler_is_called_again(
-    start: Start, caplog: pytest.LogCaptureFixture, market: Market, axon: MakeAxon
+    start: Start, caplog: pytest.LogCaptureFixture, auction: AuctionDriver, make_axon: MakeAxon
 ) -> None:
-    worker = await start(axon("a"), role="worker")
+    worker = await start(make_axon("a"), role="worker")
     offers: list[Signal] = []
 
     @worker.on_task_offer
@@ -65,7 +69,7 @@ async def test_offer_handler_error_is_logged_and_handler_is_called_again(
 
     orchestrator = await start()
     for _ in range(2):
-        await market.offered(orchestrator, 5)
+        await auction.offer_without_award(orchestrator, 5)
     assert [f"the handler of offers failed on {offer.id}" in caplog.text for offer in offers] == [True, True]
 
 
@@ -75,10 +79,10 @@ async def test_offer_handler_is_cancelled_when_bidding_ends(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
     deadline_ms: int | None,
-    axon: MakeAxon,
+    make_axon: MakeAxon,
 ) -> None:
     monkeypatch.setattr(module, "LONGEST_DECISION_S", 0.001)
-    worker = await start(axon("a"), role="worker")
+    worker = await start(make_axon("a"), role="worker")
     cancelled = asyncio.Event()
 
     @worker.on_task_offer
@@ -99,10 +103,10 @@ async def test_offer_handler_is_cancelled_when_bidding_ends(
 
 
 async def test_offer_handlers_are_bounded_and_cancelled_on_stop(
-    start: Start, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, axon: MakeAxon
+    start: Start, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, make_axon: MakeAxon
 ) -> None:
     monkeypatch.setattr(module, "MAX_DECIDING", 1)
-    worker = await start(axon("a"), role="worker")
+    worker = await start(make_axon("a"), role="worker")
     asked, cancelled = asyncio.Event(), asyncio.Event()
 
     @worker.on_task_offer
@@ -122,8 +126,8 @@ async def test_offer_handlers_are_bounded_and_cancelled_on_stop(
     assert cancelled.is_set()
 
 
-async def test_offer_handler_can_stop_its_dendrite(start: Start, axon: MakeAxon) -> None:
-    worker = await start(axon("a"), role="worker")
+async def test_offer_handler_can_stop_its_dendrite(start: Start, make_axon: MakeAxon) -> None:
+    worker = await start(make_axon("a"), role="worker")
     stopped = asyncio.Event()
 
     @worker.on_task_offer
@@ -136,12 +140,12 @@ async def test_offer_handler_can_stop_its_dendrite(start: Start, axon: MakeAxon)
     await stopped.wait()
 
 
-async def test_bid_rejects_invalid_arguments(start: Start, axon: MakeAxon) -> None:
-    worker = await start(axon("a"), axon("b", capabilities=("y",)), role="worker")
+async def test_bid_rejects_invalid_arguments(start: Start, make_axon: MakeAxon) -> None:
+    worker = await start(make_axon("a"), make_axon("b", capabilities=("y",)), role="worker")
     offer = Signal.new(SignalType.TASK_OFFER, {"input": {}, "capabilities": ["x"]})
     with pytest.raises(ValueError, match="only a TASK_OFFER can be bid for, not a TASK"):
         await worker.bid(Signal.new(SignalType.TASK, {"input": {}}), cost=1)
-    for name in ("b", "nobody"):
+    for name in ("b", "unknown"):
         with pytest.raises(ValueError, match=rf"'{name}' hosted here cannot bid.*\['x'\]"):
             await worker.bid(offer, neuron=name, cost=1)
     with pytest.raises(MalformedSignalError, match="confidence"):

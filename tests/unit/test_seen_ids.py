@@ -17,13 +17,13 @@ def test_id_is_known_within_window_and_capacity_and_forgotten_later(
     events: list[tuple[float, int]],
 ) -> None:
     now = 0.0
-    recent = SeenIds(lambda: now, window_s=WINDOW_S, capacity=CAPACITY)
+    seen = SeenIds(lambda: now, window_s=WINDOW_S, capacity=CAPACITY)
     added: dict[str, tuple[float, int]] = {}
     count = 0
     for after, number in events:
         now += after
         id = f"id{number}"
-        new = recent.add(id)
+        new = seen.add(id)
         if id in added:
             then, earlier = added[id]
             if now - then < WINDOW_S and count - earlier < CAPACITY:
@@ -35,4 +35,4 @@ def test_id_is_known_within_window_and_capacity_and_forgotten_later(
         if new:
             count += 1
             added[id] = (now, count)
-        assert len(recent._young) + len(recent._old) <= 2 * CAPACITY
+        assert len(seen._young) + len(seen._old) <= 2 * CAPACITY

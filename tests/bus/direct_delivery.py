@@ -9,7 +9,7 @@ from typing import Any, Final
 from cosmo_core import Signal, SignalType, encode
 from cosmo_core.protocol.signal import address
 
-INTAKE: Final = "cosmonapse.test.TASK.neuron.count"
+TASK_SUBJECT: Final = "cosmonapse.test.TASK.neuron.count"
 OUTPUT: Final = SignalType.AGENT_OUTPUT
 FINAL: Final = SignalType.FINAL
 ERROR: Final = SignalType.ERROR
@@ -40,7 +40,7 @@ def make_task(reply_to: str | None = "asker", **payload: Any) -> Signal:
 
 async def deliver(synapse: Any, task: Signal) -> bool:
     """Hand a TASK over as a Synapse does, wait until it is done with, and tell whether that took a while."""
-    work = synapse.handlers[INTAKE](encode(task))
+    work = synapse.handlers[TASK_SUBJECT](encode(task))
     if work is None:
         return False
     async with asyncio.timeout(5):
@@ -53,6 +53,10 @@ def ids(signals: Sequence[Signal]) -> list[str]:
     return [signal.id for signal in signals]
 
 
-def tellers(synapse: Any, type: SignalType) -> list[Any]:
+def undelivered_handlers_of(synapse: Any, type: SignalType) -> list[Any]:
     """Return who is to be told of each Signal of a type."""
-    return [tell for signal, tell in zip(synapse.sent, synapse.tellers, strict=True) if signal.type is type]
+    return [
+        tell
+        for signal, tell in zip(synapse.sent, synapse.undelivered_handlers, strict=True)
+        if signal.type is type
+    ]

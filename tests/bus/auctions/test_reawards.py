@@ -12,91 +12,93 @@ from cosmo_core.dendrite.discovery.directory import Directory
 from cosmo_testing import FakeClock, assert_valid_trace
 
 if TYPE_CHECKING:
-    from tests.bus.offers.conftest import Blocked, MakeAxon, Market, Settled, Start
+    from tests.bus.auctions.conftest import AuctionDriver, BlockedNeuron, MakeAxon, Start, WaitUntilIdle
 
 
 @pytest.mark.clause("P-7.10")
 async def test_failed_winner_is_replaced_by_next_best_bidder(
-    start: Start, market: Market, settled: Settled, broken: NeuronFn
+    start: Start, auction: AuctionDriver, wait_until_idle: WaitUntilIdle, failing: NeuronFn
 ) -> None:
     async def stumbling(input: dict[str, Any], context: list[Any]) -> Any:
         yield "I think"
         raise NeuronError("cannot")
 
     workers = [
-        await market.bidding("third", cost=3),
-        await market.bidding("first", stumbling, cost=1),
-        await market.bidding("second", broken, cost=2),
-        await market.bidding("fourth", cost=4),
+        await auction.start_bidder("third", cost=3),
+        await auction.start_bidder("first", stumbling, cost=1),
+        await auction.start_bidder("second", failing, cost=2),
+        await auction.start_bidder("fourth", cost=4),
     ]
     orchestrator = await start()
-    async with await market.offer(orchestrator, 4) as pathway:
+    async with await auction.offer(orchestrator, 4) as pathway:
         answer = await pathway.wait()
         assert answer.payload["output"] == {"done": True}
         assert (pathway.neuron, pathway.task_id) == ("third", answer.parent_id)
     types = [signal.type async for signal in pathway]
     assert types == [*[SignalType.BID] * 4, SignalType.THOUGHT_DELTA, SignalType.AGENT_OUTPUT]
-    await settled(orchestrator)
-    assert market.to(SignalType.TASK_AWARDED) == ["first", "second", "third"]
-    assert market.to(SignalType.TASK_DECLINED) == ["fourth"]
-    assert_valid_trace(market.traffic)
-    market.nothing_left(orchestrator, *workers)
+    await wait_until_idle(orchestrator)
+    assert auction.addressees(SignalType.TASK_AWARDED) == ["first", "second", "third"]
+    assert auction.addressees(SignalType.TASK_DECLINED) == ["fourth"]
+    assert_valid_trace(auction.traffic)
+    auction.assert_nothing_open(orchestrator, *workers)
 
 
 @pytest.mark.clause("P-7.11")
 async def test_last_error_is_delivered_when_all_bidders_fail(
-    start: Start, market: Market, broken: NeuronFn
+    start: Start, auction: AuctionDriver, failing: NeuronFn
 ) -> None:
-    await market.bidding("a", broken, cost=1)
-    await market.bidding("b", broken, cost=2)
+    await auction.start_bidder("a", failing, cost=1)
+    await auction.start_bidder("b", failing, cost=2)
     orchestrator = await start()
-    async with await market.offer(orchestrator, 2) as pathway:
+    async with await auction.offer(orchestrator, 2) as pathway:
         error = await pathway.wait()
     assert error.payload["code"] == "BROKEN"
     assert error.directed is not None
     assert error.directed.id == "b"
     assert pathway.closed
-    market.nothing_left(orchestrator)
+    auction.assert_nothing_open(orchestrator)
 
 
 async def test_failed_first_bid_is_replaced_by_bid_before_deadline(
-    start: Start, market: Market, blocked: Blocked
+    start: Start, auction: AuctionDriver, blocked: BlockedNeuron
 ) -> None:
     async def fail(input: dict[str, Any], context: list[Any]) -> Any:
         await blocked(input, context)
         raise NeuronError("cannot")
 
-    await market.bidding("a", fail)
-    slow, offers = await market.holding("b")
+    await auction.start_bidder("a", fail)
+    slow, offers = await auction.start_silent_bidder("b")
     orchestrator = await start()
-    async with await orchestrator.dispatch_offer(**market.work, deadline_ms=10_000) as pathway:
-        blocked.may_answer.set()
-        await market.until(SignalType.ERROR)
+    async with await orchestrator.dispatch_offer(**auction.work, deadline_ms=10_000) as pathway:
+        blocked.release.set()
+        await auction.wait_until_sent(SignalType.ERROR)
         await slow.bid(await offers.get(), cost=1)
         assert (await pathway.wait()).payload["output"] == {"done": True}
 
 
 async def test_error_of_first_bid_is_delivered_without_further_bid(
-    start: Start, market: Market, broken: NeuronFn
+    start: Start, auction: AuctionDriver, failing: NeuronFn
 ) -> None:
-    await market.bidding("a", broken)
+    await auction.start_bidder("a", failing)
     orchestrator = await start()
-    async with await orchestrator.dispatch_offer(**market.work, deadline_ms=60_000) as pathway:
-        await market.until(SignalType.ERROR)
+    async with await orchestrator.dispatch_offer(**auction.work, deadline_ms=60_000) as pathway:
+        await auction.wait_until_sent(SignalType.ERROR)
         assert not pathway.closed
-        market.end_bidding(orchestrator)
+        auction.end_bidding(orchestrator)
         assert (await pathway.wait()).payload["code"] == "BROKEN"
 
 
 @pytest.mark.clause("P-7.10")
 async def test_silent_winner_is_replaced_by_next_best_bidder(
-    start: Start, market: Market, axon: MakeAxon, blocked: Blocked
+    start: Start, auction: AuctionDriver, make_axon: MakeAxon, blocked: BlockedNeuron
 ) -> None:
     clock = FakeClock()
-    worker = await start(axon("dead", blocked), role="worker", heartbeat_s=1, clock=FakeClock(), grace_s=0.01)
-    other = await start(axon("alive"), role="worker", heartbeat_s=1, clock=clock)
+    worker = await start(
+        make_axon("dead", blocked), role="worker", heartbeat_s=1, clock=FakeClock(), grace_s=0.01
+    )
+    other = await start(make_axon("alive"), role="worker", heartbeat_s=1, clock=clock)
     orchestrator = await start(heartbeat_s=1, clock=clock)
-    async with await market.offer(
+    async with await auction.offer(
         orchestrator, 2, lambda bids: max(bids, key=lambda bid: bid.neuron)
     ) as pathway:
         await blocked.running.wait()
@@ -104,8 +106,8 @@ async def test_silent_winner_is_replaced_by_next_best_bidder(
         assert (await pathway.wait()).payload["output"] == {"done": True}
         assert pathway.neuron == "alive"
     await blocked.stopped.wait()
-    assert_valid_trace(market.traffic)
-    market.nothing_left(orchestrator, worker, other)
+    assert_valid_trace(auction.traffic)
+    auction.assert_nothing_open(orchestrator, worker, other)
 
 
 @pytest.mark.clause("P-5.12", "P-7.10", "P-7.11")
@@ -133,74 +135,74 @@ async def test_draining_neuron_departs_when_it_falls_silent() -> None:
 
 
 async def test_worker_lost_error_names_deregistered_winner(
-    start: Start, market: Market, blocked: Blocked
+    start: Start, auction: AuctionDriver, blocked: BlockedNeuron
 ) -> None:
-    worker = await market.bidding("a", blocked)
+    worker = await auction.start_bidder("a", blocked)
     orchestrator = await start()
-    async with await market.offer(orchestrator, 1) as pathway:
+    async with await auction.offer(orchestrator, 1) as pathway:
         await blocked.running.wait()
         [axon] = worker.axons
         await worker._announcer.deregister(worker._host.entity(axon), None)
         error = await pathway.wait()
     assert error.payload["code"] == "WORKER_LOST"
     assert "'a' left before it answered" in error.payload["message"]
-    market.nothing_left(orchestrator)
+    auction.assert_nothing_open(orchestrator)
 
 
 async def test_draining_winner_can_finish(
-    start: Start, market: Market, blocked: Blocked, axon: MakeAxon
+    start: Start, auction: AuctionDriver, blocked: BlockedNeuron, make_axon: MakeAxon
 ) -> None:
-    worker = await start(axon("a", blocked), role="worker", grace_s=10)
-    await market.bidding("b", cost=9)
+    worker = await start(make_axon("a", blocked), role="worker", grace_s=10)
+    await auction.start_bidder("b", cost=9)
     orchestrator = await start()
-    async with await market.offer(orchestrator, 2) as pathway:
+    async with await auction.offer(orchestrator, 2) as pathway:
         await blocked.running.wait()
         detaching = asyncio.create_task(worker.detach_axon("a"))
         await orchestrator._directory.changed()
         assert [record.neuron_id for record in orchestrator.find_neurons()] == ["b"]
-        blocked.may_answer.set()
+        blocked.release.set()
         assert (await pathway.wait()).payload["output"] == {"done": True}
         await detaching
-    assert market.to(SignalType.TASK_AWARDED) == ["a"]
+    assert auction.addressees(SignalType.TASK_AWARDED) == ["a"]
 
 
 async def test_winner_that_does_not_finish_draining_is_replaced(
-    start: Start, market: Market, blocked: Blocked
+    start: Start, auction: AuctionDriver, blocked: BlockedNeuron
 ) -> None:
-    worker = await market.bidding("a", blocked)
-    await market.bidding("b", cost=9)
+    worker = await auction.start_bidder("a", blocked)
+    await auction.start_bidder("b", cost=9)
     orchestrator = await start()
-    async with await market.offer(orchestrator, 2) as pathway:
+    async with await auction.offer(orchestrator, 2) as pathway:
         await blocked.running.wait()
         await worker.stop()
         assert (await pathway.wait()).payload["output"] == {"done": True}
         assert pathway.neuron == "b"
 
 
-async def test_bidder_that_leaves_is_not_awarded(start: Start, market: Market) -> None:
-    worker = await market.bidding("a", cost=0)
-    await market.bidding("b", cost=1)
+async def test_bidder_that_leaves_is_not_awarded(start: Start, auction: AuctionDriver) -> None:
+    worker = await auction.start_bidder("a", cost=0)
+    await auction.start_bidder("b", cost=1)
     orchestrator = await start()
-    offering = market.offering(orchestrator)
-    await market.until(SignalType.BID, 2)
+    offering = auction.start_offer(orchestrator)
+    await auction.wait_until_sent(SignalType.BID, 2)
     await worker.stop()
-    market.end_bidding(orchestrator)
+    auction.end_bidding(orchestrator)
     async with await offering as pathway:
         assert (await pathway.wait()).type is SignalType.AGENT_OUTPUT
-    assert market.to(SignalType.TASK_AWARDED) == ["b"]
+    assert auction.addressees(SignalType.TASK_AWARDED) == ["b"]
 
 
 @pytest.mark.clause("P-7.13")
 async def test_expired_bids_are_declined(
-    start: Start, monkeypatch: pytest.MonkeyPatch, market: Market, blocked: Blocked
+    start: Start, monkeypatch: pytest.MonkeyPatch, auction: AuctionDriver, blocked: BlockedNeuron
 ) -> None:
     monkeypatch.setattr("cosmo_core.extensions.auctions.offers.BIDS_STAND_S", 0.001)
     declined = asyncio.Event()
-    await market.bidding("a", blocked)
-    loser = await market.bidding("b", cost=9)
+    await auction.start_bidder("a", blocked)
+    loser = await auction.start_bidder("b", cost=9)
     orchestrator = await start()
     loser._pathways._receivers[SignalType.TASK_DECLINED] = lambda _: declined.set()
-    async with await market.offer(orchestrator, 1) as pathway:
+    async with await auction.offer(orchestrator, 1) as pathway:
         await declined.wait()
-        blocked.may_answer.set()
+        blocked.release.set()
         assert (await pathway.wait()).type is SignalType.AGENT_OUTPUT

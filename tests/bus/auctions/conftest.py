@@ -1,4 +1,4 @@
-"""A market to try offers on: who bids, what is sent, and what is left."""
+"""A auction to try offers on: who bids, what is sent, and what is left."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from cosmo_synapse_memory import MemorySynapse
 from cosmo_testing.life_cycle import PRESENCE
 
 Start = Callable[..., Awaitable[Dendrite]]
-Settled = Callable[[Dendrite], Awaitable[None]]
+WaitUntilIdle = Callable[[Dendrite], Awaitable[None]]
 MakeAxon = Callable[..., Axon]
-Through = Callable[[str, SignalMiddleware], PluginManager]
-Dropping = Callable[[str, SignalType], PluginManager]
+WithMiddleware = Callable[[str, SignalMiddleware], PluginManager]
+DropSignals = Callable[[str, SignalType], PluginManager]
 
 
 # --- who works --------------------------------------------------------------------------------------
@@ -28,27 +28,27 @@ async def done(input: dict[str, Any], context: list[Any]) -> Any:
     return {"done": True}
 
 
-def make_axon(
+def new_axon(
     name: str, neuron: NeuronFn = done, capabilities: tuple[str, ...] = ("x",), **options: Any
 ) -> Axon:
     return Axon(neuron_id=name, neuron_fn=neuron, capabilities=capabilities, **options)
 
 
 @pytest.fixture
-def axon() -> MakeAxon:
+def make_axon() -> MakeAxon:
     """Make an Axon that can do the work; unless told otherwise, its Neuron answers at once."""
-    return make_axon
+    return new_axon
 
 
 @pytest.fixture
-def broken() -> NeuronFn:
-    async def broken(input: dict[str, Any], context: list[Any]) -> Any:
+def failing() -> NeuronFn:
+    async def failing(input: dict[str, Any], context: list[Any]) -> Any:
         raise NeuronError("cannot", code="BROKEN")
 
-    return broken
+    return failing
 
 
-class Blocked:
+class BlockedNeuron:
     """A Neuron that answers when it may.
 
     Attributes:
@@ -56,14 +56,14 @@ class Blocked:
     """
 
     def __init__(self) -> None:
-        self.asked = 0
-        self.running, self.may_answer, self.stopped = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.calls = 0
+        self.running, self.release, self.stopped = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
-        self.asked += 1
+        self.calls += 1
         self.running.set()
         try:
-            await self.may_answer.wait()
+            await self.release.wait()
         except asyncio.CancelledError:
             self.stopped.set()
             raise
@@ -71,14 +71,14 @@ class Blocked:
 
 
 @pytest.fixture
-def blocked() -> Blocked:
-    return Blocked()
+def blocked() -> BlockedNeuron:
+    return BlockedNeuron()
 
 
-# --- the market -------------------------------------------------------------------------------------
+# --- the auction -------------------------------------------------------------------------------------
 
 
-class Market:
+class AuctionDriver:
     """What tests of offers have in common.
 
     Attributes:
@@ -95,20 +95,20 @@ class Market:
 
     # --- what is sent -------------------------------------------------------------------------------
 
-    def take(self, frame: bytes) -> None:
+    def record(self, frame: bytes) -> None:
         signal = decode(frame)
         if signal.type not in PRESENCE:
             self.traffic.append(signal)
             self._more.set()
 
-    def to(self, type: SignalType) -> list[str | None]:
+    def addressees(self, type: SignalType) -> list[str | None]:
         """Return the Neurons that Signals of a type name."""
         named = [signal.directed for signal in self.traffic if signal.type is type]
         return [directed.id if directed else None for directed in named]
 
-    async def until(self, type: SignalType, count: int = 1) -> None:
+    async def wait_until_sent(self, type: SignalType, count: int = 1) -> None:
         """Return when so many of a type were sent."""
-        while len(self.to(type)) < count:
+        while len(self.addressees(type)) < count:
             self._more.clear()
             await self._more.wait()
 
@@ -118,9 +118,9 @@ class Market:
 
     # --- who is there -------------------------------------------------------------------------------
 
-    async def bidding(self, name: str, neuron: NeuronFn = done, **terms: Any) -> Dendrite:
+    async def start_bidder(self, name: str, neuron: NeuronFn = done, **terms: Any) -> Dendrite:
         """Start a worker whose Neuron bids on these terms."""
-        worker = await self._start(make_axon(name, neuron), role="worker", grace_s=0.01)
+        worker = await self._start(new_axon(name, neuron), role="worker", grace_s=0.01)
 
         @worker.on_task_offer
         async def decide(offer: Signal) -> None:
@@ -128,16 +128,16 @@ class Market:
 
         return worker
 
-    async def holding(self, name: str) -> tuple[Dendrite, asyncio.Queue[Signal]]:
+    async def start_silent_bidder(self, name: str) -> tuple[Dendrite, asyncio.Queue[Signal]]:
         """Start a worker that bids for nothing by itself, and return the offers it gets, too."""
-        worker = await self._start(make_axon(name), role="worker")
+        worker = await self._start(new_axon(name), role="worker")
         offers: asyncio.Queue[Signal] = asyncio.Queue()
         worker.on_task_offer(offers.put_nowait)
         return worker, offers
 
     # --- what happens -------------------------------------------------------------------------------
 
-    def offering(self, orchestrator: Dendrite, select: Select = "lowest_cost") -> asyncio.Task[Pathway]:
+    def start_offer(self, orchestrator: Dendrite, select: Select = "lowest_cost") -> asyncio.Task[Pathway]:
         """Offer work in the background, with a deadline that no test reaches."""
         return asyncio.create_task(
             orchestrator.dispatch_offer(**self.work, select=select, deadline_ms=60_000)
@@ -145,12 +145,12 @@ class Market:
 
     async def offer(self, orchestrator: Dendrite, bids: int, select: Select = "lowest_cost") -> Pathway:
         """Offer work, and end bidding as soon as so many have bid."""
-        offering = self.offering(orchestrator, select)
-        await self.until(SignalType.BID, bids)
+        offering = self.start_offer(orchestrator, select)
+        await self.wait_until_sent(SignalType.BID, bids)
         self.end_bidding(orchestrator)
         return await offering
 
-    async def offered(self, orchestrator: Dendrite, deadline_ms: int = 5, **offer: Any) -> None:
+    async def offer_without_award(self, orchestrator: Dendrite, deadline_ms: int = 5, **offer: Any) -> None:
         """Have something offered until the deadline, and take no bid."""
         with pytest.raises(NoBidError):
             await orchestrator.dispatch_offer(
@@ -159,37 +159,37 @@ class Market:
 
     @staticmethod
     def end_bidding(orchestrator: Dendrite) -> None:
-        for lot in list(orchestrator.extension("auctions")._offers._open.values()):
-            lot.end_bidding()
+        for open_offer in list(orchestrator.extension("auctions")._offers._open.values()):
+            open_offer.end_bidding()
 
     @staticmethod
-    def nothing_left(orchestrator: Dendrite, *workers: Dendrite) -> None:
+    def assert_nothing_open(orchestrator: Dendrite, *workers: Dendrite) -> None:
         assert orchestrator.extension("auctions")._offers._open == {}
         assert orchestrator._pathways._open == {}
         assert [len(worker.extension("auctions")._bidder._bids) for worker in workers] == [0] * len(workers)
 
 
 @pytest.fixture(autouse=True)
-async def bounded() -> AsyncIterator[None]:
+async def time_limit() -> AsyncIterator[None]:
     async with asyncio.timeout(20):
         yield
 
 
 @pytest.fixture
-async def market(start: Start, synapse: MemorySynapse) -> Market:
-    market = Market(start)
-    await synapse.subscribe("cosmonapse.test.>", market.take)
-    return market
+async def auction(start: Start, synapse: MemorySynapse) -> AuctionDriver:
+    auction = AuctionDriver(start)
+    await synapse.subscribe("cosmonapse.test.>", auction.record)
+    return auction
 
 
 # --- what stands in the way -------------------------------------------------------------------------
 
 
 @pytest.fixture
-def through() -> Through:
+def with_middleware() -> WithMiddleware:
     """Return plugins that send Signals through a middleware on their way in, or out."""
 
-    def through(wanted: str, middleware: SignalMiddleware) -> PluginManager:
+    def with_middleware(wanted: str, middleware: SignalMiddleware) -> PluginManager:
         class Plugin:
             @hookimpl
             def cosmo_signal_middleware(self, direction: str) -> SignalMiddleware | None:
@@ -199,17 +199,17 @@ def through() -> Through:
         manager.register(Plugin(), name="through")
         return manager
 
-    return through
+    return with_middleware
 
 
 @pytest.fixture
-def dropping(through: Through) -> Dropping:
+def drop_signals(with_middleware: WithMiddleware) -> DropSignals:
     """Return plugins that drop a type of Signal on its way in, or out."""
 
-    def dropping(direction: str, type: SignalType) -> PluginManager:
+    def drop_signals(direction: str, type: SignalType) -> PluginManager:
         async def drop(signal: Signal, forward: Forward) -> Signal | Dropped:
             return Dropped("no") if signal.type is type else await forward(signal)
 
-        return through(direction, drop)
+        return with_middleware(direction, drop)
 
-    return dropping
+    return drop_signals

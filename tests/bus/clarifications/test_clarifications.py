@@ -23,7 +23,7 @@ from cosmo_synapse_memory import MemorySynapse
 from cosmo_testing import assert_valid_trace
 
 if TYPE_CHECKING:
-    from tests.bus.asking.conftest import Ask, Start
+    from tests.bus.clarifications.conftest import Ask, Start
 
 
 def marks(input: dict[str, Any], context: list[Any]) -> Any:
@@ -47,67 +47,67 @@ async def streams_marks(input: dict[str, Any], context: list[Any]) -> AsyncItera
         yield {"__clarification__": True, "question": "which?"}
 
 
-# --- the Neuron is asked again ----------------------------------------------------------------------
+# --- the Neuron is ask again ----------------------------------------------------------------------
 
 
 @pytest.mark.clause("P-8.1", "P-8.6")
 async def test_clarification_answer_reruns_neuron(
-    start: Start, heard: list[Signal], translate: NeuronFn, asked: Ask
+    start: Start, published: list[Signal], translate: NeuronFn, ask: Ask
 ) -> None:
     await start(translate, role="worker")
     orchestrator = await start()
-    question = await asked(orchestrator, "translate", text="hello")
+    question = await ask(orchestrator, "translate", text="hello")
     assert question.type is SignalType.CLARIFICATION
     assert question.payload == {"question": "into which language?", "context": ["de", "fr"]}
     pathway = await orchestrator.respond_to_clarification(question, "de")
     reply = await pathway.wait(5)
     assert reply.payload["output"] == {"language": "de", "text": "hello", "context": []}
-    assert [signal.type.value for signal in heard] == [
+    assert [signal.type.value for signal in published] == [
         "TASK",
         "CLARIFICATION",
         "CLARIFICATION_ANSWER",
         "TASK",
         "AGENT_OUTPUT",
     ]
-    assert [signal.parent_id for signal in heard] == [None, *(signal.id for signal in heard[:-1])]
-    assert {signal.trace_id for signal in heard} == {pathway.trace_id}
-    assert_valid_trace(heard)
+    assert [signal.parent_id for signal in published] == [None, *(signal.id for signal in published[:-1])]
+    assert {signal.trace_id for signal in published} == {pathway.trace_id}
+    assert_valid_trace(published)
 
 
 @pytest.mark.clause("P-8.1", "P-8.6")
 @pytest.mark.parametrize("granted", [True, False])
 async def test_permission_decision_reruns_neuron(
-    start: Start, heard: list[Signal], granted: bool, delete: NeuronFn, asked: Ask
+    start: Start, published: list[Signal], granted: bool, delete: NeuronFn, ask: Ask
 ) -> None:
     await start(delete, role="worker")
     orchestrator = await start()
-    request = await asked(orchestrator, "delete", path="/a")
+    request = await ask(orchestrator, "delete", path="/a")
     assert request.payload == {"action": "delete", "scope": "/a", "reason": "the disk is full"}
     pathway = await orchestrator.respond_to_permission(request, granted, "so be it")
     entry = {"action": "delete", "scope": "/a", "granted": granted, "reason": "so be it"}
     assert (await pathway.wait(5)).payload["output"] == {"permissions": [entry]}
-    decision = heard[2]
+    decision = published[2]
     assert decision.type is SignalType.PERMISSION_DECISION
     assert decision.payload == {"granted": granted, "reason": "so be it"}
-    assert_valid_trace(heard)
+    assert_valid_trace(published)
 
 
 @pytest.mark.clause("P-8.6")
-async def test_unset_permission_fields_are_none_in_input(start: Start, asked: Ask) -> None:
+async def test_unset_permission_fields_are_none_in_input(start: Start, ask: Ask) -> None:
     async def bare(input: dict[str, Any], context: list[Any]) -> Any:
         return input if "permissions" in input else ask_permission("delete")
 
     dendrite = await start(bare)
-    pathway = await dendrite.respond_to_permission(await asked(dendrite, "bare"), True)
+    pathway = await dendrite.respond_to_permission(await ask(dendrite, "bare"), True)
     entry = {"action": "delete", "scope": None, "granted": True, "reason": None}
     assert (await pathway.wait(5)).payload["output"] == {"permissions": [entry]}
 
 
 @pytest.mark.clause("P-8.1", "P-8.3")
 @pytest.mark.parametrize("neuron", [marks, streams, streams_marks])
-async def test_every_neuron_form_can_ask_back(start: Start, neuron: NeuronFn, asked: Ask) -> None:
+async def test_every_neuron_form_can_ask_back(start: Start, neuron: NeuronFn, ask: Ask) -> None:
     dendrite = await start(neuron)
-    question = await asked(dendrite, neuron.__name__, n=1)  # type: ignore[attr-defined]
+    question = await ask(dendrite, neuron.__name__, n=1)  # type: ignore[attr-defined]
     assert question.payload == {"question": "which?"}
     pathway = await dendrite.respond_to_clarification(question, {"any": ["json"]})
     answers = [{"question": "which?", "answer": {"any": ["json"]}}]
@@ -115,13 +115,13 @@ async def test_every_neuron_form_can_ask_back(start: Start, neuron: NeuronFn, as
 
 
 @pytest.mark.clause("P-8.2")
-async def test_other_dendrite_can_respond(start: Start, translate: NeuronFn, asked: Ask) -> None:
+async def test_other_dendrite_can_respond(start: Start, translate: NeuronFn, ask: Ask) -> None:
     await start(translate, role="worker")
     asker = await start()
-    question = decode(encode(await asked(asker, "translate", text="hello")))
+    question = decode(encode(await ask(asker, "translate", text="hello")))
     await asker.stop()
-    somebody = await start()
-    pathway = await somebody.respond_to_clarification(question, "fr")
+    other = await start()
+    pathway = await other.respond_to_clarification(question, "fr")
     assert (await pathway.wait(5)).payload["output"]["language"] == "fr"
 
 
@@ -138,7 +138,7 @@ async def test_watcher_can_respond(start: Start, translate: NeuronFn) -> None:
 
 @pytest.mark.clause("P-8.2", "P-8.6")
 async def test_response_dispatches_task_with_same_payload(
-    start: Start, heard: list[Signal], translate: NeuronFn
+    start: Start, published: list[Signal], translate: NeuronFn
 ) -> None:
     async def fetch(ref: str | None) -> list[Any]:
         return [ref]
@@ -151,30 +151,30 @@ async def test_response_dispatches_task_with_same_payload(
     )
     pathway = await orchestrator.respond_to_clarification(question, "de")
     assert (await pathway.wait_for(SignalType.FINAL, 5)).payload["result"]["context"] == ["c1"]
-    first, again = (signal.payload for signal in heard if signal.type is SignalType.TASK)
+    first, again = (signal.payload for signal in published if signal.type is SignalType.TASK)
     assert {**first, "deadline_ms": 0, "input": 0} == {**again, "deadline_ms": 0, "input": 0}
 
 
 async def test_response_overrides_dispatch_options(
-    start: Start, heard: list[Signal], translate: NeuronFn, asked: Ask
+    start: Start, published: list[Signal], translate: NeuronFn, ask: Ask
 ) -> None:
     await start(translate, role="worker")
     orchestrator = await start()
-    question = await asked(orchestrator, "translate", text="hello")
+    question = await ask(orchestrator, "translate", text="hello")
     pathway = await orchestrator.respond_to_clarification(
         question, "de", input={"text": "bye"}, scope="terminal", deadline_s=60, context_ref="c", meta={"m": 1}
     )
     final = await pathway.wait(5)
     assert (final.type, final.payload["result"]["text"]) == (SignalType.FINAL, "bye")
-    task = heard[3]
+    task = published[3]
     assert (task.payload["context_ref"], task.meta["m"]) == ("c", 1)
     assert "deadline_ms" in task.payload
-    assert "deadline_ms" not in heard[2].payload
+    assert "deadline_ms" not in published[2].payload
 
 
-async def test_two_answers_run_neuron_twice(start: Start, translate: NeuronFn, asked: Ask) -> None:
+async def test_two_answers_run_neuron_twice(start: Start, translate: NeuronFn, ask: Ask) -> None:
     dendrite = await start(translate)
-    question = await asked(dendrite, "translate", text="hello")
+    question = await ask(dendrite, "translate", text="hello")
     pathways = [await dendrite.respond_to_clarification(question, answer) for answer in ("de", "fr")]
     outputs = [(await pathway.wait(5)).payload["output"]["language"] for pathway in pathways]
     assert outputs == ["de", "fr"]
@@ -196,7 +196,7 @@ async def test_repeated_clarification_is_received_once(
 
 
 async def test_neuron_wrapper_sees_and_passes_clarification(
-    start: Start, translate: NeuronFn, asked: Ask
+    start: Start, translate: NeuronFn, ask: Ask
 ) -> None:
     seen: list[Any] = []
 
@@ -216,7 +216,7 @@ async def test_neuron_wrapper_sees_and_passes_clarification(
     plugins.register(Watches(), name="watches")
     await start(translate, role="worker", plugins=plugins)
     orchestrator = await start()
-    question = await asked(orchestrator, "translate", text="hello")
+    question = await ask(orchestrator, "translate", text="hello")
     assert seen == [clarify("into which language?", context=["de", "fr"])]
     assert question.meta["task"]["input"] == {"text": "hello"}
     pathway = await orchestrator.respond_to_clarification(question, "de")
@@ -228,7 +228,7 @@ async def test_neuron_wrapper_sees_and_passes_clarification(
 
 @pytest.mark.clause("P-8.5")
 async def test_answer_signals_stay_on_trace_and_start_no_task(
-    start: Start, heard: list[Signal], translate: NeuronFn, delete: NeuronFn
+    start: Start, published: list[Signal], translate: NeuronFn, delete: NeuronFn
 ) -> None:
     await start(translate, delete, role="worker")
     orchestrator = await start()
@@ -248,30 +248,28 @@ async def test_answer_signals_stay_on_trace_and_start_no_task(
     for signal, cause in zip(sent, [question, request, request], strict=True):
         assert (signal.trace_id, signal.parent_id) == (cause.trace_id, cause.id)
         assert signal.directed == cause.directed
-        assert signal in heard
-    assert [signal.type for signal in heard].count(SignalType.TASK) == 2
+        assert signal in published
+    assert [signal.type for signal in published].count(SignalType.TASK) == 2
 
 
 @pytest.mark.clause("P-8.5")
 async def test_clarification_answer_is_broadcast(
-    start: Start, synapse: MemorySynapse, translate: NeuronFn, asked: Ask
+    start: Start, synapse: MemorySynapse, translate: NeuronFn, ask: Ask
 ) -> None:
     dendrite = await start(translate)
     listening: asyncio.Queue[bytes] = asyncio.Queue()
     await synapse.subscribe("cosmonapse.test.CLARIFICATION_ANSWER", listening.put_nowait)
-    question = await asked(dendrite, "translate", text="x")
+    question = await ask(dendrite, "translate", text="x")
     await (await dendrite.respond_to_clarification(question, "de")).wait(5)
     async with asyncio.timeout(5):
-        heard = decode(await listening.get())
-    assert (heard.payload, heard.parent_id) == ({"answer": "de"}, question.id)
+        published = decode(await listening.get())
+    assert (published.payload, published.parent_id) == ({"answer": "de"}, question.id)
 
 
 # --- the end ----------------------------------------------------------------------------------------
 
 
-async def test_cancelled_responder_leaves_no_pathway(
-    start: Start, synapse: MemorySynapse, asked: Ask
-) -> None:
+async def test_cancelled_responder_leaves_no_pathway(start: Start, synapse: MemorySynapse, ask: Ask) -> None:
     entered, ended = asyncio.Event(), asyncio.Event()
 
     async def slow(input: dict[str, Any], context: list[Any]) -> Any:
@@ -285,7 +283,7 @@ async def test_cancelled_responder_leaves_no_pathway(
 
     await start(slow, role="worker")
     orchestrator = await start()
-    question = await asked(orchestrator, "slow")
+    question = await ask(orchestrator, "slow")
 
     async def respond() -> Signal:
         async with await orchestrator.respond_to_clarification(question, "x") as pathway:

@@ -24,24 +24,31 @@ from cosmo_core.plugins import Dropped, Forward
 from cosmo_testing import assert_valid_trace
 
 if TYPE_CHECKING:
-    from tests.bus.offers.conftest import Dropping, MakeAxon, Market, Settled, Start, Through
+    from tests.bus.auctions.conftest import (
+        AuctionDriver,
+        DropSignals,
+        MakeAxon,
+        Start,
+        WaitUntilIdle,
+        WithMiddleware,
+    )
 
 
 # --- one winner -----------------------------------------------------------------------------------
 @pytest.mark.clause("P-7.1", "P-7.6", "P-7.9")
 async def test_one_bidder_is_awarded_and_others_are_declined(
-    start: Start, market: Market, settled: Settled
+    start: Start, auction: AuctionDriver, wait_until_idle: WaitUntilIdle
 ) -> None:
-    workers = [await market.bidding(name) for name in "abc"]
+    workers = [await auction.start_bidder(name) for name in "abc"]
     orchestrator = await start()
-    async with await orchestrator.dispatch_offer(**market.work) as pathway:
+    async with await orchestrator.dispatch_offer(**auction.work) as pathway:
         answer = await pathway.wait()
-    await settled(orchestrator)
+    await wait_until_idle(orchestrator)
     made, award = (
-        next(s for s in market.traffic if s.type is t)
+        next(s for s in auction.traffic if s.type is t)
         for t in (SignalType.TASK_OFFER, SignalType.TASK_AWARDED)
     )
-    winning = next(signal for signal in market.traffic if signal.type is SignalType.BID)
+    winning = next(signal for signal in auction.traffic if signal.type is SignalType.BID)
     assert answer.payload["output"] == {"done": True}
     assert answer.parent_id == award.id == pathway.task_id
     assert pathway.neuron == "a"
@@ -49,10 +56,10 @@ async def test_one_bidder_is_awarded_and_others_are_declined(
     assert award.payload["input"] == {"n": 1}
     assert winning.parent_id == made.id
     assert made.payload == {"input": {"n": 1}, "capabilities": ["x"], "deadline_ms": 250}
-    assert market.to(SignalType.TASK_AWARDED) == ["a"]
-    assert market.to(SignalType.TASK_DECLINED) == ["b", "c"]
-    assert_valid_trace(market.traffic)
-    market.nothing_left(orchestrator, *workers)
+    assert auction.addressees(SignalType.TASK_AWARDED) == ["a"]
+    assert auction.addressees(SignalType.TASK_DECLINED) == ["b", "c"]
+    assert_valid_trace(auction.traffic)
+    auction.assert_nothing_open(orchestrator, *workers)
     assert cast("OfferPathway", pathway)._open_offer._timer is None
 
 
@@ -64,27 +71,29 @@ async def test_one_bidder_is_awarded_and_others_are_declined(
         (lambda bids: max(bids, key=lambda bid: bid.eta_ms), "a"),
     ],
 )
-async def test_select_rule_chooses_bid(start: Start, select: Any, winner: str, market: Market) -> None:
-    await market.bidding("a", cost=2, eta_ms=9)
-    await market.bidding("b", cost=1, eta_ms=1, confidence=0.1)
-    await market.bidding("c", cost=3, eta_ms=2, confidence=0.2)
+async def test_select_rule_chooses_bid(
+    start: Start, select: Any, winner: str, auction: AuctionDriver
+) -> None:
+    await auction.start_bidder("a", cost=2, eta_ms=9)
+    await auction.start_bidder("b", cost=1, eta_ms=1, confidence=0.1)
+    await auction.start_bidder("c", cost=3, eta_ms=2, confidence=0.2)
     orchestrator = await start()
-    async with await market.offer(orchestrator, 3, select) as pathway:
+    async with await auction.offer(orchestrator, 3, select) as pathway:
         assert (await pathway.wait()).type is SignalType.AGENT_OUTPUT
         assert pathway.neuron == winner
 
 
-async def test_select_function_receives_bids_in_arrival_order(start: Start, market: Market) -> None:
+async def test_select_function_receives_bids_in_arrival_order(start: Start, auction: AuctionDriver) -> None:
     seen: list[list[Bid]] = []
-    await market.bidding("a", cost=2.5, eta_ms=9)
-    await market.bidding("b", cost=1, confidence=0.5)
+    await auction.start_bidder("a", cost=2.5, eta_ms=9)
+    await auction.start_bidder("b", cost=1, confidence=0.5)
     orchestrator = await start()
 
     def last(bids: list[Bid]) -> Bid:
         seen.append(bids)
         return bids[-1]
 
-    async with await market.offer(orchestrator, 2, last) as pathway:
+    async with await auction.offer(orchestrator, 2, last) as pathway:
         await pathway.wait()
     [[one, two]] = seen
     assert (one.neuron, one.cost, one.eta_ms, one.confidence) == ("a", 2.5, 9, None)
@@ -92,7 +101,7 @@ async def test_select_function_receives_bids_in_arrival_order(start: Start, mark
 
 
 @pytest.mark.clause("P-7.4", "P-7.6")
-async def test_replicas_bid_separately_and_one_is_awarded(start: Start, market: Market) -> None:
+async def test_replicas_bid_separately_and_one_is_awarded(start: Start, auction: AuctionDriver) -> None:
     ran: list[str] = []
     for name in ("one", "two"):
 
@@ -100,17 +109,19 @@ async def test_replicas_bid_separately_and_one_is_awarded(start: Start, market: 
             ran.append(name)
             return {}
 
-        await market.bidding("same", note, cost=len(ran))
+        await auction.start_bidder("same", note, cost=len(ran))
     orchestrator = await start()
-    async with await market.offer(orchestrator, 2, lambda bids: bids[-1]) as p:
+    async with await auction.offer(orchestrator, 2, lambda bids: bids[-1]) as p:
         await p.wait()
     assert ran == ["two"]
-    assert market.to(SignalType.BID) == ["same", "same"]
-    assert_valid_trace(market.traffic)
+    assert auction.addressees(SignalType.BID) == ["same", "same"]
+    assert_valid_trace(auction.traffic)
 
 
 @pytest.mark.clause("P-7.6")
-async def test_award_carries_options_of_offer(start: Start, market: Market, axon: MakeAxon) -> None:
+async def test_award_carries_options_of_offer(
+    start: Start, auction: AuctionDriver, make_axon: MakeAxon
+) -> None:
     fetched: list[str | None] = []
 
     async def fetch(ref: str | None) -> list[Any]:
@@ -122,11 +133,11 @@ async def test_award_carries_options_of_offer(start: Start, market: Market, axon
         assert task is not None
         return {"id": task.id, "trace": task.trace_id, "late": task.time_left_s() == 0}
 
-    await start(axon("a", who, context_fetcher=fetch), role="worker")
+    await start(make_axon("a", who, context_fetcher=fetch), role="worker")
     orchestrator = await start()
     root = Signal.new(SignalType.PLAN, {"steps": []})
     async with await orchestrator.dispatch_offer(
-        **market.work,
+        **auction.work,
         trace_id=root.trace_id,
         parent_id=root.id,
         context_ref="c1",
@@ -139,19 +150,19 @@ async def test_award_carries_options_of_offer(start: Start, market: Market, axon
     assert signals == [SignalType.FINAL]
     assert final.payload["result"] == {"id": pathway.task_id, "trace": root.trace_id, "late": False}
     assert fetched == ["c1"]
-    made, _, award = market.traffic[:3]
+    made, _, award = auction.traffic[:3]
     assert (made.parent_id, made.trace_id) == (root.id, root.trace_id)
     assert made.meta["tenant"] == award.meta["tenant"] == 7
 
 
-async def test_offer_pathway_receives_bids_and_stream(start: Start, market: Market) -> None:
+async def test_offer_pathway_receives_bids_and_stream(start: Start, auction: AuctionDriver) -> None:
     async def stream(input: dict[str, Any], context: list[Any]) -> Any:
         yield "thinking"
         yield {"done": True}
 
-    await market.bidding("a", stream)
+    await auction.start_bidder("a", stream)
     orchestrator = await start()
-    pathway = await orchestrator.dispatch_offer(**market.work, finalize=True)
+    pathway = await orchestrator.dispatch_offer(**auction.work, finalize=True)
     types = [signal.type async for signal in pathway]
     assert types == [
         SignalType.BID,
@@ -161,18 +172,22 @@ async def test_offer_pathway_receives_bids_and_stream(start: Start, market: Mark
     ]
 
 
-async def test_dendrite_can_bid_for_its_own_offer(start: Start, market: Market, axon: MakeAxon) -> None:
-    both = await start(axon("a"))
-    async with await both.dispatch_offer(**market.work) as pathway:
+async def test_dendrite_can_bid_for_its_own_offer(
+    start: Start, auction: AuctionDriver, make_axon: MakeAxon
+) -> None:
+    both = await start(make_axon("a"))
+    async with await both.dispatch_offer(**auction.work) as pathway:
         assert (await pathway.wait()).payload["output"] == {"done": True}
-    market.nothing_left(both, both)
+    auction.assert_nothing_open(both, both)
 
 
-async def test_concurrent_offers_are_independent(start: Start, market: Market, axon: MakeAxon) -> None:
+async def test_concurrent_offers_are_independent(
+    start: Start, auction: AuctionDriver, make_axon: MakeAxon
+) -> None:
     async def echo(input: dict[str, Any], context: list[Any]) -> Any:
         return input
 
-    workers = [await start(axon(name, echo), role="worker") for name in "abc"]
+    workers = [await start(make_axon(name, echo), role="worker") for name in "abc"]
     orchestrator = await start()
     trace = (await orchestrator.dispatch_task(neuron="a", input={})).trace_id
 
@@ -184,59 +199,61 @@ async def test_concurrent_offers_are_independent(start: Start, market: Market, a
 
     await asyncio.gather(*map(ask, range(100)))
     await asyncio.gather(*(worker.stop() for worker in workers))
-    market.nothing_left(orchestrator, *workers)
+    auction.assert_nothing_open(orchestrator, *workers)
 
 
 # --- no winner ------------------------------------------------------------------------------------
 @pytest.mark.clause("P-7.11")
-async def test_offer_without_bids_raises_no_bid_error(start: Start, market: Market, axon: MakeAxon) -> None:
-    await start(axon("a", capabilities=("y",)), role="worker")
+async def test_offer_without_bids_raises_no_bid_error(
+    start: Start, auction: AuctionDriver, make_axon: MakeAxon
+) -> None:
+    await start(make_axon("a", capabilities=("y",)), role="worker")
     orchestrator = await start()
     with pytest.raises(NoBidError) as caught:
         await orchestrator.dispatch_offer(capabilities=["x", "y"], input={}, deadline_ms=5)
     assert str(caught.value) == "no Neuron bid for work that needs 'x' and 'y' within 0.005 s"
     assert isinstance(caught.value, TimeoutError)
-    market.nothing_left(orchestrator)
+    auction.assert_nothing_open(orchestrator)
 
 
 @pytest.mark.clause("P-7.9", "P-7.11")
 async def test_bids_are_declined_when_select_accepts_no_bid(
-    start: Start, market: Market, settled: Settled
+    start: Start, auction: AuctionDriver, wait_until_idle: WaitUntilIdle
 ) -> None:
-    workers = [await market.bidding(name) for name in "ab"]
+    workers = [await auction.start_bidder(name) for name in "ab"]
     orchestrator = await start()
     with pytest.raises(NoBidError, match="none of 2 bids was accepted"):
-        await market.offer(orchestrator, 2, lambda _: None)
-    await settled(orchestrator)
-    assert market.to(SignalType.TASK_DECLINED) == ["a", "b"]
-    market.nothing_left(orchestrator, *workers)
+        await auction.offer(orchestrator, 2, lambda _: None)
+    await wait_until_idle(orchestrator)
+    assert auction.addressees(SignalType.TASK_DECLINED) == ["a", "b"]
+    auction.assert_nothing_open(orchestrator, *workers)
 
 
-async def test_select_function_error_reaches_caller(start: Start, market: Market) -> None:
-    worker = await market.bidding("a")
+async def test_select_function_error_reaches_caller(start: Start, auction: AuctionDriver) -> None:
+    worker = await auction.start_bidder("a")
     orchestrator = await start()
 
     def fail(bids: list[Bid]) -> Bid:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await market.offer(orchestrator, 1, fail)
+        await auction.offer(orchestrator, 1, fail)
     await worker.stop()
-    market.nothing_left(orchestrator, worker)
+    auction.assert_nothing_open(orchestrator, worker)
 
 
 async def test_select_function_error_on_reaward_is_logged(
-    start: Start, caplog: pytest.LogCaptureFixture, market: Market, broken: NeuronFn
+    start: Start, caplog: pytest.LogCaptureFixture, auction: AuctionDriver, failing: NeuronFn
 ) -> None:
-    await market.bidding("a", broken)
-    await market.bidding("b")
+    await auction.start_bidder("a", failing)
+    await auction.start_bidder("b")
     orchestrator = await start()
 
     def only_once(bids: list[Bid]) -> Bid:
         assert len(bids) == 2, "asked again"
         return bids[0]
 
-    pathway = await market.offer(orchestrator, 2, only_once)
+    pathway = await auction.offer(orchestrator, 2, only_once)
     assert (await pathway.wait()).payload["code"] == "BROKEN"
     assert "was not awarded again: asked again" in caplog.text
 
@@ -255,41 +272,43 @@ async def test_select_function_error_on_reaward_is_logged(
     ],
 )
 async def test_invalid_offer_raises_before_any_signal_is_sent(
-    start: Start, market: Market, options: dict[str, Any], error: type[Exception]
+    start: Start, auction: AuctionDriver, options: dict[str, Any], error: type[Exception]
 ) -> None:
     orchestrator = await start()
     with pytest.raises(error):
-        await orchestrator.dispatch_offer(**{**market.work, **options})
-    assert market.traffic == []
-    market.nothing_left(orchestrator)
+        await orchestrator.dispatch_offer(**{**auction.work, **options})
+    assert auction.traffic == []
+    auction.assert_nothing_open(orchestrator)
 
 
 @pytest.mark.clause("P-10.2")
-async def test_worker_role_cannot_offer(start: Start, market: Market) -> None:
+async def test_worker_role_cannot_offer(start: Start, auction: AuctionDriver) -> None:
     worker = await start(role="worker")
     with pytest.raises(RoleError):
-        await worker.dispatch_offer(**market.work)
+        await worker.dispatch_offer(**auction.work)
     await worker.stop()
     orchestrator = await start()
     await orchestrator.stop()
     with pytest.raises(LifecycleError):
-        await orchestrator.dispatch_offer(**market.work)
-    assert market.traffic == []
+        await orchestrator.dispatch_offer(**auction.work)
+    assert auction.traffic == []
 
 
 @pytest.mark.parametrize("dropped", [SignalType.TASK_OFFER, SignalType.TASK_AWARDED])
 async def test_offer_raises_when_middleware_drops_offer_or_award(
-    start: Start, dropped: SignalType, market: Market, dropping: Dropping
+    start: Start, dropped: SignalType, auction: AuctionDriver, drop_signals: DropSignals
 ) -> None:
-    worker = await market.bidding("a")
-    orchestrator = await start(plugins=dropping("outbound", dropped))
+    worker = await auction.start_bidder("a")
+    orchestrator = await start(plugins=drop_signals("outbound", dropped))
     with pytest.raises(RejectedError, match=dropped.value):
-        await orchestrator.dispatch_offer(**market.work)
-    market.nothing_left(orchestrator)
+        await orchestrator.dispatch_offer(**auction.work)
+    auction.assert_nothing_open(orchestrator)
     await worker.stop()
 
 
-async def test_answered_award_counts_as_sent(start: Start, market: Market, through: Through) -> None:
+async def test_answered_award_counts_as_sent(
+    start: Start, auction: AuctionDriver, with_middleware: WithMiddleware
+) -> None:
     """However long a middleware takes to say so."""
 
     async def linger(signal: Signal, forward: Forward) -> Signal | Dropped:
@@ -298,7 +317,7 @@ async def test_answered_award_counts_as_sent(start: Start, market: Market, throu
             await asyncio.Event().wait()
         return result
 
-    await market.bidding("a")
-    orchestrator = await start(plugins=through("outbound", linger))
-    async with await orchestrator.dispatch_offer(**market.work) as pathway:
+    await auction.start_bidder("a")
+    orchestrator = await start(plugins=with_middleware("outbound", linger))
+    async with await orchestrator.dispatch_offer(**auction.work) as pathway:
         assert (await pathway.wait()).payload["output"] == {"done": True}

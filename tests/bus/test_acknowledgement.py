@@ -13,7 +13,7 @@ from cosmo_core.plugins import PluginManager, hookimpl
 from cosmo_core.protocol.signal import address
 
 Start = Callable[..., Awaitable[Dendrite]]
-INTAKE = "cosmonapse.test.TASK.neuron.gate"
+TASK_SUBJECT = "cosmonapse.test.TASK.neuron.gate"
 
 
 class Gate:
@@ -44,42 +44,44 @@ def task(n: int = 0, **payload: Any) -> Signal:
 
 def deliver(synapse: Any, task: Signal) -> asyncio.Task[None] | None:
     """Hand a TASK over as a Synapse does; return what it waits for."""
-    work = synapse.handlers[INTAKE](encode(task))
+    work = synapse.handlers[TASK_SUBJECT](encode(task))
     return None if work is None else asyncio.ensure_future(work)
 
 
-async def turns() -> None:
+async def run_loop_turns() -> None:
     for _ in range(20):
         await asyncio.sleep(0)
 
 
-async def test_handler_returns_no_awaitable_without_takeover(start: Start, lossy: Any, gate: Gate) -> None:
-    synapse = await lossy()
+async def test_handler_returns_no_awaitable_without_takeover(
+    start: Start, connect_faulty: Any, gate: Gate
+) -> None:
+    synapse = await connect_faulty()
     await start(axon(gate), synapse=synapse, role="worker", grace_s=0)
     assert deliver(synapse, task()) is None
 
 
 @pytest.mark.clause("P-5.17")
-async def test_task_is_acknowledged_after_its_answer(start: Start, lossy: Any, gate: Gate) -> None:
-    synapse = await lossy(takeover_s=4.0)
+async def test_task_is_acknowledged_after_its_answer(start: Start, connect_faulty: Any, gate: Gate) -> None:
+    synapse = await connect_faulty(takeover_s=4.0)
     await start(axon(gate, max_concurrency=1), synapse=synapse, role="worker")
     runs, waits = deliver(synapse, task(1)), deliver(synapse, task(2))
     assert runs is not None
     assert waits is not None
-    await turns()
+    await run_loop_turns()
     assert (gate.ran, runs.done(), waits.done()) == ([1], False, False)
-    assert synapse.of(SignalType.AGENT_OUTPUT) == []
+    assert synapse.sent_of(SignalType.AGENT_OUTPUT) == []
     gate.open.set()
     async with asyncio.timeout(5):
         await asyncio.gather(runs, waits)
-    assert len(synapse.of(SignalType.AGENT_OUTPUT)) == 2
+    assert len(synapse.sent_of(SignalType.AGENT_OUTPUT)) == 2
 
 
 @pytest.mark.clause("P-5.17")
 async def test_duplicate_of_running_task_is_acknowledged_with_first(
-    start: Start, lossy: Any, gate: Gate
+    start: Start, connect_faulty: Any, gate: Gate
 ) -> None:
-    synapse = await lossy(takeover_s=4.0)
+    synapse = await connect_faulty(takeover_s=4.0)
     await start(axon(gate), synapse=synapse, role="worker")
     once = task()
     first, second = deliver(synapse, once), deliver(synapse, once)
@@ -87,20 +89,22 @@ async def test_duplicate_of_running_task_is_acknowledged_with_first(
     assert second is not None
     # The Synapse may give up on one of them.
     first.cancel()
-    await turns()
+    await run_loop_turns()
     assert first.cancelled()
     assert not second.done()
     gate.open.set()
     async with asyncio.timeout(5):
         await second
     assert gate.ran == [0]
-    assert len(synapse.of(SignalType.AGENT_OUTPUT)) == 1
+    assert len(synapse.sent_of(SignalType.AGENT_OUTPUT)) == 1
 
 
-async def test_handler_returns_separate_future_per_delivery(start: Start, lossy: Any, gate: Gate) -> None:
-    synapse = await lossy(takeover_s=4.0)
+async def test_handler_returns_separate_future_per_delivery(
+    start: Start, connect_faulty: Any, gate: Gate
+) -> None:
+    synapse = await connect_faulty(takeover_s=4.0)
     await start(axon(gate), synapse=synapse, role="worker")
-    works = [synapse.handlers[INTAKE](encode(task)) for task in [task()] * 2]
+    works = [synapse.handlers[TASK_SUBJECT](encode(task)) for task in [task()] * 2]
     assert all(isinstance(work, asyncio.Future) and not isinstance(work, asyncio.Task) for work in works)
     assert works[0] is not works[1]
     gate.open.set()
@@ -109,29 +113,31 @@ async def test_handler_returns_separate_future_per_delivery(start: Start, lossy:
 
 
 async def test_cancelled_deliveries_do_not_affect_answer(
-    start: Start, lossy: Any, gate: Gate, caplog: pytest.LogCaptureFixture
+    start: Start, connect_faulty: Any, gate: Gate, caplog: pytest.LogCaptureFixture
 ) -> None:
-    synapse = await lossy(takeover_s=4.0)
+    synapse = await connect_faulty(takeover_s=4.0)
     worker = await start(axon(gate), synapse=synapse, role="worker")
     once = task()
     for work in (deliver(synapse, once), deliver(synapse, once)):
         assert work is not None
         work.cancel()
     gate.open.set()
-    await synapse.have(SignalType.AGENT_OUTPUT)
+    await synapse.wait_until_sent(SignalType.AGENT_OUTPUT)
     await worker.stop()
     assert caplog.records == []
 
 
 @pytest.mark.clause("P-5.17")
 @pytest.mark.parametrize("stops", ["task", "trace"])
-async def test_stopped_task_is_acknowledged(start: Start, lossy: Any, gate: Gate, stops: str) -> None:
-    synapse = await lossy(takeover_s=4.0)
+async def test_stopped_task_is_acknowledged(
+    start: Start, connect_faulty: Any, gate: Gate, stops: str
+) -> None:
+    synapse = await connect_faulty(takeover_s=4.0)
     await start(axon(gate, max_concurrency=1), synapse=synapse, role="worker")
     orchestrator = await start(synapse=synapse)
     tasks = [task(1), task(2)]
     works = [deliver(synapse, each) for each in tasks]
-    await turns()
+    await run_loop_turns()
     for each in tasks:
         if stops == "task":
             await orchestrator.emit(each.reply(SignalType.STOP, {"rollback": False}))
@@ -139,12 +145,12 @@ async def test_stopped_task_is_acknowledged(start: Start, lossy: Any, gate: Gate
             await orchestrator.stop_trace(each.trace_id, timeout_s=0)
     async with asyncio.timeout(5):
         await asyncio.gather(*(work for work in works if work is not None))
-    assert [error.payload["code"] for error in synapse.of(SignalType.ERROR)] == ["CANCELLED"] * 2
+    assert [error.payload["code"] for error in synapse.sent_of(SignalType.ERROR)] == ["CANCELLED"] * 2
 
 
 @pytest.mark.clause("P-5.17")
-async def test_rejected_task_is_acknowledged(start: Start, lossy: Any, gate: Gate) -> None:
-    synapse = await lossy(takeover_s=4.0)
+async def test_rejected_task_is_acknowledged(start: Start, connect_faulty: Any, gate: Gate) -> None:
+    synapse = await connect_faulty(takeover_s=4.0)
     await start(axon(gate, max_concurrency=1, max_backlog=0), synapse=synapse, role="worker", grace_s=0)
     running = deliver(synapse, task(1))
     crowded, late = deliver(synapse, task(2)), deliver(synapse, task(3, deadline_ms=0))
@@ -152,7 +158,7 @@ async def test_rejected_task_is_acknowledged(start: Start, lossy: Any, gate: Gat
     assert late is not None
     async with asyncio.timeout(5):
         await asyncio.gather(crowded, late)
-    codes = [error.payload["code"] for error in synapse.of(SignalType.ERROR)]
+    codes = [error.payload["code"] for error in synapse.sent_of(SignalType.ERROR)]
     assert codes == ["OVERLOADED", "DEADLINE"]
     assert running is not None
     assert not running.done()
@@ -161,20 +167,20 @@ async def test_rejected_task_is_acknowledged(start: Start, lossy: Any, gate: Gat
 
 @pytest.mark.clause("P-5.17")
 async def test_draining_host_acknowledges_running_task_after_answer(
-    start: Start, lossy: Any, gate: Gate
+    start: Start, connect_faulty: Any, gate: Gate
 ) -> None:
-    synapse = await lossy(takeover_s=4.0)
+    synapse = await connect_faulty(takeover_s=4.0)
     worker = await start(axon(gate), synapse=synapse, role="worker")
     work = deliver(synapse, task())
     assert work is not None
-    await turns()
+    await run_loop_turns()
     stopping = asyncio.create_task(worker.stop())
-    await turns()
+    await run_loop_turns()
     assert not work.done()
     gate.open.set()
     async with asyncio.timeout(5):
         await asyncio.gather(stopping, work)
-    assert len(synapse.of(SignalType.AGENT_OUTPUT)) == 1
+    assert len(synapse.sent_of(SignalType.AGENT_OUTPUT)) == 1
 
 
 class Passing:
@@ -190,14 +196,14 @@ class Passing:
 
 @pytest.mark.clause("P-5.17")
 async def test_tasks_run_concurrently_behind_middleware_until_acknowledged(
-    start: Start, lossy: Any, gate: Gate
+    start: Start, connect_faulty: Any, gate: Gate
 ) -> None:
     plugins = PluginManager()
     plugins.register(Passing(), name="passing")
-    synapse = await lossy(takeover_s=4.0)
+    synapse = await connect_faulty(takeover_s=4.0)
     await start(axon(gate), synapse=synapse, role="worker", plugins=plugins)
     works = [deliver(synapse, task(n)) for n in range(3)]
-    await turns()
+    await run_loop_turns()
     assert gate.ran == [0, 1, 2]
     assert not any(work.done() for work in works if work is not None)
     gate.open.set()

@@ -14,27 +14,29 @@ from cosmo_synapse_memory import MemorySynapse
 from cosmo_testing import FakeClock, assert_valid_trace
 
 if TYPE_CHECKING:
-    from tests.bus.offers.conftest import Blocked, Market, Settled, Start, Through
+    from tests.bus.auctions.conftest import AuctionDriver, BlockedNeuron, Start, WaitUntilIdle, WithMiddleware
 
 
 @pytest.mark.clause("P-7.9")
-async def test_late_bids_are_declined(start: Start, market: Market, settled: Settled) -> None:
-    await market.bidding("a")
-    late, offers = await market.holding("late")
+async def test_late_bids_are_declined(
+    start: Start, auction: AuctionDriver, wait_until_idle: WaitUntilIdle
+) -> None:
+    await auction.start_bidder("a")
+    late, offers = await auction.start_silent_bidder("late")
     orchestrator = await start()
-    async with await orchestrator.dispatch_offer(**market.work) as pathway:
+    async with await orchestrator.dispatch_offer(**auction.work) as pathway:
         await pathway.wait()
     await late.bid(await offers.get(), cost=0)
-    await settled(orchestrator)
-    assert market.to(SignalType.TASK_DECLINED) == ["late"]
-    assert market.traffic[-1].payload["reason"] == "the bid came too late"
-    assert_valid_trace(market.traffic)
-    market.nothing_left(orchestrator, late)
+    await wait_until_idle(orchestrator)
+    assert auction.addressees(SignalType.TASK_DECLINED) == ["late"]
+    assert auction.traffic[-1].payload["reason"] == "the bid came too late"
+    assert_valid_trace(auction.traffic)
+    auction.assert_nothing_open(orchestrator, late)
     await orchestrator.stop()
     even_later = Signal.new(
         SignalType.BID,
         {"cost": 0},
-        parent_id=market.traffic[0].id,
+        parent_id=auction.traffic[0].id,
         directed=Directed("a"),
         meta={"dendrite": "d"},
     )
@@ -44,22 +46,26 @@ async def test_late_bids_are_declined(start: Start, market: Market, settled: Set
 
 @pytest.mark.clause("P-7.9")
 async def test_bid_after_deadline_is_declined_while_winner_works(
-    start: Start, market: Market, settled: Settled, blocked: Blocked
+    start: Start, auction: AuctionDriver, wait_until_idle: WaitUntilIdle, blocked: BlockedNeuron
 ) -> None:
-    await market.bidding("a", blocked)
-    late, offers = await market.holding("late")
+    await auction.start_bidder("a", blocked)
+    late, offers = await auction.start_silent_bidder("late")
     orchestrator = await start()
-    async with await market.offer(orchestrator, 1) as pathway:
+    async with await auction.offer(orchestrator, 1) as pathway:
         await late.bid(await offers.get(), cost=0)
-        await settled(orchestrator)
-        assert market.to(SignalType.TASK_DECLINED) == ["late"]
-        blocked.may_answer.set()
+        await wait_until_idle(orchestrator)
+        assert auction.addressees(SignalType.TASK_DECLINED) == ["late"]
+        blocked.release.set()
         await pathway.wait()
 
 
 @pytest.mark.clause("P-7.9")
 async def test_failed_decline_does_not_block_other_declines(
-    start: Start, market: Market, settled: Settled, through: Through, caplog: pytest.LogCaptureFixture
+    start: Start,
+    auction: AuctionDriver,
+    wait_until_idle: WaitUntilIdle,
+    with_middleware: WithMiddleware,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def stumble(signal: Signal, forward: Forward) -> Signal | Dropped:
         if signal.type is SignalType.TASK_DECLINED and signal.directed == Directed("b"):
@@ -67,41 +73,41 @@ async def test_failed_decline_does_not_block_other_declines(
         return await forward(signal)
 
     for name in "abc":
-        await market.bidding(name)
-    orchestrator = await start(plugins=through("outbound", stumble))
+        await auction.start_bidder(name)
+    orchestrator = await start(plugins=with_middleware("outbound", stumble))
     for _ in range(2):
-        async with await orchestrator.dispatch_offer(**market.work) as pathway:
+        async with await orchestrator.dispatch_offer(**auction.work) as pathway:
             await pathway.wait()
-        await settled(orchestrator)
-    assert market.to(SignalType.TASK_DECLINED) == ["c", "c"]
+        await wait_until_idle(orchestrator)
+    assert auction.addressees(SignalType.TASK_DECLINED) == ["c", "c"]
     assert caplog.text.count("could not be declined") == 2
 
 
 async def test_closed_offers_are_forgotten_after_limit_and_time(
-    start: Start, monkeypatch: pytest.MonkeyPatch, market: Market
+    start: Start, monkeypatch: pytest.MonkeyPatch, auction: AuctionDriver
 ) -> None:
     monkeypatch.setattr(module, "MAX_CLOSED", 2)
     clock = FakeClock()
-    await market.bidding("a")
-    late, offers = await market.holding("late")
+    await auction.start_bidder("a")
+    late, offers = await auction.start_silent_bidder("late")
     orchestrator = await start(clock=clock)
     for _ in range(3):
-        async with await orchestrator.dispatch_offer(**market.work) as pathway:
+        async with await orchestrator.dispatch_offer(**auction.work) as pathway:
             await pathway.wait()
     assert len(orchestrator.extension("auctions")._offers._closed_offers) == 2
     await late.bid(await offers.get(), cost=0)
     await clock.advance(module.CLOSED_S)
     await late.bid(await offers.get(), cost=0)
-    assert market.to(SignalType.TASK_DECLINED) == []
+    assert auction.addressees(SignalType.TASK_DECLINED) == []
 
 
 @pytest.mark.clause("P-7.3")
 async def test_bids_without_offer_neuron_or_dendrite_are_ignored(
-    start: Start, synapse: MemorySynapse, market: Market
+    start: Start, synapse: MemorySynapse, auction: AuctionDriver
 ) -> None:
-    worker, offers = await market.holding("a")
+    worker, offers = await auction.start_silent_bidder("a")
     orchestrator = await start()
-    offering = market.offering(orchestrator, "first_bid")
+    offering = auction.start_offer(orchestrator, "first_bid")
     made = await offers.get()
     host = {"dendrite": "h"}
     bids = [
@@ -112,17 +118,17 @@ async def test_bids_without_offer_neuron_or_dendrite_are_ignored(
     ]
     for bid in bids:
         await worker._link.send(worker._link.subjects.inbox(SignalType.BID, made.meta["reply_to"]), bid)
-    market.end_bidding(orchestrator)
+    auction.end_bidding(orchestrator)
     with pytest.raises(NoBidError, match="no Neuron bid"):
         await offering
 
 
 @pytest.mark.clause("P-3.12", "P-7.4")
-async def test_duplicate_bid_counts_once(start: Start, market: Market) -> None:
-    worker, offers = await market.holding("a")
-    other = await market.bidding("b", cost=0)
+async def test_duplicate_bid_counts_once(start: Start, auction: AuctionDriver) -> None:
+    worker, offers = await auction.start_silent_bidder("a")
+    other = await auction.start_bidder("b", cost=0)
     orchestrator = await start()
-    offering = asyncio.create_task(market.offer(orchestrator, 3))
+    offering = asyncio.create_task(auction.offer(orchestrator, 3))
     made = await offers.get()
     bid = await worker.bid(made, cost=1)
     subject = worker._link.subjects.inbox(SignalType.BID, made.meta["reply_to"])
@@ -131,8 +137,8 @@ async def test_duplicate_bid_counts_once(start: Start, market: Market) -> None:
         await pathway.wait()
     await worker._link.send(subject, bid)
     await orchestrator.stop()
-    assert market.to(SignalType.TASK_DECLINED) == ["a"]
-    market.nothing_left(orchestrator, worker, other)
+    assert auction.addressees(SignalType.TASK_DECLINED) == ["a"]
+    auction.assert_nothing_open(orchestrator, worker, other)
 
 
 @pytest.mark.parametrize(
@@ -143,11 +149,11 @@ async def test_duplicate_bid_counts_once(start: Start, market: Market) -> None:
     ],
 )
 async def test_answer_to_unawarded_offer_is_ignored(
-    start: Start, type: SignalType, payload: dict[str, Any], market: Market
+    start: Start, type: SignalType, payload: dict[str, Any], auction: AuctionDriver
 ) -> None:
-    worker, offers = await market.holding("a")
+    worker, offers = await auction.start_silent_bidder("a")
     orchestrator = await start()
-    offering = market.offering(orchestrator, "first_bid")
+    offering = auction.start_offer(orchestrator, "first_bid")
     made = await offers.get()
     await orchestrator.emit(made.reply(type, payload))
     await worker.bid(made, cost=1)
@@ -155,15 +161,17 @@ async def test_answer_to_unawarded_offer_is_ignored(
         assert (await pathway.wait()).payload == {"output": {"done": True}}
 
 
-async def test_final_of_trace_ends_bidding(start: Start, market: Market, settled: Settled) -> None:
-    worker, offers = await market.holding("a")
+async def test_final_of_trace_ends_bidding(
+    start: Start, auction: AuctionDriver, wait_until_idle: WaitUntilIdle
+) -> None:
+    worker, offers = await auction.start_silent_bidder("a")
     orchestrator = await start()
-    offering = market.offering(orchestrator)
+    offering = auction.start_offer(orchestrator)
     made = await offers.get()
     await worker.bid(made, cost=1)
     await orchestrator.emit(Signal.new(SignalType.FINAL, {"result": 1}, trace_id=made.trace_id))
     with pytest.raises(PathwayClosedError):
         await offering
-    await settled(orchestrator)
-    assert market.to(SignalType.TASK_DECLINED) == ["a"]
-    market.nothing_left(orchestrator, worker)
+    await wait_until_idle(orchestrator)
+    assert auction.addressees(SignalType.TASK_DECLINED) == ["a"]
+    auction.assert_nothing_open(orchestrator, worker)

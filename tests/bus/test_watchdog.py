@@ -45,7 +45,7 @@ class ThreadedSynapse(MemorySynapse):
         self.published.append((time.monotonic(), subject, decode(frame)))
 
 
-class Moments(logging.Handler):
+class TimedLog(logging.Handler):
     """Keeps when something was logged, and what."""
 
     def __init__(self) -> None:
@@ -55,14 +55,14 @@ class Moments(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self.logged.append((time.monotonic(), record.getMessage()))
 
-    def of(self, text: str) -> list[float]:
+    def times_of(self, text: str) -> list[float]:
         """Return when something was logged that has ``text`` in it."""
         return [moment for moment, message in self.logged if text in message]
 
 
 @pytest.fixture
-def moments() -> Any:
-    handler, logger = Moments(), logging.getLogger("cosmo_core.dendrite")
+def log() -> Any:
+    handler, logger = TimedLog(), logging.getLogger("cosmo_core.dendrite")
     logger.addHandler(handler)
     yield handler
     logger.removeHandler(handler)
@@ -72,28 +72,28 @@ def watchdogs() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "cosmo-watchdog"]
 
 
-async def until_logged(moments: Moments, text: str) -> None:
+async def until_logged(log: TimedLog, text: str) -> None:
     async with asyncio.timeout(5):
-        while not moments.of(text):  # noqa: ASYNC110 - it is logged in a thread
+        while not log.times_of(text):  # noqa: ASYNC110 - it is logged in a thread
             await asyncio.sleep(0.01)
 
 
-async def test_blocking_neuron_is_logged_once_within_a_second(start: Start, moments: Moments) -> None:
+async def test_blocking_neuron_is_logged_once_within_a_second(start: Start, log: TimedLog) -> None:
     await start(echo, block)
     dendrite = await start()
     began = time.monotonic()
     await dendrite.dispatch_and_wait(neuron="block", input={"seconds": 1.6})
     ended = time.monotonic()
-    await until_logged(moments, "had blocked")
-    [warned] = moments.of("Neuron 'block' has blocked the event loop")
+    await until_logged(log, "had blocked")
+    [warned] = log.times_of("Neuron 'block' has blocked the event loop")
     assert began + 0.45 <= warned <= began + 1.0
-    assert [message for _, message in moments.logged if "asyncio.to_thread" in message]
-    [over] = moments.of("Neuron 'block' had blocked the event loop for 1.")
+    assert [message for _, message in log.logged if "asyncio.to_thread" in message]
+    [over] = log.times_of("Neuron 'block' had blocked the event loop for 1.")
     assert ended <= over <= ended + 1.0
 
 
 @pytest.mark.clause("P-4.14")
-async def test_work_heartbeats_continue_while_event_loop_is_blocked(start: Start, moments: Moments) -> None:
+async def test_work_heartbeats_continue_while_event_loop_is_blocked(start: Start, log: TimedLog) -> None:
     synapse = ThreadedSynapse()
     assert isinstance(synapse, ThreadPublisher)
     await synapse.connect()
@@ -115,27 +115,27 @@ async def test_work_heartbeats_continue_while_event_loop_is_blocked(start: Start
     await synapse.close()
 
 
-async def test_blocking_asyncio_task_outside_neuron_is_logged_as_such(start: Start, moments: Moments) -> None:
+async def test_blocking_asyncio_task_outside_neuron_is_logged_as_such(start: Start, log: TimedLog) -> None:
     await start(echo)
 
     async def other() -> None:
         time.sleep(1.1)  # noqa: ASYNC251 - that is what it is about
 
     await asyncio.create_task(other(), name="another's")
-    await until_logged(moments, "The asyncio task \"another's\", which is no Neuron's, has blocked")
+    await until_logged(log, "The asyncio task \"another's\", which is no Neuron's, has blocked")
 
 
-async def test_blocking_callback_outside_neuron_is_logged_as_such(start: Start, moments: Moments) -> None:
+async def test_blocking_callback_outside_neuron_is_logged_as_such(start: Start, log: TimedLog) -> None:
     await start(echo)
     asyncio.get_running_loop().call_soon(time.sleep, 1.1)
-    await until_logged(moments, "A callback, which is no Neuron's, has blocked")
+    await until_logged(log, "A callback, which is no Neuron's, has blocked")
 
 
-async def test_synchronous_neuron_starts_no_watchdog(start: Start, moments: Moments) -> None:
+async def test_synchronous_neuron_starts_no_watchdog(start: Start, log: TimedLog) -> None:
     dendrite = await start(plain)
     assert watchdogs() == []
     await dendrite.dispatch_and_wait(neuron="plain", input={"seconds": 0.8})
-    assert moments.of("blocked") == []
+    assert log.times_of("blocked") == []
 
 
 async def test_event_loop_shares_one_watchdog_until_last_dendrite_stops(

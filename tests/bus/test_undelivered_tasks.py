@@ -20,7 +20,7 @@ async def echo(input: dict[str, Any], context: list[Any]) -> Any:
 
 @pytest.mark.clause("P-5.18")
 @pytest.mark.parametrize(
-    ("fate", "code", "recoverable", "told"),
+    ("reason", "code", "recoverable", "told"),
     [
         ("no_consumers", "NO_ROUTE", True, "host it again"),
         ("overloaded", "OVERLOADED", True, "try again later"),
@@ -29,12 +29,12 @@ async def echo(input: dict[str, Any], context: list[Any]) -> Any:
     ],
 )
 async def test_caller_gets_error_for_undelivered_task(
-    start: Start, lossy: Any, fate: Undelivered, code: str, recoverable: bool, told: str
+    start: Start, connect_faulty: Any, reason: Undelivered, code: str, recoverable: bool, told: str
 ) -> None:
-    synapse = await lossy()
+    synapse = await connect_faulty()
     await start(echo, synapse=synapse, role="worker")
     orchestrator = await start(synapse=synapse)
-    synapse.fate = fate
+    synapse.task_fault = reason
     pathway = await orchestrator.dispatch(neuron="echo", input={})
     answer = await pathway.wait(timeout_s=5)
     assert (answer.payload["code"], answer.payload["recoverable"]) == (code, recoverable)
@@ -48,50 +48,52 @@ async def test_caller_gets_error_for_undelivered_task(
     assert answer.directed == address("echo")
     assert pathway.closed
     # Nobody else is told: it is nobody else's TASK.
-    assert synapse.of(SignalType.ERROR) == []
+    assert synapse.sent_of(SignalType.ERROR) == []
 
 
 @pytest.mark.clause("P-5.18")
-@pytest.mark.parametrize("fate", ["no_consumers", "lost"])
-async def test_directory_drops_neuron_without_hosts(start: Start, lossy: Any, fate: Undelivered) -> None:
-    synapse = await lossy()
+@pytest.mark.parametrize("reason", ["no_consumers", "lost"])
+async def test_directory_drops_neuron_without_hosts(
+    start: Start, connect_faulty: Any, reason: Undelivered
+) -> None:
+    synapse = await connect_faulty()
     worker = await start(echo, synapse=synapse, role="worker")
     orchestrator = await start(synapse=synapse)
     await orchestrator.wait_until_ready(neuron="echo", timeout_s=5)
     # It answers nobody who asks for it, as if it were dead.
     worker._announcer._draining = True
-    synapse.fate = fate
+    synapse.task_fault = reason
     assert (await orchestrator.dispatch_and_wait(neuron="echo", input={})).type is SignalType.ERROR
     assert orchestrator.find_neurons() == []
-    sent = len(synapse.of(SignalType.TASK))
+    sent = len(synapse.sent_of(SignalType.TASK))
     with pytest.raises(NoRouteError, match="'echo'"):
         await orchestrator.dispatch(neuron="echo", input={})
-    assert len(synapse.of(SignalType.TASK)) == sent
+    assert len(synapse.sent_of(SignalType.TASK)) == sent
 
 
 @pytest.mark.clause("P-5.18")
-@pytest.mark.parametrize("fate", ["overloaded", "failed"])
+@pytest.mark.parametrize("reason", ["overloaded", "failed"])
 async def test_directory_keeps_neuron_that_is_overloaded_or_failed(
-    start: Start, lossy: Any, fate: Undelivered
+    start: Start, connect_faulty: Any, reason: Undelivered
 ) -> None:
-    synapse = await lossy()
+    synapse = await connect_faulty()
     await start(echo, synapse=synapse, role="worker")
     orchestrator = await start(synapse=synapse)
-    synapse.fate = fate
+    synapse.task_fault = reason
     await orchestrator.dispatch_and_wait(neuron="echo", input={})
-    synapse.fate = None
+    synapse.task_fault = None
     answer = await orchestrator.dispatch_and_wait(neuron="echo", input={"a": 1})
     assert answer.payload["output"] == {"a": 1}
 
 
-async def test_retry_reaches_neuron_that_came_back(start: Start, lossy: Any) -> None:
-    synapse = await lossy()
+async def test_retry_reaches_neuron_that_came_back(start: Start, connect_faulty: Any) -> None:
+    synapse = await connect_faulty()
     await start(echo, synapse=synapse, role="worker")
     orchestrator = await start(synapse=synapse)
-    synapse.fate = "no_consumers"
+    synapse.task_fault = "no_consumers"
 
     def once(attempt: int) -> float:
-        synapse.fate = None
+        synapse.task_fault = None
         return 0.0
 
     retry = RetryStrategy(max_attempts=2, timeout_s=5, backoff=once)
@@ -100,31 +102,33 @@ async def test_retry_reaches_neuron_that_came_back(start: Start, lossy: Any) -> 
 
 
 async def test_undelivered_task_without_pathway_is_logged(
-    start: Start, lossy: Any, caplog: pytest.LogCaptureFixture
+    start: Start, connect_faulty: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, "cosmo_core.dendrite")
-    synapse = await lossy()
+    synapse = await connect_faulty()
     await start(echo, synapse=synapse, role="worker")
     orchestrator = await start(synapse=synapse)
-    synapse.fate = "overloaded"
+    synapse.task_fault = "overloaded"
     task = await orchestrator.dispatch_task(neuron="echo", input={})
     assert f"TASK {task.id} was not delivered, and no Pathway follows it: no host of" in caplog.text
 
 
-async def test_only_tasks_are_published_with_message_id(start: Start, lossy: Any) -> None:
-    synapse = await lossy()
+async def test_only_tasks_are_published_with_message_id(start: Start, connect_faulty: Any) -> None:
+    synapse = await connect_faulty()
     await start(echo, synapse=synapse, role="worker")
     orchestrator = await start(synapse=synapse)
     await orchestrator.dispatch_and_wait(neuron="echo", input={})
     await orchestrator.emit(Signal.new(SignalType.TASK, {"input": {}}, directed=address("echo")))
-    for signal, id in zip(synapse.sent, synapse.ids, strict=True):
+    for signal, id in zip(synapse.sent, synapse.message_ids, strict=True):
         assert id == (signal.id if signal.type is SignalType.TASK else None)
 
 
 @pytest.mark.clause("P-5.18")
-async def test_dispatch_gets_no_route_when_worker_synapse_is_closed(start: Start, lossy: Any) -> None:
-    here = await lossy()
-    there = await lossy(here._bus)
+async def test_dispatch_gets_no_route_when_worker_synapse_is_closed(
+    start: Start, connect_faulty: Any
+) -> None:
+    here = await connect_faulty()
+    there = await connect_faulty(here._bus)
     await start(echo, synapse=there, role="worker")
     orchestrator = await start(synapse=here)
     await orchestrator.wait_until_ready(neuron="echo", timeout_s=5)

@@ -87,7 +87,7 @@ def test_directory_keeps_neuron_while_one_replica_remains() -> None:
         announcement(SignalType.HEARTBEAT, "a", "host", status="ok"),
         announcement(SignalType.DEREGISTER, "a", "host"),
     ],
-    ids=["nobody", "host-number", "host-dots", "engram", "heartbeat", "deregister"],
+    ids=["unknown", "host-number", "host-dots", "engram", "heartbeat", "deregister"],
 )
 def test_directory_ignores_signal_that_announces_no_neuron(signal: Signal) -> None:
     view = Directory(lambda: 0.0, 30)

@@ -10,7 +10,16 @@ import pytest
 
 from cosmo_core import Axon, Dendrite, Signal, SignalType, Undelivered, encode
 from cosmo_core.dendrite.reliability import redelivery as outbox
-from tests.bus.answering import ERROR, FINAL, OUTPUT, Count, deliver, ids, make_task, tellers
+from tests.bus.direct_delivery import (
+    ERROR,
+    FINAL,
+    OUTPUT,
+    Count,
+    deliver,
+    ids,
+    make_task,
+    undelivered_handlers_of,
+)
 
 Start = Callable[..., Awaitable[Dendrite]]
 DELTA = SignalType.THOUGHT_DELTA
@@ -36,71 +45,78 @@ def test_retry_pauses_sum_to_less_than_ten_seconds() -> None:
 @pytest.mark.parametrize("why", ["no_consumers", "overloaded"])
 @pytest.mark.parametrize("finalize", [False, True])
 async def test_undelivered_answer_is_resent_until_it_arrives(
-    start: Start, lossy: Any, count: Count, pauses: Any, why: Undelivered, finalize: bool
+    start: Start, connect_faulty: Any, count: Count, pauses: Any, why: Undelivered, finalize: bool
 ) -> None:
     pauses([0.001] * 1000)
-    synapse = await lossy(takeover_s=4.0)
+    synapse = await connect_faulty(takeover_s=4.0)
     await start(count, synapse=synapse, role="worker")
     orchestrator = await start(synapse=synapse)
-    synapse.answer_fate = why
+    synapse.answer_fault = why
     pathway = await orchestrator.dispatch(neuron="count", input={"a": 1}, finalize=finalize)
     last = FINAL if finalize else OUTPUT
-    await synapse.have(last, 3)
-    synapse.answer_fate = None
+    await synapse.wait_until_sent(last, 3)
+    synapse.answer_fault = None
     answer = await pathway.wait_for(last, timeout_s=5)
     assert answer.payload["result" if finalize else "output"] == {"run": 1, "a": 1}
-    assert {*ids(synapse.of(last))} == {answer.id}
+    assert {*ids(synapse.sent_of(last))} == {answer.id}
     assert count.runs == 1
 
 
 @pytest.mark.clause("P-5.20")
-async def test_only_terminal_answers_have_undelivered_callback(start: Start, lossy: Any) -> None:
+async def test_only_terminal_answers_have_undelivered_callback(start: Start, connect_faulty: Any) -> None:
     async def count(input: dict[str, Any], context: list[Any]) -> AsyncIterator[str]:
         for word in ("a", "b"):
             yield word
         if input.get("fail"):
             raise ValueError
 
-    synapse = await lossy(takeover_s=4.0)
+    synapse = await connect_faulty(takeover_s=4.0)
     await start(count, synapse=synapse, role="worker")
     orchestrator = await start(synapse=synapse)
     await orchestrator.dispatch_and_wait(neuron="count", input={}, finalize=True)
     await orchestrator.dispatch_and_wait(neuron="count", input={"fail": True})
     await orchestrator.stop_trace(Signal.new(SignalType.PLAN, {"steps": []}).trace_id)
-    told = [tell for type in (OUTPUT, FINAL, ERROR) for tell in tellers(synapse, type)]
+    told = [tell for type in (OUTPUT, FINAL, ERROR) for tell in undelivered_handlers_of(synapse, type)]
     assert len(told) >= 3
     assert len({*told}) == 1
     assert None not in told
-    assert {*tellers(synapse, DELTA), *tellers(synapse, SignalType.STOPPED)} == {None}
+    assert {
+        *undelivered_handlers_of(synapse, DELTA),
+        *undelivered_handlers_of(synapse, SignalType.STOPPED),
+    } == {None}
 
 
-async def test_answers_are_not_buffered_without_takeover(start: Start, lossy: Any, count: Count) -> None:
-    synapse = await lossy()
+async def test_answers_are_not_buffered_without_takeover(
+    start: Start, connect_faulty: Any, count: Count
+) -> None:
+    synapse = await connect_faulty()
     worker = await start(count, synapse=synapse, role="worker")
     once = make_task()
     await deliver(synapse, once)
-    await synapse.have(OUTPUT)
+    await synapse.wait_until_sent(OUTPUT)
     assert not await deliver(synapse, once)
-    assert tellers(synapse, OUTPUT) == [None]
+    assert undelivered_handlers_of(synapse, OUTPUT) == [None]
     assert worker._replies._redelivery is None
 
 
 async def test_answer_under_backpressure_has_no_undelivered_callback(
-    start: Start, lossy: Any, count: Count
+    start: Start, connect_faulty: Any, count: Count
 ) -> None:
-    synapse = await lossy(takeover_s=4.0)
+    synapse = await connect_faulty(takeover_s=4.0)
     await start(count, synapse=synapse, role="worker")
     orchestrator = await start(synapse=synapse)
     pathway = await orchestrator.dispatch(neuron="count", input={}, backpressure=True)
     assert (await pathway.wait(timeout_s=5)).type is OUTPUT
-    assert tellers(synapse, OUTPUT) == [None]
+    assert undelivered_handlers_of(synapse, OUTPUT) == [None]
 
 
-async def test_broadcast_answer_has_no_undelivered_callback(start: Start, lossy: Any, count: Count) -> None:
-    synapse = await lossy(takeover_s=4.0)
+async def test_broadcast_answer_has_no_undelivered_callback(
+    start: Start, connect_faulty: Any, count: Count
+) -> None:
+    synapse = await connect_faulty(takeover_s=4.0)
     await start(count, synapse=synapse, role="worker")
     await deliver(synapse, make_task(reply_to=None))
-    assert tellers(synapse, OUTPUT) == [None]
+    assert undelivered_handlers_of(synapse, OUTPUT) == [None]
 
 
 # --- it is given up ---------------------------------------------------------------------------------
@@ -108,17 +124,17 @@ async def test_broadcast_answer_has_no_undelivered_callback(start: Start, lossy:
 
 @pytest.mark.clause("P-5.20")
 async def test_answer_is_dropped_after_last_attempt(
-    start: Start, lossy: Any, count: Count, pauses: Any, caplog: pytest.LogCaptureFixture
+    start: Start, connect_faulty: Any, count: Count, pauses: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     pauses([0.001] * 4)
-    synapse = await lossy(takeover_s=4.0)
+    synapse = await connect_faulty(takeover_s=4.0)
     worker = await start(count, synapse=synapse, role="worker")
-    synapse.answer_fate = "no_consumers"
+    synapse.answer_fault = "no_consumers"
     await deliver(synapse, make_task())
     (again,) = worker._replies.pending
     async with asyncio.timeout(5):
         await again
-    answers = synapse.of(OUTPUT)
+    answers = synapse.sent_of(OUTPUT)
     assert len(answers) == 5
     assert f"answer {answers[0].id} to cosmonapse.test.AGENT_OUTPUT.inbox.asker is given up" in caplog.text
     assert "after 5 attempts: no_consumers" in caplog.text
@@ -127,25 +143,25 @@ async def test_answer_is_dropped_after_last_attempt(
 
 @pytest.mark.parametrize("why", ["lost", "failed"])
 async def test_permanently_undeliverable_answer_is_dropped_at_once(
-    start: Start, lossy: Any, count: Count, why: Undelivered, caplog: pytest.LogCaptureFixture
+    start: Start, connect_faulty: Any, count: Count, why: Undelivered, caplog: pytest.LogCaptureFixture
 ) -> None:
-    synapse = await lossy(takeover_s=4.0)
+    synapse = await connect_faulty(takeover_s=4.0)
     worker = await start(count, synapse=synapse, role="worker")
-    synapse.answer_fate = why
+    synapse.answer_fault = why
     await deliver(synapse, make_task())
     assert not worker._replies.pending
-    assert f"AGENT_OUTPUT {synapse.of(OUTPUT)[0].id} was not delivered: {why}" in caplog.text
+    assert f"AGENT_OUTPUT {synapse.sent_of(OUTPUT)[0].id} was not delivered: {why}" in caplog.text
 
 
 async def test_closed_synapse_ends_attempts(
-    start: Start, lossy: Any, count: Count, pauses: Any, caplog: pytest.LogCaptureFixture
+    start: Start, connect_faulty: Any, count: Count, pauses: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     pauses([0.001] * 4)
-    synapse = await lossy(takeover_s=4.0)
+    synapse = await connect_faulty(takeover_s=4.0)
     worker = await start(count, synapse=synapse, role="worker")
-    synapse.answer_fate = "no_consumers"
+    synapse.answer_fault = "no_consumers"
     await deliver(synapse, make_task())
-    synapse.answer_fate = None
+    synapse.answer_fault = None
     await synapse.close()
     async with asyncio.timeout(5):
         await asyncio.gather(*worker._replies.pending)
@@ -153,13 +169,13 @@ async def test_closed_synapse_ends_attempts(
 
 
 async def test_concurrent_resends_are_bounded(
-    start: Start, lossy: Any, count: Count, pauses: Any, monkeypatch: pytest.MonkeyPatch
+    start: Start, connect_faulty: Any, count: Count, pauses: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "MAX_RETURNED", 3)
     pauses([60])
-    synapse = await lossy(takeover_s=4.0)
+    synapse = await connect_faulty(takeover_s=4.0)
     worker = await start(count, synapse=synapse, role="worker", grace_s=0)
-    synapse.answer_fate = "no_consumers"
+    synapse.answer_fault = "no_consumers"
     for _ in range(5):
         await deliver(synapse, make_task())
     assert len(worker._replies.pending) == 3
@@ -170,55 +186,55 @@ async def test_concurrent_resends_are_bounded(
 
 @pytest.mark.clause("P-5.20")
 async def test_stop_waits_for_undelivered_answers(
-    start: Start, lossy: Any, count: Count, pauses: Any
+    start: Start, connect_faulty: Any, count: Count, pauses: Any
 ) -> None:
     pauses([0.001] * 1000)
-    synapse = await lossy(takeover_s=4.0)
+    synapse = await connect_faulty(takeover_s=4.0)
     worker = await start(count, synapse=synapse, role="worker")
     orchestrator = await start(synapse=synapse)
-    synapse.answer_fate = "no_consumers"
+    synapse.answer_fault = "no_consumers"
     pathway = await orchestrator.dispatch(neuron="count", input={})
-    await synapse.have(OUTPUT, 2)
+    await synapse.wait_until_sent(OUTPUT, 2)
     stopping = asyncio.create_task(worker.stop())
-    sent = len(synapse.of(OUTPUT))
-    await synapse.have(OUTPUT, sent + 3)
+    sent = len(synapse.sent_of(OUTPUT))
+    await synapse.wait_until_sent(OUTPUT, sent + 3)
     assert not stopping.done()
-    synapse.answer_fate = None
+    synapse.answer_fault = None
     assert (await pathway.wait(timeout_s=5)).type is OUTPUT
     async with asyncio.timeout(5):
         await stopping
 
 
 async def test_stop_drops_undelivered_answers_after_grace_period(
-    start: Start, lossy: Any, count: Count, pauses: Any, caplog: pytest.LogCaptureFixture
+    start: Start, connect_faulty: Any, count: Count, pauses: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     pauses([60])
-    synapse = await lossy(takeover_s=4.0)
+    synapse = await connect_faulty(takeover_s=4.0)
     worker = await start(count, synapse=synapse, role="worker", grace_s=0.01)
-    synapse.answer_fate = "no_consumers"
+    synapse.answer_fault = "no_consumers"
     await deliver(synapse, make_task())
     async with asyncio.timeout(4):
         await worker.stop()
     assert "is given up: its host stops" in caplog.text
     # One that only now comes back finds nobody who would send it again.
-    (tell,) = tellers(synapse, OUTPUT)
-    tell(encode(synapse.of(OUTPUT)[0]), "no_consumers")
+    (tell,) = undelivered_handlers_of(synapse, OUTPUT)
+    tell(encode(synapse.sent_of(OUTPUT)[0]), "no_consumers")
     assert not worker._replies.pending
 
 
 async def test_detached_axon_still_resends_undelivered_answers(
-    start: Start, lossy: Any, count: Count, pauses: Any
+    start: Start, connect_faulty: Any, count: Count, pauses: Any
 ) -> None:
     pauses([0.001] * 1000)
-    synapse = await lossy(takeover_s=4.0)
+    synapse = await connect_faulty(takeover_s=4.0)
     worker = await start(Axon(neuron_id="count", neuron_fn=count), synapse=synapse, role="worker")
     orchestrator = await start(synapse=synapse)
-    synapse.answer_fate = "no_consumers"
+    synapse.answer_fault = "no_consumers"
     pathway = await orchestrator.dispatch(neuron="count", input={})
-    await synapse.have(OUTPUT)
+    await synapse.wait_until_sent(OUTPUT)
     detaching = asyncio.create_task(worker.detach_axon("count"))
-    await synapse.have(OUTPUT, 3)
-    synapse.answer_fate = None
+    await synapse.wait_until_sent(OUTPUT, 3)
+    synapse.answer_fault = None
     assert (await pathway.wait(timeout_s=5)).type is OUTPUT
     async with asyncio.timeout(5):
         await detaching
