@@ -109,7 +109,7 @@ async def test_output_larger_than_frame_limit_gets_output_invalid(start: Start) 
 
     reply = await ask(start, flood)
     assert_error(reply, "OUTPUT_INVALID")
-    assert "more than the 1044480" in reply.payload["message"]
+    assert "exceeds the limit of 1044480 bytes" in reply.payload["message"]
 
 
 @pytest.mark.clause("P-5.13")

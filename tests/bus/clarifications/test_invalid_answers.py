@@ -150,7 +150,7 @@ async def test_request_larger_than_frame_limit_is_output_invalid(start: Start, a
         reply = await ask(dendrite, "wordy", text="y" * 1000)
     await synapse.close()
     assert reply.payload["code"] == "OUTPUT_INVALID"
-    assert "are more than the 2000" in reply.payload["message"]
+    assert "exceeds the limit of 2000 bytes" in reply.payload["message"]
     assert "a CLARIFICATION carries the input of its TASK" in reply.payload["message"]
 
 
