@@ -57,9 +57,8 @@ from cosmo_core.errors import (
 )
 from cosmo_core.extensions.watching.observed_pathway import ObservedPathway
 from cosmo_core.plugins.open import Neuron, connect_synapse, engram_from_url
-from cosmo_core.protocol.codec import decode, encode
 from cosmo_core.protocol.schema import json_schema
-from cosmo_core.protocol.signal import Directed, RemoteError, Signal
+from cosmo_core.protocol.signal import Directed, RemoteError, Signal, decode, encode
 from cosmo_core.protocol.signal_type import SignalType
 
 __all__ = [

@@ -20,9 +20,9 @@ from cosmo_core import (
     clarify,
     encode,
 )
-from cosmo_core.protocol.codec import decode
 from cosmo_core.protocol.ids import SeenIds
 from cosmo_core.protocol.payloads import PAYLOADS
+from cosmo_core.protocol.signal import decode
 from cosmo_core.protocol.signal_type import AXON_TYPES, ORCHESTRATION_TYPES
 from cosmo_testing import FakeClock
 

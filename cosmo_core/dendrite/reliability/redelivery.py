@@ -13,8 +13,7 @@ import attrs
 from cosmo_core.contracts.delivery import Undelivered
 from cosmo_core.dendrite.transport.link import Link
 from cosmo_core.errors import SynapseError
-from cosmo_core.protocol.codec import decode
-from cosmo_core.protocol.signal import Signal
+from cosmo_core.protocol.signal import Signal, decode
 
 if TYPE_CHECKING:
     from cosmo_core.plugins import Dropped

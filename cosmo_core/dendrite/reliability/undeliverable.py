@@ -11,8 +11,7 @@ import attrs
 from cosmo_core.contracts.delivery import Undelivered
 from cosmo_core.dendrite.discovery.directory import Directory
 from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry
-from cosmo_core.protocol.codec import decode
-from cosmo_core.protocol.signal import Signal
+from cosmo_core.protocol.signal import Signal, decode
 from cosmo_core.protocol.signal_type import SignalType
 
 logger = logging.getLogger("cosmo_core.dendrite")

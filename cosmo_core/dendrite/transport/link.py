@@ -21,8 +21,7 @@ from cosmo_core.contracts.dendrite import DendriteInfo, Role
 from cosmo_core.contracts.synapse import Synapse, ThreadPublisher
 from cosmo_core.dendrite.transport.middleware import Chain
 from cosmo_core.errors import LifecycleError, MalformedSignalError, RejectedError, RoleError
-from cosmo_core.protocol.codec import decode, encode
-from cosmo_core.protocol.signal import Signal, shorten_deadline
+from cosmo_core.protocol.signal import Signal, decode, encode, shorten_deadline
 from cosmo_core.protocol.signal_type import ORCHESTRATION_TYPES, SignalType
 from cosmo_core.protocol.subjects import Subjects
 

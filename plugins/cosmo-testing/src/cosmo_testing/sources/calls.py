@@ -12,8 +12,7 @@ from cosmo_core.contracts.neuron import is_streaming
 from cosmo_core.dendrite import Dendrite
 from cosmo_core.errors import NeuronError, UnencodableError
 from cosmo_core.plugins import PluginManager
-from cosmo_core.protocol.codec import decode, encode
-from cosmo_core.protocol.signal import Signal
+from cosmo_core.protocol.signal import Signal, decode, encode
 from cosmo_core.protocol.signal_type import SignalType
 from cosmo_core.routing import SubjectTable
 from cosmo_testing.conformance.steps import UnmetError, bounded, need

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cosmo_core.contracts.axon import Axon
 from cosmo_core.errors import FrameTooLargeError, MalformedSignalError, NoRouteError
-from cosmo_core.protocol.codec import decode, encode
 from cosmo_core.protocol.ids import TOKEN_PATTERN
-from cosmo_core.protocol.signal import Directed, Signal
+from cosmo_core.protocol.signal import Directed, Signal, decode, encode
 from cosmo_core.protocol.signal_type import SignalType
 from cosmo_core.protocol.subjects import Subjects
 from cosmo_testing.conformance.kit import requirement
