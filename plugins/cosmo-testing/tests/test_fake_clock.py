@@ -34,7 +34,7 @@ async def test_sleepers_wake_in_the_order_of_their_times_and_not_before(
         await asyncio.gather(*sleepers, return_exceptions=True)
 
 
-async def test_who_sleeps_again_is_woken_again_within_one_advance() -> None:
+async def test_repeated_sleep_is_woken_within_one_advance() -> None:
     clock = FakeClock(now=100)
     times: list[float] = []
 

@@ -40,7 +40,7 @@ async def test_faults_are_used_one_per_request_in_order(
 
 
 @pytest.mark.parametrize("status", [400, 401, 429, 500, 503, 599])
-async def test_a_status_comes_in_openais_shape(
+async def test_status_has_openais_error_format(
     server: ChatServer, client: httpx.AsyncClient, status: int
 ) -> None:
     server.script(Fault.status(status, message="no can do"))
@@ -49,7 +49,7 @@ async def test_a_status_comes_in_openais_shape(
     assert "retry-after" not in response.headers
 
 
-async def test_a_status_comes_in_the_shape_of_the_api_that_was_asked(
+async def test_status_has_the_error_format_of_the_requested_api(
     server: ChatServer, client: httpx.AsyncClient
 ) -> None:
     server.script(Fault.status(503, message="no can do"))
@@ -58,7 +58,7 @@ async def test_a_status_comes_in_the_shape_of_the_api_that_was_asked(
 
 
 @pytest.mark.parametrize("retry_after", [1, 0.5, "Wed, 21 Oct 2015 07:28:00 GMT"])
-async def test_a_status_may_say_when_to_come_back(
+async def test_status_may_have_retry_after(
     server: ChatServer, client: httpx.AsyncClient, retry_after: float | str
 ) -> None:
     server.script(Fault.status(429, retry_after=retry_after))
@@ -71,7 +71,7 @@ async def test_a_redirect_names_its_target(server: ChatServer, client: httpx.Asy
     assert (response.status_code, response.headers["location"]) == (307, "http://localhost/elsewhere")
 
 
-async def test_a_malformed_body_comes_as_it_is(server: ChatServer, client: httpx.AsyncClient) -> None:
+async def test_malformed_body_is_sent_unchanged(server: ChatServer, client: httpx.AsyncClient) -> None:
     server.script(Fault.malformed(b"\xff<html>", content_type="text/html"))
     response = await generate(client)
     assert (response.status_code, response.content) == (200, b"\xff<html>")
@@ -105,7 +105,7 @@ async def test_a_stream_is_cut_after_some_events(
 
 
 @pytest.mark.parametrize("after", [None, 0, 1])
-async def test_a_stalled_connection_notices_that_the_client_leaves(
+async def test_stalled_connection_detects_disconnect(
     server: ChatServer, client: httpx.AsyncClient, after: int | None
 ) -> None:
     server.script(Fault.stall(after))
@@ -119,7 +119,7 @@ async def test_a_stalled_connection_notices_that_the_client_leaves(
 
 
 @pytest.mark.parametrize("after", [None, 0, 1])
-async def test_a_held_answer_comes_when_it_is_released(
+async def test_held_answer_arrives_after_release(
     server: ChatServer, client: httpx.AsyncClient, after: int | None
 ) -> None:
     release = asyncio.Event()
@@ -133,7 +133,7 @@ async def test_a_held_answer_comes_when_it_is_released(
     assert not server.disconnected.is_set()
 
 
-async def test_a_held_answer_does_not_wait_for_a_client_that_left(
+async def test_held_answer_ends_when_the_client_disconnects(
     server: ChatServer, client: httpx.AsyncClient
 ) -> None:
     server.script(Fault.hold(asyncio.Event()))

@@ -34,7 +34,7 @@ async def lines_of(client: httpx.AsyncClient, path: str, **options: Any) -> list
 
 
 @pytest.mark.parametrize("path", ASKING)
-async def test_a_stream_is_what_comes_unless_it_is_not_wanted(client: httpx.AsyncClient, path: str) -> None:
+async def test_answer_streams_by_default(client: httpx.AsyncClient, path: str) -> None:
     *parts, last = await lines_of(client, path)
     whole = (await client.post(path, json=ASKING[path] | {"stream": False})).json()
     assert "".join(map(text_of, parts)) == text_of(whole)
@@ -51,7 +51,7 @@ async def test_the_answer_is_cut_at_num_predict(client: httpx.AsyncClient, path:
 
 
 @pytest.mark.parametrize("limit", [-1, 0])
-async def test_a_limit_below_one_is_none(client: httpx.AsyncClient, limit: int) -> None:
+async def test_limit_below_one_means_no_limit(client: httpx.AsyncClient, limit: int) -> None:
     assert (await lines_of(client, CHAT, options={"num_predict": limit}))[-1]["done_reason"] == "stop"
 
 
@@ -69,7 +69,7 @@ async def test_the_last_user_message_is_answered() -> None:
 
 
 @pytest.mark.parametrize("path", ASKING)
-async def test_without_a_question_the_model_is_only_loaded(client: httpx.AsyncClient, path: str) -> None:
+async def test_request_without_prompt_only_loads_the_model(client: httpx.AsyncClient, path: str) -> None:
     answer = (await client.post(path, json={"model": "llama3"})).json()
     assert (text_of(answer), answer["done"], answer["done_reason"]) == ("", True, "load")
 
@@ -86,7 +86,7 @@ async def test_names_without_a_tag_mean_the_latest() -> None:
     assert statuses == [200, 200, 200, 404]
 
 
-async def test_the_version_is_told(client: httpx.AsyncClient) -> None:
+async def test_version_is_returned(client: httpx.AsyncClient) -> None:
     assert (await client.get("/api/version")).json().keys() == {"version"}
 
 
@@ -128,7 +128,7 @@ async def test_a_wrong_request_is_refused_in_ollamas_shape(
     assert says in response.json()["error"]
 
 
-async def test_without_its_key_the_server_refuses_in_ollamas_shape() -> None:
+async def test_request_without_key_is_refused_in_ollamas_format() -> None:
     async with ChatServer(api_key="right") as server, httpx.AsyncClient(base_url=server.url) as client:
         response = await client.get("/api/tags")
     assert (response.status_code, type(response.json()["error"])) == (401, str)

@@ -47,7 +47,7 @@ async def test_a_stream_joins_to_the_same_text(client: httpx.AsyncClient) -> Non
     assert {event["object"] for event in events} == {"chat.completion.chunk"}
 
 
-async def test_usage_is_streamed_to_those_who_ask(client: httpx.AsyncClient) -> None:
+async def test_usage_is_streamed_on_request(client: httpx.AsyncClient) -> None:
     events = await events_of(client, asking("Why?", stream_options={"include_usage": True}))
     assert events[-1]["choices"] == []
     assert events[-1]["usage"]["completion_tokens"] > 0
@@ -108,12 +108,12 @@ async def test_a_wrong_request_is_refused_in_openais_shape(
     assert error["type"] == "invalid_request_error"
 
 
-async def test_a_wrong_method_is_told_the_right_one(client: httpx.AsyncClient) -> None:
+async def test_wrong_method_is_refused_with_the_right_one(client: httpx.AsyncClient) -> None:
     assert (await client.get(CHAT)).headers["allow"] == "POST"
 
 
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer wrong"}, {"authorization": "Basic right"}])
-async def test_without_its_key_the_server_refuses(headers: dict[str, str]) -> None:
+async def test_request_without_key_is_refused(headers: dict[str, str]) -> None:
     async with ChatServer(api_key="right") as server, httpx.AsyncClient(base_url=server.url) as client:
         refused = await client.post(CHAT, json=asking("Hello"), headers=headers)
         served = await client.post(CHAT, json=asking("Hello"), headers={"authorization": "Bearer right"})

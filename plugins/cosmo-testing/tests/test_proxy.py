@@ -94,7 +94,7 @@ async def test_bytes_are_carried_both_ways_over_many_connections_at_once(proxy: 
     assert await asyncio.gather(*(says(proxy, text) for text in texts)) == texts
 
 
-async def test_who_has_said_all_still_gets_the_whole_answer() -> None:
+async def test_half_closed_client_gets_the_whole_answer() -> None:
     async with served(answer_when_all_is_said) as port, TcpProxy("127.0.0.1", port) as proxy:
         reader, writer = await join(proxy)
         writer.write(LARGE)
@@ -125,7 +125,7 @@ async def test_a_cut_breaks_both_sides_and_the_next_connection_works() -> None:
         assert await says(proxy, b"again") == b"again"
 
 
-async def test_what_is_stalled_is_held_in_one_direction_and_comes_whole_afterwards() -> None:
+async def test_stall_holds_one_direction_and_delivers_everything_afterwards() -> None:
     heard = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -147,7 +147,7 @@ async def test_what_is_stalled_is_held_in_one_direction_and_comes_whole_afterwar
         await writer.wait_closed()
 
 
-async def test_what_is_stalled_can_be_cut(proxy: TcpProxy) -> None:
+async def test_stalled_connection_can_be_cut(proxy: TcpProxy) -> None:
     reader, writer = await join(proxy)
     with proxy.stalled():
         writer.write(b"hello")
@@ -157,7 +157,7 @@ async def test_what_is_stalled_can_be_cut(proxy: TcpProxy) -> None:
     assert await says(proxy, b"again") == b"again"
 
 
-async def test_a_server_that_is_gone_ends_the_connection_and_one_that_moved_is_found(proxy: TcpProxy) -> None:
+async def test_stopped_server_ends_the_connection_and_moved_server_is_found(proxy: TcpProxy) -> None:
     async with served(echo) as gone:
         pass
     there, proxy.port = proxy.port, gone

@@ -113,7 +113,7 @@ async def test_a_stopped_trace_of_a_bus_is_valid(bus: Dendrite, recorder: Record
     assert sorted(types) == ["AGENT_OUTPUT", "ERROR", "STOP", "STOPPED", "STOPPED", "TASK", "TASK"]
 
 
-async def test_asking_back_on_a_bus_is_valid(bus: Dendrite, recorder: Recorder) -> None:
+async def test_clarification_on_a_bus_is_valid(bus: Dendrite, recorder: Recorder) -> None:
     question = await bus.dispatch_and_wait(neuron="ask", input={}, finalize=True)
     answered = await bus.respond_to_clarification(question, "that")
     await answered.wait_for(SignalType.FINAL)
@@ -123,7 +123,7 @@ async def test_asking_back_on_a_bus_is_valid(bus: Dendrite, recorder: Recorder) 
 
 
 @pytest.mark.clause("P-7.10")
-async def test_an_offer_on_a_bus_is_valid_whoever_fails(bus: Dendrite, recorder: Recorder) -> None:
+async def test_offer_on_a_bus_is_valid_despite_failures(bus: Dendrite, recorder: Recorder) -> None:
     def refusing_first(bids: list[Bid]) -> Bid:
         return min(bids, key=lambda bid: (bid.neuron != "refuse", bid.neuron != "echo"))
 

@@ -44,13 +44,13 @@ async def test_requests_sent_ahead_are_answered_in_order(server: ChatServer) -> 
     assert answer.index(b"'a'") < answer.index(b"'b'")
 
 
-async def test_an_http_1_0_client_is_answered_and_let_go(server: ChatServer) -> None:
+async def test_http_1_0_client_is_answered_and_disconnected(server: ChatServer) -> None:
     answer = await exchange(server, GENERATE.replace(b"HTTP/1.1", b"HTTP/1.0"))
     assert answer.startswith(b"HTTP/1.1 200")
     assert b"connection: close" in answer.lower()
 
 
-async def test_a_client_that_asks_before_sending_is_told_to_go_on(server: ChatServer) -> None:
+async def test_client_that_expects_100_continue_gets_it(server: ChatServer) -> None:
     head, body = GENERATE.replace(b"Host", b"Expect: 100-continue\r\nHost").split(b"\r\n\r\n")
     reader, writer = await connect(server)
     async with asyncio.timeout(5):
@@ -71,7 +71,7 @@ async def test_a_client_that_asks_before_sending_is_told_to_go_on(server: ChatSe
         (b"GET /v1/models HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 100_000, b" 431 "),
     ],
 )
-async def test_what_is_not_http_is_refused(server: ChatServer, sent: bytes, status: bytes) -> None:
+async def test_request_that_is_not_http_is_refused(server: ChatServer, sent: bytes, status: bytes) -> None:
     assert status in (await exchange(server, sent)).partition(b"\r\n")[0]
     assert server.received == 0
 
@@ -84,7 +84,7 @@ async def test_a_request_body_is_bounded() -> None:
     assert "100 bytes" in refused.json()["error"]["message"]
 
 
-async def test_what_was_received_is_on_record(server: ChatServer, client: httpx.AsyncClient) -> None:
+async def test_requests_are_recorded(server: ChatServer, client: httpx.AsyncClient) -> None:
     await client.post("/generate?a=b", json={"inputs": "a"}, headers={"X-Name": "value"})
     (request,) = server.requests
     assert (request.method, request.path, request.json) == ("POST", "/generate", {"inputs": "a"})
@@ -143,7 +143,7 @@ async def test_a_server_can_be_closed_twice_and_started_again() -> None:
         await server.aclose()
 
 
-def test_a_server_that_does_not_run_has_no_url() -> None:
+def test_server_that_is_not_running_has_no_url() -> None:
     with pytest.raises(RuntimeError, match="async with"):
         _ = ChatServer().url
 

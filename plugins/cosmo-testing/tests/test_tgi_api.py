@@ -23,7 +23,7 @@ async def test_a_generation_has_tgis_shape(client: httpx.AsyncClient) -> None:
     assert answer["generated_text"].startswith("Hello, Ada! ")
 
 
-async def test_details_are_given_to_those_who_ask(client: httpx.AsyncClient) -> None:
+async def test_details_are_sent_on_request(client: httpx.AsyncClient) -> None:
     body = {"inputs": "Hello", "parameters": {"details": True, "max_new_tokens": 1}}
     answer = (await client.post("/generate", json=body)).json()
     assert answer["generated_text"] == "Hello!"

@@ -96,7 +96,7 @@ def test_an_error_names_the_rule_and_the_signal(rule: str) -> None:
     assert RULES[rule] in str(caught.value)
 
 
-def test_a_winner_that_was_given_up_may_answer_all_the_same() -> None:
+def test_stopped_winner_may_still_answer() -> None:
     *trace, again = broken()["trace:award-again"]
     award, output = trace[-2:]
     given_up = award.reply(TYPE.STOP, {"rollback": False})
@@ -105,7 +105,7 @@ def test_a_winner_that_was_given_up_may_answer_all_the_same() -> None:
     assert_valid_trace([*trace, root(TYPE.STOP, rollback=False), again])
 
 
-def test_who_was_declined_may_be_awarded_after_all_and_bidding_again_changes_nothing() -> None:
+def test_declined_bidder_may_be_awarded_later_and_repeated_bid_changes_nothing() -> None:
     *trace, high = broken()["trace:award-again"][:3]
     declined = high.reply(TYPE.TASK_DECLINED, {})
     award = high.reply(TYPE.TASK_AWARDED, {"input": {}})
@@ -116,7 +116,7 @@ def test_who_was_declined_may_be_awarded_after_all_and_bidding_again_changes_not
             assert_valid_trace([*trace, anew(again)])
 
 
-def test_an_error_comes_in_the_place_of_a_final_only_if_that_was_asked_for() -> None:
+def test_error_replaces_final_only_if_final_was_requested() -> None:
     for payload, rule in (({"finalize": True}, "trace:one-final"), ({}, "trace:one-answer")):
         task = root(TYPE.TASK, input={}, **payload)
         output = task.reply(TYPE.AGENT_OUTPUT, {"output": 1})
@@ -138,12 +138,12 @@ def test_replicas_of_one_neuron_bid_each_for_itself() -> None:
 # --- the automaton and its page ---------------------------------------------------------------------
 
 
-def test_the_page_lists_the_rules_of_the_code() -> None:
+def test_page_lists_the_rules() -> None:
     rows = re.findall(r"^\| `(trace:[a-z-]+)` \| (.+) \|$", PAGE.read_text("utf-8"), re.MULTILINE)
     assert rows == list(RULES.items())
 
 
-def test_the_page_draws_what_the_automaton_can_take() -> None:
+def test_page_draws_the_automaton() -> None:
     drawing = PAGE.read_text("utf-8").partition("```text")[2].partition("```")[0]
     drawn = set(re.findall(r"[A-Z]{3,}(?:_[A-Z]+)*", drawing))
     moved = {type.value for moves in MOVES.values() for type in moves}

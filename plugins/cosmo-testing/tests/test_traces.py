@@ -126,12 +126,12 @@ def traces(draw: st.DrawFn) -> list[Signal]:
 
 
 @given(traces())
-def test_a_trace_as_the_protocol_allows_it_is_accepted(trace: list[Signal]) -> None:
+def test_valid_trace_is_accepted(trace: list[Signal]) -> None:
     assert_valid_trace(trace)
 
 
 @given(traces(), st.data())
-def test_the_beginning_of_a_trace_is_one(trace: list[Signal], data: st.DataObject) -> None:
+def test_beginning_of_a_trace_is_valid(trace: list[Signal], data: st.DataObject) -> None:
     assert_valid_trace(iter(trace[: data.draw(st.integers(0, len(trace)))]))
 
 
@@ -276,7 +276,7 @@ SPOILS: list[Spoil] = [
 
 @pytest.mark.parametrize("spoil", SPOILS, ids=lambda spoil: spoil.__name__)
 @given(trace=traces(), data=st.data())
-def test_a_spoilt_trace_is_refused_by_the_rule_it_breaks(
+def test_invalid_trace_is_rejected_by_the_broken_rule(
     spoil: Spoil, trace: list[Signal], data: st.DataObject
 ) -> None:
     def pick(places: list[int]) -> int:

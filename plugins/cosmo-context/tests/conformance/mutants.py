@@ -24,13 +24,13 @@ breaks = MUTANTS.breaks
 # --- identity ---
 
 
-@breaks("context:shape", "format is no coroutine function")
+@breaks("context:shape", "format is not a coroutine function")
 class FormatsWithoutWaiting(FactNeuron):
     def format(self, ctx: Context, **kwargs: Any) -> Any:
         return self.fragment(ctx)
 
 
-@breaks("context:shape", "is no cosmo_context.Neuron")
+@breaks("context:shape", "is not a cosmo_context.Neuron")
 class HasTheRightMethodsOnly:
     async def format(self, ctx: Context, **kwargs: Any) -> str:
         return ""
@@ -42,7 +42,7 @@ class HasNoName(FactNeuron):
         super().__init__("")
 
 
-@breaks("context:name", "once it was asked")
+@breaks("context:name", "after a call")
 class CountsInItsName(FactNeuron):
     asked = 0
 
@@ -117,19 +117,19 @@ class GivesBytesInTheCacheLayout(FactNeuron):
         return super().fragment(ctx).encode() if encode else super().fragment(ctx)
 
 
-@breaks("context:examples", "and '<facts>\\n  - It rains \\n")
+@breaks("context:examples", "not '<facts>\\n  - It rains \\n")
 class LeavesASpaceAtTheEnd(FactNeuron):
     def lines(self, items: Sequence[Any]) -> list[str]:
         return [f"{line} " for line in super().lines(items)]
 
 
-@breaks("context:nothing-to-say", "makes it say '<facts>\\n</facts>'")
+@breaks("context:nothing-to-say", "gives '<facts>\\n</facts>'")
 class HasTagsWithoutItems(FactNeuron):
     def listing(self, items: Sequence[Any]) -> str:
         return super().listing(items) or "<facts>\n</facts>"
 
 
-@breaks("context:trailing-newline", "belongs to the builder's separator")
+@breaks("context:trailing-newline", "which the builder's separator adds")
 class EndsItsLastLine(FactNeuron):
     def listing(self, items: Sequence[Any]) -> str:
         return f"{super().listing(items)}\n"
@@ -221,7 +221,7 @@ class ReadsAnotherKey(FactNeuron):
     key = "fact"
 
 
-@breaks("context:reads", "reads declares facts, which no example makes it read")
+@breaks("context:reads", "reads declares facts, which it reads in no example")
 class ReadsNothing(FactNeuron):
     def fragment(self, ctx: Context, **kwargs: Any) -> str:
         return ""
@@ -299,13 +299,13 @@ class QuotesWithoutMarks(FactNeuron):
         return [f"  - {item}" for item in items]
 
 
-@breaks("context:data-marked", "gives '<facts>\\n  - SAID BY SOMEBODY ELSE\\n</facts>'")
+@breaks("context:data-marked", "gives '<facts>\\n  - TEXT OF ANOTHER AUTHOR\\n</facts>'")
 class QuotesNothing(FactNeuron):
     def lines(self, items: Sequence[Any]) -> list[str]:
         return [line.upper() for line in super().lines(items)]
 
 
-@breaks("context:data-marked", "do not keep what data() gave")
+@breaks("context:data-marked", "do not store the result of data()")
 class KeepsItsMarks(FactNeuron):
     told = ""
 

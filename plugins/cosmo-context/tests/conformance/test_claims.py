@@ -26,7 +26,7 @@ async def test_a_correct_neuron_violates_nothing() -> None:
     assert await violations(FactsUnderTest()) == []
 
 
-async def test_one_that_claims_never_to_be_empty_is_held_to_it() -> None:
+async def test_claim_never_empty_is_checked() -> None:
     class NeverEmpty(FactsUnderTest):
         never_empty = True
 
@@ -34,12 +34,12 @@ async def test_one_that_claims_never_to_be_empty_is_held_to_it() -> None:
     assert str(error) == ("context:nothing-to-say: never_empty = True, but nothing_to_say() makes it empty")
 
 
-async def test_a_check_alone_raises_what_it_has_to_say() -> None:
+async def test_single_check_raises_its_error() -> None:
     with pytest.raises(ConformanceError, match=r"context:data-marked: quoting\(.*\) gives no Context"):
         await check_data_marked(FactsUnderTest())
 
 
-async def test_a_state_whose_changes_nobody_could_see_is_refused() -> None:
+async def test_state_with_undetectable_changes_is_a_violation() -> None:
     class WithoutEquality(FactsUnderTest):
         def examples(self) -> list[Example]:
             facts = Context("task", state={"facts": ["It rains"], "clock": Clock()})

@@ -45,7 +45,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     return run
 
 
-def test_a_correct_neuron_passes_with_nothing_but_pytest(run: Run) -> None:
+def test_correct_neuron_passes_without_pytest_plugins(run: Run) -> None:
     run().assert_outcomes(passed=26)
 
 
@@ -75,7 +75,7 @@ def test_a_failure_names_the_requirement_and_shows_what_the_neuron_raised(run: R
     assert result.parseoutcomes()["failed"] == 1
 
 
-def test_what_came_after_the_claimed_level_is_skipped(run: Run) -> None:
+def test_requirements_after_the_claimed_level_are_skipped(run: Run) -> None:
     result = run('level = "0.0"')
     result.assert_outcomes(passed=1, skipped=25)
     result.stdout.fnmatch_lines(["*context:text: not yet claimed: level is 0.0, and it is new in 0.1"])
@@ -96,7 +96,7 @@ REPLACED = "def test_text(self): pass"
         ("def examples(self): return []", "examples() gives none"),
         (
             "def examples(self): return [Example(Context('task'), '')]",
-            "the fragment of examples()?0? is *: that belongs into nothing_to_say()",
+            "the fragment of examples()?0? is *: use nothing_to_say() for that",
         ),
     ],
     ids=[
@@ -104,7 +104,7 @@ REPLACED = "def test_text(self): pass"
         *("no examples", "empty example"),
     ],
 )
-def test_a_suite_that_is_not_whole_fails(run: Run, lines: str, complaint: str) -> None:
+def test_incomplete_suite_fails(run: Run, lines: str, complaint: str) -> None:
     result = run(lines, "-k", "whole")
     assert result.parseoutcomes()["failed"] == 1
     result.stdout.fnmatch_lines([f"*{complaint}*"])
@@ -116,7 +116,7 @@ def test_a_claim_that_is_missing_is_named(run: Run) -> None:
     result.stdout.fnmatch_lines(["*reads is not set*"])
 
 
-def test_a_requirement_that_is_not_met_yet_is_marked_as_expected_to_fail(run: Run) -> None:
+def test_unmet_requirement_can_be_marked_xfail(run: Run) -> None:
     lines = """
 @pytest.mark.xfail(reason="nobody shortens it yet")
 def test_shorten_fits(self):

@@ -39,22 +39,22 @@ def test_no_other_section_cites_a_requirement() -> None:
 
 
 @pytest.mark.clause("P-15.1")
-async def test_an_engram_is_what_it_says_it_is() -> None:
+async def test_engram_has_consistent_guarantees() -> None:
     assert await holds("P-15.1")
 
 
 @pytest.mark.clause("P-15.2")
-async def test_connecting_and_closing_twice_does_no_harm() -> None:
+async def test_connect_and_close_twice_are_not_errors() -> None:
     assert await holds("P-15.2")
 
 
 @pytest.mark.clause("P-15.3")
-async def test_an_engram_that_closes_finishes_and_leaves_nothing() -> None:
+async def test_closing_engram_finishes_writes_and_leaves_nothing() -> None:
     assert await holds("P-15.3")
 
 
 @pytest.mark.clause("P-15.4")
-async def test_errors_say_who_refused_and_nothing_secret() -> None:
+async def test_errors_name_the_engram_and_no_secret() -> None:
     assert await holds("P-15.4")
 
 
@@ -74,12 +74,12 @@ async def test_entries_are_deleted_one_by_one() -> None:
 
 
 @pytest.mark.clause("P-15.8")
-async def test_a_key_means_what_was_written_last() -> None:
+async def test_key_refers_to_the_entry_written_last() -> None:
     assert await holds("P-15.8")
 
 
 @pytest.mark.clause("P-15.9")
-async def test_a_write_that_comes_again_is_written_once() -> None:
+async def test_repeated_write_is_written_once() -> None:
     assert await holds("P-15.9")
 
 
@@ -89,12 +89,12 @@ async def test_entries_and_names_come_back_as_they_were() -> None:
 
 
 @pytest.mark.clause("P-15.11")
-async def test_what_fits_a_query_is_found_in_order() -> None:
+async def test_matching_entries_are_found_in_order() -> None:
     assert await holds("P-15.11")
 
 
 @pytest.mark.clause("P-15.12")
-async def test_words_find_the_texts_they_are_in() -> None:
+async def test_words_find_their_texts() -> None:
     assert await holds("P-15.12")
 
 
@@ -104,40 +104,40 @@ async def test_vectors_find_embeddings_by_their_cosine() -> None:
 
 
 @pytest.mark.clause("P-15.14")
-async def test_what_a_trace_wrote_is_undone_exactly() -> None:
+async def test_writes_of_a_trace_are_undone_exactly() -> None:
     assert await holds("P-15.14")
 
 
 @pytest.mark.clause("P-15.15")
-async def test_what_others_wrote_since_stands() -> None:
+async def test_later_writes_of_others_stand() -> None:
     assert await holds("P-15.15")
 
 
 @pytest.mark.clause("P-15.16")
-async def test_what_is_committed_is_not_undone() -> None:
+async def test_committed_writes_are_not_undone() -> None:
     assert await holds("P-15.16")
 
 
 @pytest.mark.clause("P-15.17")
-async def test_what_comes_at_once_is_done_whole() -> None:
+async def test_concurrent_calls_are_atomic() -> None:
     assert await holds("P-15.17")
 
 
 @pytest.mark.clause("P-15.18")
-async def test_a_store_that_is_opened_again_has_everything() -> None:
+async def test_reopened_store_has_everything() -> None:
     assert await holds("P-15.18")
 
 
 @pytest.mark.clause("P-15.19")
-async def test_engrams_on_one_store_are_one() -> None:
+async def test_engrams_on_one_store_share_it() -> None:
     assert await holds("P-15.19")
 
 
 @pytest.mark.clause("P-15.20")
-async def test_a_store_that_is_cut_off_or_unusable_is_said() -> None:
+async def test_disconnected_and_unusable_stores_are_reported() -> None:
     assert await holds("P-15.20")
 
 
 @pytest.mark.clause("P-15.21")
-async def test_any_order_of_events_keeps_to_the_model() -> None:
+async def test_any_sequence_of_events_matches_the_model() -> None:
     assert await holds("P-15.21")

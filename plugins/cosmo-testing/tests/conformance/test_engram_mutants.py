@@ -47,7 +47,7 @@ def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("requirement", KIT)
-async def test_a_correct_engram_meets_every_requirement(requirement: str) -> None:
+async def test_correct_engram_meets_requirement(requirement: str) -> None:
     subject = under_test(Double)
     assert subject.exemption(KIT[requirement]) is None
     assert await violation(subject, requirement) is None
@@ -55,7 +55,7 @@ async def test_a_correct_engram_meets_every_requirement(requirement: str) -> Non
 
 @pytest.mark.usefixtures("little_patience", "tidy")
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.broken.__name__)
-async def test_a_mutant_is_caught_and_the_reason_is_given(mutant: Mutant) -> None:
+async def test_mutant_is_detected_with_its_reason(mutant: Mutant) -> None:
     subject = under_test(mutant.broken)
     assert subject.exemption(KIT[mutant.requirement]) is None
     error = await violation(subject, mutant.requirement)
@@ -64,7 +64,7 @@ async def test_a_mutant_is_caught_and_the_reason_is_given(mutant: Mutant) -> Non
     assert mutant.because in str(error)
 
 
-async def test_the_state_machine_tells_what_it_did() -> None:
+async def test_state_machine_error_lists_its_steps() -> None:
     error = await violation(under_test(engram_mutants_undoing.SwapsNeighboursWhenUndoing), "engram:model")
     assert "\nstate = Machine()\nstate.write(" in str(error)
 

@@ -24,13 +24,13 @@ class TestDouble(DoubleUnderTest, EngramConformance):
 Run = Callable[..., pytest.RunResult]
 
 
-def test_a_correct_engram_passes_with_nothing_but_pytest(run: Run) -> None:
+def test_correct_engram_passes_without_pytest_plugins(run: Run) -> None:
     outcomes = run().parseoutcomes()
     assert outcomes.keys() == {"passed"}
     assert outcomes["passed"] > 90
 
 
-def test_what_is_not_supplied_skips_its_requirements_with_that_reason(run: Run) -> None:
+def test_missing_optional_method_skips_with_that_reason(run: Run) -> None:
     lines = """
 break_connection = EngramUnderTest.break_connection
 damage = EngramUnderTest.damage
@@ -50,7 +50,7 @@ shared = False
     assert result.parseoutcomes().keys() == {"skipped", "deselected"}
 
 
-def test_what_is_not_guaranteed_is_skipped_with_that_reason(run: Run) -> None:
+def test_missing_guarantee_skips_with_that_reason(run: Run) -> None:
     lines = """
 class double(Double):
     guarantees = EngramGuarantees(durable=False, text=False, vectors=False, rollback=False)
@@ -69,7 +69,7 @@ class double(Double):
     assert result.parseoutcomes().keys() == {"skipped", "deselected"}
 
 
-def test_what_guarantees_nothing_can_pass(run: Run) -> None:
+def test_engram_without_guarantees_can_pass(run: Run) -> None:
     lines = """
 shared = False
 class double(Double):
@@ -89,13 +89,13 @@ class double(Double):
     ],
     ids=["replaced", "deleted", "no requirement", "no reason", "no time"],
 )
-def test_a_suite_that_is_not_whole_fails(run: Run, lines: str, complaint: str) -> None:
+def test_incomplete_suite_fails(run: Run, lines: str, complaint: str) -> None:
     result = run(lines, "-k", "whole")
     assert result.parseoutcomes()["failed"] == 1
     result.stdout.fnmatch_lines([f"*{complaint}*"])
 
 
-def test_a_store_that_cannot_be_had_skips_or_fails_in_its_own_words(run: Run) -> None:
+def test_store_that_cannot_start_skips_with_its_own_reason(run: Run) -> None:
     lines = """
 def store(self):
     pytest.skip("no server is installed")

@@ -34,9 +34,7 @@ ATTEMPTS: dict[str, tuple[Callable[[], object], str]] = {
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 @pytest.mark.parametrize(("attempt", "words"), ATTEMPTS.values(), ids=list(ATTEMPTS))
-def test_an_attempt_raises_and_is_kept_even_when_that_is_swallowed(
-    attempt: Callable[[], object], words: str
-) -> None:
+def test_forbidden_operation_raises_and_is_recorded(attempt: Callable[[], object], words: str) -> None:
     with offline(files=True) as attempts:
         with pytest.raises(ForbiddenError):
             attempt()
@@ -63,7 +61,7 @@ def test_files_may_be_opened_where_only_reaching_out_is_forbidden(tmp_path: Path
     assert attempts == []
 
 
-def test_other_threads_and_later_code_are_free(tmp_path: Path) -> None:
+def test_other_threads_and_later_code_are_not_restricted(tmp_path: Path) -> None:
     def write() -> None:
         (tmp_path / "notes.txt").write_text("written")
 

@@ -45,13 +45,13 @@ def importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("double", [Double, Streaming])
-async def test_a_correct_source_meets_every_requirement(double: type[Double | Streaming]) -> None:
+async def test_correct_source_meets_every_requirement(double: type[Double | Streaming]) -> None:
     assert await violations(source_of(double)) == []
 
 
 @pytest.mark.usefixtures("little_patience", "tidy")
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.broken.__name__)
-async def test_a_mutant_is_caught_and_the_reason_is_given(mutant: Mutant, importable: Path) -> None:
+async def test_mutant_is_detected_with_its_reason(mutant: Mutant, importable: Path) -> None:
     (importable / "connects_at_import.py").write_text(
         "import socket\nsocket.getaddrinfo('models.example', 443)\n"
     )
@@ -65,19 +65,19 @@ async def test_a_mutant_is_caught_and_the_reason_is_given(mutant: Mutant, import
     assert any(mutant.because in reason for reason in reasons), reasons
 
 
-async def test_a_module_that_reaches_nobody_is_imported_without_complaint(importable: Path) -> None:
+async def test_module_without_network_access_is_imported(importable: Path) -> None:
     (importable / "harmless.py").write_text("import json\nprint(json.__name__)\n")
     harmless = type("Harmless", (Double,), {"__module__": "harmless"})
     assert await violation(source_of(harmless), "source:import-offline") is None
 
 
-async def test_a_provider_that_replaces_a_secret_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_provider_that_replaces_a_secret_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DoubleSource, "secrets", {"timeout": "s3cr3t"})
     error = await violation(source_of(Double), "source:secret-repr")
     assert "provider() replaces the secrets in timeout" in str(error)
 
 
-async def test_a_failure_that_is_not_the_providers_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_failure_before_the_provider_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
     @asynccontextmanager
     async def nobody(self: DoubleSource, scenario: Scenario) -> AsyncIterator[dict[str, Any]]:
         async def ask(prompt: str, key: str) -> str:

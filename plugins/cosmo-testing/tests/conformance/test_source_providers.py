@@ -78,7 +78,7 @@ async def test_a_healthy_provider_answers(connect: Connect) -> None:
         ("malformed", 200, None),
     ],
 )
-async def test_a_failing_provider_answers_as_recorded_until_it_is_well(
+async def test_failing_provider_answers_as_recorded_until_the_fault_ends(
     connect: Connect, fault: str, status: int, wait: str | None
 ) -> None:
     scenario = Scenario(fault, words="you sent s3cr3t")
@@ -101,7 +101,7 @@ async def test_an_answer_is_cut_in_the_middle(connect: Connect, stream: bool) ->
             await anext(chunks)
 
 
-async def test_a_stalled_answer_begins_and_goes_no_further(connect: Connect) -> None:
+async def test_stalled_answer_starts_and_stops(connect: Connect) -> None:
     question = {"prompt": "Hi"}
     async with (
         connect(Scenario("stalled")) as client,
@@ -113,7 +113,7 @@ async def test_a_stalled_answer_begins_and_goes_no_further(connect: Connect) -> 
                 await response.aread()
 
 
-async def test_calls_that_are_held_are_answered_when_they_are_released(connect: Connect) -> None:
+async def test_held_calls_are_answered_after_release(connect: Connect) -> None:
     scenario = Scenario()
     scenario.hold()
     async with connect(scenario) as client, asyncio.timeout(5), asyncio.TaskGroup() as group:
@@ -124,7 +124,7 @@ async def test_calls_that_are_held_are_answered_when_they_are_released(connect: 
     assert [call.result().json()["asked"] for call in calls] == [0, 1, 2]
 
 
-async def test_a_request_that_is_no_call_is_answered_whatever_goes_wrong(connect: Connect) -> None:
+async def test_request_that_is_not_a_call_is_answered_despite_the_fault(connect: Connect) -> None:
     scenario = Scenario("server-error")
     scenario.hold()
     async with connect(scenario) as client, asyncio.timeout(5):
@@ -133,7 +133,7 @@ async def test_a_request_that_is_no_call_is_answered_whatever_goes_wrong(connect
     assert scenario.asked == 0
 
 
-async def test_what_an_answer_refuses_is_refused() -> None:
+async def test_refusal_by_the_answer_is_sent() -> None:
     transport = provider_transport(Scenario(), chat_answers(api_key="k"))
     async with httpx.AsyncClient(transport=transport) as client:
         refused = await client.post("http://models.example/v1/chat/completions", json={})
@@ -141,7 +141,7 @@ async def test_what_an_answer_refuses_is_refused() -> None:
     assert "API key" in refused.text
 
 
-def test_every_fault_is_one_that_was_tried_here() -> None:
+def test_every_fault_is_tested() -> None:
     assert set(FAULTS) == {
         "cut",
         "malformed",
@@ -153,7 +153,7 @@ def test_every_fault_is_one_that_was_tried_here() -> None:
     }
 
 
-async def test_a_provider_in_a_thread_is_held_and_stalled_as_well() -> None:
+async def test_provider_in_a_thread_can_be_held_and_stalled() -> None:
     scenario = Scenario()
     scenario.hold()
 

@@ -22,7 +22,7 @@ class TestDouble(DoubleSource, SourceConformance):
 Run = Callable[..., pytest.RunResult]
 
 
-def test_a_correct_source_passes_with_nothing_but_pytest(run: Run) -> None:
+def test_correct_source_passes_without_pytest_plugins(run: Run) -> None:
     result = run()
     outcomes = result.parseoutcomes()
     assert outcomes.keys() == {"passed", "skipped"}
@@ -58,14 +58,14 @@ def test_a_failure_names_the_requirement_and_shows_what_the_source_raised(run: R
     assert result.parseoutcomes()["failed"] == 1
 
 
-def test_what_came_after_the_claimed_level_is_skipped(run: Run) -> None:
+def test_requirements_after_the_claimed_level_are_skipped(run: Run) -> None:
     result = run('level = "0.0"')
     assert result.parseoutcomes().keys() == {"skipped", "passed"}
     assert result.parseoutcomes()["passed"] == 1
     result.stdout.fnmatch_lines(["*source:output-json: not yet claimed: level is 0.0, and it is new in 0.1"])
 
 
-def test_a_source_is_checked_with_faults_of_its_own(run: Run) -> None:
+def test_source_is_checked_with_its_own_faults(run: Run) -> None:
     lines = 'failures = {**DoubleSource.failures, "moody": None}'
     result = run(lines, "-k", "moody", "--collect-only", "-q")
     result.stdout.fnmatch_lines(["*test_failure_code?moody?", "*test_secret_logs?moody?"])
@@ -88,13 +88,13 @@ REPLACED = "def test_output_json(self): pass"
     ],
     ids=["replaced", "deleted", "skipped", "no reason", "no requirement", "no fault", "empty", "undeclared"],
 )
-def test_a_suite_that_is_not_whole_fails(run: Run, lines: str, complaint: str) -> None:
+def test_incomplete_suite_fails(run: Run, lines: str, complaint: str) -> None:
     result = run(lines, "-k", "whole")
     assert result.parseoutcomes()["failed"] == 1
     result.stdout.fnmatch_lines([f"*{complaint}*"])
 
 
-def test_a_requirement_that_is_not_met_yet_is_marked_as_expected_to_fail(run: Run) -> None:
+def test_unmet_requirement_can_be_marked_xfail(run: Run) -> None:
     lines = """
 @pytest.mark.xfail(reason="the provider is slow")
 def test_output_json(self):
@@ -104,7 +104,7 @@ def test_output_json(self):
     result.assert_outcomes(passed=1, xfailed=1, deselected=result.parseoutcomes()["deselected"])
 
 
-def test_claims_that_are_missing_are_named(run: Run, pytester: pytest.Pytester) -> None:
+def test_missing_claims_are_named(run: Run, pytester: pytest.Pytester) -> None:
     run("", "--collect-only")
     pytester.makepyfile(
         test_double="""

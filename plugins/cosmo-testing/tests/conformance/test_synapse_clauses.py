@@ -67,17 +67,17 @@ def test_no_other_section_cites_a_requirement() -> None:
 
 
 @pytest.mark.clause("P-13.1")
-async def test_a_synapse_is_what_it_says_it_is() -> None:
+async def test_synapse_has_consistent_guarantees() -> None:
     assert await holds("P-13.1")
 
 
 @pytest.mark.clause("P-13.2")
-async def test_connecting_and_closing_twice_does_no_harm() -> None:
+async def test_connect_and_close_twice_are_not_errors() -> None:
     assert await holds("P-13.2")
 
 
 @pytest.mark.clause("P-13.3")
-async def test_a_closed_synapse_leaves_nothing_and_disturbs_nobody() -> None:
+async def test_closed_synapse_leaves_nothing_and_affects_no_peer() -> None:
     assert await holds("P-13.3")
 
 
@@ -102,7 +102,7 @@ async def test_frames_of_one_publisher_arrive_in_order() -> None:
 
 
 @pytest.mark.clause("P-13.8")
-async def test_frames_reach_those_who_subscribe_and_nobody_else() -> None:
+async def test_frames_reach_only_subscribers() -> None:
     assert await holds("P-13.8")
 
 
@@ -112,7 +112,7 @@ async def test_malformed_names_are_refused() -> None:
 
 
 @pytest.mark.clause("P-13.10")
-async def test_subscriptions_begin_and_end_when_they_say_so() -> None:
+async def test_subscriptions_begin_and_end_as_confirmed() -> None:
     assert await holds("P-13.10")
 
 
@@ -122,7 +122,7 @@ async def test_members_of_a_queue_group_share_its_frames() -> None:
 
 
 @pytest.mark.clause("P-13.12")
-async def test_handlers_disturb_nobody() -> None:
+async def test_handlers_do_not_affect_each_other() -> None:
     assert await holds("P-13.12")
 
 
@@ -132,12 +132,12 @@ async def test_slow_handlers_are_bounded_and_their_drops_counted() -> None:
 
 
 @pytest.mark.clause("P-13.14")
-async def test_publishers_are_told_what_nobody_is_done_with() -> None:
+async def test_publishers_learn_of_undelivered_frames() -> None:
     assert await holds("P-13.14")
 
 
 @pytest.mark.clause("P-13.15")
-async def test_frames_are_given_again_until_somebody_is_done_with_them() -> None:
+async def test_frames_are_redelivered_until_handled() -> None:
     assert await holds("P-13.15")
 
 
@@ -147,17 +147,17 @@ async def test_frames_wait_on_a_durable_synapse() -> None:
 
 
 @pytest.mark.clause("P-13.17")
-async def test_broken_connections_are_made_again() -> None:
+async def test_broken_connections_recover() -> None:
     assert await holds("P-13.17")
 
 
 @pytest.mark.clause("P-13.18")
-async def test_what_is_cancelled_or_blocked_leaves_a_synapse_that_works() -> None:
+async def test_synapse_works_after_cancelled_and_blocked_calls() -> None:
     assert await holds("P-13.18")
 
 
 @pytest.mark.clause("P-13.19")
-async def test_any_order_of_events_keeps_to_the_model() -> None:
+async def test_any_sequence_of_events_matches_the_model() -> None:
     assert await holds("P-13.19")
 
 
@@ -167,5 +167,5 @@ async def test_dendrites_work_together_over_a_synapse() -> None:
 
 
 @pytest.mark.clause("P-13.21")
-async def test_strangers_cannot_misuse_a_neuron() -> None:
+async def test_foreign_frames_cannot_misuse_a_neuron() -> None:
     assert await holds("P-13.21")

@@ -38,7 +38,7 @@ def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("requirement", KIT)
 @pytest.mark.parametrize("double", [Double, DurableDouble])
-async def test_a_correct_synapse_meets_every_requirement(double: type[Double], requirement: str) -> None:
+async def test_correct_synapse_meets_requirement(double: type[Double], requirement: str) -> None:
     subject = under_test(double)
     reason = subject.exemption(KIT[requirement])
     if reason is not None:
@@ -49,7 +49,7 @@ async def test_a_correct_synapse_meets_every_requirement(double: type[Double], r
 
 @pytest.mark.usefixtures("little_patience", "tidy")
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.broken.__name__)
-async def test_a_mutant_is_caught_and_the_reason_is_given(mutant: Mutant) -> None:
+async def test_mutant_is_detected_with_its_reason(mutant: Mutant) -> None:
     subject = under_test(mutant.broken)
     assert subject.exemption(KIT[mutant.requirement]) is None
     error = await violation(subject, mutant.requirement)

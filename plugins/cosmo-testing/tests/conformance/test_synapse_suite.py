@@ -25,14 +25,14 @@ class TestDouble(DoubleUnderTest, SynapseConformance):
 Run = Callable[..., pytest.RunResult]
 
 
-def test_a_correct_synapse_passes_with_nothing_but_pytest(run: Run) -> None:
+def test_correct_synapse_passes_without_pytest_plugins(run: Run) -> None:
     outcomes = run().parseoutcomes()
     assert outcomes.keys() == {"passed", "skipped"}
     assert outcomes["passed"] > 70
     assert outcomes["skipped"] == len([id for id in KIT if id.startswith("synapse:durable-")])
 
 
-def test_what_is_not_supplied_skips_its_requirements_with_that_reason(run: Run) -> None:
+def test_missing_optional_method_skips_with_that_reason(run: Run) -> None:
     lines = """
 sever = SynapseUnderTest.sever
 restart = SynapseUnderTest.restart
@@ -52,7 +52,7 @@ secrets = ()
     assert result.parseoutcomes().keys() == {"skipped", "deselected"}
 
 
-def test_what_is_not_guaranteed_is_skipped_with_that_reason(run: Run) -> None:
+def test_missing_guarantee_skips_with_that_reason(run: Run) -> None:
     lines = """
 class double(Double):
     guarantees = Guarantees(queue_groups=False, ordering="none")
@@ -82,13 +82,13 @@ class double(Double):
     ],
     ids=["replaced", "deleted", "no requirement", "no reason", "no capacity"],
 )
-def test_a_suite_that_is_not_whole_fails(run: Run, lines: str, complaint: str) -> None:
+def test_incomplete_suite_fails(run: Run, lines: str, complaint: str) -> None:
     result = run(lines, "-k", "whole")
     assert result.parseoutcomes()["failed"] == 1
     result.stdout.fnmatch_lines([f"*{complaint}*"])
 
 
-def test_a_bus_that_cannot_be_started_skips_or_fails_in_its_own_words(run: Run) -> None:
+def test_bus_that_cannot_start_skips_with_its_own_reason(run: Run) -> None:
     lines = """
 def bus(self):
     pytest.skip("no server is installed")

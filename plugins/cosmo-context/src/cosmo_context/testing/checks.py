@@ -18,7 +18,7 @@ from cosmo_context.errors import ContextNeuronError, RegistryError
 from cosmo_context.neuron import Neuron, Stability
 from cosmo_context.registry import Registry
 from cosmo_context.state import ContextState
-from cosmo_context.testing.asking import (
+from cosmo_context.testing.calls import (
     copied,
     fragment_of,
     fragment_of_example,
@@ -46,22 +46,22 @@ if TYPE_CHECKING:
     "A context Neuron MUST be a `cosmo_context.Neuron`; `format` and `shorten` MUST be coroutine functions.",
 )
 async def check_shape(subject: ContextNeuronUnderTest) -> None:
-    """Look at what it is, and at its two methods."""
+    """Check its type and its two methods."""
     neuron: object = subject.neuron()
-    need(isinstance(neuron, Neuron), f"{neuron!r} is no cosmo_context.Neuron")
+    need(isinstance(neuron, Neuron), f"{neuron!r} is not a cosmo_context.Neuron")
     for name in ("format", "shorten"):
-        need(inspect.iscoroutinefunction(getattr(neuron, name)), f"{name} is no coroutine function")
+        need(inspect.iscoroutinefunction(getattr(neuron, name)), f"{name} is not a coroutine function")
 
 
 @requirement("context:name", "The name MUST be a non-empty string, and MUST NOT change.")
 async def check_name(subject: ContextNeuronUnderTest) -> None:
-    """Compare the names of an instance before and after it was asked, and that of another instance."""
+    """Compare the names of an instance before and after a call, and of another instance."""
     neuron = subject.neuron()
     name: object = neuron.name
     need(isinstance(name, str) and name != "", f"the name is {name!r}")
     for example in subject.examples():
         await fragment_of_example(neuron, example)
-    need(neuron.name == name, f"the name was {name!r}, and is {neuron.name!r} once it was asked")
+    need(neuron.name == name, f"the name was {name!r}, and is {neuron.name!r} after a call")
     other = subject.neuron().name
     need(other == name, f"one instance has the name {name!r}, another has {other!r}")
 
@@ -71,7 +71,7 @@ async def check_name(subject: ContextNeuronUnderTest) -> None:
     "The priority and the importance MUST be numbers, the stability a `Stability`.",
 )
 async def check_placement(subject: ContextNeuronUnderTest) -> None:
-    """Look at what decides where its fragment goes."""
+    """Check the types of the priority, the importance and the stability."""
     neuron = subject.neuron()
     for what in ("priority", "importance"):
         value = getattr(neuron, what)
@@ -82,7 +82,7 @@ async def check_placement(subject: ContextNeuronUnderTest) -> None:
 
 @requirement("context:read-only", "The name and the priority MUST NOT be settable.")
 async def check_read_only(subject: ContextNeuronUnderTest) -> None:
-    """Try to set both."""
+    """Try to set each."""
     neuron = subject.neuron()
     for what in ("name", "priority"):
         try:
@@ -94,7 +94,7 @@ async def check_read_only(subject: ContextNeuronUnderTest) -> None:
 
 @requirement("context:entry-point", "A context Neuron MUST be installed, and found by its name.")
 async def check_entry_point(subject: ContextNeuronUnderTest) -> None:
-    """Look for its name among what is installed."""
+    """Find it by its name among the installed Neurons."""
     neuron = subject.neuron()
     try:
         found = Registry().get(neuron.name)
@@ -113,7 +113,7 @@ _NO_SUCH_OPTION: Final = {"no_such_option": 1}
 
 @requirement("context:text", "A fragment MUST be a string, with the options of the cache layout too.")
 async def check_text(subject: ContextNeuronUnderTest) -> None:
-    """Ask in both layouts."""
+    """Call it in both layouts."""
     neuron = subject.neuron()
     for ctx in (*(example.ctx for example in subject.examples()), subject.nothing_to_say()):
         await fragment_of(neuron, ctx)
@@ -122,13 +122,13 @@ async def check_text(subject: ContextNeuronUnderTest) -> None:
 
 @requirement("context:examples", "Every example MUST give its expected fragment, to the byte.")
 async def check_examples(subject: ContextNeuronUnderTest) -> None:
-    """Compare every example's fragment with what is expected."""
+    """Compare the fragment of every example with the expected one."""
     neuron = subject.neuron()
     for place, example in enumerate(subject.examples()):
         fragment = await fragment_of_example(neuron, example)
         need(
             fragment == example.fragment,
-            f"examples()[{place}] expects {example.fragment!r}, and {fragment!r} came",
+            f"examples()[{place}] expects {example.fragment!r}, not {fragment!r}",
         )
 
 
@@ -137,26 +137,29 @@ async def check_examples(subject: ContextNeuronUnderTest) -> None:
     'A Context without data MUST give `""`, unless `never_empty` is claimed.',
 )
 async def check_nothing_to_say(subject: ContextNeuronUnderTest) -> None:
-    """Ask in the Context in which there is nothing to say."""
+    """Call it with the Context without data."""
     fragment = await fragment_of(subject.neuron(), subject.nothing_to_say())
     if subject.never_empty:
         need(fragment != "", "never_empty = True, but nothing_to_say() makes it empty")
     else:
-        need(fragment == "", f"nothing_to_say() makes it say {fragment!r}")
+        need(fragment == "", f"nothing_to_say() gives {fragment!r}")
 
 
 @requirement("context:trailing-newline", "A fragment MUST NOT end with a newline.")
 async def check_trailing_newline(subject: ContextNeuronUnderTest) -> None:
-    """Look at the end of every example's fragment."""
+    """Check the end of the fragment of every example."""
     neuron = subject.neuron()
     for example in subject.examples():
         fragment = await fragment_of_example(neuron, example)
-        need(not fragment.endswith("\n"), f"{fragment!r} ends with what belongs to the builder's separator")
+        need(
+            not fragment.endswith("\n"),
+            f"{fragment!r} ends with a newline, which the builder's separator adds",
+        )
 
 
 @requirement("context:unknown-option", "An unknown option MUST NOT change the fragment.")
 async def check_unknown_option(subject: ContextNeuronUnderTest) -> None:
-    """Ask with and without an option that no Neuron has."""
+    """Call it with and without an unknown option."""
     neuron = subject.neuron()
     for example in subject.examples():
         without = await fragment_of_example(neuron, example)
@@ -171,7 +174,7 @@ async def check_unknown_option(subject: ContextNeuronUnderTest) -> None:
     "The same Context MUST always give the same fragment, from every instance.",
 )
 async def check_same_twice(subject: ContextNeuronUnderTest) -> None:
-    """Ask one instance twice, and another one."""
+    """Call one instance twice, and another one."""
     neuron, other = subject.neuron(), subject.neuron()
     for example in subject.examples():
         fragments = [await fragment_of_example(each, example) for each in (neuron, neuron, other)]
@@ -180,7 +183,7 @@ async def check_same_twice(subject: ContextNeuronUnderTest) -> None:
 
 @requirement("context:state-untouched", "`format` and `shorten` MUST NOT change the state.")
 async def check_state_untouched(subject: ContextNeuronUnderTest) -> None:
-    """Compare the state with a deep copy of it."""
+    """Compare the state with a deep copy from before the call."""
     neuron = subject.neuron()
     for example in subject.examples():
         kept = copied(example.ctx)
@@ -192,7 +195,7 @@ async def check_state_untouched(subject: ContextNeuronUnderTest) -> None:
 
 @requirement("context:fork", "A fork of a Context MUST give the fragment of its parent's values.")
 async def check_fork(subject: ContextNeuronUnderTest) -> None:
-    """Ask in a fork that has no values of its own."""
+    """Call it with a fork without values of its own."""
     neuron = subject.neuron()
     for example in subject.examples():
         fragment = await fragment_of_example(neuron, example)
@@ -203,7 +206,7 @@ async def check_fork(subject: ContextNeuronUnderTest) -> None:
 
 @requirement("context:reads", "A context Neuron MUST read exactly the declared keys of the state.")
 async def check_reads(subject: ContextNeuronUnderTest) -> None:
-    """Watch which keys are asked for in all Contexts that there are."""
+    """Record the keys that are read in all Contexts."""
     neuron = subject.neuron()
     read: set[str] = set()
     for ctx, options in _contexts(subject):
@@ -211,7 +214,7 @@ async def check_reads(subject: ContextNeuronUnderTest) -> None:
     undeclared = ", ".join(sorted(read - subject.reads.keys()))
     need(not undeclared, f"it reads {undeclared}, which reads does not declare")
     unread = ", ".join(sorted(subject.reads.keys() - read))
-    need(not unread, f"reads declares {unread}, which no example makes it read")
+    need(not unread, f"reads declares {unread}, which it reads in no example")
 
 
 @requirement(
@@ -219,7 +222,7 @@ async def check_reads(subject: ContextNeuronUnderTest) -> None:
     "A value of the wrong shape MUST raise a ContextNeuronError that names the key.",
 )
 async def check_wrong_shape(subject: ContextNeuronUnderTest) -> None:
-    """Put every declared value of the wrong shape into every example."""
+    """Put every declared value of a wrong shape into every example."""
     neuron = subject.neuron()
     for key, values in subject.reads.items():
         for value in values:
@@ -229,7 +232,7 @@ async def check_wrong_shape(subject: ContextNeuronUnderTest) -> None:
 
 @requirement("context:any-state", "Any state MUST give a fragment, or raise a ContextNeuronError.")
 async def check_any_state(subject: ContextNeuronUnderTest) -> None:
-    """Ask with whatever states Hypothesis comes up with."""
+    """Call it with generated states."""
     # Imported on use: no other check needs hypothesis.
 
     neuron = subject.neuron()
@@ -238,7 +241,7 @@ async def check_any_state(subject: ContextNeuronUnderTest) -> None:
 
 
 class _Watched(ContextState):
-    """A state that notes which keys are asked for."""
+    """A state that records which keys are read."""
 
     __slots__ = ("_read",)
 
@@ -277,23 +280,24 @@ def _half_of(whole: str) -> Fits:
 
 
 def states_like(valid: dict[str, Any], reads: Iterable[str]) -> st.SearchStrategy[dict[str, Any]]:
-    """States that are nearly this one, and those with anything at all under the keys that are read."""
+    """Return a strategy for states: variations of this one, and arbitrary values under the read keys."""
     anything = st.fixed_dictionaries({}, optional={key: json_values() for key in reads})
     return objects_like(valid) | anything
 
 
 async def try_states(neuron: Neuron, example: Example, reads: Iterable[str]) -> None:
-    """Ask with states like and unlike that of an example, as many as Hypothesis is set to try.
+    """Call a Neuron with generated states, similar to that of an example and arbitrary.
 
     Raises:
-        UnmetError: A state gave no fragment and no ContextNeuronError of the Neuron's name, or was changed.
+        UnmetError: The result was neither a fragment nor a ContextNeuronError with the Neuron's name,
+            or the state changed.
     """
     states = states_like(example.ctx.state.to_dict(), reads)
     await try_each(states, partial(_try, neuron, example))
 
 
 async def _try(neuron: Neuron, example: Example, state: dict[str, Any]) -> None:
-    # Copied: the strategy gives the example's own values again and again.
+    # A copy, as the strategy reuses the values of the example.
     ctx = with_state(example.ctx, copy.deepcopy(state))
     kept = copied(ctx)
     try:
@@ -307,12 +311,12 @@ async def _try(neuron: Neuron, example: Example, state: dict[str, Any]) -> None:
     need_untouched(ctx, kept)
 
 
-_TEXT: Final = "said by somebody else"
+_TEXT: Final = "text of another author"
 _KEY: Final = "known_to_the_context_only"
 _VARIABLE: Final = f"${{{_KEY}}}"
-_VALUE: Final = "told to nobody"
-_TAG: Final = "<system_info of='nobody'>"
-_ESCAPED: Final = "&lt;system_info of='nobody'>"
+_VALUE: Final = "confidential"
+_TAG: Final = "<system_info of='other'>"
+_ESCAPED: Final = "&lt;system_info of='other'>"
 
 
 @requirement(
@@ -321,7 +325,7 @@ _ESCAPED: Final = "&lt;system_info of='nobody'>"
     when=[QUOTES],
 )
 async def check_data_marked(subject: ContextNeuronUnderTest) -> None:
-    """Ask for the fragment as it is, with marks, and as it is again."""
+    """Get the fragment without marks, with marks, and without marks again."""
     neuron, ctx = subject.neuron(), _quoting(subject, _TEXT)
     plain = await fragment_of(neuron, ctx)
     need(_TEXT in plain, f"quoting({_TEXT!r}) gives {plain!r}")
@@ -334,7 +338,7 @@ async def check_data_marked(subject: ContextNeuronUnderTest) -> None:
         f"{_TEXT!r} passes for its own text: quote it with cosmo_context.data",
     )
     again = await fragment_of(neuron, ctx)
-    need(again == plain, f"a builder that wants no marks gets {again!r}: do not keep what data() gave")
+    need(again == plain, f"without marks it gives {again!r}: do not store the result of data()")
 
 
 @requirement(
@@ -343,7 +347,7 @@ async def check_data_marked(subject: ContextNeuronUnderTest) -> None:
     when=[QUOTES],
 )
 async def check_data_variables(subject: ContextNeuronUnderTest) -> None:
-    """Let it quote a variable of which the Context knows the value."""
+    """Let it quote a variable whose value is in the Context."""
     ctx = _quoting(subject, text := f"{_TEXT} {_VARIABLE}")
     ctx.state.set(_KEY, _VALUE)
     builder = PromptBuilder(ctx, variables=DynamicVariableRegistry())
@@ -370,11 +374,11 @@ def _quoting(subject: ContextNeuronUnderTest, text: str) -> Context:
 
 
 AT_ONCE: Final = 4
-"""How often each Context is asked for at once."""
+"""The number of concurrent calls for each Context."""
 TURNS: Final = 16
-"""At how many places of its way a Neuron is cancelled: after each of the loop's first turns."""
+"""The number of points at which a call is cancelled: after each of the first turns of the event loop."""
 CANCEL_S: Final = 2.0
-"""For how long a cancelled Neuron may go on."""
+"""Seconds that a cancelled call may still run."""
 
 
 @requirement(
@@ -382,7 +386,7 @@ CANCEL_S: Final = 2.0
     "Each of several concurrent calls MUST get the fragment of its own Context.",
 )
 async def check_concurrent(subject: ContextNeuronUnderTest) -> None:
-    """Ask one instance with all Contexts at once, and compare with what each gives alone."""
+    """Call one instance with all Contexts concurrently; compare with single calls."""
     neuron = subject.neuron()
     asked = [(each.ctx, each.options) for each in subject.examples()]
     asked = [*asked, (subject.nothing_to_say(), {})] * AT_ONCE
@@ -398,7 +402,7 @@ async def check_concurrent(subject: ContextNeuronUnderTest) -> None:
 
 @requirement("context:any-loop", "A context Neuron MUST work in one event loop after another.")
 async def check_any_loop(subject: ContextNeuronUnderTest) -> None:
-    """Ask one instance in two event loops, of which the first has ended."""
+    """Call one instance in two event loops, one after the other."""
     neuron = subject.neuron()
     for example in subject.examples():
         first, second = [await asyncio.to_thread(_in_a_loop, neuron, example) for _ in range(2)]
@@ -407,7 +411,7 @@ async def check_any_loop(subject: ContextNeuronUnderTest) -> None:
 
 @requirement("context:cancel-prompt", "A cancelled `format` MUST end at once, as cancelled.")
 async def check_cancel_prompt(subject: ContextNeuronUnderTest) -> None:
-    """Cancel it at every place where it waits."""
+    """Cancel a call at every point where it waits."""
     neuron = subject.neuron()
     for example in subject.examples():
         for turns in range(TURNS):
@@ -419,7 +423,7 @@ async def check_cancel_prompt(subject: ContextNeuronUnderTest) -> None:
 
 @requirement("context:usable-after-cancel", "A context Neuron MUST work after a cancelled `format`.")
 async def check_usable_after_cancel(subject: ContextNeuronUnderTest) -> None:
-    """Cancel it at every place where it waits, and ask again."""
+    """Cancel a call at every point where it waits, and call again."""
     neuron = subject.neuron()
     for example in subject.examples():
         before = await fragment_of_example(neuron, example)
@@ -436,7 +440,7 @@ def _in_a_loop(neuron: Neuron, example: Example) -> str:
 
 
 async def _cancelled(neuron: Neuron, example: Example, turns: int) -> asyncio.Task[str] | None:
-    """Cancel a Neuron after so many turns of the loop; None when it has given its fragment by then."""
+    """Cancel a call after some turns of the event loop; return None if it had ended."""
     asked = asyncio.create_task(neuron.format(example.ctx, **example.options))
     for _ in range(turns):
         await asyncio.sleep(0)
@@ -447,7 +451,7 @@ async def _cancelled(neuron: Neuron, example: Example, turns: int) -> asyncio.Ta
     try:
         await asyncio.wait([asked], timeout=CANCEL_S)
     finally:
-        # Nobody waits for one that did not obey the first time.
+        # Again, for a call that ignored the first cancellation. It is not awaited.
         asked.cancel()
     return asked
 
@@ -460,12 +464,12 @@ def _outcome(asked: asyncio.Task[str]) -> str:
 
 
 ALLOWANCES: Final = 64
-"""To how many lengths an example is shortened, at most."""
+"""The largest number of lengths to which an example is shortened."""
 
 
 @requirement("context:shorten-fits", "A shortened fragment MUST fit or be empty, however little is allowed.")
 async def check_shorten_fits(subject: ContextNeuronUnderTest) -> None:
-    """Shorten every example to lengths from nothing to nearly all of it."""
+    """Shorten every example to lengths from 0 to nearly its whole length."""
     neuron = subject.neuron()
     for example in subject.examples():
         whole = await fragment_of_example(neuron, example)
@@ -479,7 +483,7 @@ async def check_shorten_fits(subject: ContextNeuronUnderTest) -> None:
 
 @requirement("context:shorten-shorter", "A shortened fragment MUST NOT be longer than the whole fragment.")
 async def check_shorten_shorter(subject: ContextNeuronUnderTest) -> None:
-    """Shorten every example although it fits."""
+    """Shorten every example when it fits already."""
     neuron = subject.neuron()
     for example in subject.examples():
         whole = await fragment_of_example(neuron, example)

@@ -1,4 +1,4 @@
-"""What the author of a context Neuron tells the kit about it."""
+"""The context Neuron under test, as its author describes it to the kit."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from cosmo_testing.conformance.kit import Condition, Subject
 
 @attrs.frozen
 class Example:
-    """A Context, and the fragment that it gives.
+    """A Context and its expected fragment.
 
     Attributes:
-        ctx: What there is to tell, with a fixed clock if the fragment depends on the time.
-        fragment: What the Neuron makes of it, to the byte.
-        options: What ``format`` gets beside the Context.
+        ctx: The Context, with a fixed clock if the fragment depends on the time.
+        fragment: The expected fragment, to the byte.
+        options: Further arguments of ``format``.
     """
 
     ctx: Context
@@ -30,14 +30,14 @@ class Example:
 
 
 class ContextNeuronUnderTest(Subject, ABC):
-    """A context Neuron, Contexts to ask it with, and what is claimed of it.
+    """A context Neuron, Contexts, and its claims. Authors derive their test class from it.
 
     Attributes:
-        reads: The keys of the state that it reads, and under each the values of the wrong shape that it must
-            refuse; none when it takes whatever is there.
-        never_empty: Whether it has something to say in every Context.
-        not_applicable: Why a requirement has no meaning for this Neuron.
-        level: The kit's level that is claimed, as `Subject` explains it.
+        reads: The keys of the state that it reads. Each has the values of a wrong shape that the Neuron must
+            refuse; an empty sequence if it accepts any value.
+        never_empty: Whether it has a fragment in every Context.
+        not_applicable: Requirements without meaning for this Neuron, each with a reason.
+        level: The claimed level of the kit; see `Subject`.
     """
 
     kind: ClassVar[str] = "context Neuron"
@@ -50,25 +50,25 @@ class ContextNeuronUnderTest(Subject, ABC):
 
     @abstractmethod
     def examples(self) -> Sequence[Example]:
-        """Make examples, each time anew: one at least, each with a fragment that is not empty."""
+        """Make new examples: at least one, each with a fragment that is not empty."""
 
     def nothing_to_say(self) -> Context:
-        """Make a Context in which the Neuron has nothing to say: by default, one that knows nothing."""
+        """Make a Context without data for the Neuron: by default, an empty one."""
         return Context("task")
 
     def quoting(self, text: str) -> Context | None:
-        """Make a Context in which the Neuron quotes a text as it is; None when it quotes no data."""
+        """Make a Context in which the Neuron quotes a text unchanged; None if it quotes no data."""
         return None
 
     def contradictions(self) -> Iterator[str]:
-        """What is missing from these claims, or does not fit together."""
+        """Yield what is missing from the claims, or inconsistent in them."""
         if not hasattr(self, "reads"):
             yield "reads is not set"
         if not self.examples():
             yield "examples() gives none"
         for place, example in enumerate(self.examples()):
             if not example.fragment:
-                yield f'the fragment of examples()[{place}] is "": that belongs into nothing_to_say()'
+                yield f'the fragment of examples()[{place}] is "": use nothing_to_say() for that'
         yield from super().contradictions()
 
 

@@ -1,4 +1,4 @@
-"""How the checks ask a context Neuron, and see that nothing changed; every wait has an end."""
+"""Calls of a context Neuron for the checks, with time limits, and comparison of its state."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ if TYPE_CHECKING:
 
 
 async def fragment_of(neuron: Neuron, ctx: Context, **options: Any) -> str:
-    """Ask a Neuron for its fragment.
+    """Return the fragment of a Neuron.
 
     Raises:
-        UnmetError: It gives none in time, or one that is no string.
+        UnmetError: It did not return in time, or not a string.
     """
     fragment: object = await bounded("format()", neuron.format(ctx, **options))
     return _text("format()", fragment)
 
 
 async def shortened(neuron: Neuron, ctx: Context, fits: Fits, **options: Any) -> str:
-    """Ask a Neuron for a shorter fragment.
+    """Return a shortened fragment of a Neuron.
 
     Raises:
-        UnmetError: It gives none in time, or one that is no string.
+        UnmetError: It did not return in time, or not a string.
     """
     fragment: object = await bounded("shorten()", neuron.shorten(ctx, fits, **options))
     return _text("shorten()", fragment)
 
 
 async def fragment_of_example(neuron: Neuron, example: Example) -> str:
-    """Ask a Neuron for the fragment of an example.
+    """Return the fragment of a Neuron for an example.
 
     Raises:
-        UnmetError: It gives none in time, or one that is no string.
+        UnmetError: It did not return in time, or not a string.
     """
     return await fragment_of(neuron, example.ctx, **example.options)
 
 
 def with_state(ctx: Context, state: ContextState | Mapping[str, Any]) -> Context:
-    """Make a Context that differs from another in its state, which reads no parent's."""
+    """Make a Context with another state, without a parent."""
     return Context(ctx.task_id, config=ctx.config, clock=ctx.clock, state=state)
 
 
@@ -55,10 +55,10 @@ def _text(asked: str, fragment: object) -> str:
 
 
 def copied(ctx: Context) -> dict[str, Any]:
-    """Return a deep copy of all that a Context's state holds.
+    """Return a deep copy of the state of a Context.
 
     Raises:
-        UnmetError: A value does not equal its copy, so that nobody could tell whether it changes.
+        UnmetError: A value does not equal its copy, so a change could not be detected.
     """
     values = ctx.state.to_dict()
     kept = copy.deepcopy(values)
@@ -68,10 +68,10 @@ def copied(ctx: Context) -> dict[str, Any]:
 
 
 def need_untouched(ctx: Context, kept: Mapping[str, Any]) -> None:
-    """Refuse a state that is not as it was.
+    """Check that a state is unchanged.
 
     Raises:
-        UnmetError: It is not.
+        UnmetError: It changed.
     """
     values = ctx.state.to_dict()
     need(values == kept, f"the state was {kept!r} and is now {values!r}")
