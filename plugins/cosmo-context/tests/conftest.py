@@ -10,7 +10,7 @@ import pytest
 
 from cosmo_context import Context, ContextConfig, Neuron, PromptBuilder
 
-Tell = Callable[..., Coroutine[Any, Any, str]]
+BuildOne = Callable[..., Coroutine[Any, Any, str]]
 
 
 class Fixed(Neuron):
@@ -29,20 +29,20 @@ class Fixed(Neuron):
 
 
 @pytest.fixture
-def say() -> Callable[..., Fixed]:
+def fixed() -> Callable[..., Fixed]:
     """Make a Neuron that returns this fragment, or raises it."""
 
-    def say(fragment: object, name: str = "saying", *, priority: float = 50) -> Fixed:
+    def fixed(fragment: object, name: str = "saying", *, priority: float = 50) -> Fixed:
         return Fixed(fragment, name, priority=priority)
 
-    return say
+    return fixed
 
 
 @pytest.fixture
-def tell() -> Tell:
+def build_one() -> BuildOne:
     """Build the prompt of one built-in Neuron for a state."""
 
-    async def tell(
+    async def build_one(
         name: str,
         state: Mapping[str, Any] | None = None,
         *,
@@ -53,7 +53,7 @@ def tell() -> Tell:
         ctx = Context(task_id, state=state, config=config)
         return await PromptBuilder(ctx).add(name, **options).build()
 
-    return tell
+    return build_one
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ class Scripted(Neuron):
 
 
 @pytest.fixture(scope="session")
-def told() -> Callable[..., Scripted]:
+def scripted() -> Callable[..., Scripted]:
     """Make a `Scripted` Neuron."""
     return Scripted
 

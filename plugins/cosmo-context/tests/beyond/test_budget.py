@@ -49,57 +49,57 @@ def by_halves(text: str) -> Callable[[Fits], Any]:
 # --- dropping -----------------------------------------------------------------------------------------
 
 
-async def test_least_important_neuron_is_dropped_first(told: Make) -> None:
+async def test_least_important_neuron_is_dropped_first(scripted: Make) -> None:
     neurons = [
-        told(name, "xxxx", importance=importance) for name, importance in (("a", 3), ("b", 1), ("c", 2))
+        scripted(name, "xxxx", importance=importance) for name, importance in (("a", 3), ("b", 1), ("c", 2))
     ]
     rendered = await builder_of(*neurons, limit=8).render()
     assert fates(rendered) == {"a": "kept", "b": "dropped", "c": "kept"}
 
 
-async def test_later_one_of_two_equally_important_neurons_is_dropped(told: Make) -> None:
-    rendered = await builder_of(told("a", "xxxx"), told("b", "xxxx"), limit=4).render()
+async def test_later_one_of_two_equally_important_neurons_is_dropped(scripted: Make) -> None:
+    rendered = await builder_of(scripted("a", "xxxx"), scripted("b", "xxxx"), limit=4).render()
     assert fates(rendered) == {"a": "kept", "b": "dropped"}
 
 
-async def test_budget_overrides_importance(told: Make) -> None:
-    neurons = told("a", "xxxx", importance=3), told("b", "xxxx", importance=1)
+async def test_budget_overrides_importance(scripted: Make) -> None:
+    neurons = scripted("a", "xxxx", importance=3), scripted("b", "xxxx", importance=1)
     rendered = await builder_of(*neurons, limit=Budget(4, importance={"a": 0})).render()
     assert fates(rendered) == {"a": "dropped", "b": "kept"}
 
 
-async def test_required_neurons_stay_and_all_others_are_dropped(told: Make) -> None:
-    neurons = told("a", "xxxx", importance=REQUIRED), told("b", "xxxx", importance=1_000_000)
+async def test_required_neurons_stay_and_all_others_are_dropped(scripted: Make) -> None:
+    neurons = scripted("a", "xxxx", importance=REQUIRED), scripted("b", "xxxx", importance=1_000_000)
     rendered = await builder_of(*neurons, limit=7).render()
     assert fates(rendered) == {"a": "kept", "b": "dropped"}
 
 
-async def test_budget_can_set_and_remove_required(told: Make) -> None:
-    neurons = told("a", "xxxx", importance=REQUIRED), told("b", "xxxx")
+async def test_budget_can_set_and_remove_required(scripted: Make) -> None:
+    neurons = scripted("a", "xxxx", importance=REQUIRED), scripted("b", "xxxx")
     budget = Budget(4, importance={"a": 1, "b": REQUIRED})
     assert fates(await builder_of(*neurons, limit=budget).render()) == {"a": "dropped", "b": "kept"}
 
 
-async def test_error_names_required_neurons_that_do_not_fit(told: Make) -> None:
-    neurons = [told(name, "xxxx", importance=REQUIRED) for name in ("goal", "rules")]
+async def test_error_names_required_neurons_that_do_not_fit(scripted: Make) -> None:
+    neurons = [scripted(name, "xxxx", importance=REQUIRED) for name in ("goal", "rules")]
     with pytest.raises(
         BudgetExceededError, match=r"needs 8 tokens .* may have 7; required: goal, rules;"
     ) as caught:
-        await builder_of(*neurons, told("extra", "xxxx"), limit=7).build()
+        await builder_of(*neurons, scripted("extra", "xxxx"), limit=7).build()
     assert (caught.value.tokens, caught.value.limit) == (8, 7)
     assert "extra" not in str(caught.value)
 
 
-async def test_reserve_reduces_the_limit(told: Make) -> None:
+async def test_reserve_reduces_the_limit(scripted: Make) -> None:
     budget = Budget(10, reserve=3)
     assert budget.limit == 7
-    assert await builder_of(told("a", "x" * 7), limit=budget).build() == "x" * 7
-    assert await builder_of(told("a", "x" * 8), limit=budget).build() == ""
+    assert await builder_of(scripted("a", "x" * 7), limit=budget).build() == "x" * 7
+    assert await builder_of(scripted("a", "x" * 8), limit=budget).build() == ""
 
 
-async def test_separators_count_as_tokens(told: Make) -> None:
+async def test_separators_count_as_tokens(scripted: Make) -> None:
     builder = PromptBuilder(Context("t"), count_tokens=len, separator="-----", budget=Budget(8))
-    assert await builder.add_neuron(told("a", "xx")).add_neuron(told("b", "yy")).build() == "xx"
+    assert await builder.add_neuron(scripted("a", "xx")).add_neuron(scripted("b", "yy")).build() == "xx"
 
 
 @pytest.mark.parametrize(
@@ -119,31 +119,31 @@ def test_budget_without_tokens_for_the_prompt_is_refused(make: Callable[[], Budg
 # --- shortening ---------------------------------------------------------------------------------------
 
 
-async def test_neuron_that_can_shorten_is_not_dropped(told: Make) -> None:
-    long = told("long", "abcdefghij", importance=1, shorten=by_halves("abcdefghij"))
-    rendered = await builder_of(told("a", "xx"), long, limit=7).render()
+async def test_neuron_that_can_shorten_is_not_dropped(scripted: Make) -> None:
+    long = scripted("long", "abcdefghij", importance=1, shorten=by_halves("abcdefghij"))
+    rendered = await builder_of(scripted("a", "xx"), long, limit=7).render()
     assert rendered.text == "xxabcde"
     assert rendered.fragments[1].status == "shortened"
     assert rendered.fragments[1].reason == "shortened to 5 tokens for the budget of 7"
 
 
-async def test_all_neurons_shorten_by_half_before_one_shortens_further(told: Make) -> None:
+async def test_all_neurons_shorten_by_half_before_one_shortens_further(scripted: Make) -> None:
     neurons = [
-        told(name, name * 10, importance=rank, shorten=by_halves(name * 10))
+        scripted(name, name * 10, importance=rank, shorten=by_halves(name * 10))
         for rank, name in enumerate("abc")
     ]
     assert await builder_of(*neurons, limit=20).build() == "aaaaabbbbbcccccccccc"
     assert await builder_of(*neurons, limit=12).build() == "aabbbbbccccc"
 
 
-async def test_fitting_prompt_is_not_shortened(told: Make) -> None:
-    a = told("a", "xxxx", shorten=by_halves("xxxx"))
+async def test_fitting_prompt_is_not_shortened(scripted: Make) -> None:
+    a = scripted("a", "xxxx", shorten=by_halves("xxxx"))
     await builder_of(a, limit=4).build()
     assert a.asked_to_shorten == 0
 
 
-async def test_required_neuron_is_not_asked_to_shorten(told: Make) -> None:
-    a = told("a", "xxxx", importance=REQUIRED, shorten=by_halves("xxxx"))
+async def test_required_neuron_is_not_asked_to_shorten(scripted: Make) -> None:
+    a = scripted("a", "xxxx", importance=REQUIRED, shorten=by_halves("xxxx"))
     with pytest.raises(BudgetExceededError):
         await builder_of(a, limit=3).build()
     assert a.asked_to_shorten == 0
@@ -167,7 +167,7 @@ async def test_shortened_history_keeps_the_latest_messages(known: Known) -> None
     assert rendered.text.count("[user]: ") == len(kept)
 
 
-async def test_elapsed_time_includes_shortening(told: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_elapsed_time_includes_shortening(scripted: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr("time.perf_counter", lambda: now)
 
@@ -176,7 +176,7 @@ async def test_elapsed_time_includes_shortening(told: Make, monkeypatch: pytest.
         now += 2.0
         return "x"
 
-    rendered = await builder_of(told("a", "xxxx", shorten=shorten), limit=2).render()
+    rendered = await builder_of(scripted("a", "xxxx", shorten=shorten), limit=2).render()
     assert rendered.fragments[0].elapsed_s >= 2.0
 
 
@@ -184,13 +184,13 @@ async def test_elapsed_time_includes_shortening(told: Make, monkeypatch: pytest.
 
 
 async def test_neuron_whose_shorter_text_does_not_fit_is_dropped_and_logged(
-    told: Make, caplog: pytest.LogCaptureFixture
+    scripted: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def lie(fits: Fits) -> str:
         return "x" * 100
 
     rendered = await builder_of(
-        told("liar", "xxxx", importance=1, shorten=lie), told("b", "yy"), limit=5
+        scripted("liar", "xxxx", importance=1, shorten=lie), scripted("b", "yy"), limit=5
     ).render()
     assert rendered.text == "yy"
     assert fates(rendered) == {"liar": "dropped", "b": "kept"}
@@ -198,39 +198,41 @@ async def test_neuron_whose_shorter_text_does_not_fit_is_dropped_and_logged(
 
 
 @pytest.mark.parametrize("given", [7, b"xx", ["xx"]])
-async def test_error_names_neuron_that_returns_no_string(told: Make, given: object) -> None:
+async def test_error_names_neuron_that_returns_no_string(scripted: Make, given: object) -> None:
     async def odd(fits: Fits) -> object:
         return given
 
     with pytest.raises(
         ContextNeuronError, match=f"'odd' returned a fragment of type {type(given).__name__}, not str"
     ):
-        await builder_of(told("odd", "xxxx", shorten=odd), limit=3).build()
+        await builder_of(scripted("odd", "xxxx", shorten=odd), limit=3).build()
 
 
-async def test_neuron_that_shortens_to_none_is_dropped(told: Make) -> None:
+async def test_neuron_that_shortens_to_none_is_dropped(scripted: Make) -> None:
     async def nothing(fits: Fits) -> None:
         return None
 
-    assert fates(await builder_of(told("a", "xxxx", shorten=nothing), limit=3).render()) == {"a": "dropped"}
+    assert fates(await builder_of(scripted("a", "xxxx", shorten=nothing), limit=3).render()) == {
+        "a": "dropped"
+    }
 
 
 async def fail(fits: Fits) -> str:
     raise LookupError("no such city")
 
 
-async def test_error_names_neuron_that_raises_while_shortening(told: Make) -> None:
+async def test_error_names_neuron_that_raises_while_shortening(scripted: Make) -> None:
     with pytest.raises(ContextNeuronError, match="'broken' failed: LookupError: no such city") as caught:
-        await builder_of(told("broken", "xxxx", shorten=fail), limit=3).build()
+        await builder_of(scripted("broken", "xxxx", shorten=fail), limit=3).build()
     assert isinstance(caught.value.__cause__, LookupError)
 
 
 @pytest.mark.parametrize("on_error", ["skip", "placeholder"])
 async def test_neuron_that_raises_while_shortening_is_asked_once_unless_errors_raise(
-    told: Make, on_error: str, caplog: pytest.LogCaptureFixture
+    scripted: Make, on_error: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    broken = told("broken", "xxxx", importance=1, shorten=fail)
-    rendered = await builder_of(broken, told("b", "yy"), limit=5, on_error=on_error).render()
+    broken = scripted("broken", "xxxx", importance=1, shorten=fail)
+    rendered = await builder_of(broken, scripted("b", "yy"), limit=5, on_error=on_error).render()
     assert rendered.text == "yy"
     assert rendered.fragments[0].status == "dropped"
     assert broken.asked_to_shorten == 1
@@ -245,15 +247,15 @@ async def for_ever(fits: Fits) -> str:
     raise AssertionError
 
 
-async def test_error_names_neuron_that_hangs(told: Make, no_task_left: None) -> None:
+async def test_error_names_neuron_that_hangs(scripted: Make, no_task_left: None) -> None:
     with pytest.raises(ContextNeuronError, match=r"'stuck' returned no fragment within 0.01 s"):
-        await builder_of(told("stuck", "xxxx", shorten=for_ever), limit=3, timeout_s=0.01).build()
+        await builder_of(scripted("stuck", "xxxx", shorten=for_ever), limit=3, timeout_s=0.01).build()
 
 
 async def test_neuron_that_hangs_while_shortening_is_not_shortened_unless_errors_raise(
-    told: Make, no_task_left: None
+    scripted: Make, no_task_left: None
 ) -> None:
-    stuck = told("stuck", "xxxx", shorten=for_ever)
+    stuck = scripted("stuck", "xxxx", shorten=for_ever)
     rendered = await builder_of(stuck, limit=3, timeout_s=0.01, on_error="skip").render()
     assert fates(rendered) == {"stuck": "dropped"}
     assert stuck.asked_to_shorten == 1
@@ -263,11 +265,11 @@ async def test_neuron_that_hangs_while_shortening_is_not_shortened_unless_errors
 
 
 async def test_build_logs_shortened_and_dropped_fragments(
-    told: Make, caplog: pytest.LogCaptureFixture
+    scripted: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    long = told("long", "abcdefghij", importance=2, shorten=by_halves("abcdefghij"))
+    long = scripted("long", "abcdefghij", importance=2, shorten=by_halves("abcdefghij"))
     await builder_of(
-        told("gone", "zzzz", importance=1), long, told("kept", "yy", importance=3), limit=7
+        scripted("gone", "zzzz", importance=1), long, scripted("kept", "yy", importance=3), limit=7
     ).build()
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
         (
@@ -278,6 +280,8 @@ async def test_build_logs_shortened_and_dropped_fragments(
     ]
 
 
-async def test_build_logs_nothing_if_all_fragments_fit(told: Make, caplog: pytest.LogCaptureFixture) -> None:
-    await builder_of(told("a", "xxxx"), limit=4).build()
+async def test_build_logs_nothing_if_all_fragments_fit(
+    scripted: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    await builder_of(scripted("a", "xxxx"), limit=4).build()
     assert caplog.records == []

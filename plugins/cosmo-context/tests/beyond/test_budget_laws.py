@@ -77,11 +77,11 @@ def shortening(plan: Plan) -> Callable[[Fits], Any]:
     return shorten
 
 
-def builder_of(told: Make, wanted: list[Plan], **settings: Any) -> PromptBuilder:
+def builder_of(scripted: Make, wanted: list[Plan], **settings: Any) -> PromptBuilder:
     builder = PromptBuilder(Context("t", state={"v": "some value"}), **settings)
     for place, plan in enumerate(wanted):
         builder.add_neuron(
-            told(
+            scripted(
                 f"n{place}",
                 plan.says,
                 priority=plan.priority,
@@ -115,14 +115,14 @@ async def rendered_or_none(builder: PromptBuilder) -> Rendered | None:
     ),
 )
 async def test_prompt_is_within_its_budget_and_every_change_is_reported(
-    told: Make, wanted: list[Plan], count: CountTokens, limit: int, settings: dict[str, Any]
+    scripted: Make, wanted: list[Plan], count: CountTokens, limit: int, settings: dict[str, Any]
 ) -> None:
-    builder = builder_of(told, wanted, count_tokens=count, budget=Budget(limit), **settings)
+    builder = builder_of(scripted, wanted, count_tokens=count, budget=Budget(limit), **settings)
     rendered = await rendered_or_none(builder)
     if rendered is None:
         return
     assert count(rendered.text) == rendered.tokens <= limit
-    whole = await builder_of(told, wanted, **settings).render()
+    whole = await builder_of(scripted, wanted, **settings).render()
     for fragment, before in zip(rendered.fragments, whole.fragments, strict=True):
         assert fragment.neuron == before.neuron
         changed = fragment.text != before.text
@@ -133,9 +133,9 @@ async def test_prompt_is_within_its_budget_and_every_change_is_reported(
 
 @given(wanted=st.lists(plans, max_size=6), count=tokenizers, limit=st.integers(1, 80))
 async def test_required_fragments_are_unchanged_or_named_in_the_error(
-    told: Make, wanted: list[Plan], count: CountTokens, limit: int
+    scripted: Make, wanted: list[Plan], count: CountTokens, limit: int
 ) -> None:
-    builder = builder_of(told, wanted, count_tokens=count, budget=Budget(limit))
+    builder = builder_of(scripted, wanted, count_tokens=count, budget=Budget(limit))
     required = {f"n{place}" for place, plan in enumerate(wanted) if plan.importance == REQUIRED and plan.says}
     rendered = await rendered_or_none(builder)
     if rendered is not None:
@@ -151,9 +151,9 @@ async def test_required_fragments_are_unchanged_or_named_in_the_error(
 
 @given(wanted=st.lists(plans, max_size=6), count=tokenizers, limit=st.integers(1, 80))
 async def test_no_fragment_is_dropped_before_a_less_important_one(
-    told: Make, wanted: list[Plan], count: CountTokens, limit: int
+    scripted: Make, wanted: list[Plan], count: CountTokens, limit: int
 ) -> None:
-    rendered = await rendered_or_none(builder_of(told, wanted, count_tokens=count, budget=Budget(limit)))
+    rendered = await rendered_or_none(builder_of(scripted, wanted, count_tokens=count, budget=Budget(limit)))
     if rendered is None:
         return
     worth = {f"n{place}": plan.importance for place, plan in enumerate(wanted)}
@@ -166,10 +166,12 @@ async def test_no_fragment_is_dropped_before_a_less_important_one(
     wanted=st.lists(rigid, max_size=6), count=tokenizers, limit=st.integers(1, 80), more=st.integers(0, 80)
 )
 async def test_larger_budget_keeps_all_fragments_of_a_smaller_one(
-    told: Make, wanted: list[Plan], count: CountTokens, limit: int, more: int
+    scripted: Make, wanted: list[Plan], count: CountTokens, limit: int, more: int
 ) -> None:
-    smaller = await rendered_or_none(builder_of(told, wanted, count_tokens=count, budget=Budget(limit)))
-    larger = await rendered_or_none(builder_of(told, wanted, count_tokens=count, budget=Budget(limit + more)))
+    smaller = await rendered_or_none(builder_of(scripted, wanted, count_tokens=count, budget=Budget(limit)))
+    larger = await rendered_or_none(
+        builder_of(scripted, wanted, count_tokens=count, budget=Budget(limit + more))
+    )
     if smaller is None:
         return
     assert larger is not None
@@ -182,15 +184,15 @@ async def test_larger_budget_keeps_all_fragments_of_a_smaller_one(
     wanted=st.lists(rigid, max_size=6), count=tokenizers, limit=st.integers(1, 80), reserve=st.integers(0, 80)
 )
 async def test_reserve_equals_a_smaller_budget(
-    told: Make, wanted: list[Plan], count: CountTokens, limit: int, reserve: int
+    scripted: Make, wanted: list[Plan], count: CountTokens, limit: int, reserve: int
 ) -> None:
     reserved = Budget(limit + reserve, reserve=reserve)
-    one = await rendered_or_none(builder_of(told, wanted, count_tokens=count, budget=reserved))
-    other = await rendered_or_none(builder_of(told, wanted, count_tokens=count, budget=Budget(limit)))
+    one = await rendered_or_none(builder_of(scripted, wanted, count_tokens=count, budget=reserved))
+    other = await rendered_or_none(builder_of(scripted, wanted, count_tokens=count, budget=Budget(limit)))
     assert (one and one.text) == (other and other.text)
 
 
 @given(wanted=st.lists(plans, max_size=6))
-async def test_large_budget_does_not_change_the_prompt(told: Make, wanted: list[Plan]) -> None:
-    whole = await builder_of(told, wanted).build()
-    assert await builder_of(told, wanted, budget=Budget(10_000)).build() == whole
+async def test_large_budget_does_not_change_the_prompt(scripted: Make, wanted: list[Plan]) -> None:
+    whole = await builder_of(scripted, wanted).build()
+    assert await builder_of(scripted, wanted, budget=Budget(10_000)).build() == whole

@@ -13,31 +13,31 @@ from cosmo_context import Context, ContextNeuronError, PromptBuilder
 NOON = datetime(2025, 1, 15, 12, 0, 0, tzinfo=UTC)
 
 
-async def told_at(now: datetime) -> list[str]:
+async def text_at(now: datetime) -> list[str]:
     prompt = await PromptBuilder(Context("t", clock=lambda: now)).add("system").build()
     return prompt.splitlines()[1:3]
 
 
 async def test_clock_of_the_context_is_used() -> None:
-    assert await told_at(NOON) == ["Current date: 2025-01-15", "Current time: 12:00:00 UTC"]
+    assert await text_at(NOON) == ["Current date: 2025-01-15", "Current time: 12:00:00 UTC"]
 
 
 async def test_time_and_date_are_converted_to_utc() -> None:
     late_in_the_west = datetime(2025, 1, 15, 23, 30, tzinfo=timezone(timedelta(hours=-8)))
-    assert await told_at(late_in_the_west) == ["Current date: 2025-01-16", "Current time: 07:30:00 UTC"]
+    assert await text_at(late_in_the_west) == ["Current date: 2025-01-16", "Current time: 07:30:00 UTC"]
 
 
 @given(now=st.datetimes(datetime(1970, 1, 3), datetime(9000, 1, 1)), minutes=st.integers(-1439, 1439))  # noqa: DTZ001
 async def test_same_moment_has_the_same_text_in_every_time_zone(now: datetime, minutes: int) -> None:
     moment = now.replace(tzinfo=UTC)
-    assert await told_at(moment.astimezone(timezone(timedelta(minutes=minutes)))) == await told_at(moment)
+    assert await text_at(moment.astimezone(timezone(timedelta(minutes=minutes)))) == await text_at(moment)
 
 
 async def test_time_without_a_zone_is_refused() -> None:
     with pytest.raises(
         ContextNeuronError, match="context Neuron 'system' needs a clock that returns times with"
     ):
-        await told_at(datetime(2025, 1, 15, 12))  # noqa: DTZ001
+        await text_at(datetime(2025, 1, 15, 12))  # noqa: DTZ001
 
 
 async def test_fork_inherits_the_clock_or_has_its_own() -> None:
@@ -57,5 +57,5 @@ async def test_every_build_reads_the_clock() -> None:
 
 async def test_default_clock_is_the_system_clock() -> None:
     ctx = Context("t")
-    before, told, after = datetime.now(UTC), ctx.clock(), datetime.now(UTC)
-    assert before <= told <= after
+    before, scripted, after = datetime.now(UTC), ctx.clock(), datetime.now(UTC)
+    assert before <= scripted <= after

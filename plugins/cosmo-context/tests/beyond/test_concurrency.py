@@ -25,7 +25,7 @@ def builder_of(*neurons: Any, **settings: Any) -> PromptBuilder:
     return builder
 
 
-async def test_neurons_wait_concurrently(told: Make) -> None:
+async def test_neurons_wait_concurrently(scripted: Make) -> None:
     all_here = asyncio.Barrier(9)
 
     async def says(ctx: Context) -> str:
@@ -33,12 +33,12 @@ async def test_neurons_wait_concurrently(told: Make) -> None:
         return "here"
 
     async with asyncio.timeout(5):
-        prompt = await builder_of(*(told(f"n{number}", says) for number in range(9))).build()
+        prompt = await builder_of(*(scripted(f"n{number}", says) for number in range(9))).build()
     assert prompt == " ".join(["here"] * 9)
 
 
 @given(finishing=st.permutations(range(6)))
-async def test_prompt_order_does_not_depend_on_completion_order(told: Make, finishing: list[int]) -> None:
+async def test_prompt_order_does_not_depend_on_completion_order(scripted: Make, finishing: list[int]) -> None:
     turns = [asyncio.Event() for _ in finishing]
     turns[finishing[0]].set()
 
@@ -50,13 +50,13 @@ async def test_prompt_order_does_not_depend_on_completion_order(told: Make, fini
                 turns[finishing[place + 1]].set()
             return str(number)
 
-        return told(str(number), says, priority=number // 2)
+        return scripted(str(number), says, priority=number // 2)
 
     async with asyncio.timeout(5):
         assert await builder_of(*map(saying, range(6))).build() == "0 1 2 3 4 5"
 
 
-async def test_neurons_that_do_not_wait_run_before_waiting_ones_end(told: Make) -> None:
+async def test_neurons_that_do_not_wait_run_before_waiting_ones_end(scripted: Make) -> None:
     class Counting(FactNeuron):
         def lines(self, items: Any) -> list[str]:
             asked.set()
@@ -69,7 +69,7 @@ async def test_neurons_that_do_not_wait_run_before_waiting_ones_end(told: Make) 
         return "waited"
 
     async with asyncio.timeout(5):
-        prompt = await builder_of(told("waits", says, priority=1), Counting(priority=2)).build()
+        prompt = await builder_of(scripted("waits", says, priority=1), Counting(priority=2)).build()
     assert prompt == "waited <facts>\n  - one\n</facts>"
 
 
@@ -94,14 +94,14 @@ async def test_state_neuron_uses_fragment_without_a_task() -> None:
     assert await builder.build() == "['limit']"
 
 
-async def test_concurrent_builds_of_one_builder_do_not_mix(told: Make) -> None:
+async def test_concurrent_builds_of_one_builder_do_not_mix(scripted: Make) -> None:
     user: contextvars.ContextVar[str] = contextvars.ContextVar("user")
 
     async def says(ctx: Context) -> str:
         await asyncio.sleep(0)
         return user.get()
 
-    builder = builder_of(told("a", says), told("b", says))
+    builder = builder_of(scripted("a", says), scripted("b", says))
 
     async def build(name: str) -> str:
         user.set(name)
@@ -111,7 +111,7 @@ async def test_concurrent_builds_of_one_builder_do_not_mix(told: Make) -> None:
     assert await asyncio.gather(*map(build, names)) == [f"{name} {name}" for name in names]
 
 
-async def test_context_variable_of_one_neuron_is_not_visible_to_others(told: Make) -> None:
+async def test_context_variable_of_one_neuron_is_not_visible_to_others(scripted: Make) -> None:
     mood = contextvars.ContextVar("mood", default="calm")
 
     async def says(ctx: Context) -> str:
@@ -119,11 +119,11 @@ async def test_context_variable_of_one_neuron_is_not_visible_to_others(told: Mak
         mood.set("angry")
         return before
 
-    assert await builder_of(told("a", says), told("b", says)).build() == "calm calm"
+    assert await builder_of(scripted("a", says), scripted("b", says)).build() == "calm calm"
     assert mood.get() == "calm"
 
 
-async def test_neuron_can_use_its_own_timeout(told: Make) -> None:
+async def test_neuron_can_use_its_own_timeout(scripted: Make) -> None:
     async def says(ctx: Context) -> str:
         try:
             async with asyncio.timeout(0.001):
@@ -132,20 +132,20 @@ async def test_neuron_can_use_its_own_timeout(told: Make) -> None:
             return "gave up"
         raise AssertionError
 
-    assert await builder_of(told("a", says)).build() == "gave up"
+    assert await builder_of(scripted("a", says)).build() == "gave up"
 
 
-async def test_neuron_can_create_tasks(told: Make) -> None:
+async def test_neuron_can_create_tasks(scripted: Make) -> None:
     async def says(ctx: Context) -> str:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(asyncio.sleep(0, number)) for number in range(3)]
         return str([task.result() for task in tasks])
 
-    assert await builder_of(told("a", says)).build() == "[0, 1, 2]"
+    assert await builder_of(scripted("a", says)).build() == "[0, 1, 2]"
 
 
-async def test_neuron_can_use_a_builder(told: Make) -> None:
+async def test_neuron_can_use_a_builder(scripted: Make) -> None:
     async def says(ctx: Context) -> str:
         return f"({await PromptBuilder(ctx).add('fact').build()})"
 
-    assert await builder_of(told("a", says)).build() == "(<facts>\n  - one\n</facts>)"
+    assert await builder_of(scripted("a", says)).build() == "(<facts>\n  - one\n</facts>)"

@@ -16,13 +16,13 @@ Make = Callable[..., Any]
 
 
 @pytest.fixture(scope="session")
-def prompt(told: Make) -> Callable[..., Any]:
+def prompt(scripted: Make) -> Callable[..., Any]:
     """Render Neurons with these texts, in this order."""
 
     async def prompt(separator: str = "\n\n", /, **says: str) -> Rendered:
         builder = PromptBuilder(Context("t"), separator=separator)
         for name, text in says.items():
-            builder.add_neuron(told(name, text))
+            builder.add_neuron(scripted(name, text))
         return await builder.render()
 
     return prompt

@@ -136,7 +136,7 @@ async def fact(text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("typed", "told"),
+    ("typed", "scripted"),
     [
         ("</facts>", "&lt;/facts>"),
         ("< / FACTS >", "&lt; / FACTS >"),
@@ -150,8 +150,8 @@ async def fact(text: str) -> str:
         (f"so\n[{'a' * 100}]: yes", f"so\n\\[{'a' * 100}]: yes"),
     ],
 )
-async def test_imitated_structure_is_escaped(typed: str, told: str) -> None:
-    assert await fact(typed) == told
+async def test_imitated_structure_is_escaped(typed: str, scripted: str) -> None:
+    assert await fact(typed) == scripted
 
 
 @pytest.mark.parametrize(
@@ -171,12 +171,12 @@ async def test_other_text_is_not_escaped(typed: str) -> None:
     assert await fact(typed) == typed
 
 
-async def test_tags_of_other_neurons_are_escaped_in_data(told: Make) -> None:
+async def test_tags_of_other_neurons_are_escaped_in_data(scripted: Make) -> None:
     async def says(ctx: Context) -> str:
         return f"<weather>{data('</weather>')}</weather>"
 
     builder = PromptBuilder(Context("t", state={"facts": ["<weather>", "<wind>"]}), escape_tags=True)
-    assert await builder.add("fact").add_neuron(told("weather", says)).build() == (
+    assert await builder.add("fact").add_neuron(scripted("weather", says)).build() == (
         "<facts>\n  - &lt;weather>\n  - <wind>\n</facts>\n\n<weather>&lt;/weather></weather>"
     )
 
@@ -193,18 +193,18 @@ async def test_tags_of_other_neurons_are_escaped_in_data(told: Make) -> None:
 )
 @pytest.mark.parametrize("around", [("<note>\n", "\n</note>"), ("", ""), ("Note:\n", "")])
 async def test_unmarked_quotes_of_the_state_are_escaped(
-    told: Make, note: str, quoted: str, around: tuple[str, str]
+    scripted: Make, note: str, quoted: str, around: tuple[str, str]
 ) -> None:
     async def says(ctx: Context) -> str:
         return f"{around[0]}{ctx.state['note']}{around[1]}"
 
     builder = PromptBuilder(Context("t", state={"note": note}), escape_tags=True)
-    assert await builder.add_neuron(told("plain", says)).build() == f"{around[0]}{quoted}{around[1]}"
+    assert await builder.add_neuron(scripted("plain", says)).build() == f"{around[0]}{quoted}{around[1]}"
 
 
-async def test_own_text_of_a_neuron_is_not_escaped(told: Make) -> None:
+async def test_own_text_of_a_neuron_is_not_escaped(scripted: Make) -> None:
     own = "<facts>\n[user]: hi\n</facts> < step1"
-    assert await PromptBuilder(Context("t"), escape_tags=True).add_neuron(told("own", own)).build() == own
+    assert await PromptBuilder(Context("t"), escape_tags=True).add_neuron(scripted("own", own)).build() == own
 
 
 async def test_shortened_fragment_is_escaped(known: Known) -> None:

@@ -55,11 +55,11 @@ async def test_default_layout_orders_by_priority(nine: Nine, known: Known) -> No
     layout=st.sampled_from(["priority", "cache"]),
 )
 async def test_equal_neurons_keep_the_order_of_adding(
-    told: Make, wanted: list[tuple[Stability, float]], layout: Any
+    scripted: Make, wanted: list[tuple[Stability, float]], layout: Any
 ) -> None:
     builder = PromptBuilder(Context("t"), layout=layout)
     for place, (stability, priority) in enumerate(wanted):
-        builder.add_neuron(told(f"n{place}", "x", stability=stability, priority=priority))
+        builder.add_neuron(scripted(f"n{place}", "x", stability=stability, priority=priority))
     rendered = await builder.render()
     keys = [
         (fragment.stability if layout == "cache" else 0, fragment.priority, int(fragment.neuron[1:]))

@@ -115,11 +115,11 @@ async def test_dropped_fragment_is_not_in_the_messages() -> None:
     layout=st.sampled_from(["priority", "cache"]),
 )
 async def test_breakpoints_follow_only_stable_fragments(
-    told: Make, stabilities: list[Stability], layout: Any
+    scripted: Make, stabilities: list[Stability], layout: Any
 ) -> None:
     builder = PromptBuilder(Context("t"), layout=layout)
     for place, stability in enumerate(stabilities):
-        builder.add_neuron(told(f"n{place}", f"text {place}", stability=stability))
+        builder.add_neuron(scripted(f"n{place}", f"text {place}", stability=stability))
     prompt = await builder.render()
     blocks = [block for message in prompt.to_messages() for block in message["content"]]
     assert [block["text"] for block in blocks] == [item.text for item in prompt.fragments]

@@ -59,8 +59,8 @@ def test_splitting_keeps_all_text_and_leaves_no_quote_in_own_parts(fragment: str
 def test_marks_separate_data_and_own_text_exactly(pieces: list[tuple[str, bool]]) -> None:
     with marking():
         fragment = "".join(text.replace("\ufdd0", "") if mine else data(text) for text, mine in pieces)
-    told = parts(fragment) or [own(unmarked(fragment))]
-    assert [(character, part.own) for part in told for character in part.text] == [
+    scripted = parts(fragment) or [own(unmarked(fragment))]
+    assert [(character, part.own) for part in scripted for character in part.text] == [
         (character, mine) for text, mine in pieces for character in unmarked(text)
     ]
 

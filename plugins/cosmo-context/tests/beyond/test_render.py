@@ -78,12 +78,12 @@ async def test_fragments_and_separators_form_the_prompt(
 
 
 @pytest.mark.parametrize("value", ["", "x", "a value far longer than its name"])
-async def test_spans_are_shifted_by_resolved_variables(told: Make, value: str) -> None:
+async def test_spans_are_shifted_by_resolved_variables(scripted: Make, value: str) -> None:
     builder = PromptBuilder(
         Context("t", state={"name": value}), variables=DynamicVariableRegistry(), resolve_in_data=True
     )
     for name in "abc":
-        builder.add_neuron(told(name, f"{name}: ${{name}}, ${{unknown}}, ${{name}}."))
+        builder.add_neuron(scripted(name, f"{name}: ${{name}}, ${{unknown}}, ${{name}}."))
     rendered = await builder.render()
     assert [fragment.text for fragment in rendered.fragments] == [
         f"{name}: {value}, ${{unknown}}, {value}." for name in "abc"
@@ -91,8 +91,8 @@ async def test_spans_are_shifted_by_resolved_variables(told: Make, value: str) -
     spans_are_right(rendered)
 
 
-async def test_fragment_has_neuron_priority_and_stability(told: Make) -> None:
-    late, early = told("late", "Later.", priority=7), told("early", "Earlier.", priority=-1)
+async def test_fragment_has_neuron_priority_and_stability(scripted: Make) -> None:
+    late, early = scripted("late", "Later.", priority=7), scripted("early", "Earlier.", priority=-1)
     rendered = await PromptBuilder(Context("t")).add_neuron(late).add_neuron(early).render()
     facts = [
         (item.neuron, item.priority, item.stability, item.start, item.end) for item in rendered.fragments
@@ -103,10 +103,10 @@ async def test_fragment_has_neuron_priority_and_stability(told: Make) -> None:
     ]
 
 
-async def test_neuron_without_text_is_reported_as_empty(told: Make) -> None:
+async def test_neuron_without_text_is_reported_as_empty(scripted: Make) -> None:
     builder = PromptBuilder(Context("t"))
     for name, says in (("first", ""), ("second", "Something."), ("third", "")):
-        builder.add_neuron(told(name, says))
+        builder.add_neuron(scripted(name, says))
     rendered = await builder.render()
     assert [(item.status, item.start, item.end, item.tokens) for item in rendered.fragments] == [
         ("empty", 0, 0, 0),
@@ -116,31 +116,33 @@ async def test_neuron_without_text_is_reported_as_empty(told: Make) -> None:
     assert [item.reason for item in rendered.fragments] == [None, None, None]
 
 
-async def test_fragment_of_an_empty_variable_is_empty(told: Make) -> None:
+async def test_fragment_of_an_empty_variable_is_empty(scripted: Make) -> None:
     builder = PromptBuilder(Context("t", state={"name": ""}), variables=DynamicVariableRegistry())
-    rendered = await builder.add_neuron(told("gone", "${name}")).add_neuron(told("here", "x")).render()
+    rendered = (
+        await builder.add_neuron(scripted("gone", "${name}")).add_neuron(scripted("here", "x")).render()
+    )
     assert rendered.text == "x"
     assert [item.status for item in rendered.fragments] == ["empty", "kept"]
 
 
 @pytest.mark.parametrize(("on_error", "text"), [("skip", ""), ("placeholder", "[broken is not available]")])
-async def test_failed_neuron_is_reported_with_the_reason(told: Make, on_error: Any, text: str) -> None:
+async def test_failed_neuron_is_reported_with_the_reason(scripted: Make, on_error: Any, text: str) -> None:
     async def fail(ctx: Context) -> str:
         raise LookupError("no such city")
 
     builder = PromptBuilder(Context("t"), on_error=on_error)
-    rendered = await builder.add_neuron(told("broken", fail)).add_neuron(told("fine", "x")).render()
+    rendered = await builder.add_neuron(scripted("broken", fail)).add_neuron(scripted("fine", "x")).render()
     broken = rendered.fragments[0]
     assert (broken.status, broken.text) == ("failed", text)
     assert broken.reason == "context Neuron 'broken' failed: LookupError: no such city"
     spans_are_right(rendered)
 
 
-async def test_dropped_placeholder_has_both_reasons(told: Make) -> None:
+async def test_dropped_placeholder_has_both_reasons(scripted: Make) -> None:
     async def fail(ctx: Context) -> str:
         raise LookupError("no such city")
 
-    broken = told("broken", fail)
+    broken = scripted("broken", fail)
     builder = PromptBuilder(Context("t"), on_error="placeholder", budget=Budget(3))
     rendered = await builder.add_neuron(broken).render()
     assert rendered.text == ""
@@ -150,14 +152,14 @@ async def test_dropped_placeholder_has_both_reasons(told: Make) -> None:
     assert broken.asked_to_shorten == 0  # type: ignore[attr-defined]
 
 
-async def test_given_counter_counts_the_tokens(told: Make) -> None:
+async def test_given_counter_counts_the_tokens(scripted: Make) -> None:
     builder = PromptBuilder(Context("t"), count_tokens=len)
-    rendered = await builder.add_neuron(told("a", "four")).add_neuron(told("b", "seven77")).render()
+    rendered = await builder.add_neuron(scripted("a", "four")).add_neuron(scripted("b", "seven77")).render()
     assert [item.tokens for item in rendered.fragments] == [4, 7]
     assert (rendered.tokens, rendered.limit) == (13, None)
 
 
-async def test_elapsed_time_is_measured_per_neuron(told: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_elapsed_time_is_measured_per_neuron(scripted: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr("time.perf_counter", lambda: now)
 
@@ -167,16 +169,19 @@ async def test_elapsed_time_is_measured_per_neuron(told: Make, monkeypatch: pyte
         return "At last."
 
     rendered = (
-        await PromptBuilder(Context("t")).add_neuron(told("slow", slow)).add_neuron(told("b", "x")).render()
+        await PromptBuilder(Context("t"))
+        .add_neuron(scripted("slow", slow))
+        .add_neuron(scripted("b", "x"))
+        .render()
     )
     assert [item.elapsed_s for item in rendered.fragments] == [2.5, 0.0]
 
 
-async def test_explain_has_one_line_per_neuron(told: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_explain_has_one_line_per_neuron(scripted: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.perf_counter", lambda: 0.0)
     builder = PromptBuilder(Context("t"), budget=Budget(5))
-    builder.add_neuron(told("kept", "A short one.")).add_neuron(told("silent", ""))
-    builder.add_neuron(told("long", "x" * 400, importance=1))
+    builder.add_neuron(scripted("kept", "A short one.")).add_neuron(scripted("silent", ""))
+    builder.add_neuron(scripted("long", "x" * 400, importance=1))
     why = "dropped with 100 tokens: the prompt was 99 tokens over the budget of 5"
     assert (await builder.render()).explain().splitlines() == [
         "kept: kept, 0-12, 3 tokens, 0.0 ms",
@@ -186,25 +191,27 @@ async def test_explain_has_one_line_per_neuron(told: Make, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(("size", "over"), [(8, False), (9, True)])
-async def test_over_trigger_is_set_near_the_budget(told: Make, size: int, over: bool) -> None:
+async def test_over_trigger_is_set_near_the_budget(scripted: Make, size: int, over: bool) -> None:
     builder = PromptBuilder(Context("t"), budget=Budget(10), count_tokens=len)
-    assert (await builder.add_neuron(told("a", "x" * size)).render()).over_trigger is over
+    assert (await builder.add_neuron(scripted("a", "x" * size)).render()).over_trigger is over
 
 
-async def test_trigger_comes_from_the_context(told: Make) -> None:
+async def test_trigger_comes_from_the_context(scripted: Make) -> None:
     ctx = Context("t", config=ContextConfig(token_budget_trigger=0.2))
     builder = PromptBuilder(ctx, budget=Budget(10), count_tokens=len)
-    assert (await builder.add_neuron(told("a", "xxx")).render()).over_trigger
+    assert (await builder.add_neuron(scripted("a", "xxx")).render()).over_trigger
 
 
-async def test_shortened_prompt_is_over_its_trigger(told: Make) -> None:
+async def test_shortened_prompt_is_over_its_trigger(scripted: Make) -> None:
     builder = PromptBuilder(Context("t"), budget=Budget(10), count_tokens=len)
-    rendered = await builder.add_neuron(told("a", "x" * 11)).render()
+    rendered = await builder.add_neuron(scripted("a", "x" * 11)).render()
     assert (rendered.text, rendered.over_trigger) == ("", True)
 
 
-async def test_prompt_without_a_budget_is_not_over_its_trigger(told: Make) -> None:
-    assert not (await PromptBuilder(Context("t")).add_neuron(told("a", "x" * 10_000)).render()).over_trigger
+async def test_prompt_without_a_budget_is_not_over_its_trigger(scripted: Make) -> None:
+    assert not (
+        await PromptBuilder(Context("t")).add_neuron(scripted("a", "x" * 10_000)).render()
+    ).over_trigger
 
 
 async def test_prompt_without_neurons_has_no_fragments() -> None:
@@ -212,13 +219,17 @@ async def test_prompt_without_neurons_has_no_fragments() -> None:
     assert (rendered.text, rendered.fragments, rendered.tokens, rendered.explain()) == ("", (), 0, "")
 
 
-async def test_repr_shows_no_text_of_the_prompt(told: Make) -> None:
-    assert "hunter2" not in repr(await PromptBuilder(Context("t")).add_neuron(told("a", "hunter2")).render())
+async def test_repr_shows_no_text_of_the_prompt(scripted: Make) -> None:
+    assert "hunter2" not in repr(
+        await PromptBuilder(Context("t")).add_neuron(scripted("a", "hunter2")).render()
+    )
 
 
-async def test_variable_across_two_fragments_belongs_to_both(told: Make) -> None:
+async def test_variable_across_two_fragments_belongs_to_both(scripted: Make) -> None:
     ctx = Context("t", state={"a | b": "v"})
     builder = PromptBuilder(ctx, variables=DynamicVariableRegistry(), resolve_in_data=True, separator=" | ")
-    rendered = await builder.add_neuron(told("one", "x ${a")).add_neuron(told("two", "b} yyy")).render()
+    rendered = (
+        await builder.add_neuron(scripted("one", "x ${a")).add_neuron(scripted("two", "b} yyy")).render()
+    )
     assert rendered.text == "x v yyy"
     assert [fragment.text for fragment in rendered.fragments] == ["x v", " yyy"]

@@ -190,39 +190,41 @@ class OtherRecord:
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 async def test_unmarked_quote_of_a_nested_value_is_data(
-    told: Make, where: dict[str, Any], quote: Callable[[Any], object]
+    scripted: Make, where: dict[str, Any], quote: Callable[[Any], object]
 ) -> None:
     async def says(ctx: Context) -> str:
         return f"${{name}}: {quote(ctx.state)}"
 
-    prompt = await built({**where, "name": "Ada"}, told("p", says))
+    prompt = await built({**where, "name": "Ada"}, scripted("p", says))
     assert SECRET not in prompt
     assert prompt.startswith("Ada: ")
     assert "${secret}" in prompt
 
 
-async def test_task_id_is_data(told: Make) -> None:
+async def test_task_id_is_data(scripted: Make) -> None:
     async def says(ctx: Context) -> str:
         return f"Task {ctx.task_id}"
 
     ctx = Context("${secret}", state={"secret": SECRET})
-    builder = PromptBuilder(ctx, variables=DynamicVariableRegistry()).add_neuron(told("p", says)).add("task")
+    builder = (
+        PromptBuilder(ctx, variables=DynamicVariableRegistry()).add_neuron(scripted("p", says)).add("task")
+    )
     assert SECRET not in await builder.build()
 
 
-async def test_recursive_state_is_searched_once(told: Make) -> None:
+async def test_recursive_state_is_searched_once(scripted: Make) -> None:
     loop: list[Any] = ["${secret}"]
     loop += [loop, {"again": loop}] * 3
-    assert await built({"loop": loop}, told("p", "Own ${secret}.")) == "Own ${secret}."
+    assert await built({"loop": loop}, scripted("p", "Own ${secret}.")) == "Own ${secret}."
 
 
-async def test_unclosed_variables_take_linear_time(told: Make) -> None:
+async def test_unclosed_variables_take_linear_time(scripted: Make) -> None:
     async def says(ctx: Context) -> str:
         return str(ctx.state["one"][1:-1])
 
     # A pattern that scans each to the end does not end within the time limit of the test.
     beginnings = "${" * 200_000
-    assert await built({"one": beginnings}, told("cuts", says)) == beginnings[1:-1]
+    assert await built({"one": beginnings}, scripted("cuts", says)) == beginnings[1:-1]
 
 
 # --- resolve_in_data with escape_tags -----------------------------------------------------------------

@@ -23,7 +23,7 @@ from cosmo_context import (
 )
 from cosmo_core import CosmoError
 
-Say = Callable[..., Any]
+MakeFixed = Callable[..., Any]
 
 
 class Placed(Neuron):
@@ -67,15 +67,17 @@ async def test_neurons_are_ordered_by_priority_and_stably(
         assert (entries[earlier][0], earlier) < (entries[later][0], later)
 
 
-async def test_neuron_can_be_added_twice(builder: PromptBuilder, say: Say) -> None:
-    again = say("again")
-    builder.add_neuron(again).add_neuron(say("first", priority=1)).add_neuron(again)
+async def test_neuron_can_be_added_twice(builder: PromptBuilder, fixed: MakeFixed) -> None:
+    again = fixed("again")
+    builder.add_neuron(again).add_neuron(fixed("first", priority=1)).add_neuron(again)
     assert await builder.build() == "first\n\nagain\n\nagain"
     assert len(builder) == 3
 
 
-async def test_option_named_priority_does_not_change_the_order(builder: PromptBuilder, say: Say) -> None:
-    builder.add_neuron(say("a", priority=1), priority=9).add_neuron(say("b", priority=2), priority=0)
+async def test_option_named_priority_does_not_change_the_order(
+    builder: PromptBuilder, fixed: MakeFixed
+) -> None:
+    builder.add_neuron(fixed("a", priority=1), priority=9).add_neuron(fixed("b", priority=2), priority=0)
     assert await builder.build() == "a\n\nb"
 
 
@@ -88,48 +90,52 @@ async def test_builder_without_neurons_returns_an_empty_prompt(builder: PromptBu
 
 @pytest.mark.parametrize("nothing", ["", None])
 async def test_empty_fragment_adds_no_separator(
-    builder: PromptBuilder, say: Say, nothing: str | None
+    builder: PromptBuilder, fixed: MakeFixed, nothing: str | None
 ) -> None:
     for fragment in (nothing, "a", nothing, nothing, "b", nothing):
-        builder.add_neuron(say(fragment))
+        builder.add_neuron(fixed(fragment))
     assert await builder.build() == "a\n\nb"
 
 
-async def test_empty_fragments_make_an_empty_prompt(builder: PromptBuilder, say: Say) -> None:
-    assert await builder.add_neuron(say("")).add_neuron(say(None)).build() == ""
+async def test_empty_fragments_make_an_empty_prompt(builder: PromptBuilder, fixed: MakeFixed) -> None:
+    assert await builder.add_neuron(fixed("")).add_neuron(fixed(None)).build() == ""
 
 
-async def test_white_space_is_a_fragment(builder: PromptBuilder, say: Say) -> None:
+async def test_white_space_is_a_fragment(builder: PromptBuilder, fixed: MakeFixed) -> None:
     for fragment in (" ", "a\n", "\n\t"):
-        builder.add_neuron(say(fragment))
+        builder.add_neuron(fixed(fragment))
     assert await builder.build() == " \n\na\n\n\n\n\t"
 
 
 @pytest.mark.parametrize("separator", ["", "\n", "\n---\n", "$&", "\\1", "${x}"])
-async def test_separator_is_only_between_fragments(say: Say, separator: str) -> None:
+async def test_separator_is_only_between_fragments(fixed: MakeFixed, separator: str) -> None:
     builder = PromptBuilder(Context("t"), separator=separator)
     for fragment in ("a", "", "b", "c"):
-        builder.add_neuron(say(fragment))
+        builder.add_neuron(fixed(fragment))
     assert await builder.build() == f"a{separator}b{separator}c"
 
 
 # --- adding -------------------------------------------------------------------------------------------
 
 
-async def test_options_are_passed_to_format(builder: PromptBuilder, say: Say) -> None:
-    neuron = say("a")
+async def test_options_are_passed_to_format(builder: PromptBuilder, fixed: MakeFixed) -> None:
+    neuron = fixed("a")
     await builder.add_neuron(neuron, limit=3, name="x").add_neuron(neuron).build()
     assert neuron.options == [{"limit": 3, "name": "x"}, {}]
 
 
-async def test_options_can_have_any_name_that_format_accepts(builder: PromptBuilder, say: Say) -> None:
-    neuron = say("a")
+async def test_options_can_have_any_name_that_format_accepts(
+    builder: PromptBuilder, fixed: MakeFixed
+) -> None:
+    neuron = fixed("a")
     await builder.add_neuron(neuron, neuron="n", neuron_name="x").build()
     assert neuron.options == [{"neuron": "n", "neuron_name": "x"}]
 
 
-async def test_unknown_option_is_an_error_that_names_the_neuron(builder: PromptBuilder, say: Say) -> None:
-    builder.add_neuron(say("a", "greedy"), ctx=1)
+async def test_unknown_option_is_an_error_that_names_the_neuron(
+    builder: PromptBuilder, fixed: MakeFixed
+) -> None:
+    builder.add_neuron(fixed("a", "greedy"), ctx=1)
     with pytest.raises(ContextNeuronError, match=r"'greedy' failed: TypeError: .* multiple values") as caught:
         await builder.build()
     assert isinstance(caught.value.__cause__, TypeError)
@@ -171,8 +177,8 @@ async def test_builder_can_build_again() -> None:
     assert await builder.build() == "<facts>\n  - b\n</facts>"
 
 
-async def test_clear_removes_all_neurons(builder: PromptBuilder, say: Say) -> None:
-    builder.add_neuron(say("a")).clear().add_neuron(say("b"))
+async def test_clear_removes_all_neurons(builder: PromptBuilder, fixed: MakeFixed) -> None:
+    builder.add_neuron(fixed("a")).clear().add_neuron(fixed("b"))
     assert len(builder) == 1
     assert await builder.build() == "b"
 

@@ -9,7 +9,7 @@ import pytest
 
 from cosmo_context import Context, ContextNeuronError, Neuron, PromptBuilder, StateNeuron
 
-Say = Callable[..., Any]
+MakeFixed = Callable[..., Any]
 
 
 @pytest.fixture
@@ -17,9 +17,11 @@ def builder() -> PromptBuilder:
     return PromptBuilder(Context("t"))
 
 
-async def test_failing_neuron_is_named_and_its_error_is_the_cause(builder: PromptBuilder, say: Say) -> None:
+async def test_failing_neuron_is_named_and_its_error_is_the_cause(
+    builder: PromptBuilder, fixed: MakeFixed
+) -> None:
     cause = RuntimeError("boom")
-    builder.add("task").add_neuron(say(cause, "broken"))
+    builder.add("task").add_neuron(fixed(cause, "broken"))
     with pytest.raises(ContextNeuronError) as caught:
         await builder.build()
     assert str(caught.value) == "context Neuron 'broken' failed: RuntimeError: boom"
@@ -41,10 +43,10 @@ async def test_failing_state_neuron_is_named(builder: PromptBuilder) -> None:
 
 @pytest.mark.parametrize("fragment", [0, False, 7, b"hush", ["hush"], {}, object()])
 async def test_fragment_of_another_type_is_an_error_without_the_value(
-    builder: PromptBuilder, say: Say, fragment: object
+    builder: PromptBuilder, fixed: MakeFixed, fragment: object
 ) -> None:
     with pytest.raises(ContextNeuronError) as caught:
-        await builder.add_neuron(say(fragment, "odd")).build()
+        await builder.add_neuron(fixed(fragment, "odd")).build()
     given_type = type(fragment).__name__
     assert str(caught.value) == f"context Neuron 'odd' returned a fragment of type {given_type}, not str"
 
@@ -63,8 +65,8 @@ async def test_plain_format_is_an_error_that_names_the_neuron(
         await builder.add_neuron(Plain("plain")).build()
 
 
-async def test_builder_can_build_after_an_error(builder: PromptBuilder, say: Say) -> None:
-    neuron = say(RuntimeError("boom"))
+async def test_builder_can_build_after_an_error(builder: PromptBuilder, fixed: MakeFixed) -> None:
+    neuron = fixed(RuntimeError("boom"))
     builder.add_neuron(neuron)
     with pytest.raises(ContextNeuronError):
         await builder.build()

@@ -21,7 +21,7 @@ from cosmo_context import (
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
-    Tell = Callable[..., Coroutine[Any, Any, str]]
+    BuildOne = Callable[..., Coroutine[Any, Any, str]]
 
 TAGS = {
     "todo": ("todos", "todo_list"),
@@ -101,48 +101,50 @@ def listed(name: str, *lines: str) -> str:
 
 
 @pytest.mark.parametrize(("name", "item", "line"), LINES)
-async def test_item_is_one_line(tell: Tell, name: str, item: object, line: str) -> None:
-    assert await tell(name, {TAGS[name][0]: [item]}) == listed(name, line)
+async def test_item_is_one_line(build_one: BuildOne, name: str, item: object, line: str) -> None:
+    assert await build_one(name, {TAGS[name][0]: [item]}) == listed(name, line)
 
 
 @pytest.mark.parametrize("name", TAGS)
-async def test_items_keep_order_and_duplicates(tell: Tell, name: str) -> None:
+async def test_items_keep_order_and_duplicates(build_one: BuildOne, name: str) -> None:
     lines = [(item, line) for listing, item, line in LINES if listing == name]
     items = [item for item, _ in lines]
-    assert await tell(name, {TAGS[name][0]: items + items}) == listed(name, *(line for _, line in lines * 2))
+    assert await build_one(name, {TAGS[name][0]: items + items}) == listed(
+        name, *(line for _, line in lines * 2)
+    )
 
 
 @pytest.mark.parametrize("nothing", [None, [], (), "", 0, False, {}, deque(), iter(())])
 @pytest.mark.parametrize("name", TAGS)
-async def test_empty_list_gives_an_empty_fragment(tell: Tell, name: str, nothing: object) -> None:
-    assert await tell(name, {TAGS[name][0]: nothing}) == ""
+async def test_empty_list_gives_an_empty_fragment(build_one: BuildOne, name: str, nothing: object) -> None:
+    assert await build_one(name, {TAGS[name][0]: nothing}) == ""
 
 
 @pytest.mark.parametrize("name", TAGS)
-async def test_missing_list_gives_an_empty_fragment(tell: Tell, name: str) -> None:
-    assert await tell(name, {"something": "else"}) == ""
+async def test_missing_list_gives_an_empty_fragment(build_one: BuildOne, name: str) -> None:
+    assert await build_one(name, {"something": "else"}) == ""
 
 
 @pytest.mark.parametrize("collect", [tuple, deque, iter, lambda items: (item for item in items)])
 @pytest.mark.parametrize("name", TAGS)
 async def test_list_can_be_any_iterable(
-    tell: Tell, name: str, collect: Callable[[Iterable[object]], Iterable[object]]
+    build_one: BuildOne, name: str, collect: Callable[[Iterable[object]], Iterable[object]]
 ) -> None:
     items, lines = zip(*((item, line) for listing, item, line in LINES if listing == name), strict=True)
-    assert await tell(name, {TAGS[name][0]: collect(items)}) == listed(name, *lines)
+    assert await build_one(name, {TAGS[name][0]: collect(items)}) == listed(name, *lines)
 
 
 @pytest.mark.parametrize("kind", [UserDict, MappingProxyType])
 async def test_item_can_be_any_mapping(
-    tell: Tell, kind: Callable[[dict[str, str]], Mapping[str, str]]
+    build_one: BuildOne, kind: Callable[[dict[str, str]], Mapping[str, str]]
 ) -> None:
-    assert await tell("entity", {"entities": [kind({"name": "n"})]}) == listed("entity", "  n (unknown)")
+    assert await build_one("entity", {"entities": [kind({"name": "n"})]}) == listed("entity", "  n (unknown)")
 
 
 @pytest.mark.parametrize("name", TAGS)
-async def test_options_do_not_change_the_fragment(tell: Tell, name: str) -> None:
+async def test_options_do_not_change_the_fragment(build_one: BuildOne, name: str) -> None:
     state = {TAGS[name][0]: [item for listing, item, _ in LINES if listing == name]}
-    assert await tell(name, state, limit=1, title="x", step=1) == await tell(name, state)
+    assert await build_one(name, state, limit=1, title="x", step=1) == await build_one(name, state)
 
 
 @pytest.mark.parametrize("name", TAGS)
@@ -157,11 +159,11 @@ async def test_state_is_read_during_the_build(name: str) -> None:
 @pytest.mark.parametrize("value", ["hush-hush", b"hush-hush", {"hush-hush": 1}, 31337, True])
 @pytest.mark.parametrize("name", TAGS)
 async def test_other_type_than_list_is_an_error_without_the_value(
-    tell: Tell, name: str, value: object
+    build_one: BuildOne, name: str, value: object
 ) -> None:
     key = TAGS[name][0]
     with pytest.raises(StateShapeError) as caught:
-        await tell(name, {key: value})
+        await build_one(name, {key: value})
     kind = type(value).__name__
     assert str(caught.value) == f"context Neuron {name!r} expected a list as state key {key!r}, not {kind}"
     assert (caught.value.neuron, caught.value.key, caught.value.expected) == (name, key, "a list")
@@ -169,10 +171,12 @@ async def test_other_type_than_list_is_an_error_without_the_value(
 
 @pytest.mark.parametrize("item", ["hush-hush", None, 31337, ["hush-hush"], object()])
 @pytest.mark.parametrize("name", OF_MAPPINGS)
-async def test_item_of_another_type_is_an_error_with_its_index(tell: Tell, name: str, item: object) -> None:
+async def test_item_of_another_type_is_an_error_with_its_index(
+    build_one: BuildOne, name: str, item: object
+) -> None:
     key = TAGS[name][0]
     with pytest.raises(StateShapeError) as caught:
-        await tell(name, {key: [{}, {}, item, "another"]})
+        await build_one(name, {key: [{}, {}, item, "another"]})
     kind = type(item).__name__
     expectation = f"expected a mapping as item 2 of state key {key!r}, not {kind}"
     assert str(caught.value) == f"context Neuron {name!r} {expectation}"
@@ -186,10 +190,10 @@ class Row:
         return {"name": "n"}.get(key, default)
 
 
-async def test_object_with_get_is_not_reported_for_another_item(tell: Tell) -> None:
-    assert await tell("entity", {"entities": [Row()]}) == listed("entity", "  n (unknown)")
+async def test_object_with_get_is_not_reported_for_another_item(build_one: BuildOne) -> None:
+    assert await build_one("entity", {"entities": [Row()]}) == listed("entity", "  n (unknown)")
     with pytest.raises(StateShapeError, match="item 1 of state key 'entities', not str"):
-        await tell("entity", {"entities": [Row(), "x"]})
+        await build_one("entity", {"entities": [Row(), "x"]})
 
 
 class Unprintable:
@@ -204,11 +208,13 @@ class Unprintable:
 
 @pytest.mark.parametrize("error", [AttributeError, TypeError, RuntimeError])
 @pytest.mark.parametrize("name", ["fact", "entity"])
-async def test_exception_of_str_is_not_a_shape_error(tell: Tell, name: str, error: type[Exception]) -> None:
+async def test_exception_of_str_is_not_a_shape_error(
+    build_one: BuildOne, name: str, error: type[Exception]
+) -> None:
     value = Unprintable(error)
     items = ["fine", value] if name == "fact" else [{}, {"name": value}]
     with pytest.raises(ContextNeuronError) as caught:
-        await tell(name, {TAGS[name][0]: items})
+        await build_one(name, {TAGS[name][0]: items})
     assert str(caught.value) == f"context Neuron {name!r} failed: {error.__name__}: no text"
     assert type(caught.value.__cause__) is error
 
@@ -221,9 +227,9 @@ class Confused:
         return str(nothing.get("text"))
 
 
-async def test_attribute_error_inside_str_is_not_a_shape_error(tell: Tell) -> None:
+async def test_attribute_error_inside_str_is_not_a_shape_error(build_one: BuildOne) -> None:
     with pytest.raises(ContextNeuronError, match="'fact' failed: AttributeError: 'NoneType' object"):
-        await tell("fact", {"facts": ["fine", Confused()]})
+        await build_one("fact", {"facts": ["fine", Confused()]})
 
 
 class Shouting(ListNeuron):

@@ -16,10 +16,10 @@ from cosmo_context import Context, ContextNeuronError, PromptBuilder
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    Tell = Callable[..., Coroutine[Any, Any, str]]
+    BuildOne = Callable[..., Coroutine[Any, Any, str]]
 
 
-async def told_at(moment: datetime) -> list[str]:
+async def text_at(moment: datetime) -> list[str]:
     """Return the lines between the tags."""
     prompt = await PromptBuilder(Context("t", clock=lambda: moment)).add("system").build()
     first, *lines, last = prompt.split("\n")
@@ -30,7 +30,7 @@ async def told_at(moment: datetime) -> list[str]:
 @pytest.mark.usefixtures("half_past_two")
 async def test_other_time_zone_is_converted_to_utc() -> None:
     zone = timezone(timedelta(hours=-5, minutes=-30))
-    assert await told_at(datetime(2024, 12, 31, 19, 5, 9, 999_999, tzinfo=zone)) == [
+    assert await text_at(datetime(2024, 12, 31, 19, 5, 9, 999_999, tzinfo=zone)) == [
         "Current date: 2025-01-01",
         "Current time: 00:35:09 UTC",
         "Platform: Linux 6.1.0",
@@ -39,16 +39,16 @@ async def test_other_time_zone_is_converted_to_utc() -> None:
 
 @given(st.datetimes(datetime(1900, 1, 2), datetime(2200, 1, 1), timezones=st.timezones()))  # noqa: DTZ001
 async def test_time_has_a_precision_of_seconds(moment: datetime) -> None:
-    date, time, _ = await told_at(moment)
-    told = (
+    date, time, _ = await text_at(moment)
+    text = (
         f"{date.removeprefix('Current date: ')}T{time.removeprefix('Current time: ').removesuffix(' UTC')}Z"
     )
-    assert datetime.fromisoformat(told) == moment.astimezone(UTC).replace(microsecond=0)
+    assert datetime.fromisoformat(text) == moment.astimezone(UTC).replace(microsecond=0)
 
 
-async def test_default_clock_is_the_system_clock(tell: Tell) -> None:
+async def test_default_clock_is_the_system_clock(build_one: BuildOne) -> None:
     before = datetime.now(UTC).replace(microsecond=0)
-    prompt = await tell("system")
+    prompt = await build_one("system")
     after = datetime.now(UTC)
     found = re.fullmatch(
         r"<system_info>\nCurrent date: (\S+)\nCurrent time: (\S+) UTC\nPlatform: (.+)\n</system_info>", prompt
@@ -69,4 +69,4 @@ async def test_clock_without_a_time_zone_is_an_error() -> None:
     with pytest.raises(
         ContextNeuronError, match=r"'system' needs a clock that returns times with a time zone"
     ):
-        await told_at(datetime(2025, 1, 1))  # noqa: DTZ001
+        await text_at(datetime(2025, 1, 1))  # noqa: DTZ001

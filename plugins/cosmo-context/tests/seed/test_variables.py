@@ -197,19 +197,19 @@ def test_missing_path_is_an_error_that_names_the_segment(
 
 
 async def test_own_text_of_a_neuron_is_resolved(
-    variables: DynamicVariableRegistry, say: Callable[..., Any]
+    variables: DynamicVariableRegistry, fixed: Callable[..., Any]
 ) -> None:
     ctx = Context("t", parent=Context("p", state={"name": "Ada"}))
     variables.register("day", lambda state: "Monday")
     fragment = "Hello ${name}, it is ${day}; ${unknown} and ${user._token} stay."
-    builder = PromptBuilder(ctx, variables=variables).add_neuron(say(fragment))
+    builder = PromptBuilder(ctx, variables=variables).add_neuron(fixed(fragment))
     assert await builder.build() == "Hello Ada, it is Monday; ${unknown} and ${user._token} stay."
     ctx.state["name"] = "Bob"
     assert (await builder.build()).startswith("Hello Bob,")
 
 
-async def test_variables_without_a_registry_are_not_resolved(say: Callable[..., Any]) -> None:
-    builder = PromptBuilder(Context("t", state={"name": "Ada"})).add_neuron(say("${name}"))
+async def test_variables_without_a_registry_are_not_resolved(fixed: Callable[..., Any]) -> None:
+    builder = PromptBuilder(Context("t", state={"name": "Ada"})).add_neuron(fixed("${name}"))
     assert await builder.build() == "${name}"
 
 
@@ -226,8 +226,8 @@ async def test_resolve_in_data_resolves_the_joined_prompt(
 
 
 async def test_empty_prompt_calls_no_resolver(
-    variables: DynamicVariableRegistry, say: Callable[..., Any]
+    variables: DynamicVariableRegistry, fixed: Callable[..., Any]
 ) -> None:
     variables.register("x", lambda state: 1 / 0)
     builder = PromptBuilder(Context("t"), variables=variables, resolve_in_data=True, separator="${x}")
-    assert await builder.add_neuron(say("")).add_neuron(say("")).build() == ""
+    assert await builder.add_neuron(fixed("")).add_neuron(fixed("")).build() == ""
