@@ -1,4 +1,4 @@
-"""A bus to try things on: one memory Synapse, and Dendrites that stop with the test."""
+"""Fixtures for tests on a bus: a memory Synapse, and Dendrites that stop with the test."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from cosmo_synapse_memory import MemoryBus, MemorySynapse
 
 
 class FaultySynapse(MemorySynapse):
-    """A memory Synapse that promises and loses what it is told to, and keeps all that is sent.
+    """A memory Synapse with adjustable guarantees and delivery faults, which records all Signals sent.
 
     Attributes:
-        guarantees: What it promises.
-        fate: What becomes of TASKs for Neurons from now on; None: they arrive.
-        answer_fault: What becomes of what is sent to an inbox, and is to be told of.
-        handlers: Who listens, by pattern.
-        sent: What was sent, oldest first.
-        ids: The ``message_id`` of each of them.
-        undelivered_handlers_of: Who is to be told if it is not delivered, for each of them.
+        guarantees: The guarantees it announces.
+        task_fault: The fault of TASKs to Neurons; None if they are delivered.
+        answer_fault: The fault of Signals to an inbox that have an undelivered handler.
+        handlers: The handlers of subscriptions, by pattern.
+        sent: The Signals sent, oldest first.
+        message_ids: The ``message_id`` of each Signal sent.
+        undelivered_handlers: The ``undelivered`` handler of each Signal sent.
     """
 
     def __init__(
@@ -60,12 +60,12 @@ class FaultySynapse(MemorySynapse):
         self.sent.append(decode(frame))
         self._news.set()
         self.message_ids.append(options.get("message_id"))
-        tell = options.get("undelivered")
-        self.undelivered_handlers.append(tell)
+        undelivered = options.get("undelivered")
+        self.undelivered_handlers.append(undelivered)
         if self.task_fault is not None and ".TASK.neuron." in subject:
             options["undelivered"](frame, self.task_fault)
-        elif self.answer_fault is not None and ".inbox." in subject and tell is not None:
-            tell(frame, self.answer_fault)
+        elif self.answer_fault is not None and ".inbox." in subject and undelivered is not None:
+            undelivered(frame, self.answer_fault)
         else:
             await super().publish(subject, frame, **options)
 
@@ -74,11 +74,11 @@ class FaultySynapse(MemorySynapse):
         return await super().subscribe(pattern, handler, **options)
 
     def sent_of(self, type: SignalType) -> list[Signal]:
-        """Return what was sent of a type."""
+        """Return the Signals sent of a type."""
         return [signal for signal in self.sent if signal.type is type]
 
     async def wait_until_sent(self, type: SignalType, count: int = 1) -> list[Signal]:
-        """Return what was sent of a type, once there are so many."""
+        """Return the Signals sent of a type once there are ``count`` of them."""
         async with asyncio.timeout(5):
             while len(found := self.sent_of(type)) < count:
                 self._news.clear()
@@ -102,7 +102,7 @@ async def connect_faulty() -> AsyncIterator[Callable[..., Awaitable[FaultySynaps
 
 @pytest.fixture(autouse=True)
 async def no_leaked_tasks() -> AsyncIterator[None]:
-    """No test leaves a task behind."""
+    """Check that no test leaks an asyncio task."""
     yield
     left = asyncio.all_tasks() - {asyncio.current_task()}
     assert not left, left
@@ -116,7 +116,7 @@ async def synapse() -> AsyncIterator[MemorySynapse]:
     await synapse.close()
 
 
-# The modules whose tests hold for a Dendrite without extensions, too; each of them runs twice.
+# The modules whose tests also hold for a Dendrite without extensions; each of them runs twice.
 MINIMAL_TOO = frozenset(
     {
         "test_acknowledgement",
@@ -182,11 +182,11 @@ async def start(synapse: MemorySynapse, extensions: Any) -> AsyncIterator[Callab
 
 @pytest.fixture
 def wait_until_idle() -> Callable[[Dendrite], Awaitable[None]]:
-    """Return when a Dendrite has nothing to do in the background."""
+    """Wait until a Dendrite has no background tasks."""
 
     async def wait_until_idle(dendrite: Dendrite) -> None:
         async with asyncio.timeout(5):
-            await asyncio.sleep(0)  # what another thread asked for begins
+            await asyncio.sleep(0)  # lets callbacks from other threads run
             while background := dendrite._pathways._background:
                 await asyncio.wait(background)
 
@@ -195,5 +195,5 @@ def wait_until_idle() -> Callable[[Dendrite], Awaitable[None]]:
 
 @pytest.fixture
 def patterns(synapse: MemorySynapse) -> Callable[[], set[str]]:
-    """Return what is subscribed to at present."""
+    """Return a function for the set of subscribed patterns."""
     return lambda: {subscription._consumer.pattern for subscription in synapse._subscriptions}

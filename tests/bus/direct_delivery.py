@@ -1,4 +1,4 @@
-"""Answers of a worker on a bus that wants to know when a TASK is done with."""
+"""Delivery of TASKs straight to a worker's handler, for tests of acknowledgement and redelivery."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Count:
     """A Neuron that counts its runs.
 
     Attributes:
-        runs: How many there were.
+        runs: The number of its runs.
     """
 
     __name__ = "count"
@@ -33,13 +33,13 @@ class Count:
 
 
 def make_task(reply_to: str | None = "asker", **payload: Any) -> Signal:
-    """Return a TASK for it."""
+    """Return a TASK for the Neuron ``count``."""
     meta = {} if reply_to is None else {"reply_to": reply_to}
     return Signal.new(SignalType.TASK, {"input": {}, **payload}, directed=address("count"), meta=meta)
 
 
 async def deliver(synapse: Any, task: Signal) -> bool:
-    """Hand a TASK over as a Synapse does, wait until it is done with, and tell whether that took a while."""
+    """Deliver a TASK as a Synapse does and wait for its acknowledgement; return False if it was immediate."""
     work = synapse.handlers[TASK_SUBJECT](encode(task))
     if work is None:
         return False
@@ -54,9 +54,9 @@ def ids(signals: Sequence[Signal]) -> list[str]:
 
 
 def undelivered_handlers_of(synapse: Any, type: SignalType) -> list[Any]:
-    """Return who is to be told of each Signal of a type."""
+    """Return the ``undelivered`` handler of each Signal sent of a type."""
     return [
-        tell
-        for signal, tell in zip(synapse.sent, synapse.undelivered_handlers, strict=True)
+        handler
+        for signal, handler in zip(synapse.sent, synapse.undelivered_handlers, strict=True)
         if signal.type is type
     ]

@@ -1,4 +1,4 @@
-"""Where another worker takes over, a host is done with a TASK when it has answered it."""
+"""Acknowledgement: on a Synapse with takeover, a host acknowledges a TASK after its answer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TASK_SUBJECT = "cosmonapse.test.TASK.neuron.gate"
 
 
 class Gate:
-    """A Neuron that answers when it is told to."""
+    """A Neuron that answers once `open` is set."""
 
     def __init__(self) -> None:
         self.open = asyncio.Event()
@@ -43,7 +43,7 @@ def task(n: int = 0, **payload: Any) -> Signal:
 
 
 def deliver(synapse: Any, task: Signal) -> asyncio.Task[None] | None:
-    """Hand a TASK over as a Synapse does; return what it waits for."""
+    """Deliver a TASK as a Synapse does; return the task that ends with the acknowledgement."""
     work = synapse.handlers[TASK_SUBJECT](encode(task))
     return None if work is None else asyncio.ensure_future(work)
 
@@ -87,7 +87,7 @@ async def test_duplicate_of_running_task_is_acknowledged_with_first(
     first, second = deliver(synapse, once), deliver(synapse, once)
     assert first is not None
     assert second is not None
-    # The Synapse may give up on one of them.
+    # The Synapse may cancel one of the two deliveries.
     first.cancel()
     await run_loop_turns()
     assert first.cancelled()
@@ -184,7 +184,7 @@ async def test_draining_host_acknowledges_running_task_after_answer(
 
 
 class Passing:
-    """A middleware that lets everything through."""
+    """A middleware that forwards every Signal."""
 
     @hookimpl
     def cosmo_signal_middleware(self, dendrite: Dendrite, direction: str) -> Any:

@@ -1,4 +1,4 @@
-"""Where another worker takes over, an answer that was lost or came too early is sent again."""
+"""Redelivery of answers: on a Synapse with takeover, an undelivered answer is sent again."""
 
 from __future__ import annotations
 
@@ -76,10 +76,12 @@ async def test_only_terminal_answers_have_undelivered_callback(start: Start, con
     await orchestrator.dispatch_and_wait(neuron="count", input={}, finalize=True)
     await orchestrator.dispatch_and_wait(neuron="count", input={"fail": True})
     await orchestrator.stop_trace(Signal.new(SignalType.PLAN, {"steps": []}).trace_id)
-    told = [tell for type in (OUTPUT, FINAL, ERROR) for tell in undelivered_handlers_of(synapse, type)]
-    assert len(told) >= 3
-    assert len({*told}) == 1
-    assert None not in told
+    handlers = [
+        handler for type in (OUTPUT, FINAL, ERROR) for handler in undelivered_handlers_of(synapse, type)
+    ]
+    assert len(handlers) >= 3
+    assert len({*handlers}) == 1
+    assert None not in handlers
     assert {
         *undelivered_handlers_of(synapse, DELTA),
         *undelivered_handlers_of(synapse, SignalType.STOPPED),
@@ -119,7 +121,7 @@ async def test_broadcast_answer_has_no_undelivered_callback(
     assert undelivered_handlers_of(synapse, OUTPUT) == [None]
 
 
-# --- it is given up ---------------------------------------------------------------------------------
+# --- dropped answers --------------------------------------------------------------------------------
 
 
 @pytest.mark.clause("P-5.20")
@@ -181,7 +183,7 @@ async def test_concurrent_resends_are_bounded(
     assert len(worker._replies.pending) == 3
 
 
-# --- its host stops ---------------------------------------------------------------------------------
+# --- the host stops ---------------------------------------------------------------------------------
 
 
 @pytest.mark.clause("P-5.20")
@@ -216,9 +218,9 @@ async def test_stop_drops_undelivered_answers_after_grace_period(
     async with asyncio.timeout(4):
         await worker.stop()
     assert "is given up: its host stops" in caplog.text
-    # One that only now comes back finds nobody who would send it again.
-    (tell,) = undelivered_handlers_of(synapse, OUTPUT)
-    tell(encode(synapse.sent_of(OUTPUT)[0]), "no_consumers")
+    # An answer that is returned only now is not sent again.
+    (handler,) = undelivered_handlers_of(synapse, OUTPUT)
+    handler(encode(synapse.sent_of(OUTPUT)[0]), "no_consumers")
     assert not worker._replies.pending
 
 

@@ -1,4 +1,4 @@
-"""The laws of an auction, for arbitrary bids, outcomes and orders of events."""
+"""Properties of an auction for arbitrary bids, outcomes and orders of events."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def failure() -> Signal:
 
 
 class RecordingActions:
-    """A house that writes down what it is told to do."""
+    """Actions that record each award, decline and end."""
 
     def __init__(self) -> None:
         self.awards: list[Bid] = []
@@ -43,7 +43,7 @@ class RecordingActions:
         self.ends.append((failure, error))
 
 
-# --- rules, and the same rules told in another way --------------------------------------------------
+# --- rules, and a second implementation of them -----------------------------------------------------
 
 
 def most_expensive(bids: list[Bid]) -> Bid:
@@ -55,7 +55,7 @@ def below_three(bids: list[Bid]) -> Bid | None:
 
 
 def _order(rule: Select, bids: list[Bid]) -> list[Bid]:
-    """Return the bids a rule takes, best first, if none of them ever goes."""
+    """Return the bids that a rule accepts, best first, if no bidder leaves."""
     if rule == "lowest_cost":
         return sorted(bids, key=lambda bid: bid.cost)
     if rule == "highest_confidence":
@@ -70,7 +70,7 @@ RULES: list[Select] = ["first_bid", "lowest_cost", "highest_confidence", most_ex
 
 @attrs.frozen
 class Bidder:
-    """Somebody who bids, and what comes of it."""
+    """A bid, whether it is in time, and the outcome of its work."""
 
     bid: Bid
     in_time: bool
@@ -96,7 +96,7 @@ def bidders(draw: st.DrawFn) -> list[Bidder]:
 
 
 class AuctionRun:
-    """Everything that happens to one auction, in an order that Hypothesis chooses."""
+    """The events of one auction, in an order that Hypothesis chooses."""
 
     def __init__(self, bidders: list[Bidder], rule: Select) -> None:
         self.actions = RecordingActions()
@@ -107,7 +107,7 @@ class AuctionRun:
         self.late = [bidder.bid for bidder in bidders if not bidder.in_time]
         self.deadline = False
         self.failures: list[Signal] = []
-        # Told apart from the auction: who could win now.
+        # The bids that could win now, tracked independently of the auction.
         self.open_bids: list[Bid] = []
 
     def events(self) -> list[Callable[[], None]]:
@@ -142,13 +142,13 @@ class AuctionRun:
             self.apply(lambda: self.auction.fail(self.failures[-1]))
 
     def apply(self, event: Callable[[], None]) -> None:
-        """Let something happen, and check whom it made the winner."""
+        """Apply an event and check the winner that it produced."""
         before, had_winner = len(self.actions.awards), self.auction.winner is not None
         event()
         awarded = self.actions.awards[before:]
         assert len(awarded) <= 1
         if awarded:
-            # One at a time: who had the work has failed.
+            # Only one award at a time: the previous winner has failed.
             assert not had_winner or self.outcome[self.actions.awards[before - 1].id] != "answers"
             assert awarded[0] == _order(self.rule, self.open_bids)[0] == self.auction.winner
             self.open_bids.remove(awarded[0])
@@ -171,7 +171,7 @@ def test_auction_awards_one_at_a_time_in_select_order_and_notifies_each_bidder_o
     awarded = [bid.id for bid in actions.awards]
     declined = [bid.id for bid, _ in actions.declined]
     assert len(set(awarded)) == len(awarded)
-    # Everybody hears once: awarded, or declined.
+    # Each bidder is notified once: awarded or declined.
     assert sorted(awarded + declined) == sorted(bidder.bid.id for bidder in bidders)
     assert {bid.id for bid, reason in actions.declined if reason == LATE} >= {
         bidder.bid.id for bidder in bidders if not bidder.in_time
@@ -183,7 +183,7 @@ def test_auction_awards_one_at_a_time_in_select_order_and_notifies_each_bidder_o
         assert succeeded == awarded[-1:]
         assert actions.ends == []
     else:
-        # The last failure is the one that is told.
+        # The last failure is the reported one.
         assert actions.ends == [(run.failures[-1] if awarded else None, None)]
 
 
@@ -298,10 +298,10 @@ def test_auction_rejects_unknown_rule() -> None:
         Auction("cheapest", RecordingActions())  # type: ignore[arg-type]
 
 
-# --- the same on a bus ------------------------------------------------------------------------------
+# --- on a bus ---------------------------------------------------------------------------------------
 
 Terms = tuple[int, float | None, bool]
-"""Cost, confidence, and whether the Neuron does its work."""
+"""Cost, confidence, and whether the Neuron succeeds."""
 
 
 async def _bid_and_work(terms: list[Terms], rule: Select) -> None:
@@ -348,7 +348,7 @@ async def _bid_and_work(terms: list[Terms], rule: Select) -> None:
 async def _offer(
     orchestrator: Dendrite, rule: Select, all_have_bid: asyncio.Event, works: bool | None
 ) -> None:
-    """Offer work until everybody bid; ``works`` says what must come of it, None that nobody may take it."""
+    """Make an offer and end bidding after the last bid; ``works`` is the expected success, or None."""
     offering = asyncio.create_task(
         orchestrator.dispatch_offer(capabilities=["x"], input={}, select=rule, deadline_ms=60_000)
     )

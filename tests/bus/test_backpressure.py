@@ -1,4 +1,4 @@
-"""A reader that would rather slow a Neuron down than miss what it says."""
+"""Back-pressure: a slow reader delays the Neuron and loses no Signal."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ Start = Callable[..., Awaitable[Dendrite]]
 
 
 class Counter:
-    """A Neuron that streams numbers, and tells how far it is."""
+    """A Neuron that streams numbers and records the last one."""
 
     __name__ = "counter"
 
     def __init__(self) -> None:
-        self.said = 0
+        self.last = 0
 
     async def __call__(self, input: dict[str, Any], context: list[Any]) -> AsyncIterator[Any]:
         for number in range(input["to"]):
-            self.said = number + 1
+            self.last = number + 1
             yield str(number)
         yield {"done": True}
 
 
 @pytest.fixture
 async def synapse() -> AsyncIterator[MemorySynapse]:
-    """A bus that holds four frames for a slow reader, and works on four."""
+    """A Synapse with a queue of four frames and four frames in flight per subscription."""
     synapse = MemorySynapse(max_in_flight=4, max_pending=4)
     await synapse.connect()
     yield synapse
@@ -64,10 +64,10 @@ async def test_backpressure_blocks_neuron_until_read_and_loses_no_signal(start: 
     async with asyncio.timeout(5):
         pathway = await dendrite.dispatch(neuron="counter", input={"to": 100}, backpressure=True)
         await run_loop_turns()
-        held_at = counter.said
+        held_at = counter.last
         assert 4 <= held_at <= 4 + 4 + 4 + 1
         await run_loop_turns()
-        assert counter.said == held_at
+        assert counter.last == held_at
         assert await read_all(pathway) == list(range(100))
         assert pathway.dropped == 0
         pathway.close()
@@ -83,7 +83,7 @@ async def test_backpressure_follows_slowest_reader(start: Start) -> None:
         fast = asyncio.create_task(read_all(pathway))
         await run_loop_turns()
         assert not fast.done()
-        assert counter.said < 30
+        assert counter.last < 30
         rest = [first]
         async for signal in slow:
             rest.append(signal)
@@ -97,11 +97,11 @@ async def test_closed_reader_releases_backpressure(start: Start) -> None:
     dendrite = await start(Counter(), pathway_buffer=4)
     async with asyncio.timeout(5):
         pathway = await dendrite.dispatch(neuron="counter", input={"to": 60}, backpressure=True)
-        leaver = aiter(pathway)
-        await anext(leaver)
+        leaving = aiter(pathway)
+        await anext(leaving)
         staying = asyncio.create_task(read_all(pathway))
         await run_loop_turns()
-        await leaver.aclose()  # type: ignore[attr-defined]
+        await leaving.aclose()  # type: ignore[attr-defined]
         assert await staying == list(range(60))
         pathway.close()
 
@@ -137,7 +137,7 @@ async def test_close_releases_neuron_and_ends_subscription(start: Start, synapse
         async with await dendrite.dispatch(neuron="counter", input={"to": 100}, backpressure=True):
             await run_loop_turns()
             assert len(synapse._subscriptions) == before + 1
-        while counter.said < 100:
+        while counter.last < 100:
             await run_loop_turns()
     assert len(synapse._subscriptions) == before
 

@@ -1,4 +1,4 @@
-"""What is left of the time travels, and no clock is asked what time it is."""
+"""Deadlines are sent as the time left, so they do not depend on wall clocks."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_deadline_holds_when_caller_clock_is_an_hour_off(
     monkeypatch.setattr(time, "time", lambda: true() + off_s)
     answer = await orchestrator.dispatch_and_wait(neuron="left", input={}, timeout_s=2)
     assert 1.9 <= answer.payload["output"]["left"] <= 2
-    # As it would come from a machine on which it is another time.
+    # The same TASK from a machine with another wall clock.
     [sent] = synapse.sent_of(SignalType.TASK)
     there = datetime.fromisoformat(sent.ts) + timedelta(seconds=off_s)
     monkeypatch.undo()
@@ -69,7 +69,7 @@ async def test_queued_task_expires_at_deadline(
     orchestrator = await start(synapse=synapse)
     await orchestrator.dispatch_task(neuron="wait", input={})
     pathway = await orchestrator.dispatch(neuron="wait", input={}, deadline_s=60)
-    # The first ends when the second has so much time left, or had.
+    # The first TASK ends ``off_ms`` after the deadline of the second.
     monkeypatch.setattr(f"{RUNNER}.monotonic", lambda: time.monotonic() + 60 + off_ms / 1000)
     go.set()
     answer = await pathway.wait(timeout_s=5)
@@ -109,7 +109,7 @@ async def test_held_task_without_deadline_is_unchanged(start: Start, connect_fau
 
 
 class Slow:
-    """A middleware that takes 20 seconds of a monotonic clock that it moves."""
+    """A middleware that advances a fake monotonic clock by 20 seconds per Signal."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, direction: str) -> None:
         self.passed = 0.0

@@ -1,4 +1,4 @@
-"""A Neuron can ask for which TASK it runs."""
+"""`current_task` inside and outside of Neurons."""
 
 from __future__ import annotations
 

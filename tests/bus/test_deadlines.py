@@ -1,4 +1,4 @@
-"""Deadlines travel with a TASK: who would be late does not begin, and a Neuron knows how long it has."""
+"""Deadlines of TASKs: an expired TASK does not start, and a Neuron can read the time left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is there, and who no longer is."""
+"""Discovery: announcements, the directory and its expiry."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def announcement(type: SignalType, neuron: str, host: object, **payload: Any) ->
 
 @pytest.mark.clause("P-4.1", "P-4.4", "P-9.10")
 async def test_worker_emits_register_heartbeat_and_deregister(start: Start, synapse: MemorySynapse) -> None:
-    heard: list[Signal] = []
-    beating = asyncio.Event()
+    announced: list[Signal] = []
+    heartbeat_sent = asyncio.Event()
 
     def listen(frame: bytes) -> None:
-        heard.append(decode(frame))
-        if heard[-1].type is SignalType.HEARTBEAT:
-            beating.set()
+        announced.append(decode(frame))
+        if announced[-1].type is SignalType.HEARTBEAT:
+            heartbeat_sent.set()
 
     await synapse.subscribe("cosmonapse.test.*", listen)
     worker = await start(echo, role="worker", axon={"capabilities": ["x"], "version": "2"}, heartbeat_s=0.01)
-    await beating.wait()
+    await heartbeat_sent.wait()
     await worker.stop("done")
-    first, last = heard[0], heard[-1]
+    first, last = announced[0], announced[-1]
     assert first.type is SignalType.REGISTER
     assert first.payload == {"role": "neuron", "capabilities": ["x"], "version": "2"}
     assert first.directed == Directed("echo", "neuron", ("x",))
@@ -52,28 +52,28 @@ async def test_worker_emits_register_heartbeat_and_deregister(start: Start, syna
 @pytest.mark.clause("P-4.6")
 def test_silent_neuron_is_swept_after_three_own_heartbeats() -> None:
     now = 0.0
-    view = Directory(lambda: now, 999)
-    view.receive(announcement(SignalType.REGISTER, "a", "host1"))
-    view.receive(announcement(SignalType.REGISTER, "b", "host1"))
+    directory = Directory(lambda: now, 999)
+    directory.receive(announcement(SignalType.REGISTER, "a", "host1"))
+    directory.receive(announcement(SignalType.REGISTER, "b", "host1"))
     now = 20.0
-    view.receive(announcement(SignalType.HEARTBEAT, "b", "host1", status="ok"))
+    directory.receive(announcement(SignalType.HEARTBEAT, "b", "host1", status="ok"))
     now = MISSED_HEARTBEATS * 10.0
-    view.sweep()
-    assert [record.neuron_id for record in view.records()] == ["b"]
+    directory.sweep()
+    assert [record.neuron_id for record in directory.records()] == ["b"]
     now = 20.0 + MISSED_HEARTBEATS * 10.0
-    view.sweep()
-    assert view.records() == []
+    directory.sweep()
+    assert directory.records() == []
 
 
 @pytest.mark.clause("P-4.7")
 def test_directory_keeps_neuron_while_one_replica_remains() -> None:
-    view = Directory(lambda: 0.0, 30)
-    view.receive(announcement(SignalType.REGISTER, "a", "host1"))
-    view.receive(announcement(SignalType.REGISTER, "a", "host2"))
-    view.receive(announcement(SignalType.DEREGISTER, "a", "host1"))
-    assert view.find("a", ()) == "a"
-    view.receive(announcement(SignalType.HEARTBEAT, "a", "host2", status="draining"))
-    assert view.find("a", ()) is None
+    directory = Directory(lambda: 0.0, 30)
+    directory.receive(announcement(SignalType.REGISTER, "a", "host1"))
+    directory.receive(announcement(SignalType.REGISTER, "a", "host2"))
+    directory.receive(announcement(SignalType.DEREGISTER, "a", "host1"))
+    assert directory.find("a", ()) == "a"
+    directory.receive(announcement(SignalType.HEARTBEAT, "a", "host2", status="draining"))
+    assert directory.find("a", ()) is None
 
 
 @pytest.mark.clause("P-4.12")
@@ -90,19 +90,19 @@ def test_directory_keeps_neuron_while_one_replica_remains() -> None:
     ids=["unknown", "host-number", "host-dots", "engram", "heartbeat", "deregister"],
 )
 def test_directory_ignores_signal_that_announces_no_neuron(signal: Signal) -> None:
-    view = Directory(lambda: 0.0, 30)
-    view.receive(signal)
-    assert view.records() == []
+    directory = Directory(lambda: 0.0, 30)
+    directory.receive(signal)
+    assert directory.records() == []
 
 
 @pytest.mark.clause("P-4.6")
-@pytest.mark.parametrize("beat", [None, 0, -1, 1e12, "often", float("nan")])
-def test_invalid_heartbeat_interval_is_replaced_by_default(beat: object) -> None:
-    view = Directory(lambda: 0.0, 30)
+@pytest.mark.parametrize("interval", [None, 0, -1, 1e12, "often", float("nan")])
+def test_invalid_heartbeat_interval_is_replaced_by_default(interval: object) -> None:
+    directory = Directory(lambda: 0.0, 30)
     signal = announcement(SignalType.REGISTER, "a", "host")
-    signal.meta["heartbeat_s"] = beat
-    view.receive(signal)
-    assert view.records()[0].expires == 90
+    signal.meta["heartbeat_s"] = interval
+    directory.receive(signal)
+    assert directory.records()[0].expires == 90
 
 
 @pytest.mark.clause("P-3.4")
@@ -124,13 +124,13 @@ async def test_dispatch_finds_neuron_that_starts_during_discovery(start: Start) 
 
 async def test_dispatch_to_stale_neuron_gets_no_route(start: Start) -> None:
     orchestrator = await start()
-    orchestrator._directory.receive(announcement(SignalType.REGISTER, "ghost", "gone"))
-    answer = await orchestrator.dispatch_and_wait(neuron="ghost", input={}, timeout_s=5)
+    orchestrator._directory.receive(announcement(SignalType.REGISTER, "stale", "stopped"))
+    answer = await orchestrator.dispatch_and_wait(neuron="stale", input={}, timeout_s=5)
     assert answer.payload["code"] == "NO_ROUTE"
 
 
 async def test_discovery_with_zero_timeout_still_finds_neuron(start: Start) -> None:
     await start(echo, role="worker")
-    # So short that it is over before any answer can be read.
+    # The discovery time ends before any answer can be read.
     orchestrator = await start(discovery_s=0)
     assert (await orchestrator.dispatch_and_wait(neuron="echo", input={"a": 1})).payload["output"] == {"a": 1}

@@ -1,4 +1,4 @@
-"""Presence on a clock that the test drives."""
+"""Discovery, readiness and load on a clock that the test controls."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def axon(name: str, *capabilities: str, neuron: Any = echo) -> Axon:
 
 
 class BlockedNeuron:
-    """A Neuron that answers when it may."""
+    """A Neuron that answers once `release` is set."""
 
     def __init__(self) -> None:
         self.running = asyncio.Event()
@@ -48,7 +48,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 async def announcements(synapse: MemorySynapse) -> list[tuple[str, str | None]]:
-    """What is announced to everybody: the type, and the Neuron."""
+    """The broadcast announcements: type and Neuron id of each."""
     announcements: list[tuple[str, str | None]] = []
 
     def listen(frame: bytes) -> None:
@@ -64,7 +64,7 @@ def names(dendrite: Dendrite, capability: str | None = None) -> list[str]:
     return [record.neuron_id for record in dendrite.find_neurons(capability=capability)]
 
 
-# --- who is there -----------------------------------------------------------------------------------
+# --- announcements ----------------------------------------------------------------------------------
 
 
 @pytest.mark.clause("P-4.1", "P-4.3", "P-4.4")
@@ -91,7 +91,7 @@ async def test_worker_registers_at_start_and_with_each_heartbeat(
 async def test_silent_neuron_expires_after_exactly_three_heartbeats(start: Start, clock: FakeClock) -> None:
     watcher = await start(heartbeat_s=BEAT_S, clock=clock)
     await start(axon("alive"), role="worker", heartbeat_s=BEAT_S, clock=clock)
-    # Its own clock stands still: it sends no heartbeat any more.
+    # Its clock stands still, so it sends no heartbeats.
     await start(axon("dead"), role="worker", heartbeat_s=BEAT_S, clock=FakeClock())
     await clock.advance(3 * BEAT_S - 0.1)
     assert names(watcher) == ["alive", "dead"]
@@ -130,7 +130,7 @@ async def test_late_dendrite_discovers_others_and_is_discovered(start: Start, cl
     assert record.expires == clock.now() + 3 * BEAT_S
 
 
-# --- waiting for others -----------------------------------------------------------------------------
+# --- readiness --------------------------------------------------------------------------------------
 
 
 async def test_wait_until_ready_returns_for_known_neuron(start: Start) -> None:
@@ -142,10 +142,10 @@ async def test_wait_until_ready_returns_for_known_neuron(start: Start) -> None:
     await orchestrator.wait_until_ready(neuron="a", capabilities=["y"])
 
 
-@pytest.mark.parametrize("wish", [{"neuron": "a"}, {"capabilities": ["x"]}, {}], ids=str)
-async def test_wait_until_ready_waits_for_starting_worker(start: Start, wish: dict[str, Any]) -> None:
+@pytest.mark.parametrize("wanted", [{"neuron": "a"}, {"capabilities": ["x"]}, {}], ids=str)
+async def test_wait_until_ready_waits_for_starting_worker(start: Start, wanted: dict[str, Any]) -> None:
     orchestrator = await start()
-    waiting = asyncio.create_task(orchestrator.wait_until_ready(**wish, timeout_s=5))
+    waiting = asyncio.create_task(orchestrator.wait_until_ready(**wanted, timeout_s=5))
     await asyncio.sleep(0)
     assert not waiting.done()
     await start(axon("a", "x"), role="worker")
@@ -165,7 +165,7 @@ async def test_wait_until_ready_waits_for_added_axon(start: Start) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "said"),
+    ("wanted", "message"),
     [
         ({"neuron": "z"}, "no live Neuron 'z' in this namespace; known: a, b"),
         (
@@ -176,13 +176,13 @@ async def test_wait_until_ready_waits_for_added_axon(start: Start) -> None:
     ],
 )
 async def test_wait_until_ready_timeout_names_known_neurons(
-    start: Start, wish: dict[str, Any], said: str
+    start: Start, wanted: dict[str, Any], message: str
 ) -> None:
     await start(axon("a", "x"), axon("b", "y"), role="worker")
     orchestrator = await start()
     with pytest.raises(TimeoutError) as caught:
-        await orchestrator.wait_until_ready(**wish, timeout_s=0.01)
-    assert str(caught.value) == f"not ready within 0.01 s: {said}"
+        await orchestrator.wait_until_ready(**wanted, timeout_s=0.01)
+    assert str(caught.value) == f"not ready within 0.01 s: {message}"
 
 
 async def test_wait_until_ready_timeout_reports_empty_namespace(start: Start) -> None:
@@ -205,7 +205,7 @@ async def test_wait_until_ready_ends_when_dendrite_stops(start: Start) -> None:
         await orchestrator.wait_until_ready()
 
 
-# --- coming and going -------------------------------------------------------------------------------
+# --- added and detached Axons -----------------------------------------------------------------------
 
 
 @pytest.mark.clause("P-4.1", "P-4.4")
@@ -231,7 +231,7 @@ async def test_detach_waits_for_running_task(start: Start) -> None:
     blocked = BlockedNeuron()
     worker = await start(axon("a", neuron=blocked), role="worker", grace_s=5)
     orchestrator = await start()
-    asking = asyncio.create_task(orchestrator.dispatch_and_wait(neuron="a", input={}))
+    reply = asyncio.create_task(orchestrator.dispatch_and_wait(neuron="a", input={}))
     await blocked.running.wait()
     detaching = asyncio.create_task(worker.detach_axon("a"))
     await asyncio.sleep(0)
@@ -239,7 +239,7 @@ async def test_detach_waits_for_running_task(start: Start) -> None:
         await worker.add_axon(axon("a"))
     blocked.release.set()
     await detaching
-    assert (await asking).payload["output"] == {"done": True}
+    assert (await reply).payload["output"] == {"done": True}
     assert blocked.closed
     assert worker.axons == []
 
@@ -248,10 +248,10 @@ async def test_detach_cancels_task_after_grace_period(start: Start, caplog: pyte
     blocked = BlockedNeuron()
     worker = await start(axon("a", neuron=blocked), role="worker", grace_s=0.01)
     orchestrator = await start()
-    asking = asyncio.create_task(orchestrator.dispatch_and_wait(neuron="a", input={}))
+    reply = asyncio.create_task(orchestrator.dispatch_and_wait(neuron="a", input={}))
     await blocked.running.wait()
     await worker.detach_axon("a")
-    assert (await asking).payload["code"] == "CANCELLED"
+    assert (await reply).payload["code"] == "CANCELLED"
     assert blocked.closed
     assert "1 TASKs did not finish" in caplog.text
 
@@ -265,7 +265,7 @@ async def test_detaching_axon_is_not_announced_again(
         axon("a", neuron=blocked), axon("b"), role="worker", heartbeat_s=BEAT_S, clock=clock, grace_s=5
     )
     orchestrator = await start(heartbeat_s=BEAT_S, clock=clock)
-    asking = asyncio.create_task(orchestrator.dispatch_and_wait(neuron="a", input={}))
+    reply = asyncio.create_task(orchestrator.dispatch_and_wait(neuron="a", input={}))
     await blocked.running.wait()
     detaching = asyncio.create_task(worker.detach_axon("a"))
     await asyncio.sleep(0)
@@ -276,7 +276,7 @@ async def test_detaching_axon_is_not_announced_again(
     await clock.advance(0)
     assert names(late) == names(orchestrator) == ["b"]
     blocked.release.set()
-    await asking
+    await reply
     await detaching
 
 
@@ -293,7 +293,7 @@ async def test_add_axon_rejects_duplicate_id(start: Start) -> None:
         await worker.detach_axon("a")
 
 
-# --- least busy first -------------------------------------------------------------------------------
+# --- load -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.clause("P-5.2")
@@ -302,12 +302,12 @@ async def test_own_dispatches_count_as_load_until_answered(start: Start) -> None
     await start(*(axon(name, "x", neuron=neuron) for name, neuron in neurons.items()), role="worker")
     orchestrator = await start()
     pathways = [await orchestrator.dispatch(capabilities=["x"], input={}) for _ in range(5)]
-    asked = [pathway.neuron for pathway in pathways]
-    assert sorted(asked[:2]) == sorted(asked[2:4]) == ["a", "b"]
-    busy = asked[4]
+    chosen = [pathway.neuron for pathway in pathways]
+    assert sorted(chosen[:2]) == sorted(chosen[2:4]) == ["a", "b"]
+    busy = chosen[4]
     neurons[busy].release.set()
     await asyncio.gather(*(pathway.wait() for pathway in pathways if pathway.neuron == busy))
-    # All of its three are answered, none of the other's two.
+    # All three of its TASKs are answered, and neither of the other's two.
     further = [await orchestrator.dispatch(capabilities=["x"], input={}) for _ in range(2)]
     assert [pathway.neuron for pathway in further] == [busy, busy]
     neurons["a"].release.set()

@@ -1,4 +1,4 @@
-"""Dispatching: who gets a TASK, and what becomes of it."""
+"""Dispatching of TASKs: routing, answers, timeouts and cancellation."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def count(input: dict[str, Any], context: list[Any]) -> AsyncIterator[Any]
 
 
 class Gate:
-    """A Neuron that answers when it is let, and tells when it began and how it ended."""
+    """A Neuron that answers once `open` is set, and signals its start and its cancellation."""
 
     __name__ = "gate"
 
@@ -121,11 +121,11 @@ async def test_pathway_ignores_late_answer_to_other_dispatch(start: Start) -> No
     gate = Gate()
     await start(gate, role="worker")
     orchestrator = await start()
-    given_up = await orchestrator.dispatch(neuron="gate", input={})
-    mine = await orchestrator.dispatch(neuron="gate", input={}, trace_id=given_up.trace_id)
-    given_up.close()
+    closed = await orchestrator.dispatch(neuron="gate", input={})
+    open = await orchestrator.dispatch(neuron="gate", input={}, trace_id=closed.trace_id)
+    closed.close()
     gate.open.set()
-    assert (await mine.wait()).parent_id == mine.task_id
+    assert (await open.wait()).parent_id == open.task_id
 
 
 @pytest.mark.clause("P-11.3")

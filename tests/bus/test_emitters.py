@@ -1,4 +1,4 @@
-"""Emitters: one for each type that tells of a workflow."""
+"""Emitters: one method per workflow Signal type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Extensions of a Dendrite: absent ones, a stranger's, and the core's own through the same seam."""
+"""Extensions of a Dendrite: absent ones, those of the core, and one of a third party."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_missing_extension_error_lists_present_extensions() -> None:
         dendrite.on_task_offer(print)
 
 
-# --- the core's own ---------------------------------------------------------------------------------
+# --- extensions of the core -------------------------------------------------------------------------
 
 
 def test_default_extensions_come_from_core_entry_points() -> None:
@@ -145,7 +145,7 @@ def test_delegating_method_has_return_type_of_extension(extension: type[Extensio
         public = vars(Dendrite).get(name)
         if isinstance(method, property) and isinstance(public, property):
             method, public = method.fget, public.fget
-        # What both have beside the delegations: their lives.
+        # Both also have a life cycle of their own, which is no delegation.
         if inspect.isfunction(method) and inspect.isfunction(public) and name not in {"start", "stop"}:
             returned = method.__annotations__["return"], public.__annotations__["return"]
             assert returned[0].removeprefix("Observed") == returned[1], name
@@ -154,11 +154,11 @@ def test_delegating_method_has_return_type_of_extension(extension: type[Extensio
     assert compared >= 3
 
 
-# --- a stranger's -----------------------------------------------------------------------------------
+# --- a third-party extension ------------------------------------------------------------------------
 
 
 class Ledger(Extension, EntityHost):
-    """Records its life, and what reaches it through the seam."""
+    """An extension that records each call of its protocol."""
 
     name = "ledger"
     made: list[Ledger] = []  # noqa: RUF012 - emptied by each test

@@ -1,4 +1,4 @@
-"""What ends work: FINAL after AGENT_OUTPUT, and Pathways that see only such ends."""
+"""FINAL after AGENT_OUTPUT, and Pathways with terminal scope."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def returns_nothing(input: dict[str, Any], context: list[Any]) -> Any:
     return None
 
 
-async def asks(input: dict[str, Any], context: list[Any]) -> Any:
+async def asks_question(input: dict[str, Any], context: list[Any]) -> Any:
     return input if "clarifications" in input else clarify("which?")
 
 
@@ -55,7 +55,7 @@ async def asks_permission(input: dict[str, Any], context: list[Any]) -> Any:
 
 
 async def dispatch_and_collect(dendrite: Dendrite, **task: Any) -> list[Signal]:
-    """Return all that comes for a TASK until its Pathway closes."""
+    """Dispatch a TASK and return all Signals until its Pathway closes."""
     pathway = await dendrite.dispatch(**task)
     return [signal async for signal in pathway]
 
@@ -66,7 +66,7 @@ def types(signals: list[Signal]) -> list[str]:
 
 @pytest.fixture
 async def answers(synapse: MemorySynapse) -> list[Signal]:
-    """Everything that is published by those who are asked, as it comes."""
+    """The Signals that workers publish, in order."""
     signals: list[Signal] = []
     for type in ("AGENT_OUTPUT", "THOUGHT_DELTA", "FINAL", "ERROR", "CLARIFICATION", "PERMISSION"):
         await synapse.subscribe(f"cosmonapse.test.{type}.>", lambda frame: signals.append(decode(frame)))
@@ -75,8 +75,8 @@ async def answers(synapse: MemorySynapse) -> list[Signal]:
 
 @pytest.fixture(params=["worker", "orchestrator"])
 async def orchestrator(request: pytest.FixtureRequest, start: Start) -> Dendrite:
-    """One to dispatch with, while a Dendrite of either role serves."""
-    neurons: list[NeuronFn] = [count, plain, fails, returns_nothing, asks, asks_permission]
+    """An orchestrator, with a host of either role."""
+    neurons: list[NeuronFn] = [count, plain, fails, returns_nothing, asks_question, asks_permission]
     await start(*neurons, role=request.param)
     return await start()
 
@@ -125,7 +125,7 @@ async def test_final_is_not_sent_without_finalize(
     [
         ("fails", "ERROR"),
         ("returns_nothing", "ERROR"),
-        ("asks", "CLARIFICATION"),
+        ("asks_question", "CLARIFICATION"),
         ("asks_permission", "PERMISSION"),
     ],
 )
@@ -142,21 +142,21 @@ async def test_final_is_sent_only_after_agent_output(
         neuron=neuron, input={}, finalize=True, scope="all" if scope == "all" else "terminal"
     )
     assert reply.type.value == type
-    # The next answer is there, so whatever might have followed the first would be, too.
+    # The next answer has arrived, so any Signal after the first answer would have, too.
     await orchestrator.dispatch_and_wait(neuron="plain", input={})
     assert types(answers) == [type, "AGENT_OUTPUT"]
-    gc.collect()  # tells of work that failed unseen
+    gc.collect()  # reports exceptions that were never retrieved
     assert caplog.text == ""
 
 
 @pytest.mark.extension("workflow")
 @pytest.mark.clause("P-11.3")
 async def test_final_ends_whole_trace(orchestrator: Dendrite) -> None:
-    open = await orchestrator.dispatch(neuron="asks", input={})
-    question = await open.wait(5)
+    first = await orchestrator.dispatch(neuron="asks_question", input={})
+    question = await first.wait(5)
     last = await orchestrator.respond_to_clarification(question, "x", scope="terminal")
     assert (await last.wait(5)).type is SignalType.FINAL
-    assert open.closed
+    assert first.closed
     assert last.closed
     assert orchestrator._pathways.pathways() == []
 
@@ -207,7 +207,7 @@ async def test_terminal_scope_without_finalize_waits_for_other_final(
     assert await pathway.wait(5) == final
 
 
-# --- who may ----------------------------------------------------------------------------------------
+# --- roles ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.clause("P-10.2")

@@ -1,4 +1,4 @@
-"""Hooks at work on a running Dendrite."""
+"""Hooks on a running Dendrite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hosting: what a Neuron may do, and what becomes of it."""
+"""Hosting: forms of Neurons, their outputs, errors and limits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def echo(input: dict[str, Any], context: list[Any]) -> Any:
 
 
 async def ask(start: Start, neuron: Any, input: dict[str, Any] | None = None, **options: Any) -> Signal:
-    """Host a Neuron, ask it once, and check that its Dendrite lives on."""
+    """Host a Neuron, send it one TASK, and check that its Dendrite still serves."""
     await start(neuron, echo, role="worker", **options)
     orchestrator = await start()
     name = neuron.neuron_id if isinstance(neuron, Axon) else neuron.__name__
@@ -96,10 +96,10 @@ async def test_neuron_that_returns_none_gets_output_invalid(start: Start) -> Non
 
 @pytest.mark.clause("P-1.11", "P-5.12")
 async def test_neuron_output_that_is_not_json_gets_output_invalid(start: Start) -> None:
-    async def odd(input: dict[str, Any], context: list[Any]) -> Any:
+    async def unencodable(input: dict[str, Any], context: list[Any]) -> Any:
         return {"odd": object()}
 
-    assert_error(await ask(start, odd), "OUTPUT_INVALID")
+    assert_error(await ask(start, unencodable), "OUTPUT_INVALID")
 
 
 @pytest.mark.clause("P-1.12", "P-5.12")

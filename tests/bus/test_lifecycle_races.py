@@ -1,4 +1,4 @@
-"""Starting, stopping, and Axons that come or go, when one cuts into the other."""
+"""Races between start, stop, and adding or detaching Axons."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def unstarted(synapse: MemorySynapse, *axons: Axon, plugins: PluginManager | Non
 
 
 class Stuck:
-    """A Neuron that never answers, and tells when it runs and that it was ended."""
+    """A Neuron that never answers and records its start, its cancellation and its close."""
 
     def __init__(self) -> None:
         self.running, self.ended, self.closed = asyncio.Event(), False, 0
@@ -49,7 +49,7 @@ class Stuck:
 
 
 class Gate:
-    """Holds up, or refuses, who subscribes to a pattern that ends in ``at``."""
+    """Blocks or fails `subscribe` for patterns that end in ``at``."""
 
     def __init__(self, synapse: MemorySynapse, at: str, refuses: bool = False) -> None:
         self.entered, self.open = asyncio.Event(), asyncio.Event()
@@ -77,7 +77,7 @@ def gated(synapse: MemorySynapse, monkeypatch: pytest.MonkeyPatch) -> Callable[.
     return gated
 
 
-# --- the start ----------------------------------------------------------------------------------------
+# --- start --------------------------------------------------------------------------------------------
 
 
 async def test_stop_during_start_aborts_start(
@@ -105,7 +105,7 @@ async def test_failed_start_leaves_dendrite_stopped(
     assert patterns() == set()
 
 
-# --- the end ------------------------------------------------------------------------------------------
+# --- stop ---------------------------------------------------------------------------------------------
 
 
 async def test_cancelled_stop_cancels_running_tasks(start: Start, synapse: MemorySynapse) -> None:
@@ -148,7 +148,7 @@ async def test_cancelled_stop_cancels_handlers(start: Start) -> None:
 async def test_task_held_by_middleware_does_not_run_after_stop(start: Start, synapse: MemorySynapse) -> None:
     held, release, ran = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-    class Holding:
+    class HoldingTasks:
         @hookimpl
         def cosmo_signal_middleware(self, direction: str) -> Any:
             async def hold(signal: Any, forward: Forward) -> Any:
@@ -164,7 +164,7 @@ async def test_task_held_by_middleware_does_not_run_after_stop(start: Start, syn
         return {}
 
     plugins = PluginManager()
-    plugins.register(Holding(), name="holding")
+    plugins.register(HoldingTasks(), name="holding")
     worker = unstarted(synapse, axon("a", note), plugins=plugins)
     await worker.start()
     pathway = await (await start()).dispatch(neuron="a", input={})
@@ -177,7 +177,7 @@ async def test_task_held_by_middleware_does_not_run_after_stop(start: Start, syn
     assert not ran.is_set()
 
 
-# --- Axons that come and go -----------------------------------------------------------------------------
+# --- added and detached Axons ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("at", ["TASK.neuron.b", "STOP.neuron.b", "STOP", "TASK"])
@@ -224,15 +224,15 @@ async def test_cancelled_detach_still_removes_neuron(start: Start) -> None:
     neuron = Stuck()
     worker = await start(axon("a", neuron))
     orchestrator = await start()
-    gone: asyncio.Queue[Any] = asyncio.Queue()
-    await orchestrator.watch(SignalType.DEREGISTER, gone.put_nowait)
+    deregistered: asyncio.Queue[Any] = asyncio.Queue()
+    await orchestrator.watch(SignalType.DEREGISTER, deregistered.put_nowait)
     pathway = await orchestrator.dispatch(neuron="a", input={})
     await neuron.running.wait()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await worker.detach_axon("a")
     assert (await pathway.wait(timeout_s=5)).payload["code"] == "CANCELLED"
-    assert (neuron.closed, worker.axons, gone.qsize()) == (1, [], 1)
+    assert (neuron.closed, worker.axons, deregistered.qsize()) == (1, [], 1)
 
 
 async def test_second_detach_of_leaving_neuron_raises(start: Start) -> None:

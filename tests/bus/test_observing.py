@@ -1,4 +1,4 @@
-"""Observing a trace: Pathways that look on at a whole workflow."""
+"""Observed Pathways: all Signals of a trace."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ async def test_unreferenced_observed_pathway_is_collected(
     assert patterns() != before
     del held
     if in_thread:
-        asyncio.get_running_loop().set_debug(True)  # it then refuses what is not safe for threads
+        asyncio.get_running_loop().set_debug(True)  # debug mode raises on calls that are not thread-safe
         collector = threading.Thread(target=gc.collect)
         collector.start()
         collector.join()

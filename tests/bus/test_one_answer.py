@@ -1,4 +1,4 @@
-"""A TASK has one answer, though a bus that loses a worker may have it run twice."""
+"""A TASK has one answer, although it may run twice after a worker was lost."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ async def silent(input: dict[str, Any], context: list[Any]) -> Any:
 
 
 class OpenTask:
-    """A TASK that nobody answers but the test, by hand."""
+    """A TASK that only the test answers."""
 
     def __init__(self, dendrite: Dendrite, pathway: Pathway) -> None:
         self.pathway = pathway
         self._receive = dendrite._pathways.receive
 
     def answer(self, type: SignalType, payload: dict[str, Any] | None = None) -> Signal:
-        """Have a Signal arrive that answers the TASK."""
+        """Deliver a Signal that answers the TASK."""
         signal = Signal.new(
             type,
             PAYLOADS[type] if payload is None else payload,
@@ -47,11 +47,11 @@ class OpenTask:
         return signal
 
     def stream(self, *seqs: int) -> list[Signal]:
-        """Have THOUGHT_DELTAs arrive."""
+        """Deliver THOUGHT_DELTAs with these sequence numbers."""
         return [self.answer(DELTA, {"delta": f"{seq} ", "seq": seq}) for seq in seqs]
 
     async def read(self) -> list[Signal]:
-        """Return what the Pathway has, and close it."""
+        """Close the Pathway and return its Signals."""
         self.pathway.close()
         return [signal async for signal in self.pathway]
 

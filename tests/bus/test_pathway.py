@@ -1,4 +1,4 @@
-"""The Pathway: its three shapes, its buffer, and its end."""
+"""The Pathway: its three forms of reading, its buffer and its end."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def test_dispatch_and_subscribe_registers_handlers_before_task_is_sent(sta
     await orchestrator.dispatch_and_subscribe(
         {SignalType.AGENT_OUTPUT: on_output}, neuron="echo", input={"prompt": "hi"}
     )
-    gc.collect()  # nobody holds the Pathway but its handler
+    gc.collect()  # only its handler references the Pathway
     assert await done == "hi"
 
 

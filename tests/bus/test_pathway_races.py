@@ -1,4 +1,4 @@
-"""Dispatches and Pathways, when their Dendrite stops, a bus is slow, or nobody holds them."""
+"""Races of dispatches and Pathways with a stop, a slow Synapse or the garbage collector."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def echo(input: dict[str, Any], context: list[Any]) -> Any:
 
 
 class SlowBus:
-    """Holds up what is published on subjects that hold ``on``."""
+    """Blocks `publish` on subjects that contain ``on``."""
 
     def __init__(self, synapse: MemorySynapse) -> None:
         self.on = "nothing"
@@ -55,7 +55,7 @@ def slow(synapse: MemorySynapse, monkeypatch: pytest.MonkeyPatch) -> SlowBus:
     return slow
 
 
-# --- the Dendrite stops meanwhile -----------------------------------------------------------------------
+# --- stop during a dispatch -----------------------------------------------------------------------------
 
 
 async def test_timeout_applies_after_dendrite_stopped(start: Start, slow: SlowBus) -> None:
@@ -90,7 +90,7 @@ async def test_stop_during_discovery_sends_no_task(
     assert sent == []
 
 
-# --- Pathways that hold their Neuron back ---------------------------------------------------------------
+# --- back-pressure --------------------------------------------------------------------------------------
 
 
 async def test_failed_dispatch_does_not_consume_answers_of_shared_trace(

@@ -1,4 +1,4 @@
-"""Where another worker takes over, a TASK that comes again is answered again, and not run."""
+"""Redelivered TASKs: on a Synapse with takeover, a duplicate gets the same answer and does not run."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ async def test_redelivery_resends_error_that_replaced_unsendable_output(
     assert len(synapse.sent_of(OUTPUT)) == 1
 
 
-class Marking:
-    """A middleware that changes what leaves, sends it twice, and drops what it is told to."""
+class MarkingMiddleware:
+    """An outbound middleware that marks outputs, forwards them twice and drops those with a ``drop`` key."""
 
     def __init__(self) -> None:
         self.passed = 0
@@ -107,7 +107,7 @@ class Marking:
 
 
 async def test_resent_answer_skips_middleware(start: Start, connect_faulty: Any, count: Count) -> None:
-    plugins, marking = PluginManager(), Marking()
+    plugins, marking = PluginManager(), MarkingMiddleware()
     plugins.register(marking, name="marking")
     synapse = await connect_faulty(takeover_s=4.0)
     await start(count, synapse=synapse, role="worker", plugins=plugins)
@@ -123,7 +123,7 @@ async def test_resent_answer_skips_middleware(start: Start, connect_faulty: Any,
     assert len(synapse.sent_of(OUTPUT)) == 3
 
 
-# --- what is remembered -----------------------------------------------------------------------------
+# --- bounds of the buffer ---------------------------------------------------------------------------
 
 
 async def test_redelivery_buffer_keeps_answers_of_newest_tasks(
@@ -137,9 +137,9 @@ async def test_redelivery_buffer_keeps_answers_of_newest_tasks(
         await deliver(synapse, each)
     assert [await deliver(synapse, each) for each in tasks] == [False, True, True]
     assert count.runs == 3
-    kept = worker._replies._redelivery
-    assert kept is not None
-    assert len(kept._sent) == 4
+    redelivery = worker._replies._redelivery
+    assert redelivery is not None
+    assert len(redelivery._sent) == 4
 
 
 async def test_redelivery_buffer_is_bounded_in_bytes(
@@ -155,6 +155,6 @@ async def test_redelivery_buffer_is_bounded_in_bytes(
     for each in tasks[3:]:
         await deliver(synapse, each)
     assert [await deliver(synapse, each) for each in tasks] == [False] * 4 + [True]
-    kept = worker._replies._redelivery
-    assert kept is not None
-    assert kept._bytes == sum(len(sent.frame) for sent in kept._sent.values())
+    redelivery = worker._replies._redelivery
+    assert redelivery is not None
+    assert redelivery._bytes == sum(len(sent.frame) for sent in redelivery._sent.values())

@@ -1,4 +1,4 @@
-"""Trying a TASK again, within a strategy."""
+"""Retries of TASKs by a `RetryStrategy`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Start = Callable[..., Awaitable[Dendrite]]
 
 
 class Flaky:
-    """A Neuron that fails so many times before it answers; it keeps the trace of every attempt."""
+    """A Neuron that fails as listed before it answers, and records the trace id of each attempt."""
 
     __name__ = "flaky"
 
@@ -132,12 +132,12 @@ async def test_retry_uses_custom_predicate_and_backoff(start: Start) -> None:
 async def test_retry_stops_when_caller_is_cancelled(start: Start) -> None:
     flaky = Flaky("hang", "hang")
     dendrite = await start(flaky)
-    asking = asyncio.create_task(dendrite.dispatch_and_wait(neuron="flaky", input={}, retry=QUICK))
+    caller = asyncio.create_task(dendrite.dispatch_and_wait(neuron="flaky", input={}, retry=QUICK))
     async with asyncio.timeout(5):
         await flaky.began.wait()
-        asking.cancel()
-        await asyncio.wait([asking])
-    assert asking.cancelled()
+        caller.cancel()
+        await asyncio.wait([caller])
+    assert caller.cancelled()
     assert len(flaky.traces) == 1
 
 
@@ -152,7 +152,7 @@ def test_may_pass_accepts_transient_errors_only() -> None:
     assert not may_pass(ValueError())
 
 
-@pytest.mark.parametrize("wrong", [{"max_attempts": 0}, {"timeout_s": 0}, {"timeout_s": -1}])
-def test_retry_strategy_rejects_values_below_one_attempt(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        RetryStrategy(**wrong)
+@pytest.mark.parametrize("options", [{"max_attempts": 0}, {"timeout_s": 0}, {"timeout_s": -1}])
+def test_retry_strategy_rejects_values_below_one_attempt(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
+        RetryStrategy(**options)

@@ -1,4 +1,4 @@
-"""The order in which a Dendrite starts and stops its parts, pinned step by step."""
+"""The order in which a Dendrite starts and stops its parts, step by step."""
 
 from __future__ import annotations
 

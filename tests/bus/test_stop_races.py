@@ -1,4 +1,4 @@
-"""STOPs: who is asked, what is counted, and in which order they may come."""
+"""Races of STOP with draining hosts, answers and other STOPs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Start = Callable[..., Awaitable[Dendrite]]
 
 
 class Slow:
-    """A Neuron that never answers, and takes its time to clean up."""
+    """A Neuron that never answers, and cleans up until `clean` is set."""
 
     def __init__(self) -> None:
         self.running, self.cleaning, self.clean = asyncio.Event(), asyncio.Event(), asyncio.Event()

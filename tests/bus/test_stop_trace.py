@@ -1,4 +1,4 @@
-"""Stopping everything on a trace, wherever it runs."""
+"""`stop_trace`: all TASKs of a trace, on every Dendrite."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Start = Callable[..., Awaitable[Dendrite]]
 
 
 class Stuck:
-    """A Neuron that never answers, and tells how its TASKs ended."""
+    """A Neuron that never answers and counts its cancellations."""
 
     def __init__(self, name: str) -> None:
         self.__name__ = name
@@ -74,13 +74,13 @@ async def test_stop_trace_returns_empty_list_without_hosts(start: Start) -> None
 
 async def test_stop_trace_omits_dendrite_that_times_out(start: Start) -> None:
     orchestrator = await start()
-    ghost = Signal.new(
+    stale = Signal.new(
         SignalType.REGISTER,
         {"role": "neuron", "capabilities": []},
-        directed=address("ghost"),
-        meta={"dendrite": "gone"},
+        directed=address("stale"),
+        meta={"dendrite": "stopped"},
     )
-    await orchestrator.emit(ghost)
+    await orchestrator.emit(stale)
     assert orchestrator.find_neurons()
     async with asyncio.timeout(5):
         assert await orchestrator.stop_trace(new_trace_id(), timeout_s=0.01) == []
@@ -100,11 +100,11 @@ async def test_task_that_arrives_after_stop_of_trace_does_not_run(start: Start) 
     await answering
     assert hosted.load == 0
     answer = orchestrator.dispatch_and_wait(neuron="one", input={}, trace_id=late.trace_id, timeout_s=60)
-    asking = asyncio.create_task(answer)
+    reply = asyncio.create_task(answer)
     async with asyncio.timeout(5):
         await one.began.acquire()
     await orchestrator.stop_trace(late.trace_id)
-    assert (await asking).payload["code"] == "CANCELLED"
+    assert (await reply).payload["code"] == "CANCELLED"
 
 
 @pytest.mark.clause("P-10.2")

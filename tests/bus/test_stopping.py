@@ -1,4 +1,4 @@
-"""Stopping: one TASK, a trace, or a whole Dendrite."""
+"""STOP of one TASK and of a trace, and the stop of a Dendrite."""
 
 from __future__ import annotations
 

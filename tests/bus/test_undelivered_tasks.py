@@ -1,4 +1,4 @@
-"""TASKs that the Synapse cannot deliver: whoever follows one is told at once, and what to do."""
+"""TASKs that the Synapse cannot deliver: the caller gets an error at once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def echo(input: dict[str, Any], context: list[Any]) -> Any:
 
 @pytest.mark.clause("P-5.18")
 @pytest.mark.parametrize(
-    ("reason", "code", "recoverable", "told"),
+    ("reason", "code", "recoverable", "advice"),
     [
         ("no_consumers", "NO_ROUTE", True, "host it again"),
         ("overloaded", "OVERLOADED", True, "try again later"),
@@ -29,7 +29,7 @@ async def echo(input: dict[str, Any], context: list[Any]) -> Any:
     ],
 )
 async def test_caller_gets_error_for_undelivered_task(
-    start: Start, connect_faulty: Any, reason: Undelivered, code: str, recoverable: bool, told: str
+    start: Start, connect_faulty: Any, reason: Undelivered, code: str, recoverable: bool, advice: str
 ) -> None:
     synapse = await connect_faulty()
     await start(echo, synapse=synapse, role="worker")
@@ -38,7 +38,7 @@ async def test_caller_gets_error_for_undelivered_task(
     pathway = await orchestrator.dispatch(neuron="echo", input={})
     answer = await pathway.wait(timeout_s=5)
     assert (answer.payload["code"], answer.payload["recoverable"]) == (code, recoverable)
-    assert told in answer.payload["message"]
+    assert advice in answer.payload["message"]
     assert "'echo'" in answer.payload["message"]
     assert (answer.type, answer.trace_id, answer.parent_id) == (
         SignalType.ERROR,
@@ -47,7 +47,7 @@ async def test_caller_gets_error_for_undelivered_task(
     )
     assert answer.directed == address("echo")
     assert pathway.closed
-    # Nobody else is told: it is nobody else's TASK.
+    # The error is local to the caller and is not published.
     assert synapse.sent_of(SignalType.ERROR) == []
 
 
@@ -60,7 +60,7 @@ async def test_directory_drops_neuron_without_hosts(
     worker = await start(echo, synapse=synapse, role="worker")
     orchestrator = await start(synapse=synapse)
     await orchestrator.wait_until_ready(neuron="echo", timeout_s=5)
-    # It answers nobody who asks for it, as if it were dead.
+    # It does not answer DISCOVER, as if it had crashed.
     worker._announcer._draining = True
     synapse.task_fault = reason
     assert (await orchestrator.dispatch_and_wait(neuron="echo", input={})).type is SignalType.ERROR

@@ -1,4 +1,4 @@
-"""A Neuron that blocks the event loop is named, and its work is not taken for dead."""
+"""The loop watchdog: it names a Neuron that blocks the event loop, and work heartbeats continue."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def plain(input: dict[str, Any], context: list[Any]) -> Any:
 
 
 class ThreadedSynapse(MemorySynapse):
-    """A memory Synapse that also takes, and keeps, what is published from a thread."""
+    """A memory Synapse that records frames published from other threads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class ThreadedSynapse(MemorySynapse):
 
 
 class TimedLog(logging.Handler):
-    """Keeps when something was logged, and what."""
+    """A logging handler that records the time and text of each message."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class TimedLog(logging.Handler):
         self.logged.append((time.monotonic(), record.getMessage()))
 
     def times_of(self, text: str) -> list[float]:
-        """Return when something was logged that has ``text`` in it."""
+        """Return the times of messages that contain ``text``."""
         return [moment for moment, message in self.logged if text in message]
 
 
@@ -171,7 +171,7 @@ def test_closed_event_loop_ends_watchdog() -> None:
         dendrite.attach_axon(Axon(neuron_id="echo", neuron_fn=echo))
         await dendrite.start()
         for _ in range(20):
-            await asyncio.sleep(0)  # What it asks itself is answered.
+            await asyncio.sleep(0)  # Its own DISCOVER is answered.
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
             task.cancel()
 

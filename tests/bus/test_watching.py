@@ -1,4 +1,4 @@
-"""Watching a type: a handler sees all of it in the whole namespace, one Signal at a time."""
+"""Watchers: a handler sees all Signals of a type in its namespace, one at a time."""
 
 from __future__ import annotations
 
@@ -157,17 +157,17 @@ async def test_watch_filters_match_answers_by_neuron_and_tasks_by_capability(sta
     assert [task.payload["input"] for task in tasks] == [{"n": 1}]
     assert [output.payload["output"] for output in outputs] == [{"n": 1}]
     await start(Axon(neuron_id="more", neuron_fn=echo, capabilities=["echo"]), role="worker")
-    # "echo" answers the newcomer's DISCOVER; "other" does, too, but has not the capability.
+    # "echo" answers the DISCOVER of the new worker; "other" also does, but lacks the capability.
     assert {signal.directed and signal.directed.id for signal in registered} == {"echo", "more"}
 
 
-@pytest.mark.parametrize("wrong", [{"neuron": "a.b"}, {"capability": "*"}, {"trace_id": "my trace"}])
-async def test_watch_rejects_invalid_filter(start: Start, wrong: dict[str, str]) -> None:
+@pytest.mark.parametrize("filters", [{"neuron": "a.b"}, {"capability": "*"}, {"trace_id": "my trace"}])
+async def test_watch_rejects_invalid_filter(start: Start, filters: dict[str, str]) -> None:
     dendrite = await start()
-    with pytest.raises(MalformedSignalError, match=next(iter(wrong))):
-        dendrite.on(SignalType.TASK, **wrong)
-    with pytest.raises(MalformedSignalError, match=next(iter(wrong))):
-        await dendrite.watch(SignalType.TASK, print, **wrong)
+    with pytest.raises(MalformedSignalError, match=next(iter(filters))):
+        dendrite.on(SignalType.TASK, **filters)
+    with pytest.raises(MalformedSignalError, match=next(iter(filters))):
+        await dendrite.watch(SignalType.TASK, print, **filters)
     assert dendrite.watchers == []
 
 
@@ -188,7 +188,7 @@ async def test_every_signal_type_has_on_shortcut(type: SignalType) -> None:
 
 
 async def test_watcher_sees_only_signals_that_middleware_forwards(start: Start) -> None:
-    class Doorkeeper:
+    class DropSecrets:
         @hookimpl
         def cosmo_signal_middleware(self, direction: str) -> Any:
             return self.check if direction == "inbound" else None
@@ -199,7 +199,7 @@ async def test_watcher_sees_only_signals_that_middleware_forwards(start: Start) 
             return await forward(signal)
 
     manager = PluginManager()
-    manager.register(Doorkeeper(), name="doorkeeper")
+    manager.register(DropSecrets(), name="drop-secrets")
     dendrite, emitter = await start(plugins=manager), await start()
     trace_id = new_trace_id()
     pathway = await dendrite.observe_pathway(trace_id)

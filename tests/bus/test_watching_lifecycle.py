@@ -1,4 +1,4 @@
-"""Watching begins and ends: what is listened to, and until when."""
+"""The life cycle of watchers and of their shared subscriptions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def echo(input: dict[str, Any], context: list[Any]) -> Any:
 
 
 class Gate:
-    """Holds up whoever subscribes, or refuses."""
+    """Blocks or fails `subscribe`."""
 
     def __init__(self, synapse: MemorySynapse) -> None:
         self.entered = asyncio.Event()
@@ -72,7 +72,7 @@ async def test_watcher_registered_before_start_sees_every_signal(synapse: Memory
 
     async with dendrite:
         pass
-    # It answers its own DISCOVER, too.
+    # The second REGISTER answers its own DISCOVER.
     assert seen == [("REGISTER", "echo"), ("REGISTER", "echo"), ("DEREGISTER", "echo")]
 
 

@@ -1,4 +1,4 @@
-"""A worker that dies says nothing: whoever waits for it notices, and no caller waits for ever."""
+"""Lost workers: the caller detects missing work heartbeats and gets WORKER_LOST."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from cosmo_testing import FakeClock
 
 Start = Callable[..., Awaitable[Dendrite]]
 DETECTED_S = 3.5
-"""In how many seconds a lost worker is known."""
+"""Seconds until a lost worker is detected."""
 
 
 class Stuck:
-    """A Neuron that answers when it is told to, and counts how often it began."""
+    """A Neuron that answers once `open` is set, and counts its starts."""
 
     def __init__(self) -> None:
         self.open = asyncio.Event()
@@ -48,12 +48,12 @@ def axon(stuck: Stuck, name: str = "stuck", **options: Any) -> Axon:
 
 
 def work_heartbeats(synapse: Any) -> list[Signal]:
-    """Return the signs of life that were sent."""
+    """Return the work heartbeats sent."""
     return [beat for beat in synapse.sent_of(SignalType.HEARTBEAT) if beat.payload["status"] == "working"]
 
 
 class WorkerPair:
-    """A worker and an orchestrator, each with a Synapse of its own on one bus."""
+    """A worker and an orchestrator on one bus, each with its own Synapse."""
 
     def __init__(self, start: Start, connect_faulty: Any, clock: FakeClock) -> None:
         self._start, self._connect_faulty, self.clock = start, connect_faulty, clock
@@ -69,7 +69,7 @@ class WorkerPair:
         await self.orchestrator.wait_until_ready(neuron=axons[0].neuron_id, timeout_s=5)
 
     async def kill(self) -> None:
-        """Let the worker never be heard of again."""
+        """Disconnect the worker without a goodbye."""
         await self.there.close()
 
 
@@ -78,7 +78,7 @@ def pair(start: Start, connect_faulty: Any, clock: FakeClock) -> WorkerPair:
     return WorkerPair(start, connect_faulty, clock)
 
 
-# --- a worker is lost -----------------------------------------------------------------------------------
+# --- detection ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.clause("P-5.19")
@@ -101,7 +101,7 @@ async def test_killed_worker_is_detected_within_three_and_a_half_seconds(
     assert answer.directed == address("stuck")
     [task] = pair.here.sent_of(SignalType.TASK)
     assert answer.parent_id == task.id
-    # In case it is not dead: it shall not go on.
+    # A STOP, in case the worker still runs.
     [stop] = pair.here.sent_of(SignalType.STOP)
     assert stop.parent_id == task.id
     assert pair.here.sent_of(SignalType.ERROR) == []
@@ -167,7 +167,7 @@ async def test_register_announces_work_heartbeat_interval(
     start: Start, synapse: Any, announced: Any, known: float | None
 ) -> None:
     dendrite = await start()
-    for _ in range(2):  # Said again, it is no other.
+    for _ in range(2):  # A repeated announcement does not change it.
         register = Signal.new(
             SignalType.REGISTER,
             {"role": "neuron", "capabilities": []},
@@ -183,7 +183,7 @@ async def test_suspended_process_does_not_report_worker_lost(pair: WorkerPair, s
     await pair.start(axon(stuck))
     pathway = await pair.orchestrator.dispatch(neuron="stuck", input={})
     await pair.clock.advance(2.0)
-    pair.clock._now += 3600  # Both were suspended.
+    pair.clock._now += 3600  # Both processes were suspended.
     await pair.clock.advance(1.0)
     assert not pathway.closed
     await pair.kill()
@@ -211,7 +211,7 @@ def _detector(pair: WorkerPair) -> FailureDetector:
     return pair.orchestrator._detector
 
 
-# --- what is not lost -----------------------------------------------------------------------------------
+# --- workers that are not lost --------------------------------------------------------------------------
 
 
 @pytest.mark.clause("P-4.14", "P-12.4")
@@ -231,7 +231,7 @@ async def test_neuron_under_backpressure_is_not_lost(pair: WorkerPair) -> None:
 
 
 class BlockingMiddleware:
-    """A middleware that never lets a TASK through."""
+    """An inbound middleware that never forwards a TASK."""
 
     @hookimpl
     def cosmo_signal_middleware(self, dendrite: Dendrite, direction: str) -> Any:

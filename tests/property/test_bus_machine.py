@@ -1,7 +1,8 @@
-"""A state machine drives several Dendrites on one shaky bus against a plain model.
+"""A state machine that compares several Dendrites on an unreliable bus with a simple model.
 
-Time is virtual: when nothing is left to do, the event loop's clock jumps to the next timer, so that time-outs
-and heartbeats cost nothing. A long run: ``COSMO_EXAMPLES=10000 pytest tests/property/test_bus_machine.py``.
+Time is virtual: an idle event loop jumps to its next timer, so timeouts and heartbeats take no time.
+
+A long run: ``COSMO_EXAMPLES=10000 pytest tests/property/test_bus_machine.py``.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ HEARTBEAT_S: Final = 30.0
 
 @attrs.frozen
 class LoopClock:
-    """The loop's time, for presence."""
+    """The event loop's time, as the clock of Dendrites."""
 
     loop: asyncio.AbstractEventLoop
 
@@ -53,10 +54,9 @@ class LoopClock:
 
 
 class UnreliableSynapse(MemorySynapse):
-    """Brings frames twice, or sends them after the next one, when told to.
+    """A memory Synapse that repeats frames, or sends a frame after the next one.
 
-    A frame that comes twice comes to the same subscriber: which member of a queue group gets a frame is
-    decided once, by the bus.
+    A repeated frame goes to the same subscriber: the bus chooses the member of a queue group once per frame.
     """
 
     def __init__(self, bus: MemoryBus) -> None:
@@ -102,7 +102,7 @@ class UnreliableSynapse(MemorySynapse):
 
 @attrs.define(eq=False)
 class BusMember:
-    """A Dendrite, and what the model knows of it."""
+    """A Dendrite and its state in the model."""
 
     namespace: str
     synapse: UnreliableSynapse
@@ -112,14 +112,14 @@ class BusMember:
 
 @attrs.define(eq=False)
 class PendingDispatch:
-    """A dispatch that was made, and the task that waits for its end."""
+    """A dispatch and the asyncio task that waits for its end."""
 
     namespace: str
     waiting: asyncio.Task[Signal]
 
 
 class BusMachine(RuleBasedStateMachine):
-    """Dendrites come, go and die; TASKs are dispatched, cancelled and answered."""
+    """Dendrites start, stop and crash; TASKs are dispatched, cancelled and answered."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class BusMachine(RuleBasedStateMachine):
         self.members: list[BusMember] = []
         self.dispatches: list[PendingDispatch] = []
         self.gate = asyncio.Event()
-        # The ids of TASKs and awards, as often as a Neuron began one.
+        # The id of a TASK or an award, once per start of a Neuron.
         self.begun: list[str] = []
         self.foreign_inputs: list[Any] = []
         self.traces: dict[str, dict[str, Signal]] = {}
@@ -138,7 +138,7 @@ class BusMachine(RuleBasedStateMachine):
         return self.loop.run_until_complete(work)
 
     async def subscribe_all(self) -> None:
-        """See everything on the bus."""
+        """Record every Signal on the bus."""
         self.recorder = MemorySynapse(self.bus)
         await self.recorder.connect()
         await self.recorder.subscribe("cosmonapse.>", self.record)
@@ -190,7 +190,7 @@ class BusMachine(RuleBasedStateMachine):
         ]
         return fitting[index % len(fitting)] if fitting else None
 
-    # --- Dendrites come and go ----------------------------------------------------------------------
+    # --- Dendrites ----------------------------------------------------------------------------------
 
     @precondition(lambda self: sum(member.alive for member in self.members) < 5)
     @rule(
@@ -231,7 +231,7 @@ class BusMachine(RuleBasedStateMachine):
 
     @rule(index=st.integers(0, 4))
     def kill(self, index: int) -> None:
-        """Cut a Dendrite off without goodbye."""
+        """Disconnect a Dendrite without a goodbye."""
         member = self.pick(index)
         if member is not None:
             member.alive = False
@@ -321,7 +321,7 @@ class BusMachine(RuleBasedStateMachine):
         gate.set()
         self.run(self.run_ready_tasks())
 
-    # --- trouble ------------------------------------------------------------------------------------
+    # --- faults and time ----------------------------------------------------------------------------
 
     @rule(index=st.integers(0, 4), repeat=st.booleans(), delay=st.booleans())
     def set_faults(self, index: int, repeat: bool, delay: bool) -> None:
@@ -332,7 +332,7 @@ class BusMachine(RuleBasedStateMachine):
     def pass_time(self, seconds: float) -> None:
         self.run(asyncio.sleep(seconds))
 
-    # --- what must hold -----------------------------------------------------------------------------
+    # --- invariants ---------------------------------------------------------------------------------
 
     def teardown(self) -> None:
         try:
@@ -363,7 +363,7 @@ class BusMachine(RuleBasedStateMachine):
             if not dispatch.waiting.cancelled() and (error := dispatch.waiting.exception()) is not None:
                 assert isinstance(error, (CosmoError, TimeoutError)), repr(error)
         for signals in self.traces.values():
-            # In the order in which they were made: the shaky bus reorders even what one sender sends.
+            # In the order of creation: the unreliable bus reorders even the Signals of one sender.
             assert_valid_trace(sorted(signals.values(), key=lambda signal: signal.id))
         self.check_no_leaks()
 

@@ -1,4 +1,4 @@
-"""A TASK for capabilities runs once, on a Neuron that has them all, or is refused at once."""
+"""Properties of dispatch by capabilities: a TASK runs once on a capable Neuron, or raises at once."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ WANTED = st.lists(CAPABILITIES.filter(bool), min_size=1, max_size=12)
 
 @attrs.define
 class Runs:
-    """What ran where."""
+    """The runs of Neurons."""
 
-    # TASK id to the capabilities of every replica of the Neuron that ran it.
+    # The capabilities of the replicas that ran a TASK, by TASK id.
     by_task: dict[str, list[frozenset[str]]] = attrs.field(factory=dict)
 
     def neuron(self, capabilities: frozenset[str]) -> NeuronFn:
@@ -63,7 +63,7 @@ async def test_task_for_capabilities_is_neither_lost_nor_run_twice(
             return_exceptions=True,
         )
     for needs, outcome in zip(wanted, outcomes, strict=True):
-        # A Neuron can do what all its replicas can.
+        # A Neuron has the capabilities that all its replicas have.
         neurons = {name for host in hosts for name in host}
         able = {name for name in neurons if all(needs <= host[name] for host in hosts if name in host)}
         if isinstance(outcome, BaseException):

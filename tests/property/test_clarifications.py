@@ -1,4 +1,4 @@
-"""Laws of asking back: whatever is asked arrives, and every answer reaches the Neuron, in order."""
+"""Properties of clarifications: each request arrives, and each answer reaches the Neuron, in order."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from cosmo_testing.strategies import json_objects, json_values
 
 @attrs.frozen
 class Round:
-    """A Neuron asks, and somebody answers.
+    """A request of a Neuron and the response to it.
 
     Attributes:
-        returned: What the Neuron returns.
-        type: Of the Signal that this becomes.
-        payload: Of that Signal.
-        response: What is given to ``respond_to_…`` after the request.
-        key: Where in the input the entry goes.
-        entry: What the Neuron finds there.
+        returned: The value that the Neuron returns.
+        type: The type of the resulting Signal.
+        payload: The payload of that Signal.
+        response: The arguments of ``respond_to_…`` after the request.
+        key: The key of the input that gets the entry.
+        entry: The entry that the Neuron reads there.
     """
 
     returned: Any
@@ -77,7 +77,7 @@ def requests(draw: st.DrawFn) -> Round:
 
 
 def inputs() -> st.SearchStrategy[dict[str, Any]]:
-    """Any object; now and then one that was answered something before."""
+    """Any object, sometimes with entries of earlier answers."""
     earlier = st.fixed_dictionaries(
         {},
         optional={
@@ -86,14 +86,14 @@ def inputs() -> st.SearchStrategy[dict[str, Any]]:
         },
     )
     plain = json_objects().map(lambda input: {k: v for k, v in input.items() if k not in _KEYS})
-    return st.builds(lambda input, asked: {**input, **asked}, plain, earlier)
+    return st.builds(lambda input, answers: {**input, **answers}, plain, earlier)
 
 
 _KEYS = {"clarifications", "permissions"}
 
 
 class AskingNeuron:
-    """AskingNeuron one round after the other, and notes the input of each run."""
+    """A Neuron that makes one request per run, and records the input of each run."""
 
     def __init__(self, rounds: list[Round]) -> None:
         self.rounds = rounds
@@ -101,8 +101,8 @@ class AskingNeuron:
 
     def ask(self, input: dict[str, Any]) -> Any:
         self.runs.append(copy.deepcopy(input))
-        asked = len(self.runs) - 1
-        return self.rounds[asked].returned if asked < len(self.rounds) else {"runs": len(self.runs)}
+        index = len(self.runs) - 1
+        return self.rounds[index].returned if index < len(self.rounds) else {"runs": len(self.runs)}
 
     async def return_reply(self, input: dict[str, Any], context: list[Any]) -> Any:
         return self.ask(input)
@@ -124,7 +124,7 @@ async def respond(dendrite: Dendrite, request: Signal, response: tuple[Any, ...]
 async def ask_and_answer(
     neuron: AskingNeuron, input: dict[str, Any], *, streams: bool
 ) -> tuple[list[Signal], list[Signal]]:
-    """Answer all that a Neuron asks; return what came back, and the whole trace."""
+    """Answer every request of a Neuron; return the replies and the whole trace."""
     synapse = MemorySynapse()
     await synapse.connect()
     trace: list[Signal] = []
@@ -140,7 +140,7 @@ async def ask_and_answer(
     async with worker, Dendrite(synapse=synapse, namespace="test", plugins=plugins) as orchestrator:
         replies = [await orchestrator.dispatch_and_wait(neuron="asks", input=input, timeout_s=5)]
         for round in neuron.rounds:
-            # Whoever answers may have read the request from anywhere.
+            # A response does not depend on the Signal object that arrived.
             request = decode(encode(replies[-1]))
             replies.append(await respond(orchestrator, request, round.response))
     await synapse.close()
@@ -151,10 +151,10 @@ async def ask_and_answer(
 def test_every_answer_reaches_neuron_in_order(
     input: dict[str, Any], rounds: list[Round], streams: bool
 ) -> None:
-    neuron, before = AskingNeuron(rounds), copy.deepcopy(input)
+    neuron, original = AskingNeuron(rounds), copy.deepcopy(input)
     replies, trace = asyncio.run(ask_and_answer(neuron, input, streams=streams))
 
-    assert input == before
+    assert input == original
     expected = [input]
     for round in rounds:
         last = expected[-1]

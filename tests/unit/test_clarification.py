@@ -1,4 +1,4 @@
-"""What a Neuron asks back with, and the Signal that an Axon makes of it."""
+"""Requests that a Neuron returns, and the Signals that an Axon makes of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cosmo_core import AskBack, Axon, Directed, Signal, SignalType, ask_permissi
 
 
 class Port:
-    """Nobody listens."""
+    """A port that ignores emitted Signals."""
 
     async def emit(self, task: Signal, signal: Signal) -> None: ...
 
@@ -23,7 +23,7 @@ class Output(TypedDict):
 
 
 async def answer(output: Any, payload: dict[str, Any] | None = None, **axon: Any) -> Signal:
-    """Return what an Axon answers whose Neuron returns ``output``."""
+    """Return the answer of an Axon whose Neuron returns ``output``."""
 
     async def returns(input: dict[str, Any], context: list[Any]) -> Any:
         return output
@@ -54,24 +54,24 @@ PERMISSIONS = [
 
 
 @pytest.mark.clause("P-8.3")
-@pytest.mark.parametrize(("asked", "payload"), CLARIFICATIONS)
-async def test_question_becomes_clarification(asked: Any, payload: dict[str, Any]) -> None:
-    signal = await answer(asked)
+@pytest.mark.parametrize(("returned", "payload"), CLARIFICATIONS)
+async def test_question_becomes_clarification(returned: Any, payload: dict[str, Any]) -> None:
+    signal = await answer(returned)
     assert (signal.type, signal.payload) == (SignalType.CLARIFICATION, payload)
 
 
 @pytest.mark.clause("P-8.3")
-@pytest.mark.parametrize(("asked", "payload"), PERMISSIONS)
-async def test_request_becomes_permission(asked: Any, payload: dict[str, Any]) -> None:
-    signal = await answer(asked)
+@pytest.mark.parametrize(("returned", "payload"), PERMISSIONS)
+async def test_request_becomes_permission(returned: Any, payload: dict[str, Any]) -> None:
+    signal = await answer(returned)
     assert (signal.type, signal.payload) == (SignalType.PERMISSION, payload)
 
 
 @pytest.mark.clause("P-8.2")
-@pytest.mark.parametrize("asked", [clarify("which?"), {"__permission__": True, "action": "delete"}])
-async def test_request_names_neuron_and_carries_task(asked: Any) -> None:
+@pytest.mark.parametrize("returned", [clarify("which?"), {"__permission__": True, "action": "delete"}])
+async def test_request_names_neuron_and_carries_task(returned: Any) -> None:
     carried = {"input": {"prompt": "hi"}, "context_ref": "c", "capabilities": ["text"], "finalize": True}
-    signal = await answer(asked, {**carried, "deadline_ms": 2**60, "other": 1})
+    signal = await answer(returned, {**carried, "deadline_ms": 2**60, "other": 1})
     assert signal.directed == Directed("asker")
     assert signal.meta == {"task": carried}
 
@@ -82,9 +82,9 @@ async def test_request_carries_only_set_task_fields() -> None:
     assert signal.meta == {"task": {"input": {}}}
 
 
-@pytest.mark.parametrize("asked", [asked for asked, _ in [*CLARIFICATIONS, *PERMISSIONS]])
-async def test_request_is_not_checked_against_output_type(asked: Any) -> None:
-    assert (await answer(asked, output_type=Output)).type is not SignalType.ERROR
+@pytest.mark.parametrize("returned", [returned for returned, _ in [*CLARIFICATIONS, *PERMISSIONS]])
+async def test_request_is_not_checked_against_output_type(returned: Any) -> None:
+    assert (await answer(returned, output_type=Output)).type is not SignalType.ERROR
     assert (await answer({"wrong": 1}, output_type=Output)).payload["code"] == "OUTPUT_INVALID"
 
 
@@ -136,7 +136,7 @@ async def test_clarification_takes_precedence_over_permission() -> None:
 
 @pytest.mark.clause("P-8.4")
 @pytest.mark.parametrize(
-    ("asked", "named"),
+    ("returned", "named"),
     [
         (clarify(7), "payload.question: Expected `str`, got `int`"),  # type: ignore[arg-type]
         ({"__clarification__": True}, "payload.question: Object missing required field `question`"),
@@ -146,8 +146,8 @@ async def test_clarification_takes_precedence_over_permission() -> None:
         ({"__error__": True, "message": "m", "recoverable": "no"}, "payload.recoverable: Expected `bool`"),
     ],
 )
-async def test_invalid_request_is_error_that_names_key(asked: Any, named: str) -> None:
-    signal = await answer(asked)
+async def test_invalid_request_is_error_that_names_key(returned: Any, named: str) -> None:
+    signal = await answer(returned)
     assert signal.payload["code"] == "OUTPUT_INVALID"
     assert named in signal.payload["message"]
 
@@ -157,7 +157,7 @@ def test_repr_of_request_hides_content() -> None:
 
 
 async def test_answer_does_not_mutate_returned_object() -> None:
-    asked = {"__clarification__": True, "question": "which?"}
-    encode(await answer(asked))
-    assert asked == {"__clarification__": True, "question": "which?"}
+    returned = {"__clarification__": True, "question": "which?"}
+    encode(await answer(returned))
+    assert returned == {"__clarification__": True, "question": "which?"}
     assert clarify("which?") == AskBack(SignalType.CLARIFICATION, {"question": "which?"})

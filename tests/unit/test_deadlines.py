@@ -1,4 +1,4 @@
-"""One timer for all deadlines: never early, never forgotten, nothing left behind."""
+"""`Deadlines`: one timer for all of them, none early, none missed, none leaked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cosmo_core.dendrite.dispatch.pathway_registry import RESOLUTION_S, Deadline
 
 
 class Clock:
-    """As much of an event loop as deadlines need, with the time in the test's hands."""
+    """The parts of an event loop that deadlines use, with a time that the test sets."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -44,7 +44,7 @@ class Clock:
 
 
 class Recorder(Deadline):
-    """Notes when it expired, instead of interrupting somebody."""
+    """A deadline that records when it expired and interrupts no task."""
 
     __slots__ = ("clock", "expired_at")
 

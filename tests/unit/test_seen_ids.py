@@ -1,4 +1,4 @@
-"""The de-duplication window: knows what came lately, and never grows past its bounds."""
+"""`SeenIds`: the de-duplication window, bounded in time and size."""
 
 from __future__ import annotations
 

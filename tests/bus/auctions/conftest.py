@@ -1,4 +1,4 @@
-"""A auction to try offers on: who bids, what is sent, and what is left."""
+"""Fixtures for tests of auctions: bidding workers, recorded Signals, and checks of the open state."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WithMiddleware = Callable[[str, SignalMiddleware], PluginManager]
 DropSignals = Callable[[str, SignalType], PluginManager]
 
 
-# --- who works --------------------------------------------------------------------------------------
+# --- Neurons ----------------------------------------------------------------------------------------
 
 
 async def done(input: dict[str, Any], context: list[Any]) -> Any:
@@ -36,7 +36,7 @@ def new_axon(
 
 @pytest.fixture
 def make_axon() -> MakeAxon:
-    """Make an Axon that can do the work; unless told otherwise, its Neuron answers at once."""
+    """Make an Axon with the offered capability; by default its Neuron answers at once."""
     return new_axon
 
 
@@ -49,10 +49,10 @@ def failing() -> NeuronFn:
 
 
 class BlockedNeuron:
-    """A Neuron that answers when it may.
+    """A Neuron that answers once `release` is set.
 
     Attributes:
-        asked: How often it was.
+        calls: The number of its calls.
     """
 
     def __init__(self) -> None:
@@ -75,15 +75,15 @@ def blocked() -> BlockedNeuron:
     return BlockedNeuron()
 
 
-# --- the auction -------------------------------------------------------------------------------------
+# --- the driver --------------------------------------------------------------------------------------
 
 
 class AuctionDriver:
-    """What tests of offers have in common.
+    """Starts bidders, makes offers and records the Signals on the bus.
 
     Attributes:
-        traffic: Everything but announcements, in the order it is sent.
-        work: What is offered.
+        traffic: All Signals except those of discovery, in the order they were sent.
+        work: The arguments of an offer.
     """
 
     work: ClassVar[dict[str, Any]] = {"capabilities": ["x"], "input": {"n": 1}}
@@ -93,7 +93,7 @@ class AuctionDriver:
         self._start = start
         self._more = asyncio.Event()
 
-    # --- what is sent -------------------------------------------------------------------------------
+    # --- recorded Signals ---------------------------------------------------------------------------
 
     def record(self, frame: bytes) -> None:
         signal = decode(frame)
@@ -102,12 +102,12 @@ class AuctionDriver:
             self._more.set()
 
     def addressees(self, type: SignalType) -> list[str | None]:
-        """Return the Neurons that Signals of a type name."""
+        """Return the ids of the addressed Neurons, one for each Signal of a type."""
         named = [signal.directed for signal in self.traffic if signal.type is type]
         return [directed.id if directed else None for directed in named]
 
     async def wait_until_sent(self, type: SignalType, count: int = 1) -> None:
-        """Return when so many of a type were sent."""
+        """Wait until ``count`` Signals of a type were sent."""
         while len(self.addressees(type)) < count:
             self._more.clear()
             await self._more.wait()
@@ -116,10 +116,10 @@ class AuctionDriver:
     def bids(self) -> list[Signal]:
         return [signal for signal in self.traffic if signal.type is SignalType.BID]
 
-    # --- who is there -------------------------------------------------------------------------------
+    # --- bidders ------------------------------------------------------------------------------------
 
     async def start_bidder(self, name: str, neuron: NeuronFn = done, **terms: Any) -> Dendrite:
-        """Start a worker whose Neuron bids on these terms."""
+        """Start a worker whose Neuron bids with these terms."""
         worker = await self._start(new_axon(name, neuron), role="worker", grace_s=0.01)
 
         @worker.on_task_offer
@@ -129,29 +129,29 @@ class AuctionDriver:
         return worker
 
     async def start_silent_bidder(self, name: str) -> tuple[Dendrite, asyncio.Queue[Signal]]:
-        """Start a worker that bids for nothing by itself, and return the offers it gets, too."""
+        """Start a worker without automatic bids; return it and the queue of the offers that it receives."""
         worker = await self._start(new_axon(name), role="worker")
         offers: asyncio.Queue[Signal] = asyncio.Queue()
         worker.on_task_offer(offers.put_nowait)
         return worker, offers
 
-    # --- what happens -------------------------------------------------------------------------------
+    # --- offers -------------------------------------------------------------------------------------
 
     def start_offer(self, orchestrator: Dendrite, select: Select = "lowest_cost") -> asyncio.Task[Pathway]:
-        """Offer work in the background, with a deadline that no test reaches."""
+        """Make an offer in a background task, with a deadline that no test reaches."""
         return asyncio.create_task(
             orchestrator.dispatch_offer(**self.work, select=select, deadline_ms=60_000)
         )
 
     async def offer(self, orchestrator: Dendrite, bids: int, select: Select = "lowest_cost") -> Pathway:
-        """Offer work, and end bidding as soon as so many have bid."""
+        """Make an offer and end the bidding after ``bids`` bids."""
         offering = self.start_offer(orchestrator, select)
         await self.wait_until_sent(SignalType.BID, bids)
         self.end_bidding(orchestrator)
         return await offering
 
     async def offer_without_award(self, orchestrator: Dendrite, deadline_ms: int = 5, **offer: Any) -> None:
-        """Have something offered until the deadline, and take no bid."""
+        """Make an offer, wait for its deadline and accept no bid."""
         with pytest.raises(NoBidError):
             await orchestrator.dispatch_offer(
                 **{**self.work, **offer}, select=lambda _: None, deadline_ms=deadline_ms
@@ -182,12 +182,12 @@ async def auction(start: Start, synapse: MemorySynapse) -> AuctionDriver:
     return auction
 
 
-# --- what stands in the way -------------------------------------------------------------------------
+# --- middleware -------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def with_middleware() -> WithMiddleware:
-    """Return plugins that send Signals through a middleware on their way in, or out."""
+    """Return plugins with one middleware for a direction, inbound or outbound."""
 
     def with_middleware(wanted: str, middleware: SignalMiddleware) -> PluginManager:
         class Plugin:
@@ -196,7 +196,7 @@ def with_middleware() -> WithMiddleware:
                 return middleware if direction == wanted else None
 
         manager = PluginManager()
-        manager.register(Plugin(), name="through")
+        manager.register(Plugin(), name="middleware")
         return manager
 
     return with_middleware
@@ -204,7 +204,7 @@ def with_middleware() -> WithMiddleware:
 
 @pytest.fixture
 def drop_signals(with_middleware: WithMiddleware) -> DropSignals:
-    """Return plugins that drop a type of Signal on its way in, or out."""
+    """Return plugins that drop one type of Signal in a direction, inbound or outbound."""
 
     def drop_signals(direction: str, type: SignalType) -> PluginManager:
         async def drop(signal: Signal, forward: Forward) -> Signal | Dropped:

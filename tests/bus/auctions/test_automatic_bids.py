@@ -1,4 +1,4 @@
-"""Bids that are made by themselves, and how long they are open."""
+"""Automatic bids, and how long a bid stays open."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ async def test_offer_without_capabilities_gets_no_automatic_bid(
     start: Start, auction: AuctionDriver, make_axon: MakeAxon
 ) -> None:
     await start(make_axon("a"), role="worker")
-    asked: asyncio.Queue[Signal] = asyncio.Queue()
+    offers: asyncio.Queue[Signal] = asyncio.Queue()
     other = await start(make_axon("b"), role="worker")
-    other.on_task_offer(asked.put_nowait)
+    other.on_task_offer(offers.put_nowait)
     orchestrator = await start()
     offer = Signal.new(SignalType.TASK_OFFER, {"input": {}})
     await orchestrator.emit(offer)
-    assert (await asked.get()).id == offer.id
+    assert (await offers.get()).id == offer.id
     assert auction.addressees(SignalType.BID) == []
 
 
@@ -76,7 +76,7 @@ async def test_offer_without_capabilities_gets_no_automatic_bid(
 async def test_duplicate_offer_gets_one_bid(
     start: Start, synapse: MemorySynapse, make_axon: MakeAxon
 ) -> None:
-    # Without an inbox to answer to, everybody hears it.
+    # The offer names no inbox, so bids are broadcast.
     bids: asyncio.Queue[Signal] = asyncio.Queue()
     await synapse.subscribe("cosmonapse.test.BID", lambda frame: bids.put_nowait(decode(frame)))
     await start(make_axon("a"), role="worker")
@@ -144,7 +144,7 @@ async def test_dendrite_at_open_bid_limit_makes_no_bid(
     assert len(worker.extension("auctions")._bidder._bids) == 0
 
 
-# --- what is open ---------------------------------------------------------------------------------
+# --- open bids ------------------------------------------------------------------------------------
 
 
 @pytest.mark.clause("P-7.13")
@@ -153,23 +153,23 @@ async def test_open_bids_expire_after_award_is_impossible(monkeypatch: pytest.Mo
     monkeypatch.setattr("cosmo_core.extensions.auctions.bidding.BIDS_STAND_S", 10.0)
     clock = FakeClock()
     bids = OpenBids(clock.now)
-    made = []
+    bid_signals = []
     for deadline_ms in (5_000, 1_000):
         payload: dict[str, Any] = {"input": {}, "deadline_ms": deadline_ms}
         offer = Signal.new(SignalType.TASK_OFFER, payload)
         bid = offer.reply(SignalType.BID, {"cost": 1}, directed=Directed("a"))
         bids.add(offer, bid, "a")
-        made.append(bid)
+        bid_signals.append(bid)
     full = bids.full
     assert full
     with pytest.raises(ValueError, match="2 bids of this Dendrite are open"):
-        bids.add(Signal.new(SignalType.TASK_OFFER, {"input": {}}), made[0], "a")
+        bids.add(Signal.new(SignalType.TASK_OFFER, {"input": {}}), bid_signals[0], "a")
     await clock.advance(11.0 + MARGIN_S)
-    assert bids.close(made[1].reply(SignalType.TASK_AWARDED, {"input": {}})) is None
-    assert bids.close(made[0].reply(SignalType.TASK_AWARDED, {"input": {}})) == "a"
+    assert bids.close(bid_signals[1].reply(SignalType.TASK_AWARDED, {"input": {}})) is None
+    assert bids.close(bid_signals[0].reply(SignalType.TASK_AWARDED, {"input": {}})) == "a"
     assert len(bids) == 0
-    bids.add(Signal.new(SignalType.TASK_OFFER, {"input": {}}), made[0], "a")
+    bids.add(Signal.new(SignalType.TASK_OFFER, {"input": {}}), bid_signals[0], "a")
     await clock.advance(1_000.0)
     assert not bids.full
-    bids.add(Signal.new(SignalType.TASK_OFFER, {"input": {}}), made[1], "a")
+    bids.add(Signal.new(SignalType.TASK_OFFER, {"input": {}}), bid_signals[1], "a")
     assert bids.remove("unknown") is None

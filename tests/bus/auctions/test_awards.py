@@ -1,4 +1,4 @@
-"""What a worker does about awards."""
+"""How a worker handles TASK_AWARDED."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 async def test_broadcast_award_runs_once(
     start: Start, by: str, blocked: BlockedNeuron, make_axon: MakeAxon
 ) -> None:
-    """As another implementation of the protocol sends it."""
+    """Other implementations of the protocol broadcast their awards."""
     blocked.release.set()
     worker = await start(make_axon("a", blocked), role="worker")
     orchestrator = await start()

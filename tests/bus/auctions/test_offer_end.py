@@ -1,4 +1,4 @@
-"""How an offer ends before it is answered."""
+"""Offers that end before they are answered."""
 
 from __future__ import annotations
 

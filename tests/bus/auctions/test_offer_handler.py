@@ -1,4 +1,4 @@
-"""A handler decides on offers."""
+"""Offer handlers, and bids that they make."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ async def test_offer_handler_is_cancelled_when_bidding_ends(
     cancelled = asyncio.Event()
 
     @worker.on_task_offer
-    async def ponder(offer: Signal) -> None:
+    async def never_decide(offer: Signal) -> None:
         try:
             await asyncio.Event().wait()
         finally:
@@ -107,11 +107,11 @@ async def test_offer_handlers_are_bounded_and_cancelled_on_stop(
 ) -> None:
     monkeypatch.setattr(module, "MAX_DECIDING", 1)
     worker = await start(make_axon("a"), role="worker")
-    asked, cancelled = asyncio.Event(), asyncio.Event()
+    entered, cancelled = asyncio.Event(), asyncio.Event()
 
     @worker.on_task_offer
-    async def ponder(offer: Signal) -> None:
-        asked.set()
+    async def never_decide(offer: Signal) -> None:
+        entered.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -120,7 +120,7 @@ async def test_offer_handlers_are_bounded_and_cancelled_on_stop(
     orchestrator = await start()
     for _ in range(2):
         await orchestrator.emit(Signal.new(SignalType.TASK_OFFER, {"input": {}, "capabilities": ["x"]}))
-    await asked.wait()
+    await entered.wait()
     assert "1 offers wait for their handler" in caplog.text
     await worker.stop()
     assert cancelled.is_set()

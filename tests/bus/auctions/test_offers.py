@@ -1,4 +1,4 @@
-"""Offering work: one winner, or none."""
+"""Offers: the choice of a winner, and offers without one."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_one_bidder_is_awarded_and_others_are_declined(
     async with await orchestrator.dispatch_offer(**auction.work) as pathway:
         answer = await pathway.wait()
     await wait_until_idle(orchestrator)
-    made, award = (
+    offer, award = (
         next(s for s in auction.traffic if s.type is t)
         for t in (SignalType.TASK_OFFER, SignalType.TASK_AWARDED)
     )
@@ -54,8 +54,8 @@ async def test_one_bidder_is_awarded_and_others_are_declined(
     assert pathway.neuron == "a"
     assert award.parent_id == award.payload["winning_bid"] == winning.id
     assert award.payload["input"] == {"n": 1}
-    assert winning.parent_id == made.id
-    assert made.payload == {"input": {"n": 1}, "capabilities": ["x"], "deadline_ms": 250}
+    assert winning.parent_id == offer.id
+    assert offer.payload == {"input": {"n": 1}, "capabilities": ["x"], "deadline_ms": 250}
     assert auction.addressees(SignalType.TASK_AWARDED) == ["a"]
     assert auction.addressees(SignalType.TASK_DECLINED) == ["b", "c"]
     assert_valid_trace(auction.traffic)
@@ -128,12 +128,12 @@ async def test_award_carries_options_of_offer(
         fetched.append(ref)
         return []
 
-    async def who(input: dict[str, Any], context: list[Any]) -> Any:
+    async def describe_task(input: dict[str, Any], context: list[Any]) -> Any:
         task = current_task()
         assert task is not None
         return {"id": task.id, "trace": task.trace_id, "late": task.time_left_s() == 0}
 
-    await start(make_axon("a", who, context_fetcher=fetch), role="worker")
+    await start(make_axon("a", describe_task, context_fetcher=fetch), role="worker")
     orchestrator = await start()
     root = Signal.new(SignalType.PLAN, {"steps": []})
     async with await orchestrator.dispatch_offer(
@@ -150,9 +150,9 @@ async def test_award_carries_options_of_offer(
     assert signals == [SignalType.FINAL]
     assert final.payload["result"] == {"id": pathway.task_id, "trace": root.trace_id, "late": False}
     assert fetched == ["c1"]
-    made, _, award = auction.traffic[:3]
-    assert (made.parent_id, made.trace_id) == (root.id, root.trace_id)
-    assert made.meta["tenant"] == award.meta["tenant"] == 7
+    offer, _, award = auction.traffic[:3]
+    assert (offer.parent_id, offer.trace_id) == (root.id, root.trace_id)
+    assert offer.meta["tenant"] == award.meta["tenant"] == 7
 
 
 async def test_offer_pathway_receives_bids_and_stream(start: Start, auction: AuctionDriver) -> None:
@@ -309,15 +309,15 @@ async def test_offer_raises_when_middleware_drops_offer_or_award(
 async def test_answered_award_counts_as_sent(
     start: Start, auction: AuctionDriver, with_middleware: WithMiddleware
 ) -> None:
-    """However long a middleware takes to say so."""
+    """The middleware that forwarded the award need not have returned."""
 
-    async def linger(signal: Signal, forward: Forward) -> Signal | Dropped:
+    async def never_return(signal: Signal, forward: Forward) -> Signal | Dropped:
         result = await forward(signal)
         if signal.type is SignalType.TASK_AWARDED:
             await asyncio.Event().wait()
         return result
 
     await auction.start_bidder("a")
-    orchestrator = await start(plugins=with_middleware("outbound", linger))
+    orchestrator = await start(plugins=with_middleware("outbound", never_return))
     async with await orchestrator.dispatch_offer(**auction.work) as pathway:
         assert (await pathway.wait()).payload["output"] == {"done": True}

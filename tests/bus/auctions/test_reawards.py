@@ -1,4 +1,4 @@
-"""When a winner fails or leaves, the next best gets the work."""
+"""Re-awards: the next best bidder replaces a winner that fails or leaves."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 async def test_failed_winner_is_replaced_by_next_best_bidder(
     start: Start, auction: AuctionDriver, wait_until_idle: WaitUntilIdle, failing: NeuronFn
 ) -> None:
-    async def stumbling(input: dict[str, Any], context: list[Any]) -> Any:
+    async def fail_after_delta(input: dict[str, Any], context: list[Any]) -> Any:
         yield "I think"
         raise NeuronError("cannot")
 
     workers = [
         await auction.start_bidder("third", cost=3),
-        await auction.start_bidder("first", stumbling, cost=1),
+        await auction.start_bidder("first", fail_after_delta, cost=1),
         await auction.start_bidder("second", failing, cost=2),
         await auction.start_bidder("fourth", cost=4),
     ]
@@ -113,25 +113,25 @@ async def test_silent_winner_is_replaced_by_next_best_bidder(
 @pytest.mark.clause("P-5.12", "P-7.10", "P-7.11")
 async def test_draining_neuron_departs_when_it_falls_silent() -> None:
     clock = FakeClock()
-    gone: list[tuple[str, str]] = []
-    view = Directory(clock.now, 10, departed=lambda *who: gone.append(who))
+    departed: list[tuple[str, str]] = []
+    directory = Directory(clock.now, 10, departed=lambda *neuron: departed.append(neuron))
 
-    def say(type: SignalType, neuron: str, **payload: Any) -> None:
-        view.receive(Signal.new(type, payload, directed=Directed(neuron), meta={"dendrite": "d"}))
+    def announce(type: SignalType, neuron: str, **payload: Any) -> None:
+        directory.receive(Signal.new(type, payload, directed=Directed(neuron), meta={"dendrite": "d"}))
 
     for neuron in "abc":
-        say(SignalType.REGISTER, neuron, role="neuron", capabilities=[])
-        say(SignalType.HEARTBEAT, neuron, status="draining")
-    assert not view.records()
-    assert not gone
-    say(SignalType.REGISTER, "b", role="neuron", capabilities=[])
-    say(SignalType.DEREGISTER, "c")
-    assert gone == [("c", "d")]
+        announce(SignalType.REGISTER, neuron, role="neuron", capabilities=[])
+        announce(SignalType.HEARTBEAT, neuron, status="draining")
+    assert not directory.records()
+    assert not departed
+    announce(SignalType.REGISTER, "b", role="neuron", capabilities=[])
+    announce(SignalType.DEREGISTER, "c")
+    assert departed == [("c", "d")]
     await clock.advance(25)
-    say(SignalType.HEARTBEAT, "b", status="ok")
+    announce(SignalType.HEARTBEAT, "b", status="ok")
     await clock.advance(10)
-    view.sweep()
-    assert gone == [("c", "d"), ("a", "d")]
+    directory.sweep()
+    assert departed == [("c", "d"), ("a", "d")]
 
 
 async def test_worker_lost_error_names_deregistered_winner(

@@ -1,4 +1,4 @@
-"""Bids that count for nothing."""
+"""Late, duplicate and invalid bids."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ async def test_failed_decline_does_not_block_other_declines(
     with_middleware: WithMiddleware,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async def stumble(signal: Signal, forward: Forward) -> Signal | Dropped:
+    async def fail_for_b(signal: Signal, forward: Forward) -> Signal | Dropped:
         if signal.type is SignalType.TASK_DECLINED and signal.directed == Directed("b"):
             raise ZeroDivisionError
         return await forward(signal)
 
     for name in "abc":
         await auction.start_bidder(name)
-    orchestrator = await start(plugins=with_middleware("outbound", stumble))
+    orchestrator = await start(plugins=with_middleware("outbound", fail_for_b))
     for _ in range(2):
         async with await orchestrator.dispatch_offer(**auction.work) as pathway:
             await pathway.wait()
@@ -108,16 +108,16 @@ async def test_bids_without_offer_neuron_or_dendrite_are_ignored(
     worker, offers = await auction.start_silent_bidder("a")
     orchestrator = await start()
     offering = auction.start_offer(orchestrator, "first_bid")
-    made = await offers.get()
+    offer = await offers.get()
     host = {"dendrite": "h"}
     bids = [
-        Signal.new(SignalType.BID, {"cost": 0}, trace_id=made.trace_id, directed=Directed("a"), meta=host),
-        made.reply(SignalType.BID, {"cost": 0}, meta=host),
-        made.reply(SignalType.BID, {"cost": 0}, directed=Directed("a")),
-        made.reply(SignalType.BID, {"cost": 0}, directed=Directed("a"), meta={"dendrite": "not a token"}),
+        Signal.new(SignalType.BID, {"cost": 0}, trace_id=offer.trace_id, directed=Directed("a"), meta=host),
+        offer.reply(SignalType.BID, {"cost": 0}, meta=host),
+        offer.reply(SignalType.BID, {"cost": 0}, directed=Directed("a")),
+        offer.reply(SignalType.BID, {"cost": 0}, directed=Directed("a"), meta={"dendrite": "not a token"}),
     ]
     for bid in bids:
-        await worker._link.send(worker._link.subjects.inbox(SignalType.BID, made.meta["reply_to"]), bid)
+        await worker._link.send(worker._link.subjects.inbox(SignalType.BID, offer.meta["reply_to"]), bid)
     auction.end_bidding(orchestrator)
     with pytest.raises(NoBidError, match="no Neuron bid"):
         await offering
@@ -129,9 +129,9 @@ async def test_duplicate_bid_counts_once(start: Start, auction: AuctionDriver) -
     other = await auction.start_bidder("b", cost=0)
     orchestrator = await start()
     offering = asyncio.create_task(auction.offer(orchestrator, 3))
-    made = await offers.get()
-    bid = await worker.bid(made, cost=1)
-    subject = worker._link.subjects.inbox(SignalType.BID, made.meta["reply_to"])
+    offer = await offers.get()
+    bid = await worker.bid(offer, cost=1)
+    subject = worker._link.subjects.inbox(SignalType.BID, offer.meta["reply_to"])
     await worker._link.send(subject, bid)
     async with await offering as pathway:
         await pathway.wait()
@@ -154,9 +154,9 @@ async def test_answer_to_unawarded_offer_is_ignored(
     worker, offers = await auction.start_silent_bidder("a")
     orchestrator = await start()
     offering = auction.start_offer(orchestrator, "first_bid")
-    made = await offers.get()
-    await orchestrator.emit(made.reply(type, payload))
-    await worker.bid(made, cost=1)
+    offer = await offers.get()
+    await orchestrator.emit(offer.reply(type, payload))
+    await worker.bid(offer, cost=1)
     async with await offering as pathway:
         assert (await pathway.wait()).payload == {"output": {"done": True}}
 
@@ -167,9 +167,9 @@ async def test_final_of_trace_ends_bidding(
     worker, offers = await auction.start_silent_bidder("a")
     orchestrator = await start()
     offering = auction.start_offer(orchestrator)
-    made = await offers.get()
-    await worker.bid(made, cost=1)
-    await orchestrator.emit(Signal.new(SignalType.FINAL, {"result": 1}, trace_id=made.trace_id))
+    offer = await offers.get()
+    await worker.bid(offer, cost=1)
+    await orchestrator.emit(Signal.new(SignalType.FINAL, {"result": 1}, trace_id=offer.trace_id))
     with pytest.raises(PathwayClosedError):
         await offering
     await wait_until_idle(orchestrator)

@@ -1,4 +1,4 @@
-"""Neurons that ask back, and all that is said on the bus meanwhile."""
+"""Fixtures for clarifications: Neurons that ask back, and a record of the Signals on the bus."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Ask = Callable[..., Awaitable[Signal]]
 
 @pytest.fixture
 def translate() -> NeuronFn:
-    """A Neuron that asks for what is missing."""
+    """A Neuron that asks for the missing language."""
 
     async def translate(input: dict[str, Any], context: list[Any]) -> Any:
         if not input.get("clarifications"):
@@ -29,7 +29,7 @@ def translate() -> NeuronFn:
 
 @pytest.fixture
 def delete() -> NeuronFn:
-    """A Neuron that asks whether it may."""
+    """A Neuron that asks for permission."""
 
     async def delete(input: dict[str, Any], context: list[Any]) -> Any:
         if not input.get("permissions"):
@@ -41,7 +41,7 @@ def delete() -> NeuronFn:
 
 @pytest.fixture
 async def published(synapse: MemorySynapse) -> list[Signal]:
-    """Everything but presence that is published on the bus of the test, as it comes."""
+    """All Signals except those of discovery, in the order they were published."""
     signals: list[Signal] = []
 
     def record(frame: bytes) -> None:
@@ -55,7 +55,7 @@ async def published(synapse: MemorySynapse) -> list[Signal]:
 
 @pytest.fixture
 def ask() -> Ask:
-    """Give a Neuron its input, and return its first reply."""
+    """Send a Neuron its input and return its first reply."""
 
     async def ask(orchestrator: Dendrite, neuron: str, **input: Any) -> Signal:
         return await orchestrator.dispatch_and_wait(neuron=neuron, input=input, timeout_s=5)

@@ -1,4 +1,4 @@
-"""Neurons ask back, and whoever reads it can answer."""
+"""Clarifications and permissions: requests of Neurons, and responses from any Dendrite."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def streams_marks(input: dict[str, Any], context: list[Any]) -> AsyncItera
         yield {"__clarification__": True, "question": "which?"}
 
 
-# --- the Neuron is ask again ----------------------------------------------------------------------
+# --- the Neuron runs again ------------------------------------------------------------------------
 
 
 @pytest.mark.clause("P-8.1", "P-8.6")
@@ -223,7 +223,7 @@ async def test_neuron_wrapper_sees_and_passes_clarification(
     assert (await pathway.wait(5)).type is SignalType.AGENT_OUTPUT
 
 
-# --- Signals for others -----------------------------------------------------------------------------
+# --- broadcast answers ------------------------------------------------------------------------------
 
 
 @pytest.mark.clause("P-8.5")
@@ -266,7 +266,7 @@ async def test_clarification_answer_is_broadcast(
     assert (published.payload, published.parent_id) == ({"answer": "de"}, question.id)
 
 
-# --- the end ----------------------------------------------------------------------------------------
+# --- shutdown ---------------------------------------------------------------------------------------
 
 
 async def test_cancelled_responder_leaves_no_pathway(start: Start, synapse: MemorySynapse, ask: Ask) -> None:

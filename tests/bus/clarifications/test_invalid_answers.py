@@ -1,4 +1,4 @@
-"""Answers to what Neurons ask that are refused, and requests that cannot be sent."""
+"""Invalid answers to requests of Neurons, and requests that cannot be sent."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def test_worker_role_cannot_answer(
     ):
         with pytest.raises(RoleError, match="may not emit PERMISSION_DECISION"):
             await decide
-    # The role is looked at before anybody is looked for.
+    # The role is checked before the Neuron is looked up.
     unaddressed = Signal.new(SignalType.CLARIFICATION, {"question": "which?"}, directed=Directed("unknown"))
     with pytest.raises(RoleError):
         await worker.respond_to_clarification(unaddressed, "x", input={})
@@ -99,11 +99,11 @@ async def test_request_without_task_names_required_arguments(
 async def test_answer_that_cannot_be_inserted_into_input_raises(
     start: Start, published: list[Signal], ask: Ask
 ) -> None:
-    async def odd(input: dict[str, Any], context: list[Any]) -> Any:
+    async def asks(input: dict[str, Any], context: list[Any]) -> Any:
         return clarify("which?")
 
-    dendrite = await start(odd)
-    question = await ask(dendrite, "odd", clarifications="none yet")
+    dendrite = await start(asks)
+    question = await ask(dendrite, "asks", clarifications="none yet")
     del published[:]
     with pytest.raises(MalformedSignalError, match=r"input\.clarifications: .* has str: pass input="):
         await dendrite.respond_to_clarification(question, "x")
@@ -155,9 +155,9 @@ async def test_request_larger_than_frame_limit_is_output_invalid(start: Start, a
 
 
 async def test_request_that_is_not_json_is_output_invalid(start: Start, ask: Ask) -> None:
-    async def odd(input: dict[str, Any], context: list[Any]) -> Any:
+    async def asks(input: dict[str, Any], context: list[Any]) -> Any:
         return clarify("which?", context=object())
 
-    dendrite = await start(odd)
-    reply = await ask(dendrite, "odd")
+    dendrite = await start(asks)
+    reply = await ask(dendrite, "asks")
     assert reply.payload["code"] == "OUTPUT_INVALID"
