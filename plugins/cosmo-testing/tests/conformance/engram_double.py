@@ -1,4 +1,4 @@
-"""A correct Engram made of dicts, and what the kit has to know about it."""
+"""A correct Engram made of dicts, and its claims."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Entry:
 
 @attrs.define(eq=False)
 class Row:
-    """A write that is remembered, and what its entry was before it."""
+    """A remembered write, and its entry before the write."""
 
     receipt: ImprintReceipt
     trace: str | None
@@ -53,8 +53,8 @@ class Row:
     undone: bool = False
 
 
-class Shelf:
-    """What Engrams keep, and share."""
+class StoreData:
+    """The store that Engrams share."""
 
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
@@ -64,14 +64,14 @@ class Shelf:
 
 
 class Double:
-    """One Engram on a shelf."""
+    """One Engram on a store."""
 
     engram_id = "memory"
     engram_kind = "context"
     guarantees = EngramGuarantees(durable=True)
 
-    def __init__(self, shelf: Shelf, password: str = "", keeps_writes: int | None = None) -> None:
-        self.shelf = shelf
+    def __init__(self, data: StoreData, password: str = "", keeps_writes: int | None = None) -> None:
+        self.data = data
         self.password = password
         if keeps_writes is not None:
             self.guarantees = attrs.evolve(self.guarantees, keeps_writes=keeps_writes)
@@ -109,7 +109,7 @@ class Double:
         if self.cut_off:
             self.cut_off -= 1
             raise self.error("UNAVAILABLE", "has lost its connection: try again", recoverable=True)
-        if self.shelf.damaged:
+        if self.data.damaged:
             raise self.error("CORRUPT", "cannot read its store")
 
     def error(self, code: str, what: str, *, recoverable: bool = False) -> EngramError:
@@ -127,36 +127,36 @@ class Double:
             return receipt
 
     def once(self, write: Write) -> ImprintReceipt:
-        known = self.shelf.rows.get(write.imprint_id)
+        known = self.data.rows.get(write.imprint_id)
         return self.written(write) if known is None else known.receipt
 
     def written(self, write: Write) -> ImprintReceipt:
-        before = dict(self.shelf.entries)
+        before = dict(self.data.entries)
         id = self.deleted(write) if write.op == "delete" else self.stored(write)
-        version = self.shelf.entries[id].version if id in self.shelf.entries else None
+        version = self.data.entries[id].version if id in self.data.entries else None
         receipt = ImprintReceipt(self.engram_id, write.op, id, version)
         self.remember(write, Row(receipt, write.trace_id, before.get(id) if id else None))
         return receipt
 
     def remember(self, write: Write, row: Row) -> None:
-        self.shelf.rows[write.imprint_id] = row
+        self.data.rows[write.imprint_id] = row
         most = self.guarantees.keeps_writes
-        if len(self.shelf.rows) > most + most // 4:
-            for old in list(self.shelf.rows)[:-most]:
-                del self.shelf.rows[old]
+        if len(self.data.rows) > most + most // 4:
+            for old in list(self.data.rows)[:-most]:
+                del self.data.rows[old]
 
     def newest(self, key: str | None) -> Entry | None:
-        of_key = [entry for entry in self.shelf.entries.values() if key is not None and entry.key == key]
+        of_key = [entry for entry in self.data.entries.values() if key is not None and entry.key == key]
         return max(of_key, key=lambda entry: entry.written, default=None)
 
     def deleted(self, write: Write) -> str | None:
         by_id = write.id is not None
-        entry = self.shelf.entries.get(write.id) if write.id is not None else self.newest(write.merge_key)
+        entry = self.data.entries.get(write.id) if write.id is not None else self.newest(write.merge_key)
         if entry is None:
             return None
         if by_id and write.merge_key not in {None, entry.key}:
             raise self.error("CONFLICT", f"has {entry.id!r} under another key than {write.merge_key!r}")
-        del self.shelf.entries[entry.id]
+        del self.data.entries[entry.id]
         return entry.id
 
     def stored(self, write: Write) -> str:
@@ -167,7 +167,7 @@ class Double:
             return self.replace(write, old) if write.op == "upsert" else self.merge(write, old)
         if write.op == "merge":
             raise self.error("NOT_FOUND", f"has nothing to merge with under {write.merge_key!r}")
-        taken = write.id in self.shelf.entries
+        taken = write.id in self.data.entries
         if write.op != "append" and (taken or old is not None):
             raise self.error("EXISTS", f"has {write.id!r} or {write.merge_key!r} already")
         id = write.id if write.id is not None and not taken else self.fresh_id()
@@ -186,10 +186,10 @@ class Double:
     def put(
         self, write: Write, id: str, key: str | None, version: int, embedding: tuple[float, ...] | None
     ) -> str:
-        self.shelf.written += 1
+        self.data.written += 1
         words = self.index(write)
         kept = (write.document, write.tags, embedding, words)
-        self.shelf.entries[id] = Entry(id, key, *kept, version, self.shelf.written, frozenset(words))
+        self.data.entries[id] = Entry(id, key, *kept, version, self.data.written, frozenset(words))
         return id
 
     def index(self, write: Write) -> tuple[str, ...]:
@@ -205,7 +205,7 @@ class Double:
             return undone
 
     def undo_all(self, trace_id: str) -> int:
-        mine = [row for row in self.shelf.rows.values() if row.trace == trace_id]
+        mine = [row for row in self.data.rows.values() if row.trace == trace_id]
         return sum([self.undo(row) for row in reversed(mine)])
 
     def undo(self, row: Row) -> bool:
@@ -218,19 +218,19 @@ class Double:
         return later is None and row.receipt.id is not None
 
     def later(self, row: Row) -> Row | None:
-        rows = list(self.shelf.rows.values())
+        rows = list(self.data.rows.values())
         since = rows[rows.index(row) + 1 :]
         return next((each for each in since if each.receipt.id == row.receipt.id and not each.undone), None)
 
     def restore(self, id: str, before: Entry | None) -> None:
-        self.shelf.entries.pop(id, None)
+        self.data.entries.pop(id, None)
         if before is not None:
-            self.shelf.entries[id] = before
+            self.data.entries[id] = before
 
     async def commit(self, trace_id: str) -> None:
         with self.call():
             await asyncio.sleep(0)
-            for row in self.shelf.rows.values():
+            for row in self.data.rows.values():
                 if row.trace == trace_id:
                     row.trace, row.before = None, None
 
@@ -249,7 +249,7 @@ class Double:
         return Findings(best, truncated=len(scored) > query.limit)
 
     def newest_first(self) -> list[Entry]:
-        return sorted(self.shelf.entries.values(), key=lambda entry: -entry.written)
+        return sorted(self.data.entries.values(), key=lambda entry: -entry.written)
 
     def fits(self, entry: Entry, query: Query) -> bool:
         return (
@@ -274,7 +274,7 @@ class Double:
 
 
 class DoubleUnderTest(EngramUnderTest):
-    """Has everything that an author may supply."""
+    """A subject with every optional method."""
 
     double: type[Double] = Double
     recovery_s = 2.0
@@ -282,11 +282,11 @@ class DoubleUnderTest(EngramUnderTest):
 
     @asynccontextmanager
     async def store(self) -> AsyncIterator[None]:
-        self._shelf = Shelf()
+        self._data = StoreData()
         yield
 
     async def open(self, *, keeps_writes: int | None = None) -> Double:
-        engram = self.double(self._shelf, PASSWORD, keeps_writes)
+        engram = self.double(self._data, PASSWORD, keeps_writes)
         await engram.connect()
         return engram
 
@@ -294,11 +294,11 @@ class DoubleUnderTest(EngramUnderTest):
         engram.cut_off = 3
 
     async def damage(self) -> None:
-        self._shelf.damaged = True
+        self._data.damaged = True
 
 
 def under_test(double: type[Double]) -> DoubleUnderTest:
-    """Make what the kit takes, of a double."""
+    """Make the subject of a double."""
     kind = type(f"{double.__name__}UnderTest", (DoubleUnderTest,), {"double": double})
     made = kind()
     assert isinstance(made, DoubleUnderTest)

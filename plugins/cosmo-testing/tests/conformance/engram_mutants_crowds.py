@@ -54,14 +54,14 @@ class WritesLater(Double):
         self, write: Write, id: str, key: str | None, version: int, embedding: tuple[float, ...] | None
     ) -> str:
         put = super().put(write, id, key, version, embedding)
-        entry, tags = self.shelf.entries[id], write.tags
-        self.shelf.entries[id] = attrs.evolve(entry, tags=())
+        entry, tags = self.data.entries[id], write.tags
+        self.data.entries[id] = attrs.evolve(entry, tags=())
         asyncio.get_running_loop().call_later(0.001, self.tag, id, tags)
         return put
 
     def tag(self, id: str, tags: tuple[str, ...]) -> None:
-        if id in self.shelf.entries:
-            self.shelf.entries[id] = attrs.evolve(self.shelf.entries[id], tags=tags)
+        if id in self.data.entries:
+            self.data.entries[id] = attrs.evolve(self.data.entries[id], tags=tags)
 
 
 @breaks("engram:concurrent-readers", "which was written at that time")
@@ -70,7 +70,7 @@ class IndexesFirst(Double):
         with self.call():
             old = self.newest(write.merge_key)
             if old is not None:
-                self.shelf.entries[old.id] = attrs.evolve(old, tags=write.tags)
+                self.data.entries[old.id] = attrs.evolve(old, tags=write.tags)
                 await asyncio.sleep(0)
             return self.once(write)
 
@@ -81,9 +81,9 @@ class DeletesFirst(Double):
         with self.call():
             old = self.newest(write.merge_key)
             if old is not None:
-                del self.shelf.entries[old.id]
+                del self.data.entries[old.id]
                 await asyncio.sleep(0)
-                self.shelf.entries[old.id] = old
+                self.data.entries[old.id] = old
             return self.once(write)
 
 
@@ -113,12 +113,12 @@ class GoesOnWhenCancelled(Double):
 class IsHalfDoneWhenCancelled(Double):
     async def imprint(self, write: Write) -> ImprintReceipt:
         with self.call():
-            if write.imprint_id not in self.shelf.rows:
+            if write.imprint_id not in self.data.rows:
                 self.once(write)
-                entry = self.shelf.entries[write.id or ""]
-                self.shelf.entries[entry.id] = attrs.evolve(entry, vocabulary=frozenset())
+                entry = self.data.entries[write.id or ""]
+                self.data.entries[entry.id] = attrs.evolve(entry, vocabulary=frozenset())
                 await asyncio.sleep(0)
-                self.shelf.entries[entry.id] = entry
+                self.data.entries[entry.id] = entry
             return self.once(write)
 
 
@@ -156,16 +156,16 @@ class ReadsACopy(Double):
 
     async def imprint(self, write: Write) -> ImprintReceipt:
         receipt = await super().imprint(write)
-        self.copy = dict(self.shelf.entries)
+        self.copy = dict(self.data.entries)
         return receipt
 
     def found(self, query: Query) -> Findings:
-        copy = self.shelf.entries if self.copy is None else self.copy
-        now, self.shelf.entries = self.shelf.entries, copy
+        copy = self.data.entries if self.copy is None else self.copy
+        now, self.data.entries = self.data.entries, copy
         try:
             return super().found(query)
         finally:
-            self.shelf.entries = now
+            self.data.entries = now
 
 
 @breaks("engram:shared-once", "through both have")
@@ -185,11 +185,11 @@ class LocksItselfAlone(Double):
 
     async def imprint(self, write: Write) -> ImprintReceipt:
         async with self.lock:
-            before = dict(self.shelf.entries)
+            before = dict(self.data.entries)
             await asyncio.sleep(0)
-            now, self.shelf.entries = self.shelf.entries, before
+            now, self.data.entries = self.data.entries, before
             receipt = self.once(write)
-            self.shelf.entries = {**now, **before}
+            self.data.entries = {**now, **before}
             return receipt
 
 
@@ -204,7 +204,7 @@ class UndoesItsOwnAlone(Double):
         return super().written(write)
 
     def undo_all(self, trace_id: str) -> int:
-        rows = [row for id, row in self.shelf.rows.items() if id in self.mine and row.trace == trace_id]
+        rows = [row for id, row in self.data.rows.items() if id in self.mine and row.trace == trace_id]
         return sum([self.undo(row) for row in reversed(rows)])
 
 
@@ -214,7 +214,7 @@ class ClosesTheStore(Double):
 
     async def connect(self) -> None:
         await super().connect()
-        self.closers = vars(self.shelf).setdefault("closers", [])
+        self.closers = vars(self.data).setdefault("closers", [])
         self.closers.append(lambda: setattr(self, "connected", False))
 
     async def imprint(self, write: Write) -> ImprintReceipt:

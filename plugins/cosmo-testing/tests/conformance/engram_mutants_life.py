@@ -28,7 +28,7 @@ class PromisesNothing(Double):
 class StartsAnewOnConnect(Double):
     async def connect(self) -> None:
         if self.connected:
-            self.shelf.entries.clear()
+            self.data.entries.clear()
         await super().connect()
 
 
@@ -178,8 +178,8 @@ class TellsItsPassword(Double):
 class NeverRecovers(Double):
     def check(self) -> None:
         if self.cut_off:
-            self.shelf.damaged = True
-        if self.shelf.damaged:
+            self.data.damaged = True
+        if self.data.damaged:
             raise self.error("UNAVAILABLE", "has lost its connection", recoverable=True)
         super().check()
 
@@ -195,7 +195,7 @@ class ForgetsWhatWasUnderWay(Slow):
     def late(self, write: Write) -> ImprintReceipt:
         receipt = super().late(write)
         if self.cut_off:
-            del self.shelf.rows[write.imprint_id]
+            del self.data.rows[write.imprint_id]
         return receipt
 
 
@@ -211,7 +211,7 @@ class WritesAgainAfterwards(Slow):
 @breaks("engram:damage-said", "imprint on an unusable store ended in OSError")
 class RaisesWhatTheDiskRaised(Double):
     def check(self) -> None:
-        if self.shelf.damaged:
+        if self.data.damaged:
             raise OSError("cannot read block 7")
         super().check()
 
@@ -219,7 +219,7 @@ class RaisesWhatTheDiskRaised(Double):
 @breaks("engram:damage-said", "recall on an unusable store ended in None")
 class FindsNothingInARuin(Double):
     async def recall(self, query: Query) -> Findings:
-        return Findings([]) if self.shelf.damaged else await super().recall(query)
+        return Findings([]) if self.data.damaged else await super().recall(query)
 
 
 # --- opening again ----------------------------------------------------------------------------------
@@ -229,16 +229,16 @@ class FindsNothingInARuin(Double):
 class ForgetsTheOrder(Double):
     async def connect(self) -> None:
         await super().connect()
-        for number, entry in enumerate(self.shelf.entries.values()):
-            self.shelf.entries[entry.id] = attrs.evolve(entry, written=number)
+        for number, entry in enumerate(self.data.entries.values()):
+            self.data.entries[entry.id] = attrs.evolve(entry, written=number)
 
 
 @breaks("engram:reopen-entries", "the query {'merge_key': 'k'} finds")
 class KeepsNoKeys(Double):
     async def connect(self) -> None:
         await super().connect()
-        for entry in list(self.shelf.entries.values()):
-            self.shelf.entries[entry.id] = attrs.evolve(entry, key=None)
+        for entry in list(self.data.entries.values()):
+            self.data.entries[entry.id] = attrs.evolve(entry, key=None)
 
 
 class Reopened(Double):
@@ -246,7 +246,7 @@ class Reopened(Double):
 
     async def connect(self) -> None:
         await super().connect()
-        for imprint_id, row in list(self.shelf.rows.items()):
+        for imprint_id, row in list(self.data.rows.items()):
             self.remembered(imprint_id, row)
 
     def remembered(self, imprint_id: str, row: Row) -> None:
@@ -256,7 +256,7 @@ class Reopened(Double):
 @breaks("engram:reopen-once", "already")
 class ForgetsItsWrites(Reopened):
     def remembered(self, imprint_id: str, row: Row) -> None:
-        del self.shelf.rows[imprint_id]
+        del self.data.rows[imprint_id]
 
 
 @breaks("engram:reopen-rollback", "roll_back('open') undid 0 writes")

@@ -38,7 +38,7 @@ class PutsTheOldestFirst(Double):
 @breaks("engram:recall-order", "and must find")
 class KeepsThePlaceOfWhatIsReplaced(Double):
     def newest_first(self) -> list[Entry]:
-        return [*reversed(self.shelf.entries.values())]
+        return [*reversed(self.data.entries.values())]
 
 
 @breaks("engram:recall-limit", "limit 1 brings []")
@@ -65,7 +65,7 @@ class TakesOneConditionOfTwo(Double):
 class RemembersTags(Double):
     def merge(self, write: Write, old: Entry) -> str:
         id = super().merge(write, old)
-        self.shelf.entries[id] = attrs.evolve(self.shelf.entries[id], tags=("one", "two", "three"))
+        self.data.entries[id] = attrs.evolve(self.data.entries[id], tags=("one", "two", "three"))
         return id
 
     def replace(self, write: Write, old: Entry) -> str:
@@ -197,8 +197,8 @@ class PutsOldEqualsFirst(Double):
 class KeepsItsIndex(Double):
     def replace(self, write: Write, old: Entry) -> str:
         id = super().replace(write, old)
-        self.shelf.entries[id] = attrs.evolve(
-            self.shelf.entries[id], words=old.words, vocabulary=old.vocabulary
+        self.data.entries[id] = attrs.evolve(
+            self.data.entries[id], words=old.words, vocabulary=old.vocabulary
         )
         return id
 

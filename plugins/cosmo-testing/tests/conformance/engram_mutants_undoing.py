@@ -19,7 +19,7 @@ class LosesVersions(Double):
 @breaks("engram:rollback-restores", "was undone, and the query {'text': 'old'} finds")
 class KeepsTheIndexOfWhatIsUndone(Double):
     def restore(self, id: str, before: Entry | None) -> None:
-        now = self.shelf.entries.get(id)
+        now = self.data.entries.get(id)
         if before is not None and now is not None:
             before = attrs.evolve(before, words=now.words, vocabulary=now.vocabulary)
         super().restore(id, before)
@@ -34,8 +34,8 @@ class UndoesNothing(Double):
 @breaks("engram:rollback-order", "and must find")
 class PutsWhatComesBackFirst(Double):
     def restore(self, id: str, before: Entry | None) -> None:
-        self.shelf.written += 1
-        super().restore(id, before and attrs.evolve(before, written=self.shelf.written))
+        self.data.written += 1
+        super().restore(id, before and attrs.evolve(before, written=self.data.written))
 
 
 @breaks("engram:rollback-order", "and must find")
@@ -43,28 +43,28 @@ class CountsFromWhatIsThere(Double):
     def put(
         self, write: Write, id: str, key: str | None, version: int, embedding: tuple[float, ...] | None
     ) -> str:
-        self.shelf.written = max((entry.written for entry in self.shelf.entries.values()), default=0)
+        self.data.written = max((entry.written for entry in self.data.entries.values()), default=0)
         return super().put(write, id, key, version, embedding)
 
 
 @breaks("engram:rollback-many", "undid 1 writes, not 27")
 class UndoesTheLastWrite(Double):
     def undo_all(self, trace_id: str) -> int:
-        mine = [row for row in self.shelf.rows.values() if row.trace == trace_id]
+        mine = [row for row in self.data.rows.values() if row.trace == trace_id]
         return sum(self.undo(row) for row in mine[-1:])
 
 
 @breaks("engram:rollback-many", "writes, not 27")
 class UndoesTheFirstWriteFirst(Double):
     def undo_all(self, trace_id: str) -> int:
-        mine = [row for row in self.shelf.rows.values() if row.trace == trace_id]
+        mine = [row for row in self.data.rows.values() if row.trace == trace_id]
         return sum([self.undo(row) for row in mine])
 
 
 @breaks("engram:rollback-others", "undid 2 writes, not 1")
 class UndoesTracesThatBeginAlike(Double):
     def undo_all(self, trace_id: str) -> int:
-        traces = {row.trace for row in self.shelf.rows.values() if (row.trace or "").startswith(trace_id)}
+        traces = {row.trace for row in self.data.rows.values() if (row.trace or "").startswith(trace_id)}
         return sum(super(UndoesTracesThatBeginAlike, self).undo_all(each) for each in traces if each)
 
 
@@ -87,16 +87,16 @@ class CountsWhatChangedNothing(Double):
 class ForgetsWhatIsUndone(Double):
     def undo_all(self, trace_id: str) -> int:
         undone = super().undo_all(trace_id)
-        for imprint_id, row in list(self.shelf.rows.items()):
+        for imprint_id, row in list(self.data.rows.items()):
             if row.undone:
-                del self.shelf.rows[imprint_id]
+                del self.data.rows[imprint_id]
         return undone
 
 
 @breaks("engram:rollback-once", "with another trace")
 class JoinsTheTraceThatComesAgain(Double):
     def once(self, write: Write) -> ImprintReceipt:
-        known = self.shelf.rows.get(write.imprint_id)
+        known = self.data.rows.get(write.imprint_id)
         if known is not None:
             known.trace, known.undone = write.trace_id, False
         return super().once(write)
@@ -122,7 +122,7 @@ class DoesNotPassOnWhatWasBefore(Double):
 @breaks("engram:rollback-between", "and must find")
 class OverlooksDeletions(Double):
     def later(self, row: Row) -> Row | None:
-        rows = list(self.shelf.rows.values())
+        rows = list(self.data.rows.values())
         since = [each for each in rows[rows.index(row) + 1 :] if each.receipt.op != "delete"]
         return next((each for each in since if each.receipt.id == row.receipt.id and not each.undone), None)
 
@@ -143,23 +143,23 @@ class CommitsNothing(Double):
 @breaks("engram:commit-keeps", "undid 0 writes, not 1")
 class CommitsEverything(Double):
     async def commit(self, trace_id: str) -> None:
-        for row in self.shelf.rows.values():
+        for row in self.data.rows.values():
             row.trace = None
 
 
 @breaks("engram:commit-below", "undid 1 writes, not 0")
 class ForgetsWhatIsCommitted(Double):
     async def commit(self, trace_id: str) -> None:
-        for imprint_id, row in list(self.shelf.rows.items()):
+        for imprint_id, row in list(self.data.rows.items()):
             if row.trace == trace_id:
-                del self.shelf.rows[imprint_id]
+                del self.data.rows[imprint_id]
 
 
 @breaks("engram:rollback-whole", "and readers saw")
 class UndoesStepByStep(Double):
     async def roll_back(self, trace_id: str) -> int:
         undone = 0
-        for row in reversed(list(self.shelf.rows.values())):
+        for row in reversed(list(self.data.rows.values())):
             if row.trace == trace_id:
                 undone += self.undo(row)
                 await asyncio.sleep(0)
@@ -169,7 +169,7 @@ class UndoesStepByStep(Double):
 @breaks("engram:rollback-concurrent", "")
 class LooksThenUndoes(Double):
     async def roll_back(self, trace_id: str) -> int:
-        mine = [(row, self.later(row)) for row in self.shelf.rows.values() if row.trace == trace_id]
+        mine = [(row, self.later(row)) for row in self.data.rows.values() if row.trace == trace_id]
         await asyncio.sleep(0)
         for row, later in reversed(mine):
             if later is None and row.receipt.id is not None:
@@ -182,7 +182,7 @@ class LooksThenUndoes(Double):
 class StopsUndoingWhenCancelled(Double):
     async def roll_back(self, trace_id: str) -> int:
         undone = 0
-        for row in reversed(list(self.shelf.rows.values())):
+        for row in reversed(list(self.data.rows.values())):
             if row.trace == trace_id:
                 await asyncio.sleep(0)
                 undone += self.undo(row)
@@ -192,7 +192,7 @@ class StopsUndoingWhenCancelled(Double):
 @breaks("engram:rollback-cancelled", "a commit was cancelled, and kept")
 class StopsCommittingWhenCancelled(Double):
     async def commit(self, trace_id: str) -> None:
-        for row in self.shelf.rows.values():
+        for row in self.data.rows.values():
             if row.trace == trace_id:
                 row.trace = None
                 await asyncio.sleep(0)
@@ -202,7 +202,7 @@ class StopsCommittingWhenCancelled(Double):
 class SwapsNeighboursWhenUndoing(Double):
     def restore(self, id: str, before: Entry | None) -> None:
         super().restore(id, before)
-        if len(self.shelf.entries) > 1:
-            one, other = list(self.shelf.entries.values())[:2]
-            self.shelf.entries[one.id] = attrs.evolve(one, written=other.written)
-            self.shelf.entries[other.id] = attrs.evolve(other, written=one.written)
+        if len(self.data.entries) > 1:
+            one, other = list(self.data.entries.values())[:2]
+            self.data.entries[one.id] = attrs.evolve(one, written=other.written)
+            self.data.entries[other.id] = attrs.evolve(other, written=one.written)

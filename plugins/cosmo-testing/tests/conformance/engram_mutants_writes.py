@@ -37,7 +37,7 @@ class AddsWithoutTheKey(Double):
 @breaks("engram:add-exists", "under 'k' ended in None")
 class AddsToAKey(Double):
     def stored(self, write: Write) -> str:
-        if write.op == "add" and write.id not in self.shelf.entries:
+        if write.op == "add" and write.id not in self.data.entries:
             write = attrs.evolve(write, op="append")
         return super().stored(write)
 
@@ -58,14 +58,14 @@ class GivesOneIdTwice(Double):
 class AppendsOverWhatIsThere(Double):
     def stored(self, write: Write) -> str:
         if write.op == "append" and write.id is not None:
-            self.shelf.entries.pop(write.id, None)
+            self.data.entries.pop(write.id, None)
         return super().stored(write)
 
 
 @breaks("engram:upsert", "the receipt is")
 class UpsertsUnderANewId(Double):
     def replace(self, write: Write, old: Entry) -> str:
-        del self.shelf.entries[old.id]
+        del self.data.entries[old.id]
         return self.put(write, self.fresh_id(), old.key, old.version + 1, write.embedding)
 
 
@@ -111,7 +111,7 @@ class DeletesAllOfAKey(Double):
     def deleted(self, write: Write) -> str | None:
         id = super().deleted(write)
         while write.id is None and (entry := self.newest(write.merge_key)) is not None:
-            del self.shelf.entries[entry.id]
+            del self.data.entries[entry.id]
         return id
 
 
@@ -127,7 +127,7 @@ class InsistsOnDeleting(Double):
 @breaks("engram:newest", "the receipt is")
 class MeansTheOldest(Double):
     def newest(self, key: str | None) -> Entry | None:
-        of_key = [entry for entry in self.shelf.entries.values() if key is not None and entry.key == key]
+        of_key = [entry for entry in self.data.entries.values() if key is not None and entry.key == key]
         return min(of_key, key=lambda entry: entry.written, default=None)
 
 
@@ -151,7 +151,7 @@ class RemembersVersions(Double):
     def put(
         self, write: Write, id: str, key: str | None, version: int, embedding: tuple[float, ...] | None
     ) -> str:
-        before = [row.receipt.version or 0 for row in self.shelf.rows.values() if row.receipt.id == id]
+        before = [row.receipt.version or 0 for row in self.data.rows.values() if row.receipt.id == id]
         return super().put(write, id, key, max([version, *(each + 1 for each in before)]), embedding)
 
 
@@ -161,7 +161,7 @@ class RemembersVersions(Double):
 @breaks("engram:once", "had the receipt")
 class WritesWhatComesAgain(Double):
     def once(self, write: Write) -> ImprintReceipt:
-        known = self.shelf.rows.get(write.imprint_id)
+        known = self.data.rows.get(write.imprint_id)
         if known is not None and write.op == "add":
             return known.receipt
         return self.written(write)
@@ -171,9 +171,9 @@ class WritesWhatComesAgain(Double):
 class ForgetsWhatWasDeleted(Double):
     def deleted(self, write: Write) -> str | None:
         id = super().deleted(write)
-        for imprint_id, row in list(self.shelf.rows.items()):
+        for imprint_id, row in list(self.data.rows.items()):
             if row.receipt.id == id is not None:
-                del self.shelf.rows[imprint_id]
+                del self.data.rows[imprint_id]
         return id
 
 
@@ -194,7 +194,7 @@ class RemembersWhatFailed(Double):
 class LooksThenWrites(Double):
     async def imprint(self, write: Write) -> ImprintReceipt:
         with self.call():
-            known = self.shelf.rows.get(write.imprint_id)
+            known = self.data.rows.get(write.imprint_id)
             await asyncio.sleep(0)
             return self.written(write) if known is None else known.receipt
 
@@ -203,8 +203,8 @@ class LooksThenWrites(Double):
 class ForgetsEarly(Double):
     def remember(self, write: Write, row: Row) -> None:
         super().remember(write, row)
-        for old in list(self.shelf.rows)[: 1 - self.guarantees.keeps_writes]:
-            del self.shelf.rows[old]
+        for old in list(self.data.rows)[: 1 - self.guarantees.keeps_writes]:
+            del self.data.rows[old]
 
 
 # --- entries ----------------------------------------------------------------------------------------

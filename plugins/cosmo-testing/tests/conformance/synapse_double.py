@@ -1,4 +1,4 @@
-"""A correct Synapse without a socket, and what the kit has to know about it."""
+"""A correct Synapse inside the process, and its claims."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Consumer:
 
 
 class Bus:
-    """What Synapses share."""
+    """The state that Synapses share."""
 
     def __init__(self) -> None:
         self.table: SubjectTable[Consumer] = SubjectTable()
@@ -207,7 +207,7 @@ class Double:
             await self.bus.capacity.wait()
 
     def try_deliver(self, delivery: Delivery) -> bool:
-        """Give a letter to a member with room, or tell of it if there is no member."""
+        """Deliver to a member with free capacity; return False if every member is full."""
         groups = self.bus.table.route(delivery.subject).groups
         group = next((group for group in groups if group.name == delivery.group), None)
         if group is None:
@@ -267,7 +267,7 @@ class Double:
             self.bus.waiting.append((self, delivery))
 
     def requeue(self, consumer: Consumer) -> None:
-        """Give to others what a place has in work; how that ends is nobody's business any more."""
+        """Redeliver the unacknowledged frames of a consumer to others, and ignore its outcome."""
         deliveries = [delivery for delivery in consumer.working.values() if delivery is not None]
         consumer.working = dict.fromkeys(consumer.working)
         for delivery in deliveries:
@@ -283,7 +283,7 @@ class Double:
     ) -> Consumer:
         self.check("subscribe")
         if queue_group is not None and not is_token(queue_group):
-            raise SynapseError(f"{queue_group!r} is no name of a queue group")
+            raise SynapseError(f"{queue_group!r} is not a valid queue group")
         await self.link.wait()
         consumer = self.consumer_type(self, pattern, handler, queue_group)
         self.add(consumer)
@@ -303,7 +303,7 @@ class Double:
     # --- faults -------------------------------------------------------------------------------------
 
     def sever(self) -> None:
-        """Break the connection; it is made again soon."""
+        """Break the connection, and reconnect soon."""
         self.link.clear()
         for consumer in self.consumers:
             self.bus.table.remove(consumer.pattern, consumer)
@@ -319,13 +319,13 @@ class Double:
 
 
 class DurableDouble(Double):
-    """One whose frames for a queue group wait while no member is there."""
+    """A double that keeps frames of a queue group while it has no member."""
 
     guarantees = attrs.evolve(Double.guarantees, durable=True)
 
 
 class DoubleUnderTest(SynapseUnderTest):
-    """Has everything that an author may supply."""
+    """A subject with every optional method."""
 
     double: type[Double] = Double
     capacity = IN_FLIGHT + PENDING
@@ -367,7 +367,7 @@ class DoubleUnderTest(SynapseUnderTest):
 
 
 def under_test(double: type[Double]) -> DoubleUnderTest:
-    """Make what the kit takes, of a double."""
+    """Make the subject of a double."""
     kind = type(f"{double.__name__}UnderTest", (DoubleUnderTest,), {"double": double})
     made = kind()
     assert isinstance(made, DoubleUnderTest)

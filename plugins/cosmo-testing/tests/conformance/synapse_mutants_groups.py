@@ -1,4 +1,4 @@
-"""Synapses that are wrong about queue groups, slow or failing handlers, and who is told."""
+"""Synapses that break requirements on queue groups, handlers and undelivered frames."""
 
 from __future__ import annotations
 
@@ -326,7 +326,7 @@ class LosesGoodbyes(Double):
 @breaks("synapse:durable-waits", "of 10 frames came within")
 class WaitsForNobody(DurableDouble):
     def handle_no_member(self, delivery: Delivery) -> None:
-        """Nobody is there."""
+        """Drop the frame instead of keeping it."""
 
 
 @breaks("synapse:durable-held", "reports 0.00 s")

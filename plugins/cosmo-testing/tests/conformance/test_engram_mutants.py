@@ -33,14 +33,14 @@ MODULES = (
 
 @pytest.fixture
 def tidy() -> Iterator[None]:
-    """What a mutant leaves behind is gone before the next test."""
+    """Clean up after a mutant."""
     yield
     MUTANTS.clean_up()
 
 
 @pytest.fixture
 def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give up soon on those who are known to keep one waiting."""
+    """Shorten the waits for mutants that never answer."""
     monkeypatch.setattr(lifecycle, "LINGER_S", 0.05)
     monkeypatch.setattr(concurrency, "STUCK_S", 0.1)
     monkeypatch.setattr(leftovers, "LINGER_S", 0.05)

@@ -22,14 +22,14 @@ MODULES = (mutants_conduct, mutants_contract, mutants_failures, mutants_life_cyc
 
 @pytest.fixture
 def tidy() -> Iterator[None]:
-    """What a mutant leaves behind is gone before the next test."""
+    """Clean up after a mutant."""
     yield
     MUTANTS.clean_up()
 
 
 @pytest.fixture
 def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give up soon on those who are known to keep one waiting."""
+    """Shorten the waits for mutants that never answer."""
     monkeypatch.setattr(steps, "PATIENCE_S", 1.0)
     monkeypatch.setattr(provider, "PATIENCE_S", 1.0)
     monkeypatch.setattr(conduct, "CANCEL_S", 0.05)
@@ -79,13 +79,13 @@ async def test_provider_that_replaces_a_secret_is_a_violation(monkeypatch: pytes
 
 async def test_failure_before_the_provider_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
     @asynccontextmanager
-    async def nobody(self: DoubleSource, scenario: Scenario) -> AsyncIterator[dict[str, Any]]:
+    async def unreachable(self: DoubleSource, scenario: Scenario) -> AsyncIterator[dict[str, Any]]:
         async def ask(prompt: str, key: str) -> str:
             raise ConnectionRefusedError
 
         yield {"ask": ask}
 
-    monkeypatch.setattr(DoubleSource, "provider", nobody)
+    monkeypatch.setattr(DoubleSource, "provider", unreachable)
     error = await violation(source_of(Double), "source:failure-code", "cut")
     assert "before it reached its provider" in str(error)
 

@@ -21,14 +21,14 @@ MODULES = (synapse_mutants_frames, synapse_mutants_groups, synapse_mutants_life)
 
 @pytest.fixture
 def tidy() -> Iterator[None]:
-    """What a mutant leaves behind is gone before the next test."""
+    """Clean up after a mutant."""
     yield
     MUTANTS.clean_up()
 
 
 @pytest.fixture
 def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give up soon on those who are known to keep one waiting."""
+    """Shorten the waits for mutants that never answer."""
     monkeypatch.setattr(steps, "PATIENCE_S", 0.5)
     monkeypatch.setattr(connection, "LINGER_S", 0.05)
     monkeypatch.setattr(publishing, "STUCK_S", 0.1)
