@@ -1,4 +1,4 @@
-"""The Axon: gives a Neuron identity, capabilities and validation, and never touches a Synapse."""
+"""The Axon: the identity, capabilities, limits and validation of one Neuron. It cannot reach a Synapse."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any, Final, Protocol, cast
 
 import msgspec
 
-from cosmo_core.contracts.clarification import AskBack, asked_back, marked
+from cosmo_core.contracts.clarification import AskBack, parse_question, question_reply
 from cosmo_core.contracts.engram import EngramBinding, check_bindings
 from cosmo_core.contracts.neuron import AnyNeuronFn, Emit, NeuronFn, invoker, is_streaming, streamer
-from cosmo_core.contracts.task_context import begin
+from cosmo_core.contracts.task_context import set_current
 from cosmo_core.errors import NeuronError
 from cosmo_core.protocol.ids import check_token
 from cosmo_core.protocol.signal import Directed, Signal, new_unvalidated
@@ -28,36 +28,40 @@ _AGENT_OUTPUT: Final = SignalType.AGENT_OUTPUT
 
 
 class AxonPort(Protocol):
-    """What an Axon may ask of whoever hosts it."""
+    """The part of a host that an Axon uses."""
 
     async def emit(self, task: Signal, signal: Signal) -> None:
-        """Send ``signal`` to whoever asked for ``task``."""
+        """Send ``signal`` to the sender of ``task``."""
         ...
 
     def error_payload(self, error: Exception, task: Signal) -> dict[str, Any]:
-        """Return the payload of the ERROR that tells of an exception no Neuron meant to raise."""
+        """Return the payload of the ERROR for an unexpected exception."""
         ...
 
 
 class Axon:
-    """Hosts one Neuron under an address, and turns a TASK into the Signals that answer it.
+    """Gives one Neuron an id, and turns a TASK into the Signals that answer it.
 
     Args:
-        neuron_id: The address; a token. Several Dendrites may host one id: they share its TASKs.
+        neuron_id: The id; a token. Several Dendrites may host one id; they share its TASKs.
         neuron_fn: The Neuron.
-        capabilities: Tokens that say what it can do, for those who do not know its id.
-        version: Of the Neuron; announced, and otherwise not looked at.
+        capabilities: Tokens by which callers find the Neuron without its id.
+        version: The version of the Neuron; it is announced only.
         input_type: Any type msgspec can check, such as a TypedDict or a dataclass. A TASK whose input
             does not fit is answered with ERROR ``INPUT_INVALID`` and never reaches the Neuron (P-5.14).
-        output_type: The same for the output; ERROR ``OUTPUT_INVALID``. What asks back is no output.
+        output_type: The type of the output; one that does not fit becomes ERROR ``OUTPUT_INVALID``. A
+            question is not checked.
         context_fetcher: Turns the TASK's ``context_ref`` (or None) into the Neuron's ``context``.
-        max_concurrency: TASKs that run at once.
-        max_backlog: TASKs that wait beyond those; one more is answered with ERROR ``OVERLOADED`` (P-5.11).
+        engrams: The Engrams that ``recall`` and ``imprint`` of the Neuron reach, by name.
+        max_concurrency: The number of TASKs that run at once.
+        max_backlog: The number of TASKs that wait beyond those; one more is answered with ERROR
+            ``OVERLOADED`` (P-5.11).
 
     Raises:
         MalformedSignalError: The id or a capability is not a token.
-        TypeError: ``neuron_fn`` cannot be called, or ``capabilities`` is one string.
-        ValueError: A limit makes no sense.
+        TypeError: ``neuron_fn`` cannot be called, or ``capabilities`` is a single string.
+        ValueError: A limit is out of range, or two Engrams are bound to one name.
+        EngramNotBound: The Neuron needs ``recall`` or ``imprint``, and ``engrams`` is empty.
     """
 
     def __init__(
@@ -77,9 +81,9 @@ class Axon:
         if isinstance(capabilities, str):
             raise TypeError(f"capabilities is a list of names, not {capabilities!r}")
         if max_concurrency < 1 or max_backlog < 0:
-            raise ValueError(f"Axon {neuron_id!r}: max_concurrency starts at 1 and max_backlog at 0")
+            raise ValueError(f"Axon {neuron_id!r}: max_concurrency is at least 1 and max_backlog at least 0")
         self.neuron_id = check_token("neuron_id", neuron_id)
-        # What it needs of memory its host gives it, before anybody calls it.
+        # Its host adds `recall` and `imprint` before the first call.
         self.neuron_fn = cast("NeuronFn", neuron_fn)
         self.capabilities = tuple(check_token("capability", name) for name in capabilities)
         self.version = version
@@ -113,22 +117,21 @@ class Axon:
 
     @property
     def runs_in_loop(self) -> bool:
-        """Whether the Neuron runs in the event loop, and could block it; a plain function has a thread."""
+        """Whether the Neuron runs in the event loop and could block it; a plain function has a thread."""
         return self._stream is not None or self._invoke is self.neuron_fn
 
     async def answer(self, task: Signal, port: AxonPort, deadline: float | None = None) -> Signal:
         """Run the Neuron on ``task`` and return the Signal that ends it.
 
-        That is AGENT_OUTPUT, or CLARIFICATION or PERMISSION if the Neuron asks back, or ERROR. Nothing but
-        cancellation is raised: whatever else goes wrong is in the ERROR. Call it in an asyncio task of its
-        own: `current_task` answers from there on.
+        It is AGENT_OUTPUT, CLARIFICATION, PERMISSION or ERROR. Every exception but a cancellation becomes an
+        ERROR. Call it in an asyncio task of its own, which it sets `current_task` for.
 
         Args:
             task: The TASK.
-            port: What the Axon may ask of its host.
-            deadline: From when on the answer is of no use, by `time.monotonic`.
+            port: The part of the host that the Axon uses.
+            deadline: The deadline, in seconds of `time.monotonic`; None without one.
         """
-        begin((task, self.neuron_id, deadline))
+        set_current((task, self.neuron_id, deadline))
         input: dict[str, Any] = task.payload["input"]
         context: list[Any] = []
         try:
@@ -148,13 +151,13 @@ class Axon:
     def _answered(self, task: Signal, output: Any) -> Signal:
         payload = {"output": output}
         if isinstance(output, dict):
-            # Three look-ups are cheaper than one call.
+            # Three lookups are cheaper than one call.
             if "__clarification__" in output or "__permission__" in output or "__error__" in output:
-                request = marked(output)
+                request = parse_question(output)
                 if request is not None:
-                    return asked_back(task, self.neuron_id, request)
+                    return question_reply(task, self.neuron_id, request)
         elif isinstance(output, AskBack):
-            return asked_back(task, self.neuron_id, output)
+            return question_reply(task, self.neuron_id, output)
         elif output is None:
             raise NeuronError(f"Neuron {self.neuron_id!r} returned nothing", code="OUTPUT_INVALID")
         else:
@@ -177,7 +180,7 @@ def _deltas(task: Signal, port: AxonPort) -> Emit:
 
 
 def error_reply(task: Signal, code: str, message: str, *, recoverable: bool) -> Signal:
-    """Return the ERROR that answers ``task``."""
+    """Make the ERROR that answers ``task``."""
     return task.reply(SignalType.ERROR, {"code": code, "message": message, "recoverable": recoverable})
 
 
@@ -185,4 +188,4 @@ def _check(code: str, what: str, value: Any, type: Any) -> None:
     try:
         msgspec.convert(value, type)
     except msgspec.ValidationError as error:
-        raise NeuronError(f"{what} is wrong: {error}", code=code) from None
+        raise NeuronError(f"{what} is invalid: {error}", code=code) from None

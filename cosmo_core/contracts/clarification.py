@@ -1,4 +1,4 @@
-"""Asking back: what a Neuron returns when it cannot answer before it is answered itself."""
+"""Clarifications and permissions: a Neuron returns a question instead of an output."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from cosmo_core.protocol.signal import Signal, address, new_unvalidated, payload
 from cosmo_core.protocol.signal_type import SignalType
 
 ASKING_TYPES: Final = frozenset({SignalType.CLARIFICATION, SignalType.PERMISSION})
-"""What a Neuron asks back with."""
+"""The types of a question from a Neuron."""
 
 CARRIED: Final = ("input", "context_ref", "capabilities", "finalize")
-"""What of a TASK travels in ``meta.task`` of the Signal that asks back, so that anybody can ask again."""
+"""The payload keys of a TASK that ``meta.task`` of the question carries, to dispatch the TASK again."""
 
 _MARKERS: Final = {
     "__error__": SignalType.ERROR,
@@ -27,55 +27,55 @@ _MARKERS: Final = {
 
 @attrs.frozen
 class AskBack:
-    """What a Neuron returns instead of an output. Make one with `clarify` or `ask_permission`."""
+    """A question that a Neuron returns instead of an output. Make one with `clarify` or `ask_permission`."""
 
     type: SignalType
     payload: dict[str, Any] = attrs.field(repr=False)
 
 
 def clarify(question: str, context: Any = None) -> AskBack:
-    """Return, from a Neuron, a question to whoever gave it the TASK.
+    """Make a question to the sender of the TASK; the Neuron returns it.
 
-    The TASK ends with CLARIFICATION (P-8.1). Who answers by `Dendrite.respond_to_clarification` runs the
-    Neuron again, on the same input and one more entry in ``input["clarifications"]``:
-    ``{"question": …, "answer": …}``. The entries are in the order of the answers.
+    The TASK ends with CLARIFICATION (P-8.1). `Dendrite.respond_to_clarification` runs the Neuron again, with
+    the same input and one more entry in ``input["clarifications"]``: ``{"question": …, "answer": …}``. The
+    entries are in the order of the answers.
 
-    The input travels as it is when the Neuron asks: what the Neuron changed in it stays changed.
+    The question carries the input with all changes that the Neuron made to it.
 
     Args:
-        question: What to ask.
-        context: Whatever helps to answer it: anything JSON can carry.
+        question: The question.
+        context: Further information for the answer: any JSON value.
     """
     return AskBack(SignalType.CLARIFICATION, without_none(question=question, context=context))
 
 
 def ask_permission(action: str, scope: Any = None, reason: str | None = None) -> AskBack:
-    """Return, from a Neuron, a request to be allowed an action.
+    """Make a request for permission; the Neuron returns it.
 
-    The TASK ends with PERMISSION. Who decides by `Dendrite.respond_to_permission` runs the Neuron again,
-    on the same input and one more entry in ``input["permissions"]``:
+    The TASK ends with PERMISSION. `Dendrite.respond_to_permission` runs the Neuron again, with the same input
+    and one more entry in ``input["permissions"]``:
     ``{"action": …, "scope": …, "granted": …, "reason": …}``, where the reason is that of the decision.
-    Otherwise it is as with `clarify`.
+    Otherwise it works as `clarify` does.
 
     Args:
-        action: What the Neuron wants to do.
-        scope: To what: anything JSON can carry.
-        reason: Why.
+        action: The action.
+        scope: The object of the action: any JSON value.
+        reason: The reason for the request.
     """
     return AskBack(SignalType.PERMISSION, without_none(action=action, scope=scope, reason=reason))
 
 
-# --- the Axon's side --------------------------------------------------------------------------------
+# --- for the Axon -----------------------------------------------------------------------------------
 
 
-def marked(output: dict[str, Any]) -> AskBack | None:
-    """Return what a dictionary asks that is marked as asking back; None for an ordinary output.
+def parse_question(output: dict[str, Any]) -> AskBack | None:
+    """Return the question in a dictionary that is marked as one; None for an ordinary output.
 
-    The marker is one of ``__error__``, ``__clarification__`` and ``__permission__``, and it is True; of
-    several, the first of these counts. The other keys are the payload.
+    The marker is the value True under ``__error__``, ``__clarification__`` or ``__permission__``; of several,
+    the first of these counts. The other keys are the payload.
 
     Raises:
-        NeuronError: The marker is ``__error__``: it stands for this.
+        NeuronError: The marker is ``__error__``.
     """
     type = next((type for marker, type in _MARKERS.items() if output.get(marker) is True), None)
     if type is None:
@@ -88,11 +88,11 @@ def marked(output: dict[str, Any]) -> AskBack | None:
     raise NeuronError(payload["message"], code=payload["code"], recoverable=payload["recoverable"])
 
 
-def asked_back(task: Signal, neuron_id: str, request: AskBack) -> Signal:
-    """Return the Signal that answers ``task`` with what its Neuron asks.
+def question_reply(task: Signal, neuron_id: str, request: AskBack) -> Signal:
+    """Make the Signal that answers ``task`` with its Neuron's question.
 
     Raises:
-        NeuronError: The Neuron asked for nothing that can be put into such a Signal.
+        NeuronError: The payload of the question does not fit its type.
     """
     _check(request.type, request.payload)
     carried = {key: task.payload[key] for key in CARRIED if task.payload.get(key) is not None}
@@ -110,5 +110,5 @@ def _check(type: SignalType, payload: dict[str, Any]) -> None:
     try:
         msgspec.convert(payload, PAYLOADS[type])
     except msgspec.ValidationError as error:
-        message = f"the Neuron returned a {type.value} that is wrong: {payload_error(type, error)}"
+        message = f"the Neuron returned an invalid {type.value}: {payload_error(type, error)}"
         raise NeuronError(message, code="OUTPUT_INVALID") from None

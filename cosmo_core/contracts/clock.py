@@ -1,4 +1,4 @@
-"""The time by which a Dendrite announces itself and counts others as gone."""
+"""The clock of a Dendrite's heartbeats and expiry."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ class Clock(Protocol):
     """Monotonic time, and a way to wait for it to pass."""
 
     def now(self) -> float:
-        """Return the time in seconds, from any beginning."""
+        """Return the time in seconds since an arbitrary start."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Return when so many seconds have passed."""
+        """Return after this many seconds."""
         ...
 
 
 class SystemClock:
     """The system's monotonic time."""
 
-    # The function itself: a method around it would cost as much again, for every TASK.
+    # The function itself: a method around it would double its cost, for every TASK.
     now = staticmethod(time.monotonic)
 
     async def sleep(self, seconds: float) -> None:
-        """Return when so many seconds have passed."""
+        """Return after this many seconds."""
         await asyncio.sleep(seconds)

@@ -8,9 +8,11 @@ from typing import Final, Literal, Protocol, Self, runtime_checkable
 import attrs
 
 FrameHandler = Callable[[bytes], Awaitable[None] | None]
-"""Takes a frame. None: done with it. An awaitable: done when that completes; a Synapse that acknowledges
-does so then, and one that is at its in-flight limit stops delivering until then. What it raises, at once or
-in the awaitable, says that it could not be done with the frame."""
+"""Receives a frame. If it returns an awaitable, the frame is in flight until that completes.
+
+A Synapse that acknowledges does so then, and one that is at its in-flight limit delivers no more until then.
+An exception, at once or in the awaitable, means that the frame was not processed.
+"""
 
 Undelivered = Literal["no_consumers", "overloaded", "lost", "failed"]
 """Why a frame for a queue group was not delivered.
@@ -21,25 +23,25 @@ delivered as often as ``max_deliveries`` allows and is now a dead letter.
 """
 
 UndeliveredHandler = Callable[[bytes, Undelivered], None]
-"""Takes a frame that was not delivered, and why. It is called in the event loop, at most once per frame."""
+"""Receives an undelivered frame and the reason. It is called in the event loop, at most once per frame."""
 
 DEFAULT_MAX_FRAME: Final = 1024 * 1024 - 4096
-"""Bytes in the largest frame that every Synapse carries, unless it is told otherwise."""
+"""The default for the largest frame that a Synapse carries, in bytes."""
 
 
 class HeldFrame(bytes):
-    """A frame that waited in the Synapse before it came to its handler.
+    """A frame that waited in the Synapse before it was delivered.
 
-    Time may be of the essence in it, and the clocks of those who send and receive may differ.
+    The waiting time is subtracted from deadlines, because the clocks of publisher and receiver may differ.
 
     Attributes:
-        held_s: For how many seconds it waited.
+        held_s: Seconds that it waited.
     """
 
     held_s: float
 
     def __new__(cls, frame: bytes, held_s: float) -> Self:
-        """Return ``frame``, and for how long it was held."""
+        """Return ``frame`` with its waiting time."""
         held = super().__new__(cls, frame)
         held.held_s = held_s
         return held
@@ -47,19 +49,19 @@ class HeldFrame(bytes):
 
 @attrs.frozen(kw_only=True)
 class Guarantees:
-    """What a Synapse promises; the conformance kit holds it to that.
+    """The guarantees of a Synapse; the conformance kit tests them.
 
     Attributes:
-        delivery: Whether a frame for a queue group may be lost, or rather come twice. Frames for others are
-            never sent again.
-        ordering: Whether the frames of one publisher arrive in the order it sent them.
-        queue_groups: Whether one member of a queue group gets each frame.
-        max_frame: Bytes in the largest frame.
-        durable: Whether frames for a queue group that was there once wait while no member is.
-        takeover_s: Seconds after which another member has what one that is lost had; None: never, and so
-            nobody need say when a frame is done with.
-        max_deliveries: How many times a frame is given to members of a queue group until one is done with
-            it. After that it is a dead letter: see `DeadLetters`.
+        delivery: Whether a frame for a queue group may be lost, or may be delivered twice. A frame without
+            a queue group is never delivered twice.
+        ordering: Whether the frames of one publisher arrive in the order of publication.
+        queue_groups: Whether each frame goes to one member of a queue group.
+        max_frame: The largest frame, in bytes.
+        durable: Whether frames for a known queue group are stored while it has no member.
+        takeover_s: Seconds after which the unacknowledged frames of a lost member go to another one; None
+            if they never do, and frames are not acknowledged.
+        max_deliveries: The number of times that a frame is delivered to a queue group without being
+            acknowledged. After that it is a dead letter: see `DeadLetters`.
     """
 
     delivery: Literal["at-most-once", "at-least-once"] = "at-most-once"
@@ -73,30 +75,30 @@ class Guarantees:
 
 @runtime_checkable
 class Subscription(Protocol):
-    """A handler's place on the bus."""
+    """A handler's subscription to a pattern of subjects."""
 
     @property
     def dropped(self) -> int:
-        """How many frames were given up because the handler was too slow."""
+        """The number of frames that were dropped because the handler was too slow."""
         ...
 
     async def unsubscribe(self) -> None:
-        """Deliver nothing more once this returns. Doing it twice is not an error.
+        """Deliver no frame that arrives after this returns. Calling it again has no effect.
 
-        What came before goes to the handler still; what a handler works on goes on.
+        Frames that have arrived before still reach the handler, and calls in progress continue.
         """
         ...
 
 
 @attrs.frozen(kw_only=True)
 class DeadLetter:
-    """A frame for a queue group that no member was ever done with.
+    """A frame that no member of its queue group acknowledged within ``max_deliveries`` deliveries.
 
     Attributes:
-        subject: Where it was published.
+        subject: The subject that it was published on.
         frame: The frame.
-        deliveries: How many times it was given to a member.
-        reason: What became of the last one.
+        deliveries: The number of deliveries.
+        reason: The reason why the last delivery failed.
     """
 
     subject: str

@@ -1,4 +1,4 @@
-"""What the plugin system knows of a Dendrite."""
+"""The view of a Dendrite that the plugin system uses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Role = Literal["orchestrator", "worker"]
 
 
 class DendriteInfo(Protocol):
-    """The part of a Dendrite that the plugin system knows. A hook gets the Dendrite itself."""
+    """The part of a Dendrite that the plugin system uses. A hook gets the Dendrite itself."""
 
     namespace: str
     role: Role

@@ -1,4 +1,4 @@
-"""The Neuron contract, and the factory that wraps a provider behind it."""
+"""The Neuron contract, and the adapters that make every shape of Neuron awaitable."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class NeuronFn(Protocol):
         input: The ``input`` object of the TASK. It is the Neuron's own copy.
         context: What the Axon's context fetcher returned; empty without one.
 
-    The output is anything JSON can carry; what is not an object arrives as ``{"value": output}`` (P-5.8).
+    The output is any JSON value; a value that is not an object arrives as ``{"value": output}`` (P-5.8).
     A Neuron may also be an async generator: every ``str`` it yields becomes a THOUGHT_DELTA, and the last
-    object it yields is the output. A plain function works too; it runs in a thread, which goes on to its end
+    object it yields is the output. A plain function works too; it runs in a thread, which runs to its end
     even when its TASK is stopped.
 
-    One that declares the keywords ``recall`` or ``imprint`` gets them, if its Axon binds Engrams.
+    A Neuron that declares the keywords ``recall`` or ``imprint`` gets them, if its Axon binds Engrams.
 
-    What cannot be answered yet is asked back: return `clarify` or `ask_permission` instead of an output.
+    To ask a question first, return `clarify` or `ask_permission` instead of an output.
 
-    A Neuron that holds resources has an ``async def aclose(self) -> None``, called when its host stops.
-    It may be called again afterwards and then opens what it needs anew.
+    A Neuron with resources has an ``async def aclose(self) -> None``, which is called when its host stops.
+    The Neuron may be called again afterwards, and then opens its resources again.
     """
 
     def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
@@ -56,7 +56,7 @@ AnyNeuronFn: TypeAlias = NeuronFn | _Recalls | _Imprints | _Remembers
 
 
 Emit = Callable[[str], Awaitable[None]]
-"""Takes one piece of an output that is still being made."""
+"""Sends one piece of an output that is not complete."""
 
 Invoke = Callable[[dict[str, Any], list[Any]], Awaitable[Any]]
 Stream = Callable[[dict[str, Any], list[Any], Emit], Awaitable[Any]]
@@ -68,7 +68,7 @@ def is_streaming(neuron: NeuronFn) -> bool:
 
 
 def invoker(neuron: NeuronFn) -> Invoke:
-    """Return a Neuron that does not stream as something to await, whatever its shape.
+    """Adapt a Neuron that does not stream to an async function.
 
     Raises:
         TypeError: ``neuron`` cannot be called.
@@ -80,14 +80,14 @@ def invoker(neuron: NeuronFn) -> Invoke:
 
     async def in_thread(input: dict[str, Any], context: list[Any]) -> Any:
         answer = await asyncio.to_thread(neuron, input, context)
-        # A plain function may still hand back a coroutine, as a lambda around an async one does.
+        # A plain function may return a coroutine, as a lambda around an async function does.
         return await answer if inspect.isawaitable(answer) else answer
 
     return in_thread
 
 
 def streamer(neuron: NeuronFn) -> Stream:
-    """Return a Neuron that streams as something to await: it emits every ``str``, and returns the output."""
+    """Adapt a streaming Neuron to an async function that emits every ``str`` and returns the output."""
 
     async def stream(input: dict[str, Any], context: list[Any], emit: Emit) -> Any:
         pieces: list[str] = []

@@ -102,7 +102,7 @@ class EmitOptions(TypedDict, total=False):
 
     Attributes:
         parent_id: The id of the Signal that causes it.
-        directed: The addressee, if it is not for all.
+        directed: The addressee, by default all listeners.
         meta: Further content of the Signal's ``meta``.
     """
 

@@ -1,4 +1,4 @@
-"""The Pathway: everything that happens on one trace, seen from one Dendrite, in three shapes."""
+"""The Pathway: the Signals of one TASK and its trace, as a wait, as callbacks, or as a stream."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ logger = logging.getLogger("cosmo_core.contracts.pathway")
 
 @coroutine
 def _one_turn() -> Generator[None]:
-    """Let everything run that is ready to: `asyncio.sleep(0)` at a third of its price."""
+    """Let the event loop turn once: `asyncio.sleep(0)` at a third of its cost."""
     yield
 
 
 def is_being_cancelled() -> bool:
-    """Tell whether a CancelledError means the calling task, and not something that it waited for."""
+    """Tell whether a CancelledError cancels the calling asyncio task, rather than something it awaited."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0
 
@@ -51,7 +51,7 @@ class TimeLimit(Protocol):
     """A context that raises TimeoutError when it is not left in time.
 
     Attributes:
-        expired: Whether the time was up before the context was left.
+        expired: Whether the time limit passed before the context was left.
     """
 
     expired: bool
@@ -64,41 +64,41 @@ class TimeLimit(Protocol):
 
 
 class PathwayOwner(Protocol):
-    """What a Pathway needs of the Dendrite that opened it."""
+    """The part of a Dendrite that a Pathway uses."""
 
     def remove(self, pathway: Pathway) -> None:
         """Stop delivering to ``pathway``."""
         ...
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run ``work`` in the background, no longer than the Dendrite runs."""
+        """Run ``work`` in the background, at most until the Dendrite stops."""
         ...
 
     def time_limit(self, timeout_s: float | None) -> TimeLimit:
-        """Return a context that raises TimeoutError when it takes longer than ``timeout_s`` seconds."""
+        """Return a context that raises TimeoutError after ``timeout_s`` seconds; None for no limit."""
         ...
 
 
 class Pathway:
-    """Follows one TASK, and whatever else happens on its trace.
+    """Follows one TASK, and the other Signals of its trace that are not answers to other TASKs.
 
-    Three shapes, freely mixed: ``await pathway.wait()``, ``@pathway.on(type)`` and ``async for``. Signals
-    are buffered from the moment the Pathway opens, up to ``buffer`` of them; then the oldest goes, and
-    `dropped` counts it. Waiting, a handler and an iteration all begin with the oldest Signal that is still
-    buffered, so each of them sees everything, even when it starts after the Pathway closed.
+    There are three ways to read it, which can be mixed: ``await pathway.wait()``, ``@pathway.on(type)`` and
+    ``async for``. It buffers up to ``buffer`` Signals from the moment it opens; beyond that the oldest is
+    dropped, and `dropped` counts it. A wait, a handler and an iteration each begin with the oldest buffered
+    Signal, so each of them sees all, even when it starts after the Pathway closed.
 
-    A TASK has one answer. A bus that loses a worker may give its TASK to another one: what comes after the
-    answer, and a THOUGHT_DELTA that was there already, is ignored (P-11.8).
+    A TASK has one answer. A bus that loses a worker may give its TASK to another one, so a second answer and
+    a repeated THOUGHT_DELTA are ignored (P-11.8).
 
-    FINAL and ERROR close a Pathway. So do `close`, ``async with``, the end of its Dendrite, and nobody
-    holding it any more; a handler holds it.
+    FINAL and ERROR close a Pathway. So do `close`, the end of its ``async with`` block, and the end of its
+    Dendrite. A Pathway without references is closed, too; a handler references it.
 
     Attributes:
-        trace_id: The trace it follows.
-        task_id: The TASK whose answers it takes; others on the trace have their own Pathways.
-        neuron: The Neuron that was asked.
-        answer: The type of the answer that came.
-        finalized: Whether FINAL is to follow the answer, or an ERROR in its place.
+        trace_id: The trace.
+        task_id: The TASK whose answers it receives.
+        neuron: The Neuron that the TASK was sent to.
+        answer: The type of the answer; None until it arrives.
+        finalized: Whether FINAL follows the answer, or an ERROR in its place.
     """
 
     __slots__ = (
@@ -126,12 +126,12 @@ class Pathway:
         self.neuron = neuron
         self.answer: SignalType | None = None
         self.finalized = False
-        # How many Signals the buffer gave up.
+        # The number of dropped Signals, and so the position of the oldest buffered one.
         self._first = 0
         self._owner = owner
         self._buffer = buffer
         self._closed = False
-        # Made when they are needed: many Pathways are open at once, and most hold one Signal or none.
+        # Made on first use: many Pathways are open at once, and most have one Signal or none.
         self._signals: list[Signal] | None = None
         self._waiters: list[tuple[frozenset[SignalType], asyncio.Future[Signal]]] | None = None
         self._changed: asyncio.Future[None] | None = None
@@ -144,12 +144,12 @@ class Pathway:
 
     @property
     def dropped(self) -> int:
-        """How many Signals the buffer had to give up."""
+        """The number of Signals that were dropped because the buffer was full."""
         return self._first
 
-    # --- one answer ---------------------------------------------------------------------------------
+    # --- waiting ------------------------------------------------------------------------------------
 
-    # Neither is `async`: a coroutine around another one would cost every answer a tenth of a microsecond.
+    # Neither is `async`: a second coroutine would cost a tenth of a microsecond per answer.
 
     def wait(self, timeout_s: float | None = None) -> Coroutine[Any, Any, Signal]:
         """Return the first AGENT_OUTPUT, CLARIFICATION, PERMISSION, ERROR or FINAL.
@@ -157,8 +157,8 @@ class Pathway:
         An ERROR is returned, not raised: see `Signal.raise_for_error`.
 
         Raises:
-            TimeoutError: None came within ``timeout_s`` seconds. The Pathway stays open.
-            PathwayClosedError: The Pathway closed, and none had come.
+            TimeoutError: None arrived within ``timeout_s`` seconds. The Pathway stays open.
+            PathwayClosedError: The Pathway closed before one arrived.
         """
         return self._wait(TERMINAL_TYPES, timeout_s)
 
@@ -166,15 +166,15 @@ class Pathway:
         """Return the first Signal of one type.
 
         Raises:
-            TimeoutError: None came within ``timeout_s`` seconds. The Pathway stays open.
-            PathwayClosedError: The Pathway closed, and none had come.
+            TimeoutError: None arrived within ``timeout_s`` seconds. The Pathway stays open.
+            PathwayClosedError: The Pathway closed before one arrived.
         """
         return self._wait(frozenset((type,)), timeout_s)
 
     async def _wait(self, wanted: frozenset[SignalType], timeout_s: float | None) -> Signal:
         if self._signals is None and not self._closed:
-            # A Neuron in this process that has nothing to wait for has answered by then, and nothing below
-            # is needed.
+            # A Neuron in this process that awaits nothing has answered after one turn, and the rest is not
+            # needed.
             await _one_turn()
         for signal in self._signals or ():
             if signal.type in wanted:
@@ -234,13 +234,13 @@ class Pathway:
     def _name(self) -> str:
         return self.task_id
 
-    # --- the stream ---------------------------------------------------------------------------------
+    # --- iterating ----------------------------------------------------------------------------------
 
     async def __aiter__(self) -> AsyncIterator[Signal]:
         """Yield every Signal, from the oldest one buffered until the Pathway closes."""
         position = self._first
         while True:
-            # What was dropped while this iteration was elsewhere cannot be had any more.
+            # Signals may have been dropped since the last step.
             position = max(position, self._first)
             signals = self._signals
             if signals is not None and position - self._first < len(signals):
@@ -250,20 +250,20 @@ class Pathway:
             elif self._closed:
                 return
             else:
-                await self._change()
+                await self._wait_for_change()
 
-    async def _change(self) -> None:
+    async def _wait_for_change(self) -> None:
         if self._changed is None:
             self._changed = asyncio.get_running_loop().create_future()
-        # Shielded: other iterations wait for the same future.
+        # Shielded: several iterations may wait for the same future.
         await asyncio.shield(self._changed)
 
-    # --- the Dendrite's side ------------------------------------------------------------------------
+    # --- for the Dendrite ---------------------------------------------------------------------------
 
     def deliver(self, signal: Signal) -> None:
-        """Take a Signal that arrived: wake who waits for it, and buffer it for who comes later."""
+        """Add a received Signal: buffer it, and wake the waits and iterations."""
         type = signal.type
-        if self._closed or (self.answer is not None and not self._may_follow(type)):
+        if self._closed or (self.answer is not None and not self._may_come_after_answer(type)):
             return
         signals = self._signals
         if signals is None:
@@ -287,8 +287,8 @@ class Pathway:
         elif self._changed is not None:
             self._wake()
 
-    def _may_follow(self, type: SignalType) -> bool:
-        """Tell whether a Signal of a type may come after the answer: only one ERROR is no second answer."""
+    def _may_come_after_answer(self, type: SignalType) -> bool:
+        """Tell whether a type may come after the answer: an ERROR may, in place of FINAL."""
         if type is SignalType.ERROR:
             return self.finalized and self.answer is SignalType.AGENT_OUTPUT
         return type not in AXON_TYPES
@@ -320,7 +320,7 @@ class Pathway:
         )
 
     def when_settled(self, call: Callable[[], None]) -> None:
-        """Call ``call`` once, with the first answer, or when none will come any more."""
+        """Call ``call`` once, when the answer arrives or the Pathway ends without one."""
         self._settled = call
 
     def _settle(self) -> None:
@@ -334,7 +334,7 @@ class Pathway:
             changed.set_result(None)
 
     def close(self) -> None:
-        """Take no more Signals. What is buffered can still be read; closing twice is not an error."""
+        """Receive no more Signals. Buffered ones can still be read. Closing it again has no effect."""
         if self._closed:
             return
         self._closed = True
@@ -354,7 +354,7 @@ class Pathway:
         self.close()
 
     def __del__(self) -> None:
-        # Nobody can see this Pathway any more, so nothing may be kept for it.
+        # The last reference is gone: free what is stored for this Pathway.
         if not self._closed:
             self._owner.remove(self)
             self._settle()
@@ -365,12 +365,12 @@ class Pathway:
 
 
 class TerminalPathway(Pathway):
-    """A Pathway that sees only what ends work: FINAL, ERROR, CLARIFICATION and PERMISSION."""
+    """A Pathway that receives only Signals that end work: FINAL, ERROR, CLARIFICATION and PERMISSION."""
 
     __slots__ = ()
 
     def deliver(self, signal: Signal) -> None:
-        """Take a Signal that arrived, if it ends work."""
+        """Add a received Signal if it ends work."""
         if signal.type in ENDING_TYPES:
             super().deliver(signal)
 
@@ -379,57 +379,56 @@ class TerminalPathway(Pathway):
 
 
 class BackpressuredPathway(Pathway):
-    """A Pathway that holds its Neuron back while ``buffer`` Signals are unread.
+    """A Pathway that slows its Neuron down while ``buffer`` Signals are unread.
 
-    A Signal is read when every iteration and handler has gone past it; without any, none is read. Whoever
-    awaits an answer reads on to it: nothing is held back meanwhile, and `dropped` counts what the buffer then
-    gives up.
+    A Signal counts as read when every iteration and handler has passed it; without any, none is read. During
+    a wait for an answer there is no back-pressure, and `dropped` counts the unread Signals that are dropped.
 
-    How far a Neuron runs ahead until it is held depends on the Synapse, which has limits of its own; one that
-    cannot hold back a publisher loses frames instead, and counts them.
+    How far a Neuron runs ahead depends on the in-flight limits of the Synapse. A Synapse that cannot slow
+    down a publisher drops frames instead, and counts them.
     """
 
-    __slots__ = ("_cursors", "_end", "_in_line", "_line", "_loop", "_missed", "_read_to", "_room")
+    __slots__ = ("_cursors", "_end", "_loop", "_order", "_read_to", "_space", "_unread_dropped", "_waiting")
 
     def __init__(
         self, owner: PathwayOwner, trace_id: str, task_id: str, neuron: str, buffer: int = 1024
     ) -> None:
         super().__init__(owner, trace_id, task_id, neuron, buffer)
-        # Counted from the first Signal ever: where each iteration is, and up to where all have read.
+        # Positions are counted from the first Signal: of each iteration, and of the slowest one.
         self._cursors: dict[object, int] = {}
         self._read_to = 0
-        self._missed = 0
+        self._unread_dropped = 0
         self._loop = asyncio.get_running_loop()
-        self._line = asyncio.Lock()
-        self._in_line = 0
-        self._room: asyncio.Future[None] | None = None
+        self._order = asyncio.Lock()
+        self._waiting = 0
+        self._space: asyncio.Future[None] | None = None
         self._end: Callable[[], Coroutine[Any, Any, None]] | None = None
 
     @property
     def dropped(self) -> int:
-        """How many Signals the buffer had to give up that somebody had yet to read."""
-        return self._missed
+        """The number of unread Signals that were dropped because the buffer was full."""
+        return self._unread_dropped
 
     def when_closed(self, end: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run ``end`` in the background once the Pathway is closed, or gone."""
+        """Run ``end`` in the background when the Pathway is closed or collected."""
         self._end = end
 
-    def take(self, signal: Signal) -> Awaitable[None] | None:
-        """Take a Signal from the Synapse; the awaitable, if there is one, completes when there is room."""
-        if self._in_line or self._full:
-            self._in_line += 1
-            return _take_in_turn(weakref.ref(self), self._line, signal)
+    def receive(self, signal: Signal) -> Awaitable[None] | None:
+        """Add a received Signal. If the buffer is full, an awaitable is returned that adds it later."""
+        if self._waiting or self._full:
+            self._waiting += 1
+            return _receive_in_order(weakref.ref(self), self._order, signal)
         self.deliver(signal)
         return None
 
-    def wait_for_room(self) -> asyncio.Future[None] | None:
-        """Return what is done when there may be room; None if there is."""
-        self._room = self._loop.create_future() if self._full else None
-        return self._room
+    def space(self) -> asyncio.Future[None] | None:
+        """Return a future that is done when there may be space in the buffer; None if there is space now."""
+        self._space = self._loop.create_future() if self._full else None
+        return self._space
 
-    def leave_line(self) -> None:
-        """Take note that one less Signal waits for room."""
-        self._in_line -= 1
+    def end_waiting(self) -> None:
+        """Count one Signal less that waits for space."""
+        self._waiting -= 1
 
     @property
     def _full(self) -> bool:
@@ -437,12 +436,12 @@ class BackpressuredPathway(Pathway):
             return False
         return len(self._signals) >= self._buffer and self._first >= self._read_to
 
-    def _make_room(self) -> None:
-        if self._room is not None and not self._room.done():
-            self._room.set_result(None)
+    def _wake_waiting(self) -> None:
+        if self._space is not None and not self._space.done():
+            self._space.set_result(None)
 
     def _overflow(self) -> None:
-        self._missed += self._first >= self._read_to
+        self._unread_dropped += self._first >= self._read_to
         super()._overflow()
 
     # --- reading ------------------------------------------------------------------------------------
@@ -462,7 +461,7 @@ class BackpressuredPathway(Pathway):
                 elif self.closed:
                     return
                 else:
-                    await self._change()
+                    await self._wait_for_change()
         finally:
             del self._cursors[me]
             self._advance()
@@ -472,17 +471,17 @@ class BackpressuredPathway(Pathway):
             self._cursors[cursor] = position
         if self._cursors:
             self._read_to = max(self._read_to, min(self._cursors.values()))
-        self._make_room()
+        self._wake_waiting()
 
     async def _wait(self, wanted: frozenset[SignalType], timeout_s: float | None) -> Signal:
-        # Called once this waits: from then on nothing is held back.
-        self._loop.call_soon(self._make_room)
+        # Called when this waits: from then on there is no back-pressure.
+        self._loop.call_soon(self._wake_waiting)
         return await super()._wait(wanted, timeout_s)
 
     def close(self) -> None:
-        """Take no more Signals. What is buffered can still be read; closing twice is not an error."""
+        """Receive no more Signals. Buffered ones can still be read. Closing it again has no effect."""
         super().close()
-        self._make_room()
+        self._wake_waiting()
         end, self._end = self._end, None
         if end is not None:
             self._owner.spawn(end())
@@ -491,32 +490,33 @@ class BackpressuredPathway(Pathway):
         super().__del__()
         end, self._end = self._end, None
         if not self.closed and not self._loop.is_closed():
-            # A Pathway nobody holds is gone wherever it is collected, maybe in another thread.
-            self._loop.call_soon_threadsafe(_let_go, self._owner, self._room, end)
+            # The collector may run in any thread.
+            self._loop.call_soon_threadsafe(_release, self._owner, self._space, end)
 
 
-async def _take_in_turn(
-    held: Callable[[], BackpressuredPathway | None], line: asyncio.Lock, signal: Signal
+async def _receive_in_order(
+    ref: Callable[[], BackpressuredPathway | None], order: asyncio.Lock, signal: Signal
 ) -> None:
-    # Without holding the Pathway: one that nobody reads any more has to go, and to let its Neuron go on.
+    # It holds no reference to the Pathway while it waits: an unreferenced one must be collected, which
+    # releases its Neuron.
     try:
-        async with line:
-            while (pathway := held()) is not None and (room := pathway.wait_for_room()) is not None:
+        async with order:
+            while (pathway := ref()) is not None and (space := pathway.space()) is not None:
                 del pathway
-                await room
+                await space
             if pathway is not None:
                 pathway.deliver(signal)
     finally:
-        if (pathway := held()) is not None:
-            pathway.leave_line()
+        if (pathway := ref()) is not None:
+            pathway.end_waiting()
 
 
-def _let_go(
+def _release(
     owner: PathwayOwner,
-    room: asyncio.Future[None] | None,
+    space: asyncio.Future[None] | None,
     end: Callable[[], Coroutine[Any, Any, None]] | None,
 ) -> None:
-    if room is not None and not room.done():
-        room.set_result(None)
+    if space is not None and not space.done():
+        space.set_result(None)
     if end is not None:
         owner.spawn(end())

@@ -1,4 +1,4 @@
-"""When to try a TASK again."""
+"""The retry strategy: how often, and when, a TASK is dispatched again."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Backoff = Callable[[int], float]
 
 
 def jittered(attempt: int) -> float:
-    """Return the seconds to wait after so many attempts: at random up to 0.1, 0.2, 0.4, … and 10 at most."""
+    """Return the seconds to wait after an attempt: random, up to 0.1, 0.2, 0.4, … and at most 10."""
     return random.uniform(0, min(10.0, 0.1 * 2 ** (attempt - 1)))  # noqa: S311 - spreads load, hides nothing
 
 
-def may_pass(outcome: Signal | Exception) -> bool:
-    """Tell whether trying again may help: after a time-out, a closed Pathway, or a recoverable ERROR."""
+def is_transient(outcome: Signal | Exception) -> bool:
+    """Tell whether a retry may succeed: after a time-out, a closed Pathway, or a recoverable ERROR."""
     if isinstance(outcome, Exception):
         return isinstance(outcome, (TimeoutError, PathwayClosedError))
     return outcome.type is SignalType.ERROR and bool(outcome.payload["recoverable"])
@@ -30,30 +30,30 @@ def may_pass(outcome: Signal | Exception) -> bool:
 
 def _positive(strategy: RetryStrategy, field: attrs.Attribute[Any], value: float) -> None:
     if value <= 0:
-        raise ValueError(f"RetryStrategy.{field.name} is more than 0, not {value!r}")
+        raise ValueError(f"RetryStrategy.{field.name} must be positive, not {value!r}")
 
 
 @attrs.frozen(kw_only=True)
 class RetryStrategy:
-    """How often and when a TASK is dispatched again. An attempt that is given up is stopped first (P-5.16).
+    """How often and when a TASK is dispatched again. A failed attempt is stopped first (P-5.16).
 
     Attributes:
-        max_attempts: How often in all.
-        timeout_s: For how many seconds each attempt may take.
-        backoff: How many seconds to wait after so many attempts: a number, or a function of it.
-        retry_on: Tells whether to try again after an answer or an exception; by default when it may help.
-        new_trace: Give every further attempt a trace of its own, so that nothing of an earlier one shows up.
+        max_attempts: The number of attempts, the first one included.
+        timeout_s: The time limit of each attempt, in seconds.
+        backoff: Seconds to wait after an attempt: a number, or a function of the attempt's number.
+        retry_on: Tells whether to retry after an answer or an exception; `is_transient` by default.
+        new_trace: Give every further attempt a new trace, so that it receives no Signals of an earlier one.
 
     Raises:
-        ValueError: There would be no attempt, or no time for one.
+        ValueError: ``max_attempts`` or ``timeout_s`` is not positive.
     """
 
     max_attempts: int = attrs.field(default=3, validator=_positive)
     timeout_s: float = attrs.field(default=30.0, validator=_positive)
     backoff: float | Backoff = jittered
-    retry_on: RetryOn = may_pass
+    retry_on: RetryOn = is_transient
     new_trace: bool = False
 
     def delay_s(self, attempt: int) -> float:
-        """Return for how many seconds to wait after so many attempts."""
+        """Return the seconds to wait after attempt number ``attempt``."""
         return self.backoff(attempt) if callable(self.backoff) else self.backoff

@@ -15,29 +15,29 @@ from cosmo_core.contracts.delivery import (
 
 @runtime_checkable
 class Synapse(Protocol):
-    """The bus, as a Dendrite sees it.
+    """The bus that a Dendrite publishes to and subscribes to.
 
-    When `subscribe` returns, no later publish from anyone who could know of it is lost. A handler that
-    raises never stops another handler or the publisher. A connection that breaks is made again, and every
-    subscription with it; until then `publish` waits, within bounds.
+    When `subscribe` returns, no frame is lost that is published afterwards. An exception of a handler never
+    affects another handler or the publisher. A broken connection is restored, with all subscriptions; until
+    then `publish` waits, up to a limit.
     """
 
     @property
     def guarantees(self) -> Guarantees:
-        """What this Synapse promises."""
+        """The guarantees of this Synapse."""
         ...
 
     async def connect(self) -> None:
-        """Make the Synapse usable. Doing it twice is not an error.
+        """Connect to the bus. Connecting again has no effect.
 
         Raises:
-            SynapseAuthError: The bus does not let this program in.
+            SynapseAuthError: The bus refused the credentials.
             SynapseError: The bus cannot be reached.
         """
         ...
 
     async def close(self) -> None:
-        """End every subscription and let go of every resource. Doing it twice is not an error."""
+        """End every subscription and release every resource. Closing it again has no effect."""
         ...
 
     async def publish(
@@ -48,15 +48,15 @@ class Synapse(Protocol):
         undelivered: UndeliveredHandler | None = None,
         message_id: str | None = None,
     ) -> None:
-        """Hand ``frame`` to whoever subscribes to ``subject``.
+        """Publish ``frame`` to the subscribers of ``subject``.
 
         Args:
             subject: Tokens joined by dots.
-            frame: What to carry.
-            undelivered: The frame is for a queue group. It is told when the Synapse learns that no member
-                will be done with it, which may be at once. Without it, one that finds no room in a queue
-                group waits for it, and so does the publisher.
-            message_id: What tells this frame from others. A Synapse that stores frames stores one of each id.
+            frame: The frame.
+            undelivered: For a frame to a queue group: called when the Synapse finds that the frame cannot be
+                delivered, which may be at once. Without it, the publisher waits while every member is at its
+                in-flight limit.
+            message_id: A unique id of the frame. A Synapse that stores frames stores each id once.
 
         Raises:
             SynapseClosedError: The Synapse is not connected.
@@ -81,10 +81,10 @@ class Synapse(Protocol):
 
 @runtime_checkable
 class DeadLetters(Protocol):
-    """A Synapse that keeps what nobody was done with; one with ``max_deliveries`` above 1 has to."""
+    """A Synapse that stores dead letters; one with ``max_deliveries`` above 1 must."""
 
     async def dead_letters(self) -> list[DeadLetter]:
-        """Return the dead letters that are kept, oldest first."""
+        """Return the stored dead letters, oldest first."""
         ...
 
 
@@ -93,8 +93,8 @@ class ThreadPublisher(Protocol):
     """A Synapse that can also publish while its event loop is blocked."""
 
     def publish_from_thread(self, subject: str, frame: bytes) -> None:
-        """Hand ``frame`` to whoever subscribes to ``subject``, from any thread, if the bus can be reached.
+        """Publish ``frame`` to the subscribers of ``subject`` from any thread, if the bus can be reached.
 
-        It is for signs of life: nobody is told what became of it.
+        It is for heartbeats: a failure is not reported.
         """
         ...

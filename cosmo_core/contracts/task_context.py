@@ -1,4 +1,4 @@
-"""What a running Neuron may ask about the TASK it runs for, without knowing the protocol."""
+"""The context of a running TASK: its id, trace and deadline, for Neurons that know no protocol."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import attrs
 
 from cosmo_core.protocol.signal import Signal
 
-# The Signal itself is kept: most Neurons never ask, and setting is all they pay for.
+# The Signal itself is stored, because setting it is all that most Neurons cost.
 _running: Final[ContextVar[tuple[Signal, str, float | None] | None]] = ContextVar(
     "cosmo_core_running", default=None
 )
@@ -21,10 +21,10 @@ class CurrentTask:
     """The TASK that a Neuron runs for.
 
     Attributes:
-        id: Of the TASK.
-        trace_id: Of the workflow it is part of.
-        neuron: The id of the Neuron that was asked.
-        deadline: From when on the answer is of no use, by `time.monotonic`; None if it always is of use.
+        id: The id of the TASK.
+        trace_id: The id of its trace.
+        neuron: The id of the Neuron.
+        deadline: The deadline of the answer, in seconds of `time.monotonic`; None without one.
     """
 
     id: str
@@ -33,14 +33,14 @@ class CurrentTask:
     deadline: float | None = None
 
     def time_left_s(self) -> float | None:
-        """Return for how many seconds the answer is still of use; None for ever, 0 when it is too late."""
+        """Return the seconds until the deadline, at least 0; None without a deadline."""
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
 
 
 def current_task() -> CurrentTask | None:
-    """Return the TASK that the caller runs for; None when it is not called by a hosted Neuron.
+    """Return the TASK that the caller runs for; None outside of a hosted Neuron.
 
-    Tasks and threads that the Neuron starts with asyncio know it, too.
+    It also works in asyncio tasks and threads that the Neuron starts with asyncio.
     """
     running = _running.get()
     if running is None:
@@ -49,5 +49,5 @@ def current_task() -> CurrentTask | None:
     return CurrentTask(task.id, task.trace_id, neuron, deadline)
 
 
-begin: Final = _running.set
-"""Notes the TASK, its Neuron's id and its deadline for the calling asyncio task, and what that starts."""
+set_current: Final = _running.set
+"""Sets the TASK, its Neuron's id and its deadline for the calling asyncio task, and those it starts."""

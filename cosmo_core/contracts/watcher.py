@@ -1,4 +1,4 @@
-"""A handler that watches one type of Signal, and what it wants of that type."""
+"""The Watcher: calls a handler with the Signals of one type that match a filter."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ logger = logging.getLogger("cosmo_core.dendrite")
 
 
 class Filter(msgspec.Struct, frozen=True):
-    """Which Signals of a type a watcher wants; None lets all through.
+    """The conditions on a watched Signal. A condition that is None matches every Signal.
 
     Attributes:
-        neuron: The id that the Signal is directed to, or comes from: an answer is directed as its TASK was.
-        capability: One that the Signal is directed to, or that its payload names.
-        trace_id: The trace it is on.
+        neuron: The id of a Neuron that the Signal is directed to; an answer is directed as its TASK was.
+        capability: A capability that the Signal is directed to, or that its payload names.
+        trace_id: The trace.
 
     Raises:
-        MalformedSignalError: A name or the trace id is malformed, so that it would match nothing.
+        MalformedSignalError: A name or the trace id is malformed.
     """
 
     neuron: str | None = None
@@ -44,8 +44,8 @@ class Filter(msgspec.Struct, frozen=True):
         if self.trace_id is not None:
             check_trace_id(self.trace_id)
 
-    def admits(self, signal: Signal) -> bool:
-        """Tell whether the watcher wants ``signal``."""
+    def matches(self, signal: Signal) -> bool:
+        """Tell whether ``signal`` meets all conditions."""
         directed = signal.directed
         if self.trace_id is not None and signal.trace_id != self.trace_id:
             return False
@@ -59,32 +59,32 @@ class Filter(msgspec.Struct, frozen=True):
 
 
 class WatcherOwner(Protocol):
-    """What a Watcher needs of the room it is in."""
+    """The part of the extension that a Watcher uses."""
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run ``work`` in the background, no longer than the Dendrite runs."""
+        """Run ``work`` in the background, at most until the Dendrite stops."""
         ...
 
     def remove_watcher(self, watcher: Watcher) -> None:
-        """Offer nothing more to ``watcher``."""
+        """Pass no more Signals to ``watcher``."""
         ...
 
     async def unsubscribed(self, type: SignalType) -> None:
-        """Return when nothing of ``type`` arrives any more that nobody watches."""
+        """Return when the subscriptions of ``type`` have ended, if it has no Watcher left."""
         ...
 
 
 class Watcher:
-    """Calls a handler, plain or async, with the Signals it wants, one at a time and in their order.
+    """Calls a handler, plain or async, with the Signals that match, one at a time and in order.
 
-    A plain handler runs as a Signal arrives; it holds up the event loop, so it should be quick. While an
-    async one is busy, up to ``buffer`` Signals wait for it; beyond that the oldest goes. What a handler
-    raises is logged and disturbs nobody. `cancel` it, use it as ``async with``, or let it end with its
-    Dendrite.
+    A plain handler runs when a Signal arrives; it blocks the event loop, so it should be short. While an
+    async one is busy, up to ``buffer`` Signals wait for it; beyond that the oldest is dropped. An exception
+    of the handler is logged and affects nothing else. `cancel` it, use it as ``async with``, or let it end
+    with its Dendrite.
 
     Attributes:
-        type: What it watches.
-        dropped: How many Signals were given up because the handler was too slow.
+        type: The type it watches.
+        dropped: The number of Signals that were dropped because the handler was too slow.
     """
 
     def __init__(
@@ -94,28 +94,28 @@ class Watcher:
         self.dropped = 0
         self._owner = owner
         self._handler = handler
-        self._admits = filter.admits
+        self._matches = filter.matches
         self._buffer = buffer
         self._backlog: deque[Signal] = deque()
         self._busy = False
         self._cancelled = False
 
     def offer(self, signal: Signal) -> None:
-        """Have the handler see ``signal``, now or when it is done with those before."""
-        if self._cancelled or signal.type is not self.type or not self._admits(signal):
+        """Call the handler with ``signal`` if it matches, now or after the Signals that wait."""
+        if self._cancelled or signal.type is not self.type or not self._matches(signal):
             return
         if self._busy:
-            self._hold(signal)
+            self._enqueue(signal)
         elif (work := self._call(signal)) is not None:
             self._busy = True
-            self._owner.spawn(self._go_on(signal, work))
+            self._owner.spawn(self._run(signal, work))
 
-    def _hold(self, signal: Signal) -> None:
+    def _enqueue(self, signal: Signal) -> None:
         if len(self._backlog) >= self._buffer:
             self._backlog.popleft()
             self.dropped += 1
             if self.dropped == 1:
-                logger.warning("%r is too slow; the oldest Signals that wait for it are dropped", self)
+                logger.warning("%r is too slow; the oldest waiting Signals are dropped", self)
         self._backlog.append(signal)
 
     def _call(self, signal: Signal) -> Awaitable[None] | None:
@@ -126,7 +126,7 @@ class Watcher:
             return None
         return result if inspect.isawaitable(result) else None
 
-    async def _go_on(self, signal: Signal, work: Awaitable[None] | None) -> None:
+    async def _run(self, signal: Signal, work: Awaitable[None] | None) -> None:
         try:
             while True:
                 if work is not None:
@@ -144,15 +144,15 @@ class Watcher:
         except asyncio.CancelledError:
             if is_being_cancelled():
                 raise
-            # Something that the handler waited for was cancelled, not the handler.
+            # Something that the handler awaited was cancelled, not the handler.
             logger.exception("%r failed on %s", self, signal.id)
         except Exception:
             logger.exception("%r failed on %s", self, signal.id)
 
-    # --- its end ------------------------------------------------------------------------------------
+    # --- ending -------------------------------------------------------------------------------------
 
     def cancel(self) -> None:
-        """Call the handler no more; a call that is under way goes on. Doing it twice is not an error."""
+        """Stop calling the handler; a call in progress continues. Cancelling it again has no effect."""
         self._cancelled = True
         self._backlog.clear()
         self._owner.remove_watcher(self)
@@ -173,7 +173,7 @@ class Watcher:
 
 
 class OnOwner(Protocol):
-    """What `OnType` needs of a Dendrite."""
+    """The part of a Dendrite that `OnType` uses."""
 
     def on(self, type: SignalType, **filter: Unpack[FilterOptions]) -> Callable[[H], H]:
         """Return the decorator that watches a type."""
@@ -200,7 +200,7 @@ class OnType:
     def __call__(self, handler: None = None, /, **filter: Unpack[FilterOptions]) -> Callable[[H], H]: ...
 
     def __call__(self, handler: Any = None, /, **filter: Unpack[FilterOptions]) -> Any:
-        """Watch the type with ``handler``, or return the decorator that does. Raises as `Dendrite.on`."""
+        """Watch the type with ``handler``, or return the decorator. Raises as `Dendrite.on` does."""
         if self._dendrite is None:
             raise TypeError(f"on_{self._type.value.lower()} belongs to a Dendrite: use it on an instance")
         register = self._dendrite.on(self._type, **filter)

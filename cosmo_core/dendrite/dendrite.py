@@ -1,4 +1,4 @@
-"""The Dendrite: hosts Axons, announces them, dispatches work and follows it.
+"""The Dendrite: hosts Axons, announces them, dispatches TASKs and follows them.
 
 It builds its components, starts and stops them in order, and is the one class that a program calls. What an
 extension adds (memory, auctions, watching, workflow) is one delegation each, under the promised name.
@@ -33,7 +33,7 @@ from cosmo_core.dendrite.discovery.directory import Directory
 from cosmo_core.dendrite.discovery.resolver import Resolver
 from cosmo_core.dendrite.dispatch.dispatcher import Dispatcher
 from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry
-from cosmo_core.dendrite.dispatch.retrying import ask_again
+from cosmo_core.dendrite.dispatch.retrying import ask_with_retries
 from cosmo_core.dendrite.extension import EntityHost, ExtensionFactory, ExtensionSet, Ports
 from cosmo_core.dendrite.hosting.host import Host
 from cosmo_core.dendrite.hosting.reply_sender import ReplySender
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 
 class Dendrite:
-    """Hosts Axons and Engrams, announces them, dispatches work and follows it. Use it as ``async with``.
+    """Hosts Axons and Engrams, announces them, dispatches TASKs and follows them. Use it as ``async with``.
 
     It is the only part that touches the Synapse, and does not own it: connect it before, close it after.
 
@@ -64,12 +64,12 @@ class Dendrite:
         synapse: A connected Synapse; Dendrites may share one.
         namespace: A token. Dendrites of different namespaces never see each other.
         role: ``"worker"`` may serve TASKs but not emit orchestration Signals such as TASK or STOP (P-10.2).
-        heartbeat_s: Seconds between announcements. A Neuron that misses three of its own is gone (P-4.6).
+        heartbeat_s: Seconds between announcements. A Neuron that misses three is removed (P-4.6).
         discovery_s: Seconds that an unknown Neuron is searched for before `NoRouteError`. Raise it where
             an answer over the bus takes longer.
         grace_s: Seconds that running Neurons may take to finish when the Dendrite stops.
         pathway_buffer: The number of Signals that a Pathway buffers, and that wait for a busy watcher.
-        expose_errors: Let the text of unexpected exceptions travel. By default only their type does.
+        expose_errors: Send callers the text of unexpected exceptions; by default only the type is sent.
         clock: The clock of heartbeats and expiry; the system's by default.
         plugins: The hooks to use; those of all installed plugins by default.
         extensions: The extensions to use; all installed ones by default. ``()`` makes the minimal Dendrite.
@@ -185,14 +185,14 @@ class Dendrite:
             send_shared=link.send_shared,
             send_or_raise=link.send_or_raise,
             listen=link.listen,
-            unsubscribe=link.end,
+            unsubscribe=link.unsubscribe,
             check_role=link.check_role,
             is_observed=link.is_observed,
             emit=self._dispatcher.emit,
             dispatch=self._dispatcher.dispatch,
             stop_task=self._dispatcher.stop_task,
             check_dispatching=self._dispatcher.check_running,
-            resolve=self._resolver.route,
+            resolve=self._resolver.resolve,
             is_hosted=self._directory.is_hosted,
             open_directory=self._open_directory,
             register=self._announcer.register,
@@ -206,7 +206,7 @@ class Dendrite:
         )
 
     def extension(self, name: str) -> Any:
-        """Return the extension of this name; what it adds to the Dendrite are its public methods.
+        """Return the extension of this name; its public methods are what it adds to the Dendrite.
 
         Raises:
             UnknownPluginError: This Dendrite has no such extension; the message names those it has.
@@ -239,7 +239,7 @@ class Dendrite:
         life.started = True
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._note_end)
-            # Pushed last, executed first: when the Dendrite stops, and when its start fails.
+            # Executed in reverse order, when the Dendrite stops and when its start fails.
             self.plugins.load_hooks()
             self._link.open(self.plugins, self, self._undeliverable.handle)
             stack.push_async_callback(self._host.close_neurons)
@@ -260,7 +260,7 @@ class Dendrite:
             for extension in self._extensions:
                 stack.push_async_callback(extension.stop)
             stack.push_async_callback(lambda: self._host.drain(self._grace_s))
-            stack.push_async_callback(self._host.stop_intake)
+            stack.push_async_callback(self._host.stop_accepting)
             stack.push_async_callback(self._announcer.withdraw_all)
             for extension in self._extensions:
                 stack.push_async_callback(extension.drain)
@@ -289,7 +289,7 @@ class Dendrite:
             await extension.neurons_changed()
 
     async def stop(self, reason: str | None = None) -> None:
-        """Drain and leave: Neurons finish within ``grace_s``, or are cancelled and answered with ERROR.
+        """Drain and stop: Neurons finish within ``grace_s``, or their TASKs are answered with ERROR.
 
         Then the Axons are deregistered, the Pathways closed, and the Neurons' resources released. Stopping
         twice, or before the start, does nothing. A Dendrite that is stopped while it starts does not start.
@@ -349,7 +349,7 @@ class Dendrite:
         self._life_cycle.check_stable()
         entity = self._host.entity(self._host.retire(neuron_id))
         async with contextlib.AsyncExitStack() as stack:
-            # Pushed last, executed first, whatever fails or is cancelled with the caller.
+            # Executed in reverse order, also when a step fails or the caller is cancelled.
             stack.push_async_callback(self._neurons_changed)
             stack.push_async_callback(self._announcer.deregister, entity, reason)
             stack.push_async_callback(self._host.detach, neuron_id, self._grace_s)
@@ -463,10 +463,10 @@ class Dendrite:
         retry: RetryStrategy | None = None,
         **task: Unpack[TaskOptions],
     ) -> Coroutine[Any, Any, Signal]:
-        """Send a TASK and return what ends it: AGENT_OUTPUT, CLARIFICATION, PERMISSION, ERROR or FINAL.
+        """Send a TASK and return its answer: AGENT_OUTPUT, CLARIFICATION, PERMISSION, ERROR or FINAL.
 
-        An ERROR is returned, not raised: see `Signal.raise_for_error`. When the time is up, or the caller
-        is cancelled, the worker is told to stop (P-9.8).
+        An ERROR is returned, not raised: see `Signal.raise_for_error`. After the time limit, or when the
+        caller is cancelled, the worker is sent STOP (P-9.8).
 
         Args:
             timeout_s: Seconds to wait; None for no limit. It travels as the TASK's deadline.
@@ -479,7 +479,7 @@ class Dendrite:
             CosmoError: Any other error that `dispatch` raises.
         """
         if retry is not None:
-            return ask_again(self._dispatcher.ask, task, retry)
+            return ask_with_retries(self._dispatcher.ask, task, retry)
         return self._dispatcher.ask(task, timeout_s)
 
     async def stop_trace(
@@ -493,7 +493,7 @@ class Dendrite:
         """Stop everything that runs or waits on a trace, in every Dendrite of the namespace.
 
         Its Neurons are cancelled and their TASKs answered with ERROR ``CANCELLED``. TASKs of the trace that
-        were sent before, and arrive only later, do not run; those sent afterwards do (P-9.2 to P-9.6).
+        were sent before and arrive later do not run; those sent afterwards do (P-9.2 to P-9.6).
 
         Args:
             trace_id: The trace.
@@ -590,11 +590,11 @@ class Dendrite:
     def attach_engram(self, engram: Engram) -> Awaitable[None]:
         """Serve ``engram`` from the start on, or from now on if the Dendrite runs.
 
-        It belongs to this Dendrite from then on: it is opened, announced, and closed in the end.
+        This Dendrite owns it from then on: it opens, announces and closes it.
 
         Returns:
-            While the Dendrite runs, await it to know that the Engram is served, or why it is not:
-            an EngramError if it does not open. Before the start there is nothing to wait for.
+            An awaitable that completes when the Engram is served, or raises EngramError if it does not
+            open. Before the start it completes at once.
 
         Raises:
             LifecycleError: The Dendrite was started, and is not running.
@@ -736,7 +736,7 @@ class Dendrite:
         return self.extension("watching").watchers
 
     async def observe_pathway(self, trace_id: str) -> Pathway:
-        """Return a Pathway that sees every Signal on a trace from now on, to whatever addressee.
+        """Return a Pathway that receives every Signal on a trace from now on, whatever its addressee.
 
         Unlike the Pathway of a TASK it closes on FINAL only: see `ObservedPathway`. While any is open, this
         Dendrite receives everything that is sent in its namespace.
@@ -979,7 +979,7 @@ class Dendrite:
         Raises:
             MalformedSignalError: ``clarification`` is not a CLARIFICATION, or lacks what is needed to
                 dispatch again; the message names the option that replaces it. Nothing was sent.
-            NoRouteError: The Neuron is not there; nothing was sent.
+            NoRouteError: No live Neuron has this id; nothing was sent.
             CosmoError: Any other error that `dispatch` raises.
         """
         return await self.extension("workflow").respond_to_clarification(clarification, answer, task)

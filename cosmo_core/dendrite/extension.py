@@ -71,7 +71,7 @@ class Neurons(Protocol):
         """Iterate over the attached Axons."""
         ...
 
-    def has_room(self, neuron_id: str) -> bool:
+    def can_accept(self, neuron_id: str) -> bool:
         """Tell whether a hosted Neuron would accept one more TASK."""
         ...
 
@@ -99,7 +99,7 @@ class Ports:
         life_cycle: Whether the Dendrite was started, runs, or is stopping.
         subjects: The subjects of its namespace.
         send: Publishes a Signal on a subject; awaits to the reason if a middleware dropped it.
-        send_shared: Publishes a Signal for the hosts of one id, of which one takes it. If the Synapse cannot
+        send_shared: Publishes a Signal that one of the hosts of an id receives. If the Synapse cannot
             deliver it, the extension's ``undeliverable`` is called.
         send_or_raise: Publishes a Signal on a subject; raises RejectedError if a middleware dropped it.
         listen: Subscribes.
@@ -111,11 +111,11 @@ class Ports:
         stop_task: Sends STOP for the TASK of a Pathway, with a reason.
         check_dispatching: Raises LifecycleError unless the Dendrite can send.
         resolve: Returns the id of a live Neuron by its id, or by capabilities; raises NoRouteError.
-        is_hosted: Tells whether a Neuron is hosted by a Dendrite, and takes work there.
+        is_hosted: Tells whether a Dendrite hosts a Neuron and does not drain it.
         open_directory: Makes a directory for the announcements of a role, and its resolver. Call it while the
             extension is made.
         register: Announces an entity that was added while the Dendrite runs.
-        withdraw: Announces that an entity takes no more work.
+        withdraw: Announces that an entity accepts no more work.
         deregister: Announces that an entity is gone, with a reason.
         neurons: The hosted Neurons.
         reply_subject: Returns the subject of a reply to a Signal.
@@ -172,7 +172,7 @@ class Extension:
     def __init__(self, ports: Ports) -> None:
         self.ports = ports
 
-    # What it takes. Each of these is asked once, when the Dendrite is made.
+    # What it handles. Each of these is called once, when the Dendrite is made.
 
     def receivers(self) -> Mapping[SignalType, Receive]:
         """Return the function that receives each Signal of a type which arrives in the inbox."""
@@ -197,10 +197,10 @@ class Extension:
         return ()
 
     def neuron_departed(self, neuron_id: str, dendrite_id: str) -> None:
-        """Handle that a Neuron deregistered at a Dendrite, or that its heartbeats stopped."""
+        """Handle that a Neuron deregistered from a Dendrite, or that its heartbeats stopped."""
 
     async def trace_stopped(self, stop: Signal) -> Mapping[str, Any]:
-        """Handle the STOP of a whole trace; return what the payload of STOPPED says of it."""
+        """Handle the STOP of a whole trace; return its part of the STOPPED payload."""
         return {}
 
     def counters(self) -> Mapping[str, int]:
@@ -219,7 +219,7 @@ class Extension:
         """The Neurons are served; called again when one was added or detached while the Dendrite runs."""
 
     async def drain(self) -> None:
-        """The Dendrite is stopping: take no new work. Running Neurons still finish after this."""
+        """The Dendrite is stopping: accept no new work. Running Neurons still finish after this."""
 
     async def stop(self) -> None:
         """The Neurons have ended. Finish what is being worked on; the Dendrite can still send."""
@@ -244,10 +244,10 @@ class ExtensionSet:
         return iter(self._extensions.values())
 
     def fill(self, factories: Iterable[ExtensionFactory], ports: Ports, pathways: PathwayRegistry) -> None:
-        """Make the extensions and connect what they take.
+        """Make the extensions and connect their receivers.
 
         Raises:
-            TypeError: A factory made something else than an Extension.
+            TypeError: A factory made an object that is not an Extension.
             PluginConflictError: Two extensions have one name.
             ValueError: Two extensions receive one Signal type.
         """

@@ -1,4 +1,4 @@
-"""The state of a Dendrite between its start and its end."""
+"""The life cycle of a Dendrite: started, running, stopping."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The optional features of a Dendrite that ship with the core, attached as a stranger's would be."""
+"""The optional features of a Dendrite that ship with the core, attached as any third-party extension is."""

@@ -138,7 +138,10 @@ async def test_answer_is_dropped_after_last_attempt(
         await again
     answers = synapse.sent_of(OUTPUT)
     assert len(answers) == 5
-    assert f"answer {answers[0].id} to cosmonapse.test.AGENT_OUTPUT.inbox.asker is given up" in caplog.text
+    assert (
+        f"redelivery of answer {answers[0].id} to cosmonapse.test.AGENT_OUTPUT.inbox.asker ended"
+        in caplog.text
+    )
     assert "after 5 attempts: no_consumers" in caplog.text
     assert not worker._replies.pending
 
@@ -152,7 +155,10 @@ async def test_permanently_undeliverable_answer_is_dropped_at_once(
     synapse.answer_fault = why
     await deliver(synapse, make_task())
     assert not worker._replies.pending
-    assert f"AGENT_OUTPUT {synapse.sent_of(OUTPUT)[0].id} was not delivered: {why}" in caplog.text
+    assert (
+        f"AGENT_OUTPUT {synapse.sent_of(OUTPUT)[0].id} was not delivered, and is not sent again: {why}"
+        in caplog.text
+    )
 
 
 async def test_closed_synapse_ends_attempts(
@@ -167,7 +173,7 @@ async def test_closed_synapse_ends_attempts(
     await synapse.close()
     async with asyncio.timeout(5):
         await asyncio.gather(*worker._replies.pending)
-    assert "is given up: cannot publish on cosmonapse.test.AGENT_OUTPUT.inbox.asker" in caplog.text
+    assert "failed: cannot publish on cosmonapse.test.AGENT_OUTPUT.inbox.asker" in caplog.text
 
 
 async def test_concurrent_resends_are_bounded(
@@ -217,7 +223,7 @@ async def test_stop_drops_undelivered_answers_after_grace_period(
     await deliver(synapse, make_task())
     async with asyncio.timeout(4):
         await worker.stop()
-    assert "is given up: its host stops" in caplog.text
+    assert "ended: its host stops" in caplog.text
     # An answer that is returned only now is not sent again.
     (handler,) = undelivered_handlers_of(synapse, OUTPUT)
     handler(encode(synapse.sent_of(OUTPUT)[0]), "no_consumers")

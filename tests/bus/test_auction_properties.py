@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 
 from cosmo_core import Axon, Bid, Dendrite, NeuronError, NoBidError, Signal, SignalType, decode
 from cosmo_core.contracts.offer import Select
-from cosmo_core.extensions.auctions.auction import CROWDED, EXPIRED, GONE, LATE, LOST, Auction
+from cosmo_core.extensions.auctions.auction import (
+    BIDDER_LEFT,
+    EXPIRED,
+    NOT_SELECTED,
+    TOO_LATE,
+    TOO_MANY,
+    Auction,
+)
 from cosmo_core.plugins import PluginManager
 from cosmo_synapse_memory import MemorySynapse
 from cosmo_testing import assert_valid_trace
@@ -39,7 +46,7 @@ class RecordingActions:
     def decline(self, bids: Sequence[Bid], reason: str) -> None:
         self.declined += [(bid, reason) for bid in bids]
 
-    def end(self, failure: Signal | None, error: Exception | None) -> None:
+    def end_without_winner(self, failure: Signal | None, error: Exception | None) -> None:
         self.ends.append((failure, error))
 
 
@@ -117,7 +124,7 @@ class AuctionRun:
         if not self.early and not self.deadline:
             possible.append(self.reach_deadline)
         if self.late and self.deadline:
-            possible.append(lambda: self.auction.bid(self.late.pop(0)))
+            possible.append(lambda: self.auction.add_bid(self.late.pop(0)))
         if self.auction.winner is not None and not self.auction.closed:
             possible.append(self.finish_work)
         return possible
@@ -126,7 +133,7 @@ class AuctionRun:
         bid = self.early.pop(0)
         if not self.auction.closed:
             self.open_bids.append(bid)
-        self.apply(lambda: self.auction.bid(bid))
+        self.apply(lambda: self.auction.add_bid(bid))
 
     def reach_deadline(self) -> None:
         self.deadline = True
@@ -139,7 +146,7 @@ class AuctionRun:
             self.auction.close()
         else:
             self.failures.append(failure())
-            self.apply(lambda: self.auction.fail(self.failures[-1]))
+            self.apply(lambda: self.auction.winner_failed(self.failures[-1]))
 
     def apply(self, event: Callable[[], None]) -> None:
         """Apply an event and check the winner that it produced."""
@@ -173,7 +180,7 @@ def test_auction_awards_one_at_a_time_in_select_order_and_notifies_each_bidder_o
     assert len(set(awarded)) == len(awarded)
     # Each bidder is notified once: awarded or declined.
     assert sorted(awarded + declined) == sorted(bidder.bid.id for bidder in bidders)
-    assert {bid.id for bid, reason in actions.declined if reason == LATE} >= {
+    assert {bid.id for bid, reason in actions.declined if reason == TOO_LATE} >= {
         bidder.bid.id for bidder in bidders if not bidder.in_time
     }
     succeeded = [id for id in awarded if run.outcome[id] == "answers"]
@@ -199,16 +206,16 @@ def test_bidder_is_notified_at_most_once_for_any_order_of_events(
 
     def fail() -> None:
         if auction.winner is not None and not auction.closed:
-            auction.fail(failure())
+            auction.winner_failed(failure())
 
     def leave() -> None:
         bid = data.draw(st.sampled_from(all_bids))
         if bid != auction.winner:
-            auction.withdraw(bid.neuron, bid.dendrite)
+            auction.remove_bidder(bid.neuron, bid.dendrite)
 
     events = [auction.end_bidding, auction.expire, auction.close, fail]
     if all_bids:
-        events += [leave, lambda: auction.bid(data.draw(st.sampled_from(all_bids)))]
+        events += [leave, lambda: auction.add_bid(data.draw(st.sampled_from(all_bids)))]
     for event in data.draw(st.lists(st.sampled_from(events), max_size=20)):
         event()
     auction.close()
@@ -225,10 +232,10 @@ A, B = Bid("bid0", "a", "one", 1.0), Bid("bid1", "a", "two", 1.0)
 def test_first_bid_rule_awards_next_bid_after_winner_failed() -> None:
     actions = RecordingActions()
     auction = Auction("first_bid", actions)
-    auction.bid(A)
-    auction.fail(failure())
+    auction.add_bid(A)
+    auction.winner_failed(failure())
     assert actions.ends == []
-    auction.bid(B)
+    auction.add_bid(B)
     assert actions.awards == [A, B]
 
 
@@ -236,8 +243,8 @@ def test_first_bid_rule_awards_next_bid_after_winner_failed() -> None:
 def test_expired_bids_are_declined_and_winner_keeps_work() -> None:
     actions = RecordingActions()
     auction = Auction("first_bid", actions)
-    auction.bid(A)
-    auction.bid(B)
+    auction.add_bid(A)
+    auction.add_bid(B)
     auction.expire()
     assert actions.declined == [(B, EXPIRED)]
     assert auction.winner == A
@@ -246,11 +253,11 @@ def test_expired_bids_are_declined_and_winner_keeps_work() -> None:
 def test_withdrawn_bid_is_not_awarded() -> None:
     actions = RecordingActions()
     auction = Auction("lowest_cost", actions)
-    auction.bid(A)
-    auction.bid(B)
-    auction.withdraw("a", "one")
+    auction.add_bid(A)
+    auction.add_bid(B)
+    auction.remove_bidder("a", "one")
     auction.end_bidding()
-    assert actions.declined == [(A, GONE)]
+    assert actions.declined == [(A, BIDDER_LEFT)]
     assert actions.awards == [B]
 
 
@@ -259,17 +266,17 @@ def test_auction_declines_bids_beyond_limit(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("cosmo_core.extensions.auctions.auction.MAX_BIDS", 1)
     actions = RecordingActions()
     auction = Auction("first_bid", actions)
-    auction.bid(A)
-    auction.bid(B)
-    assert actions.declined == [(B, CROWDED)]
+    auction.add_bid(A)
+    auction.add_bid(B)
+    assert actions.declined == [(B, TOO_MANY)]
 
 
 @pytest.mark.clause("P-7.4")
 def test_second_bid_of_same_neuron_is_ignored() -> None:
     actions = RecordingActions()
     auction = Auction("lowest_cost", actions)
-    auction.bid(A)
-    auction.bid(attrs.evolve(A, id="bid9", cost=0.0))
+    auction.add_bid(A)
+    auction.add_bid(attrs.evolve(A, id="bid9", cost=0.0))
     auction.end_bidding()
     auction.close()
     assert actions.awards == [A]
@@ -285,9 +292,9 @@ def test_invalid_select_function_ends_auction(
 ) -> None:
     actions = RecordingActions()
     auction = Auction(select, actions)
-    auction.bid(A)
+    auction.add_bid(A)
     auction.end_bidding()
-    assert actions.declined == [(A, LOST)]
+    assert actions.declined == [(A, NOT_SELECTED)]
     [(failed, raised)] = actions.ends
     assert failed is None
     assert isinstance(raised, error)

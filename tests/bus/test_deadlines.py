@@ -47,7 +47,7 @@ async def test_expired_task_does_not_start(start: Start) -> None:
     answer = await pathway.wait(timeout_s=5)
     assert answer.payload == {
         "code": "DEADLINE",
-        "message": "the deadline passed before Neuron 'left' could begin; allow more time",
+        "message": "the deadline passed before Neuron 'left' could start; allow more time",
         "recoverable": True,
     }
     assert worker._host._runners["left"].load == 0

@@ -267,7 +267,7 @@ async def test_axon_rejects_tasks_beyond_limits(start: Start) -> None:
     for refused in pathways[5:]:
         reply = await refused.wait()
         assert_error(reply, "OVERLOADED", recoverable=True)
-        assert "runs 2 TASKs and has 3 waiting" in reply.payload["message"]
+        assert "is full: 2 TASKs run, 3 wait" in reply.payload["message"]
     release.set()
     for number, pathway in enumerate(pathways[:5]):
         assert (await pathway.wait()).payload["output"] == {"n": number}

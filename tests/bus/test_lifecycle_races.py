@@ -189,7 +189,7 @@ async def test_add_axon_during_stop_raises(
     adding = asyncio.create_task(worker.add_axon(axon("b")))
     await gate.entered.wait()
     stopping = asyncio.create_task(worker.stop())
-    while not worker._host._leaving:  # noqa: ASYNC110 - it has no event to wait for
+    while not worker._host._stopping:  # noqa: ASYNC110 - it has no event to wait for
         await asyncio.sleep(0)
     gate.open.set()
     with pytest.raises(LifecycleError):

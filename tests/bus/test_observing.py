@@ -149,7 +149,7 @@ async def test_unreferenced_observed_pathway_is_collected(
 async def test_observed_pathway_errors_name_missing_type(start: Start) -> None:
     dendrite = await start()
     pathway = await dendrite.observe_pathway(new_trace_id())
-    with pytest.raises(TimeoutError, match=rf"no FINAL was seen on {pathway.trace_id} within 0\.01 s"):
+    with pytest.raises(TimeoutError, match=rf"no FINAL arrived on {pathway.trace_id} within 0\.01 s"):
         await pathway.wait_for(SignalType.FINAL, timeout_s=0.01)
     assert repr(pathway) == f"<ObservedPathway open on {pathway.trace_id}>"
     waiting = asyncio.create_task(pathway.wait_for(SignalType.PLAN))

@@ -108,7 +108,7 @@ async def test_stop_cancels_pathway_handler_that_never_ends(
     await pathway.wait()
     await orchestrator.stop()
     assert cancelled.is_set()
-    assert "1 handlers did not end" in caplog.text
+    assert "1 handlers did not finish in time" in caplog.text
 
 
 async def test_pathway_handler_can_stop_its_dendrite(start: Start) -> None:

@@ -20,7 +20,7 @@ from cosmo_core import (
     SignalType,
     current_task,
 )
-from cosmo_core.contracts.retry import jittered, may_pass
+from cosmo_core.contracts.retry import is_transient, jittered
 
 Start = Callable[..., Awaitable[Dendrite]]
 
@@ -147,9 +147,9 @@ def test_default_backoff_grows_up_to_limit(attempt: int) -> None:
 
 
 def test_may_pass_accepts_transient_errors_only() -> None:
-    assert may_pass(TimeoutError())
-    assert may_pass(PathwayClosedError("x"))
-    assert not may_pass(ValueError())
+    assert is_transient(TimeoutError())
+    assert is_transient(PathwayClosedError("x"))
+    assert not is_transient(ValueError())
 
 
 @pytest.mark.parametrize("options", [{"max_attempts": 0}, {"timeout_s": 0}, {"timeout_s": -1}])

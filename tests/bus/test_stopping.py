@@ -169,4 +169,4 @@ async def test_dendrite_stops_after_synapse_is_closed(
     worker = await start(echo, role="worker")
     await synapse.close()
     await worker.stop()
-    assert "DEREGISTER not announced" in caplog.text
+    assert "DEREGISTER could not be sent" in caplog.text

@@ -122,13 +122,13 @@ async def test_blocking_asyncio_task_outside_neuron_is_logged_as_such(start: Sta
         time.sleep(1.1)  # noqa: ASYNC251 - that is what it is about
 
     await asyncio.create_task(other(), name="another's")
-    await until_logged(log, "The asyncio task \"another's\", which is no Neuron's, has blocked")
+    await until_logged(log, 'The asyncio task "another\'s", which belongs to no Neuron, has blocked')
 
 
 async def test_blocking_callback_outside_neuron_is_logged_as_such(start: Start, log: TimedLog) -> None:
     await start(echo)
     asyncio.get_running_loop().call_soon(time.sleep, 1.1)
-    await until_logged(log, "A callback, which is no Neuron's, has blocked")
+    await until_logged(log, "A callback that belongs to no Neuron has blocked")
 
 
 async def test_synchronous_neuron_starts_no_watchdog(start: Start, log: TimedLog) -> None:

@@ -206,7 +206,7 @@ async def test_failed_subscription_is_raised_or_logged(
     assert (dendrite.watchers, dendrite.extension("watching")._observed) == ([], {})
     dendrite.on(SignalType.PLAN)(print)
     await wait_until_idle(dendrite)
-    assert "cosmonapse.test.PLAN cannot be watched: no more subscriptions" in caplog.text
+    assert "cosmonapse.test.PLAN failed: no more subscriptions" in caplog.text
     await synapse.close()
     gate.refuse = False
     with pytest.raises(SynapseClosedError):
@@ -223,7 +223,7 @@ async def test_watch_requires_running_dendrite(synapse: MemorySynapse) -> None:
         if not dendrite.extension("watching")._closed:
             async with dendrite:
                 pass
-    with pytest.raises(LifecycleError, match="has stopped: nothing can watch PLAN"):
+    with pytest.raises(LifecycleError, match="has stopped and cannot watch PLAN"):
         dendrite.on_plan(print)
 
 
@@ -297,7 +297,7 @@ async def test_stop_cancels_handler_that_never_ends(
     await dendrite.stop()
     assert ended.is_set()
     assert entered == 1
-    assert "1 handlers did not end" in caplog.text
+    assert "1 handlers did not finish in time" in caplog.text
 
 
 async def test_handler_can_stop_its_dendrite(start: Start) -> None:

@@ -198,13 +198,13 @@ async def test_answered_task_is_no_longer_monitored(pair: WorkerPair, stuck: Stu
     await pair.start(axon(stuck))
     pathway = await pair.orchestrator.dispatch(neuron="stuck", input={})
     await pair.clock.advance(2)
-    assert pathway.task_id in _detector(pair)._signs
+    assert pathway.task_id in _detector(pair)._last_heartbeats
     stuck.open.set()
     assert (await pathway.wait(timeout_s=5)).type is SignalType.AGENT_OUTPUT
     await pair.kill()
     await pair.clock.advance(60)
     assert not pathway.closed
-    assert _detector(pair)._signs == {}
+    assert _detector(pair)._last_heartbeats == {}
 
 
 def _detector(pair: WorkerPair) -> FailureDetector:
@@ -270,9 +270,9 @@ async def test_malformed_work_heartbeat_is_ignored(pair: WorkerPair, stuck: Stuc
     await pair.start(axon(stuck))
     pathway = await pair.orchestrator.dispatch(neuron="stuck", input={})
     await pair.clock.advance(1)
-    before = dict(_detector(pair)._signs)
+    before = dict(_detector(pair)._last_heartbeats)
     _detector(pair).receive(Signal.new(SignalType.HEARTBEAT, {"status": "working"}, meta={"tasks": tasks}))
-    assert _detector(pair)._signs == before
+    assert _detector(pair)._last_heartbeats == before
     pathway.close()
 
 

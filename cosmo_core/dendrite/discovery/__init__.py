@@ -1,1 +1,1 @@
-"""Who is in the namespace: announcing, the directory, and resolving names."""
+"""Discovery: announcements, the directory of live Neurons, and the resolution of ids."""

@@ -1,4 +1,4 @@
-"""Announcing the Neurons and Engrams of a Dendrite, and hearing the announcements of others."""
+"""The announcer of a Dendrite's entities; it also records the announcements of others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class EntityHost(Protocol):
     """A part of a Dendrite that hosts Neurons, Engrams, or other entities that are announced."""
 
     def entities(self) -> Sequence[HostedEntity]:
-        """Return what is attached, served already or not."""
+        """Return the attached entities, whether they are served yet or not."""
         ...
 
     def serves(self, id: str) -> bool:
@@ -31,20 +31,20 @@ class EntityHost(Protocol):
         ...
 
     def load(self, id: str) -> int:
-        """Return the number of requests that an entity works on; 0 for one that has left."""
+        """Return the number of requests that an entity works on; 0 if it is not attached."""
         ...
 
 
 @attrs.frozen
 class HostedEntity:
-    """A Neuron or an Engram, as it is announced.
+    """The announcement of a Neuron or an Engram.
 
     Attributes:
         id: Its address.
         directed: The ``directed`` field of its announcements.
         registration: The payload of its REGISTER.
         meta: The part of every announcement's ``meta`` that describes it.
-        host: Where it is hosted.
+        host: The host that serves it.
     """
 
     id: str
@@ -61,7 +61,7 @@ class Announcer:
         link: The link to the Synapse.
         inbox: The id of this Dendrite; answers to its DISCOVER arrive there.
         directories: The directories to fill.
-        hosts: Where entities are hosted; read again for every announcement.
+        hosts: The hosts of the entities; read again for every announcement.
         clock: The clock of the heartbeats.
         heartbeat_s: Seconds between two announcements.
     """
@@ -83,7 +83,7 @@ class Announcer:
         self._clock = clock
         self._heartbeat_s = heartbeat_s
         self._draining = False
-        # Entities that take no new work, and are hosted until their running work ends.
+        # The ids of entities that accept no new work, and are hosted until their running work ends.
         self._withdrawn: set[str] = set()
 
     async def start(self) -> None:
@@ -91,7 +91,7 @@ class Announcer:
         broadcast = self._link.subjects.broadcast
         for type in (SignalType.REGISTER, SignalType.HEARTBEAT, SignalType.DEREGISTER):
             await self._link.listen(broadcast(type), self.receive)
-        await self._link.listen(broadcast(SignalType.DISCOVER), self._answer)
+        await self._link.listen(broadcast(SignalType.DISCOVER), self._answer_discover)
         await self._announce_all(SignalType.REGISTER)
         await self.discover({})
 
@@ -115,9 +115,9 @@ class Announcer:
             await self._try_announce_all(SignalType.REGISTER)
             await self._try_announce_all(SignalType.HEARTBEAT, {"status": "ok"})
 
-    async def discover(self, wish: dict[str, Any]) -> None:
-        """Send DISCOVER with the payload ``wish``; an empty one asks for everybody."""
-        signal = Signal.new(SignalType.DISCOVER, wish, meta={"reply_to": self._inbox})
+    async def discover(self, criteria: dict[str, Any]) -> None:
+        """Send DISCOVER with the payload ``criteria``; an empty one matches every entity."""
+        signal = Signal.new(SignalType.DISCOVER, criteria, meta={"reply_to": self._inbox})
         await self._link.send(self._link.subjects.broadcast(SignalType.DISCOVER), signal)
 
     # --- one entity, while the Dendrite runs --------------------------------------------------------
@@ -140,7 +140,7 @@ class Announcer:
     # --- all entities, when the Dendrite stops ------------------------------------------------------
 
     async def withdraw_all(self) -> None:
-        """Announce that every entity drains, and answer no DISCOVER any more."""
+        """Announce that every entity drains, and stop answering DISCOVER."""
         self._draining = True
         await self._try_announce_all(SignalType.HEARTBEAT, {"status": "draining"})
 
@@ -152,14 +152,14 @@ class Announcer:
         try:
             await self._announce_all(type, payload)
         except SynapseError as error:
-            # Others notice the silence. Here, a lost bus must not stop work that does not need it.
-            logger.warning("%s not announced: %s", type.value, error)
+            # The records of others expire. A lost bus must not end work that does not need it.
+            logger.warning("%s could not be sent: %s", type.value, error)
         except Exception:
-            logger.exception("%s not announced: a middleware failed", type.value)
+            logger.exception("%s could not be sent: a middleware failed", type.value)
 
     async def _announce_all(self, type: SignalType, payload: dict[str, Any] | None = None) -> None:
         for entity in self._announced():
-            # Entities come and go while the others are announced.
+            # It may have been detached while the others were announced.
             if self._is_announced(entity):
                 await self._announce(entity, type, payload)
 
@@ -178,7 +178,7 @@ class Announcer:
 
     # --- answering DISCOVER -------------------------------------------------------------------------
 
-    def _answer(self, discover: Signal) -> Awaitable[None] | None:
+    def _answer_discover(self, discover: Signal) -> Awaitable[None] | None:
         wanted = set(discover.payload.get("capabilities") or ())
         matching = [
             entity

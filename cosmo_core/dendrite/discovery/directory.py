@@ -1,4 +1,4 @@
-"""Who is there: a namespace's Neurons, or its Engrams, as their announcements tell it."""
+"""The directory of the live Neurons or Engrams of a namespace, built from their announcements."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import SignalType
 
 MISSED_HEARTBEATS: Final = 3
-"""After how many silent heartbeats a Neuron counts as gone (P-4.6)."""
+"""The number of missed heartbeats after which a Neuron is removed (P-4.6)."""
 
 MAX_NEURONS: Final = 100_000
-"""How many Neurons a view holds; what others announce beyond that is not recorded (P-4.13)."""
+"""The number of Neurons in a directory; further announcements are ignored (P-4.13)."""
 
 _LONGEST_HEARTBEAT_S: Final = 86_400.0
 _MAX_LOAD: Final = 1_000_000
@@ -27,24 +27,26 @@ _MAX_LOAD: Final = 1_000_000
 
 @attrs.define
 class _Load:
-    """How busy a Neuron is, as far as this Dendrite can know.
+    """The load of a Neuron, as far as this Dendrite knows it.
 
-    What it has dispatched by capability itself is counted; what others have is as last announced.
+    Attributes:
+        own: The unanswered TASKs that this Dendrite dispatched by capability.
+        others: The TASKs of other Dendrites, from the last announcement.
     """
 
-    mine: int = 0
+    own: int = 0
     others: int = 0
 
 
 class Directory:
-    """Remembers who announced, until they leave or fall silent.
+    """The records of announced Neurons. A record ends with DEREGISTER, or when its heartbeats stop.
 
     Args:
-        clock: Monotonic seconds.
-        heartbeat_s: The interval to assume of those that do not say theirs.
-        role: The role that it records: ``neuron`` or ``engram``.
-        departed: Called with a Neuron's id and its Dendrite once nothing more will come from there. A
-            draining host has no record any more, but departs only with its DEREGISTER, or by silence.
+        clock: Returns monotonic seconds.
+        heartbeat_s: The heartbeat interval, in seconds, of a host that does not announce its own.
+        role: The role to record: ``neuron`` or ``engram``.
+        departed: Called with the ids of a Neuron and its Dendrite when the host is gone. A draining host
+            has no record, and departs with its DEREGISTER or when its heartbeats stop.
 
     Attributes:
         knows: Tells whether a Neuron has a live host, by its id.
@@ -62,17 +64,17 @@ class Directory:
         self._heartbeat_s = heartbeat_s
         self._role = role
         self._neurons: dict[str, dict[str, NeuronRecord]] = {}
-        # The dict's own: a method around it would cost as much again, for every TASK.
+        # The dict's method itself: a method around it would double its cost, for every TASK.
         self.knows: Callable[[object], bool] = self._neurons.__contains__
         self._draining: dict[tuple[str, str], float] = {}
         self._loads: dict[str, _Load] = {}
         self._change: asyncio.Future[None] | None = None
-        self._turn = 0
-        # No later than the first time at which somebody may count as gone.
-        self._due = float("inf")
+        self._selections = 0
+        # No record expires before this time.
+        self._next_expiry = float("inf")
 
     def records(self, capability: str | None = None) -> list[NeuronRecord]:
-        """Return who is there, or who of them has a capability, in the order of their ids."""
+        """Return the live Neurons, or those that have a capability, ordered by id."""
         self._sweep_if_due()
         found = (record for hosts in self._neurons.values() for record in hosts.values())
         return sorted(
@@ -81,49 +83,49 @@ class Directory:
         )
 
     def find(self, neuron: str | None, capabilities: Sequence[str]) -> str | None:
-        """Return the id of a Neuron that has all ``capabilities``: the one named, or the least busy."""
+        """Return a Neuron that has all ``capabilities``: the one with this id, or the least busy one."""
         self._sweep_if_due()
         names: Iterable[str] = self._neurons if neuron is None else (neuron,)
-        able = [name for name in names if self._covers(name, capabilities)]
+        able = [name for name in names if self._has_capabilities(name, capabilities)]
         if len(able) > 1:
             least = min(map(self._busyness, able))
             able = [name for name in able if self._busyness(name) <= least]
         if not able:
             return None
-        self._turn += 1
-        return able[self._turn % len(able)]
+        self._selections += 1
+        return able[self._selections % len(able)]
 
     def _busyness(self, neuron: str) -> float:
         load = self._loads.get(neuron)
-        return 0 if load is None else (load.mine + load.others) / len(self._neurons[neuron])
+        return 0 if load is None else (load.own + load.others) / len(self._neurons[neuron])
 
-    def count(self, pathway: Pathway) -> None:
-        """Count a TASK as work of its Neuron until it is answered, or given up."""
+    def count_dispatch(self, pathway: Pathway) -> None:
+        """Count the TASK of a Pathway in the load of its Neuron, until it is answered or the Pathway ends."""
         load = self._loads.setdefault(pathway.neuron, _Load())
-        load.mine += 1
+        load.own += 1
 
-        def settled() -> None:
-            load.mine -= 1
+        def subtract() -> None:
+            load.own -= 1
 
-        pathway.when_settled(settled)
+        pathway.when_settled(subtract)
 
     def is_hosted(self, neuron: str, dendrite: str) -> bool:
-        """Tell whether one Dendrite hosts a Neuron, and does not drain."""
+        """Tell whether a Dendrite hosts a Neuron and does not drain it."""
         return dendrite in self._neurons.get(neuron, {})
 
     def dendrites(self) -> set[str]:
-        """Return the Dendrites that host Neurons. What drains still works, and counts."""
+        """Return the Dendrites that host Neurons; draining ones still work, and count."""
         self._sweep_if_due()
         draining = {host for _, host in self._draining}
         return draining.union(*self._neurons.values())
 
-    def _covers(self, neuron: str, capabilities: Sequence[str]) -> bool:
-        # All of its replicas: which of them gets a TASK is decided by the bus.
+    def _has_capabilities(self, neuron: str, capabilities: Sequence[str]) -> bool:
+        # All replicas must have them: the bus decides which of them gets the TASK.
         hosts = self._neurons.get(neuron, {}).values()
         return bool(hosts) and all(set(capabilities).issubset(record.capabilities) for record in hosts)
 
     def no_route(self, neuron: str | None, capabilities: Sequence[str]) -> NoRouteError:
-        """Return the error that says who was wanted, and who is there instead."""
+        """Make the error for a Neuron that was not found; it names those that are known."""
         needs = " and ".join(map(repr, capabilities))
         noun = self._role.capitalize()
         if neuron is None:
@@ -131,15 +133,15 @@ class Directory:
             return NoRouteError(f"{noun} with {needs}" if needs else noun, known)
         return NoRouteError(f"{noun} {neuron!r}" + (f" with {needs}" if needs else ""), self._neurons)
 
-    async def changed(self) -> None:
-        """Return when the next Neuron announces itself or leaves, or `wake` is called."""
+    async def wait_for_change(self) -> None:
+        """Return when the next record is added or removed, or when `notify` is called."""
         if self._change is None:
             self._change = asyncio.get_running_loop().create_future()
-        # Shielded: several dispatches may wait for the same change.
+        # Shielded: several callers may wait for the same change.
         await asyncio.shield(self._change)
 
     def receive(self, signal: Signal) -> None:
-        """Read a REGISTER, HEARTBEAT or DEREGISTER."""
+        """Record a REGISTER, HEARTBEAT or DEREGISTER."""
         neuron = signal.directed.id if signal.directed is not None else None
         host = signal.meta.get("dendrite", "unknown")
         if neuron is None or not is_token(host):
@@ -167,17 +169,17 @@ class Directory:
             _announced_load(signal),
             _announced_seconds(signal, "pulse_s"),
         )
-        self._weigh(neuron)
-        self.wake()
+        self._update_load(neuron)
+        self.notify()
 
-    def _weigh(self, neuron: str) -> None:
+    def _update_load(self, neuron: str) -> None:
         announced = sum(record.load for record in self._neurons[neuron].values())
         load = self._loads.setdefault(neuron, _Load())
-        # What was dispatched from here is part of what was announced.
-        load.others = max(0, announced - load.mine)
+        # The announced load includes the TASKs of this Dendrite.
+        load.others = max(0, announced - load.own)
 
-    def wake(self) -> None:
-        """Let everybody look who waits for a change."""
+    def notify(self) -> None:
+        """Wake every caller of `wait_for_change`."""
         change, self._change = self._change, None
         if change is not None and not change.done():
             change.set_result(None)
@@ -187,12 +189,12 @@ class Directory:
         if host in hosts:
             load = _announced_load(signal)
             hosts[host] = attrs.evolve(hosts[host], expires=self._expiry(signal), load=load)
-            self._weigh(neuron)
+            self._update_load(neuron)
 
     def _expiry(self, signal: Signal) -> float:
         beat = _announced_seconds(signal, "heartbeat_s")
         expires = self._clock() + MISSED_HEARTBEATS * (self._heartbeat_s if beat is None else beat)
-        self._due = min(self._due, expires)
+        self._next_expiry = min(self._next_expiry, expires)
         return expires
 
     def _drain(self, neuron: str, host: str) -> None:
@@ -207,14 +209,14 @@ class Directory:
         self._departed(neuron, host)
 
     def mark_unreachable(self, neuron: str) -> None:
-        """Take note that a Neuron takes no work anywhere, whatever was announced, until it is again."""
+        """Remove every record of a Neuron until it is announced again: its hosts cannot be reached."""
         for host in list(self._neurons.get(neuron, {})):
             self._drain(neuron, host)
 
     def pulse_s(self, neuron: str) -> float | None:
-        """Return how many seconds the hosts of a Neuron let pass between signs of life, the slowest of them.
+        """Return the longest interval between the work heartbeats of a Neuron's hosts, in seconds.
 
-        None if there is no host, or one that gives no such signs.
+        It is None if there is no host, or a host that sends none.
         """
         pulses = [record.pulse_s for record in self._neurons.get(neuron, {}).values()]
         known = [pulse for pulse in pulses if pulse is not None]
@@ -227,22 +229,24 @@ class Directory:
             if not hosts:
                 del self._neurons[neuron]
                 self._loads.pop(neuron, None)
-            self.wake()
+            self.notify()
 
     def sweep(self) -> None:
-        """Forget who fell silent for `MISSED_HEARTBEATS` of their own heartbeats."""
+        """Remove the records whose host has missed `MISSED_HEARTBEATS` of its heartbeats."""
         now = self._clock()
         expiries = dict(self._draining)
         for neuron, hosts in self._neurons.items():
             expiries.update({(neuron, host): record.expires for host, record in hosts.items()})
-        self._due = min((expires for expires in expiries.values() if expires > now), default=float("inf"))
+        self._next_expiry = min(
+            (expires for expires in expiries.values() if expires > now), default=float("inf")
+        )
         for (neuron, host), expires in expiries.items():
             if expires <= now:
                 self._depart(neuron, host)
 
     def _sweep_if_due(self) -> None:
-        # Others may beat faster than this Dendrite, which sweeps with its own heartbeat.
-        if self._clock() >= self._due:
+        # Dendrites with a shorter heartbeat expire between two sweeps of this one.
+        if self._clock() >= self._next_expiry:
             self.sweep()
 
 

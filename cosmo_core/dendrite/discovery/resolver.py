@@ -1,4 +1,4 @@
-"""Resolves the Neurons, or the Engrams, of a namespace; sends DISCOVER on a miss."""
+"""The resolver: finds a live Neuron or Engram in the directory, and sends DISCOVER on a miss."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from cosmo_core.errors import LifecycleError
 from cosmo_core.protocol.payloads import without_none
 
 STALL_TURNS: Final = 10
-"""How often the event loop may turn, after the time for an answer is up, to bring one that is there."""
+"""Turns of the event loop, after the time limit, in which an answer that has arrived may be read."""
 
 
 class Resolver:
-    """Finds the Neurons, or the Engrams, of a namespace.
+    """Resolves the Neurons, or the Engrams, of a namespace.
 
     Args:
-        directory: The known ones.
-        discover: Asks who else is there, with the payload of a DISCOVER.
-        discovery_s: For how long to listen before there is no route.
+        directory: The directory to search.
+        discover: Sends DISCOVER with a payload.
+        discovery_s: Seconds to wait for an announcement before `NoRouteError`.
     """
 
     def __init__(
@@ -37,50 +37,50 @@ class Resolver:
         self._closed = False
 
     def close(self) -> None:
-        """Let nobody wait any more."""
+        """End every wait with LifecycleError."""
         self._closed = True
-        self._directory.wake()
+        self._directory.notify()
 
     async def wait_until_ready(self, id: str | None, capabilities: Sequence[str], timeout_s: float) -> None:
-        """Return when there is somebody who can do that; see `Dendrite.wait_until_ready`."""
+        """Return when there is a match; see `Dendrite.wait_until_ready`."""
         try:
             async with asyncio.timeout(timeout_s):
-                await self._discover(_wish(id, capabilities))
+                await self._discover(_criteria(id, capabilities))
                 while self._directory.find(id, capabilities) is None:
-                    await self._change()
+                    await self._wait_for_change()
         except TimeoutError:
             reason = self._directory.no_route(id, capabilities)
             raise TimeoutError(f"not ready within {timeout_s} s: {reason}") from None
 
-    async def route(self, id: str | None, capabilities: Sequence[str]) -> str:
-        """Return the id of somebody alive: the one named, or one that has all the capabilities.
+    async def resolve(self, id: str | None, capabilities: Sequence[str]) -> str:
+        """Return a live id: the given one, or one that has all the capabilities.
 
-        One that is not known is asked for, in case its announcement was missed.
+        On a miss it sends DISCOVER, in case an announcement was missed.
 
         Raises:
-            NoRouteError: There is none; the error names those that are known.
+            NoRouteError: There is no match; the error names those that are known.
         """
         found = self._directory.find(id, capabilities)
         if found is not None:
             return found
-        await self._discover(_wish(id, capabilities))
+        await self._discover(_criteria(id, capabilities))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._discovery_s):
                 while self._directory.find(id, capabilities) is None:
-                    await self._change()
-        # A process that stalled has answers waiting that it did not come to read.
+                    await self._wait_for_change()
+        # After a stall of this process, answers may have arrived that were not read yet.
         for _ in range(STALL_TURNS):
             if (found := self._directory.find(id, capabilities)) is not None:
                 return found
             await asyncio.sleep(0)
         raise self._directory.no_route(id, capabilities)
 
-    async def _change(self) -> None:
+    async def _wait_for_change(self) -> None:
         if not self._closed:
-            await self._directory.changed()
+            await self._directory.wait_for_change()
         if self._closed:
-            raise LifecycleError("the Dendrite stopped while it waited for somebody to come")
+            raise LifecycleError("the Dendrite stopped while it waited for an announcement")
 
 
-def _wish(id: str | None, capabilities: Sequence[str]) -> dict[str, Any]:
+def _criteria(id: str | None, capabilities: Sequence[str]) -> dict[str, Any]:
     return without_none(neuron=id, capabilities=list(capabilities) or None)

@@ -1,1 +1,1 @@
-"""Sending TASKs and following them: options, open Pathways, deadlines, retries."""
+"""Dispatching: sending TASKs, open Pathways, deadlines, retries."""

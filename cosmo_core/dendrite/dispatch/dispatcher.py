@@ -32,9 +32,9 @@ class Dispatcher:
     """Sends the TASKs of one Dendrite and follows them.
 
     Args:
-        link: The way to the bus.
+        link: The link to the Synapse.
         directory: The known Neurons.
-        resolver: Finds a Neuron that is not in the directory.
+        resolver: Resolves a Neuron that is not in the directory.
         pathways: The open Pathways.
         inbox: The inbox for answers.
         buffer: The number of Signals that a Pathway buffers.
@@ -60,7 +60,7 @@ class Dispatcher:
         self._may_dispatch = False
 
     async def start(self) -> None:
-        """Listen for answers."""
+        """Subscribe to the inbox for answers."""
         pathways = self._pathways
         await self._link.listen(
             self._link.subjects.inbox_pattern(self._inbox), pathways.receive, refuse=pathways.refuse
@@ -74,18 +74,18 @@ class Dispatcher:
         await self._pathways.close()
 
     def check_running(self) -> None:
-        """Refuse what needs a Dendrite that runs.
+        """Refuse an action that needs a running Dendrite.
 
         Raises:
-            LifecycleError: It does not.
+            LifecycleError: The Dendrite is not running.
         """
         if not self._running:
             raise not_running()
 
-    # --- out ----------------------------------------------------------------------------------------
+    # --- sending ------------------------------------------------------------------------------------
 
     async def emit(self, signal: Signal) -> None:
-        """Send a Signal where its type and direction say. Raises what `Dendrite.emit` does."""
+        """Send a Signal to its Neuron, or to all listeners. Raises as `Dendrite.emit` does."""
         self.check_running()
         subjects, neuron = self._link.subjects, signal.directed.id if signal.directed is not None else None
         if neuron is not None and signal.type is _TASK:
@@ -94,27 +94,27 @@ class Dispatcher:
             await self._link.send_or_raise(subjects.neuron(signal.type, neuron), signal)
         else:
             await self._link.send_or_raise(subjects.broadcast(signal.type), signal)
-        # Nobody's inbox gets it, but the Pathways of this Dendrite follow the trace, too.
+        # It arrives in no inbox, so the Pathways of this Dendrite on its trace get it here.
         self._pathways.receive(signal)
 
     async def send(self, options: TaskOptions) -> Signal:
-        """Send a TASK and return it. Raises what `Dendrite.dispatch` does."""
-        neuron = self._known(options) or await self._find(options)
+        """Send a TASK and return it. Raises as `Dendrite.dispatch` does."""
+        neuron = self._known_neuron(options) or await self._resolve(options)
         deadline_s = options.get("deadline_s")
-        task = self._plain(neuron, options, deadline_s) or self._task(
+        task = self._plain_task(neuron, options, deadline_s) or self._checked_task(
             neuron, options, deadline_s, self._inbox
         )
         await self._send_task(neuron, task)
         return task
 
     async def dispatch(self, options: TaskOptions, deadline_s: float | None = None) -> Pathway:
-        """Send a TASK and return the Pathway that follows it. Raises what `Dendrite.dispatch` does."""
-        pathway, task = self._opened(options, deadline_s) or await self._prepared(options, deadline_s)
+        """Send a TASK and return the Pathway that follows it. Raises as `Dendrite.dispatch` does."""
+        pathway, task = self._open_plain(options, deadline_s) or await self._open_checked(options, deadline_s)
         try:
             dropped = await self._link.send_shared(self._link.tasks + pathway.neuron, task)
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError):
-                # The TASK may have left already.
+                # The TASK may have been published already.
                 self.stop_task(pathway, "the caller was cancelled")
             pathway.close()
             raise
@@ -124,7 +124,7 @@ class Dispatcher:
         return pathway
 
     async def ask(self, options: TaskOptions, timeout_s: float | None) -> Signal:
-        """Send a TASK and return what ends it. Raises what `Dendrite.dispatch_and_wait` does."""
+        """Send a TASK and return its answer. Raises as `Dendrite.dispatch_and_wait` does."""
         deadline = Deadline(self._pathways.deadlines, timeout_s)
         try:
             with deadline:
@@ -132,7 +132,9 @@ class Dispatcher:
                 try:
                     return await pathway.wait()
                 except asyncio.CancelledError:
-                    reason = "the caller's time is up" if deadline.expired else "the caller was cancelled"
+                    reason = (
+                        "the caller's time limit passed" if deadline.expired else "the caller was cancelled"
+                    )
                     self.stop_task(pathway, reason)
                     raise
                 finally:
@@ -146,14 +148,14 @@ class Dispatcher:
             )
             raise TimeoutError(f"no answer from {wanted} within {timeout_s} s") from None
 
-    def _known(self, options: TaskOptions) -> str | None:
+    def _known_neuron(self, options: TaskOptions) -> str | None:
         if not self._may_dispatch:
             self._link.check_role(_TASK)
             self.check_running()
         neuron = options.get("neuron")
         return neuron if self._directory.knows(neuron) and not options.get("capabilities") else None
 
-    async def _find(self, options: TaskOptions) -> str:
+    async def _resolve(self, options: TaskOptions) -> str:
         neuron, capabilities = options.get("neuron"), options.get("capabilities")
         if isinstance(capabilities, str):
             raise TypeError(f"capabilities is a list of names, not {capabilities!r}")
@@ -161,62 +163,62 @@ class Dispatcher:
             check_token("neuron", neuron)
         elif not capabilities:
             raise TypeError("a TASK needs a neuron, or the capabilities to look for")
-        found = await self._resolver.route(neuron, capabilities or ())
+        found = await self._resolver.resolve(neuron, capabilities or ())
         self.check_running()
         return found
 
-    def _opened(self, options: TaskOptions, deadline_s: float | None) -> tuple[Pathway, Signal] | None:
-        """Make a TASK, and open its Pathway, if nothing has to be found or checked."""
+    def _open_plain(self, options: TaskOptions, deadline_s: float | None) -> tuple[Pathway, Signal] | None:
+        """Make a TASK and open its Pathway, if no option needs a check and the directory knows the Neuron."""
         neuron = options.get("neuron")
         if neuron is None or not self._may_dispatch or not self._directory.knows(neuron):
             return None
-        task = self._plain(neuron, options, deadline_s)
+        task = self._plain_task(neuron, options, deadline_s)
         if task is None:
             return None
         pathway = Pathway(self._pathways, task.trace_id, task.id, neuron, self._buffer)
         self._pathways.add(pathway)
         return pathway, task
 
-    async def _prepared(self, options: TaskOptions, deadline_s: float | None) -> tuple[Pathway, Signal]:
-        """Make a TASK, and open its Pathway, whatever it takes."""
-        neuron = self._known(options) or await self._find(options)
+    async def _open_checked(self, options: TaskOptions, deadline_s: float | None) -> tuple[Pathway, Signal]:
+        """Make a TASK with any options and open its Pathway; resolve its Neuron, and check the options."""
+        neuron = self._known_neuron(options) or await self._resolve(options)
         deadline_s = options.get("deadline_s", deadline_s)
         if options.get("backpressure"):
-            pathway, task = await self._held(neuron, options, deadline_s)
+            pathway, task = await self._open_backpressured(neuron, options, deadline_s)
         else:
-            task = self._task(neuron, options, deadline_s, self._inbox)
+            task = self._checked_task(neuron, options, deadline_s, self._inbox)
             kind = TerminalPathway if options.get("scope") == "terminal" else Pathway
             pathway = kind(self._pathways, task.trace_id, task.id, neuron, self._buffer)
         pathway.finalized = "finalize" in task.payload
         self._pathways.add(pathway)
         if "capabilities" in options:
-            self._directory.count(pathway)
+            self._directory.count_dispatch(pathway)
         return pathway, task
 
-    async def _held(
+    async def _open_backpressured(
         self, neuron: str, options: TaskOptions, deadline_s: float | None
     ) -> tuple[Pathway, Signal]:
-        """Make a Pathway with an inbox of its own, so that nobody else is held back with it."""
+        """Make a Pathway with an inbox of its own, so that its back-pressure slows down no other answers."""
         inbox = new_ulid()
-        task = self._task(neuron, options, deadline_s, inbox)
-        held: weakref.ref[BackpressuredPathway] | None = None
+        task = self._checked_task(neuron, options, deadline_s, inbox)
+        ref: weakref.ref[BackpressuredPathway] | None = None
 
         def receive(signal: Signal) -> Awaitable[None] | None:
-            follower = None if held is None else held()
-            return None if follower is None else follower.take(signal)
+            receiver = None if ref is None else ref()
+            return None if receiver is None else receiver.receive(signal)
 
-        # Of the members of a queue group one takes each frame, and the publisher waits if none has room.
-        listening = await self._link.listen(
+        # A queue group of one member: a publisher waits while its member is at the in-flight limit.
+        subscription = await self._link.listen(
             self._link.subjects.inbox_pattern(inbox), receive, queue_group=inbox
         )
         self.check_running()
         pathway = BackpressuredPathway(self._pathways, task.trace_id, task.id, neuron, self._buffer)
-        held = weakref.ref(pathway)
-        pathway.when_closed(partial(self._link.end, listening))
+        ref = weakref.ref(pathway)
+        pathway.when_closed(partial(self._link.unsubscribe, subscription))
         return pathway, task
 
-    def _plain(self, neuron: str, options: TaskOptions, deadline_s: float | None) -> Signal | None:
-        """Make a TASK of a Neuron and an input, as most are: nothing in it could be wrong."""
+    def _plain_task(self, neuron: str, options: TaskOptions, deadline_s: float | None) -> Signal | None:
+        """Make a TASK from a Neuron and an input only; None if there are other options, which need checks."""
         input = options["input"]
         if len(options) != 2 or "neuron" not in options or not isinstance(input, dict):
             return None
@@ -225,8 +227,10 @@ class Dispatcher:
             payload["deadline_ms"] = deadline_ms(deadline_s)
         return new_unvalidated(_TASK, payload, directed=address(neuron), meta={"reply_to": self._inbox})
 
-    def _task(self, neuron: str, options: TaskOptions, deadline_s: float | None, inbox: str) -> Signal:
-        """Make a TASK of whatever was said, and check it."""
+    def _checked_task(
+        self, neuron: str, options: TaskOptions, deadline_s: float | None, inbox: str
+    ) -> Signal:
+        """Make a TASK from any options, and check it."""
         payload = work_payload(options)
         if deadline_s is not None:
             payload["deadline_ms"] = deadline_ms(deadline_s)
@@ -234,7 +238,7 @@ class Dispatcher:
             payload["capabilities"] = list(capabilities)
         meta = {**(options.get("meta") or {}), "reply_to": inbox}
         if inbox != self._inbox:
-            # Where answers are held back, no sign of life would come through.
+            # Work heartbeats must not wait behind answers that are held back.
             meta["pulse_to"] = self._inbox
         return Signal.new(
             _TASK,
@@ -252,7 +256,7 @@ class Dispatcher:
             raise rejected(task, dropped)
 
     def stop_task(self, pathway: Pathway, reason: str) -> None:
-        """Tell whoever works on a Pathway's TASK to stop, in the background."""
+        """Send STOP for a Pathway's TASK to its Neuron, in the background."""
         if not self._running:
             return
         stop = new_unvalidated(
@@ -270,4 +274,4 @@ class Dispatcher:
         try:
             await self._link.send_or_raise(subject, stop)
         except CosmoError as error:
-            logger.warning("%s could not be stopped: %s", stop.parent_id, error)
+            logger.warning("STOP of TASK %s could not be sent: %s", stop.parent_id, error)

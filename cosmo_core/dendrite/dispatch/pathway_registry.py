@@ -1,4 +1,4 @@
-"""The open Pathways of a Dendrite, what arrives for them, and their deadlines."""
+"""The registry of a Dendrite's open Pathways: delivers Signals to them, and runs their time limits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import AXON_TYPES, SignalType
 
 BACKGROUND_GRACE_S: Final = 1.0
-"""Seconds that the handlers of a Pathway may go on reading after their Dendrite stopped."""
+"""Seconds that the handlers of a Pathway may take to finish after their Dendrite stopped."""
 
 Receive = Callable[[Signal], None]
 Refuse = Callable[[Signal, str], Awaitable[None]]
@@ -29,8 +29,8 @@ class PathwayRegistry:
     Signals that no Axon sends as an answer, such as BID or HEARTBEAT, also go to the receiver of their type.
 
     Attributes:
-        deadlines: The deadlines of everything that waits in this Dendrite.
-        time_limit: Returns a context that raises TimeoutError after so many seconds.
+        deadlines: The deadlines of all waits in this Dendrite.
+        time_limit: Returns a context that raises TimeoutError after a number of seconds.
     """
 
     def __init__(self) -> None:
@@ -38,8 +38,8 @@ class PathwayRegistry:
         self.time_limit = self.deadlines.time_limit
         self._receivers: dict[SignalType, Receive] = {}
         self._refusals: dict[SignalType, Refuse] = {}
-        # By trace; a Pathway alone on its trace, as nearly all are, is stored without a dict of its own.
-        # Weak, so that an unreferenced Pathway is collected.
+        # By trace. A trace has a dict by TASK only when several Pathways are open on it, which is rare.
+        # The references are weak, so that an unreferenced Pathway is collected.
         self._open: dict[str, weakref.ref[Pathway] | dict[str, weakref.ref[Pathway]]] = {}
         self._background: set[asyncio.Task[Any]] = set()
 
@@ -63,13 +63,13 @@ class PathwayRegistry:
         return [pathway for ref in refs if (pathway := ref()) is not None]
 
     async def close(self) -> None:
-        """Close every Pathway, let its handlers read the rest, and end the background tasks."""
+        """Close every Pathway, let handlers read what is buffered, and end the background tasks."""
         for pathway in self.pathways():
             pathway.close()
-        # Callers that wait for an answer wake now and need no deadline any more.
+        # Callers that wait for an answer end here, and drop their deadlines.
         await asyncio.sleep(0)
         self.deadlines.close()
-        # A handler may be the one that stops the Dendrite: it cannot wait for itself.
+        # A handler may stop the Dendrite; it must not wait for itself.
         if others := self._background - {asyncio.current_task()}:
             try:
                 await asyncio.wait(others, timeout=BACKGROUND_GRACE_S)
@@ -110,7 +110,7 @@ class PathwayRegistry:
         pathway = ref() if ref is not None else None
         return pathway if pathway is not None and pathway.task_id == task_id else None
 
-    # --- what arrives -------------------------------------------------------------------------------
+    # --- received Signals ---------------------------------------------------------------------------
 
     def receive(self, signal: Signal) -> None:
         """Handle a Signal from the inbox, or one that this Dendrite emitted to all."""
@@ -119,7 +119,7 @@ class PathwayRegistry:
                 receive(signal)
             self._deliver_to_trace(signal)
             return
-        # An Axon's Signal answers one TASK; every other Signal concerns the whole trace.
+        # An Axon's Signal goes to the Pathway of its TASK; any other to all Pathways of the trace.
         entry = self._open.get(signal.trace_id)
         ref = entry.get(signal.parent_id or "") if isinstance(entry, dict) else entry
         pathway = ref() if ref is not None else None
@@ -142,22 +142,22 @@ class PathwayRegistry:
     # --- background tasks ---------------------------------------------------------------------------
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run ``work`` in the background, until it ends or this Dendrite does. A failure is logged."""
+        """Run ``work`` in the background, at most until the Dendrite stops. A failure is logged."""
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(self._remove_background)
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _remove_background(self, task: asyncio.Task[None]) -> None:
         self._background.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("background work of a Dendrite failed: %s", error, exc_info=error)
+            logger.error("a background task of the Dendrite failed: %s", error, exc_info=error)
 
 
 async def _cancel(stuck: Sequence[asyncio.Task[Any]]) -> None:
     for work in stuck:
         work.cancel()
     if stuck:
-        logger.warning("%d handlers did not end and are cancelled", len(stuck))
+        logger.warning("%d handlers did not finish in time and are cancelled", len(stuck))
         await asyncio.wait(stuck, timeout=BACKGROUND_GRACE_S)
 
 
@@ -168,31 +168,30 @@ RESOLUTION_S: Final = 0.01
 
 
 class Deadlines:
-    """Ends what is not done in time.
+    """The deadlines of one Dendrite, on a single timer of the event loop.
 
-    A timer of the event loop costs several times what waiting for an answer does, and nearly every one of
-    them is cancelled. So one timer serves all deadlines: it is set for the earliest, and looks through those
-    that are left when it goes off.
+    A timer per wait would cost several times as much as the wait, and nearly all of them are cancelled. The
+    timer is set for the earliest deadline. When it fires, it expires those that are due.
 
     Attributes:
-        discard: Calls off a deadline, if it has not expired.
-        loop: The event loop, once a deadline was set on it.
+        discard: Removes a deadline that has not expired.
+        loop: The event loop; None until the first deadline is set.
     """
 
     def __init__(self) -> None:
         self._open: set[Deadline] = set()
-        # The set's own: a method around it would cost as much again, for every TASK.
+        # The set's method itself: a method around it would double its cost, for every TASK.
         self.discard = self._open.discard
         self.loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._armed_for = math.inf
 
     def time_limit(self, timeout_s: float | None) -> Deadline:
-        """Return a context that raises TimeoutError when it takes longer than ``timeout_s`` seconds."""
+        """Return a context that raises TimeoutError after ``timeout_s`` seconds; None for no limit."""
         return Deadline(self, timeout_s)
 
     def add(self, deadline: Deadline, loop: asyncio.AbstractEventLoop) -> None:
-        """Let ``deadline`` expire when it is due, unless it is called off."""
+        """Expire ``deadline`` when it is due, unless it is discarded."""
         self._open.add(deadline)
         if deadline.due < self._armed_for:
             self._arm(deadline.due, loop)
@@ -201,7 +200,7 @@ class Deadlines:
         if self._timer is not None:
             self._timer.cancel()
         self._armed_for = due
-        # Later by the grain, so that those which are due soon after come in one go.
+        # Later by the resolution, so that deadlines close to each other expire together.
         self._timer = loop.call_at(due + RESOLUTION_S, self._fire, loop)
 
     def _fire(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -215,7 +214,7 @@ class Deadlines:
             self._arm(min(deadline.due for deadline in self._open), loop)
 
     def close(self) -> None:
-        """Give up the timer, unless somebody is still to be interrupted in time."""
+        """Cancel the timer, unless a deadline is left."""
         if self._timer is not None and not self._open:
             self._timer.cancel()
             self._timer = None
@@ -223,11 +222,11 @@ class Deadlines:
 
 
 class Deadline:
-    """A context that must be left in time: `asyncio.timeout`, on the shared timer.
+    """A context with a time limit: `asyncio.timeout`, on the shared timer.
 
     Attributes:
-        due: When it expires, on the event loop's clock.
-        expired: Whether the time was up before the context was left.
+        due: The time at which it expires, in seconds of the event loop's clock.
+        expired: Whether it expired before the context was left.
     """
 
     __slots__ = ("_cancelling", "_deadlines", "_task", "_timeout_s", "due", "expired")
@@ -245,7 +244,7 @@ class Deadline:
             return self
         loop = self._deadlines.loop
         if loop is None:
-            # Asked for once: up to Python 3.11 every question is a system call.
+            # Cached: up to Python 3.11 every lookup of the running loop is a system call.
             loop = self._deadlines.loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         if task is not None:
@@ -256,7 +255,7 @@ class Deadline:
         return self
 
     def expire(self) -> None:
-        """Interrupt whoever is inside."""
+        """Cancel the asyncio task that is in the context."""
         if self._task is not None:
             self.expired = True
             self._task.cancel()
@@ -268,6 +267,6 @@ class Deadline:
             return
         if not self.expired:
             self._deadlines.discard(self)
-        # Only if nobody else cancelled the task too: that would have to be obeyed.
+        # A cancellation from elsewhere takes precedence over the time limit.
         elif self._task.uncancel() <= self._cancelling and type is asyncio.CancelledError:
             raise TimeoutError from error

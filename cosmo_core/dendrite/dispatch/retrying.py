@@ -1,4 +1,4 @@
-"""Dispatching a TASK until it is answered, within a `RetryStrategy`."""
+"""Retries: dispatches a TASK again as its `RetryStrategy` says."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from cosmo_core.protocol.signal import Signal
 Ask = Callable[["TaskOptions", float | None], Awaitable["Signal"]]
 
 
-async def ask_again(ask: Ask, options: TaskOptions, retry: RetryStrategy) -> Signal:
-    """Return the first answer that is not to be tried again, or what the last attempt gave.
+async def ask_with_retries(ask: Ask, options: TaskOptions, retry: RetryStrategy) -> Signal:
+    """Return the first answer that the strategy accepts, or the outcome of the last attempt.
 
     Raises:
-        TimeoutError: The last attempt took too long.
+        TimeoutError: The last attempt exceeded its time limit.
         PathwayClosedError: The Pathway of the last attempt closed.
     """
     attempt = 1

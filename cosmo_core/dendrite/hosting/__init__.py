@@ -1,1 +1,1 @@
-"""Hosting Neurons: taking TASKs, running them, replying, and stopping them."""
+"""Hosting Neurons: accepting TASKs, running them, replying, stopping them."""

@@ -1,4 +1,4 @@
-"""Hosts the Axons of a Dendrite: subscribes to their TASKs, and ends what runs when it has to end."""
+"""The host of a Dendrite's Axons: subscribes to their TASKs and STOPs, and drains and closes them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cosmo_core.contracts.axon import Axon
 from cosmo_core.contracts.delivery import Subscription
 from cosmo_core.dendrite.discovery.announcer import HostedEntity
-from cosmo_core.dendrite.hosting.neuron_runner import NeuronRunner, shutting_down
+from cosmo_core.dendrite.hosting.neuron_runner import NeuronRunner, shutting_down_error
 from cosmo_core.dendrite.hosting.reply_sender import ReplySender
 from cosmo_core.dendrite.hosting.stopped_traces import StoppedTraces
 from cosmo_core.dendrite.transport.link import Link
@@ -32,10 +32,10 @@ CLOSE_TIMEOUT_S: Final = 5.0
 """Seconds that a Neuron's ``aclose``, or its clean-up when it is stopped, may take."""
 
 StopTrace = Callable[[Signal], Awaitable[dict[str, Any]]]
-"""Does what a STOP of a whole trace asks for beside the TASKs; returns its part of the STOPPED payload."""
+"""Handles the STOP of a whole trace beyond its TASKs; returns its part of the STOPPED payload."""
 
 # Not a token, so no Neuron has this id.
-_EVERYONE: Final = "*"
+_BROADCAST: Final = "*"
 
 logger = logging.getLogger("cosmo_core.dendrite")
 
@@ -69,35 +69,35 @@ class Host:
         self._stopped = stopped
         self._stop_trace = stop_trace
         self._runners: dict[str, NeuronRunner] = {}
-        self._intake: dict[str, list[Subscription]] = {}
-        # The Neurons that take new work.
+        self._subscriptions: dict[str, list[Subscription]] = {}
+        # The ids of the Neurons that accept new work.
         self._accepting: set[str] = set()
-        self._leaving = False
-        # Axons are added concurrently.
-        self._turn = asyncio.Lock()
+        self._stopping = False
+        # Axons may be added concurrently.
+        self._lock = asyncio.Lock()
 
     def __iter__(self) -> Iterator[Axon]:
         return (runner.axon for runner in self._runners.values())
 
     def entities(self) -> list[HostedEntity]:
-        """Return the attached Neurons, as they are announced."""
+        """Return the announcements of the attached Neurons."""
         return [self.entity(runner.axon) for runner in self._runners.values()]
 
     def entity(self, axon: Axon) -> HostedEntity:
-        """Return a Neuron, as it is announced."""
+        """Return the announcement of a Neuron."""
         registration = without_none(role="neuron", capabilities=list(axon.capabilities), version=axon.version)
         return HostedEntity(axon.neuron_id, axon.directed, registration, {"pulse_s": PULSE_S}, self)
 
     def serves(self, neuron_id: str) -> bool:
         """Tell whether an attached Neuron is served."""
-        return neuron_id in self._intake
+        return neuron_id in self._subscriptions
 
     def load(self, neuron_id: str) -> int:
-        """Return the number of TASKs that run or wait on a Neuron; 0 for one that has left."""
+        """Return the number of TASKs that run or wait on a Neuron; 0 if it is not attached."""
         runner = self._runners.get(neuron_id)
         return 0 if runner is None else runner.load
 
-    def has_room(self, neuron_id: str) -> bool:
+    def can_accept(self, neuron_id: str) -> bool:
         """Tell whether a hosted Neuron would accept one more TASK."""
         runner = self._runners.get(neuron_id)
         if runner is None or neuron_id not in self._accepting:
@@ -105,14 +105,14 @@ class Host:
         return runner.load < runner.axon.max_concurrency + runner.axon.max_backlog
 
     def tasks(self) -> list[Signal]:
-        """Return the TASKs that run or wait here. Any thread may ask."""
+        """Return the TASKs that run or wait on all Neurons. Thread-safe."""
         return [task for runner in list(self._runners.values()) for task in runner.tasks]
 
     def neuron_of(self, work: asyncio.Task[Any]) -> str | None:
-        """Return the id of the Neuron that an asyncio task runs, if it is hosted here. Any thread may ask."""
-        return next((id for id, runner in list(self._runners.items()) if runner.runs_as(work)), None)
+        """Return the id of the hosted Neuron that an asyncio task runs, if it runs one. Thread-safe."""
+        return next((id for id, runner in list(self._runners.items()) if runner.runs_in(work)), None)
 
-    # --- coming and going ---------------------------------------------------------------------------
+    # --- attaching and detaching --------------------------------------------------------------------
 
     def attach(self, axon: Axon, wrappers: Sequence[NeuronWrapper]) -> None:
         """Prepare ``axon`` to be served, its Neuron inside ``wrappers``; the first is the outermost.
@@ -140,7 +140,7 @@ class Host:
             SynapseError: The Synapse refused a subscription.
         """
         subjects, runner = self._link.subjects, self._runners[neuron_id]
-        async with self._turn:
+        async with self._lock:
             await self._listen_for_stops()
             # Only a Synapse that gives the TASKs of a lost worker to another one needs acknowledgements.
             accept = runner.accept_acknowledged if self._replies.redelivers else runner.accept
@@ -161,40 +161,40 @@ class Host:
             LifecycleError: The Dendrite is stopping.
             SynapseError: The Synapse refused a subscription.
         """
-        async with self._turn:
+        async with self._lock:
             await self._listen_for_stops()
 
     async def _listen_for_stops(self) -> None:
-        if _EVERYONE not in self._intake:
-            # Other implementations of the protocol address a Neuron on the subject of all.
+        if _BROADCAST not in self._subscriptions:
+            # Other implementations of the protocol address a Neuron on the broadcast subject.
             broadcast = self._link.subjects.broadcast
             addressed = partial(self._link.listen, broadcast(SignalType.TASK), self._accept_addressed)
-            await self._subscribe(_EVERYONE, broadcast(SignalType.STOP), addressed)
+            await self._subscribe(_BROADCAST, broadcast(SignalType.STOP), addressed)
 
     async def _subscribe(
         self, name: str, stop_subject: str, listen: Callable[[], Awaitable[Subscription]]
     ) -> None:
-        """Subscribe to STOPs first, then to TASKs; to both, or to neither."""
-        intake = [await self._link.listen(stop_subject, self._stop)]
+        """Subscribe to STOPs first, then to TASKs; undo the first if the second fails."""
+        subscriptions = [await self._link.listen(stop_subject, self._stop)]
         try:
-            intake.insert(0, await listen())
-            self._check_staying()
+            subscriptions.insert(0, await listen())
+            self._check_not_stopping()
         except BaseException:
-            for subscription in intake:
-                await self._link.end(subscription)
+            for subscription in subscriptions:
+                await self._link.unsubscribe(subscription)
             raise
-        self._intake[name] = intake
+        self._subscriptions[name] = subscriptions
 
-    def _check_staying(self) -> None:
-        if self._leaving:
-            raise LifecycleError("the Dendrite is stopping and serves no further Neuron")
+    def _check_not_stopping(self) -> None:
+        if self._stopping:
+            raise LifecycleError("the Dendrite is stopping and cannot serve another Neuron")
 
     def undo_attach(self, neuron_id: str) -> None:
         """Remove a Neuron that could not be served."""
         del self._runners[neuron_id]
 
     def retire(self, neuron_id: str) -> Axon:
-        """Let a Neuron accept no more offered work, and return its Axon.
+        """Make a Neuron accept no more offered work, and return its Axon.
 
         Raises:
             KeyError: No Neuron of this id is served, or it is being detached already.
@@ -203,25 +203,25 @@ class Host:
         return self._runners[neuron_id].axon
 
     async def detach(self, neuron_id: str, grace_s: float) -> None:
-        """Accept no more TASKs for a retired Neuron, let its TASKs finish as `drain` does, and close it."""
+        """End the subscriptions of a retired Neuron, let its TASKs finish as `drain` does, and close it."""
         runner = self._runners[neuron_id]
-        tasks, stops = self._intake.pop(neuron_id)
+        tasks, stops = self._subscriptions.pop(neuron_id)
         async with contextlib.AsyncExitStack() as stack:
-            # Pushed last, executed first, even when the caller is cancelled.
+            # Executed in reverse order, even when the caller is cancelled.
             stack.push_async_callback(_close, runner)
             stack.callback(self._runners.pop, neuron_id)
-            stack.push_async_callback(self._link.end, stops)
+            stack.push_async_callback(self._link.unsubscribe, stops)
             stack.push_async_callback(self._drain, [runner], grace_s)
             stack.callback(runner.refuse_all)
-            await self._link.end(tasks)
+            await self._link.unsubscribe(tasks)
 
-    async def stop_intake(self) -> None:
+    async def stop_accepting(self) -> None:
         """Accept no more TASKs."""
-        self._leaving = True
+        self._stopping = True
         self._accepting.clear()
-        # A copy: an Axon may be detached meanwhile.
-        for tasks, *_ in list(self._intake.values()):
-            await self._link.end(tasks)
+        # A copy: an Axon may be detached during the loop.
+        for tasks, *_ in list(self._subscriptions.values()):
+            await self._link.unsubscribe(tasks)
         for runner in self._runners.values():
             runner.refuse_all()
 
@@ -238,49 +238,51 @@ class Host:
             count = sum(runner.load for runner in ending)
             logger.warning("%d TASKs did not finish within %s s and are cancelled", count, grace_s)
         finally:
-            # Also when the caller is cancelled: nothing may run on a host that is gone.
+            # Also when the caller is cancelled: no work may outlive its host.
             for runner in ending:
-                runner.stop(lambda _: True, answers_too=True)
-            if self._leaving:
-                self._replies.give_up()
+                runner.stop(lambda _: True, cancel_replies=True)
+            if self._stopping:
+                self._replies.stop_redelivery()
             if running := self._running(ending):
                 await asyncio.wait(running, timeout=CLOSE_TIMEOUT_S)
 
     def _running(self, ending: Sequence[NeuronRunner]) -> list[asyncio.Task[None]]:
-        return [*(work for runner in ending for work in runner.works), *self._replies.pending]
+        return [*(work for runner in ending for work in runner.running), *self._replies.pending]
 
     async def close_neurons(self) -> None:
         """Let every Neuron release its resources."""
         for runner in list(self._runners.values()):
             await _close(runner)
 
-    # --- a Signal arrives ---------------------------------------------------------------------------
+    # --- received Signals ---------------------------------------------------------------------------
 
     def _accept_addressed(self, task: Signal) -> Awaitable[None] | None:
         runner = self._runners.get(task.directed.id or "") if task.directed is not None else None
         return None if runner is None else runner.accept(task)
 
     def run(self, neuron_id: str, task: Signal) -> None:
-        """Run a TASK that was not received from its subject; a refusal is sent in the background."""
+        """Run a TASK that did not arrive on its Neuron's subject; a refusal is sent in the background."""
         if neuron_id in self._accepting:
             refusal = self._runners[neuron_id].accept(task)
         else:
-            refusal = self._replies.send(task, shutting_down(task, neuron_id))
+            refusal = self._replies.send(task, shutting_down_error(task, neuron_id))
         if refusal is not None:
-            self._replies.spawn(_wait_for(refusal))
+            self._replies.spawn(_await(refusal))
 
     def _stop(self, stop: Signal) -> None:
         if stop.id in self._seen:
             return
         self._seen.add(stop.id)
         if stop.parent_id is not None:
-            # A bus may deliver the TASK after its STOP: then it counts as seen. A TASK that was seen before
-            # is not counted as a duplicate for being stopped.
+            # A bus may deliver a TASK after its STOP, so its id is recorded as seen. A TASK that was seen
+            # already must not count as a duplicate.
             if stop.parent_id not in self._seen:
                 self._seen.add(stop.parent_id)
         else:
             self._stopped.add(stop)
-        ending = [work for runner in self._runners.values() for work in runner.stop(partial(_concerns, stop))]
+        ending = [
+            work for runner in self._runners.values() for work in runner.stop(partial(_is_stopped_by, stop))
+        ]
         if stop.parent_id is None:
             self._replies.spawn(self._confirm(stop, ending))
 
@@ -293,11 +295,11 @@ class Host:
         await self._replies.reply(stop, SignalType.STOPPED, payload, self._name)
 
 
-async def _wait_for(refusal: Awaitable[None]) -> None:
+async def _await(refusal: Awaitable[None]) -> None:
     await refusal
 
 
-def _concerns(stop: Signal, task: Signal) -> bool:
+def _is_stopped_by(stop: Signal, task: Signal) -> bool:
     if stop.parent_id is not None:
         return stop.parent_id == task.id
     return stop.trace_id == task.trace_id

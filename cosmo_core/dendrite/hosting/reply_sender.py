@@ -1,4 +1,4 @@
-"""What leaves a host: the Signals that answer TASKs, to whoever asked."""
+"""The sender of replies: answers, deltas and errors go to the sender of the TASK."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ logger = logging.getLogger("cosmo_core.dendrite")
 
 
 class ReplySender:
-    """Sends what answers the TASKs of one Dendrite.
+    """Sends the replies of one Dendrite: it is the `AxonPort` of its Axons.
 
     Args:
-        link: The way to the bus.
-        error_info: Asks the plugins what an exception means.
-        expose_errors: Whether the text of an unexpected exception may travel.
+        link: The link to the Synapse.
+        error_info: Calls the plugins' hook that maps an exception to an ERROR.
+        expose_errors: Whether the text of an unexpected exception is sent to the caller.
     """
 
     def __init__(self, link: Link, *, error_info: ErrorInfoHook, expose_errors: bool) -> None:
@@ -37,69 +37,67 @@ class ReplySender:
         self._link = link
         self._error_info = error_info
         self._expose_errors = expose_errors
-        # Replies that no Neuron's own task sends; no more than fit into the backlogs.
+        # Replies that are sent in the background; at most as many as the backlogs hold.
         self._sending: set[asyncio.Task[None]] = set()
 
     @property
     def pending(self) -> set[asyncio.Task[None]]:
-        """What is being sent in the background."""
+        """The replies that are being sent in the background."""
         return self._sending if self._redelivery is None else self._sending.union(self._redelivery.pending)
 
     @property
     def redelivers(self) -> bool:
-        """Whether answers are kept, as the Synapse gives the TASKs of a lost worker to another one."""
+        """Whether answers are stored and sent again, as the Synapse redelivers TASKs of lost workers."""
         return self._redelivery is not None
 
     def repeat(self, task_id: str) -> Awaitable[None] | None:
-        """Send the answer of a TASK again; None if it is not known any more, or none is kept."""
+        """Send the answer of a TASK again; None if it is not stored."""
         return None if self._redelivery is None else self._redelivery.repeat(task_id)
 
-    def give_up(self) -> None:
-        """Send nothing again from now on, as the host stops."""
+    def stop_redelivery(self) -> None:
+        """Send no answer again from now on, as the host stops."""
         if self._redelivery is not None:
-            self._redelivery.give_up()
+            self._redelivery.stop()
 
     def spawn(self, sending: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Send in the background."""
+        """Send a reply in the background."""
         task = asyncio.get_running_loop().create_task(sending)
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
         return task
 
-    # --- what an Axon may ask -----------------------------------------------------------------------
+    # --- AxonPort -----------------------------------------------------------------------------------
 
     async def emit(self, task: Signal, signal: Signal) -> None:
-        """Send a Signal of an Axon to whoever asked for ``task``."""
+        """Send a Signal of an Axon to the sender of ``task``."""
         if signal.type not in AXON_TYPES:
             raise ValueError(f"an Axon may not produce {signal.type.value}")
         await self._link.send(self.subject(task, signal.type), signal)
 
     def error_payload(self, error: Exception, task: Signal) -> dict[str, Any]:
-        """Return what may be told of an exception: what a plugin says of it, or little more than its type."""
+        """Return the payload of the ERROR for an exception: a plugin's, or by default its type."""
         info = self._error_info(error, task)
         if info is not None:
             return {"code": info.code, "message": info.message, "recoverable": info.recoverable}
         name = type(error).__name__
-        text = (
-            f"{name}: {error}" if self._expose_errors else f"{name}; the worker's log has it under {task.id}"
-        )
+        text = f"{name}: {error}" if self._expose_errors else f"{name}; see {task.id} in the worker's log"
         return {"code": "NEURON_ERROR", "message": text, "recoverable": False}
 
-    # --- what ends a TASK ---------------------------------------------------------------------------
+    # --- replies ------------------------------------------------------------------------------------
 
-    async def send(self, task: Signal, answer: Signal, promoted: bool = False) -> None:
-        """Send what ends ``task``; what cannot be sent is told in an ERROR.
+    async def send(self, task: Signal, answer: Signal, skip_role_check: bool = False) -> None:
+        """Send the Signal that ends ``task``, or an ERROR in its place if it cannot be sent.
 
-        An AGENT_OUTPUT is followed by FINAL if the TASK asks for it: that one is ``promoted``.
+        An AGENT_OUTPUT is followed by FINAL if the TASK asks for it; no role forbids that.
         """
         try:
             subject = self._link.subjects.reply(answer.type, task.meta.get("reply_to"))
             if self._redelivery is None:
-                dropped = await self._link.send(subject, answer, promoted)
+                dropped = await self._link.send(subject, answer, skip_role_check)
             else:
-                dropped = await self._redelivery.send(task, subject, answer, promoted)
+                dropped = await self._redelivery.send(task, subject, answer, skip_role_check)
         except (UnencodableError, FrameTooLargeError) as error:
-            await self.send(task, _unsendable(task, answer, error))
+            await self.send(task, _unsendable_error(task, answer, error))
         except SynapseError:
             logger.exception("the answer to %s could not be sent", task.id)
         except Exception:
@@ -110,16 +108,16 @@ class ReplySender:
             if dropped is not None:
                 if answer.type is not SignalType.ERROR:
                     await self.reject(task, f"a middleware dropped the answer: {dropped.reason}")
-            elif "finalize" in task.payload and _is_promoted(task, answer):
+            elif "finalize" in task.payload and _asks_for_final(task, answer):
                 final = answer.reply(SignalType.FINAL, {"result": answer.payload["output"]})
                 await self.send(task, final, True)
 
     async def reject(self, task: Signal, reason: str) -> None:
-        """Answer with ERROR ``REJECTED``."""
+        """Answer a TASK with ERROR ``REJECTED``."""
         await self.send(task, error_reply(task, "REJECTED", reason, recoverable=False))
 
     async def reply(self, request: Signal, type: SignalType, payload: dict[str, Any], host: str) -> None:
-        """Answer a request that is no TASK, naming this Dendrite; a bus that is gone is logged."""
+        """Answer a request other than a TASK, with the id of this Dendrite; a failure is logged."""
         answer = request.reply(type, payload, meta={"dendrite": host})
         try:
             await self._link.send(self.subject(request, type), answer)
@@ -129,16 +127,16 @@ class ReplySender:
             logger.exception("an outbound middleware failed on the %s to %s", type.value, request.id)
 
     def subject(self, request: Signal, type: SignalType) -> str:
-        """Return where an answer of a type goes: to who asked, or to everybody if that is not said."""
+        """Return the subject of a reply: the inbox of the requester, or the broadcast subject without one."""
         return self._link.subjects.reply(type, request.meta.get("reply_to"))
 
 
-def _unsendable(task: Signal, answer: Signal, error: Exception) -> Signal:
+def _unsendable_error(task: Signal, answer: Signal, error: Exception) -> Signal:
     message = str(error)
     if isinstance(error, FrameTooLargeError) and answer.type in ASKING_TYPES:
-        message += f"; a {answer.type.value} carries the input of its TASK, so that anybody can respond"
+        message += f"; a {answer.type.value} carries the input of its TASK"
     return error_reply(task, "OUTPUT_INVALID", message, recoverable=False)
 
 
-def _is_promoted(task: Signal, answer: Signal) -> bool:
+def _asks_for_final(task: Signal, answer: Signal) -> bool:
     return bool(task.payload["finalize"]) and answer.type is SignalType.AGENT_OUTPUT

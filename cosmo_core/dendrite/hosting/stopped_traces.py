@@ -1,4 +1,4 @@
-"""Traces that were stopped, for what a bus brings after their STOP."""
+"""The recently stopped traces: a TASK that arrives after the STOP of its trace is refused."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Final
 from cosmo_core.protocol.signal import Signal
 
 MAX_STOPPED: Final = 1_000
-"""How many stopped traces are remembered; then the oldest is forgotten."""
+"""The number of stopped traces that are stored; beyond it the oldest is removed."""
 
 
 class StoppedTraces(OrderedDict[str, str]):
-    """Remembers which traces were stopped, and by which STOP. Empty, and false, while none was.
+    """The id of the latest STOP by trace. It is empty, and false, until a trace is stopped.
 
-    What is dispatched on a trace after it was stopped runs: ids tell the order.
+    A TASK that was made after the STOP runs: ids are ordered by time.
     """
 
     def add(self, stop: Signal) -> None:
-        """Remember a STOP of a whole trace."""
-        # A bus may bring an earlier one later.
+        """Record the STOP of a whole trace."""
+        # A bus may deliver an earlier STOP later.
         self[stop.trace_id] = max(stop.id, self.get(stop.trace_id, ""))
         self.move_to_end(stop.trace_id)
         if len(self) > MAX_STOPPED:
@@ -30,8 +30,8 @@ class StoppedTraces(OrderedDict[str, str]):
         return task.id < self.get(task.trace_id, "")
 
     def covers_cause(self, signal: Signal) -> bool:
-        """Tell whether what caused a Signal was made before its trace was stopped.
+        """Tell whether the cause of a Signal was made before its trace was stopped.
 
-        Work that is stopped may go on for a moment, and what it sends then is younger than the STOP.
+        Stopped work may run on for a moment; a Signal that it sends then is newer than the STOP.
         """
         return (signal.parent_id or signal.id) < self.get(signal.trace_id, "")

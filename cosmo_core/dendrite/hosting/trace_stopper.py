@@ -1,4 +1,4 @@
-"""Stopping whole traces, and hearing of it."""
+"""Stopping whole traces: sends STOP and collects the STOPPED of each Dendrite."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class TraceStopper:
     """Stops traces for one Dendrite.
 
     Args:
-        link: The way to the bus.
-        announcer: Knows which Dendrites host something to stop or to roll back.
-        inbox: Where the acknowledgements come to.
-        discovery_s: For how long to listen when nobody is known.
+        link: The link to the Synapse.
+        announcer: Returns the Dendrites that host Neurons or Engrams.
+        inbox: The inbox for the acknowledgements.
+        discovery_s: Seconds to wait for acknowledgements when no Dendrite is known.
     """
 
     def __init__(self, link: Link, announcer: Announcer, *, inbox: str, discovery_s: float) -> None:
@@ -28,41 +28,41 @@ class TraceStopper:
         self._announcer = announcer
         self._inbox = inbox
         self._discovery_s = discovery_s
-        # By the id of the STOP; gone when its caller is.
-        self._waiting: dict[str, Callable[[Signal], None]] = {}
+        # By the id of the STOP.
+        self._collectors: dict[str, Callable[[Signal], None]] = {}
 
     async def stop(
         self, trace_id: str, *, reason: str | None, rollback: bool, timeout_s: float
     ) -> list[Signal]:
-        """Tell everybody to stop what runs on a trace; see `Dendrite.stop_trace`."""
+        """Stop a trace in every Dendrite; see `Dendrite.stop_trace`."""
         payload = without_none(rollback=rollback, reason=reason)
         stop = Signal.new(SignalType.STOP, payload, trace_id=trace_id, meta={"reply_to": self._inbox})
         acknowledged: dict[str, Signal] = {}
-        missing = self._announcer.dendrites()
-        if not missing:
+        expected = self._announcer.dendrites()
+        if not expected:
             timeout_s = min(timeout_s, self._discovery_s)
         done = asyncio.Event()
 
-        def take(stopped: Signal) -> None:
+        def collect(stopped: Signal) -> None:
             host = str(stopped.meta.get("dendrite", stopped.id))
             acknowledged[host] = stopped
-            missing.discard(host)
-            if not missing:
+            expected.discard(host)
+            if not expected:
                 done.set()
 
-        self._waiting[stop.id] = take
+        self._collectors[stop.id] = collect
         try:
             await self._link.send_or_raise(self._link.subjects.broadcast(SignalType.STOP), stop)
-            # Who does not answer in time is not in the list: that is the answer.
+            # A Dendrite that does not answer in time is missing from the result.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
                     await done.wait()
         finally:
-            del self._waiting[stop.id]
+            del self._collectors[stop.id]
         return list(acknowledged.values())
 
     def receive(self, stopped: Signal) -> None:
-        """Take a STOPPED from the inbox."""
-        waiting = self._waiting.get(stopped.parent_id or "")
-        if waiting is not None:
-            waiting(stopped)
+        """Handle a STOPPED from the inbox."""
+        collect = self._collectors.get(stopped.parent_id or "")
+        if collect is not None:
+            collect(stopped)

@@ -1,4 +1,4 @@
-"""Finding out that a worker is lost: it neither answers nor gives a sign of life."""
+"""The failure detector: ends a TASK whose worker sends neither an answer nor work heartbeats."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry
 from cosmo_core.protocol.signal import Signal
 
 TICK_S: Final = 0.5
-"""How often a Dendrite looks after those who work for it."""
+"""Seconds between two checks."""
 
-SILENT_PULSES: Final = 2.75
-"""After how many missing signs of life a worker counts as lost (P-5.19): after two, and before a third."""
+MAX_SILENT_INTERVALS: Final = 2.75
+"""Heartbeat intervals of silence after which a worker is lost (P-5.19): two heartbeats missed, not three."""
 
 
-class _Sign(NamedTuple):
-    """The last sign of life of who works on a TASK.
+class _LastHeartbeat(NamedTuple):
+    """The last work heartbeat for a TASK.
 
     Attributes:
-        tick: When it came.
-        patience: For how many ticks there need be no other; None for ever.
+        tick: The tick at which it came.
+        max_silent_ticks: The ticks that may pass without another one; None for no limit.
     """
 
     tick: int
-    patience: int | None
+    max_silent_ticks: int | None
 
 
 class FailureDetector:
-    """Ends TASKs whose worker is lost: stops them, in case it is not, and answers them with ERROR.
+    """Ends the TASKs of lost workers: sends STOP, in case the worker still runs, and ERROR to the Pathway.
 
-    Time is counted in ticks: those that this process sleeps through, or is too busy for, never come, and so
-    are nobody's silence.
+    Time is counted in ticks of this process. While it sleeps or is blocked there are no ticks, so its own
+    pauses do not count as silence of a worker.
 
     Args:
         pathways: The open Pathways.
-        directory: Says who gives signs of life, and how often.
-        dispatcher: Stops what is lost.
+        directory: The directory, which knows the heartbeat interval of each host.
+        dispatcher: Sends the STOPs.
     """
 
     def __init__(self, pathways: PathwayRegistry, directory: Directory, dispatcher: Dispatcher) -> None:
@@ -50,62 +50,63 @@ class FailureDetector:
         self._dispatcher = dispatcher
         self._takeover_s = 0.0
         self._tick = 0
-        # By TASK; of those that are older than a tick and not answered.
-        self._signs: dict[str, _Sign] = {}
+        # By TASK, for the unanswered ones that are older than a tick.
+        self._last_heartbeats: dict[str, _LastHeartbeat] = {}
 
     async def watch(self, clock: Clock, guarantees: Guarantees) -> None:
-        """Look every `TICK_S` who is lost, until cancelled.
+        """Check for lost workers every `TICK_S`, until cancelled.
 
-        Where the Synapse has another worker take over, that one has the time which it needs. Where it keeps
-        work until there is a worker, nobody is ever lost.
+        On a Synapse that redelivers to another worker, a takeover gets its time first. On a durable Synapse,
+        which stores a TASK until there is a worker, no worker is ever lost.
         """
         if guarantees.durable:
             return
         self._takeover_s = guarantees.takeover_s or 0.0
         while True:
             await clock.sleep(TICK_S)
-            self.look()
+            self.check()
 
     def receive(self, heartbeat: Signal) -> None:
-        """Take a sign of life from the inbox."""
+        """Handle a work heartbeat from the inbox."""
         tasks = heartbeat.meta.get("tasks")
         if not isinstance(tasks, list):
             return
         for task_id in tasks:
-            sign = self._signs.get(task_id) if isinstance(task_id, str) else None
-            if sign is not None:
-                self._signs[task_id] = _Sign(self._tick, sign.patience)
+            last = self._last_heartbeats.get(task_id) if isinstance(task_id, str) else None
+            if last is not None:
+                self._last_heartbeats[task_id] = _LastHeartbeat(self._tick, last.max_silent_ticks)
 
-    def look(self) -> None:
-        """Let one tick pass, and end the TASKs whose worker was silent for too long."""
+    def check(self) -> None:
+        """Advance by one tick, and end the TASKs whose worker was silent for too long."""
         self._tick += 1
-        before, self._signs = self._signs, {}
-        first_seen: dict[str, _Sign] = {}
+        before, self._last_heartbeats = self._last_heartbeats, {}
+        new: dict[str, _LastHeartbeat] = {}
         for pathway in self._pathways.pathways():
-            # Without a Neuron nobody has the work yet.
+            # An offer that is not awarded yet has no Neuron.
             if pathway.answer is not None or not pathway.neuron:
                 continue
-            sign = before.get(pathway.task_id)
-            if sign is None:
-                sign = first_seen.get(pathway.neuron)
-                if sign is None:
-                    sign = first_seen[pathway.neuron] = self._first_sign(pathway.neuron)
-            if sign.patience is not None and self._tick - sign.tick >= sign.patience:
+            last = before.get(pathway.task_id)
+            if last is None:
+                last = new.get(pathway.neuron)
+                if last is None:
+                    last = new[pathway.neuron] = self._initial(pathway.neuron)
+            if last.max_silent_ticks is not None and self._tick - last.tick >= last.max_silent_ticks:
                 self._end(pathway)
             else:
-                self._signs[pathway.task_id] = sign
+                self._last_heartbeats[pathway.task_id] = last
 
-    def _first_sign(self, neuron: str) -> _Sign:
-        # It was sent since the last tick.
+    def _initial(self, neuron: str) -> _LastHeartbeat:
+        # The TASK was sent since the last tick.
         pulse_s = self._directory.pulse_s(neuron)
         if pulse_s is None:
-            return _Sign(self._tick - 1, None)
-        return _Sign(self._tick - 1, math.ceil((SILENT_PULSES * pulse_s + self._takeover_s) / TICK_S))
+            return _LastHeartbeat(self._tick - 1, None)
+        silence_s = MAX_SILENT_INTERVALS * pulse_s + self._takeover_s
+        return _LastHeartbeat(self._tick - 1, math.ceil(silence_s / TICK_S))
 
     def _end(self, pathway: Pathway) -> None:
-        self._dispatcher.stop_task(pathway, "its worker gave no sign of life")
+        self._dispatcher.stop_task(pathway, "its worker sent no work heartbeat")
         message = (
-            f"no host of Neuron {pathway.neuron!r} gave a sign of life that it works on the TASK any more;"
-            " it was told to stop, in case it does: try again"
+            f"the host of Neuron {pathway.neuron!r} has stopped sending work heartbeats for the TASK; it"
+            " was sent STOP, in case it still runs; try again"
         )
         pathway.deliver(pathway.local_error("WORKER_LOST", message))

@@ -1,4 +1,4 @@
-"""Answers that have left, where losing one would cost its caller more than sending it again."""
+"""The redelivery buffer: stores sent answers, and sends one again if it was lost or is asked for again."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from cosmo_core.plugins import Dropped
 
 MAX_TASKS: Final = 1_000
-"""Of how many TASKs the answers are kept: the newest."""
+"""The number of TASKs whose answers are stored; beyond it the oldest are removed."""
 
 MAX_BYTES: Final = 64 * 1024 * 1024
-"""How many bytes they may have together."""
+"""Bytes in all stored answers; beyond it the oldest are removed."""
 
 MAX_RETURNED: Final = 1_000
-"""How many answers that came back may be on their way again."""
+"""The number of undelivered answers that may be in redelivery."""
 
 PAUSES_S: Final = (0.1, 0.2, 0.4, 0.8, 1.6, 1.6, 1.6, 1.6, 1.6)
-"""Seconds between two attempts to deliver an answer: less than 10 in all."""
+"""Seconds before each further attempt to deliver an answer: less than 10 in all."""
 
 logger = logging.getLogger("cosmo_core.dendrite")
 
@@ -38,29 +38,29 @@ class _Sent:
     """A Signal that ended a TASK, as it was sent.
 
     Attributes:
-        id: Of the Signal.
-        subject: Where it went.
-        frame: What went there.
-        for_one: Whether it went to an inbox that is to have it.
-        returned: Why it came back since it was last sent, if it did.
+        id: The id of the Signal.
+        subject: The subject that it was published on.
+        frame: The frame that was published.
+        tracked: Whether the Synapse reports that it was not delivered.
+        undelivered: The reason if the latest attempt was not delivered, otherwise None.
     """
 
     id: str
     subject: str
     frame: bytes
-    for_one: bool
-    returned: Undelivered | None = None
+    tracked: bool
+    undelivered: Undelivered | None = None
 
 
 class RedeliveryBuffer:
-    """Sends what ends TASKs, and sends it again if it came back, or if its TASK comes again.
+    """Sends answers, and sends them again if they were not delivered, or if their TASK is delivered again.
 
-    It is for a Synapse that has another worker take over. There an answer may be lost, or be early, because a
-    connection broke, while its TASK counts as done; or it is lost together with the word that it was sent,
-    and the TASK is delivered once more.
+    It is used on a Synapse that gives the TASKs of a lost worker to another one. When a connection breaks
+    there, an answer may be lost, or reach a caller that is not connected, while its TASK is acknowledged.
+    Or the answer is lost together with the acknowledgement, and the TASK is delivered again.
 
     Args:
-        link: The way to the bus.
+        link: The link to the Synapse.
     """
 
     def __init__(self, link: Link) -> None:
@@ -70,40 +70,42 @@ class RedeliveryBuffer:
         # By TASK, oldest first, and by their own ids.
         self._tasks: dict[str, list[_Sent]] = {}
         self._sent: dict[str, _Sent] = {}
-        # Those that came back are held here as well, for as long as they are sent again.
-        self._returned: dict[str, tuple[_Sent, asyncio.Task[None]]] = {}
+        # By id, the undelivered answers and the asyncio tasks that send them again.
+        self._redelivering: dict[str, tuple[_Sent, asyncio.Task[None]]] = {}
 
     @property
     def pending(self) -> list[asyncio.Task[None]]:
-        """What is being sent again."""
-        return [sending for _, sending in self._returned.values()]
+        """The asyncio tasks that send answers again."""
+        return [sending for _, sending in self._redelivering.values()]
 
     def send(
-        self, task: Signal, subject: str, answer: Signal, promoted: bool = False
+        self, task: Signal, subject: str, answer: Signal, skip_role_check: bool = False
     ) -> Awaitable[Dropped | None]:
-        """Send a Signal that ends ``task``, as `Link.send` does, and keep it."""
-        # An inbox with back-pressure is a queue group: there a publisher that asks to be told would not wait.
-        for_one = subject != self._link.subjects.broadcast(answer.type) and "pulse_to" not in task.meta
-        leave = partial(self._leave, task.id, answer.id, subject, for_one)
-        return self._link.send_answer(subject, answer, leave, promoted)
+        """Send a Signal that ends ``task``, as `Link.send` does, and store it."""
+        # An inbox with back-pressure is a queue group, where a tracked publish would not wait.
+        tracked = subject != self._link.subjects.broadcast(answer.type) and "pulse_to" not in task.meta
+        publish = partial(self._publish_first, task.id, answer.id, subject, tracked)
+        return self._link.send_answer(subject, answer, publish, skip_role_check)
 
-    async def _leave(self, task_id: str, id: str, subject: str, for_one: bool, frame: bytes) -> None:
-        sent = _Sent(id, subject, frame, for_one)
-        # Before it leaves: it may come back before the sending is over.
-        self._keep(task_id, sent)
+    async def _publish_first(self, task_id: str, id: str, subject: str, tracked: bool, frame: bytes) -> None:
+        sent = _Sent(id, subject, frame, tracked)
+        # Stored first: that it is undeliverable may be known before `_publish` returns.
+        self._store(task_id, sent)
         try:
             await self._publish(sent)
         except SynapseError:
-            self._forget(task_id, sent)
+            self._remove(task_id, sent)
             raise
 
     def _publish(self, sent: _Sent) -> Awaitable[None]:
-        return self._link.send_frame(sent.subject, sent.frame, self.take_back if sent.for_one else None)
+        return self._link.send_frame(
+            sent.subject, sent.frame, self.handle_undelivered if sent.tracked else None
+        )
 
-    # --- its TASK comes again -----------------------------------------------------------------------
+    # --- a repeated TASK ----------------------------------------------------------------------------
 
     def repeat(self, task_id: str) -> Awaitable[None] | None:
-        """Send again what ended a TASK; None if that is not known any more."""
+        """Send the answers of a TASK again; None if they are not stored."""
         answers = self._tasks.get(task_id)
         return None if answers is None else self._repeat(task_id, list(answers))
 
@@ -112,21 +114,21 @@ class RedeliveryBuffer:
             for sent in answers:
                 await self._publish(sent)
         except SynapseError as error:
-            logger.warning("the answer to %s, which came again, could not be sent again: %s", task_id, error)
+            logger.warning("the answer to the repeated TASK %s could not be sent again: %s", task_id, error)
 
-    def _keep(self, task_id: str, sent: _Sent) -> None:
+    def _store(self, task_id: str, sent: _Sent) -> None:
         if (before := self._sent.get(sent.id)) is not None:
-            # A middleware sends it twice.
-            self._forget(task_id, before)
+            # A middleware sent it twice.
+            self._remove(task_id, before)
         self._tasks.setdefault(task_id, []).append(sent)
         self._sent[sent.id] = sent
         self._bytes += len(sent.frame)
         while len(self._tasks) > MAX_TASKS or self._bytes > MAX_BYTES:
             oldest = next(iter(self._tasks))
             for old in list(self._tasks[oldest]):
-                self._forget(oldest, old)
+                self._remove(oldest, old)
 
-    def _forget(self, task_id: str, sent: _Sent) -> None:
+    def _remove(self, task_id: str, sent: _Sent) -> None:
         if self._sent.pop(sent.id, None) is None:
             return
         self._bytes -= len(sent.frame)
@@ -135,51 +137,53 @@ class RedeliveryBuffer:
         if not answers:
             del self._tasks[task_id]
 
-    # --- it comes back ------------------------------------------------------------------------------
+    # --- an undelivered answer ----------------------------------------------------------------------
 
-    def take_back(self, frame: bytes, why: Undelivered) -> None:
-        """Take an answer that was not delivered: it is sent again as long as somebody may be there soon."""
+    def handle_undelivered(self, frame: bytes, why: Undelivered) -> None:
+        """Send an undelivered answer again, for as long as its consumer may come back."""
         answer = decode(frame)
-        if (again := self._returned.get(answer.id)) is not None:
-            again[0].returned = why
+        if (again := self._redelivering.get(answer.id)) is not None:
+            again[0].undelivered = why
             return
         sent = self._sent.get(answer.id)
-        hopeless = self._closed or why not in {"no_consumers", "overloaded"}
-        if sent is None or hopeless or len(self._returned) >= MAX_RETURNED:
-            logger.warning("%s %s was not delivered: %s", answer.type.value, answer.id, why)
+        final = self._closed or why not in {"no_consumers", "overloaded"}
+        if sent is None or final or len(self._redelivering) >= MAX_RETURNED:
+            logger.warning(
+                "%s %s was not delivered, and is not sent again: %s", answer.type.value, answer.id, why
+            )
             return
-        sent.returned = why
+        sent.undelivered = why
         sending = asyncio.get_running_loop().create_task(self._send_again(sent))
-        self._returned[sent.id] = (sent, sending)
-        sending.add_done_callback(lambda _: self._returned.pop(sent.id, None))
+        self._redelivering[sent.id] = (sent, sending)
+        sending.add_done_callback(lambda _: self._redelivering.pop(sent.id, None))
 
     async def _send_again(self, sent: _Sent) -> None:
         attempts = 1
         try:
             for pause_s in PAUSES_S:
                 await asyncio.sleep(pause_s)
-                if sent.returned is None:
+                if sent.undelivered is None:
                     return
-                sent.returned = None
+                sent.undelivered = None
                 attempts += 1
                 await self._publish(sent)
-            # The last one may come back, too.
+            # The last attempt may be reported undelivered, too.
             await asyncio.sleep(PAUSES_S[0])
         except SynapseError as error:
-            logger.warning("answer %s to %s is given up: %s", sent.id, sent.subject, error)
+            logger.warning("redelivery of answer %s to %s failed: %s", sent.id, sent.subject, error)
             return
-        if sent.returned is not None:
+        if sent.undelivered is not None:
             logger.warning(
-                "answer %s to %s is given up after %d attempts: %s",
+                "redelivery of answer %s to %s ended after %d attempts: %s",
                 sent.id,
                 sent.subject,
                 attempts,
-                sent.returned,
+                sent.undelivered,
             )
 
-    def give_up(self) -> None:
-        """Send nothing again that comes back from now on, or did before."""
+    def stop(self) -> None:
+        """Send no undelivered answer again from now on."""
         self._closed = True
-        for sent, sending in list(self._returned.values()):
+        for sent, sending in list(self._redelivering.values()):
             if sending.cancel():
-                logger.warning("answer %s to %s is given up: its host stops", sent.id, sent.subject)
+                logger.warning("redelivery of answer %s to %s ended: its host stops", sent.id, sent.subject)

@@ -30,23 +30,22 @@ class _Outcome:
 _OUTCOMES: Final[dict[Undelivered, _Outcome]] = {
     "no_consumers": _Outcome(
         "NO_ROUTE",
-        "Neuron {!r} is hosted nowhere any more; host it again, and try again once wait_until_ready returns",
+        "Neuron {!r} has no host any more; host it again, and try again once wait_until_ready returns",
         unreachable=True,
     ),
     "overloaded": _Outcome(
         "OVERLOADED",
-        "no host of Neuron {!r} has room for another TASK; try again later, or host it more often",
+        "every host of Neuron {!r} is at its in-flight limit; try again later, or add hosts",
     ),
     "lost": _Outcome(
         "WORKER_LOST",
-        "the host of Neuron {!r} was lost while it had the TASK, and there is no other; try again once it is"
-        " hosted again",
+        "the only host of Neuron {!r} was lost while it had the TASK; try again once it is hosted again",
         unreachable=True,
     ),
     "failed": _Outcome(
         "WORKER_LOST",
-        "no host of Neuron {!r} was ever done with the TASK, as often as it was given to one; it is among the"
-        " dead letters of the Synapse: find out there what is wrong with it before it is sent again",
+        "no host of Neuron {!r} acknowledged the TASK within max_deliveries deliveries; it is now a dead"
+        " letter of the Synapse: find the cause there before you send it again",
         recoverable=False,
     ),
 }

@@ -1,4 +1,4 @@
-"""The watchdog: notices when a Neuron blocks the event loop, from a thread of its own."""
+"""The watchdog: a thread that detects when a Neuron blocks the event loop."""
 
 from __future__ import annotations
 
@@ -13,59 +13,59 @@ from cosmo_core.dendrite.hosting.host import Host
 from cosmo_core.dendrite.reliability.work_heartbeat import WorkHeartbeat
 
 PERIOD_S: Final = 0.25
-"""How often the watchdog looks. Each time costs the thread and the event loop one turn."""
+"""Seconds between two checks. A check costs one wake-up of the thread and one callback in the event loop."""
 
-PATIENCE: Final = 2
-"""How often it looks in vain before the event loop counts as blocked: for half a second."""
+MISSES: Final = 2
+"""The checks without a response after which the event loop counts as blocked: half a second."""
 
-PULSE_PERIODS: Final = 4
-"""How many times it looks, while the event loop is blocked, between two signs of life."""
+HEARTBEAT_CHECKS: Final = 4
+"""The number of checks between two work heartbeats, while the event loop is blocked."""
 
 JOIN_S: Final = 1.0
-"""For how long to wait for the thread when it is to end."""
+"""Seconds to wait for the thread to end."""
 
 logger = logging.getLogger("cosmo_core.dendrite")
 
 
-class Guarded(Protocol):
-    """What the watchdog needs of a Dendrite; both are called from its thread."""
+class Watched(Protocol):
+    """The part of a Dendrite that the watchdog uses; it calls both methods from its thread."""
 
     def neuron_of(self, work: asyncio.Task[Any]) -> str | None:
-        """Return the id of the Neuron that an asyncio task runs, if it is one of this Dendrite."""
+        """Return the id of the Neuron of this Dendrite that an asyncio task runs, if it runs one."""
         ...
 
-    def send_signs(self) -> None:
-        """Send signs of life."""
+    def send_heartbeats(self) -> None:
+        """Send work heartbeats."""
         ...
 
 
 class Watchdog:
-    """Looks after one event loop, for all Dendrites on it, until the last one leaves.
+    """Watches one event loop for all Dendrites on it, until the last one is removed.
 
-    It asks the event loop for a turn, and warns if it does not get one.
+    It schedules a callback in the event loop, and warns if the callback does not run in time.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._guarded: list[Guarded] = []
+        self._watched: list[Watched] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="cosmo-watchdog", daemon=True)
-        self._turned = True
-        self._asked_at = 0.0
-        self._turned_at = 0.0
-        self._in_vain = 0
+        self._responded = True
+        self._probed_at = 0.0
+        self._responded_at = 0.0
+        self._misses = 0
         self._culprit: str | None = None
 
-    def add(self, guarded: Guarded) -> None:
-        """Look after a Dendrite, too."""
-        self._guarded.append(guarded)
+    def add(self, watched: Watched) -> None:
+        """Watch for one more Dendrite."""
+        self._watched.append(watched)
         if not self._thread.is_alive():
             self._thread.start()
 
-    def remove(self, guarded: Guarded) -> bool:
-        """Look after a Dendrite no more; tell whether it was the last, and the watchdog has ended."""
-        self._guarded.remove(guarded)
-        if self._guarded:
+    def remove(self, watched: Watched) -> bool:
+        """Stop watching for a Dendrite; tell whether it was the last one, and the watchdog has ended."""
+        self._watched.remove(watched)
+        if self._watched:
             return False
         self._ended.set()
         self._thread.join(JOIN_S)
@@ -74,62 +74,64 @@ class Watchdog:
     # --- in the thread ------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        # One that is closed has Dendrites that were never stopped.
+        # A closed event loop may still have Dendrites that were never stopped.
         while not self._ended.wait(PERIOD_S) and not self._loop.is_closed():
-            if self._turned:
+            if self._responded:
                 if self._culprit is not None:
-                    self._released(self._culprit)
-                self._ask()
+                    self._report_released(self._culprit)
+                self._probe()
             elif self._loop.is_running():
-                self._in_vain += 1
-                if self._in_vain >= PATIENCE:
-                    self._blocked()
+                self._misses += 1
+                if self._misses >= MISSES:
+                    self._report_blocked()
 
-    def _ask(self) -> None:
-        self._in_vain = 0
-        self._turned = False
-        self._asked_at = monotonic()
-        # It may be closed at this very moment.
+    def _probe(self) -> None:
+        self._misses = 0
+        self._responded = False
+        self._probed_at = monotonic()
+        # The event loop may be closed at this moment.
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._turn)
+            self._loop.call_soon_threadsafe(self._respond)
 
-    def _turn(self) -> None:
-        self._turned_at = monotonic()
-        self._turned = True
+    def _respond(self) -> None:
+        self._responded_at = monotonic()
+        self._responded = True
 
-    def _blocked(self) -> None:
+    def _report_blocked(self) -> None:
         if self._culprit is None:
-            self._culprit = self._who()
+            self._culprit = self._find_culprit()
             logger.warning(
-                "%s has blocked the event loop for %.1f s, and everything else in it waits. What computes"
-                " long, or waits without `await`, belongs into a Neuron that is a plain `def`, which runs in"
-                " a thread, or into `await asyncio.to_thread(…)`",
+                "%s has blocked the event loop for %.1f s; nothing else runs in it meanwhile. Move long"
+                " computation and blocking calls into a Neuron that is a plain `def`, which runs in a"
+                " thread, or into `await asyncio.to_thread(…)`",
                 self._culprit,
-                monotonic() - self._asked_at,
+                monotonic() - self._probed_at,
             )
-        if (self._in_vain - PATIENCE) % PULSE_PERIODS == 0:
-            for guarded in list(self._guarded):
-                self._send_signs(guarded)
+        if (self._misses - MISSES) % HEARTBEAT_CHECKS == 0:
+            for watched in list(self._watched):
+                self._send_heartbeats(watched)
 
-    def _released(self, culprit: str) -> None:
-        logger.warning("%s had blocked the event loop for %.1f s", culprit, self._turned_at - self._asked_at)
+    def _report_released(self, culprit: str) -> None:
+        logger.warning(
+            "%s had blocked the event loop for %.1f s", culprit, self._responded_at - self._probed_at
+        )
         self._culprit = None
 
-    def _who(self) -> str:
+    def _find_culprit(self) -> str:
         work = asyncio.current_task(self._loop)
         if work is None:
-            return "A callback, which is no Neuron's,"
-        for guarded in list(self._guarded):
-            neuron = guarded.neuron_of(work)
+            return "A callback that belongs to no Neuron"
+        for watched in list(self._watched):
+            neuron = watched.neuron_of(work)
             if neuron is not None:
                 return f"Neuron {neuron!r}"
-        return f"The asyncio task {work.get_name()!r}, which is no Neuron's,"
+        return f"The asyncio task {work.get_name()!r}, which belongs to no Neuron,"
 
-    def _send_signs(self, guarded: Guarded) -> None:
+    def _send_heartbeats(self, watched: Watched) -> None:
         try:
-            guarded.send_signs()
+            watched.send_heartbeats()
         except Exception:
-            logger.exception("no sign of life could be sent while the event loop is blocked")
+            logger.exception("no work heartbeat could be sent while the event loop is blocked")
 
 
 _watchdogs: Final[dict[asyncio.AbstractEventLoop, Watchdog]] = {}
@@ -137,27 +139,27 @@ _lock: Final = threading.Lock()
 
 
 class WatchdogOwner:
-    """One Dendrite's place with the watchdog of its event loop, while a Neuron hosted there could block it.
+    """Registers a Dendrite with the watchdog of its event loop, while it hosts a Neuron that could block it.
 
     Args:
-        host: Knows the Neurons.
-        heartbeat: Sends signs of life.
+        host: The host of the Neurons.
+        heartbeat: Sends the work heartbeats.
     """
 
     def __init__(self, host: Host, heartbeat: WorkHeartbeat) -> None:
         self._host = host
         self.neuron_of = host.neuron_of
-        self.send_signs = heartbeat.send_from_thread
+        self.send_heartbeats = heartbeat.send_from_thread
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def update(self) -> None:
         """Register with the watchdog if a hosted Neuron could block the event loop; otherwise unregister."""
         if any(axon.runs_in_loop for axon in self._host):
-            self._join()
+            self._register()
         else:
             self.close()
 
-    def _join(self) -> None:
+    def _register(self) -> None:
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
             with _lock:
@@ -167,7 +169,7 @@ class WatchdogOwner:
                 watchdog.add(self)
 
     def close(self) -> None:
-        """Be looked after no more. Doing it twice is not an error."""
+        """Unregister. Calling it again has no effect."""
         loop, self._loop = self._loop, None
         if loop is not None:
             with _lock:

@@ -1,4 +1,4 @@
-"""Signs of life: a host says what it works on, to those who wait for it."""
+"""Work heartbeats: HEARTBEAT Signals that name the TASKs a host works on, for the senders of the TASKs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import SignalType
 
 MAX_NAMED: Final = 1_000
-"""How many TASKs one of them names; there are more Signals for more."""
+"""The number of TASKs in one HEARTBEAT; further ones go into further Signals."""
 
 _WORK: Final = frozenset({SignalType.TASK, SignalType.TASK_AWARDED})
 
@@ -23,12 +23,12 @@ logger = logging.getLogger("cosmo_core.dendrite")
 
 
 class WorkHeartbeat:
-    """Names to everybody who asked the TASKs that run or wait here. Where there are none, nothing is sent.
+    """Sends the ids of the TASKs that run or wait here to their senders. Without TASKs nothing is sent.
 
     Args:
-        link: The way to the bus.
-        host: Knows what runs and waits.
-        name: What tells this Dendrite from others.
+        link: The link to the Synapse.
+        host: The host of the Neurons.
+        name: The id of this Dendrite.
     """
 
     def __init__(self, link: Link, host: Host, *, name: str) -> None:
@@ -38,42 +38,42 @@ class WorkHeartbeat:
         self._failing = False
 
     async def run(self, clock: Clock) -> None:
-        """Send signs of life every `PULSE_S`, until cancelled."""
+        """Send work heartbeats every `PULSE_S`, until cancelled."""
         while True:
             await clock.sleep(PULSE_S)
-            for subject, sign in self._signs():
-                await self._send(subject, sign)
+            for subject, heartbeat in self._heartbeats():
+                await self._send(subject, heartbeat)
 
-    async def _send(self, subject: str, sign: Signal) -> None:
+    async def _send(self, subject: str, heartbeat: Signal) -> None:
         try:
-            await self._link.send(subject, sign)
+            await self._link.send(subject, heartbeat)
         except SynapseError as error:
-            # Once: a bus that is gone is gone for many seconds.
+            # Logged once: an outage lasts many heartbeats.
             if not self._failing:
-                logger.warning("no sign of life could be sent: %s", error)
+                logger.warning("no work heartbeat could be sent: %s", error)
             self._failing = True
         except Exception:
-            logger.exception("no sign of life could be sent: a middleware failed")
+            logger.exception("no work heartbeat could be sent: a middleware failed")
         else:
             self._failing = False
 
     def send_from_thread(self) -> None:
-        """Send signs of life once, from another thread, as the event loop is blocked."""
-        for subject, sign in self._signs():
-            self._link.publish_from_thread(subject, sign)
+        """Send work heartbeats once, from the watchdog's thread, while the event loop is blocked."""
+        for subject, heartbeat in self._heartbeats():
+            self._link.publish_from_thread(subject, heartbeat)
 
-    def _signs(self) -> Iterator[tuple[str, Signal]]:
+    def _heartbeats(self) -> Iterator[tuple[str, Signal]]:
         subjects = self._link.subjects
-        for inbox, ids in self._by_asker().items():
+        for inbox, ids in self._tasks_by_inbox().items():
             for start in range(0, len(ids), MAX_NAMED):
                 meta = {"dendrite": self._name, "tasks": ids[start : start + MAX_NAMED]}
-                sign = Signal.new(SignalType.HEARTBEAT, {"status": "working"}, meta=meta)
-                yield subjects.inbox(sign.type, inbox), sign
+                heartbeat = Signal.new(SignalType.HEARTBEAT, {"status": "working"}, meta=meta)
+                yield subjects.inbox(heartbeat.type, inbox), heartbeat
 
-    def _by_asker(self) -> dict[str, list[str]]:
+    def _tasks_by_inbox(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
-        # What a middleware still holds is here, too.
-        arriving = [signal for signal in list(self._link.passing.values()) if signal.type in _WORK]
+        # A TASK that is still in a middleware counts, too.
+        arriving = [signal for signal in list(self._link.in_middleware.values()) if signal.type in _WORK]
         for task in self._host.tasks() + arriving:
             inbox = task.meta.get("pulse_to", task.meta.get("reply_to"))
             if isinstance(inbox, str) and is_token(inbox):

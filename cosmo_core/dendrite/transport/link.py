@@ -1,4 +1,4 @@
-"""The one place where a Dendrite touches its Synapse: Signals out, Signals in."""
+"""The link of a Dendrite to its Synapse: encodes and publishes Signals, subscribes and decodes frames."""
 
 from __future__ import annotations
 
@@ -29,42 +29,55 @@ if TYPE_CHECKING:
     from cosmo_core.plugins import Contribution, Dropped, PluginManager, SignalObserver
 
 Receiver = Callable[[Signal], Awaitable[None] | None]
+"""Receives a Signal. If it returns an awaitable, the delivery is acknowledged when that completes."""
+
 Refuse = Callable[[Signal, str], Awaitable[None]]
-Leave = Callable[[bytes], Awaitable[None]]
+"""Handles a Signal that a middleware dropped, and the reason."""
+
+Publish = Callable[[bytes], Awaitable[None]]
+"""Publishes an encoded Signal."""
 
 logger = logging.getLogger("cosmo_core.dendrite")
 
 
 @attrs.define
-class _Way:
-    """Where a Signal goes, and whether it has left: what cannot be taken back cannot be refused."""
+class _Route:
+    """The route of one Signal through the outbound middleware.
+
+    Attributes:
+        subject: The subject to publish on.
+        shared: Whether the hosts of one id share it, as in `Link.send_shared`.
+        since: The time at which it entered the middleware, in monotonic seconds.
+        publish: Publishes the frame in place of the Synapse.
+        published: Whether it was published; after that, an error of a middleware cannot reject it.
+    """
 
     subject: str
     shared: bool
     since: float
-    leave: Leave | None = None
-    left: bool = False
+    publish: Publish | None = None
+    published: bool = False
 
 
 class Link:
-    """Encodes, guards and publishes what leaves; decodes and hands over what arrives.
+    """Publishes and receives the Signals of one Dendrite, through its middleware and observers.
 
     Attributes:
         subjects: The subjects of the Dendrite's namespace.
-        malformed: How many frames arrived that were no Signals.
-        tasks: What the subject of every TASK begins with; the id of its Neuron is the rest.
-        passing: What is on its way in through middleware, by id.
+        malformed: The number of received frames that were not valid Signals.
+        tasks: The prefix of the subject of every TASK; the id of its Neuron follows.
+        in_middleware: The Signals that are in inbound middleware now, by id.
     """
 
     def __init__(self, synapse: Synapse, namespace: str, role: Role) -> None:
         self.subjects = Subjects(namespace)
         self.malformed = 0
         self._undeliverable: UndeliveredHandler | None = None
-        self.passing: dict[str, Signal] = {}
+        self.in_middleware: dict[str, Signal] = {}
         self._synapse = synapse
         self.tasks = self.subjects.neuron(SignalType.TASK, "")
         self._forbidden = ORCHESTRATION_TYPES if role == "worker" else frozenset[SignalType]()
-        self._outbound: Chain[_Way] | None = None
+        self._outbound: Chain[_Route] | None = None
         self._inbound: Chain[Receiver] | None = None
         self._observers: list[Contribution[SignalObserver]] = []
         self._failed_observers: set[int] = set()
@@ -72,7 +85,7 @@ class Link:
         self._closed = False
 
     def open(self, plugins: PluginManager, dendrite: DendriteInfo, undeliverable: UndeliveredHandler) -> None:
-        """Compile the middleware and observers of the plugins. Nothing is looked up per Signal after that.
+        """Compile the middleware and observers of the plugins, so that no Signal needs a lookup.
 
         Args:
             plugins: The hook plugins.
@@ -82,13 +95,13 @@ class Link:
         Raises:
             PluginError: A plugin's contribution cannot be used.
         """
-        # Not at the top: a program that only makes Signals does not need the plugin machinery.
+        # Imported late: a program that only makes Signals does not need the plugin system.
         from cosmo_core.dendrite.transport.middleware import compile_chain
 
         outbound = plugins.signal_middleware(dendrite, "outbound")
         inbound = plugins.signal_middleware(dendrite, "inbound")
         self._outbound = compile_chain(outbound, self._publish) if outbound else None
-        self._inbound = compile_chain(inbound, _hand_over) if inbound else None
+        self._inbound = compile_chain(inbound, _deliver) if inbound else None
         self._observers = plugins.signal_observers(dendrite)
         self._undeliverable = undeliverable
 
@@ -101,51 +114,54 @@ class Link:
         """What the Synapse promises."""
         return self._synapse.guarantees
 
-    # --- out ----------------------------------------------------------------------------------------
+    # --- sending ------------------------------------------------------------------------------------
 
     def allows(self, type: SignalType) -> bool:
         """Tell whether this Dendrite's role lets it emit a type."""
         return type not in self._forbidden
 
     def check_role(self, type: SignalType) -> None:
-        """Refuse what this Dendrite's role may not emit.
+        """Refuse a type that this Dendrite's role may not emit.
 
         Raises:
-            RoleError: A worker may not orchestrate.
+            RoleError: The Dendrite is a worker, and the type is an orchestration type.
         """
         if type in self._forbidden:
             raise RoleError(
                 f'a Dendrite with role="worker" may not emit {type.value}; use one with role="orchestrator"'
             )
 
-    def send(self, subject: str, signal: Signal, promoted: bool = False) -> Awaitable[Dropped | None]:
-        """Publish ``signal``; the awaitable's result says why, if a middleware dropped it.
+    def send(self, subject: str, signal: Signal, skip_role_check: bool = False) -> Awaitable[Dropped | None]:
+        """Publish ``signal``; the awaitable returns the reason if a middleware dropped it.
 
         Args:
-            subject: Where to.
-            signal: What.
-            promoted: It is what a host made of an output, as its TASK asked: no role forbids that.
+            subject: The subject to publish on.
+            signal: The Signal.
+            skip_role_check: Send it whatever the role: a host makes FINAL from an output if the TASK asks
+                for it.
 
         Raises:
             RoleError: The Dendrite's role forbids the type; nothing was sent.
             UnencodableError: JSON cannot carry the payload; nothing was sent.
             SynapseError: The Synapse is closed, or the frame is too large for it. Raised when awaited.
         """
-        if signal.type in self._forbidden and not promoted:
+        if signal.type in self._forbidden and not skip_role_check:
             self.check_role(signal.type)
         if self._outbound is not None:
-            return self._send_through(self._outbound, _Way(subject, shared=False, since=monotonic()), signal)
+            return self._send_through(
+                self._outbound, _Route(subject, shared=False, since=monotonic()), signal
+            )
         if self._observers:
             self._observe("sent", signal)
         return self._synapse.publish(subject, encode(signal))
 
     def send_shared(self, subject: str, signal: Signal) -> Awaitable[Dropped | None]:
-        """Publish what the hosts of one id share, as a TASK, as `send` does; the role was checked.
+        """Publish a Signal that the hosts of one id share, such as a TASK; the caller has checked the role.
 
         If the Synapse cannot deliver it, the handler that `open` got is called.
         """
         if self._outbound is not None:
-            return self._send_through(self._outbound, _Way(subject, shared=True, since=monotonic()), signal)
+            return self._send_through(self._outbound, _Route(subject, shared=True, since=monotonic()), signal)
         if self._observers:
             self._observe("sent", signal)
         return self._synapse.publish(
@@ -163,59 +179,61 @@ class Link:
             raise rejected(signal, dropped)
 
     def send_answer(
-        self, subject: str, answer: Signal, leave: Leave, promoted: bool = False
+        self, subject: str, answer: Signal, publish: Publish, skip_role_check: bool = False
     ) -> Awaitable[Dropped | None]:
-        """Send as `send` does, but have ``leave`` publish the frame."""
-        if answer.type in self._forbidden and not promoted:
+        """Send as `send` does; ``publish`` publishes the frame."""
+        if answer.type in self._forbidden and not skip_role_check:
             self.check_role(answer.type)
         if self._outbound is not None:
-            way = _Way(subject, shared=False, since=monotonic(), leave=leave)
-            return self._send_through(self._outbound, way, answer)
+            route = _Route(subject, shared=False, since=monotonic(), publish=publish)
+            return self._send_through(self._outbound, route, answer)
         if self._observers:
             self._observe("sent", answer)
-        return leave(encode(answer))
+        return publish(encode(answer))
 
     def send_frame(
         self, subject: str, frame: bytes, undelivered: UndeliveredHandler | None = None
     ) -> Awaitable[None]:
-        """Publish a frame that is no news to anybody here: no middleware and no observer sees it."""
+        """Publish a frame again, past middleware and observers, which have seen its Signal."""
         return self._synapse.publish(subject, frame, undelivered=undelivered)
 
     def publish_from_thread(self, subject: str, signal: Signal) -> None:
-        """Publish ``signal`` while the event loop is blocked, if the Synapse can; without middleware."""
+        """Publish ``signal`` from a thread, without middleware; do nothing if the Synapse cannot do that."""
         if isinstance(self._synapse, ThreadPublisher):
             self._synapse.publish_from_thread(subject, encode(signal))
 
-    async def _send_through(self, outbound: Chain[_Way], way: _Way, signal: Signal) -> Dropped | None:
+    async def _send_through(self, outbound: Chain[_Route], route: _Route, signal: Signal) -> Dropped | None:
         try:
-            result = await outbound(way, signal)
+            result = await outbound(route, signal)
         except Exception:
-            if not way.left:
+            if not route.published:
                 raise
-            logger.exception("an outbound middleware failed after %s %s left", signal.type.value, signal.id)
+            logger.exception(
+                "an outbound middleware failed after %s %s was published", signal.type.value, signal.id
+            )
             return None
-        if way.left or isinstance(result, Signal):
+        if route.published or isinstance(result, Signal):
             return None
         self._observe("dropped", signal, result.reason)
         return result
 
-    async def _publish(self, way: _Way, signal: Signal) -> Signal:
-        signal = shorten_deadline(signal, monotonic() - way.since)
+    async def _publish(self, route: _Route, signal: Signal) -> Signal:
+        signal = shorten_deadline(signal, monotonic() - route.since)
         frame = encode(signal)
         if self._observers:
             self._observe("sent", signal)
-        if way.shared:
+        if route.shared:
             await self._synapse.publish(
-                way.subject, frame, undelivered=self._undeliverable, message_id=signal.id
+                route.subject, frame, undelivered=self._undeliverable, message_id=signal.id
             )
-        elif way.leave is not None:
-            await way.leave(frame)
+        elif route.publish is not None:
+            await route.publish(frame)
         else:
-            await self._synapse.publish(way.subject, frame)
-        way.left = True
+            await self._synapse.publish(route.subject, frame)
+        route.published = True
         return signal
 
-    # --- in -----------------------------------------------------------------------------------------
+    # --- receiving ----------------------------------------------------------------------------------
 
     async def listen(
         self,
@@ -225,32 +243,32 @@ class Link:
         queue_group: str | None = None,
         refuse: Refuse | None = None,
     ) -> Subscription:
-        """Call ``receive`` with every Signal that arrives, and ``refuse`` with what a middleware drops.
+        """Subscribe: call ``receive`` with each Signal, and ``refuse`` with each that a middleware drops.
 
         Raises:
-            LifecycleError: The Dendrite has stopped meanwhile.
-            SynapseError: The Synapse would not listen.
+            LifecycleError: The Dendrite stopped before it was subscribed.
+            SynapseError: The Synapse refused the subscription.
         """
         inbound = self._inbound
-        taken = receive if inbound is None else self._chained(inbound, receive, refuse)
-        handler = self._direct(taken, self.subjects.type_of(pattern))
+        deliver = receive if inbound is None else self._with_middleware(inbound, receive, refuse)
+        handler = self._frame_handler(deliver, self.subjects.type_of(pattern))
         subscription = await self._synapse.subscribe(pattern, handler, queue_group=queue_group)
         if self._closed:
-            # Nobody would end it any more.
+            # `close` has ended the others already.
             await subscription.unsubscribe()
-            raise LifecycleError(f"the Dendrite stopped before it could listen to {pattern}")
+            raise LifecycleError(f"the Dendrite stopped before it was subscribed to {pattern}")
         self._subscriptions.append(subscription)
         return subscription
 
-    def _direct(self, receive: Receiver, expected: SignalType | None) -> FrameHandler:
+    def _frame_handler(self, receive: Receiver, expected: SignalType | None) -> FrameHandler:
         def handle(frame: bytes) -> Awaitable[None] | None:
             try:
                 signal = decode(frame)
             except MalformedSignalError as error:
-                self._reject(error)
+                self._ignore_malformed(error)
                 return None
             if expected is not None and signal.type is not expected:
-                self._reject(
+                self._ignore_malformed(
                     MalformedSignalError("type", f"{signal.type.value} on a subject of {expected.value}")
                 )
                 return None
@@ -263,36 +281,40 @@ class Link:
 
         return handle
 
-    def _chained(self, inbound: Chain[Receiver], receive: Receiver, refuse: Refuse | None) -> Receiver:
-        # One Signal at a time, first come first served: a slow middleware delays, it does not reorder.
+    def _with_middleware(
+        self, inbound: Chain[Receiver], receive: Receiver, refuse: Refuse | None
+    ) -> Receiver:
+        # One Signal at a time, in order of arrival: a slow middleware delays Signals, but keeps their order.
         in_order = asyncio.Lock()
 
         async def run(signal: Signal) -> None:
             since = monotonic()
             works: list[Awaitable[None] | None] = []
 
-            def take(passed: Signal) -> None:
+            def deliver(passed: Signal) -> None:
                 works.append(receive(shorten_deadline(passed, monotonic() - since)))
 
-            self.passing[signal.id] = signal
+            self.in_middleware[signal.id] = signal
             try:
                 async with in_order:
-                    reason = await self._pass(inbound, take, signal)
+                    reason = await self._run_middleware(inbound, deliver, signal)
                     if reason is not None and refuse is not None and not works:
                         await refuse(signal, reason)
             finally:
-                self.passing.pop(signal.id, None)
-            # Out of line: a TASK may take long, and those after it shall not wait for that.
+                self.in_middleware.pop(signal.id, None)
+            # Outside the lock: a TASK may take long, and must not delay those after it.
             for work in works:
                 if work is not None:
                     await work
 
         return run
 
-    async def _pass(self, inbound: Chain[Receiver], take: Receiver, signal: Signal) -> str | None:
-        """Send a Signal through the inbound middleware; return why, if it was dropped."""
+    async def _run_middleware(
+        self, inbound: Chain[Receiver], deliver: Receiver, signal: Signal
+    ) -> str | None:
+        """Send a Signal through the inbound middleware; return the reason if it was dropped."""
         try:
-            result = await inbound(take, signal)
+            result = await inbound(deliver, signal)
         except Exception:
             logger.exception("inbound middleware failed on %s %s", signal.type.value, signal.id)
             reason = "a middleware of the receiver failed"
@@ -303,14 +325,14 @@ class Link:
         self._observe("dropped", signal, reason)
         return reason
 
-    def _reject(self, error: MalformedSignalError) -> None:
+    def _ignore_malformed(self, error: MalformedSignalError) -> None:
         self.malformed += 1
-        # The 1st, 10th, 100th, ...: a flood of garbage must not become a flood of log lines.
+        # The 1st, 10th, 100th and so on are logged, so that a flood of frames does not flood the log.
         if str(self.malformed).strip("0") == "1":
             logger.warning("malformed frame ignored, %d so far; this one: %s", self.malformed, error)
         self._observe("malformed", None, str(error))
 
-    # --- watching -----------------------------------------------------------------------------------
+    # --- observers and the end ----------------------------------------------------------------------
 
     def _observe(
         self,
@@ -333,20 +355,20 @@ class Link:
                         "an observer of %s failed; further failures are not logged", observer.plugin
                     )
 
-    async def end(self, subscription: Subscription) -> None:
+    async def unsubscribe(self, subscription: Subscription) -> None:
         """End one subscription."""
         if subscription in self._subscriptions:
             self._subscriptions.remove(subscription)
         await subscription.unsubscribe()
 
     async def close(self) -> None:
-        """End every subscription, and allow no further one."""
+        """End every subscription, and allow no new one."""
         self._closed = True
         while self._subscriptions:
             await self._subscriptions.pop().unsubscribe()
 
 
-async def _hand_over(receive: Receiver, signal: Signal) -> Signal:
+async def _deliver(receive: Receiver, signal: Signal) -> Signal:
     receive(signal)
     return signal
 

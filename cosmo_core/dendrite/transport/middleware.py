@@ -1,4 +1,4 @@
-"""Middleware, compiled once into one function per direction."""
+"""The middleware chain of one direction, compiled into one function."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cosmo_core.protocol.signal import Signal
 
 To = TypeVar("To")
 Chain = Callable[[To, Signal], Awaitable[Signal | Dropped]]
-"""Takes where a Signal goes, and the Signal. Middleware sees only the latter."""
+"""Sends a Signal to a destination. A middleware sees the Signal only."""
 
 
 def compile_chain(links: Sequence[Contribution[SignalMiddleware]], last: Chain[To]) -> Chain[To]:

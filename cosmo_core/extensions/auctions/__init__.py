@@ -1,1 +1,1 @@
-"""Offers of work: bids, awards and declines."""
+"""Auctions: offers of work, bids, awards and declines."""

@@ -1,4 +1,4 @@
-"""Bidding for the offers of others, and running the work that is won."""
+"""Bidding for the offers of other Dendrites, and running the work that is won."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_DECIDING: Final = 1_000
 """The number of offers that a handler may decide on at once; further ones get no bid."""
 
 LONGEST_DECISION_S: Final = 60.0
-"""Seconds that a handler may take, where an offer does not say."""
+"""Seconds that a handler may take if the offer has no deadline."""
 
 CANCEL_TIMEOUT_S: Final = 5.0
 """Seconds that a cancelled handler may take to clean up."""
@@ -35,47 +35,47 @@ _WORK: Final = ("input", "context_ref", "finalize", "deadline_ms")
 logger = logging.getLogger("cosmo_core.dendrite")
 
 MAX_OPEN_BIDS: Final = 10_000
-"""How many bids may be open. What was bid is kept, so there are no further ones beyond that."""
+"""The number of open bids; beyond it this Dendrite makes no bid."""
 
 MARGIN_S: Final = 60.0
-"""For how long a bid is kept after it can be taken no more, for an award that is on its way."""
+"""Seconds for which a bid is stored after it can win, for an award that is in transit."""
 
 
 class Bidder:
     """Bids for the Neurons that one Dendrite hosts.
 
     Attributes:
-        unbid: The number of awards that came without an open bid.
+        unbid_awards: The number of awards that arrived without an open bid.
     """
 
     def __init__(self, ports: Ports) -> None:
-        self.unbid = 0
+        self.unbid_awards = 0
         self._ports = ports
-        self._host = ports.neurons
+        self._neurons = ports.neurons
         self._handler: OfferHandler | None = None
         clock = ports.clock.now
         self._offers = SeenIds(clock)
         self._bids = OpenBids(clock)
-        self._heard: list[Subscription] = []
+        self._subscriptions: list[Subscription] = []
         self._deciding: set[asyncio.Task[None]] = set()
-        self._leaving = False
-        # Axons come and go at the same time.
-        self._turn = asyncio.Lock()
+        self._draining = False
+        # Axons are added and detached concurrently.
+        self._lock = asyncio.Lock()
 
-    # --- coming and going ---------------------------------------------------------------------------
+    # --- subscriptions ------------------------------------------------------------------------------
 
     async def update_subscriptions(self) -> None:
-        """Listen to offers if there is a Neuron that could bid, and only then."""
-        async with self._turn:
-            wanted = not self._leaving and next(iter(self._host), None) is not None
-            if wanted and not self._heard:
-                await self._listen()
+        """Subscribe to offers while there is a Neuron that could bid."""
+        async with self._lock:
+            wanted = not self._draining and next(iter(self._neurons), None) is not None
+            if wanted and not self._subscriptions:
+                await self._subscribe()
             elif not wanted:
-                await self._stop_listening()
+                await self._unsubscribe()
 
-    async def _listen(self) -> None:
+    async def _subscribe(self) -> None:
         broadcast, listen = self._ports.subjects.broadcast, self._ports.listen
-        self._heard = [
+        self._subscriptions = [
             await listen(broadcast(SignalType.TASK_OFFER), self._receive_offer),
             # Other implementations of the protocol award and decline on the broadcast subject.
             await listen(broadcast(SignalType.TASK_AWARDED), self.receive_award, refuse=self.refuse_award),
@@ -83,49 +83,49 @@ class Bidder:
         ]
 
     async def drain(self) -> None:
-        """Bid no more. What was bid for already can still be won, as long as its Neuron takes work."""
-        self._leaving = True
+        """Make no more bids. An open bid can still win, as long as its Neuron accepts work."""
+        self._draining = True
         await self.update_subscriptions()
-        # A handler may be what stops the Dendrite: it cannot wait for itself.
+        # A handler may stop the Dendrite; it must not wait for itself.
         if deciding := self._deciding - {asyncio.current_task()}:
             for decision in deciding:
                 decision.cancel()
             await asyncio.wait(deciding, timeout=CANCEL_TIMEOUT_S)
 
-    async def _stop_listening(self) -> None:
-        heard, self._heard = self._heard, []
-        for subscription in heard:
+    async def _unsubscribe(self) -> None:
+        subscriptions, self._subscriptions = self._subscriptions, []
+        for subscription in subscriptions:
             await self._ports.unsubscribe(subscription)
 
-    def decide_with(self, handler: OfferHandler) -> None:
+    def set_handler(self, handler: OfferHandler) -> None:
         """Let ``handler`` decide on offers, in place of automatic bids.
 
         Raises:
             ValueError: Another handler decides already.
         """
         if self._handler is not None:
-            raise ValueError(f"{self._handler!r} decides on offers already")
+            raise ValueError(f"another handler decides on offers already: {self._handler!r}")
         self._handler = handler
 
-    # --- an offer arrives ---------------------------------------------------------------------------
+    # --- received offers ----------------------------------------------------------------------------
 
     def _receive_offer(self, offer: Signal) -> Awaitable[None] | None:
         capabilities = offer.payload.get("capabilities") or ()
         able = self._able(capabilities)
-        if not able or self._leaving or not self._offers.add(offer.id):
+        if not able or self._draining or not self._offers.add(offer.id):
             return None
         if self._handler is not None:
             self._decide(offer, self._handler)
             return None
-        # Nobody knows what an offer without capabilities needs: that takes a handler.
+        # Without capabilities it is unknown what the offer needs; only a handler can decide.
         return self._bid_for_all(offer, able) if capabilities else None
 
     def _able(self, capabilities: Sequence[str]) -> list[Axon]:
         wanted = set(capabilities)
         return [
             axon
-            for axon in self._host
-            if wanted.issubset(axon.capabilities) and self._host.has_room(axon.neuron_id)
+            for axon in self._neurons
+            if wanted.issubset(axon.capabilities) and self._neurons.can_accept(axon.neuron_id)
         ]
 
     async def _bid_for_all(self, offer: Signal, able: Sequence[Axon]) -> None:
@@ -141,32 +141,33 @@ class Bidder:
                 logger.exception("Neuron %r could not bid for %s", axon.neuron_id, offer.id)
 
     def _busyness(self, axon: Axon) -> float:
-        return self._host.load(axon.neuron_id) / axon.max_concurrency
+        return self._neurons.load(axon.neuron_id) / axon.max_concurrency
 
     def _decide(self, offer: Signal, handler: OfferHandler) -> None:
         if len(self._deciding) >= MAX_DECIDING:
             logger.warning("no bid for %s: %d offers wait for their handler", offer.id, MAX_DECIDING)
             return
-        decision = asyncio.get_running_loop().create_task(_ask(handler, offer))
+        decision = asyncio.get_running_loop().create_task(_run_handler(handler, offer))
         self._deciding.add(decision)
         decision.add_done_callback(self._deciding.discard)
 
-    # --- a bid leaves -------------------------------------------------------------------------------
+    # --- sending bids -------------------------------------------------------------------------------
 
     async def bid(self, offer: Signal, neuron: str | None, terms: dict[str, Any]) -> Signal:
         """Bid for an offer and return the BID; see `Dendrite.bid`."""
         if offer.type is not SignalType.TASK_OFFER:
             raise ValueError(f"only a TASK_OFFER can be bid for, not a {offer.type.value}")
-        if self._leaving or not self._heard:
+        if self._draining or not self._subscriptions:
             raise LifecycleError(
-                f"this Dendrite cannot bid for {offer.id}: it does not run, or hosts no Neuron"
+                f"this Dendrite cannot bid for {offer.id}: it is not running, or hosts no Neuron"
             )
         capabilities = offer.payload.get("capabilities") or ()
         able = [axon for axon in self._able(capabilities) if neuron in {None, axon.neuron_id}]
         if not able:
-            who = "no Neuron" if neuron is None else repr(neuron)
+            who = "no hosted Neuron can" if neuron is None else f"Neuron {neuron!r} cannot"
             raise ValueError(
-                f"{who} hosted here cannot bid for {offer.id}: that takes {list(capabilities)} and room"
+                f"{who} bid for {offer.id}: it must be hosted here, have the capabilities"
+                f" {list(capabilities)}, and not be full"
             )
         return await self._send(offer, min(able, key=self._busyness), terms)
 
@@ -174,7 +175,7 @@ class Bidder:
         bid = offer.reply(
             SignalType.BID, terms, directed=axon.directed, meta={"dendrite": self._ports.dendrite_id}
         )
-        # Before it leaves: the award may be here before the sending is over.
+        # Stored first: the award may arrive before the sending returns.
         self._bids.add(offer, bid, axon.neuron_id)
         try:
             await self._ports.send_or_raise(self._ports.reply_subject(offer, bid.type), bid)
@@ -183,37 +184,37 @@ class Bidder:
             raise
         return bid
 
-    # --- what becomes of it -------------------------------------------------------------------------
+    # --- received awards ----------------------------------------------------------------------------
 
     def receive_award(self, award: Signal) -> None:
-        """Run the work of a TASK_AWARDED if it answers a bid made here, once."""
-        neuron = self._won(award)
+        """Run the work of a TASK_AWARDED once, if it answers a bid of this Dendrite."""
+        neuron = self._close_bid(award)
         if neuron is not None:
-            self._host.run(neuron, _task(award))
+            self._neurons.run(neuron, _task(award))
 
     async def refuse_award(self, award: Signal, reason: str) -> None:
         """Answer an award that a middleware dropped."""
-        if self._won(award) is not None:
+        if self._close_bid(award) is not None:
             await self._ports.reject(_task(award), reason)
 
-    def _won(self, award: Signal) -> str | None:
-        neuron = self._bids.close(award, award.payload.get("winning_bid"))
-        if neuron is None and self._is_mine(award):
-            self.unbid += 1
+    def _close_bid(self, award: Signal) -> str | None:
+        neuron = self._bids.remove_answered(award, award.payload.get("winning_bid"))
+        if neuron is None and self._is_for_hosted(award):
+            self.unbid_awards += 1
         return neuron
 
-    def _is_mine(self, award: Signal) -> bool:
-        """Tell whether an award is for a Neuron here: what is on the broadcast subject may be for others."""
+    def _is_for_hosted(self, award: Signal) -> bool:
+        """Tell whether an award is for a hosted Neuron; on the broadcast subject it may be for others."""
         neuron = award.directed.id if award.directed is not None else None
-        return any(axon.neuron_id == neuron for axon in self._host)
+        return any(axon.neuron_id == neuron for axon in self._neurons)
 
     def receive_decline(self, decline: Signal) -> None:
-        """Forget a bid that did not win."""
-        self._bids.close(decline)
+        """Remove a bid that did not win."""
+        self._bids.remove_answered(decline)
 
 
 def _task(award: Signal) -> Signal:
-    """Return the TASK that an award is."""
+    """Make the TASK for the work of an award."""
     return Signal(
         v=award.v,
         id=award.id,
@@ -227,7 +228,7 @@ def _task(award: Signal) -> Signal:
     )
 
 
-async def _ask(handler: OfferHandler, offer: Signal) -> None:
+async def _run_handler(handler: OfferHandler, offer: Signal) -> None:
     deadline_ms = offer.payload.get("deadline_ms")
     time_s = LONGEST_DECISION_S if deadline_ms is None else deadline_ms / 1000
     try:
@@ -236,7 +237,9 @@ async def _ask(handler: OfferHandler, offer: Signal) -> None:
             if inspect.isawaitable(result):
                 await result
     except TimeoutError:
-        logger.warning("the handler of offers took longer for %s than bids are taken: %s s", offer.id, time_s)
+        logger.warning(
+            "the handler of offers did not decide on %s while bids are accepted: %s s", offer.id, time_s
+        )
     except Exception:
         logger.exception("the handler of offers failed on %s", offer.id)
 
@@ -252,7 +255,7 @@ class _OpenBid:
 
 
 class OpenBids:
-    """Remembers what was bid, until it is answered or can be taken no more.
+    """The open bids of one Dendrite. A bid ends with its answer, or expires.
 
     Args:
         clock: Monotonic seconds.
@@ -268,7 +271,7 @@ class OpenBids:
 
     @property
     def full(self) -> bool:
-        """Whether there is no room for another bid."""
+        """Whether the limit is reached; expired bids are removed first."""
         if len(self._bids) >= MAX_OPEN_BIDS:
             now = self._clock()
             for id in [id for id, bid in self._bids.items() if bid.expires <= now]:
@@ -276,10 +279,10 @@ class OpenBids:
         return len(self._bids) >= MAX_OPEN_BIDS
 
     def add(self, offer: Signal, bid: Signal, neuron: str) -> None:
-        """Remember a bid.
+        """Store a bid.
 
         Raises:
-            ValueError: The Neuron has bid for this offer already, or there is no room.
+            ValueError: The Neuron has bid for this offer already, or too many bids are open.
         """
         if (offer.id, neuron) in self._by_offer:
             raise ValueError(f"Neuron {neuron!r} has bid for {offer.id} already")
@@ -290,16 +293,16 @@ class OpenBids:
         self._by_offer[offer.id, neuron] = bid.id
 
     def remove(self, id: str) -> _OpenBid | None:
-        """Forget a bid and return it, if it was still there."""
+        """Remove and return a bid; None if it is not stored."""
         bid = self._bids.pop(id, None)
         if bid is not None:
             del self._by_offer[bid.offer, bid.neuron]
         return bid
 
-    def close(self, answer: Signal, winning_bid: object = None) -> str | None:
-        """Forget the bid that is answered, and return its Neuron; None if no such bid is open.
+    def remove_answered(self, answer: Signal, winning_bid: object = None) -> str | None:
+        """Remove the bid that is answered, and return its Neuron; None if no such bid is open.
 
-        The parent of an answer is the BID; or the TASK_OFFER, and then the Neuron it is directed to counts.
+        The parent of an answer is the BID, or the TASK_OFFER together with the Neuron it is directed to.
         """
         neuron = answer.directed.id if answer.directed is not None else None
         id = answer.parent_id or ""

@@ -27,7 +27,7 @@ class Auctions(Extension):
         self._bidder = Bidder(ports)
 
     def receivers(self) -> Mapping[SignalType, Receive]:
-        """Bids for its offers, and the answers to its bids."""
+        """Receive bids for its offers, and answers to its bids."""
         return {
             SignalType.BID: self._offers.receive_bid,
             SignalType.TASK_AWARDED: self._bidder.receive_award,
@@ -35,23 +35,23 @@ class Auctions(Extension):
         }
 
     def refusals(self) -> Mapping[SignalType, Refuse]:
-        """Awards that a middleware dropped."""
+        """Answer an award that a middleware dropped."""
         return {SignalType.TASK_AWARDED: self._bidder.refuse_award}
 
     def neuron_departed(self, neuron_id: str, dendrite_id: str) -> None:
-        """Give the work of a bidder that departed to another one."""
+        """Award the work of a bidder that departed to another one."""
         self._offers.neuron_departed(neuron_id, dendrite_id)
 
     def counters(self) -> Mapping[str, int]:
-        """Count the awards that came without an open bid."""
-        return {"unbid_awards": self._bidder.unbid}
+        """Count the awards that arrived without an open bid."""
+        return {"unbid_awards": self._bidder.unbid_awards}
 
     async def neurons_changed(self) -> None:
         """Subscribe to offers while there is a Neuron that could bid."""
         await self._bidder.update_subscriptions()
 
     async def drain(self) -> None:
-        """Bid no more."""
+        """Make no more bids."""
         await self._bidder.drain()
 
     def close(self) -> None:
@@ -64,7 +64,7 @@ class Auctions(Extension):
 
     def on_task_offer(self, handler: OH) -> OH:
         """See `Dendrite.on_task_offer`."""
-        self._bidder.decide_with(handler)
+        self._bidder.set_handler(handler)
         return handler
 
     async def bid(self, offer: Signal, neuron: str | None, terms: dict[str, Any]) -> Signal:

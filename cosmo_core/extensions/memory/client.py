@@ -148,7 +148,7 @@ class Requests:
 
     async def _find(self, engram_id: str) -> None:
         try:
-            await self._resolver.route(engram_id, ())
+            await self._resolver.resolve(engram_id, ())
         except NoRouteError as error:
             raise self._no_route(str(error)) from None
 
@@ -314,7 +314,7 @@ class EngramClient:
 
     async def _of_kind(self, kind: str) -> list[str]:
         try:
-            await self._resolver.route(None, (kind,))
+            await self._resolver.resolve(None, (kind,))
         except NoRouteError as error:
             raise EngramError(str(error), code="ENGRAM_NO_ROUTE", recoverable=True) from None
         return list(dict.fromkeys(record.neuron_id for record in self._directory.records(kind)))

@@ -31,14 +31,14 @@ class Watching(Extension):
 
     def __init__(self, ports: Ports) -> None:
         super().__init__(ports)
-        # As the owner of Watchers and Pathways.
+        # For its Watchers and Pathways, whose owner it is.
         self.spawn = ports.pathways.spawn
         self.time_limit = ports.pathways.time_limit
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._watchers: dict[SignalType, list[Watcher]] = {}
         self._subscriptions: dict[SignalType, SharedSubscription] = {}
-        # By trace, then by identity. Weak, so that a Pathway nobody holds is gone.
+        # By trace, then by identity. Weak, so that an unreferenced Pathway is collected.
         self._observed: dict[str, dict[int, weakref.ref[ObservedPathway]]] = {}
         self._everything = SharedSubscription(
             ports, [ports.subjects.namespace_pattern()], self._deliver, wanted=lambda: bool(self._observed)
@@ -46,7 +46,7 @@ class Watching(Extension):
 
     @property
     def watchers(self) -> list[Watcher]:
-        """Those who watch a type."""
+        """The active Watchers."""
         return [watcher for watchers in self._watchers.values() for watcher in watchers]
 
     # --- life ---------------------------------------------------------------------------------------
@@ -58,9 +58,9 @@ class Watching(Extension):
             await shared.update()
 
     def close(self) -> None:
-        """Offer nothing more to anybody. Handlers may still see what waits for them.
+        """Pass on no more Signals. Those that wait for a handler still reach it.
 
-        What is subscribed to ends with the link; a subscription still under way ends itself.
+        Subscriptions end with the link; one that is being made ends itself.
         """
         self._closed = True
         for watchers in self._watchers.values():
@@ -79,20 +79,20 @@ class Watching(Extension):
         """See `Dendrite.on`."""
 
         def register(handler: H) -> H:
-            self._add(type, handler, filter)
+            self._register(type, handler, filter)
             return handler
 
         return register
 
-    def _add(self, type: SignalType, handler: SignalHandler, filter: Filter) -> None:
-        self._enter(type, handler, filter)
+    def _register(self, type: SignalType, handler: SignalHandler, filter: Filter) -> None:
+        self._add_watcher(type, handler, filter)
         if self._loop is not None:
             self._update_soon(self._subscriptions[type])
 
     async def watch(self, type: SignalType, handler: SignalHandler, filter: Filter) -> Watcher:
         """Call ``handler`` from now on. See `Dendrite.watch`."""
         self._check_running()
-        watcher = self._enter(type, handler, filter)
+        watcher = self._add_watcher(type, handler, filter)
         try:
             await self._subscriptions[type].update()
             self._check_running()
@@ -101,9 +101,9 @@ class Watching(Extension):
             raise
         return watcher
 
-    def _enter(self, type: SignalType, handler: SignalHandler, filter: Filter) -> Watcher:
+    def _add_watcher(self, type: SignalType, handler: SignalHandler, filter: Filter) -> Watcher:
         if self._closed:
-            raise LifecycleError(f"the Dendrite has stopped: nothing can watch {type.value} on it")
+            raise LifecycleError(f"the Dendrite has stopped and cannot watch {type.value}")
         watcher = Watcher(self, type, handler, filter, buffer=self.ports.buffer)
         watchers = self._watchers.setdefault(type, [])
         watchers.append(watcher)
@@ -122,7 +122,7 @@ class Watching(Extension):
         return SharedSubscription(self.ports, patterns, receive, wanted=lambda: bool(watchers))
 
     def remove_watcher(self, watcher: Watcher) -> None:
-        """Offer nothing more to ``watcher``."""
+        """Pass no more Signals to ``watcher``."""
         watchers = self._watchers[watcher.type]
         if watcher not in watchers:
             return
@@ -131,7 +131,7 @@ class Watching(Extension):
             self._update_soon(self._subscriptions[watcher.type])
 
     async def unsubscribed(self, type: SignalType) -> None:
-        """Return when nothing of ``type`` arrives any more that nobody watches."""
+        """Return when the subscriptions of ``type`` have ended, if it has no Watcher left."""
         await self._subscriptions[type].update()
 
     def _update_soon(self, shared: SharedSubscription) -> None:
@@ -142,12 +142,12 @@ class Watching(Extension):
         try:
             await shared.update()
         except SynapseError as error:
-            logger.warning("%s cannot be watched: %s", shared.patterns[0], error)
+            logger.warning("the subscription to %s failed: %s", shared.patterns[0], error)
 
     # --- by trace -----------------------------------------------------------------------------------
 
     async def observe_pathway(self, trace_id: str) -> ObservedPathway:
-        """Return a Pathway that sees a whole trace. See `Dendrite.observe_pathway`."""
+        """Return a Pathway that observes a whole trace; see `Dendrite.observe_pathway`."""
         self._check_running()
         pathway = ObservedPathway(self, check_trace_id(trace_id), self.ports.buffer)
         self._observed.setdefault(trace_id, {})[id(pathway)] = weakref.ref(pathway)
@@ -165,14 +165,14 @@ class Watching(Extension):
                 pathway.deliver(signal)
 
     def remove(self, pathway: Pathway) -> None:
-        """Deliver nothing more to ``pathway``; without the last one, stop listening to everything."""
+        """Deliver nothing more to ``pathway``; after the last one, end the subscription to all Signals."""
         refs = self._observed.get(pathway.trace_id)
         if refs is None or refs.pop(id(pathway), None) is None:
             return
         if not refs:
             del self._observed[pathway.trace_id]
         if not self._observed and self._loop is not None and not self._loop.is_closed():
-            # A Pathway nobody holds is gone wherever it is collected, maybe in another thread.
+            # The collector may run in any thread.
             self._loop.call_soon_threadsafe(self._update_soon, self._everything)
 
 
@@ -206,12 +206,12 @@ class SharedSubscription:
         self._subscriptions: list[Subscription] = []
 
     async def update(self) -> None:
-        """Listen if that is wanted now, and otherwise do not; when this returns, it is so.
+        """Subscribe if Signals are wanted now, otherwise unsubscribe; return when that is done.
 
-        It looks again after every step, so whoever changes the wish meanwhile gets what was wished last.
+        It checks again after every step, so the latest wish counts.
 
         Raises:
-            SynapseError: The Synapse would not listen.
+            SynapseError: The Synapse refused the subscription.
         """
         async with self._lock:
             while True:
@@ -228,6 +228,6 @@ class SharedSubscription:
                     return
 
     def _receive_once(self, signal: Signal) -> None:
-        # A bus may bring a frame twice.
+        # A bus may deliver a frame twice.
         if self._seen.add(signal.id):
             self._receive(signal)

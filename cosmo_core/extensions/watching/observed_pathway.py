@@ -1,4 +1,4 @@
-"""The Pathway that looks on: a whole workflow, whoever its Signals are for."""
+"""The Pathway that observes a whole trace, whatever the addressee of its Signals."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cosmo_core.protocol.signal_type import SignalType
 
 
 class ObservedPathway(Pathway):
-    """Sees every Signal on a trace, from the moment it is opened, whoever sent it and to whom.
+    """Receives every Signal on a trace from the moment it opens, whatever its sender and addressee.
 
     It follows a workflow rather than one TASK, so only FINAL closes it (P-11.7): an ERROR ends the TASK that
     it answers, and the workflow may go on. Close it, or use it as ``async with``, where no FINAL will come.
@@ -21,8 +21,8 @@ class ObservedPathway(Pathway):
     def __init__(self, owner: PathwayOwner, trace_id: str, buffer: int = 1024) -> None:
         super().__init__(owner, trace_id, "", "", buffer)
 
-    def _may_follow(self, type: SignalType) -> bool:
-        # There are many TASKs on a trace, and each Signal of them is seen once anyway.
+    def _may_come_after_answer(self, type: SignalType) -> bool:
+        # A trace has many TASKs; a Signal that is delivered twice is filtered before.
         return True
 
     def _is_new(self, delta: Signal) -> bool:
@@ -36,7 +36,7 @@ class ObservedPathway(Pathway):
         return self.trace_id
 
     def _timeout_error(self, types: frozenset[SignalType], timeout_s: float | None) -> TimeoutError:
-        return TimeoutError(f"no {any_of(types)} was seen on {self.trace_id} within {timeout_s} s")
+        return TimeoutError(f"no {any_of(types)} arrived on {self.trace_id} within {timeout_s} s")
 
     def _closed_error(self, types: frozenset[SignalType]) -> PathwayClosedError:
         return PathwayClosedError(f"the Pathway that observes {self.trace_id} closed before {any_of(types)}")

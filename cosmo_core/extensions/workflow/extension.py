@@ -1,4 +1,4 @@
-"""The extension ``workflow``: emits Signals that describe a workflow, and answers what Neurons ask."""
+"""The extension ``workflow``: emits Signals that describe a workflow, and answers questions of Neurons."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _RESPOND: Final = {
 class Workflow(Extension):
     """The workflow Signals of one Dendrite; the methods of `Dendrite` that use it are the manual.
 
-    A CLARIFICATION or PERMISSION may come from anywhere: from its own dispatch, an observer, or a file. It
-    carries all that is needed to answer it, so nothing is stored for it.
+    A CLARIFICATION or PERMISSION may come from a dispatch, an observer, or a file. It carries all that is
+    needed to answer it, so nothing is stored for it.
     """
 
     name = "workflow"
@@ -82,7 +82,7 @@ class Workflow(Extension):
     async def _respond(self, answer: Signal, task: TaskOptions) -> Pathway:
         self.ports.check_role(answer.type)
         self.ports.check_dispatching()
-        # Resolved before anything is sent: an answer that reaches no Neuron must not be read.
+        # Resolved first: without a Neuron no answer must be sent.
         await self.ports.resolve(task.get("neuron"), task.get("capabilities") or ())
         await self.ports.emit(answer)
         return await self.ports.dispatch({**task, "parent_id": answer.id})
@@ -105,7 +105,9 @@ def _decision(permission: Signal, *, granted: bool, reason: str | None, ttl_ms: 
 def _check_type(request: Signal, type: SignalType) -> None:
     if request.type is not type:
         hint = f"; use {_RESPOND[request.type]}" if request.type in _RESPOND else ""
-        raise MalformedSignalError("type", f"{request.id} is a {request.type.value}, no {type.value}{hint}")
+        raise MalformedSignalError(
+            "type", f"{request.id} is a {request.type.value}, not a {type.value}{hint}"
+        )
 
 
 # --- the TASK again ---------------------------------------------------------------------------------
@@ -117,7 +119,7 @@ def _again(request: Signal, key: str, entry: dict[str, Any], options: ResponseOp
     what = f"{request.type.value} {request.id}"
     task: dict[str, Any] = {**_carried(request), **options, "trace_id": request.trace_id}
     if "input" not in task:
-        raise MalformedSignalError("meta.task", f"{what} does not carry the TASK it is about: pass input=")
+        raise MalformedSignalError("meta.task", f"{what} does not carry its TASK: pass input=")
     if "neuron" not in task:
         if request.directed is None or request.directed.id is None:
             raise MalformedSignalError(
@@ -144,6 +146,6 @@ def _folded(input: Any, key: str, entry: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(earlier, list):
         raise MalformedSignalError(
             f"input.{key}",
-            f"the answer belongs into a list there, but the TASK has {type(earlier).__name__}: pass input=",
+            f"the answer is added to a list there, but the TASK has {type(earlier).__name__}: pass input=",
         )
     return {**input, key: [*earlier, entry]}

@@ -165,8 +165,8 @@ async def test_open_bids_expire_after_award_is_impossible(monkeypatch: pytest.Mo
     with pytest.raises(ValueError, match="2 bids of this Dendrite are open"):
         bids.add(Signal.new(SignalType.TASK_OFFER, {"input": {}}), bid_signals[0], "a")
     await clock.advance(11.0 + MARGIN_S)
-    assert bids.close(bid_signals[1].reply(SignalType.TASK_AWARDED, {"input": {}})) is None
-    assert bids.close(bid_signals[0].reply(SignalType.TASK_AWARDED, {"input": {}})) == "a"
+    assert bids.remove_answered(bid_signals[1].reply(SignalType.TASK_AWARDED, {"input": {}})) is None
+    assert bids.remove_answered(bid_signals[0].reply(SignalType.TASK_AWARDED, {"input": {}})) == "a"
     assert len(bids) == 0
     bids.add(Signal.new(SignalType.TASK_OFFER, {"input": {}}), bid_signals[0], "a")
     await clock.advance(1_000.0)

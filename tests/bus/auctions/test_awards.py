@@ -112,7 +112,7 @@ async def test_leaving_neuron_rejects_award(
     pathway = await orchestrator.dispatch(neuron="a", input={})
     await blocked.running.wait()
     detaching = asyncio.create_task(worker.detach_axon("a"))
-    await orchestrator._directory.changed()
+    await orchestrator._directory.wait_for_change()
     answers: asyncio.Queue[Signal] = asyncio.Queue()
     await orchestrator.watch(SignalType.ERROR, answers.put_nowait)
     award = bid.reply(SignalType.TASK_AWARDED, {"input": {}}, directed=Directed("a"))

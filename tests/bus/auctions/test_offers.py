@@ -255,7 +255,7 @@ async def test_select_function_error_on_reaward_is_logged(
 
     pathway = await auction.offer(orchestrator, 2, only_once)
     assert (await pathway.wait()).payload["code"] == "BROKEN"
-    assert "was not awarded again: asked again" in caplog.text
+    assert "could not be awarded to another bidder: asked again" in caplog.text
 
 
 @pytest.mark.clause("P-7.1")

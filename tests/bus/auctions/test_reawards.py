@@ -158,7 +158,7 @@ async def test_draining_winner_can_finish(
     async with await auction.offer(orchestrator, 2) as pathway:
         await blocked.running.wait()
         detaching = asyncio.create_task(worker.detach_axon("a"))
-        await orchestrator._directory.changed()
+        await orchestrator._directory.wait_for_change()
         assert [record.neuron_id for record in orchestrator.find_neurons()] == ["b"]
         blocked.release.set()
         assert (await pathway.wait()).payload["output"] == {"done": True}

@@ -29,7 +29,7 @@ async def test_late_bids_are_declined(
     await late.bid(await offers.get(), cost=0)
     await wait_until_idle(orchestrator)
     assert auction.addressees(SignalType.TASK_DECLINED) == ["late"]
-    assert auction.traffic[-1].payload["reason"] == "the bid came too late"
+    assert auction.traffic[-1].payload["reason"] == "the bid arrived too late"
     assert_valid_trace(auction.traffic)
     auction.assert_nothing_open(orchestrator, late)
     await orchestrator.stop()

@@ -67,16 +67,20 @@ async def test_answer_to_wrong_signal_type_raises(
         dendrite.answer_clarification(request, "x"),
         dendrite.respond_to_clarification(request, "x"),
     ):
-        with pytest.raises(MalformedSignalError, match=r"is a PERMISSION, no CLARIFICATION; use grant_perm"):
+        with pytest.raises(
+            MalformedSignalError, match=r"is a PERMISSION, not a CLARIFICATION; use grant_perm"
+        ):
             await call
     for decide in (
         dendrite.grant_permission(question),
         dendrite.deny_permission(question),
         dendrite.respond_to_permission(question, True),
     ):
-        with pytest.raises(MalformedSignalError, match=r"is a CLARIFICATION, no PERMISSION; use answer_cla"):
+        with pytest.raises(
+            MalformedSignalError, match=r"is a CLARIFICATION, not a PERMISSION; use answer_cla"
+        ):
             await decide
-    with pytest.raises(MalformedSignalError, match=r"is a AGENT_OUTPUT, no PERMISSION$"):
+    with pytest.raises(MalformedSignalError, match=r"is a AGENT_OUTPUT, not a PERMISSION$"):
         await dendrite.grant_permission(output)
 
 
@@ -87,7 +91,7 @@ async def test_request_without_task_names_required_arguments(
 ) -> None:
     dendrite = await start(translate)
     foreign = Signal.new(SignalType.CLARIFICATION, {"question": "which?"}, meta=meta)
-    with pytest.raises(MalformedSignalError, match=r"does not carry the TASK it is about: pass input="):
+    with pytest.raises(MalformedSignalError, match=r"does not carry its TASK: pass input="):
         await dendrite.respond_to_clarification(foreign, "de")
     with pytest.raises(MalformedSignalError, match=r"does not name the Neuron that asks: pass neuron="):
         await dendrite.respond_to_clarification(foreign, "de", input={})
