@@ -22,6 +22,20 @@ Undelivered = Literal["no_consumers", "overloaded", "lost", "failed"]
 delivered as often as ``max_deliveries`` allows and is now a dead letter.
 """
 
+_UNDELIVERED_MESSAGES: Final[dict[Undelivered, str]] = {
+    "no_consumers": "{0} has no host any more; host it again, and try again once wait_until_ready returns",
+    "overloaded": "every host of {0} is at its in-flight limit; try again later, or add hosts",
+    "lost": "the only host of {0} was lost while it had the {1}; try again once it is hosted again",
+    "failed": "no host of {0} acknowledged the {1} within max_deliveries deliveries; it is now a dead letter"
+    " of the Synapse: find the cause there before you send it again",
+}
+
+
+def undelivered_message(why: Undelivered, entity: str, request: str) -> str:
+    """Return the error message for a request that was not delivered to a host of ``entity``."""
+    return _UNDELIVERED_MESSAGES[why].format(entity, request)
+
+
 UndeliveredHandler = Callable[[bytes, Undelivered], None]
 """Receives an undelivered frame and the reason. It is called in the event loop, at most once per frame."""
 

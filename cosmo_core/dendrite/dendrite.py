@@ -655,8 +655,8 @@ class Dendrite:
             UnencodableError: JSON cannot carry the query.
             SynapseError: The Synapse could not take it.
         """
-        recall = self.extension("memory").recall
-        return await recall(engram, query, kind, mode, timeout_s, trace_id, parent_id)
+        client = self.extension("memory").client(engram, kind, trace_id, parent_id)
+        return await client.recall(engram or kind, query, mode=mode, timeout_s=timeout_s)
 
     async def imprint(
         self,
@@ -692,8 +692,10 @@ class Dendrite:
             UnencodableError: JSON cannot carry the entry.
             SynapseError: The Synapse could not take it.
         """
-        imprint = self.extension("memory").imprint
-        return await imprint(engram, op, entry, merge_key, imprint_id, timeout_s, trace_id, parent_id)
+        client = self.extension("memory").client(engram, None, trace_id, parent_id)
+        return await client.imprint(
+            engram, op=op, entry=entry, merge_key=merge_key, imprint_id=imprint_id, timeout_s=timeout_s
+        )
 
     # --- watching: delegations ----------------------------------------------------------------------
 

@@ -6,9 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-import attrs
-
-from cosmo_core.contracts.delivery import Undelivered
+from cosmo_core.contracts.delivery import Undelivered, undelivered_message
 from cosmo_core.dendrite.discovery.directory import Directory
 from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry
 from cosmo_core.protocol.signal import Signal, decode
@@ -17,37 +15,11 @@ from cosmo_core.protocol.signal_type import SignalType
 logger = logging.getLogger("cosmo_core.dendrite")
 
 
-@attrs.frozen
-class _Outcome:
-    """The ERROR for a TASK that was not delivered, and whether its Neuron counts as unreachable."""
-
-    code: str
-    message: str
-    recoverable: bool = True
-    unreachable: bool = False
-
-
-_OUTCOMES: Final[dict[Undelivered, _Outcome]] = {
-    "no_consumers": _Outcome(
-        "NO_ROUTE",
-        "Neuron {!r} has no host any more; host it again, and try again once wait_until_ready returns",
-        unreachable=True,
-    ),
-    "overloaded": _Outcome(
-        "OVERLOADED",
-        "every host of Neuron {!r} is at its in-flight limit; try again later, or add hosts",
-    ),
-    "lost": _Outcome(
-        "WORKER_LOST",
-        "the only host of Neuron {!r} was lost while it had the TASK; try again once it is hosted again",
-        unreachable=True,
-    ),
-    "failed": _Outcome(
-        "WORKER_LOST",
-        "no host of Neuron {!r} acknowledged the TASK within max_deliveries deliveries; it is now a dead"
-        " letter of the Synapse: find the cause there before you send it again",
-        recoverable=False,
-    ),
+_CODES: Final[dict[Undelivered, str]] = {
+    "no_consumers": "NO_ROUTE",
+    "overloaded": "OVERLOADED",
+    "lost": "WORKER_LOST",
+    "failed": "WORKER_LOST",
 }
 
 
@@ -78,12 +50,11 @@ class UndeliverableHandler:
     def _handle_task(self, task: Signal, why: Undelivered) -> None:
         """Answer a TASK for a Neuron with ERROR; see P-5.18."""
         neuron = "" if task.directed is None else task.directed.id or ""
-        outcome = _OUTCOMES[why]
-        if outcome.unreachable:
+        if why in {"no_consumers", "lost"}:
             self._directory.mark_unreachable(neuron)
-        message = outcome.message.format(neuron)
+        message = undelivered_message(why, f"Neuron {neuron!r}", "TASK")
         pathway = self._pathways.find(task.trace_id, task.id)
         if pathway is None:
             logger.warning("TASK %s was not delivered, and no Pathway follows it: %s", task.id, message)
         else:
-            pathway.deliver(pathway.local_error(outcome.code, message, recoverable=outcome.recoverable))
+            pathway.deliver(pathway.local_error(_CODES[why], message, recoverable=why != "failed"))

@@ -1,14 +1,16 @@
-"""Asking Engrams: recalling from one or several, and imprinting to one."""
+"""The client of Engrams: recalls from one or several, imprints to one, and gives Neurons both."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import attrs
 
-from cosmo_core.contracts.delivery import Undelivered
+from cosmo_core.contracts.delivery import Undelivered, undelivered_message
 from cosmo_core.contracts.engram import (
     DEFAULT_LIMIT,
     OPS,
@@ -18,8 +20,11 @@ from cosmo_core.contracts.engram import (
     ImprintReceipt,
     RecallMode,
     RecallResult,
+    declared_memory,
     invalid,
 )
+from cosmo_core.contracts.neuron import NeuronFn
+from cosmo_core.contracts.task_context import current_task
 from cosmo_core.dendrite.discovery.directory import Directory
 from cosmo_core.dendrite.discovery.resolver import Resolver
 from cosmo_core.dendrite.extension import Ports
@@ -35,33 +40,21 @@ from cosmo_core.protocol.payloads import without_none
 from cosmo_core.protocol.signal import Signal, address, deadline_ms, new_unvalidated
 from cosmo_core.protocol.signal_type import SignalType
 
-_OUTCOMES: Final[dict[Undelivered, tuple[str, str, bool]]] = {
-    "overloaded": (
-        "ENGRAM_OVERLOADED",
-        "no host of Engram {!r} has room for more; try again later, or host it more often",
-        True,
-    ),
-    "lost": (
-        "ENGRAM_UNAVAILABLE",
-        "the host of Engram {!r} was lost before it answered, and there is no other",
-        True,
-    ),
-    "failed": (
-        "ENGRAM_UNAVAILABLE",
-        "no host of Engram {!r} was ever done with the request; the Synapse has it among its dead letters",
-        False,
-    ),
+_UNDELIVERED_CODES: Final[dict[Undelivered, str]] = {
+    "overloaded": "ENGRAM_OVERLOADED",
+    "lost": "ENGRAM_UNAVAILABLE",
+    "failed": "ENGRAM_UNAVAILABLE",
 }
 
 
 @attrs.frozen
 class Cause:
-    """What a request to an Engram belongs to.
+    """The cause of a request to an Engram.
 
     Attributes:
-        trace_id: Its trace; None for a new one.
-        parent_id: The Signal that causes it.
-        time_left_s: For how many seconds an answer is of use; None for ever.
+        trace_id: The trace that the request belongs to; None for a new one.
+        parent_id: The id of the Signal that causes it.
+        time_left_s: Seconds until the deadline of that Signal; None without one.
     """
 
     trace_id: str | None = None
@@ -70,11 +63,17 @@ class Cause:
 
 
 class _NoHostError(Exception):
-    """No host listens for the Engram."""
+    """The Engram has no host that is subscribed to its requests."""
 
 
 class Requests:
-    """Sends requests to single Engrams, and waits for their answers."""
+    """Sends requests to single Engrams, and waits for their answers.
+
+    Args:
+        ports: The ports of the extension.
+        directory: The known Engrams.
+        resolver: Resolves an Engram that is not in the directory.
+    """
 
     def __init__(self, ports: Ports, directory: Directory, resolver: Resolver) -> None:
         self._ports = ports
@@ -83,53 +82,57 @@ class Requests:
         self._meta = {"reply_to": ports.dendrite_id}
         self._waiting: dict[str, asyncio.Future[Signal]] = {}
         self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def ask(
+    def connect(self) -> None:
+        """Serve the threads of this event loop's Neurons from now on, too."""
+        self._loop = asyncio.get_running_loop()
+
+    async def request(
         self,
         type: SignalType,
         engram_id: str,
         payload: dict[str, Any],
         timeout_s: float,
-        trace_id: str | None,
-        parent_id: str | None,
+        cause: Cause,
     ) -> Signal:
-        """Send a RECALL or IMPRINT to an Engram, and return what answers it.
+        """Send a RECALL or IMPRINT to an Engram, and return the answer.
 
         Raises:
-            EngramTimeout: No answer in time.
-            EngramError: No Engram of this id, or it could not do it.
+            EngramTimeout: No answer within ``timeout_s`` seconds.
+            EngramError: No Engram has this id, or it answered with an error.
             RejectedError: A middleware of this Dendrite dropped the request.
-            UnencodableError: JSON cannot carry it.
-            SynapseError: The Synapse could not take it.
+            UnencodableError: JSON cannot carry the payload.
+            SynapseError: The Synapse refused the request.
         """
         if self._closed:
-            raise _stopped()
+            raise _stopped_error()
         deadline = self._ports.pathways.time_limit(timeout_s)
         try:
             with deadline:
                 request = new_unvalidated(
                     type,
                     {**payload, "deadline_ms": deadline_ms(timeout_s)},
-                    trace_id,
-                    parent_id,
+                    cause.trace_id,
+                    cause.parent_id,
                     address(engram_id),
                     dict(self._meta),
                 )
                 try:
                     answer = await self._exchange(engram_id, request)
                 except _NoHostError:
-                    # Its host may be about to start.
-                    await self._find(engram_id)
+                    # It may have another host, or get one soon.
+                    await self._resolve(engram_id, ())
                     answer = await self._exchange(engram_id, request)
         except _NoHostError:
-            raise self._no_route(f"no host of Engram {engram_id!r} listens") from None
+            raise _no_route_error(f"Engram {engram_id!r} has no live host") from None
         except TimeoutError:
             if not deadline.expired:
                 raise
             raise EngramTimeout(f"no answer from Engram {engram_id!r} within {timeout_s:g} s") from None
         error = answer.payload.get("error")
         if error is not None:
-            raise _told(engram_id, error)
+            raise _error_of(engram_id, error)
         return answer
 
     async def _exchange(self, engram_id: str, request: Signal) -> Signal:
@@ -146,29 +149,35 @@ class Requests:
         finally:
             del self._waiting[request.id]
 
-    async def _find(self, engram_id: str) -> None:
+    async def find_kind(self, kind: str) -> list[str]:
+        """Return the ids of the live Engrams of a kind, at least one.
+
+        Raises:
+            EngramError: There is none.
+        """
+        await self._resolve(None, (kind,))
+        return list(dict.fromkeys(record.neuron_id for record in self._directory.records(kind)))
+
+    async def _resolve(self, engram_id: str | None, kinds: Sequence[str]) -> None:
         try:
-            await self._resolver.resolve(engram_id, ())
+            await self._resolver.resolve(engram_id, kinds)
         except NoRouteError as error:
-            raise self._no_route(str(error)) from None
+            raise _no_route_error(str(error)) from None
 
-    def _no_route(self, reason: str) -> EngramError:
-        return EngramError(reason, code="ENGRAM_NO_ROUTE", recoverable=True)
-
-    # --- in -----------------------------------------------------------------------------------------
+    # --- answers ------------------------------------------------------------------------------------
 
     def receive(self, answer: Signal) -> None:
-        """Take a RECALLED or IMPRINTED from the inbox."""
+        """Handle a RECALLED or IMPRINTED from the inbox."""
         waiting = self._waiting.get(answer.parent_id or "")
         if waiting is not None and not waiting.done():
             waiting.set_result(answer)
 
     async def refuse(self, answer: Signal, reason: str) -> None:
-        """Tell who waits for an answer that a middleware dropped it on its way in."""
+        """Fail the request whose answer a middleware dropped."""
         waiting = self._waiting.get(answer.parent_id or "")
         if waiting is not None and not waiting.done():
-            told = f"the answer {answer.type.value} came, but {reason}"
-            waiting.set_exception(EngramError(told, code="ENGRAM_REJECTED"))
+            message = f"{answer.type.value} arrived, but {reason}"
+            waiting.set_exception(EngramError(message, code="ENGRAM_REJECTED"))
 
     def undeliverable(self, request: Signal, why: Undelivered) -> None:
         """Fail a request that the Synapse could not deliver."""
@@ -180,24 +189,46 @@ class Requests:
             self._directory.mark_unreachable(engram_id)
             waiting.set_exception(_NoHostError())
             return
-        code, message, recoverable = _OUTCOMES[why]
-        waiting.set_exception(EngramError(message.format(engram_id), code=code, recoverable=recoverable))
+        message = undelivered_message(why, f"Engram {engram_id!r}", "request")
+        code = _UNDELIVERED_CODES[why]
+        waiting.set_exception(EngramError(message, code=code, recoverable=why != "failed"))
 
     def close(self) -> None:
-        """Let nobody wait any more."""
+        """Fail every request that waits for an answer."""
         self._closed = True
         for waiting in self._waiting.values():
             if not waiting.done():
-                waiting.set_exception(_stopped())
+                waiting.set_exception(_stopped_error())
+
+    # --- threads ------------------------------------------------------------------------------------
+
+    def run_from_thread(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Run ``work`` in the event loop, and return its result to the calling thread.
+
+        Raises:
+            RuntimeError: The caller is in the event loop, and would wait for itself.
+        """
+        if self._loop is None or self._loop is _running_loop():
+            work.close()
+            raise RuntimeError(
+                "a Neuron that is a plain function calls recall and imprint from its own thread only; make it"
+                " `async def`, and await them"
+            )
+        # The current TASK of the thread is set for ``work``, too.
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
 
-def _stopped() -> EngramError:
+def _stopped_error() -> EngramError:
     message = "the Dendrite stopped before the Engram answered"
     return EngramError(message, code="ENGRAM_STOPPED", recoverable=True)
 
 
-def _told(engram_id: str, error: object) -> EngramError:
-    """Return the error that an Engram answered with; other implementations may send a mere text."""
+def _no_route_error(reason: str) -> EngramError:
+    return EngramError(reason, code="ENGRAM_NO_ROUTE", recoverable=True)
+
+
+def _error_of(engram_id: str, error: object) -> EngramError:
+    """Make the error that an Engram answered with; other implementations may send a plain text."""
     if not isinstance(error, Mapping):
         return EngramError(f"Engram {engram_id!r}: {error}")
     code, message = str(error.get("code", "ENGRAM_ERROR")), str(error.get("message", error))
@@ -206,53 +237,40 @@ def _told(engram_id: str, error: object) -> EngramError:
     return EngramError(message, code=code, recoverable=error.get("recoverable") is True)
 
 
+@attrs.frozen
 class EngramClient:
-    """Recalls from and imprints to the Engrams of a binding: one, or all of a kind."""
+    """Calls Engrams by the names of bindings, for one cause at a time.
 
-    def __init__(self, requests: Requests, directory: Directory, resolver: Resolver) -> None:
-        self._requests = requests
-        self._directory = directory
-        self._resolver = resolver
-        self._loop: asyncio.AbstractEventLoop | None = None
+    Attributes:
+        requests: Sends the requests.
+        bindings: The bindings by name.
+        cause: Returns the cause of a call.
+    """
 
-    def connect(self) -> None:
-        """Serve the threads of this event loop's Neurons, too, from now on."""
-        self._loop = asyncio.get_running_loop()
-
-    def from_thread(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Run ``work`` in the event loop, and return its result to the thread that waits for it.
-
-        Raises:
-            RuntimeError: The caller is in the event loop: it would wait for itself.
-        """
-        if self._loop is None or self._loop is _running_loop():
-            work.close()
-            raise RuntimeError(
-                "a Neuron that is a plain function calls recall and imprint from its own thread only; make it"
-                " `async def`, and await them"
-            )
-        # What the thread knows of its TASK goes along.
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+    requests: Requests
+    bindings: Mapping[str, EngramBinding]
+    cause: Callable[[], Cause]
 
     async def recall(
         self,
-        binding: EngramBinding,
+        name: str,
         query: Mapping[str, Any],
-        mode: RecallMode | None,
-        timeout_s: float | None,
-        cause: Cause,
+        *,
+        mode: RecallMode | None = None,
+        timeout_s: float | None = None,
     ) -> RecallResult:
         """Ask the Engrams of a binding; see `RecallFn`."""
+        binding, cause = self._binding(name), self.cause()
         mode = mode or binding.recall_mode
         if mode not in RECALL_MODES:
             raise invalid(f"mode is one of {', '.join(RECALL_MODES)}, not {mode!r}")
-        timeout_s = _time(binding, timeout_s, cause)
+        timeout_s = _time_limit(binding, timeout_s, cause)
         payload = {"query": query, "recall_mode": mode}
         if binding.directed_type is None:
             return await self._recall_one(binding.directed_id or "", payload, timeout_s, cause)
-        engrams = await self._of_kind(binding.directed_type)
-        asking = {engram: self._outcome(engram, payload, timeout_s, cause) for engram in engrams}
-        outcomes = await _asked(asking, until_first=mode == "first")
+        engrams = await self.requests.find_kind(binding.directed_type)
+        calls = {engram: self._outcome(engram, payload, timeout_s, cause) for engram in engrams}
+        outcomes = await _gathered(calls, until_first=mode == "first")
         answers = [each for each in outcomes.values() if isinstance(each, RecallResult)]
         if mode == "first" and answers:
             return answers[0]
@@ -269,55 +287,54 @@ class EngramClient:
     async def _recall_one(
         self, engram_id: str, payload: dict[str, Any], timeout_s: float, cause: Cause
     ) -> RecallResult:
-        ask = self._requests.ask
-        answer = await ask(SignalType.RECALL, engram_id, payload, timeout_s, cause.trace_id, cause.parent_id)
+        answer = await self.requests.request(SignalType.RECALL, engram_id, payload, timeout_s, cause)
         return RecallResult(_hits(engram_id, answer), answer.payload["truncated"], (engram_id,))
 
     async def imprint(
         self,
-        binding: EngramBinding,
+        name: str,
+        *,
         op: str,
-        entry: Mapping[str, Any] | None,
-        merge_key: str | None,
-        imprint_id: str | None,
-        timeout_s: float | None,
-        cause: Cause,
+        entry: Mapping[str, Any] | None = None,
+        merge_key: str | None = None,
+        imprint_id: str | None = None,
+        timeout_s: float | None = None,
     ) -> ImprintReceipt:
         """Write to the Engram of a binding; see `ImprintFn`."""
-        # What breaks the protocol nobody would answer; everything else the Engram's host checks.
+        binding, cause = self._binding(name), self.cause()
+        # A request that breaks the protocol gets no answer; all else is checked by the Engram's host.
         if op not in OPS:
             raise invalid(f"op is one of {', '.join(OPS)}, not {op!r}")
-        for name, value in (("merge_key", merge_key), ("imprint_id", imprint_id)):
+        for key, value in (("merge_key", merge_key), ("imprint_id", imprint_id)):
             if not isinstance(value, str | None):
-                raise invalid(f"{name} is text, not {value!r}")
-        engram_id = binding.directed_id or await self._only(binding)
-        timeout_s = _time(binding, timeout_s, cause)
+                raise invalid(f"{key} is text, not {value!r}")
+        engram_id = binding.directed_id or await self._only_one(binding)
+        timeout_s = _time_limit(binding, timeout_s, cause)
         payload = {
             "op": op,
             "entry": {} if entry is None else entry,
             **without_none(merge_key=merge_key, imprint_id=imprint_id),
         }
-        ask = self._requests.ask
-        answer = await ask(SignalType.IMPRINT, engram_id, payload, timeout_s, cause.trace_id, cause.parent_id)
-        told = answer.payload
-        return ImprintReceipt(engram_id, told["op"], told.get("id"), told.get("version"))
+        answer = await self.requests.request(SignalType.IMPRINT, engram_id, payload, timeout_s, cause)
+        written = answer.payload
+        return ImprintReceipt(engram_id, written["op"], written.get("id"), written.get("version"))
 
-    async def _only(self, binding: EngramBinding) -> str:
+    def _binding(self, name: str) -> EngramBinding:
+        binding = self.bindings.get(name)
+        if binding is None:
+            known = ", ".join(map(repr, self.bindings))
+            raise EngramNotBound(f"the Axon has no EngramBinding named {name!r}; it has {known}")
+        return binding
+
+    async def _only_one(self, binding: EngramBinding) -> str:
         kind = binding.directed_type or ""
-        engrams = await self._of_kind(kind)
+        engrams = await self.requests.find_kind(kind)
         if len(engrams) > 1:
             raise EngramNotBound(
-                f"{binding.name!r} is bound to the kind {kind!r}, of which there are {', '.join(engrams)}:"
-                " give its EngramBinding a directed_id to say which one is written to"
+                f"{binding.name!r} is bound to the kind {kind!r}, which several Engrams have:"
+                f" {', '.join(engrams)}; give its EngramBinding a directed_id to say which one to write to"
             )
         return engrams[0]
-
-    async def _of_kind(self, kind: str) -> list[str]:
-        try:
-            await self._resolver.resolve(None, (kind,))
-        except NoRouteError as error:
-            raise EngramError(str(error), code="ENGRAM_NO_ROUTE", recoverable=True) from None
-        return list(dict.fromkeys(record.neuron_id for record in self._directory.records(kind)))
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
@@ -327,15 +344,15 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def _time(binding: EngramBinding, timeout_s: float | None, cause: Cause) -> float:
-    """Return for how long to wait: not longer than the answer to the TASK is of use."""
+def _time_limit(binding: EngramBinding, timeout_s: float | None, cause: Cause) -> float:
+    """Return the time limit of a call in seconds: at most the time until the deadline of its cause."""
     allowed = binding.timeout_s if timeout_s is None else timeout_s
     if allowed <= 0:
-        raise EngramTimeout(f"{binding.name!r} was asked with no time left")
+        raise EngramTimeout(f"{binding.name!r} was called with a time limit of {allowed:g} s")
     if cause.time_left_s is None or allowed <= cause.time_left_s:
         return allowed
     if cause.time_left_s <= 0:
-        raise EngramTimeout(f"{binding.name!r} was not asked: the TASK's deadline has passed")
+        raise EngramTimeout(f"{binding.name!r} was not called: the TASK's deadline has passed")
     return cause.time_left_s
 
 
@@ -346,17 +363,17 @@ def _hits(engram_id: str, recalled: Signal) -> list[Hit]:
     except (AttributeError, KeyError, TypeError):
         found = []
     if len(found) < len(hits) or not all(type(hit.entry) is dict for hit in found):
-        raise EngramError(f"Engram {engram_id!r} answered with hits that have no id and entry")
+        raise EngramError(f"Engram {engram_id!r} answered with hits that lack an id or an entry")
     return found
 
 
-async def _asked(
-    asking: Mapping[str, Coroutine[Any, Any, Outcome]], *, until_first: bool
+async def _gathered(
+    calls: Mapping[str, Coroutine[Any, Any, Outcome]], *, until_first: bool
 ) -> dict[str, Outcome]:
-    """Return what became of each, by id; or of each that ended until the first answer came."""
+    """Return the outcomes by id; ``until_first``, only those up to the first answer."""
     outcomes: dict[str, Outcome] = {}
     async with asyncio.TaskGroup() as group:
-        works = {group.create_task(work): engram for engram, work in asking.items()}
+        works = {group.create_task(work): engram for engram, work in calls.items()}
         pending, when = set(works), asyncio.FIRST_COMPLETED if until_first else asyncio.ALL_COMPLETED
         while pending:
             done, pending = await asyncio.wait(pending, return_when=when)
@@ -365,24 +382,24 @@ async def _asked(
                 for work in pending:
                     work.cancel()
                 break
-    return {engram: outcomes[engram] for engram in asking if engram in outcomes}
+    return {engram: outcomes[engram] for engram in calls if engram in outcomes}
 
 
 # --- several answers --------------------------------------------------------------------------------
 
 Outcome = RecallResult | CosmoError
-"""What became of asking one Engram."""
+"""The outcome of one call to one Engram."""
 
 
 def joined(outcomes: Mapping[str, Outcome], ranked_for: Mapping[str, Any] | None) -> RecallResult:
-    """Return all answers as one: ranked together for a query if one is given, else one after the other.
+    """Join all answers: ranked together for a query if one is given, otherwise one after the other.
 
     Args:
-        outcomes: What became of each Engram, by id.
-        ranked_for: The query, whose limit then holds for all of them together.
+        outcomes: The outcome of each Engram, by id.
+        ranked_for: The query, whose limit then applies to all of them together.
 
     Raises:
-        CosmoError: There is no answer; it is what the first Engram said instead.
+        CosmoError: There is no answer; it is the error of the first Engram.
     """
     answers = [outcome for outcome in outcomes.values() if isinstance(outcome, RecallResult)]
     failed = {id: str(outcome) for id, outcome in outcomes.items() if isinstance(outcome, CosmoError)}
@@ -398,7 +415,43 @@ def joined(outcomes: Mapping[str, Outcome], ranked_for: Mapping[str, Any] | None
 
 
 def _ranked(hits: Sequence[Hit], query: Mapping[str, Any]) -> tuple[list[Hit], bool]:
-    # Each Engram checked the query, and sent no more than this.
+    # Each Engram has checked the query, and sends no more than its limit.
     limit = query.get("limit", DEFAULT_LIMIT)
     best = sorted(hits, key=lambda hit: hit.score, reverse=True)
     return best[:limit], len(best) > limit
+
+
+# --- Neurons ----------------------------------------------------------------------------------------
+
+
+def with_memory(neuron: NeuronFn, bindings: Iterable[EngramBinding], requests: Requests) -> NeuronFn:
+    """Return a Neuron that gets ``recall`` and ``imprint``, as far as it declares them as keywords.
+
+    A call of them belongs to the TASK that its caller runs for; many TASKs run at once.
+    """
+    declared = declared_memory(neuron)
+    if not declared:
+        return neuron
+    client = EngramClient(requests, {binding.name: binding for binding in bindings}, _current_cause)
+    target = neuron if inspect.isroutine(neuron) or isinstance(neuron, partial) else neuron.__call__
+    is_async = inspect.iscoroutinefunction(target) or inspect.isasyncgenfunction(target)
+    functions: dict[str, Callable[..., Any]] = {"recall": client.recall, "imprint": client.imprint}
+    if not is_async:
+        functions = {name: _blocking(call, requests) for name, call in functions.items()}
+    given: dict[str, Any] = {name: functions[name] for name in declared}
+    injected: NeuronFn = partial(target, **given)
+    return injected
+
+
+def _current_cause() -> Cause:
+    task = current_task()
+    return Cause() if task is None else Cause(task.trace_id, task.id, task.time_left_s())
+
+
+def _blocking(call: Callable[..., Coroutine[Any, Any, Any]], requests: Requests) -> Callable[..., Any]:
+    """Adapt a call to a Neuron that is a plain function, which runs in a thread."""
+
+    def blocking(*args: Any, **options: Any) -> Any:
+        return requests.run_from_thread(call(*args, **options))
+
+    return blocking

@@ -9,25 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 from cosmo_core.contracts.axon import Axon
 from cosmo_core.contracts.delivery import Undelivered
-from cosmo_core.contracts.engram import Engram, EngramBinding, ImprintReceipt, RecallMode, RecallResult
+from cosmo_core.contracts.engram import Engram, EngramBinding
 from cosmo_core.contracts.records import EngramRecord
 from cosmo_core.dendrite.dispatch.pathway_registry import Receive, Refuse
 from cosmo_core.dendrite.extension import EntityHost, Extension, Ports
-from cosmo_core.extensions.memory.client import Cause, EngramClient, Requests
+from cosmo_core.extensions.memory.client import Cause, EngramClient, Requests, with_memory
 from cosmo_core.extensions.memory.host import EngramHost
-from cosmo_core.extensions.memory.injection import with_memory
 from cosmo_core.protocol.signal import Signal, check_event_id, check_trace_id
 from cosmo_core.protocol.signal_type import SignalType
 
 if TYPE_CHECKING:
     from cosmo_core.plugins import NeuronWrapper
 
-# Programs ask the same few Engrams again and again.
+# Cached: a program calls the same few Engrams many times.
 _binding = lru_cache(maxsize=1024)(EngramBinding)
 
 
 class Memory(Extension):
-    """Shared memory of one Dendrite; `Dendrite.recall` and its neighbours are the manual of the methods."""
+    """The shared memory of one Dendrite; `Dendrite` documents the methods that it delegates to."""
 
     name = "memory"
 
@@ -36,42 +35,41 @@ class Memory(Extension):
         self._directory, self._resolver = ports.open_directory("engram")
         self._host = EngramHost(ports)
         self._requests = Requests(ports, self._directory, self._resolver)
-        self._client = EngramClient(self._requests, self._directory, self._resolver)
-        self._arriving: set[asyncio.Task[None]] = set()
+        self._serving: set[asyncio.Task[None]] = set()
 
-    # --- what it takes ------------------------------------------------------------------------------
+    # --- what it handles ----------------------------------------------------------------------------
 
     def receivers(self) -> Mapping[SignalType, Receive]:
-        """Answers to its requests."""
+        """Receive the answers to its requests."""
         return dict.fromkeys((SignalType.RECALLED, SignalType.IMPRINTED), self._requests.receive)
 
     def refusals(self) -> Mapping[SignalType, Refuse]:
-        """Answers that a middleware dropped."""
+        """Fail a request whose answer a middleware dropped."""
         return dict.fromkeys((SignalType.RECALLED, SignalType.IMPRINTED), self._requests.refuse)
 
     def undeliverables(self) -> Mapping[SignalType, Callable[[Signal, Undelivered], None]]:
-        """Its requests that reached no host."""
+        """Fail a request that could not be delivered."""
         return dict.fromkeys((SignalType.RECALL, SignalType.IMPRINT), self._requests.undeliverable)
 
     def entity_hosts(self) -> Sequence[EntityHost]:
-        """The attached Engrams are announced."""
+        """Announce the attached Engrams."""
         return (self._host,)
 
     def neuron_wrappers(self, axon: Axon) -> Sequence[NeuronWrapper]:
-        """A Neuron whose Axon binds Engrams gets the keywords that it declares."""
+        """Give a Neuron whose Axon binds Engrams the keywords that it declares."""
         if not axon.engrams:
             return ()
-        return (partial(with_memory, bindings=axon.engrams, memory=self._client),)
+        return (partial(with_memory, bindings=axon.engrams, requests=self._requests),)
 
     async def trace_stopped(self, stop: Signal) -> Mapping[str, Any]:
-        """Roll back what the trace wrote, if the STOP asks for it."""
+        """Roll back the writes of the trace, if the STOP asks for it."""
         return await self._host.roll_back(stop.trace_id) if stop.payload["rollback"] else {}
 
     # --- life ---------------------------------------------------------------------------------------
 
     async def connect(self) -> None:
-        """Serve the Neurons' threads from now on."""
-        self._client.connect()
+        """Serve the threads of Neurons from now on."""
+        self._requests.connect()
 
     async def start(self) -> None:
         """Open the Engrams and serve them."""
@@ -84,7 +82,7 @@ class Memory(Extension):
         await self._host.close()
 
     def close(self) -> None:
-        """End the requests that still wait."""
+        """Fail the requests that wait for an answer."""
         self._requests.close()
 
     # --- hosting ------------------------------------------------------------------------------------
@@ -96,10 +94,10 @@ class Memory(Extension):
             return _Done()
         self.ports.life_cycle.check_stable()
         self._host.attach(engram)
-        arrival = asyncio.create_task(self._serve(engram))
-        self._arriving.add(arrival)
-        arrival.add_done_callback(self._arriving.discard)
-        return arrival
+        serving = asyncio.create_task(self._serve(engram))
+        self._serving.add(serving)
+        serving.add_done_callback(self._serving.discard)
+        return serving
 
     async def _serve(self, engram: Engram) -> None:
         await self.ports.neurons.listen_for_stops()
@@ -131,53 +129,31 @@ class Memory(Extension):
         ]
 
     async def wait_until_ready(self, engram: str, timeout_s: float) -> None:
-        """Return when a live Engram could answer; see `Dendrite.wait_until_ready`."""
+        """Return when an Engram is live; see `Dendrite.wait_until_ready`."""
         await self._resolver.wait_until_ready(engram, (), timeout_s)
 
-    # --- asking -------------------------------------------------------------------------------------
+    # --- calling ------------------------------------------------------------------------------------
 
-    async def recall(
-        self,
-        engram: str | None,
-        query: Mapping[str, Any],
-        kind: str | None,
-        mode: RecallMode,
-        timeout_s: float,
-        trace_id: str | None,
-        parent_id: str | None,
-    ) -> RecallResult:
-        """See `Dendrite.recall`."""
-        binding = self._bound(engram, kind)
-        return await self._client.recall(binding, query, mode, timeout_s, _cause(trace_id, parent_id))
+    def client(
+        self, engram: str | None, kind: str | None, trace_id: str | None, parent_id: str | None
+    ) -> EngramClient:
+        """Return a client for one call to an Engram, or to all of a kind, by that name.
 
-    async def imprint(
-        self,
-        engram: str,
-        op: str,
-        entry: Mapping[str, Any] | None,
-        merge_key: str | None,
-        imprint_id: str | None,
-        timeout_s: float,
-        trace_id: str | None,
-        parent_id: str | None,
-    ) -> ImprintReceipt:
-        """See `Dendrite.imprint`."""
-        binding, cause = self._bound(engram, None), _cause(trace_id, parent_id)
-        return await self._client.imprint(binding, op, entry, merge_key, imprint_id, timeout_s, cause)
-
-    def _bound(self, engram: str | None, kind: str | None) -> EngramBinding:
+        Raises:
+            LifecycleError: The Dendrite is not running.
+            TypeError: Both an id and a kind are given, or neither.
+            MalformedSignalError: The name, the trace or the parent is malformed.
+        """
         self.ports.life_cycle.check_running()
         if (engram is None) == (kind is None):
-            raise TypeError("pass the id of one Engram, or the kind of all that are asked: one of the two")
-        return _binding(engram or kind or "", engram, directed_type=kind)
-
-
-def _cause(trace_id: str | None, parent_id: str | None) -> Cause:
-    if trace_id is not None:
-        check_trace_id(trace_id)
-    if parent_id is not None:
-        check_event_id("parent_id", parent_id)
-    return Cause(trace_id, parent_id)
+            raise TypeError("pass either the id of one Engram, or a kind")
+        binding = _binding(engram or kind or "", engram, directed_type=kind)
+        if trace_id is not None:
+            check_trace_id(trace_id)
+        if parent_id is not None:
+            check_event_id("parent_id", parent_id)
+        cause = Cause(trace_id, parent_id)
+        return EngramClient(self._requests, {binding.name: binding}, lambda: cause)
 
 
 class _Done:
