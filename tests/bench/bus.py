@@ -1,4 +1,4 @@
-"""The buses that are measured: the memory Synapse with an echo Neuron, or with a host that only pretends."""
+"""The measured buses: a memory Synapse with an echo Neuron, or with a stub of a host."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ INPUT: Final = {"prompt": "Say hello to a project called Cosmonapse in one line.
 
 
 async def echo(input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
-    """Answer with the prompt."""
+    """Return the prompt."""
     return {"response": input["prompt"]}
 
 
 @attrs.frozen
 class Bus:
-    """A Synapse, and an orchestrator on it that knows the Neuron ``greeter``."""
+    """A Synapse, and an orchestrator on it that has discovered the Neuron ``greeter``."""
 
     synapse: Synapse
     orchestrator: Dendrite
 
     async def round_trips(self, count: int) -> None:
-        """Ask the Neuron ``count`` times, one after the other."""
+        """Send the Neuron ``count`` TASKs, one after the other."""
         dispatch_and_wait = self.orchestrator.dispatch_and_wait
         for _ in range(count):
             reply = await dispatch_and_wait(neuron=NEURON, input=INPUT)
@@ -40,7 +40,7 @@ class Bus:
 
 @asynccontextmanager
 async def echo_bus() -> AsyncIterator[Bus]:
-    """Open a bus with a worker that hosts `echo`."""
+    """Start a bus with a worker that hosts `echo`."""
     synapse = MemorySynapse()
     await synapse.connect()
     worker = Dendrite(synapse=synapse, namespace=NAMESPACE, role="worker")
@@ -51,8 +51,8 @@ async def echo_bus() -> AsyncIterator[Bus]:
 
 
 @asynccontextmanager
-async def pretended_bus(*, answers: bool) -> AsyncIterator[Bus]:
-    """Open a bus whose worker costs no memory: one subscription, silent or answering at once."""
+async def stub_bus(*, answers: bool) -> AsyncIterator[Bus]:
+    """Start a bus with a stub of a worker: one subscription, which answers at once or never."""
     synapse = MemorySynapse()
     await synapse.connect()
     subjects = Subjects(NAMESPACE)

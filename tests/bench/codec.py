@@ -1,4 +1,4 @@
-"""What a Signal costs by itself: made, written as bytes, and read back with everything checked."""
+"""The cost of a Signal: building, encoding, and decoding with validation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import partial
 from cosmo_core import Directed, Signal, SignalType, decode, encode
 from cosmo_core.protocol.ids import new_ulid
 from tests.bench.bus import INPUT, NEURON
-from tests.bench.measure import by_turns
+from tests.bench.measure import alternate
 from tests.bench.report import Figure, Pair
 
 _DIRECTED = Directed(NEURON)
@@ -19,12 +19,12 @@ _INBOX = new_ulid()
 
 
 def figures(scale: float) -> Iterator[Figure]:
-    """Yield the three parts and their sum, against the standard library's JSON, which checks nothing."""
+    """Yield the three parts and their sum, against the standard library's JSON, which does not validate."""
     task = _build()
     frame = encode(task)
     wire = json.loads(frame)
     count, rounds = max(100, int(20_000 * scale)), max(3, int(25 * scale))
-    for name, work, reach, peer in (
+    for name, work, target, peer in (
         ("build + encode + decode", lambda: decode(encode(_build())), "≥ 150,000/s", "22,700/s"),
         ("build alone", _build, "", ""),
         ("encode alone", lambda: encode(task), "", ""),
@@ -35,7 +35,7 @@ def figures(scale: float) -> Iterator[Figure]:
             unit="/s",
             against="json.dumps and loads",
             measure=partial(_measure, work, lambda: json.loads(json.dumps(wire)), count, rounds),
-            reach=reach,
+            target=target,
             peer=peer,
         )
 
@@ -44,8 +44,8 @@ def _build() -> Signal:
     return Signal.new(SignalType.TASK, {"input": INPUT}, directed=_DIRECTED, meta={"reply_to": _INBOX})
 
 
-def _measure(work: Callable[[], object], plain: Callable[[], object], count: int, rounds: int) -> Pair:
-    return asyncio.run(by_turns(lambda: _rate(work, count), lambda: _rate(plain, count), rounds))
+def _measure(work: Callable[[], object], baseline: Callable[[], object], count: int, rounds: int) -> Pair:
+    return asyncio.run(alternate(lambda: _rate(work, count), lambda: _rate(baseline, count), rounds))
 
 
 async def _rate(work: Callable[[], object], count: int) -> float:

@@ -1,4 +1,4 @@
-"""What a prompt of context Neurons costs beyond its text, and how much of the one before it repeats."""
+"""The cost of a prompt of context Neurons, and its share of bytes in common with the previous prompt."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from cosmo_context import Context, Neuron, PromptBuilder
 from tests.bench.conversation import NINE, shared_share
-from tests.bench.measure import by_turns
+from tests.bench.measure import alternate
 from tests.bench.plain_prompt import NOW, STATE, TASK_ID, plain_prompt
 from tests.bench.report import Figure, Pair
 
@@ -21,20 +21,20 @@ Compare = Callable[[int, int], Coroutine[Any, Any, Pair]]
 
 
 def figures(scale: float) -> Iterator[Figure]:
-    """Yield what building, waiting and a long history cost, and the share that a cache can keep."""
+    """Yield the cost of building, of waiting and of a long history, and the share that a cache can reuse."""
     speeds: list[tuple[str, str, str, Compare, str, str]] = [
         ("nine Neurons, one prompt", "µs", "f-strings alone", _nine, "≤ 97 µs", "97 µs"),
         ("nine Neurons that each wait 50 ms", "ms", "one such wait", _waiting, "≤ 70 ms", "455 ms"),
         ("100,000 messages of history", "µs", "100 messages", _long_history, "≈ 1", ""),
     ]
     builds, rounds = max(5, int(200 * scale)), max(3, int(25 * scale))
-    for name, unit, against, compare, reach, peer in speeds:
+    for name, unit, against, compare, target, peer in speeds:
         yield Figure(
             name=f"context: {name}",
             unit=unit,
             against=against,
             measure=partial(_measure, compare, builds, rounds),
-            reach=reach,
+            target=target,
             peer=peer,
         )
     yield Figure(
@@ -42,7 +42,7 @@ def figures(scale: float) -> Iterator[Figure]:
         unit="of 1",
         against="default layout",
         measure=_sharing,
-        reach="≥ 0.90",
+        target="≥ 0.90",
     )
 
 
@@ -59,8 +59,10 @@ async def _nine(builds: int, rounds: int) -> Pair:
         return plain_prompt()
 
     if await builder.build() != plain_prompt():
-        raise RuntimeError("the nine Neurons and the f-strings make different prompts: nothing to compare")
-    return await by_turns(
+        raise RuntimeError(
+            "the nine Neurons and the f-strings make different prompts, so they cannot be compared"
+        )
+    return await alternate(
         lambda: _microseconds(builder.build, builds), lambda: _microseconds(plain, builds), rounds
     )
 
@@ -82,12 +84,12 @@ async def _waiting(_: int, rounds: int) -> Pair:
     async def wait() -> float:
         return await _microseconds(lambda: asyncio.sleep(WAIT_S), 1) / 1000
 
-    return await by_turns(build, wait, rounds)
+    return await alternate(build, wait, rounds)
 
 
 async def _long_history(builds: int, rounds: int) -> Pair:
     long, short = _history_of(100_000), _history_of(100)
-    return await by_turns(lambda: _microseconds(long, builds), lambda: _microseconds(short, builds), rounds)
+    return await alternate(lambda: _microseconds(long, builds), lambda: _microseconds(short, builds), rounds)
 
 
 def _history_of(messages: int) -> Build:

@@ -1,4 +1,4 @@
-"""A conversation of many turns, as the nine context Neurons tell it, in prompts of about 27 kB."""
+"""A conversation of many turns, rendered by the nine context Neurons in prompts of about 27 kB."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ _WORDS: Final = [
 
 
 def conversation(turns: int = 60) -> Iterator[Context]:
-    """Yield the one Context of a conversation, before every answer of the model.
+    """Yield the Context of a conversation before each answer of the model; it is one object.
 
-    Skills and knowledge stay, two artifacts come on the way, the history grows by a question and an
-    answer, and a few todos, facts and entities change every turn. It is the same conversation every time.
+    Skills and knowledge do not change, two artifacts are added, the history grows by a question and an
+    answer per turn, and a few todos, facts and entities change every turn. The conversation is deterministic.
     """
-    random = Random(60)  # noqa: S311 - a text to measure with, no secret
+    random = Random(60)  # noqa: S311 - a text to measure with, not a secret
     now = _STARTED
     ctx = Context("migrate-the-index", clock=lambda: now)
     ctx.state.update(_background(random))
@@ -92,7 +92,7 @@ async def prompts(layout: Layout, turns: int = 60) -> list[Rendered]:
 
 
 async def shared_share(layout: Layout, turns: int = 60) -> float:
-    """Return which share of their bytes the prompts of a conversation have in common with the one before."""
+    """Return the share of bytes that the prompts of a conversation share with the previous prompt."""
     texts = [rendered.text.encode() for rendered in await prompts(layout, turns)]
     shared = sum(_in_common(before, text) for before, text in pairwise(texts))
     return shared / sum(map(len, texts[1:]))

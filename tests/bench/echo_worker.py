@@ -1,4 +1,4 @@
-"""A worker of its own process: hosts the echo Neuron on the bus that it is told, until it is ended."""
+"""A worker process: hosts the echo Neuron on the bus of a URL until it is terminated."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-# Run as a script, only this folder is on the path; what is imported below starts at the root.
+# A script has only its own folder on the path; the imports below start at the root.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from cosmo_core import Axon, Dendrite, connect_synapse
@@ -14,7 +14,7 @@ from tests.bench.bus import NAMESPACE, NEURON, echo
 
 
 async def main(url: str) -> None:
-    """Serve."""
+    """Host the echo Neuron on the bus at ``url``."""
     worker = Dendrite(synapse=await connect_synapse(url), namespace=NAMESPACE, role="worker")
     worker.attach_axon(Axon(neuron_id=NEURON, neuron_fn=echo, capabilities=["greet"]))
     async with worker:

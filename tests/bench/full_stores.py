@@ -1,4 +1,4 @@
-"""Whether an Engram minds how much it keeps."""
+"""The speed of an Engram in a full store, compared with a small store."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from typing import Any, Protocol
 import attrs
 
 from cosmo_core.contracts.engram import Engram, Query
-from tests.bench.keeping import Flight, on_bus, taking_turns
-from tests.bench.kinds import FEW, IN_FLIGHT, Amount, Kind
-from tests.bench.measure import by_turns
-from tests.bench.notes import ON_A_TOPIC, key_of, scattered, topic_of
+from tests.bench.engram_kinds import FEW, IN_FLIGHT, Amount, Kind
+from tests.bench.measure import alternate
+from tests.bench.note_stores import Load, on_bus, repeated_rate
+from tests.bench.notes import NOTES_PER_TOPIC, key_of, scatter, topic_of
 from tests.bench.report import Figure, Pair
-from tests.bench.stores import Filled, connected
+from tests.bench.stores import FilledStores, connected
 
 
 class Finder(Protocol):
-    """Something that has notes."""
+    """A store that can find notes."""
 
     async def find(self, query: dict[str, Any]) -> int:
         """Return how many notes fit a query."""
         ...
 
 
-Opened = Callable[[Engram], AbstractAsyncContextManager[Finder]]
+Opener = Callable[[Engram], AbstractAsyncContextManager[Finder]]
 
 
 @attrs.frozen
 class Search:
-    """A way to find a note.
+    """A query to measure.
 
     Attributes:
-        name: Of it.
-        query: From the number of a note, and how many there are.
-        hits: How many notes fit.
-        reach: What the project asks of a full store.
+        name: The name of the query.
+        query: Makes the query from the number of a note and the size of the store.
+        hits: The number of notes that match.
+        target: The target of the project for a full store.
     """
 
     name: str
     query: Callable[[int, int], dict[str, Any]]
     hits: int
-    reach: str
+    target: str
 
 
 def _by_key(number: int, count: int) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def _by_word(number: int, count: int) -> dict[str, Any]:
 
 SEARCHES = (
     Search("recall by key", _by_key, 1, "≥ 0.8"),
-    Search(f"recall by a word of {ON_A_TOPIC}", _by_word, ON_A_TOPIC, "≥ 0.33"),
+    Search(f"recall by a word of {NOTES_PER_TOPIC}", _by_word, NOTES_PER_TOPIC, "≥ 0.33"),
 )
 
 
@@ -81,38 +81,38 @@ async def _alone(engram: Engram) -> AsyncIterator[Alone]:
 def figures(kind: Kind, amount: Amount) -> Iterator[Figure]:
     """Yield each search in a full store against one in a small store, over a bus and without it."""
     for search in SEARCHES:
-        ways: list[tuple[str, Opened, str]] = [("", on_bus, search.reach), (", without a bus", _alone, "")]
-        for way, opened, reach in ways:
+        ways: list[tuple[str, Opener, str]] = [("", on_bus, search.target), (", without a bus", _alone, "")]
+        for way, opened, target in ways:
             yield Figure(
                 name=f"{kind.name}: {search.name}, {amount.many:,} entries{way}",
                 unit="/s",
                 against=f"{FEW:,} entries",
                 measure=partial(_measure, kind, search, opened, amount),
-                reach=reach,
+                target=target,
             )
 
 
-def _measure(kind: Kind, search: Search, opened: Opened, amount: Amount) -> Pair:
-    flight = Flight(max(1, int(kind.turns["recall by key"] * amount.scale)), IN_FLIGHT)
-    return asyncio.run(_compare(kind.filled(), search, opened, amount, flight))
+def _measure(kind: Kind, search: Search, opened: Opener, amount: Amount) -> Pair:
+    load = Load(max(1, int(kind.turns["recall by key"] * amount.scale)), IN_FLIGHT)
+    return asyncio.run(_compare(kind.filled(), search, opened, amount, load))
 
 
-async def _compare(filled: Filled, search: Search, opened: Opened, amount: Amount, flight: Flight) -> Pair:
+async def _compare(filled: FilledStores, search: Search, opened: Opener, amount: Amount, load: Load) -> Pair:
     await filled.fill("small", FEW)
     await filled.fill("large", amount.many)
     async with (
         opened(filled.stores.engram("large")) as large,
         opened(filled.stores.engram("small")) as small,
     ):
-        return await by_turns(
-            taking_turns(_finding(large, search, amount.many), flight),
-            taking_turns(_finding(small, search, FEW), flight),
+        return await alternate(
+            repeated_rate(_finding(large, search, amount.many), load),
+            repeated_rate(_finding(small, search, FEW), load),
             amount.rounds,
         )
 
 
 def _finding(finder: Finder, search: Search, count: int) -> Callable[[int], Awaitable[None]]:
     async def find(turn: int) -> None:
-        assert await finder.find(search.query(scattered(turn, count), count)) == search.hits
+        assert await finder.find(search.query(scatter(turn, count), count)) == search.hits
 
     return find

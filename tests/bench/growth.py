@@ -1,4 +1,4 @@
-"""Whether a hundred thousand dispatches leave anything behind."""
+"""The growth of memory over a hundred thousand dispatches."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tests.bench.measure import in_fresh_process, memory_in_use
 from tests.bench.report import Figure, Pair
 
 WINDOW: Final = 20_000
-"""How many TASK ids a worker remembers. Measured at a multiple of it, that memory is always equally full."""
+"""The size of a worker's window of TASK ids; at multiples of it, the window is equally full."""
 
 
 def figures(scale: float) -> Iterator[Figure]:
-    """Yield the memory in use after the dispatches, against that after a warm-up."""
+    """Yield the memory in use after the dispatches, against the memory after a warm-up."""
     warm_up = max(100, int(WINDOW * min(5 * scale, 1)))
     count = warm_up * max(1, int(5 * scale))
     for closing in (True, False):
@@ -28,7 +28,7 @@ def figures(scale: float) -> Iterator[Figure]:
                 unit="KiB",
                 against=f"after {warm_up:,}",
                 measure=partial(_measure, warm_up, count, closing=closing, traced=traced),
-                reach="no growth",
+                target="no growth",
                 peer="no growth",
             )
 
@@ -46,10 +46,10 @@ async def _dispatch(warm_up: int, count: int, *, closing: bool, traced: bool) ->
     if traced:
         tracemalloc.start()
     async with echo_bus() as bus:
-        ask = bus.round_trips if closing else partial(_without_closing, bus)
-        await ask(warm_up)
+        dispatch = bus.round_trips if closing else partial(_without_closing, bus)
+        await dispatch(warm_up)
         before = memory_in_use(traced=traced)
-        await ask(count)
+        await dispatch(count)
         return before, memory_in_use(traced=traced)
 
 

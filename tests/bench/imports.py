@@ -1,4 +1,4 @@
-"""How long a program waits for ``import cosmo_core``."""
+"""The time of ``import cosmo_core``."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import time
 from collections.abc import Iterator
 from functools import partial
 
-from tests.bench.measure import Measured, by_turns
+from tests.bench.measure import Measurement, alternate
 from tests.bench.report import Figure, Pair
 
 
 def figures(scale: float) -> Iterator[Figure]:
-    """Yield what the import adds to the start of a new interpreter, and both together."""
+    """Yield the time that the import adds to the start of an interpreter, and the time of both together."""
     rounds = max(9, int(25 * scale))
-    for name, measured, reach, peer in (
+    for name, measured, target, peer in (
         ("import cosmo_core", _added, "≤ 80 ms", "258 ms"),
         ("start of Python with import cosmo_core", _whole, "", ""),
     ):
@@ -25,13 +25,13 @@ def figures(scale: float) -> Iterator[Figure]:
             unit="ms",
             against="start of Python",
             measure=partial(_measure, measured, rounds),
-            reach=reach,
+            target=target,
             peer=peer,
         )
 
 
-def _measure(measured: Measured, rounds: int) -> Pair:
-    return asyncio.run(by_turns(measured, _bare, rounds))
+def _measure(measured: Measurement, rounds: int) -> Pair:
+    return asyncio.run(alternate(measured, _bare, rounds))
 
 
 async def _added() -> float:

@@ -1,4 +1,4 @@
-"""How things are measured: by turns, by medians, and in a process of their own where memory counts."""
+"""Ways to measure: alternating rounds, medians, and a fresh process for memory."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from tests.bench.report import Pair
 P = ParamSpec("P")
 R = TypeVar("R")
 
-Measured = Callable[[], Awaitable[float]]
+Measurement = Callable[[], Awaitable[float]]
 
 
 class MissingError(Exception):
-    """This machine lacks what is to be measured; the message says how to get it."""
+    """A program to measure is not installed; the message says how to install it."""
 
 
-async def by_turns(value: Measured, baseline: Measured, rounds: int) -> Pair:
-    """Measure both in turn, ``rounds`` times, after one round that does not count; return the medians.
+async def alternate(value: Measurement, baseline: Measurement, rounds: int) -> Pair:
+    """Measure both in turn, ``rounds`` times after one warm-up round; return the medians.
 
-    The ratio is the median of the rounds' own ratios, so a machine that slows down does not show in it.
+    The ratio is the median of the ratios of all rounds, so it does not change if the machine slows down.
     """
     await baseline()
     await value()
@@ -42,14 +42,14 @@ async def by_turns(value: Measured, baseline: Measured, rounds: int) -> Pair:
 
 
 async def per_second(work: Awaitable[object], count: int) -> float:
-    """Return how many per second they are, if ``work`` does ``count`` things."""
+    """Return the operations per second of ``work``, which does ``count`` of them."""
     start = time.perf_counter()
     await work
     return count / (time.perf_counter() - start)
 
 
 async def ping_pong(count: int) -> float:
-    """Return the round trips per second between two tasks through two queues, with nothing else to do."""
+    """Return the round trips per second between two asyncio tasks through two queues."""
     there: asyncio.Queue[int] = asyncio.Queue()
     back: asyncio.Queue[int] = asyncio.Queue()
 
@@ -69,15 +69,15 @@ async def ping_pong(count: int) -> float:
 
 
 def in_fresh_process(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Return what ``function`` returns in a new interpreter, whose memory nothing else has touched."""
+    """Call ``function`` in a new interpreter, with fresh memory, and return its result."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
         return process.submit(function, *args, **kwargs).result()
 
 
 def memory_in_use(*, traced: bool) -> int:
-    """Return the bytes in use: those that Python allocated (``traced``), or the process's resident ones.
+    """Return the bytes in use: allocated by Python (``traced``), or resident in the process.
 
-    Tracing must have been started; it takes memory itself, so measure the two in different processes.
+    ``traced`` requires that tracemalloc runs. It takes memory, so measure the two in different processes.
     """
     gc.collect()
     if traced:

@@ -1,6 +1,6 @@
 """Echoes over bare nats-py: request and reply, and work that a JetStream consumer pulls and acknowledges.
 
-As a script it is the other side: ``nats_echo.py requests|work URL`` serves until it is ended.
+As a script it is the server: ``nats_echo.py requests|work URL`` runs until it is terminated.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ WAIT_S: Final = 20
 BATCH: Final = 100
 
 
-class Requests:
-    """Asks by request and reply."""
+class RequestClient:
+    """A client of `echo_requests`: request and reply."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
     async def round_trips(self, count: int) -> None:
-        """Send ``count`` requests, each when the reply to the one before has come."""
+        """Send ``count`` requests, each after the reply to the previous one."""
         for _ in range(count):
             await self._client.request(SUBJECT, BODY, timeout=WAIT_S)
 
 
-class Work:
-    """Asks by a message in a stream; whoever pulled it replies, and acknowledges it."""
+class WorkQueueClient:
+    """A client of `echo_work`: it publishes to a stream and waits for the reply."""
 
     def __init__(self, client: Client) -> None:
         self._stream = client.jetstream()
@@ -46,12 +46,12 @@ class Work:
         self._numbers = numbers()
         self._waiting: dict[str, asyncio.Future[None]] = {}
 
-    async def take(self, reply: Msg) -> None:
-        """Take a reply."""
+    async def resolve(self, reply: Msg) -> None:
+        """Resolve the Future that waits for a reply."""
         self._waiting.pop(reply.subject).set_result(None)
 
     async def round_trips(self, count: int) -> None:
-        """Send ``count`` pieces of work, each when the reply to the one before has come."""
+        """Publish ``count`` messages, each after the reply to the previous one."""
         loop = asyncio.get_running_loop()
         for _ in range(count):
             reply_to = f"{self._inbox}.{next(self._numbers)}"
@@ -61,27 +61,27 @@ class Work:
 
     @property
     def replies(self) -> str:
-        """The pattern on which replies come."""
+        """The subject pattern of replies."""
         return f"{self._inbox}.*"
 
 
 @asynccontextmanager
-async def requests(url: str) -> AsyncIterator[Requests]:
-    """Connect to a server where `echo_requests` serves."""
+async def requests(url: str) -> AsyncIterator[RequestClient]:
+    """Connect to a server with `echo_requests`."""
     client = await nats.connect(url)
     try:
-        yield Requests(client)
+        yield RequestClient(client)
     finally:
         await client.close()
 
 
 @asynccontextmanager
-async def work(url: str) -> AsyncIterator[Work]:
-    """Connect to a server where `echo_work` serves."""
+async def work(url: str) -> AsyncIterator[WorkQueueClient]:
+    """Connect to a server with `echo_work`."""
     client = await nats.connect(url)
     try:
-        working = Work(client)
-        await client.subscribe(working.replies, cb=working.take)
+        working = WorkQueueClient(client)
+        await client.subscribe(working.replies, cb=working.resolve)
         yield working
     finally:
         await client.close()
@@ -101,7 +101,7 @@ async def echo_requests(url: str) -> None:
 
 
 async def echo_work(url: str) -> None:
-    """Pull, reply, acknowledge."""
+    """Pull each message, reply to it and acknowledge it."""
     client = await nats.connect(url)
     stream = client.jetstream()
     await stream.add_stream(name=WORK, subjects=[WORK], retention=RetentionPolicy.WORK_QUEUE)
@@ -111,7 +111,7 @@ async def echo_work(url: str) -> None:
         try:
             batch = await pulled.fetch(BATCH, timeout=WAIT_S)
         except TimeoutError:
-            # nats-py's own is one of these, too: nobody sent anything for a while.
+            # Also raised by nats-py if no message arrived in time.
             continue
         for message in batch:
             await client.publish((message.headers or {})[REPLY_TO], message.data)

@@ -1,4 +1,4 @@
-"""What a round trip over NATS costs over the same made with bare nats-py."""
+"""The cost of a round trip over NATS over the same with bare nats-py."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import Final
 import attrs
 
 from cosmo_synapse_nats.testing import NatsServer
-from tests.bench.across import IN_FLIGHT, Trips, compare, dispatching
-from tests.bench.children import script
+from tests.bench.cross_process import IN_FLIGHT, RoundTripper, compare, dispatching
 from tests.bench.measure import MissingError
 from tests.bench.nats_echo import requests, work
 from tests.bench.report import Figure, Pair
+from tests.bench.subprocesses import script
 
 
 @attrs.frozen
 class Form:
-    """A way to use NATS, and what it is compared with."""
+    """A way to use NATS, and its target."""
 
     name: str
     at_once: int
     trips: int
-    reach: str
+    target: str
     durable: bool = False
 
 
@@ -37,7 +37,7 @@ FORMS: Final = (
 
 
 def figures(scale: float) -> Iterator[Figure]:
-    """Yield the Signals' way, one TASK at a time and a hundred at once, and the durable one."""
+    """Yield core NATS, one TASK at a time and a hundred in flight, and JetStream."""
     rounds = max(3, int(9 * scale))
     for form in FORMS:
         yield Figure(
@@ -45,7 +45,7 @@ def figures(scale: float) -> Iterator[Figure]:
             unit="/s",
             against="publish, pull, ack, reply" if form.durable else "request and reply",
             measure=partial(_measure, form, max(1, int(form.trips * scale)), rounds),
-            reach=form.reach,
+            target=form.target,
         )
 
 
@@ -61,7 +61,7 @@ def _measure(form: Form, trips: int, rounds: int) -> Pair:
 
 
 @asynccontextmanager
-async def _bare(url: str, *, durable: bool) -> AsyncIterator[Trips]:
+async def _bare(url: str, *, durable: bool) -> AsyncIterator[RoundTripper]:
     if durable:
         async with script("nats_echo.py", "work", url), work(url) as working:
             yield working

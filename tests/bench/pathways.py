@@ -1,4 +1,4 @@
-"""What an open Pathway keeps in memory, on the orchestrator's side alone."""
+"""The memory of an open Pathway, on the orchestrator's side."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final
 
 from cosmo_core.protocol.ids import new_trace_id
-from tests.bench.bus import INPUT, NEURON, Bus, pretended_bus
+from tests.bench.bus import INPUT, NEURON, Bus, stub_bus
 from tests.bench.measure import in_fresh_process, memory_in_use
 from tests.bench.report import Figure, Pair
 
@@ -19,7 +19,7 @@ _futures: Final[dict[str, asyncio.Future[None]]] = {}
 
 
 def figures(scale: float) -> Iterator[Figure]:
-    """Yield the bytes of one among 10,000, as Python counts memory and as the system does."""
+    """Yield the bytes per Pathway among 10,000 of them, as counted by Python and by the system."""
     count = max(1_000, int(10_000 * min(5 * scale, 1)))
     kinds: list[tuple[str, Opener, bool, Opener, str]] = [
         ("open Pathway, no answer yet", _pathway, False, _future, "a Future under an id"),
@@ -33,12 +33,12 @@ def figures(scale: float) -> Iterator[Figure]:
                 unit="B",
                 against=against,
                 measure=partial(_measure, opener, least, count, answers=answers, traced=traced),
-                reach="≤ 1.5 KB" if opener is _pathway else "",
+                target="≤ 1.5 KB" if opener is _pathway else "",
                 peer="4.4 KB" if opener is _pathway else "",
             )
 
 
-# --- what is opened -------------------------------------------------------------------------------------
+# --- the opened objects ---------------------------------------------------------------------------------
 
 
 async def _pathway(bus: Bus) -> object:
@@ -58,7 +58,7 @@ async def _task(bus: Bus) -> object:
 
 
 def _new_future() -> asyncio.Future[None]:
-    """Return what nobody who waits for an answer can do without."""
+    """Return the minimum for waiting for an answer: a Future under an id."""
     future = _futures[new_trace_id()] = asyncio.get_running_loop().create_future()
     return future
 
@@ -67,7 +67,7 @@ async def _await(future: asyncio.Future[None]) -> None:
     await future
 
 
-# --- how it is measured ---------------------------------------------------------------------------------
+# --- measurement ----------------------------------------------------------------------------------------
 
 
 def _measure(opener: Opener, least: Opener, count: int, *, answers: bool, traced: bool) -> Pair:
@@ -81,7 +81,7 @@ def _bytes_each(opener: Opener, count: int, *, answers: bool, traced: bool) -> f
 
 
 async def _hold_open(opener: Opener, count: int, *, answers: bool, traced: bool) -> float:
-    async with pretended_bus(answers=answers) as bus:
+    async with stub_bus(answers=answers) as bus:
         await _end([await opener(bus) for _ in range(100)])
         held: list[object] = [None] * count
         if traced:
@@ -89,7 +89,7 @@ async def _hold_open(opener: Opener, count: int, *, answers: bool, traced: bool)
         before = memory_in_use(traced=traced)
         for index in range(count):
             held[index] = await opener(bus)
-            # The pretended host answers in a task of its own.
+            # The stub answers in a separate asyncio task.
             await asyncio.sleep(0)
         after = memory_in_use(traced=traced)
         await _end(held)

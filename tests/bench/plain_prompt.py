@@ -1,4 +1,4 @@
-"""What the nine Neurons tell in the bench, and the same prompt written with nothing but f-strings."""
+"""The state of the nine Neurons in the bench, and the same prompt written with f-strings alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 TASK_ID: Final = "task-123"
 NOW: Final = datetime(2025, 1, 15, 14, 30, tzinfo=UTC)
 SHOWN: Final = 40
-"""How many messages a prompt shows by default."""
+"""The number of messages that a prompt shows by default."""
 
 STATE: Final[Mapping[str, Any]] = {
     "task_input": "Write a sorting function",
@@ -36,7 +36,7 @@ STATE: Final[Mapping[str, Any]] = {
 
 
 def plain_prompt() -> str:
-    """Return the prompt that the nine Neurons make of `STATE`."""
+    """Return the prompt that the nine Neurons make from `STATE`."""
     return "\n\n".join((_task(), *_lists(), _system()))
 
 

@@ -1,4 +1,4 @@
-"""Notes in PostgreSQL: those of the Engram, and the same with nothing but `asyncpg`."""
+"""Stores of notes in PostgreSQL: with the Engram, and with `asyncpg` alone."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from cosmo_engram_postgres.connections import open_connection
 from cosmo_engram_postgres.finding import statement
 from cosmo_engram_postgres.lexemes import as_tsvector
 from cosmo_engram_postgres.schema import Database, Schema
-from tests.bench.keeping import KEPT, NOTES, Keeper
-from tests.bench.notes import id_of, key_of, scattered
-from tests.bench.stores import Tell, connected, writes
+from tests.bench.note_stores import NOTES, STORE_SIZE, NoteStore
+from tests.bench.notes import id_of, key_of, scatter
+from tests.bench.stores import ReportProgress, connected, writes
 
 if TYPE_CHECKING:
     from cosmo_engram_postgres.connections import Connection
 
 CONNECTIONS: Final = 10
-"""How many the Engram has, and the pool that it is compared with."""
+"""The number of connections of the Engram and of the pool of the baseline."""
 
 _WRITERS: Final = 4
 _AT_ONCE: Final = 500
 _LIMIT: Final = 11
 
-# The Engram's own is not for everybody; a test compares them.
+# The statement of the Engram is private, so it is copied; a test compares them.
 _IMPRINT: Final = (
     "SELECT outcome, done_op, done_id, done_version"
     " FROM @schema@.imprint($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
@@ -54,7 +54,7 @@ _STORED: Final = [(msgspec.json.encode(each).decode(), as_tsvector(text_of(each)
 
 @attrs.frozen
 class BarePostgres:
-    """A pool that does what the Engram does: one statement for each."""
+    """A pool that runs the same statements as the Engram, one per operation."""
 
     pool: asyncpg.Pool[asyncpg.Record]
     imprints: str
@@ -63,7 +63,7 @@ class BarePostgres:
     keeps: int
 
     async def imprint(self, turn: int) -> None:
-        """Replace the note of a key, so that it can be undone."""
+        """Replace the note of a key, with a record for rollback."""
         document, words = _STORED[turn % len(_STORED)]
         row = await self.pool.fetchrow(
             self.imprints,
@@ -72,7 +72,7 @@ class BarePostgres:
             "upsert",
             None,
             f"eng_{new_ulid()}",
-            key_of(scattered(turn, KEPT)),
+            key_of(scatter(turn, STORE_SIZE)),
             document,
             (),
             words,
@@ -85,11 +85,11 @@ class BarePostgres:
 
     async def recall_by_key(self, turn: int) -> None:
         """Find the note of a key."""
-        assert len(await self.pool.fetch(self.by_key, key_of(scattered(turn, KEPT)), _LIMIT)) == 1
+        assert len(await self.pool.fetch(self.by_key, key_of(scatter(turn, STORE_SIZE)), _LIMIT)) == 1
 
     async def recall_by_id(self, turn: int) -> None:
         """Find the note of an id."""
-        assert len(await self.pool.fetch(self.by_id, id_of(scattered(turn, KEPT)), _LIMIT)) == 1
+        assert len(await self.pool.fetch(self.by_id, id_of(scatter(turn, STORE_SIZE)), _LIMIT)) == 1
 
 
 class PostgresStores:
@@ -105,18 +105,18 @@ class PostgresStores:
         return PostgresEngram(engram_id=store, dsn=self._dsn, min_size=CONNECTIONS, max_size=CONNECTIONS)
 
     @asynccontextmanager
-    async def bare(self, store: str) -> AsyncIterator[Keeper]:
-        """Open a store with a pool that, like the Engram's, trusts its users to leave nothing behind."""
+    async def bare(self, store: str) -> AsyncIterator[NoteStore]:
+        """Open a store with a pool that, like the Engram's, does not reset connections."""
         async with self._pool(reset=_nothing) as pool:
             yield self._bare(store, pool)
 
     @asynccontextmanager
-    async def plain(self, store: str) -> AsyncIterator[Keeper]:
-        """Open a store with a pool that cleans each connection after its use, as pools do by default."""
+    async def plain(self, store: str) -> AsyncIterator[NoteStore]:
+        """Open a store with a pool that resets each connection after use, as pools do by default."""
         async with self._pool() as pool:
             yield self._bare(store, pool)
 
-    async def fill(self, store: str, count: int, tell: Tell) -> None:
+    async def fill(self, store: str, count: int, report_progress: ReportProgress) -> None:
         """Make a store of ``count`` notes with the Engram's own function, many at once."""
         async with connected(self.engram(store)) as engram:
             keeps = engram.guarantees.keeps_writes
@@ -126,11 +126,11 @@ class PostgresStores:
 
             async def add_some() -> None:
                 for first in firsts:
-                    tell(first)
+                    report_progress(first)
                     await _add(pool, schema, range(first, min(first + _AT_ONCE, count)), count, keeps)
 
             await asyncio.gather(*(add_some() for _ in range(_WRITERS)))
-            # As the server does by itself, a minute later.
+            # The server would do it by itself a minute later.
             await pool.execute(schema.fill("VACUUM ANALYZE @schema@.entries, @schema@.writes"))
 
     def _pool(self, reset: Reset | None = None) -> asyncpg.Pool[asyncpg.Record]:

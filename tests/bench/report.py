@@ -1,4 +1,4 @@
-"""What a figure is, and the one table they are all printed in."""
+"""Figures, and their output as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
-_HEADER = ("figure", "measured", "baseline of the same run", "ratio", "reach", "peer")
+_HEADER = ("figure", "measured", "baseline of the same run", "ratio", "target", "peer")
 
 
 @attrs.frozen
 class Pair:
-    """What was measured, and what it is compared with.
+    """A measured value and its baseline.
 
     Attributes:
-        value: How much of what was to be measured.
-        baseline: How much of what cannot be avoided, taken in the same run.
-        ratio: The one to the other; the only part that means something on another machine.
+        value: The measured value.
+        baseline: The value of the baseline in the same run.
+        ratio: The value divided by the baseline; the only part that can be compared between machines.
     """
 
     value: float
@@ -27,22 +27,22 @@ class Pair:
 
 @attrs.frozen(kw_only=True)
 class Figure:
-    """Something to measure, and what to print beside it.
+    """A figure to measure, and its description.
 
     Attributes:
-        name: What is measured.
-        unit: Of the value and of the baseline.
-        against: What the baseline is.
-        measure: Does it.
-        reach: What the project asks of itself; empty for a figure that explains another one.
-        peer: What the existing implementation of the protocol does, measured where the reach was set.
+        name: The name of the figure.
+        unit: The unit of the value and of the baseline.
+        against: The name of the baseline.
+        measure: Measures the figure.
+        target: The target of the project; empty for a figure that explains another one.
+        peer: The value of the existing implementation, measured on the machine where the target was set.
     """
 
     name: str
     unit: str
     against: str
     measure: Callable[[], Pair] = attrs.field(repr=False)
-    reach: str = ""
+    target: str = ""
     peer: str = ""
 
 
@@ -50,7 +50,7 @@ Results = Sequence[tuple[Figure, Pair]]
 
 
 def as_json(results: Results) -> str:
-    """Return the figures for a program to read."""
+    """Return the figures as JSON."""
     facts = attrs.filters.exclude("measure")
     return json.dumps(
         [attrs.asdict(figure, filter=facts) | attrs.asdict(pair) for figure, pair in results], indent=2
@@ -58,7 +58,7 @@ def as_json(results: Results) -> str:
 
 
 def as_table(results: Results) -> str:
-    """Return the figures for a person to read, as a Markdown table."""
+    """Return the figures as a Markdown table."""
     rows = [_HEADER, *(_cells(figure, pair) for figure, pair in results)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rows.insert(1, tuple("-" * width for width in widths))
@@ -74,7 +74,7 @@ def _cells(figure: Figure, pair: Pair) -> tuple[str, ...]:
         f"{_number(pair.value)} {figure.unit}",
         f"{_number(pair.baseline)} {figure.unit} ({figure.against})",
         f"{pair.ratio:.3f}",
-        figure.reach,
+        figure.target,
         figure.peer,
     )
 

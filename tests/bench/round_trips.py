@@ -1,4 +1,4 @@
-"""How fast a TASK goes out and its answer comes back: one at a time, and a hundred at once."""
+"""The rate of round trips of TASK and answer: one at a time, and a hundred in flight."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from functools import partial
 from typing import Any, Final
 
 from tests.bench.bus import Bus, echo_bus
-from tests.bench.measure import by_turns, per_second, ping_pong
+from tests.bench.measure import alternate, per_second, ping_pong
 from tests.bench.report import Figure, Pair
 
 IN_FLIGHT: Final = 100
 
-Asking = Callable[[Bus, int], Coroutine[Any, Any, None]]
+SendTasks = Callable[[Bus, int], Coroutine[Any, Any, None]]
 
 
 def figures(scale: float) -> Iterator[Figure]:
-    """Yield both, against two queues played ping-pong: nothing on asyncio is faster than that."""
+    """Yield both, against a ping-pong over two queues, which is the fastest round trip on asyncio."""
     trips = max(1, int(80 * scale)) * IN_FLIGHT
     rounds = max(3, int(25 * scale))
-    for name, asking, reach, peer in (
+    for name, send_tasks, target, peer in (
         ("sequential dispatch_and_wait", Bus.round_trips, "≥ 0.20 (goal 0.35)", "0.036"),
         (f"{IN_FLIGHT} in flight", _in_flight, "≥ 0.25 (goal 0.45)", "0.041"),
     ):
@@ -28,17 +28,17 @@ def figures(scale: float) -> Iterator[Figure]:
             name=name,
             unit="/s",
             against="two queues, two tasks",
-            measure=partial(_measure, asking, trips, rounds),
-            reach=reach,
+            measure=partial(_measure, send_tasks, trips, rounds),
+            target=target,
             peer=peer,
         )
 
 
-def _measure(asking: Asking, trips: int, rounds: int) -> Pair:
+def _measure(send_tasks: SendTasks, trips: int, rounds: int) -> Pair:
     async def measure() -> Pair:
         async with echo_bus() as bus:
-            return await by_turns(
-                lambda: per_second(asking(bus, trips), trips), lambda: ping_pong(2 * trips), rounds
+            return await alternate(
+                lambda: per_second(send_tasks(bus, trips), trips), lambda: ping_pong(2 * trips), rounds
             )
 
     return asyncio.run(measure())

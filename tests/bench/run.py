@@ -1,6 +1,6 @@
-"""Measures the speed and memory of the core, each figure beside a baseline taken in the same run.
+"""Measure the speed and memory of Cosmonapse, each figure beside a baseline of the same run.
 
-Nothing is asserted: that a machine is slow today is no reason to fail. Compare the ratios.
+Nothing is asserted, because machines differ in speed. Compare the ratios.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-# Run as a script, only this folder is on the path; what is imported below starts at the root.
+# A script has only its own folder on the path; the imports below start at the root.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.bench import (
     codec,
     context,
-    crowd,
     engrams,
     growth,
     imports,
+    isolation,
     over_nats,
     over_zmq,
     parts,
@@ -41,7 +41,7 @@ FAMILIES: Final[dict[str, Callable[[float], Iterator[Figure]]]] = {
     "imports": imports.figures,
     "pathways": pathways.figures,
     "growth": growth.figures,
-    "crowd": crowd.figures,
+    "isolation": isolation.figures,
     "sources": sources.figures,
     "tools": tools.figures,
     "context": context.figures,
@@ -52,9 +52,9 @@ FAMILIES: Final[dict[str, Callable[[float], Iterator[Figure]]]] = {
 
 
 def main() -> None:
-    """Measure what was asked for, saying so on stderr, and print one table, or JSON, on stdout."""
+    """Measure the chosen families, report progress on stderr, and print one table, or JSON, on stdout."""
     options = _parser().parse_args()
-    _end_in_order()
+    _raise_interrupt_on_signals()
     start = time.perf_counter()
     results = []
     for family in options.only or FAMILIES:
@@ -63,22 +63,26 @@ def main() -> None:
             try:
                 results.append((figure, figure.measure()))
             except MissingError as error:
-                print(f"          left out: {error}", file=sys.stderr, flush=True)
+                print(f"          skipped: {error}", file=sys.stderr, flush=True)
     print(as_json(results) if options.json else as_table(results))
 
 
-def _end_in_order() -> None:
-    """Have the servers that were started for the bench end with it, even if it is ended from outside."""
-    # A shell's background jobs ignore the one.
+def _raise_interrupt_on_signals() -> None:
+    """Raise KeyboardInterrupt on SIGINT and SIGTERM, so that the started servers end with the bench."""
+    # Background jobs of a shell ignore SIGINT by default.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scale", type=float, default=1.0, help="how much of the work; 1 by default")
-    parser.add_argument("--quick", dest="scale", action="store_const", const=0.2, help="means --scale 0.2")
-    parser.add_argument("--only", action="append", choices=FAMILIES, help="one family; may be repeated")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the work; default: 1")
+    parser.add_argument(
+        "--quick", dest="scale", action="store_const", const=0.2, help="the same as --scale 0.2"
+    )
+    parser.add_argument(
+        "--only", action="append", choices=FAMILIES, help="measure one family; may be repeated"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser
 

@@ -1,4 +1,4 @@
-"""What an LLM source costs over the HTTP client it is made of: requests per second, and the first delta."""
+"""The cost of an LLM source over its HTTP client: requests per second, and time to the first delta."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import attrs
 import httpx
 
 from cosmo_core import Neuron
-from tests.bench.measure import by_turns, per_second
+from tests.bench.measure import alternate, per_second
 from tests.bench.report import Figure, Pair
 
 IN_FLIGHT: Final = 32
@@ -25,7 +25,7 @@ MESSAGES: Final = [{"role": "user", "content": PROMPT}]
 
 @attrs.frozen
 class Provider:
-    """A source, and the request that it makes of a prompt."""
+    """A source, and the request that it sends for a prompt."""
 
     source: str
     options: dict[str, Any]
@@ -45,7 +45,7 @@ PROVIDERS: Final = (
 
 
 def figures(scale: float) -> Iterator[Figure]:
-    """Yield both figures of each source, against a bare pooled client that does the same."""
+    """Yield both figures of each source, against a bare pooled client that sends the same requests."""
     requests = max(1, int(20 * scale)) * IN_FLIGHT
     rounds = max(3, int(9 * scale))
     for provider in PROVIDERS:
@@ -54,20 +54,20 @@ def figures(scale: float) -> Iterator[Figure]:
             unit="/s",
             against="bare httpx",
             measure=partial(_measure, provider, _throughput, requests, rounds),
-            reach="≥ 0.8",
+            target="≥ 0.8",
         )
         yield Figure(
             name=f"{provider.source}: time to the first delta",
             unit="ms",
             against="bare HTTP stream",
             measure=partial(_measure, provider, _first_delta, max(5, requests // 8), rounds),
-            reach="≤ 1.3",
+            target="≤ 1.3",
         )
 
 
 @contextmanager
 def chat_server() -> Iterator[str]:
-    """Run the chat server in a process of its own, so that only the client's side is measured."""
+    """Run the chat server in a child process, so that only the client is measured."""
     command = [sys.executable, "-m", "cosmo_testing.chat_server", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603 - our own
         try:
@@ -77,12 +77,12 @@ def chat_server() -> Iterator[str]:
             server.terminate()
 
 
-Measurement = Callable[[Provider, str, int, int], Awaitable[Pair]]
+Comparison = Callable[[Provider, str, int, int], Awaitable[Pair]]
 
 
-def _measure(provider: Provider, measurement: Measurement, requests: int, rounds: int) -> Pair:
+def _measure(provider: Provider, comparison: Comparison, requests: int, rounds: int) -> Pair:
     with chat_server() as url:
-        return asyncio.run(_awaited(measurement(provider, url, requests, rounds)))
+        return asyncio.run(_awaited(comparison(provider, url, requests, rounds)))
 
 
 async def _awaited(pair: Awaitable[Pair]) -> Pair:
@@ -110,7 +110,7 @@ async def _throughput(provider: Provider, url: str, requests: int, rounds: int) 
             body = {**provider.body, "stream": False}
             (await client.post(provider.path, json=body)).raise_for_status().json()
 
-        return await by_turns(
+        return await alternate(
             lambda: per_second(_at_once(ask, requests), requests),
             lambda: per_second(_at_once(post, requests), requests),
             rounds,
@@ -149,7 +149,7 @@ async def _first_delta(provider: Provider, url: str, requests: int, rounds: int)
                     pass
             return taken
 
-        return await by_turns(
+        return await alternate(
             lambda: _mean_ms(of_neuron, requests), lambda: _mean_ms(of_client, requests), rounds
         )
 

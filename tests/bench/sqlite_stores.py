@@ -1,4 +1,4 @@
-"""Notes in SQLite: those of the Engram, and the same with nothing but `sqlite3`."""
+"""Stores of notes in SQLite: with the Engram, and with `sqlite3` alone."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from cosmo_core.protocol.ids import new_ulid
 from cosmo_engram_sqlite import SqliteEngram
 from cosmo_engram_sqlite.database import open_connection
 from cosmo_engram_sqlite.finding import statement
-from tests.bench.keeping import KEPT, NOTES, Keeper
-from tests.bench.notes import id_of, key_of, scattered
-from tests.bench.stores import Tell, connected, writes
+from tests.bench.note_stores import NOTES, STORE_SIZE, NoteStore
+from tests.bench.notes import id_of, key_of, scatter
+from tests.bench.stores import ReportProgress, connected, writes
 
 _AT_ONCE: Final = 1_000
 _LIMIT: Final = 11
@@ -29,8 +29,8 @@ _LIMIT: Final = 11
 _BY_ID: Final = statement(True, False, 0, False, False)
 _BY_KEY: Final = statement(False, True, 0, False, False)
 
-# What the Engram does for an upsert of an entry that is there. Its statements are spread over functions that
-# do more than that, so they are written out; a test compares them.
+# The statements of the Engram for an upsert of an existing entry. They are copied, because its functions
+# do more than that; a test compares them.
 _LATEST: Final = "SELECT max(seq) FROM writes"
 _KNOWN: Final = "SELECT op, entry, version FROM writes WHERE imprint_id = ?"
 _NEWEST: Final = (
@@ -52,20 +52,20 @@ _STORED: Final = [(msgspec.json.encode(each), text_of(each)) for each in NOTES]
 
 
 class BareSqlite:
-    """A connection that does what the Engram's does, one transaction per write."""
+    """A connection that runs the same statements as the Engram, one transaction per write."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._execute = connection.execute
 
     def imprint(self, turn: int) -> None:
-        """Replace the note of a key, so that it can be undone."""
+        """Replace the note of a key, with a record for rollback."""
         execute = self._execute
         document, text = _STORED[turn % len(_STORED)]
         imprint_id, trace_id = f"evt_{new_ulid()}", f"trc_{new_ulid()}"
         execute("BEGIN IMMEDIATE")
         seq = execute(_LATEST).fetchone()[0] + 1
         assert execute(_KNOWN, (imprint_id,)).fetchone() is None
-        old = execute(_NEWEST, (key_of(scattered(turn, KEPT)),)).fetchone()
+        old = execute(_NEWEST, (key_of(scatter(turn, STORE_SIZE)),)).fetchone()
         number, id, _, version, _, _, _, old_document, old_text = old
         execute(_FORGET_WORDS, (number, old_text))
         execute(_ADD_WORDS, (number, text))
@@ -76,16 +76,16 @@ class BareSqlite:
 
     def recall_by_key(self, turn: int) -> None:
         """Find the note of a key."""
-        assert len(self._execute(_BY_KEY, (key_of(scattered(turn, KEPT)), _LIMIT)).fetchall()) == 1
+        assert len(self._execute(_BY_KEY, (key_of(scatter(turn, STORE_SIZE)), _LIMIT)).fetchall()) == 1
 
     def recall_by_id(self, turn: int) -> None:
         """Find the note of an id."""
-        assert len(self._execute(_BY_ID, (id_of(scattered(turn, KEPT)), _LIMIT)).fetchall()) == 1
+        assert len(self._execute(_BY_ID, (id_of(scatter(turn, STORE_SIZE)), _LIMIT)).fetchall()) == 1
 
 
 @attrs.frozen
-class Called:
-    """A connection whose functions are called somehow."""
+class AsyncSqlite:
+    """A connection with a way to call its functions: in a thread, or directly."""
 
     bare: BareSqlite
     call: Callable[[Callable[[int], None], int], Awaitable[None]]
@@ -116,27 +116,27 @@ class SqliteStores:
         return SqliteEngram(engram_id=store, path=self._path(store))
 
     @asynccontextmanager
-    async def bare(self, store: str) -> AsyncIterator[Keeper]:
-        """Open a store in a thread of its own, so that the event loop does not wait for the disk."""
+    async def bare(self, store: str) -> AsyncIterator[NoteStore]:
+        """Open a store in a separate thread, so that the event loop does not wait for the disk."""
         with ThreadPoolExecutor(1) as thread:
             in_thread = partial(asyncio.get_running_loop().run_in_executor, thread)
             connection = await in_thread(self._connection, store)
-            yield Called(BareSqlite(connection), in_thread)
+            yield AsyncSqlite(BareSqlite(connection), in_thread)
             await in_thread(connection.close)
 
     @asynccontextmanager
-    async def plain(self, store: str) -> AsyncIterator[Keeper]:
-        """Open a store in the event loop, which does nothing else while SQLite works."""
+    async def plain(self, store: str) -> AsyncIterator[NoteStore]:
+        """Open a store in the event loop, which SQLite blocks."""
         with closing(self._connection(store)) as connection:
-            yield Called(BareSqlite(connection), _here)
+            yield AsyncSqlite(BareSqlite(connection), _call_directly)
 
-    async def fill(self, store: str, count: int, tell: Tell) -> None:
+    async def fill(self, store: str, count: int, report_progress: ReportProgress) -> None:
         """Make a store of ``count`` notes."""
         async with connected(self.engram(store)) as engram:
             for start in range(0, count, _AT_ONCE):
                 numbers = range(start, min(start + _AT_ONCE, count))
                 await asyncio.gather(*map(engram.imprint, writes(numbers, of=count)))
-                tell(numbers.stop)
+                report_progress(numbers.stop)
 
     def _path(self, store: str) -> Path:
         return self._folder / f"{store}.db"
@@ -145,5 +145,5 @@ class SqliteStores:
         return open_connection(self._path(store), engram_id=store, store=store)
 
 
-async def _here(function: Callable[[int], None], turn: int) -> None:
+async def _call_directly(function: Callable[[int], None], turn: int) -> None:
     function(turn)

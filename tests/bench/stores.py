@@ -1,4 +1,4 @@
-"""Stores of notes: what it takes to open, to fill and to compare those of one kind of Engram."""
+"""The stores of one kind of Engram: opening, filling and checking them."""
 
 from __future__ import annotations
 
@@ -12,58 +12,58 @@ import msgspec
 
 from cosmo_core.contracts.engram import Engram, Query, Write
 from cosmo_core.protocol.ids import new_ulid
-from tests.bench.keeping import Keeper
+from tests.bench.note_stores import NoteStore
 from tests.bench.notes import id_of, key_of, note, topic_of
 
-Tell = Callable[[int], None]
+ReportProgress = Callable[[int], None]
 
-_TELL_AFTER_S: Final = 5.0
+_REPORT_INTERVAL_S: Final = 5.0
 _SAMPLES: Final = 7
 
 
 class Stores(Protocol):
-    """The stores of one kind of Engram. A store is called by the id of its Engram."""
+    """The stores of one kind of Engram. The name of a store is the id of its Engram."""
 
     @property
     def kind(self) -> str:
-        """What keeps them."""
+        """The name of the database."""
         ...
 
     def engram(self, store: str) -> Engram:
         """Return the Engram of a store, not connected."""
         ...
 
-    def bare(self, store: str) -> AbstractAsyncContextManager[Keeper]:
-        """Open a store that is filled with nothing but the driver, used as well as it can be."""
+    def bare(self, store: str) -> AbstractAsyncContextManager[NoteStore]:
+        """Open a filled store with the driver alone, used in the fastest way."""
         ...
 
-    def plain(self, store: str) -> AbstractAsyncContextManager[Keeper]:
-        """Open it with the driver, used as a first program would."""
+    def plain(self, store: str) -> AbstractAsyncContextManager[NoteStore]:
+        """Open a filled store with the driver alone, used in the usual way."""
         ...
 
-    async def fill(self, store: str, count: int, tell: Tell) -> None:
-        """Make a store of ``count`` notes just as its Engram would; tell how many there are already."""
+    async def fill(self, store: str, count: int, report_progress: ReportProgress) -> None:
+        """Make a store of ``count`` notes as its Engram would; report the number of notes stored so far."""
         ...
 
 
-class Filled:
-    """Stores that are filled when they are first needed."""
+class FilledStores:
+    """Stores that are filled on first use."""
 
     def __init__(self, stores: Stores) -> None:
         self.stores = stores
         self._filled: set[str] = set()
 
     async def fill(self, store: str, count: int) -> None:
-        """Have a store with ``count`` notes. It is filled once."""
+        """Fill a store with ``count`` notes, unless it is filled already."""
         if store not in self._filled:
-            await self.stores.fill(store, count, _telling(self.stores.kind, count))
+            await self.stores.fill(store, count, _progress_printer(self.stores.kind, count))
             async with connected(self.stores.engram(store)) as engram:
                 await _check(engram, count)
             self._filled.add(store)
 
 
 def writes(numbers: Iterable[int], *, of: int) -> list[Write]:
-    """Return the writes that store notes for the first time, in no trace that is still open."""
+    """Return the writes that add notes, outside of any open trace."""
     return [
         Write.parse(
             "add",
@@ -77,7 +77,7 @@ def writes(numbers: Iterable[int], *, of: int) -> list[Write]:
 
 @asynccontextmanager
 async def connected(engram: Engram) -> AsyncIterator[Engram]:
-    """Connect an Engram, and close it."""
+    """Connect an Engram; close it on exit."""
     await engram.connect()
     try:
         yield engram
@@ -86,7 +86,7 @@ async def connected(engram: Engram) -> AsyncIterator[Engram]:
 
 
 async def _check(engram: Engram, count: int) -> None:
-    """Look, with the Engram, at some of what it is said to have written."""
+    """Check a sample of the stored notes with the Engram."""
     for number in range(0, count, max(1, count // _SAMPLES)):
         expected = {"id": id_of(number), **note(number, of=count)}
         for condition in (
@@ -98,13 +98,13 @@ async def _check(engram: Engram, count: int) -> None:
             assert msgspec.json.decode(found.document) == expected
 
 
-def _telling(kind: str, count: int) -> Tell:
-    told_at = time.perf_counter()
+def _progress_printer(kind: str, count: int) -> ReportProgress:
+    reported_at = time.perf_counter()
 
-    def tell(stored: int) -> None:
-        nonlocal told_at
-        if time.perf_counter() - told_at > _TELL_AFTER_S:
-            told_at = time.perf_counter()
+    def report_progress(stored: int) -> None:
+        nonlocal reported_at
+        if time.perf_counter() - reported_at > _REPORT_INTERVAL_S:
+            reported_at = time.perf_counter()
             print(f"          {kind}: {stored:,} of {count:,} entries", file=sys.stderr, flush=True)
 
-    return tell
+    return report_progress

@@ -1,4 +1,4 @@
-"""What the Engrams are compared with does what they do, and finds what they find."""
+"""The baselines of the Engram figures run the same statements as the Engrams."""
 
 from __future__ import annotations
 
@@ -15,50 +15,50 @@ import pytest
 
 from cosmo_core.contracts.engram import text_of
 from cosmo_engram_postgres.testing import NEEDED, PostgresServer, find_postgres
-from tests.bench.keeping import ACTS, KEPT, NOTES, Act, on_bus
-from tests.bench.notes import ON_A_TOPIC, note, scattered, topic_of
+from tests.bench.note_stores import NOTES, OPERATIONS, STORE_SIZE, Operation, on_bus
+from tests.bench.notes import NOTES_PER_TOPIC, note, scatter, topic_of
 from tests.bench.postgres_stores import PostgresStores
 from tests.bench.sqlite_stores import SqliteStores
-from tests.bench.stores import Filled
+from tests.bench.stores import FilledStores
 
-Told = list[tuple[Any, ...]]
+Statements = list[tuple[Any, ...]]
 
 STORE = "notes"
 
 
 @pytest.fixture
-def sqlite_told(monkeypatch: pytest.MonkeyPatch) -> Told:
-    """Return what SQLite is told from now on, without the values."""
-    told: Told = []
+def sqlite_statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
+    """Record the statements sent to SQLite, with the number of parameters."""
+    recorded_statements: Statements = []
 
     class Recording(sqlite3.Connection):
         def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
-            told.append((sql, len(parameters)))
+            recorded_statements.append((sql, len(parameters)))
             return super().execute(sql, parameters)
 
         def executemany(self, sql: str, parameters: Any, /) -> sqlite3.Cursor:
-            told.append((sql, "many"))
+            recorded_statements.append((sql, "many"))
             return super().executemany(sql, parameters)
 
     monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Recording))
-    return told
+    return recorded_statements
 
 
 @pytest.fixture
-def postgres_told(monkeypatch: pytest.MonkeyPatch) -> Told:
-    """Return what PostgreSQL is told from now on, with the types of the values."""
-    told: Told = []
+def postgres_statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
+    """Record the statements sent to PostgreSQL, with the types of the arguments."""
+    recorded_statements: Statements = []
 
     def recording(method: Callable[..., Any]) -> Callable[..., Any]:
         async def recorded(connection: Any, sql: str, *arguments: Any, **options: Any) -> Any:
-            told.append((sql, *map(type, arguments)))
+            recorded_statements.append((sql, *map(type, arguments)))
             return await method(connection, sql, *arguments, **options)
 
         return recorded
 
     for name in ("execute", "fetch", "fetchrow", "fetchval"):
         monkeypatch.setattr(asyncpg.Connection, name, recording(getattr(asyncpg.Connection, name)))
-    return told
+    return recorded_statements
 
 
 @pytest.fixture(scope="module")
@@ -69,46 +69,50 @@ def server() -> Iterator[PostgresServer]:
         yield server
 
 
-async def statements(filled: Filled, act: Act, told: Told) -> tuple[Told, Told]:
-    await filled.fill(STORE, KEPT)
+async def record_statements(
+    filled: FilledStores, act: Operation, recorded_statements: Statements
+) -> tuple[Statements, Statements]:
+    await filled.fill(STORE, STORE_SIZE)
     async with on_bus(filled.stores.engram(STORE)) as ours:
-        told.clear()
+        recorded_statements.clear()
         await act(ours)(1)
-        by_engram = list(told)
+        by_engram = list(recorded_statements)
     async with filled.stores.bare(STORE) as bare:
-        told.clear()
+        recorded_statements.clear()
         await act(bare)(2)
-        return by_engram, list(told)
+        return by_engram, list(recorded_statements)
 
 
-async def test_bare_sqlite_is_told_just_what_the_engram_tells_it(tmp_path: Path, sqlite_told: Told) -> None:
-    filled = Filled(SqliteStores(tmp_path))
-    for act in ACTS.values():
-        by_engram, bare = await statements(filled, act, sqlite_told)
-        assert by_engram == bare != []
-
-
-async def test_bare_postgres_is_told_just_what_the_engram_tells_it(
-    server: PostgresServer, postgres_told: Told
+async def test_bare_sqlite_runs_same_statements_as_engram(
+    tmp_path: Path, sqlite_statements: Statements
 ) -> None:
-    filled = Filled(PostgresStores(server.dsn))
-    for act in ACTS.values():
-        by_engram, bare = await statements(filled, act, postgres_told)
+    filled = FilledStores(SqliteStores(tmp_path))
+    for act in OPERATIONS.values():
+        by_engram, bare = await record_statements(filled, act, sqlite_statements)
         assert by_engram == bare != []
 
 
-def test_a_note_has_some_300_bytes() -> None:
+async def test_bare_postgres_runs_same_statements_as_engram(
+    server: PostgresServer, postgres_statements: Statements
+) -> None:
+    filled = FilledStores(PostgresStores(server.dsn))
+    for act in OPERATIONS.values():
+        by_engram, bare = await record_statements(filled, act, postgres_statements)
+        assert by_engram == bare != []
+
+
+def test_note_has_about_300_bytes() -> None:
     sizes = [len(msgspec.json.encode(each)) for each in NOTES]
     assert min(sizes) >= 270
     assert max(sizes) <= 320
 
 
-@pytest.mark.parametrize("count", [KEPT, 5 * KEPT])
-def test_a_topic_has_as_many_notes_in_a_large_store_as_in_a_small_one(count: int) -> None:
+@pytest.mark.parametrize("count", [STORE_SIZE, 5 * STORE_SIZE])
+def test_topic_has_same_number_of_notes_in_every_store_size(count: int) -> None:
     on_topic = [n for n in range(count) if topic_of(7, of=count) in text_of(note(n, of=count)).split()]
-    assert len(on_topic) == ON_A_TOPIC
+    assert len(on_topic) == NOTES_PER_TOPIC
 
 
-@pytest.mark.parametrize("count", [KEPT, 2 * KEPT, 50 * KEPT])
-def test_every_note_gets_its_turn(count: int) -> None:
-    assert {scattered(turn, count) for turn in range(count)} == set(range(count))
+@pytest.mark.parametrize("count", [STORE_SIZE, 2 * STORE_SIZE, 50 * STORE_SIZE])
+def test_scatter_visits_every_note(count: int) -> None:
+    assert {scatter(turn, count) for turn in range(count)} == set(range(count))

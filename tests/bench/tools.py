@@ -1,4 +1,4 @@
-"""What the MCP source costs over the SDK's own session: calls per second, one at a time, over stdio."""
+"""The cost of the MCP source over a session of the SDK: sequential calls per second over stdio."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Final
 from mcp import Client, StdioServerParameters
 
 from cosmo_core import Neuron
-from tests.bench.measure import by_turns, per_second
+from tests.bench.measure import alternate, per_second
 from tests.bench.report import Figure, Pair
 
 SERVER: Final = """
@@ -31,13 +31,13 @@ ARGUMENTS: Final = {"a": 2, "b": 3}
 
 
 def figures(scale: float) -> Iterator[Figure]:
-    """Yield one figure: both sides have a server of their own, made of the same text."""
+    """Yield one figure; each side has its own server, with the same program."""
     yield Figure(
         name="mcp: tool calls",
         unit="/s",
         against="bare SDK session",
         measure=partial(_measure, max(5, int(150 * scale)), max(3, int(9 * scale))),
-        reach="≥ 0.8",
+        target="≥ 0.8",
     )
 
 
@@ -56,7 +56,7 @@ async def _compare(calls: int, rounds: int) -> Pair:
         async def through_sdk() -> None:
             await client.call_tool("add", ARGUMENTS)
 
-        pair = await by_turns(
+        pair = await alternate(
             lambda: per_second(_repeat(through_neuron, calls), calls),
             lambda: per_second(_repeat(through_sdk, calls), calls),
             rounds,

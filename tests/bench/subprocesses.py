@@ -1,4 +1,4 @@
-"""Other processes for what is measured: started from a script of this folder, ended by their ids."""
+"""Child processes of the bench: started from a script of this folder or a command."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ START_S: Final = 20
 
 @asynccontextmanager
 async def script(name: str, *arguments: str) -> AsyncIterator[str]:
-    """Run a script of this folder, and yield the last word of the line by which it says that it is ready."""
+    """Run a script of this folder, and yield the last word of its first line of output."""
     async with command(sys.executable, str(FOLDER / name), *arguments) as ready:
         yield ready
 
 
 @asynccontextmanager
 async def command(*line: str) -> AsyncIterator[str]:
-    """Run a command, and yield the last word of the first line that it prints.
+    """Run a command, and yield the last word of its first line of output.
 
     Raises:
-        RuntimeError: It ended without a word.
-        TimeoutError: It said nothing in time.
+        RuntimeError: The command ended without output.
+        TimeoutError: The command printed nothing within `START_S` seconds.
     """
     process = await asyncio.create_subprocess_exec(*line, stdout=asyncio.subprocess.PIPE)
     try:
@@ -34,7 +34,7 @@ async def command(*line: str) -> AsyncIterator[str]:
         async with asyncio.timeout(START_S):
             words = (await process.stdout.readline()).decode().split()
         if not words:
-            raise RuntimeError(f"{' '.join(line)} ended without a word; what it said is above")
+            raise RuntimeError(f"{' '.join(line)} ended without output on stdout; its stderr is above")
         yield words[-1]
     finally:
         if process.returncode is None:

@@ -1,4 +1,4 @@
-"""What a dispatch pays for those who have nothing to do with it."""
+"""The cost of a dispatch beside unrelated Dendrites."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from functools import partial
 
 from cosmo_core import Dendrite
 from tests.bench.bus import NAMESPACE, Bus, echo_bus
-from tests.bench.measure import by_turns, per_second
+from tests.bench.measure import alternate, per_second
 from tests.bench.report import Figure, Pair
 
 
 def figures(scale: float) -> Iterator[Figure]:
-    """Yield a sequential dispatch in a crowd, against the same alone."""
+    """Yield a sequential dispatch beside many Dendrites, against the same alone."""
     neighbours = max(3, int(100 * min(5 * scale, 1)))
     yield Figure(
         name=f"a dispatch beside {neighbours} orchestrators and {neighbours} other namespaces",
         unit="µs",
         against="alone",
         measure=partial(_measure, neighbours, max(50, int(4_000 * scale)), max(3, int(25 * scale))),
-        reach="≤ 1.10",
+        target="≤ 1.10",
         peer="1.69",
     )
 
@@ -36,17 +36,17 @@ async def _compare(neighbours: int, trips: int, rounds: int) -> Pair:
         async def alone() -> float:
             return 1e6 / await per_second(bus.round_trips(trips), trips)
 
-        async def crowded() -> float:
-            async with AsyncExitStack() as crowd:
-                await _gather(crowd, bus, neighbours)
-                # What their greetings set off is not part of the dispatches.
+        async def beside_others() -> float:
+            async with AsyncExitStack() as others:
+                await _start_others(others, bus, neighbours)
+                # The replies to their announcements are not part of the measurement.
                 await bus.round_trips(100)
                 return await alone()
 
-        return await by_turns(crowded, alone, rounds)
+        return await alternate(beside_others, alone, rounds)
 
 
-async def _gather(crowd: AsyncExitStack, bus: Bus, neighbours: int) -> None:
+async def _start_others(others: AsyncExitStack, bus: Bus, neighbours: int) -> None:
     for index in range(neighbours):
         for namespace in (NAMESPACE, f"other-{index}"):
-            await crowd.enter_async_context(Dendrite(synapse=bus.synapse, namespace=namespace))
+            await others.enter_async_context(Dendrite(synapse=bus.synapse, namespace=namespace))

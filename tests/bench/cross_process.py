@@ -1,4 +1,4 @@
-"""A round trip from this process to a worker in another one, one at a time and a hundred at once."""
+"""Round trips to a worker in another process: one at a time, and a hundred in flight."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import Final, Protocol
 
 from cosmo_core import Dendrite, connect_synapse
 from tests.bench.bus import NAMESPACE, NEURON, Bus
-from tests.bench.children import script
-from tests.bench.measure import by_turns, per_second
+from tests.bench.measure import alternate, per_second
 from tests.bench.report import Pair
+from tests.bench.subprocesses import script
 
 IN_FLIGHT: Final = 100
 
 
-class Trips(Protocol):
-    """Somebody who goes to another process and back."""
+class RoundTripper(Protocol):
+    """A client that makes round trips to another process."""
 
     async def round_trips(self, count: int) -> None:
         """Make ``count`` round trips, one after the other."""
         ...
 
 
-Opened = Callable[[], AbstractAsyncContextManager[Trips]]
+Opener = Callable[[], AbstractAsyncContextManager[RoundTripper]]
 
 
 @asynccontextmanager
-async def dispatching(url: str) -> AsyncIterator[Trips]:
-    """Open a bus with a worker in a process of its own, which comes when this one is connected."""
+async def dispatching(url: str) -> AsyncIterator[RoundTripper]:
+    """Start a bus with a worker in a child process, which starts after this process has connected."""
     synapse = await connect_synapse(url)
     try:
         async with (
@@ -42,18 +42,18 @@ async def dispatching(url: str) -> AsyncIterator[Trips]:
         await synapse.close()
 
 
-async def compare(ours: Opened, bare: Opened, trips: int, at_once: int, rounds: int) -> Pair:
-    """Measure both with ``at_once`` in flight."""
+async def compare(ours: Opener, bare: Opener, trips: int, at_once: int, rounds: int) -> Pair:
+    """Measure both with ``at_once`` round trips in flight."""
     async with ours() as value, bare() as baseline:
-        return await by_turns(
+        return await alternate(
             lambda: _rate(value, trips, at_once), lambda: _rate(baseline, trips, at_once), rounds
         )
 
 
-def _rate(side: Trips, trips: int, at_once: int) -> Awaitable[float]:
+def _rate(side: RoundTripper, trips: int, at_once: int) -> Awaitable[float]:
     each = max(1, trips // at_once)
     return per_second(_together(side, each, at_once), each * at_once)
 
 
-async def _together(side: Trips, each: int, at_once: int) -> None:
+async def _together(side: RoundTripper, each: int, at_once: int) -> None:
     await asyncio.gather(*(side.round_trips(each) for _ in range(at_once)))
