@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -11,8 +10,8 @@ import pytest
 from cosmo_core import Axon, Dendrite, Signal, SignalType, encode
 from cosmo_core.plugins import PluginManager, hookimpl
 from cosmo_core.protocol.signal import address
+from tests.bus.common import Start, run_loop_turns
 
-Start = Callable[..., Awaitable[Dendrite]]
 TASK_SUBJECT = "cosmonapse.test.TASK.neuron.gate"
 
 
@@ -48,11 +47,6 @@ def deliver(synapse: Any, task: Signal) -> asyncio.Task[None] | None:
     return None if work is None else asyncio.ensure_future(work)
 
 
-async def run_loop_turns() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
-
-
 async def test_handler_returns_no_awaitable_without_takeover(
     start: Start, connect_faulty: Any, gate: Gate
 ) -> None:
@@ -68,7 +62,7 @@ async def test_task_is_acknowledged_after_its_answer(start: Start, connect_fault
     runs, waits = deliver(synapse, task(1)), deliver(synapse, task(2))
     assert runs is not None
     assert waits is not None
-    await run_loop_turns()
+    await run_loop_turns(20)
     assert (gate.ran, runs.done(), waits.done()) == ([1], False, False)
     assert synapse.sent_of(SignalType.AGENT_OUTPUT) == []
     gate.open.set()
@@ -89,7 +83,7 @@ async def test_duplicate_of_running_task_is_acknowledged_with_first(
     assert second is not None
     # The Synapse may cancel one of the two deliveries.
     first.cancel()
-    await run_loop_turns()
+    await run_loop_turns(20)
     assert first.cancelled()
     assert not second.done()
     gate.open.set()
@@ -137,7 +131,7 @@ async def test_stopped_task_is_acknowledged(
     orchestrator = await start(synapse=synapse)
     tasks = [task(1), task(2)]
     works = [deliver(synapse, each) for each in tasks]
-    await run_loop_turns()
+    await run_loop_turns(20)
     for each in tasks:
         if stops == "task":
             await orchestrator.emit(each.reply(SignalType.STOP, {"rollback": False}))
@@ -173,9 +167,9 @@ async def test_draining_host_acknowledges_running_task_after_answer(
     worker = await start(axon(gate), synapse=synapse, role="worker")
     work = deliver(synapse, task())
     assert work is not None
-    await run_loop_turns()
+    await run_loop_turns(20)
     stopping = asyncio.create_task(worker.stop())
-    await run_loop_turns()
+    await run_loop_turns(20)
     assert not work.done()
     gate.open.set()
     async with asyncio.timeout(5):
@@ -203,7 +197,7 @@ async def test_tasks_run_concurrently_behind_middleware_until_acknowledged(
     synapse = await connect_faulty(takeover_s=4.0)
     await start(axon(gate), synapse=synapse, role="worker", plugins=plugins)
     works = [deliver(synapse, task(n)) for n in range(3)]
-    await run_loop_turns()
+    await run_loop_turns(20)
     assert gate.ran == [0, 1, 2]
     assert not any(work.done() for work in works if work is not None)
     gate.open.set()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
 
-from cosmo_core import Axon, Dendrite, Signal, SignalType, Undelivered, encode
+from cosmo_core import Axon, Signal, SignalType, Undelivered, encode
 from cosmo_core.dendrite.reliability import redelivery as outbox
+from tests.bus.common import Start
 from tests.bus.direct_delivery import (
     ERROR,
     FINAL,
@@ -21,7 +22,6 @@ from tests.bus.direct_delivery import (
     undelivered_handlers_of,
 )
 
-Start = Callable[..., Awaitable[Dendrite]]
 DELTA = SignalType.THOUGHT_DELTA
 
 

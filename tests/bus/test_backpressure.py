@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from cosmo_core import Dendrite, Pathway, SignalType
+from cosmo_core import Pathway, SignalType
 from cosmo_synapse_memory import MemorySynapse
-
-Start = Callable[..., Awaitable[Dendrite]]
+from tests.bus.common import Start, run_loop_turns
 
 
 class Counter:
@@ -43,11 +42,6 @@ def numbers(signals: list[Any]) -> list[int]:
     return [int(signal.payload["delta"]) for signal in signals if signal.type is SignalType.THOUGHT_DELTA]
 
 
-async def run_loop_turns(count: int = 50) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
 async def read_all(pathway: Pathway) -> list[int]:
     seen = []
     async for signal in pathway:
@@ -63,10 +57,10 @@ async def test_backpressure_blocks_neuron_until_read_and_loses_no_signal(start: 
     dendrite = await start(counter, pathway_buffer=4)
     async with asyncio.timeout(5):
         pathway = await dendrite.dispatch(neuron="counter", input={"to": 100}, backpressure=True)
-        await run_loop_turns()
+        await run_loop_turns(50)
         held_at = counter.last
         assert 4 <= held_at <= 4 + 4 + 4 + 1
-        await run_loop_turns()
+        await run_loop_turns(50)
         assert counter.last == held_at
         assert await read_all(pathway) == list(range(100))
         assert pathway.dropped == 0
@@ -81,7 +75,7 @@ async def test_backpressure_follows_slowest_reader(start: Start) -> None:
         slow = aiter(pathway)
         first = await anext(slow)
         fast = asyncio.create_task(read_all(pathway))
-        await run_loop_turns()
+        await run_loop_turns(50)
         assert not fast.done()
         assert counter.last < 30
         rest = [first]
@@ -100,7 +94,7 @@ async def test_closed_reader_releases_backpressure(start: Start) -> None:
         leaving = aiter(pathway)
         await anext(leaving)
         staying = asyncio.create_task(read_all(pathway))
-        await run_loop_turns()
+        await run_loop_turns(50)
         await leaving.aclose()  # type: ignore[attr-defined]
         assert await staying == list(range(60))
         pathway.close()
@@ -112,7 +106,7 @@ async def test_wait_for_answer_does_not_deadlock_under_backpressure(start: Start
         answer = await dendrite.dispatch_and_wait(neuron="counter", input={"to": 100}, backpressure=True)
         assert answer.payload["output"] == {"done": True}
         pathway = await dendrite.dispatch(neuron="counter", input={"to": 100}, backpressure=True)
-        await run_loop_turns()
+        await run_loop_turns(50)
         assert (await pathway.wait()).type is SignalType.AGENT_OUTPUT
         assert pathway.dropped == 101 - 4
         pathway.close()
@@ -123,7 +117,7 @@ async def test_backpressure_does_not_affect_other_tasks(start: Start) -> None:
     dendrite = await start(Counter(), pathway_buffer=4)
     async with asyncio.timeout(5):
         held = await dendrite.dispatch(neuron="counter", input={"to": 100}, backpressure=True)
-        await run_loop_turns()
+        await run_loop_turns(50)
         answer = await dendrite.dispatch_and_wait(neuron="counter", input={"to": 100})
         assert answer.type is SignalType.AGENT_OUTPUT
         held.close()
@@ -135,10 +129,10 @@ async def test_close_releases_neuron_and_ends_subscription(start: Start, synapse
     before = len(synapse._subscriptions)
     async with asyncio.timeout(5):
         async with await dendrite.dispatch(neuron="counter", input={"to": 100}, backpressure=True):
-            await run_loop_turns()
+            await run_loop_turns(50)
             assert len(synapse._subscriptions) == before + 1
         while counter.last < 100:
-            await run_loop_turns()
+            await run_loop_turns(50)
     assert len(synapse._subscriptions) == before
 
 
@@ -149,7 +143,7 @@ async def test_unreferenced_backpressure_pathway_is_collected(start: Start, syna
     await pathway.wait(timeout_s=5)
     del pathway
     gc.collect()
-    await run_loop_turns()
+    await run_loop_turns(50)
     assert len(synapse._subscriptions) == before
     assert dendrite._pathways.pathways() == []
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,8 +13,8 @@ import pytest
 from cosmo_core import Axon, Dendrite, HeldFrame, Signal, SignalType, current_task, encode
 from cosmo_core.plugins import PluginManager, hookimpl
 from cosmo_core.protocol.signal import address
+from tests.bus.common import Start
 
-Start = Callable[..., Awaitable[Dendrite]]
 RUNNER = "cosmo_core.dendrite.hosting.neuron_runner"
 TASK_SUBJECT = "cosmonapse.test.TASK.neuron.left"
 HOUR_S = 3600

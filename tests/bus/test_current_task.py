@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from cosmo_core import Dendrite, NeuronFn, current_task
-
-Start = Callable[..., Awaitable[Dendrite]]
+from cosmo_core import NeuronFn, current_task
+from tests.bus.common import Start
 
 
 def current_task_fields() -> dict[str, str]:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from cosmo_core import Axon, CurrentTask, Dendrite, Signal, SignalType, current_task
+from cosmo_core import Axon, CurrentTask, Signal, SignalType, current_task
 from cosmo_core.protocol.signal import address
-
-Start = Callable[..., Awaitable[Dendrite]]
+from tests.bus.common import Start
 
 
 async def left(input: dict[str, Any], context: list[Any]) -> dict[str, Any]:

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from cosmo_core import Dendrite, NoRouteError, Signal, SignalType, decode
+from cosmo_core import NoRouteError, Signal, SignalType, decode
 from cosmo_core.dendrite.discovery.directory import MISSED_HEARTBEATS, Directory
 from cosmo_core.protocol.signal import Directed
 from cosmo_synapse_memory import MemorySynapse
-
-Start = Callable[..., Awaitable[Dendrite]]
-
-
-async def echo(input: dict[str, Any], context: list[Any]) -> Any:
-    return input
+from tests.bus.common import Start, echo
 
 
 def announcement(type: SignalType, neuron: str, host: object, **payload: Any) -> Signal:

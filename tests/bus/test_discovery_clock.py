@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -11,13 +10,9 @@ import pytest
 from cosmo_core import Axon, Dendrite, LifecycleError, Signal, SignalType, decode
 from cosmo_synapse_memory import MemorySynapse
 from cosmo_testing import FakeClock
+from tests.bus.common import Start, echo
 
-Start = Callable[..., Awaitable[Dendrite]]
 BEAT_S = 10.0
-
-
-async def echo(input: dict[str, Any], context: list[Any]) -> Any:
-    return input
 
 
 def axon(name: str, *capabilities: str, neuron: Any = echo) -> Axon:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from cosmo_core import (
-    Dendrite,
     LifecycleError,
     MalformedSignalError,
     NoRouteError,
@@ -20,8 +19,7 @@ from cosmo_core import (
     UnencodableError,
 )
 from cosmo_synapse_memory import MemorySynapse
-
-Start = Callable[..., Awaitable[Dendrite]]
+from tests.bus.common import Start
 
 
 async def echo(input: dict[str, Any], context: list[Any]) -> Any:

@@ -20,8 +20,8 @@ from cosmo_core import (
 from cosmo_core.protocol.ids import new_trace_id
 from cosmo_core.protocol.signal_type import ORCHESTRATION_TYPES
 from cosmo_synapse_memory import MemorySynapse
+from tests.bus.common import Start
 
-Start = Callable[..., Awaitable[Dendrite]]
 Emit = Callable[[Dendrite, str], Awaitable[Signal]]
 
 EVENT = "evt_01J00000000000000000000000"

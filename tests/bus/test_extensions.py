@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -19,13 +19,9 @@ from cosmo_core.extensions.workflow.extension import Workflow
 from cosmo_core.plugins import PluginManager
 from cosmo_core.protocol.signal import Directed
 from cosmo_synapse_memory import MemorySynapse
+from tests.bus.common import Start, echo
 
-Start = Callable[..., Awaitable[Dendrite]]
 TRACE = "trc_01ARZ3NDEKTSV4RRFFQ69G5FAV"
-
-
-async def echo(input: dict[str, Any], context: list[Any]) -> Any:
-    return input
 
 
 def clarification() -> Signal:
@@ -145,7 +141,7 @@ def test_delegating_method_has_return_type_of_extension(extension: type[Extensio
         public = vars(Dendrite).get(name)
         if isinstance(method, property) and isinstance(public, property):
             method, public = method.fget, public.fget
-        # Both also have a life cycle of their own, which is no delegation.
+        # Both also have a life cycle of their own: those methods do not delegate.
         if inspect.isfunction(method) and inspect.isfunction(public) and name not in {"start", "stop"}:
             returned = method.__annotations__["return"], public.__annotations__["return"]
             assert returned[0].removeprefix("Observed") == returned[1], name

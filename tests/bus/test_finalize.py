@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -24,8 +24,7 @@ from cosmo_core import (
 from cosmo_core.plugins import Dropped, Forward, PluginManager, hookimpl
 from cosmo_synapse_memory import MemorySynapse
 from cosmo_testing import assert_valid_trace
-
-Start = Callable[..., Awaitable[Dendrite]]
+from tests.bus.common import Start
 
 
 async def count(input: dict[str, Any], context: list[Any]) -> AsyncIterator[Any]:

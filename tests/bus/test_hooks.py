@@ -13,13 +13,9 @@ import pytest
 from cosmo_core import Dendrite, HookError, NeuronFn, RejectedError, Signal, SignalType
 from cosmo_core.plugins import Dropped, ErrorInfo, Forward, PluginManager, SignalEvent, hookimpl
 from cosmo_synapse_memory import MemorySynapse
+from tests.bus.common import Start, echo
 
-Start = Callable[..., Awaitable[Dendrite]]
 Middleware = Callable[[Signal, Forward], Awaitable[Any]]
-
-
-async def echo(input: dict[str, Any], context: list[Any]) -> Any:
-    return input
 
 
 def plugins(*hooks: object) -> PluginManager:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any, TypedDict
 
 import pytest
@@ -20,12 +20,7 @@ from cosmo_core import (
 )
 from cosmo_core.plugins import PluginManager
 from cosmo_synapse_memory import MemorySynapse
-
-Start = Callable[..., Awaitable[Dendrite]]
-
-
-async def echo(input: dict[str, Any], context: list[Any]) -> Any:
-    return input
+from tests.bus.common import Start, echo
 
 
 async def ask(start: Start, neuron: Any, input: dict[str, Any] | None = None, **options: Any) -> Signal:

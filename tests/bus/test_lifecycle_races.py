@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,13 +11,7 @@ import pytest
 from cosmo_core import Axon, Dendrite, FrameHandler, LifecycleError, SignalType, Subscription, SynapseError
 from cosmo_core.plugins import Forward, PluginManager, hookimpl
 from cosmo_synapse_memory import MemorySynapse
-
-Start = Callable[..., Awaitable[Dendrite]]
-Patterns = Callable[[], set[str]]
-
-
-async def echo(input: dict[str, Any], context: list[Any]) -> Any:
-    return input
+from tests.bus.common import Patterns, Start, echo
 
 
 def axon(name: str, neuron: Any = echo) -> Axon:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from cosmo_core import (
-    Dendrite,
     MalformedSignalError,
     ObservedPathway,
     PathwayClosedError,
@@ -19,14 +18,7 @@ from cosmo_core import (
     SignalType,
 )
 from cosmo_core.protocol.ids import new_trace_id
-
-Start = Callable[..., Awaitable[Dendrite]]
-WaitUntilIdle = Callable[[Dendrite], Awaitable[None]]
-Patterns = Callable[[], set[str]]
-
-
-async def echo(input: dict[str, Any], context: list[Any]) -> Any:
-    return input
+from tests.bus.common import Patterns, Start, WaitUntilIdle, echo
 
 
 async def talk(input: dict[str, Any], context: list[Any]) -> AsyncIterator[Any]:

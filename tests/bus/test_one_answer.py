@@ -10,8 +10,8 @@ import pytest
 
 from cosmo_core import Dendrite, Pathway, Signal, SignalType
 from cosmo_core.protocol.signal import address
+from tests.bus.common import Start
 
-Start = Callable[..., Awaitable[Dendrite]]
 Answer = Callable[..., Signal]
 DELTA, OUTPUT, ERROR = SignalType.THOUGHT_DELTA, SignalType.AGENT_OUTPUT, SignalType.ERROR
 BROKEN = {"code": "BROKEN", "message": "it broke", "recoverable": False}

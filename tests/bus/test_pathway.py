@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from cosmo_core import (
-    Dendrite,
     Signal,
     SignalType,
 )
-
-Start = Callable[..., Awaitable[Dendrite]]
+from tests.bus.common import Start
 
 
 async def echo(input: dict[str, Any], context: list[Any]) -> Any:

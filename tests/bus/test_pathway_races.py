@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -24,13 +24,7 @@ from cosmo_core import (
 from cosmo_core.plugins import PluginManager
 from cosmo_core.protocol.ids import new_trace_id
 from cosmo_synapse_memory import MemorySynapse
-
-Start = Callable[..., Awaitable[Dendrite]]
-WaitUntilIdle = Callable[[Dendrite], Awaitable[None]]
-
-
-async def echo(input: dict[str, Any], context: list[Any]) -> Any:
-    return input
+from tests.bus.common import Start, WaitUntilIdle, echo, run_loop_turns
 
 
 class SlowBus:
@@ -134,8 +128,7 @@ async def test_collected_full_pathway_releases_backpressure(wait_until_idle: Wai
         pathway = await dendrite.dispatch(neuron="talk", input={}, backpressure=True)
         async for _ in pathway:
             break
-        for _ in range(100):
-            await asyncio.sleep(0)
+        await run_loop_turns(100)
         assert not done.is_set()
         held = weakref.ref(pathway)
         del pathway

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -10,9 +9,8 @@ import pytest
 from cosmo_core import Dendrite, Signal, SignalType
 from cosmo_core.dendrite.reliability import redelivery as outbox
 from cosmo_core.plugins import Dropped, PluginManager, hookimpl
+from tests.bus.common import Start
 from tests.bus.direct_delivery import ERROR, FINAL, OUTPUT, Count, deliver, ids, make_task
-
-Start = Callable[..., Awaitable[Dendrite]]
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cosmo_core import (
-    Dendrite,
     NeuronError,
     NoRouteError,
     PathwayClosedError,
@@ -21,8 +19,7 @@ from cosmo_core import (
     current_task,
 )
 from cosmo_core.contracts.retry import is_transient, jittered
-
-Start = Callable[..., Awaitable[Dendrite]]
+from tests.bus.common import Start
 
 
 class Flaky:
@@ -146,7 +143,7 @@ def test_default_backoff_grows_up_to_limit(attempt: int) -> None:
     assert 0 <= jittered(attempt) <= min(10.0, 0.1 * 2 ** (attempt - 1))
 
 
-def test_may_pass_accepts_transient_errors_only() -> None:
+def test_is_transient_accepts_transient_errors_only() -> None:
     assert is_transient(TimeoutError())
     assert is_transient(PathwayClosedError("x"))
     assert not is_transient(ValueError())

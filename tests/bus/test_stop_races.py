@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from cosmo_core import Axon, Dendrite, RejectedError, Signal, SignalType
+from cosmo_core import Axon, RejectedError, Signal, SignalType
 from cosmo_core.dendrite.hosting.stopped_traces import StoppedTraces
 from cosmo_core.plugins import Dropped, Forward, PluginManager, SignalMiddleware, hookimpl
 from cosmo_core.protocol.ids import new_trace_id
-
-Start = Callable[..., Awaitable[Dendrite]]
+from tests.bus.common import Start, run_loop_turns
 
 
 class Slow:
@@ -120,8 +118,7 @@ async def test_stop_does_not_cancel_answer_that_is_being_sent(start: Start) -> N
         pathway = await orchestrator.dispatch(neuron="echo", input={"a": 1})
         await sending.wait()
         stopping = asyncio.create_task(orchestrator.stop_trace(pathway.trace_id, timeout_s=5))
-        for _ in range(20):
-            await asyncio.sleep(0)
+        await run_loop_turns(20)
         go.set()
         assert (await pathway.wait()).payload == {"output": {"a": 1}}
         await stopping

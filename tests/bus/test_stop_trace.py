@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from cosmo_core import Axon, Dendrite, LifecycleError, MalformedSignalError, RoleError, Signal, SignalType
+from cosmo_core import Axon, LifecycleError, MalformedSignalError, RoleError, Signal, SignalType
 from cosmo_core.dendrite.hosting.stopped_traces import MAX_STOPPED, StoppedTraces
 from cosmo_core.protocol.ids import new_trace_id
 from cosmo_core.protocol.signal import address
-
-Start = Callable[..., Awaitable[Dendrite]]
+from tests.bus.common import Start
 
 
 class Stuck:

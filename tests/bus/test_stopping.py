@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from cosmo_core import (
     Axon,
-    Dendrite,
     Directed,
     NoRouteError,
     Signal,
     SignalType,
 )
 from cosmo_synapse_memory import MemorySynapse
-
-Start = Callable[..., Awaitable[Dendrite]]
-
-
-async def echo(input: dict[str, Any], context: list[Any]) -> Any:
-    return input
+from tests.bus.common import Start, echo
 
 
 @pytest.mark.clause("P-9.1")

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from cosmo_core import Dendrite, NoRouteError, RetryStrategy, Signal, SignalType, Undelivered
+from cosmo_core import NoRouteError, RetryStrategy, Signal, SignalType, Undelivered
 from cosmo_core.protocol.signal import address
-
-Start = Callable[..., Awaitable[Dendrite]]
-
-
-async def echo(input: dict[str, Any], context: list[Any]) -> Any:
-    return input
+from tests.bus.common import Start, echo
 
 
 @pytest.mark.clause("P-5.18")

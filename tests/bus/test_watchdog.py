@@ -6,7 +6,6 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -16,17 +15,12 @@ from cosmo_core.dendrite.reliability import watchdog
 from cosmo_core.plugins import PluginManager
 from cosmo_synapse_memory import MemorySynapse
 from cosmo_testing import VirtualTimeLoop
-
-Start = Callable[..., Awaitable[Dendrite]]
+from tests.bus.common import Start, echo
 
 
 async def block(input: dict[str, Any], context: list[Any]) -> Any:
     time.sleep(input["seconds"])  # noqa: ASYNC251 - that is what it is about
     return {"blocked": True}
-
-
-async def echo(input: dict[str, Any], context: list[Any]) -> Any:
-    return input
 
 
 def plain(input: dict[str, Any], context: list[Any]) -> Any:

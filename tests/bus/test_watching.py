@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,13 +21,7 @@ from cosmo_core.contracts.watcher import OnType
 from cosmo_core.plugins import Dropped, Forward, PluginManager, hookimpl
 from cosmo_core.protocol.ids import new_trace_id
 from cosmo_synapse_memory import MemorySynapse
-
-Start = Callable[..., Awaitable[Dendrite]]
-WaitUntilIdle = Callable[[Dendrite], Awaitable[None]]
-
-
-async def echo(input: dict[str, Any], context: list[Any]) -> Any:
-    return input
+from tests.bus.common import Start, WaitUntilIdle, echo
 
 
 async def other(input: dict[str, Any], context: list[Any]) -> Any:

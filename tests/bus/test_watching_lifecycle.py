@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -22,14 +21,7 @@ from cosmo_core import (
 from cosmo_core.plugins import PluginManager
 from cosmo_core.protocol.ids import new_trace_id
 from cosmo_synapse_memory import MemorySynapse
-
-Start = Callable[..., Awaitable[Dendrite]]
-WaitUntilIdle = Callable[[Dendrite], Awaitable[None]]
-Patterns = Callable[[], set[str]]
-
-
-async def echo(input: dict[str, Any], context: list[Any]) -> Any:
-    return input
+from tests.bus.common import Patterns, Start, WaitUntilIdle, echo
 
 
 class Gate:

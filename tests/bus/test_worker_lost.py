@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -14,8 +14,8 @@ from cosmo_core.dendrite.reliability.work_heartbeat import MAX_NAMED
 from cosmo_core.plugins import PluginManager, hookimpl
 from cosmo_core.protocol.signal import address
 from cosmo_testing import FakeClock
+from tests.bus.common import Start
 
-Start = Callable[..., Awaitable[Dendrite]]
 DETECTED_S = 3.5
 """Seconds until a lost worker is detected."""
 

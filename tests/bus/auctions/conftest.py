@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, ClassVar
 
 import pytest
@@ -13,9 +13,8 @@ from cosmo_core.contracts.offer import Select
 from cosmo_core.plugins import Dropped, Forward, PluginManager, SignalMiddleware, hookimpl
 from cosmo_synapse_memory import MemorySynapse
 from cosmo_testing.life_cycle import PRESENCE
+from tests.bus.common import Start
 
-Start = Callable[..., Awaitable[Dendrite]]
-WaitUntilIdle = Callable[[Dendrite], Awaitable[None]]
 MakeAxon = Callable[..., Axon]
 WithMiddleware = Callable[[str, SignalMiddleware], PluginManager]
 DropSignals = Callable[[str, SignalType], PluginManager]

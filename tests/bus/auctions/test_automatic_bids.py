@@ -14,7 +14,8 @@ from cosmo_synapse_memory import MemorySynapse
 from cosmo_testing import FakeClock
 
 if TYPE_CHECKING:
-    from tests.bus.auctions.conftest import AuctionDriver, BlockedNeuron, DropSignals, MakeAxon, Start
+    from tests.bus.auctions.conftest import AuctionDriver, BlockedNeuron, DropSignals, MakeAxon
+    from tests.bus.common import Start
 
 
 # --- automatic bids -------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ import pytest
 from cosmo_core import Directed, Pathway, Signal, SignalType
 
 if TYPE_CHECKING:
-    from tests.bus.auctions.conftest import AuctionDriver, BlockedNeuron, DropSignals, MakeAxon, Start
+    from tests.bus.auctions.conftest import AuctionDriver, BlockedNeuron, DropSignals, MakeAxon
+    from tests.bus.common import Start
 
 
 @pytest.mark.clause("P-3.12", "P-7.7", "P-7.8")

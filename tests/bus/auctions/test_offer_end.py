@@ -13,7 +13,8 @@ from cosmo_core import PathwayClosedError, SignalType, SynapseClosedError
 from cosmo_synapse_memory import MemorySynapse
 
 if TYPE_CHECKING:
-    from tests.bus.auctions.conftest import AuctionDriver, BlockedNeuron, Start, WaitUntilIdle
+    from tests.bus.auctions.conftest import AuctionDriver, BlockedNeuron
+    from tests.bus.common import Start, WaitUntilIdle
 
 
 @pytest.mark.clause("P-7.10")

@@ -11,7 +11,8 @@ from cosmo_core import LifecycleError, MalformedSignalError, Signal, SignalType
 from cosmo_core.extensions.auctions import bidding as module
 
 if TYPE_CHECKING:
-    from tests.bus.auctions.conftest import AuctionDriver, BlockedNeuron, MakeAxon, Start
+    from tests.bus.auctions.conftest import AuctionDriver, BlockedNeuron, MakeAxon
+    from tests.bus.common import Start
 
 
 @pytest.mark.clause("P-7.2")

@@ -24,14 +24,8 @@ from cosmo_core.plugins import Dropped, Forward
 from cosmo_testing import assert_valid_trace
 
 if TYPE_CHECKING:
-    from tests.bus.auctions.conftest import (
-        AuctionDriver,
-        DropSignals,
-        MakeAxon,
-        Start,
-        WaitUntilIdle,
-        WithMiddleware,
-    )
+    from tests.bus.auctions.conftest import AuctionDriver, DropSignals, MakeAxon, WithMiddleware
+    from tests.bus.common import Start, WaitUntilIdle
 
 
 # --- one winner -----------------------------------------------------------------------------------

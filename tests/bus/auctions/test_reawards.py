@@ -12,7 +12,8 @@ from cosmo_core.dendrite.discovery.directory import Directory
 from cosmo_testing import FakeClock, assert_valid_trace
 
 if TYPE_CHECKING:
-    from tests.bus.auctions.conftest import AuctionDriver, BlockedNeuron, MakeAxon, Start, WaitUntilIdle
+    from tests.bus.auctions.conftest import AuctionDriver, BlockedNeuron, MakeAxon
+    from tests.bus.common import Start, WaitUntilIdle
 
 
 @pytest.mark.clause("P-7.10")

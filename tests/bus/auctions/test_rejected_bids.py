@@ -14,7 +14,8 @@ from cosmo_synapse_memory import MemorySynapse
 from cosmo_testing import FakeClock, assert_valid_trace
 
 if TYPE_CHECKING:
-    from tests.bus.auctions.conftest import AuctionDriver, BlockedNeuron, Start, WaitUntilIdle, WithMiddleware
+    from tests.bus.auctions.conftest import AuctionDriver, BlockedNeuron, WithMiddleware
+    from tests.bus.common import Start, WaitUntilIdle
 
 
 @pytest.mark.clause("P-7.9")

@@ -11,7 +11,6 @@ from cosmo_core import Dendrite, NeuronFn, Signal, ask_permission, clarify, deco
 from cosmo_synapse_memory import MemorySynapse
 from cosmo_testing.life_cycle import PRESENCE
 
-Start = Callable[..., Awaitable[Dendrite]]
 Ask = Callable[..., Awaitable[Signal]]
 
 

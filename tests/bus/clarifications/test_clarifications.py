@@ -23,7 +23,8 @@ from cosmo_synapse_memory import MemorySynapse
 from cosmo_testing import assert_valid_trace
 
 if TYPE_CHECKING:
-    from tests.bus.clarifications.conftest import Ask, Start
+    from tests.bus.clarifications.conftest import Ask
+    from tests.bus.common import Start
 
 
 def marks(input: dict[str, Any], context: list[Any]) -> Any:

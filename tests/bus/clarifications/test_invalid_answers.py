@@ -24,7 +24,8 @@ from cosmo_core.plugins import PluginManager
 from cosmo_synapse_memory import MemorySynapse
 
 if TYPE_CHECKING:
-    from tests.bus.clarifications.conftest import Ask, Start
+    from tests.bus.clarifications.conftest import Ask
+    from tests.bus.common import Start
 
 
 @pytest.mark.clause("P-10.2")
