@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from cosmo_core import Dendrite
@@ -21,6 +21,13 @@ Patterns = Callable[[], set[str]]
 async def echo(input: dict[str, Any], context: list[Any]) -> Any:
     """Return the input."""
     return input
+
+
+async def count(input: dict[str, Any], context: list[Any]) -> AsyncIterator[Any]:
+    """Stream the numbers below ``to``, then an object."""
+    for number in range(input["to"]):
+        yield str(number)
+    yield {"response": "done", "meta": {}}
 
 
 async def run_loop_turns(count: int) -> None:

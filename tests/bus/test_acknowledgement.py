@@ -77,8 +77,8 @@ async def test_duplicate_of_running_task_is_acknowledged_with_first(
 ) -> None:
     synapse = await connect_faulty(takeover_s=4.0)
     await start(axon(gate), synapse=synapse, role="worker")
-    once = task()
-    first, second = deliver(synapse, once), deliver(synapse, once)
+    duplicate = task()
+    first, second = deliver(synapse, duplicate), deliver(synapse, duplicate)
     assert first is not None
     assert second is not None
     # The Synapse may cancel one of the two deliveries.
@@ -111,8 +111,8 @@ async def test_cancelled_deliveries_do_not_affect_answer(
 ) -> None:
     synapse = await connect_faulty(takeover_s=4.0)
     worker = await start(axon(gate), synapse=synapse, role="worker")
-    once = task()
-    for work in (deliver(synapse, once), deliver(synapse, once)):
+    duplicate = task()
+    for work in (deliver(synapse, duplicate), deliver(synapse, duplicate)):
         assert work is not None
         work.cancel()
     gate.open.set()

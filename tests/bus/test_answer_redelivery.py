@@ -93,10 +93,10 @@ async def test_answers_are_not_buffered_without_takeover(
 ) -> None:
     synapse = await connect_faulty()
     worker = await start(count, synapse=synapse, role="worker")
-    once = make_task()
-    await deliver(synapse, once)
+    task = make_task()
+    await deliver(synapse, task)
     await synapse.wait_until_sent(OUTPUT)
-    assert not await deliver(synapse, once)
+    assert not await deliver(synapse, task)
     assert undelivered_handlers_of(synapse, OUTPUT) == [None]
     assert worker._replies._redelivery is None
 

@@ -110,10 +110,10 @@ async def test_namespaces_are_isolated(start: Start) -> None:
 @pytest.mark.clause("P-4.10")
 async def test_dispatch_finds_neuron_that_starts_during_discovery(start: Start) -> None:
     orchestrator = await start(discovery_s=5)
-    asking = asyncio.create_task(orchestrator.dispatch_and_wait(neuron="echo", input={"a": 1}))
+    reply = asyncio.create_task(orchestrator.dispatch_and_wait(neuron="echo", input={"a": 1}))
     await asyncio.sleep(0)
     await start(echo, role="worker")
-    assert (await asking).payload["output"] == {"a": 1}
+    assert (await reply).payload["output"] == {"a": 1}
 
 
 async def test_dispatch_to_stale_neuron_gets_no_route(start: Start) -> None:

@@ -337,18 +337,18 @@ async def test_dispatches_of_others_count_as_last_announced_load(start: Start, c
         heartbeat_s=BEAT_S,
         clock=clock,
     )
-    others, mine = [await start(heartbeat_s=BEAT_S, clock=clock) for _ in range(2)]
+    others, observer = [await start(heartbeat_s=BEAT_S, clock=clock) for _ in range(2)]
     waiting = [await others.dispatch(neuron="a", input={}) for _ in range(2)]
     await clock.advance(BEAT_S)
-    loads = {record.neuron_id: record.load for record in mine.find_neurons()}
+    loads = {record.neuron_id: record.load for record in observer.find_neurons()}
     assert loads == {"a": 2, "b": 0}
-    pathways = [await mine.dispatch(capabilities=["x"], input={}) for _ in range(4)]
+    pathways = [await observer.dispatch(capabilities=["x"], input={}) for _ in range(4)]
     assert sorted(pathway.neuron for pathway in pathways) == ["a", "b", "b", "b"]
     for neuron in neurons.values():
         neuron.release.set()
     await asyncio.gather(*(pathway.wait() for pathway in [*waiting, *pathways]))
     await clock.advance(BEAT_S)
-    assert [record.load for record in mine.find_neurons()] == [0, 0]
+    assert [record.load for record in observer.find_neurons()] == [0, 0]
 
 
 @pytest.mark.clause("P-5.2")

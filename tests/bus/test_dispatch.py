@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -19,17 +18,11 @@ from cosmo_core import (
     UnencodableError,
 )
 from cosmo_synapse_memory import MemorySynapse
-from tests.bus.common import Start
+from tests.bus.common import Start, count
 
 
 async def echo(input: dict[str, Any], context: list[Any]) -> Any:
     return {"response": input.get("prompt")}
-
-
-async def count(input: dict[str, Any], context: list[Any]) -> AsyncIterator[Any]:
-    for number in range(input["to"]):
-        yield str(number)
-    yield {"response": "done", "meta": {}}
 
 
 class Gate:

@@ -13,17 +13,11 @@ from cosmo_core import (
     Signal,
     SignalType,
 )
-from tests.bus.common import Start
+from tests.bus.common import Start, count
 
 
 async def echo(input: dict[str, Any], context: list[Any]) -> Any:
     return {"response": input.get("prompt")}
-
-
-async def count(input: dict[str, Any], context: list[Any]) -> AsyncIterator[Any]:
-    for number in range(input["to"]):
-        yield str(number)
-    yield {"response": "done", "meta": {}}
 
 
 @pytest.mark.clause("P-6.1", "P-11.1")

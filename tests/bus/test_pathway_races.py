@@ -56,12 +56,12 @@ async def test_timeout_applies_after_dendrite_stopped(start: Start, slow: SlowBu
     await start(echo)
     orchestrator = await start()
     slow.on = "TASK.neuron"
-    asking = asyncio.create_task(orchestrator.dispatch_and_wait(neuron="echo", input={}, timeout_s=0.05))
+    reply = asyncio.create_task(orchestrator.dispatch_and_wait(neuron="echo", input={}, timeout_s=0.05))
     await slow.entered.wait()
     await orchestrator.stop()
     async with asyncio.timeout(5):
         with pytest.raises(TimeoutError):
-            await asking
+            await reply
 
 
 async def test_stop_during_discovery_sends_no_task(
@@ -71,7 +71,7 @@ async def test_stop_during_discovery_sends_no_task(
     sent: list[bytes] = []
     await synapse.subscribe("cosmonapse.test.TASK.>", sent.append)
     slow.on = "DISCOVER"
-    asking = asyncio.create_task(orchestrator.dispatch_and_wait(neuron="echo", input={}, timeout_s=None))
+    reply = asyncio.create_task(orchestrator.dispatch_and_wait(neuron="echo", input={}, timeout_s=None))
     await slow.entered.wait()
     slow.on = "nothing"
     await start(echo)
@@ -80,7 +80,7 @@ async def test_stop_during_discovery_sends_no_task(
     slow.open.set()
     async with asyncio.timeout(5):
         with pytest.raises(LifecycleError):
-            await asking
+            await reply
     assert sent == []
 
 

@@ -27,9 +27,9 @@ async def test_redelivered_task_is_answered_again_without_second_run(
     orchestrator = await start(synapse=synapse)
     pathway = await orchestrator.dispatch(neuron="count", input={}, finalize=True)
     await synapse.wait_until_sent(FINAL)
-    (once,) = synapse.sent_of(SignalType.TASK)
+    (task,) = synapse.sent_of(SignalType.TASK)
     for _ in range(2):
-        assert await deliver(synapse, once)
+        assert await deliver(synapse, task)
     assert count.runs == 1
     assert worker.counters["duplicates"] == 2
     for type in (OUTPUT, FINAL):
@@ -71,9 +71,9 @@ async def test_redelivery_resends_error_that_replaced_unsendable_output(
 
     synapse = await connect_faulty(takeover_s=4.0)
     await start(count, synapse=synapse, role="worker")
-    once = make_task()
+    task = make_task()
     for _ in range(2):
-        assert await deliver(synapse, once)
+        assert await deliver(synapse, task)
     errors = synapse.sent_of(ERROR)
     assert [error.payload["code"] for error in errors] == ["OUTPUT_INVALID"] * 2
     assert len({*ids(errors)}) == 1
@@ -109,9 +109,9 @@ async def test_resent_answer_skips_middleware(start: Start, connect_faulty: Any,
     plugins.register(marking, name="marking")
     synapse = await connect_faulty(takeover_s=4.0)
     await start(count, synapse=synapse, role="worker", plugins=plugins)
-    once = make_task()
+    task = make_task()
     for _ in range(2):
-        assert await deliver(synapse, once)
+        assert await deliver(synapse, task)
     assert [answer.meta for answer in synapse.sent_of(OUTPUT)] == [{"marked": True}] * 3
     assert marking.passed == 1
     dropped = make_task(input={"drop": True})

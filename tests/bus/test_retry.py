@@ -30,14 +30,14 @@ class Flaky:
     def __init__(self, *failures: str) -> None:
         self.failures = list(failures)
         self.traces: list[str] = []
-        self.began = asyncio.Event()
+        self.started = asyncio.Event()
         self.stopped = asyncio.Semaphore(0)
 
     async def __call__(self, input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
         task = current_task()
         assert task is not None
         self.traces.append(task.trace_id)
-        self.began.set()
+        self.started.set()
         failure = self.failures.pop(0) if self.failures else "none"
         if failure == "hang":
             try:
@@ -131,7 +131,7 @@ async def test_retry_stops_when_caller_is_cancelled(start: Start) -> None:
     dendrite = await start(flaky)
     caller = asyncio.create_task(dendrite.dispatch_and_wait(neuron="flaky", input={}, retry=QUICK))
     async with asyncio.timeout(5):
-        await flaky.began.wait()
+        await flaky.started.wait()
         caller.cancel()
         await asyncio.wait([caller])
     assert caller.cancelled()

@@ -19,11 +19,11 @@ class Stuck:
 
     def __init__(self, name: str) -> None:
         self.__name__ = name
-        self.began = asyncio.Semaphore(0)
+        self.started = asyncio.Semaphore(0)
         self.cancelled = 0
 
     async def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
-        self.began.release()
+        self.started.release()
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -44,7 +44,7 @@ async def test_stop_trace_reaches_every_dendrite_and_collects_acknowledgements(s
     async with asyncio.timeout(5):
         for neuron, begun in ((one, 3), (two, 2)):
             for _ in range(begun):
-                await neuron.began.acquire()
+                await neuron.started.acquire()
         acknowledged = await orchestrator.stop_trace(trace_id, reason="enough", timeout_s=5)
         answers = [await pathway.wait() for pathway in pathways]
     assert {stopped.type for stopped in acknowledged} == {SignalType.STOPPED}
@@ -100,7 +100,7 @@ async def test_task_that_arrives_after_stop_of_trace_does_not_run(start: Start) 
     answer = orchestrator.dispatch_and_wait(neuron="one", input={}, trace_id=late.trace_id, timeout_s=60)
     reply = asyncio.create_task(answer)
     async with asyncio.timeout(5):
-        await one.began.acquire()
+        await one.started.acquire()
     await orchestrator.stop_trace(late.trace_id)
     assert (await reply).payload["code"] == "CANCELLED"
 

@@ -86,11 +86,11 @@ async def test_retry_reaches_neuron_that_came_back(start: Start, connect_faulty:
     orchestrator = await start(synapse=synapse)
     synapse.task_fault = "no_consumers"
 
-    def once(attempt: int) -> float:
+    def deliver_next(attempt: int) -> float:
         synapse.task_fault = None
         return 0.0
 
-    retry = RetryStrategy(max_attempts=2, timeout_s=5, backoff=once)
+    retry = RetryStrategy(max_attempts=2, timeout_s=5, backoff=deliver_next)
     answer = await orchestrator.dispatch_and_wait(neuron="echo", input={"a": 1}, retry=retry)
     assert answer.payload["output"] == {"a": 1}
 

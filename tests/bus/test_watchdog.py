@@ -75,12 +75,12 @@ async def until_logged(log: TimedLog, text: str) -> None:
 async def test_blocking_neuron_is_logged_once_within_a_second(start: Start, log: TimedLog) -> None:
     await start(echo, block)
     dendrite = await start()
-    began = time.monotonic()
+    started = time.monotonic()
     await dendrite.dispatch_and_wait(neuron="block", input={"seconds": 1.6})
     ended = time.monotonic()
     await until_logged(log, "had blocked")
     [warned] = log.times_of("Neuron 'block' has blocked the event loop")
-    assert began + 0.45 <= warned <= began + 1.0
+    assert started + 0.45 <= warned <= started + 1.0
     assert [message for _, message in log.logged if "asyncio.to_thread" in message]
     [over] = log.times_of("Neuron 'block' had blocked the event loop for 1.")
     assert ended <= over <= ended + 1.0
@@ -94,11 +94,11 @@ async def test_work_heartbeats_continue_while_event_loop_is_blocked(start: Start
     worker = await start(block, synapse=synapse, role="worker")
     orchestrator = await start(synapse=synapse)
     pathway = await orchestrator.dispatch(neuron="block", input={"seconds": 2.2})
-    began = time.monotonic()
+    started = time.monotonic()
     await pathway.wait(timeout_s=5)
     assert len(synapse.published) == 2
     for moment, subject, sign in synapse.published:
-        assert moment - began <= 2.2
+        assert moment - started <= 2.2
         assert subject == f"cosmonapse.test.HEARTBEAT.inbox.{orchestrator._dispatcher._inbox}"
         assert (sign.type, sign.payload) == (SignalType.HEARTBEAT, {"status": "working"})
         assert sign.meta == {"dendrite": worker._host._name, "tasks": [pathway.task_id]}

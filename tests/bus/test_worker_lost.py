@@ -25,10 +25,10 @@ class Stuck:
 
     def __init__(self) -> None:
         self.open = asyncio.Event()
-        self.began = 0
+        self.started = 0
 
     async def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
-        self.began += 1
+        self.started += 1
         await self.open.wait()
         return {"done": True}
 
@@ -251,7 +251,7 @@ async def test_task_held_by_host_middleware_is_not_lost(pair: WorkerPair, stuck:
     pathway = await pair.orchestrator.dispatch(neuron="stuck", input={})
     await pair.clock.advance(30)
     assert not pathway.closed
-    assert stuck.began == 0
+    assert stuck.started == 0
 
 
 @pytest.mark.clause("P-4.14")

@@ -39,6 +39,14 @@ class Runs:
         return neuron
 
 
+async def connect_synapse(stack: AsyncExitStack) -> MemorySynapse:
+    """Connect a memory Synapse that is closed with the stack."""
+    synapse = MemorySynapse()
+    await synapse.connect()
+    stack.push_async_callback(synapse.close)
+    return synapse
+
+
 @pytest.mark.clause("P-5.2")
 @given(hosts=HOSTS, wanted=WANTED)
 @settings(deadline=None)
@@ -47,9 +55,7 @@ async def test_task_for_capabilities_is_neither_lost_nor_run_twice(
 ) -> None:
     runs = Runs()
     async with AsyncExitStack() as stack, asyncio.timeout(30):
-        synapse = MemorySynapse()
-        await synapse.connect()
-        stack.push_async_callback(synapse.close)
+        synapse = await connect_synapse(stack)
         for host in hosts:
             dendrite = Dendrite(synapse=synapse, role="worker", plugins=PluginManager())
             for name, capabilities in host.items():
@@ -92,9 +98,7 @@ async def test_replicas_share_tasks_in_turn(count: int, replicas: int) -> None:
         return neuron
 
     async with AsyncExitStack() as stack, asyncio.timeout(30):
-        synapse = MemorySynapse()
-        await synapse.connect()
-        stack.push_async_callback(synapse.close)
+        synapse = await connect_synapse(stack)
         for place in range(replicas):
             worker = Dendrite(synapse=synapse, role="worker", plugins=PluginManager())
             worker.attach_axon(Axon(neuron_id="a", neuron_fn=neuron(place)))
@@ -121,9 +125,7 @@ async def test_least_busy_neuron_is_chosen(busy: str) -> None:
         return neuron
 
     async with AsyncExitStack() as stack, asyncio.timeout(30):
-        synapse = MemorySynapse()
-        await synapse.connect()
-        stack.push_async_callback(synapse.close)
+        synapse = await connect_synapse(stack)
         dendrite = Dendrite(synapse=synapse, plugins=PluginManager())
         for name in ("a", "b"):
             capabilities = ["x", "y"] if name == busy else ["x"]
