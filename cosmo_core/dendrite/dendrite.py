@@ -33,7 +33,6 @@ from cosmo_core.dendrite.discovery.directory import Directory
 from cosmo_core.dendrite.discovery.resolver import Resolver
 from cosmo_core.dendrite.dispatch.dispatcher import Dispatcher
 from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry
-from cosmo_core.dendrite.dispatch.retrying import ask_with_retries
 from cosmo_core.dendrite.extension import EntityHost, ExtensionFactory, ExtensionSet, Ports
 from cosmo_core.dendrite.hosting.host import Host
 from cosmo_core.dendrite.hosting.reply_sender import ReplySender
@@ -479,7 +478,7 @@ class Dendrite:
             CosmoError: Any other error that `dispatch` raises.
         """
         if retry is not None:
-            return ask_with_retries(self._dispatcher.ask, task, retry)
+            return self._dispatcher.ask_with_retries(task, retry)
         return self._dispatcher.ask(task, timeout_s)
 
     async def stop_trace(

@@ -11,13 +11,14 @@ from typing import Any, Final
 
 from cosmo_core.contracts.options import TaskOptions, work_payload
 from cosmo_core.contracts.pathway import BackpressuredPathway, Pathway, TerminalPathway
+from cosmo_core.contracts.retry import RetryStrategy
 from cosmo_core.dendrite.discovery.directory import Directory
 from cosmo_core.dendrite.discovery.resolver import Resolver
 from cosmo_core.dendrite.dispatch.pathway_registry import Deadline, PathwayRegistry
 from cosmo_core.dendrite.life_cycle import not_running
 from cosmo_core.dendrite.transport.link import Link, rejected
-from cosmo_core.errors import CosmoError
-from cosmo_core.protocol.ids import check_token, new_ulid
+from cosmo_core.errors import CosmoError, PathwayClosedError
+from cosmo_core.protocol.ids import check_token, new_trace_id, new_ulid
 from cosmo_core.protocol.signal import Signal, address, deadline_ms, new_unvalidated
 from cosmo_core.protocol.signal_type import SignalType
 
@@ -147,6 +148,30 @@ class Dispatcher:
                 f"Neuron {neuron!r}" if neuron else f"a Neuron with {' and '.join(map(repr, capabilities))}"
             )
             raise TimeoutError(f"no answer from {wanted} within {timeout_s} s") from None
+
+    async def ask_with_retries(self, options: TaskOptions, retry: RetryStrategy) -> Signal:
+        """Return the first answer that the strategy accepts, or the outcome of the last attempt.
+
+        Raises:
+            TimeoutError: The last attempt exceeded its time limit.
+            PathwayClosedError: The Pathway of the last attempt closed.
+        """
+        attempt = 1
+        if not retry.new_trace and options.get("trace_id") is None:
+            options = {**options, "trace_id": new_trace_id()}
+        while True:
+            try:
+                answer = await self.ask(options, retry.timeout_s)
+            except (TimeoutError, PathwayClosedError) as error:
+                if attempt >= retry.max_attempts or not retry.retry_on(error):
+                    raise
+            else:
+                if attempt >= retry.max_attempts or not retry.retry_on(answer):
+                    return answer
+            await asyncio.sleep(retry.delay_s(attempt))
+            attempt += 1
+            if retry.new_trace:
+                options = {**options, "trace_id": new_trace_id()}
 
     def _known_neuron(self, options: TaskOptions) -> str | None:
         if not self._may_dispatch:
