@@ -27,21 +27,6 @@ class NeuronRunner:
         neuron: The Neuron without wrappers, which is closed in the end.
     """
 
-    __slots__ = (
-        "_backlog",
-        "_loop",
-        "_max_running",
-        "_max_waiting",
-        "_replies",
-        "_replying",
-        "_running",
-        "_seen",
-        "_stopped",
-        "_unacknowledged",
-        "axon",
-        "neuron",
-    )
-
     def __init__(
         self, axon: Axon, neuron: NeuronFn, replies: ReplySender, seen: SeenIds, stopped: StoppedTraces
     ) -> None:
