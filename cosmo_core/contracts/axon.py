@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from copy import copy as shallow_copy
 from typing import Any, Final, Protocol, cast
 
 import msgspec
@@ -83,37 +84,31 @@ class Axon:
         if max_concurrency < 1 or max_backlog < 0:
             raise ValueError(f"Axon {neuron_id!r}: max_concurrency is at least 1 and max_backlog at least 0")
         self.neuron_id = check_token("neuron_id", neuron_id)
-        # Its host adds `recall` and `imprint` before the first call.
-        self.neuron_fn = cast("NeuronFn", neuron_fn)
         self.capabilities = tuple(check_token("capability", name) for name in capabilities)
         self.version = version
         self.input_type = input_type
         self.output_type = output_type
         self.context_fetcher = context_fetcher
-        self.engrams = check_bindings(self.neuron_fn, engrams)
         self.max_concurrency = max_concurrency
         self.max_backlog = max_backlog
         self.directed = Directed(id=neuron_id, type="neuron", capabilities=self.capabilities)
-        self._stream = streamer(self.neuron_fn) if is_streaming(self.neuron_fn) else None
-        self._invoke = invoker(self.neuron_fn)
+        # Its host adds `recall` and `imprint` before the first call.
+        self._set_neuron(cast("NeuronFn", neuron_fn), engrams)
 
     def wrapped(self, wrappers: Iterable[Callable[[NeuronFn], NeuronFn]]) -> Axon:
         """Return a copy of this Axon with its Neuron inside ``wrappers``; the first is the outermost."""
         neuron = self.neuron_fn
         for wrap in reversed(list(wrappers)):
             neuron = wrap(neuron)
-        return Axon(
-            neuron_id=self.neuron_id,
-            neuron_fn=neuron,
-            capabilities=self.capabilities,
-            version=self.version,
-            input_type=self.input_type,
-            output_type=self.output_type,
-            context_fetcher=self.context_fetcher,
-            engrams=self.engrams,
-            max_concurrency=self.max_concurrency,
-            max_backlog=self.max_backlog,
-        )
+        copy = shallow_copy(self)
+        copy._set_neuron(neuron, self.engrams)
+        return copy
+
+    def _set_neuron(self, neuron: NeuronFn, engrams: Iterable[EngramBinding]) -> None:
+        self.neuron_fn = neuron
+        self.engrams = check_bindings(neuron, engrams)
+        self._stream = streamer(neuron) if is_streaming(neuron) else None
+        self._invoke = invoker(neuron)
 
     @property
     def runs_in_loop(self) -> bool:
