@@ -35,11 +35,7 @@ class Offers:
     """The offers that one Dendrite made."""
 
     def __init__(self, ports: Ports) -> None:
-        self.pathways = ports.pathways
-        self.buffer = ports.buffer
-        self.stop_task = ports.stop_task
-        self.is_hosted = ports.is_hosted
-        self._ports = ports
+        self.ports = ports
         self._clock = clock = ports.clock.now
         self._bids = SeenIds(clock)
         self._open: dict[str, OpenOffer] = {}
@@ -56,8 +52,8 @@ class Offers:
 
     async def offer(self, options: OfferOptions, select: Select, deadline_ms: int) -> Pathway:
         """Offer work and return the Pathway that follows its winner; see `Dendrite.dispatch_offer`."""
-        self._ports.check_role(SignalType.TASK_OFFER)
-        self._ports.check_dispatching()
+        self.ports.check_role(SignalType.TASK_OFFER)
+        self.ports.check_dispatching()
         work = work_payload(options)
         open_offer = OpenOffer(
             self, self._task_offer(options, deadline_ms), work, select, options.get("deadline_s")
@@ -65,8 +61,8 @@ class Offers:
         pathway = open_offer.open_pathway(ENDING_TYPES if options.get("scope") == "terminal" else None)
         self._open[open_offer.offer.id] = open_offer
         try:
-            subject = self._ports.subjects.broadcast(SignalType.TASK_OFFER)
-            await self._ports.send_or_raise(subject, open_offer.offer)
+            subject = self.ports.subjects.broadcast(SignalType.TASK_OFFER)
+            await self.ports.send_or_raise(subject, open_offer.offer)
             open_offer.start_bidding()
             await open_offer.awarded
         except BaseException:
@@ -84,12 +80,12 @@ class Offers:
             {"input": options["input"], "capabilities": list(capabilities), "deadline_ms": deadline_ms},
             trace_id=options.get("trace_id"),
             parent_id=options.get("parent_id"),
-            meta={**(options.get("meta") or {}), "reply_to": self._ports.dendrite_id},
+            meta={**(options.get("meta") or {}), "reply_to": self.ports.dendrite_id},
         )
 
     async def send_to(self, dendrite: str, signal: Signal) -> None:
         """Send a Signal to one Dendrite. Raises as `send_or_raise` does."""
-        await self._ports.send_or_raise(self._ports.subjects.inbox(signal.type, dendrite), signal)
+        await self.ports.send_or_raise(self.ports.subjects.inbox(signal.type, dendrite), signal)
 
     def close_offer(self, open_offer: OpenOffer) -> None:
         """Decline all bids for an offer from now on."""
@@ -136,7 +132,7 @@ class Offers:
             self._declining.append((bid.dendrite, decline))
         if self._declining and not self._sending:
             self._sending = True
-            self.pathways.spawn(self._send_declines())
+            self.ports.pathways.spawn(self._send_declines())
 
     async def _send_declines(self) -> None:
         try:
@@ -174,7 +170,7 @@ class OfferPathway(Pathway):
     def __init__(self, offer: OpenOffer, offers: Offers, only: frozenset[SignalType] | None) -> None:
         # Until the award, the Pathway follows the offer itself.
         task_offer = offer.offer
-        super().__init__(offers.pathways, task_offer.trace_id, task_offer.id, "", offers.buffer)
+        super().__init__(offers.ports.pathways, task_offer.trace_id, task_offer.id, "", offers.ports.buffer)
         self._open_offer = offer
         self._only = only
 
@@ -235,7 +231,7 @@ class OpenOffer:
         """Return the Pathway of this offer; only its caller references it."""
         pathway = OfferPathway(self, self._offers, only)
         self._pathway = weakref.ref(pathway)
-        self._offers.pathways.add(pathway)
+        self._offers.ports.pathways.add(pathway)
         return pathway
 
     # --- time ---------------------------------------------------------------------------------------
@@ -283,8 +279,8 @@ class OpenOffer:
         pathway = self._pathway()
         if pathway is not None:
             pathway.neuron = bid.neuron
-            self._offers.pathways.change_task(pathway, award.id)
-        self._offers.pathways.spawn(self._send_award(bid, award))
+            self._offers.ports.pathways.change_task(pathway, award.id)
+        self._offers.ports.pathways.spawn(self._send_award(bid, award))
 
     async def _send_award(self, bid: Bid, award: Signal) -> None:
         try:
@@ -356,7 +352,7 @@ class OpenOffer:
         return (
             answer.payload["code"] == "CANCELLED"
             and winner is not None
-            and self._offers.is_hosted(winner.neuron, winner.dendrite)
+            and self._offers.ports.is_hosted(winner.neuron, winner.dendrite)
         )
 
     def bidder_departed(self, neuron: str, dendrite: str) -> None:
@@ -366,7 +362,7 @@ class OpenOffer:
             self.auction.remove_bidder(neuron, dendrite)
         elif pathway is not None:
             # It may still run: two bidders must never do the work at once.
-            self._offers.stop_task(pathway, "the work is awarded to another bidder")
+            self._offers.ports.stop_task(pathway, "the work is awarded to another bidder")
             message = f"Neuron {neuron!r} left before it answered, and there is no other bid; try again"
             self.auction.winner_failed(pathway.local_error("WORKER_LOST", message))
 
@@ -375,7 +371,7 @@ class OpenOffer:
         if self.auction.closed:
             return
         if self.auction.winner is not None:
-            self._offers.stop_task(pathway, "its Pathway was closed")
+            self._offers.ports.stop_task(pathway, "its Pathway was closed")
         self._close()
         self._complete_award(
             PathwayClosedError(f"the Pathway of {self.offer.id} closed before its work was awarded")
