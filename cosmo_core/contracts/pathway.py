@@ -6,7 +6,8 @@ import asyncio
 import inspect
 import logging
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable
+from contextlib import aclosing
 from types import TracebackType, coroutine
 from typing import Any, Final, Protocol, Self, TypeVar
 
@@ -36,10 +37,32 @@ def _one_turn() -> Generator[None]:
     yield
 
 
-def is_being_cancelled() -> bool:
-    """Tell whether a CancelledError cancels the calling asyncio task, rather than something it awaited."""
+def call_handler(name: object, handler: SignalHandler, signal: Signal) -> Awaitable[None] | None:
+    """Call a plain or async handler; return the awaitable of an async one. A failure is logged."""
+    try:
+        result = handler(signal)
+    except (Exception, asyncio.CancelledError) as error:
+        if _cancels_caller(error):
+            raise
+        logger.exception("%s failed on %s", name, signal.id)
+        return None
+    return result if inspect.isawaitable(result) else None
+
+
+async def finish_call(name: object, call: Awaitable[None], signal: Signal) -> None:
+    """Await the call of an async handler. A failure is logged, except a cancellation of the caller."""
+    try:
+        await call
+    except (Exception, asyncio.CancelledError) as error:
+        if _cancels_caller(error):
+            raise
+        logger.exception("%s failed on %s", name, signal.id)
+
+
+def _cancels_caller(error: BaseException) -> bool:
+    """Tell whether an error cancels the calling asyncio task, rather than something it awaited."""
     task = asyncio.current_task()
-    return task is None or task.cancelling() > 0
+    return isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling() > 0)
 
 
 def any_of(types: Iterable[SignalType]) -> str:
@@ -221,14 +244,9 @@ class Pathway:
         async for signal in self:
             if signal.type is not type:
                 continue
-            try:
-                result = handler(signal)
-                if inspect.isawaitable(result):
-                    await result
-            except (Exception, asyncio.CancelledError) as error:
-                if isinstance(error, asyncio.CancelledError) and is_being_cancelled():
-                    raise
-                logger.exception("the %s handler of %s failed on %s", type.value, self._name, signal.id)
+            name = f"the {type.value} handler of {self._name}"
+            if (call := call_handler(name, handler, signal)) is not None:
+                await finish_call(name, call, signal)
 
     @property
     def _name(self) -> str:
@@ -236,7 +254,7 @@ class Pathway:
 
     # --- iterating ----------------------------------------------------------------------------------
 
-    async def __aiter__(self) -> AsyncIterator[Signal]:
+    async def __aiter__(self) -> AsyncGenerator[Signal]:
         """Yield every Signal, from the oldest one buffered until the Pathway closes."""
         position = self._first
         while True:
@@ -446,24 +464,19 @@ class BackpressuredPathway(Pathway):
 
     # --- reading ------------------------------------------------------------------------------------
 
-    async def __aiter__(self) -> AsyncIterator[Signal]:
+    async def __aiter__(self) -> AsyncGenerator[Signal]:
         """Yield every Signal, from the oldest one buffered until the Pathway closes."""
-        me, position = object(), self._first
-        self._cursors[me] = position
+        cursor, position = object(), self._first
+        self._cursors[cursor] = position
         try:
-            while True:
-                position = max(position, self._first)
-                signals = self._signals
-                if signals is not None and position - self._first < len(signals):
-                    yield signals[position - self._first]
+            async with aclosing(super().__aiter__()) as signals:
+                async for signal in signals:
+                    position = max(position, self._first)
+                    yield signal
                     position += 1
-                    self._advance(me, position)
-                elif self.closed:
-                    return
-                else:
-                    await self._wait_for_change()
+                    self._advance(cursor, position)
         finally:
-            del self._cursors[me]
+            del self._cursors[cursor]
             self._advance()
 
     def _advance(self, cursor: object = None, position: int = 0) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
@@ -12,7 +10,7 @@ from typing import Any, Protocol, Self, Unpack, overload
 import msgspec
 
 from cosmo_core.contracts.options import FilterOptions
-from cosmo_core.contracts.pathway import H, SignalHandler, is_being_cancelled
+from cosmo_core.contracts.pathway import H, SignalHandler, call_handler, finish_call
 from cosmo_core.protocol.ids import check_token
 from cosmo_core.protocol.signal import Signal, check_trace_id
 from cosmo_core.protocol.signal_type import SignalType
@@ -106,7 +104,7 @@ class Watcher:
             return
         if self._busy:
             self._enqueue(signal)
-        elif (work := self._call(signal)) is not None:
+        elif (work := call_handler(self, self._handler, signal)) is not None:
             self._busy = True
             self._owner.spawn(self._run(signal, work))
 
@@ -118,36 +116,17 @@ class Watcher:
                 logger.warning("%r is too slow; the oldest waiting Signals are dropped", self)
         self._backlog.append(signal)
 
-    def _call(self, signal: Signal) -> Awaitable[None] | None:
-        try:
-            result = self._handler(signal)
-        except Exception:
-            logger.exception("%r failed on %s", self, signal.id)
-            return None
-        return result if inspect.isawaitable(result) else None
-
     async def _run(self, signal: Signal, work: Awaitable[None] | None) -> None:
         try:
             while True:
                 if work is not None:
-                    await self._finish(signal, work)
+                    await finish_call(self, work, signal)
                 if not self._backlog:
                     return
                 signal = self._backlog.popleft()
-                work = self._call(signal)
+                work = call_handler(self, self._handler, signal)
         finally:
             self._busy = False
-
-    async def _finish(self, signal: Signal, work: Awaitable[None]) -> None:
-        try:
-            await work
-        except asyncio.CancelledError:
-            if is_being_cancelled():
-                raise
-            # Something that the handler awaited was cancelled, not the handler.
-            logger.exception("%r failed on %s", self, signal.id)
-        except Exception:
-            logger.exception("%r failed on %s", self, signal.id)
 
     # --- ending -------------------------------------------------------------------------------------
 
