@@ -55,7 +55,7 @@ from cosmo_core.errors import (
     UnencodableError,
     UnknownPluginError,
 )
-from cosmo_core.extensions.watching.observed_pathway import ObservedPathway
+from cosmo_core.extensions.watching.extension import ObservedPathway
 from cosmo_core.plugins.open import Neuron, connect_synapse, engram_from_url
 from cosmo_core.protocol.schema import json_schema
 from cosmo_core.protocol.signal import Directed, RemoteError, Signal, decode, encode

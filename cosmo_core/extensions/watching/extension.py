@@ -8,12 +8,11 @@ import weakref
 from collections.abc import Callable, Sequence
 
 from cosmo_core.contracts.delivery import Subscription
-from cosmo_core.contracts.pathway import H, Pathway, SignalHandler
+from cosmo_core.contracts.pathway import H, Pathway, PathwayOwner, SignalHandler, any_of
 from cosmo_core.contracts.watcher import Filter, Watcher
 from cosmo_core.dendrite.extension import Extension, Ports
 from cosmo_core.dendrite.life_cycle import not_running
-from cosmo_core.errors import LifecycleError, SynapseError
-from cosmo_core.extensions.watching.observed_pathway import ObservedPathway
+from cosmo_core.errors import LifecycleError, PathwayClosedError, SynapseError
 from cosmo_core.protocol.ids import SeenIds
 from cosmo_core.protocol.signal import Signal, check_trace_id
 from cosmo_core.protocol.signal_type import SignalType
@@ -174,6 +173,46 @@ class Watching(Extension):
         if not self._observed and self._loop is not None and not self._loop.is_closed():
             # The collector may run in any thread.
             self._loop.call_soon_threadsafe(self._update_soon, self._everything)
+
+
+# --- observed Pathways ------------------------------------------------------------------------------
+
+
+class ObservedPathway(Pathway):
+    """Receives every Signal on a trace from the moment it opens, whatever its sender and addressee.
+
+    It follows a workflow rather than one TASK, so only FINAL closes it (P-11.7): an ERROR ends the TASK that
+    it answers, and the workflow may go on. Close it, or use it as ``async with``, where no FINAL will come.
+    Its ``task_id`` and ``neuron`` are empty.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, owner: PathwayOwner, trace_id: str, buffer: int = 1024) -> None:
+        super().__init__(owner, trace_id, "", "", buffer)
+
+    def _may_come_after_answer(self, type: SignalType) -> bool:
+        # A trace has many TASKs; a Signal that is delivered twice is filtered before.
+        return True
+
+    def _is_new(self, delta: Signal) -> bool:
+        return True
+
+    def _ends_with(self, type: SignalType) -> bool:
+        return type is SignalType.FINAL
+
+    @property
+    def _name(self) -> str:
+        return self.trace_id
+
+    def _timeout_error(self, types: frozenset[SignalType], timeout_s: float | None) -> TimeoutError:
+        return TimeoutError(f"no {any_of(types)} arrived on {self.trace_id} within {timeout_s} s")
+
+    def _closed_error(self, types: frozenset[SignalType]) -> PathwayClosedError:
+        return PathwayClosedError(f"the Pathway that observes {self.trace_id} closed before {any_of(types)}")
+
+    def __repr__(self) -> str:
+        return f"<ObservedPathway {'closed' if self.closed else 'open'} on {self.trace_id}>"
 
 
 # --- subscriptions ----------------------------------------------------------------------------------
