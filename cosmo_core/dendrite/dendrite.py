@@ -749,38 +749,38 @@ class Dendrite:
         """
         return await self.extension("watching").observe_pathway(trace_id)
 
-    # `on` for each SignalType, made below. TASK_OFFER has `on_task_offer`, which lets a handler bid.
-    on_task: OnType
-    on_agent_output: OnType
-    on_final: OnType
-    on_error: OnType
-    on_bid: OnType
-    on_task_awarded: OnType
-    on_task_declined: OnType
-    on_thought_delta: OnType
-    on_plan: OnType
-    on_tool_call: OnType
-    on_tool_result: OnType
-    on_memory_append: OnType
-    on_escalation: OnType
-    on_consensus: OnType
-    on_context_sync: OnType
-    on_critique: OnType
-    on_audit: OnType
-    on_clarification: OnType
-    on_clarification_answer: OnType
-    on_permission: OnType
-    on_permission_decision: OnType
-    on_recall: OnType
-    on_recalled: OnType
-    on_imprint: OnType
-    on_imprinted: OnType
-    on_register: OnType
-    on_deregister: OnType
-    on_heartbeat: OnType
-    on_discover: OnType
-    on_stop: OnType
-    on_stopped: OnType
+    # `on` for each SignalType, except TASK_OFFER: `on_task_offer` lets a handler bid.
+    on_task = OnType(SignalType.TASK)
+    on_agent_output = OnType(SignalType.AGENT_OUTPUT)
+    on_final = OnType(SignalType.FINAL)
+    on_error = OnType(SignalType.ERROR)
+    on_bid = OnType(SignalType.BID)
+    on_task_awarded = OnType(SignalType.TASK_AWARDED)
+    on_task_declined = OnType(SignalType.TASK_DECLINED)
+    on_thought_delta = OnType(SignalType.THOUGHT_DELTA)
+    on_plan = OnType(SignalType.PLAN)
+    on_tool_call = OnType(SignalType.TOOL_CALL)
+    on_tool_result = OnType(SignalType.TOOL_RESULT)
+    on_memory_append = OnType(SignalType.MEMORY_APPEND)
+    on_escalation = OnType(SignalType.ESCALATION)
+    on_consensus = OnType(SignalType.CONSENSUS)
+    on_context_sync = OnType(SignalType.CONTEXT_SYNC)
+    on_critique = OnType(SignalType.CRITIQUE)
+    on_audit = OnType(SignalType.AUDIT)
+    on_clarification = OnType(SignalType.CLARIFICATION)
+    on_clarification_answer = OnType(SignalType.CLARIFICATION_ANSWER)
+    on_permission = OnType(SignalType.PERMISSION)
+    on_permission_decision = OnType(SignalType.PERMISSION_DECISION)
+    on_recall = OnType(SignalType.RECALL)
+    on_recalled = OnType(SignalType.RECALLED)
+    on_imprint = OnType(SignalType.IMPRINT)
+    on_imprinted = OnType(SignalType.IMPRINTED)
+    on_register = OnType(SignalType.REGISTER)
+    on_deregister = OnType(SignalType.DEREGISTER)
+    on_heartbeat = OnType(SignalType.HEARTBEAT)
+    on_discover = OnType(SignalType.DISCOVER)
+    on_stop = OnType(SignalType.STOP)
+    on_stopped = OnType(SignalType.STOPPED)
 
     # --- workflow: delegations ----------------------------------------------------------------------
 
@@ -1001,15 +1001,6 @@ class Dendrite:
             **task: See `ResponseOptions`.
         """
         return await self.extension("workflow").respond_to_permission(permission, granted, reason, task)
-
-
-def _make_on_types() -> None:
-    for type in SignalType:
-        if type is not SignalType.TASK_OFFER:
-            setattr(Dendrite, f"on_{type.value.lower()}", OnType(type))
-
-
-_make_on_types()
 
 
 def _check_arguments(
