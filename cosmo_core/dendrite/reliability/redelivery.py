@@ -85,7 +85,7 @@ class RedeliveryBuffer:
         # An inbox with back-pressure is a queue group, where a tracked publish would not wait.
         tracked = subject != self._link.subjects.broadcast(answer.type) and "pulse_to" not in task.meta
         publish = partial(self._publish_first, task.id, answer.id, subject, tracked)
-        return self._link.send_answer(subject, answer, publish, skip_role_check)
+        return self._link.send(subject, answer, skip_role_check, publish)
 
     async def _publish_first(self, task_id: str, id: str, subject: str, tracked: bool, frame: bytes) -> None:
         sent = _Sent(id, subject, frame, tracked)

@@ -131,7 +131,9 @@ class Link:
                 f'a Dendrite with role="worker" may not emit {type.value}; use one with role="orchestrator"'
             )
 
-    def send(self, subject: str, signal: Signal, skip_role_check: bool = False) -> Awaitable[Dropped | None]:
+    def send(
+        self, subject: str, signal: Signal, skip_role_check: bool = False, publish: Publish | None = None
+    ) -> Awaitable[Dropped | None]:
         """Publish ``signal``; the awaitable returns the reason if a middleware dropped it.
 
         Args:
@@ -139,6 +141,7 @@ class Link:
             signal: The Signal.
             skip_role_check: Send it whatever the role: a host makes FINAL from an output if the TASK asks
                 for it.
+            publish: Publishes the frame in place of the Synapse.
 
         Raises:
             RoleError: The Dendrite's role forbids the type; nothing was sent.
@@ -148,11 +151,12 @@ class Link:
         if signal.type in self._forbidden and not skip_role_check:
             self.check_role(signal.type)
         if self._outbound is not None:
-            return self._send_through(
-                self._outbound, _Route(subject, shared=False, since=monotonic()), signal
-            )
+            route = _Route(subject, shared=False, since=monotonic(), publish=publish)
+            return self._send_through(self._outbound, route, signal)
         if self._observers:
             self._observe("sent", signal)
+        if publish is not None:
+            return publish(encode(signal))
         return self._synapse.publish(subject, encode(signal))
 
     def send_shared(self, subject: str, signal: Signal) -> Awaitable[Dropped | None]:
@@ -177,19 +181,6 @@ class Link:
         dropped = await self.send(subject, signal)
         if dropped is not None:
             raise rejected(signal, dropped)
-
-    def send_answer(
-        self, subject: str, answer: Signal, publish: Publish, skip_role_check: bool = False
-    ) -> Awaitable[Dropped | None]:
-        """Send as `send` does; ``publish`` publishes the frame."""
-        if answer.type in self._forbidden and not skip_role_check:
-            self.check_role(answer.type)
-        if self._outbound is not None:
-            route = _Route(subject, shared=False, since=monotonic(), publish=publish)
-            return self._send_through(self._outbound, route, answer)
-        if self._observers:
-            self._observe("sent", answer)
-        return publish(encode(answer))
 
     def send_frame(
         self, subject: str, frame: bytes, undelivered: UndeliveredHandler | None = None
