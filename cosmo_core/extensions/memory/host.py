@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -22,9 +22,6 @@ from cosmo_core.protocol.signal_type import SignalType
 
 CLOSE_TIMEOUT_S: Final = 5.0
 """Seconds that an Engram may take to finish its requests, and to close."""
-
-Answer = Callable[[Signal], Awaitable[dict[str, Any]]]
-"""Returns the payload of the answer to a request."""
 
 # Not a token, so no Engram has this id.
 _BROADCAST: Final = "*"
@@ -122,11 +119,11 @@ class EngramHost:
     async def _subscribe(self, server: EngramServer) -> list[Subscription]:
         engram_id, subjects = server.engram.engram_id, self._ports.subjects
         sources: list[tuple[str, Receiver, Refuse | None]] = [
-            (subjects.engram(SignalType.RECALL, engram_id), server.recall, server.refuse),
-            (subjects.engram(SignalType.IMPRINT, engram_id), server.imprint, server.refuse),
+            (subjects.engram(SignalType.RECALL, engram_id), server.answer, server.refuse),
+            (subjects.engram(SignalType.IMPRINT, engram_id), server.answer, server.refuse),
             # Other implementations of the protocol address an Engram on the broadcast subject.
-            (subjects.broadcast(SignalType.RECALL), server.recall_addressed, None),
-            (subjects.broadcast(SignalType.IMPRINT), server.imprint_addressed, None),
+            (subjects.broadcast(SignalType.RECALL), server.answer_addressed, None),
+            (subjects.broadcast(SignalType.IMPRINT), server.answer_addressed, None),
         ]
         async with contextlib.AsyncExitStack() as undo:
             subscriptions = []
@@ -242,27 +239,15 @@ class EngramServer:
         """The number of requests that are being answered."""
         return len(self._requests)
 
-    def recall(self, request: Signal) -> Coroutine[Any, Any, None]:
-        """Answer a RECALL with RECALLED (P-14.4)."""
-        return self._answer(request, self._recalled)
-
-    def imprint(self, request: Signal) -> Coroutine[Any, Any, None]:
-        """Answer an IMPRINT with IMPRINTED (P-14.5)."""
-        return self._answer(request, self._imprinted)
-
-    def recall_addressed(self, request: Signal) -> Coroutine[Any, Any, None] | None:
-        """Answer a RECALL on the broadcast subject if it is directed to this Engram (P-14.3)."""
+    def answer_addressed(self, request: Signal) -> Coroutine[Any, Any, None] | None:
+        """Answer a request on the broadcast subject if it is directed to this Engram (P-14.3)."""
         directed, engram = request.directed, self.engram
         if directed is None:
             return None
-        # An id takes precedence over a kind.
-        matches = directed.id == engram.engram_id if directed.id else directed.type == engram.engram_kind
-        return self.recall(request) if matches else None
-
-    def imprint_addressed(self, request: Signal) -> Coroutine[Any, Any, None] | None:
-        """Answer an IMPRINT on the broadcast subject if it is directed to this Engram (P-14.3)."""
-        matches = request.directed is not None and request.directed.id == self.engram.engram_id
-        return self.imprint(request) if matches else None
+        # A RECALL may be directed to a kind; an id takes precedence.
+        by_kind = request.type is SignalType.RECALL and not directed.id
+        matches = directed.type == engram.engram_kind if by_kind else directed.id == engram.engram_id
+        return self.answer(request) if matches else None
 
     async def wait_idle(self, trace_id: str | None = None) -> None:
         """Return when no request is being answered, or no IMPRINT of one trace."""
@@ -277,21 +262,22 @@ class EngramServer:
 
     # --- answering ----------------------------------------------------------------------------------
 
-    async def _answer(self, request: Signal, answer: Answer) -> None:
+    async def answer(self, request: Signal) -> None:
+        """Answer a RECALL with RECALLED (P-14.4), or an IMPRINT with IMPRINTED (P-14.5)."""
         # Not the id of the request: a bus may deliver a request twice.
         key = object()
         self._requests[key] = request.trace_id if request.type is SignalType.IMPRINT else None
         try:
-            await self._send(request, await self._outcome(request, answer))
+            await self._send(request, await self._outcome(request))
         finally:
             del self._requests[key]
             change, self._change = self._change, None
             if change is not None:
                 change.set_result(None)
 
-    async def _outcome(self, request: Signal, answer: Answer) -> dict[str, Any]:
+    async def _outcome(self, request: Signal) -> dict[str, Any]:
         try:
-            return await self._in_time(request, answer)
+            return await self._answer_in_time(request)
         except EngramError as error:
             return _failure(request, error)
         except Exception as error:
@@ -299,21 +285,22 @@ class EngramServer:
             message = f"{self._name} failed with {error.__class__.__name__}; see its host's log"
             return _failure(request, EngramError(message))
 
-    async def _in_time(self, request: Signal, answer: Answer) -> dict[str, Any]:
+    async def _answer_in_time(self, request: Signal) -> dict[str, Any]:
         left_ms = request.payload.get("deadline_ms")
         if left_ms == 0:
             raise EngramTimeout(f"the deadline passed before {self._name} could start; allow more time")
         deadline = self._ports.pathways.time_limit(None if left_ms is None else left_ms / 1000)
         try:
             with deadline:
-                return await answer(request)
+                recalls = request.type is SignalType.RECALL
+                return await (self._recall(request) if recalls else self._imprint(request))
         except TimeoutError:
             if not deadline.expired:
                 raise
             message = f"{self._name} did not answer within {left_ms} ms; allow more time"
             raise EngramTimeout(message) from None
 
-    async def _recalled(self, request: Signal) -> dict[str, Any]:
+    async def _recall(self, request: Signal) -> dict[str, Any]:
         query = Query.parse(request.payload["query"])
         guarantees = self.engram.guarantees
         if query.words is not None and not guarantees.text:
@@ -331,7 +318,7 @@ class EngramServer:
         read = msgspec.json.decode if self._ports.is_observed() else msgspec.Raw
         return [{"id": each.id, "entry": read(each.document), "score": each.score} for each in found]
 
-    async def _imprinted(self, request: Signal) -> dict[str, Any]:
+    async def _imprint(self, request: Signal) -> dict[str, Any]:
         if self._ports.was_stopped(request):
             message = f"trace {request.trace_id} was stopped; {self._name} writes nothing for it"
             raise EngramError(message, code="ENGRAM_STOPPED")
