@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Any
 
 import attrs
 
@@ -28,11 +27,6 @@ def is_transient(outcome: Signal | Exception) -> bool:
     return outcome.type is SignalType.ERROR and bool(outcome.payload["recoverable"])
 
 
-def _positive(strategy: RetryStrategy, field: attrs.Attribute[Any], value: float) -> None:
-    if value <= 0:
-        raise ValueError(f"RetryStrategy.{field.name} must be positive, not {value!r}")
-
-
 @attrs.frozen(kw_only=True)
 class RetryStrategy:
     """How often and when a TASK is dispatched again. A failed attempt is stopped first (P-5.16).
@@ -48,8 +42,8 @@ class RetryStrategy:
         ValueError: ``max_attempts`` or ``timeout_s`` is not positive.
     """
 
-    max_attempts: int = attrs.field(default=3, validator=_positive)
-    timeout_s: float = attrs.field(default=30.0, validator=_positive)
+    max_attempts: int = attrs.field(default=3, validator=attrs.validators.gt(0))
+    timeout_s: float = attrs.field(default=30.0, validator=attrs.validators.gt(0))
     backoff: float | Backoff = jittered
     retry_on: RetryOn = is_transient
     new_trace: bool = False
