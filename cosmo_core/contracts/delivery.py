@@ -67,7 +67,7 @@ class Guarantees:
 
     Attributes:
         delivery: Whether a frame for a queue group may be lost, or may be delivered twice. A frame without
-            a queue group is never delivered twice.
+            a queue group is never sent again.
         ordering: Whether the frames of one publisher arrive in the order of publication.
         queue_groups: Whether each frame goes to one member of a queue group.
         max_frame: The largest frame, in bytes.

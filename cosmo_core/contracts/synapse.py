@@ -17,9 +17,9 @@ from cosmo_core.contracts.delivery import (
 class Synapse(Protocol):
     """The bus that a Dendrite publishes to and subscribes to.
 
-    When `subscribe` returns, no frame is lost that is published afterwards. An exception of a handler never
-    affects another handler or the publisher. A broken connection is restored, with all subscriptions; until
-    then `publish` waits, up to a limit.
+    After `subscribe` returns, no frame is lost whose publisher could know that it did. An exception of a
+    handler never affects another handler or the publisher. A broken connection is restored, with all
+    subscriptions; until then `publish` waits, up to a limit.
     """
 
     @property

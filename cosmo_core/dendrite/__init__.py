@@ -1,4 +1,4 @@
-"""The Dendrite: hosts Axons, announces them, dispatches work and follows it."""
+"""The Dendrite: hosts Axons, announces them, dispatches TASKs and follows them."""
 
 from cosmo_core.dendrite.dendrite import Dendrite
 

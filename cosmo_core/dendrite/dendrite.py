@@ -424,7 +424,7 @@ class Dendrite:
             RoleError: The role of this Dendrite forbids the type; nothing was sent.
             RejectedError: A middleware of this Dendrite dropped it.
             UnencodableError: JSON cannot carry it.
-            SynapseError: The Synapse could not take it.
+            SynapseError: The Synapse refused it.
         """
         await self._dispatcher.emit(signal)
 
@@ -442,7 +442,7 @@ class Dendrite:
             RejectedError: A middleware of this Dendrite dropped it.
             MalformedSignalError: An option breaks the protocol; nothing was sent.
             UnencodableError: JSON cannot carry the input; nothing was sent.
-            SynapseError: The Synapse could not take it.
+            SynapseError: The Synapse refused it.
         """
         return await self._dispatcher.dispatch(task)
 
@@ -508,7 +508,7 @@ class Dendrite:
             LifecycleError: The Dendrite is not running.
             MalformedSignalError: ``trace_id`` is not a valid trace id.
             RejectedError: A middleware of this Dendrite dropped the STOP.
-            SynapseError: The Synapse could not take it.
+            SynapseError: The Synapse refused it.
         """
         self._dispatcher.check_running()
         return await self._stopper.stop(trace_id, reason=reason, rollback=rollback, timeout_s=timeout_s)
@@ -541,7 +541,7 @@ class Dendrite:
             ValueError: ``select`` is not a rule, or the function returned something that is not a bid.
             MalformedSignalError: An option breaks the protocol; nothing was sent.
             UnencodableError: JSON cannot carry the input; nothing was sent.
-            SynapseError: The Synapse could not take it.
+            SynapseError: The Synapse refused it.
         """
         return await self.extension("auctions").dispatch_offer(select, deadline_ms, offer)
 
@@ -579,7 +579,7 @@ class Dendrite:
             RejectedError: A middleware of this Dendrite dropped the bid.
             ValueError: The Neuron cannot do it, or has bid for it already, or there are too many open bids.
             MalformedSignalError: A number is outside of what the protocol allows.
-            SynapseError: The Synapse could not take it.
+            SynapseError: The Synapse refused it.
         """
         terms = without_none(cost=cost, eta_ms=eta_ms, confidence=confidence)
         return await self.extension("auctions").bid(offer, neuron, terms)
@@ -652,7 +652,7 @@ class Dendrite:
             MalformedSignalError: The id of the Engram, the trace or the parent is malformed.
             RejectedError: A middleware of this Dendrite dropped the RECALL.
             UnencodableError: JSON cannot carry the query.
-            SynapseError: The Synapse could not take it.
+            SynapseError: The Synapse refused it.
         """
         client = self.extension("memory").client(engram, kind, trace_id, parent_id)
         return await client.recall(engram or kind, query, mode=mode, timeout_s=timeout_s)
@@ -689,7 +689,7 @@ class Dendrite:
             MalformedSignalError: The id of the Engram, the trace or the parent is malformed.
             RejectedError: A middleware of this Dendrite dropped the IMPRINT.
             UnencodableError: JSON cannot carry the entry.
-            SynapseError: The Synapse could not take it.
+            SynapseError: The Synapse refused it.
         """
         client = self.extension("memory").client(engram, None, trace_id, parent_id)
         return await client.imprint(

@@ -78,15 +78,12 @@ class Watching(Extension):
         """See `Dendrite.on`."""
 
         def register(handler: H) -> H:
-            self._register(type, handler, filter)
+            self._add_watcher(type, handler, filter)
+            if self._loop is not None:
+                self._update_soon(self._subscriptions[type])
             return handler
 
         return register
-
-    def _register(self, type: SignalType, handler: SignalHandler, filter: Filter) -> None:
-        self._add_watcher(type, handler, filter)
-        if self._loop is not None:
-            self._update_soon(self._subscriptions[type])
 
     async def watch(self, type: SignalType, handler: SignalHandler, filter: Filter) -> Watcher:
         """Call ``handler`` from now on. See `Dendrite.watch`."""
