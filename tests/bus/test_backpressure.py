@@ -95,7 +95,7 @@ async def test_closed_reader_releases_backpressure(start: Start) -> None:
         await anext(leaving)
         staying = asyncio.create_task(read_all(pathway))
         await run_loop_turns(50)
-        await leaving.aclose()  # type: ignore[attr-defined]
+        await leaving.aclose()
         assert await staying == list(range(60))
         pathway.close()
 
