@@ -37,7 +37,6 @@ from cosmo_core.dendrite.extension import EntityHost, ExtensionFactory, Extensio
 from cosmo_core.dendrite.hosting.host import Host
 from cosmo_core.dendrite.hosting.reply_sender import ReplySender
 from cosmo_core.dendrite.hosting.stopped_traces import StoppedTraces
-from cosmo_core.dendrite.hosting.trace_stopper import TraceStopper
 from cosmo_core.dendrite.life_cycle import LifeCycle
 from cosmo_core.dendrite.reliability.failure_detector import FailureDetector
 from cosmo_core.dendrite.reliability.undeliverable import UndeliverableHandler
@@ -163,14 +162,20 @@ class Dendrite:
     def _build_dispatching(self) -> None:
         link, directory, pathways = self._link, self._directory, self._pathways
         self._dispatcher = Dispatcher(
-            link, directory, self._resolver, pathways, inbox=self._inbox, buffer=self._buffer
+            link,
+            directory,
+            self._resolver,
+            pathways,
+            dendrites=self._announcer.dendrites,
+            inbox=self._inbox,
+            buffer=self._buffer,
+            discovery_s=self._discovery_s,
         )
         self._detector = FailureDetector(pathways, directory, self._dispatcher)
-        self._stopper = TraceStopper(link, self._announcer, inbox=self._inbox, discovery_s=self._discovery_s)
         self._undeliverable = UndeliverableHandler(pathways, directory, self._extensions.undeliverable)
         pathways.add_receiver(SignalType.REGISTER, self._announcer.receive)
         pathways.add_receiver(SignalType.HEARTBEAT, self._detector.receive)
-        pathways.add_receiver(SignalType.STOPPED, self._stopper.receive)
+        pathways.add_receiver(SignalType.STOPPED, self._dispatcher.receive_stopped)
 
     def _ports(self) -> Ports:
         link = self._link
@@ -245,7 +250,7 @@ class Dendrite:
             stack.push_async_callback(self._link.close)
             stack.push_async_callback(self._dispatcher.close)
             await self._dispatcher.start()
-            self._run_until_stop(stack, self._detector.watch(self._clock, self._link.guarantees))
+            self._run_until_stop(stack, self._detector.run(self._clock, self._link.guarantees))
             for extension in self._extensions:
                 stack.callback(extension.close)
                 await extension.connect()
@@ -430,7 +435,7 @@ class Dendrite:
 
     async def dispatch_task(self, **task: Unpack[TaskOptions]) -> Signal:
         """Send a TASK and return it, without following it. See `TaskOptions`; raises as `dispatch` does."""
-        return await self._dispatcher.send(task)
+        return await self._dispatcher.send_task(task)
 
     async def dispatch(self, **task: Unpack[TaskOptions]) -> Pathway:
         """Send a TASK and return the Pathway that follows it. See `TaskOptions`.
@@ -510,8 +515,9 @@ class Dendrite:
             RejectedError: A middleware of this Dendrite dropped the STOP.
             SynapseError: The Synapse refused it.
         """
-        self._dispatcher.check_running()
-        return await self._stopper.stop(trace_id, reason=reason, rollback=rollback, timeout_s=timeout_s)
+        return await self._dispatcher.stop_trace(
+            trace_id, reason=reason, rollback=rollback, timeout_s=timeout_s
+        )
 
     # --- auctions: delegations to the extension of this name ----------------------------------------
 

@@ -82,7 +82,7 @@ async def test_stop_trace_omits_dendrite_that_times_out(start: Start) -> None:
     assert orchestrator.find_neurons()
     async with asyncio.timeout(5):
         assert await orchestrator.stop_trace(new_trace_id(), timeout_s=0.01) == []
-    assert orchestrator._stopper._collectors == {}
+    assert orchestrator._dispatcher._collectors == {}
 
 
 @pytest.mark.clause("P-9.5")

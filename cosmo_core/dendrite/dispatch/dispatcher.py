@@ -1,11 +1,12 @@
-"""Sends TASKs and opens the Pathways that follow them."""
+"""The dispatcher: sends TASKs, opens the Pathways that follow them, and stops TASKs and traces."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import weakref
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from cosmo_core.dendrite.life_cycle import not_running
 from cosmo_core.dendrite.transport.link import Link, rejected
 from cosmo_core.errors import CosmoError, PathwayClosedError
 from cosmo_core.protocol.ids import check_token, new_trace_id, new_ulid
+from cosmo_core.protocol.payloads import without_none
 from cosmo_core.protocol.signal import Signal, address, deadline_ms, new_unvalidated
 from cosmo_core.protocol.signal_type import SignalType
 
@@ -37,8 +39,10 @@ class Dispatcher:
         directory: The known Neurons.
         resolver: Resolves a Neuron that is not in the directory.
         pathways: The open Pathways.
+        dendrites: Returns the ids of the Dendrites that host Neurons or Engrams.
         inbox: The inbox for answers.
         buffer: The number of Signals that a Pathway buffers.
+        discovery_s: Seconds to wait for the acknowledgements of a STOP when no such Dendrite is known.
     """
 
     def __init__(
@@ -48,15 +52,21 @@ class Dispatcher:
         resolver: Resolver,
         pathways: PathwayRegistry,
         *,
+        dendrites: Callable[[], set[str]],
         inbox: str,
         buffer: int,
+        discovery_s: float,
     ) -> None:
         self._link = link
         self._directory = directory
         self._resolver = resolver
         self._pathways = pathways
+        self._dendrites = dendrites
         self._inbox = inbox
         self._buffer = buffer
+        self._discovery_s = discovery_s
+        # By the id of the STOP of a trace.
+        self._collectors: dict[str, Callable[[Signal], None]] = {}
         self._running = False
         self._may_dispatch = False
 
@@ -90,7 +100,7 @@ class Dispatcher:
         self.check_running()
         subjects, neuron = self._link.subjects, signal.directed.id if signal.directed is not None else None
         if neuron is not None and signal.type is _TASK:
-            await self._send_task(neuron, signal)
+            await self._publish_task(neuron, signal)
         elif neuron is not None and signal.type is SignalType.STOP:
             await self._link.send_or_raise(subjects.neuron(signal.type, neuron), signal)
         else:
@@ -98,14 +108,14 @@ class Dispatcher:
         # It arrives in no inbox, so the Pathways of this Dendrite on its trace get it here.
         self._pathways.receive(signal)
 
-    async def send(self, options: TaskOptions) -> Signal:
+    async def send_task(self, options: TaskOptions) -> Signal:
         """Send a TASK and return it. Raises as `Dendrite.dispatch` does."""
         neuron = self._known_neuron(options) or await self._resolve(options)
         deadline_s = options.get("deadline_s")
         task = self._plain_task(neuron, options, deadline_s) or self._checked_task(
             neuron, options, deadline_s, self._inbox
         )
-        await self._send_task(neuron, task)
+        await self._publish_task(neuron, task)
         return task
 
     async def dispatch(self, options: TaskOptions, deadline_s: float | None = None) -> Pathway:
@@ -274,11 +284,13 @@ class Dispatcher:
             meta=meta,
         )
 
-    async def _send_task(self, neuron: str, task: Signal) -> None:
+    async def _publish_task(self, neuron: str, task: Signal) -> None:
         self._link.check_role(_TASK)
         dropped = await self._link.send_shared(self._link.tasks + neuron, task)
         if dropped is not None:
             raise rejected(task, dropped)
+
+    # --- stopping -----------------------------------------------------------------------------------
 
     def stop_task(self, pathway: Pathway, reason: str) -> None:
         """Send STOP for a Pathway's TASK to its Neuron, in the background."""
@@ -300,3 +312,40 @@ class Dispatcher:
             await self._link.send_or_raise(subject, stop)
         except CosmoError as error:
             logger.warning("STOP of TASK %s could not be sent: %s", stop.parent_id, error)
+
+    async def stop_trace(
+        self, trace_id: str, *, reason: str | None, rollback: bool, timeout_s: float
+    ) -> list[Signal]:
+        """Stop a trace in every Dendrite; see `Dendrite.stop_trace`."""
+        self.check_running()
+        payload = without_none(rollback=rollback, reason=reason)
+        stop = Signal.new(SignalType.STOP, payload, trace_id=trace_id, meta={"reply_to": self._inbox})
+        acknowledged: dict[str, Signal] = {}
+        expected = self._dendrites()
+        if not expected:
+            timeout_s = min(timeout_s, self._discovery_s)
+        done = asyncio.Event()
+
+        def collect(stopped: Signal) -> None:
+            host = str(stopped.meta.get("dendrite", stopped.id))
+            acknowledged[host] = stopped
+            expected.discard(host)
+            if not expected:
+                done.set()
+
+        self._collectors[stop.id] = collect
+        try:
+            await self._link.send_or_raise(self._link.subjects.broadcast(SignalType.STOP), stop)
+            # A Dendrite that does not answer in time is missing from the result.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await done.wait()
+        finally:
+            del self._collectors[stop.id]
+        return list(acknowledged.values())
+
+    def receive_stopped(self, stopped: Signal) -> None:
+        """Handle a STOPPED from the inbox."""
+        collect = self._collectors.get(stopped.parent_id or "")
+        if collect is not None:
+            collect(stopped)

@@ -53,7 +53,7 @@ class FailureDetector:
         # By TASK, for the unanswered ones that are older than a tick.
         self._last_heartbeats: dict[str, _LastHeartbeat] = {}
 
-    async def watch(self, clock: Clock, guarantees: Guarantees) -> None:
+    async def run(self, clock: Clock, guarantees: Guarantees) -> None:
         """Check for lost workers every `TICK_S`, until cancelled.
 
         On a Synapse that redelivers to another worker, a takeover gets its time first. On a durable Synapse,

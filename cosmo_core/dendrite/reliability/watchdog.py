@@ -7,7 +7,7 @@ import contextlib
 import logging
 import threading
 from time import monotonic
-from typing import Any, Final, Protocol
+from typing import Final
 
 from cosmo_core.dendrite.hosting.host import Host
 from cosmo_core.dendrite.reliability.work_heartbeat import WorkHeartbeat
@@ -27,18 +27,6 @@ JOIN_S: Final = 1.0
 logger = logging.getLogger("cosmo_core.dendrite")
 
 
-class Watched(Protocol):
-    """The part of a Dendrite that the watchdog uses; it calls both methods from its thread."""
-
-    def neuron_of(self, work: asyncio.Task[Any]) -> str | None:
-        """Return the id of the Neuron of this Dendrite that an asyncio task runs, if it runs one."""
-        ...
-
-    def send_heartbeats(self) -> None:
-        """Send work heartbeats."""
-        ...
-
-
 class Watchdog:
     """Watches one event loop for all Dendrites on it, until the last one is removed.
 
@@ -47,7 +35,7 @@ class Watchdog:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._watched: list[Watched] = []
+        self._owners: list[WatchdogOwner] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="cosmo-watchdog", daemon=True)
         self._responded = True
@@ -56,16 +44,16 @@ class Watchdog:
         self._misses = 0
         self._culprit: str | None = None
 
-    def add(self, watched: Watched) -> None:
+    def add(self, owner: WatchdogOwner) -> None:
         """Watch for one more Dendrite."""
-        self._watched.append(watched)
+        self._owners.append(owner)
         if not self._thread.is_alive():
             self._thread.start()
 
-    def remove(self, watched: Watched) -> bool:
+    def remove(self, owner: WatchdogOwner) -> bool:
         """Stop watching for a Dendrite; tell whether it was the last one, and the watchdog has ended."""
-        self._watched.remove(watched)
-        if self._watched:
+        self._owners.remove(owner)
+        if self._owners:
             return False
         self._ended.set()
         self._thread.join(JOIN_S)
@@ -108,8 +96,8 @@ class Watchdog:
                 monotonic() - self._probed_at,
             )
         if (self._misses - MISSES) % HEARTBEAT_CHECKS == 0:
-            for watched in list(self._watched):
-                self._send_heartbeats(watched)
+            for owner in list(self._owners):
+                self._send_heartbeats(owner)
 
     def _report_released(self, culprit: str) -> None:
         logger.warning(
@@ -121,15 +109,15 @@ class Watchdog:
         work = asyncio.current_task(self._loop)
         if work is None:
             return "A callback that belongs to no Neuron"
-        for watched in list(self._watched):
-            neuron = watched.neuron_of(work)
+        for owner in list(self._owners):
+            neuron = owner.neuron_of(work)
             if neuron is not None:
                 return f"Neuron {neuron!r}"
         return f"The asyncio task {work.get_name()!r}, which belongs to no Neuron,"
 
-    def _send_heartbeats(self, watched: Watched) -> None:
+    def _send_heartbeats(self, owner: WatchdogOwner) -> None:
         try:
-            watched.send_heartbeats()
+            owner.send_heartbeats()
         except Exception:
             logger.exception("no work heartbeat could be sent while the event loop is blocked")
 
@@ -140,6 +128,8 @@ _lock: Final = threading.Lock()
 
 class WatchdogOwner:
     """Registers a Dendrite with the watchdog of its event loop, while it hosts a Neuron that could block it.
+
+    The watchdog calls ``neuron_of`` and ``send_heartbeats`` from its thread.
 
     Args:
         host: The host of the Neurons.
