@@ -65,7 +65,7 @@ def demo(session: nox.Session) -> None:
 
 @nox.session(
     venv_backend="none",
-    requires=["suite", "faults", *(f"plugin({name})" for name in PLUGINS), "types", "docs", "lint"],
+    requires=CHECKS,
 )
 def tests(session: nox.Session) -> None:
     """Run everything that CI runs: the suite, the faults, each plugin alone, types, docs and lint."""
@@ -101,7 +101,8 @@ def suite(session: nox.Session) -> None:
     )
 
 
-@nox.session(venv_backend="none", requires=["shared"])
+# Alone: it measures how long a bus takes to answer and to recover.
+@nox.session(venv_backend="none", requires=["shared"], allow_parallel=False)
 def faults(session: nox.Session) -> None:
     """Kill, stop and flood every bus, across processes, and check what each one promises."""
     run_shared(session, "pytest", "tests/faults", *session.posargs)
