@@ -6,10 +6,8 @@ it is the ``code`` of the ERROR Signal.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from collections.abc import Iterable
+from typing import ClassVar
 
 
 class CosmoError(Exception):

@@ -7,8 +7,10 @@ importing the rest of the core.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from importlib import import_module
 from itertools import chain
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -20,9 +22,6 @@ from cosmo_core.plugins.specs import COSMO_API
 from cosmo_core.plugins.switches import CORE, canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from types import ModuleType
-
     from importlib_metadata import EntryPoint, IDistribution
 
 FACTORY_GROUPS: Final = (

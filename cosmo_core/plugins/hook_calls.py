@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import attrs
@@ -13,8 +13,6 @@ from cosmo_core.errors import HookError
 from cosmo_core.plugins.shapes import ErrorInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from cosmo_core.plugins.hooks import Implementation
 
 _log = logging.getLogger("cosmo_core.plugins")

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import attrs
 import pluggy
@@ -18,9 +19,6 @@ import pluggy
 from cosmo_core.errors import HookError, PluginConflictError
 from cosmo_core.plugins import specs
 from cosmo_core.plugins.specs import ASYNC_HOOKS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 SPECS: Final[Mapping[str, Callable[..., Any]]] = {
     name: value for name, value in vars(specs).items() if name.startswith("cosmo_")

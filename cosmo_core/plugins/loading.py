@@ -8,12 +8,11 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from cosmo_core.errors import PluginError, PluginLoadError
-from cosmo_core.plugins.entry_points import EXTENSION_GROUP, HOOK_GROUP
+from cosmo_core.plugins.entry_points import EXTENSION_GROUP, HOOK_GROUP, Entry
+from cosmo_core.plugins.factories import Factories
 from cosmo_core.plugins.switches import STRICT
 
 if TYPE_CHECKING:
-    from cosmo_core.plugins.entry_points import Entry
-    from cosmo_core.plugins.factories import Factories
     from cosmo_core.plugins.hooks import HookRegistry
 
 _log = logging.getLogger("cosmo_core.plugins")

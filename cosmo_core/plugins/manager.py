@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from cosmo_core.contracts.axon import Axon
+from cosmo_core.contracts.dendrite import DendriteInfo
 from cosmo_core.plugins.entry_points import (
     FACTORY_GROUPS,
     GROUPS,
@@ -15,26 +18,19 @@ from cosmo_core.plugins.entry_points import (
     read_installed,
 )
 from cosmo_core.plugins.factories import Factories, owners
-from cosmo_core.plugins.hook_calls import collect, first_decision, run_started, run_stopping
+from cosmo_core.plugins.hook_calls import Contribution, collect, first_decision, run_started, run_stopping
 from cosmo_core.plugins.hooks import HookRegistry
 from cosmo_core.plugins.loading import ExtensionLoader, HookLoader
 from cosmo_core.plugins.report import PluginRecord, PluginReport
+from cosmo_core.plugins.shapes import (
+    Direction,
+    ErrorInfo,
+    NeuronWrapper,
+    SignalMiddleware,
+    SignalObserver,
+)
 from cosmo_core.plugins.switches import Switches
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from cosmo_core.contracts.axon import Axon
-    from cosmo_core.contracts.dendrite import DendriteInfo
-    from cosmo_core.plugins.hook_calls import Contribution
-    from cosmo_core.plugins.shapes import (
-        Direction,
-        ErrorInfo,
-        NeuronWrapper,
-        SignalMiddleware,
-        SignalObserver,
-    )
-    from cosmo_core.protocol.signal import Signal
+from cosmo_core.protocol.signal import Signal
 
 
 class PluginManager:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
+from cosmo_core.contracts.engram import Engram
+from cosmo_core.contracts.neuron import NeuronFn
+from cosmo_core.contracts.synapse import Synapse
 from cosmo_core.errors import EngramError, SynapseError
-
-if TYPE_CHECKING:
-    from cosmo_core.contracts.engram import Engram
-    from cosmo_core.contracts.neuron import NeuronFn
-    from cosmo_core.contracts.synapse import Synapse
 
 
 def Neuron(source: str, **options: Any) -> NeuronFn:  # noqa: N802 - the promised name; reads as a type

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from textwrap import indent
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import attrs
 
-from cosmo_core.errors import PluginConflictError, PluginIncompatibleError
-
-if TYPE_CHECKING:
-    from cosmo_core.errors import PluginError
+from cosmo_core.errors import PluginConflictError, PluginError, PluginIncompatibleError
 
 Status: TypeAlias = Literal["available", "loaded", "disabled", "failed", "conflict", "incompatible"]
 

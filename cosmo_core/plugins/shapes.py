@@ -6,18 +6,14 @@ run.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from collections.abc import Awaitable, Callable
+from typing import Literal, Protocol, TypeAlias
 
 import attrs
 from attrs.validators import instance_of, matches_re
 
 from cosmo_core.contracts.neuron import NeuronFn
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
-    from cosmo_core.protocol.signal import Signal
+from cosmo_core.protocol.signal import Signal
 
 Direction: TypeAlias = Literal["inbound", "outbound"]
 """The direction in which Signals pass a middleware: from the Synapse, or to it."""

@@ -13,23 +13,21 @@ returns a value instead of making a call, and a wrapper cannot span the await of
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+from collections.abc import Awaitable, Iterable
+from typing import Final, TypeAlias, TypeVar
 
 from pluggy import HookimplMarker, HookspecMarker
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable
-
-    from cosmo_core.contracts.axon import Axon
-    from cosmo_core.contracts.dendrite import DendriteInfo
-    from cosmo_core.plugins.shapes import (
-        Direction,
-        ErrorInfo,
-        NeuronWrapper,
-        SignalMiddleware,
-        SignalObserver,
-    )
-    from cosmo_core.protocol.signal import Signal
+from cosmo_core.contracts.axon import Axon
+from cosmo_core.contracts.dendrite import DendriteInfo
+from cosmo_core.plugins.shapes import (
+    Direction,
+    ErrorInfo,
+    NeuronWrapper,
+    SignalMiddleware,
+    SignalObserver,
+)
+from cosmo_core.protocol.signal import Signal
 
 T = TypeVar("T")
 Contributed: TypeAlias = "T | Iterable[T] | None"

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import Final
 
 import attrs
 
 from cosmo_core.errors import PluginError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 CORE: Final = "cosmo-core"
 """The core's own distribution; its extensions are disabled by name only."""

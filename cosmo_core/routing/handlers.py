@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from cosmo_core.contracts.delivery import FrameHandler
+from cosmo_core.contracts.delivery import FrameHandler
 
 OnDone = Callable[[int, BaseException | None], None]
 """Called when a handler has finished with a frame: with the frame's number, and with what the handler raised

@@ -6,13 +6,9 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from itertools import count
-from typing import TYPE_CHECKING
 
-from cosmo_core.contracts.delivery import DeadLetter
+from cosmo_core.contracts.delivery import DeadLetter, Undelivered, UndeliveredHandler
 from cosmo_core.routing.table import QueueGroup, SubjectTable
-
-if TYPE_CHECKING:
-    from cosmo_core.contracts.delivery import Undelivered, UndeliveredHandler
 
 logger = logging.getLogger("cosmo_core.routing")
 
