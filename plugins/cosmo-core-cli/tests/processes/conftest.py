@@ -70,6 +70,11 @@ everything = [Axon(neuron_id="chatter", neuron_fn=greeter, capabilities=["chat",
 """
 
 
+def _accept_ctrl_c() -> None:
+    """Undo what a shell does to programs in its background: they, and what they start, ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Running:
     """A running process, and the lines of its output as they arrive."""
 
@@ -151,6 +156,7 @@ class Starter:
             cwd=self._folder,
             env={**self._environment, **environment},
             text=True,
+            preexec_fn=_accept_ctrl_c,
         )
         self._started.append(Running(process))
         return self._started[-1]
