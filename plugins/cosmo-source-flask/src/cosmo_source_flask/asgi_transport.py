@@ -33,17 +33,13 @@ class AsgiTransport(httpx.AsyncBaseTransport):
 
     Args:
         loader: Loads the app.
+        failures: Builds the errors, and has the size limit of a body.
         lifespan: Whether to run the app's startup and shutdown.
-        max_response_bytes: The size limit of a body.
-        failures: Builds the errors.
     """
 
-    def __init__(
-        self, loader: AppLoader, *, lifespan: bool, max_response_bytes: int, failures: Failures
-    ) -> None:
+    def __init__(self, loader: AppLoader, failures: Failures, *, lifespan: bool) -> None:
         self._loader = loader
         self._has_lifespan = lifespan
-        self._limit = max_response_bytes
         self._failures = failures
         self._hosts: dict[asyncio.AbstractEventLoop, _AsgiHost] = {}
 
@@ -66,17 +62,16 @@ class AsgiTransport(httpx.AsyncBaseTransport):
         if loop not in self._hosts:
             # An app in a loop that is closed cannot be shut down, so its host is only removed.
             self._hosts = {other: host for other, host in self._hosts.items() if not other.is_closed()}
-            self._hosts[loop] = _AsgiHost(self._loader, self._has_lifespan, self._limit, self._failures)
+            self._hosts[loop] = _AsgiHost(self._loader, self._failures, self._has_lifespan)
         return self._hosts[loop]
 
 
 class _AsgiHost:
     """The app in one event loop: its lifespan, and the requests during it."""
 
-    def __init__(self, loader: AppLoader, has_lifespan: bool, limit: int, failures: Failures) -> None:
+    def __init__(self, loader: AppLoader, failures: Failures, has_lifespan: bool) -> None:
         self._loader = loader
         self._has_lifespan = has_lifespan
-        self._limit = limit
         self._failures = failures
         self._lifespan: _Lifespan | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -91,7 +86,7 @@ class _AsgiHost:
             await asyncio.to_thread(self._loader.load)
         app = self._loader.load()
         state = await self._started(app) if self._has_lifespan else {}
-        call = _AsgiCall(app, state, self._limit, self._failures, self._tasks)
+        call = _AsgiCall(app, state, self._failures, self._tasks)
         response = await httpx.ASGITransport(call).handle_async_request(request)
         body = b"".join([chunk async for chunk in response.aiter_raw()])
         return httpx.Response(response.status_code, headers=response.headers, stream=SlicedBody(body))
@@ -120,24 +115,18 @@ class _AsgiCall:
     Args:
         app: The user's app.
         state: The state that the app's startup set for its requests.
-        limit: The size limit of the body.
-        failures: Builds the errors.
+        failures: Builds the errors, and has the size limit of the body.
         tasks: Holds the app's task until that ends, which may be after the caller has gone.
     """
 
     def __init__(
-        self,
-        app: AsgiApp,
-        state: dict[str, Any],
-        limit: int,
-        failures: Failures,
-        tasks: set[asyncio.Task[Any]],
+        self, app: AsgiApp, state: dict[str, Any], failures: Failures, tasks: set[asyncio.Task[Any]]
     ) -> None:
         self._app = app
         self._state = state
         self._failures = failures
         self._tasks = tasks
-        self._limit = BodyLimit(limit)
+        self._limit = BodyLimit(failures.max_response_bytes)
         self._is_started = False
         self._is_complete = False
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import httpx
 
 from cosmo_llm import read_up_to
-from cosmo_source_flask.body import BodyTooLargeError
 
 if TYPE_CHECKING:
     import urllib.request
 
+    from cosmo_source_flask.failures import Failures
     from cosmo_source_flask.options import AppOptions
     from cosmo_source_flask.request import Request
 
@@ -23,10 +23,6 @@ class _InProcessPolicy(DefaultCookiePolicy):
         # In-process there is no network to protect it from: a cookie for https only may be sent back.
         cookie.secure = False
         return super().set_ok(cookie, request)
-
-
-class TooManyRedirectsError(Exception):
-    """The app redirected more often in a row than is allowed."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -46,7 +42,9 @@ class Reply:
     cookies: dict[str, str]
 
 
-async def exchange(transport: httpx.AsyncBaseTransport, request: Request, options: AppOptions) -> Reply:
+async def exchange(
+    transport: httpx.AsyncBaseTransport, request: Request, options: AppOptions, failures: Failures
+) -> Reply:
     """Send a request, and follow its redirects within the app.
 
     Each call has a client of its own, so that no call sees the cookies that another call received.
@@ -56,11 +54,10 @@ async def exchange(transport: httpx.AsyncBaseTransport, request: Request, option
     (`test_body_of_a_followed_redirect_is_not_decompressed`).
 
     Raises:
-        BodyTooLargeError: The body exceeds the size limit.
-        TooManyRedirectsError: There are more redirects than the options allow.
         httpx.HTTPError: The body cannot be decompressed, or a redirect leads to an invalid URL.
         httpx.InvalidURL: A redirect leads to an invalid URL.
-        NeuronError: The transport raised it.
+        NeuronError: The transport raised it, the body exceeds its size limit, or there are more redirects
+            than the options allow.
     """
     jar, given = _cookie_jar(request)
     client = httpx.AsyncClient(transport=transport, cookies=jar, timeout=None, trust_env=False)  # noqa: S113 - the Neuron's own covers the call
@@ -72,12 +69,12 @@ async def exchange(transport: httpx.AsyncBaseTransport, request: Request, option
         redirects: list[str] = []
         while (following := _within_app(response, options)) is not None:
             if len(redirects) == options.max_redirects:
-                raise TooManyRedirectsError
+                raise failures.too_many_redirects()
             redirects.append(path_of(response))
             response = await client.send(following, stream=True)
         body, is_complete = await read_up_to(options.max_response_bytes, response)
     if not is_complete:
-        raise BodyTooLargeError
+        raise failures.too_large()
     set_by_app = [cookie for cookie in jar if not any(cookie is other for other in given)]
     return Reply(response, body, redirects, {cookie.name: cookie.value or "" for cookie in set_by_app})
 

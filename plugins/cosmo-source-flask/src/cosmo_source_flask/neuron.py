@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from cosmo_source_flask.app import AppLoader, label
 from cosmo_source_flask.asgi_transport import AsgiTransport
-from cosmo_source_flask.body import BodyTooLargeError
-from cosmo_source_flask.exchange import TooManyRedirectsError, exchange
+from cosmo_source_flask.exchange import exchange
 from cosmo_source_flask.failures import Failures
 from cosmo_source_flask.options import AppOptions, AsgiOptions, WsgiOptions
 from cosmo_source_flask.output import to_output
@@ -70,14 +70,10 @@ class _AppNeuron:
         )
         try:
             async with asyncio.timeout(options.timeout):
-                reply = await exchange(self._transport, request, options)
+                reply = await exchange(self._transport, request, options, self._failures)
             return to_output(reply)
         except TimeoutError:
             failure = self._failures.timed_out()
-        except BodyTooLargeError:
-            failure = self._failures.too_large()
-        except TooManyRedirectsError:
-            failure = self._failures.too_many_redirects()
         except httpx.DecodingError:
             failure = self._failures.violated("sent a body that cannot be decompressed")
         except (httpx.RemoteProtocolError, httpx.InvalidURL):
@@ -97,24 +93,14 @@ class WsgiNeuron(_AppNeuron):
     """``async (input, context) -> output``, answered by a WSGI app in threads of the Neuron's own."""
 
     def __init__(self, options: WsgiOptions) -> None:
-        def connect(loader: AppLoader, failures: Failures) -> WsgiTransport:
-            limit = options.max_response_bytes
-            return WsgiTransport(loader, threads=options.threads, max_response_bytes=limit, failures=failures)
-
-        super().__init__(options, connect)
+        super().__init__(options, partial(WsgiTransport, threads=options.threads))
 
 
 class AsgiNeuron(_AppNeuron):
     """``async (input, context) -> output``, answered by an ASGI app in the caller's event loop."""
 
     def __init__(self, options: AsgiOptions) -> None:
-        def connect(loader: AppLoader, failures: Failures) -> AsgiTransport:
-            limit = options.max_response_bytes
-            return AsgiTransport(
-                loader, lifespan=options.lifespan, max_response_bytes=limit, failures=failures
-            )
-
-        super().__init__(options, connect)
+        super().__init__(options, partial(AsgiTransport, lifespan=options.lifespan))
 
 
 def wsgi(**options: Any) -> WsgiNeuron:

@@ -55,16 +55,12 @@ class WsgiTransport(httpx.AsyncBaseTransport):
 
     Args:
         loader: Loads the app.
+        failures: Builds the errors, and has the size limit of a body.
         threads: How many requests run at once.
-        max_response_bytes: The size limit of a body.
-        failures: Builds the errors.
     """
 
-    def __init__(
-        self, loader: AppLoader, *, threads: int, max_response_bytes: int, failures: Failures
-    ) -> None:
+    def __init__(self, loader: AppLoader, failures: Failures, *, threads: int) -> None:
         self._loader = loader
-        self._limit = max_response_bytes
         self._failures = failures
         self._threads = _Threads(threads)
 
@@ -78,7 +74,7 @@ class WsgiTransport(httpx.AsyncBaseTransport):
             NeuronError: The app failed.
         """
         environ = _to_environ(request, await request.aread())
-        call = _WsgiCall(self._loader, environ, self._limit, self._failures)
+        call = _WsgiCall(self._loader, environ, self._failures)
         try:
             return await self._threads.run(call)
         finally:
@@ -128,19 +124,18 @@ class _WsgiCall:
     Args:
         loader: Loads the app.
         environ: The request.
-        limit: The size limit of the body.
-        failures: Builds the errors.
+        failures: Builds the errors, and has the size limit of the body.
 
     Attributes:
         abandoned: Set when the caller has gone; the body is then not read further.
     """
 
-    def __init__(self, loader: AppLoader, environ: dict[str, Any], limit: int, failures: Failures) -> None:
+    def __init__(self, loader: AppLoader, environ: dict[str, Any], failures: Failures) -> None:
         self.abandoned = False
         self._loader = loader
         self._environ = environ
         self._failures = failures
-        self._limit = BodyLimit(limit)
+        self._limit = BodyLimit(failures.max_response_bytes)
         self._head: Head | None = None
         self._body = bytearray()
 
