@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from cosmo_core.errors import EngramError
-from cosmo_engram_postgres.connections import CALL_S
+from cosmo_engram_postgres.connections import CALL_S, Connections, T, Work
 from cosmo_engram_postgres.failures import DRIVER_ERRORS, closed, failure, is_transient
-
-if TYPE_CHECKING:
-    from cosmo_engram_postgres.connections import Connections, T, Work
 
 RETRY_S: Final = 2.0
 """Seconds after the first lost connection during which a call is retried."""

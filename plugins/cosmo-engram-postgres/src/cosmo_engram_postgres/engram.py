@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import attrs
 
-from cosmo_core.contracts.engram import EngramGuarantees, Findings
+from cosmo_core.contracts.engram import EngramGuarantees, Findings, ImprintReceipt, Query, Write
 from cosmo_core.errors import EngramError
 from cosmo_core.protocol.ids import check_token
 from cosmo_engram_postgres.calls import Calls
@@ -18,9 +18,6 @@ from cosmo_engram_postgres.failures import closed
 from cosmo_engram_postgres.finding import findings, statement
 from cosmo_engram_postgres.schema import Database, Schema, prepare
 from cosmo_engram_postgres.writing import Writer
-
-if TYPE_CHECKING:
-    from cosmo_core.contracts.engram import ImprintReceipt, Query, Write
 
 _NUMBERS: Final = frozenset({"min_size", "max_size", "keeps_writes"})
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import attrs
 
-from cosmo_core.contracts.engram import MAX_INDEXED_BYTES, Findings, Found
+from cosmo_core.contracts.engram import MAX_INDEXED_BYTES, Findings, Found, Query
 from cosmo_engram_postgres.lexemes import as_tsquery
-
-if TYPE_CHECKING:
-    from cosmo_core.contracts.engram import Query
-    from cosmo_engram_postgres.schema import Database, Schema
+from cosmo_engram_postgres.schema import Database, Schema
 
 # Without pgvector: the cosine similarity in plain SQL.
 _COSINE: Final = (

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from importlib.resources import files
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import attrs
 
 from cosmo_core.errors import EngramError
-
-if TYPE_CHECKING:
-    from cosmo_engram_postgres.connections import PooledConnection
+from cosmo_engram_postgres.connections import PooledConnection
 
 VERSION: Final = 1
 """Version of the tables and functions. A change of any of them needs a higher version."""

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+import asyncpg
 import msgspec
 
-from cosmo_core.contracts.engram import ImprintReceipt, merged, text_of
+from cosmo_core.contracts.engram import ImprintReceipt, Write, merged, text_of
 from cosmo_core.errors import EngramError
 from cosmo_core.protocol.ids import new_ulid
+from cosmo_engram_postgres.calls import Calls
+from cosmo_engram_postgres.connections import PooledConnection
 from cosmo_engram_postgres.lexemes import as_tsvector
-
-if TYPE_CHECKING:
-    import asyncpg
-
-    from cosmo_core.contracts.engram import Write
-    from cosmo_engram_postgres.calls import Calls
-    from cosmo_engram_postgres.connections import PooledConnection
-    from cosmo_engram_postgres.schema import Schema
+from cosmo_engram_postgres.schema import Schema
 
 _IMPRINT: Final = (
     "SELECT outcome, done_op, done_id, done_version"

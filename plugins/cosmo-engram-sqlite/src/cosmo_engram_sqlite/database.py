@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from cosmo_core.errors import EngramError
 from cosmo_engram_sqlite.failures import failure, is_busy
 from cosmo_engram_sqlite.vectors import add_vector_functions
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 VERSION: Final = 1
 """Version of the tables, stored as ``user_version``."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from cosmo_core.contracts.engram import EngramGuarantees
+from cosmo_core.contracts.engram import EngramGuarantees, Findings, ImprintReceipt, Query, Write
 from cosmo_core.errors import EngramError
 from cosmo_core.protocol.ids import check_token
 from cosmo_engram_sqlite import writes
@@ -18,11 +19,6 @@ from cosmo_engram_sqlite.database import open_connection
 from cosmo_engram_sqlite.finding import find
 from cosmo_engram_sqlite.session import SqliteSession
 from cosmo_engram_sqlite.writes import WriteLog
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from cosmo_core.contracts.engram import Findings, ImprintReceipt, Query, Write
 
 MEMORY: Final = ":memory:"
 """The path of a store in memory."""

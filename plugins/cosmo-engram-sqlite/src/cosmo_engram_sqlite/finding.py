@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from cosmo_core.contracts.engram import Findings, Found
+from cosmo_core.contracts.engram import Findings, Found, Query
 from cosmo_engram_sqlite.vectors import packed
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from cosmo_core.contracts.engram import Query
 
 _NOTHING: Final = Findings(())
 

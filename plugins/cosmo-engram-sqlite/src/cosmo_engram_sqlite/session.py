@@ -5,15 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from cosmo_core.errors import EngramError
+from cosmo_engram_sqlite.batching import Call
 from cosmo_engram_sqlite.failures import failure, is_busy
 from cosmo_engram_sqlite.finding import find
-
-if TYPE_CHECKING:
-    from cosmo_engram_sqlite.batching import Call
-    from cosmo_engram_sqlite.writes import WriteLog
+from cosmo_engram_sqlite.writes import WriteLog
 
 _STEPS: Final = 100_000
 """SQLite steps between two checks for a cancelled caller: some milliseconds."""

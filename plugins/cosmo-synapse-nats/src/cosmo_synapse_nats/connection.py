@@ -6,18 +6,16 @@ import asyncio
 import ssl
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from nats import errors
 from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription as ServerSubscription
 
 from cosmo_core.errors import SynapseAuthError, SynapseError
 from cosmo_synapse_nats.failures import ErrorLog, connect_failure, describe, is_auth_error
 from cosmo_synapse_nats.options import Servers
-
-if TYPE_CHECKING:
-    from nats.aio.msg import Msg
-    from nats.aio.subscription import Subscription as ServerSubscription
 
 RECONNECT_S: Final = 0.2
 """Seconds between two attempts to reconnect."""

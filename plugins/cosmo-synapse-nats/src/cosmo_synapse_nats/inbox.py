@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, cast, get_args
+from typing import Final, cast, get_args
 
 from nats.aio.msg import Msg
 
-from cosmo_core.contracts.delivery import Undelivered
-
-if TYPE_CHECKING:
-    from cosmo_core.contracts.delivery import UndeliveredHandler
-    from cosmo_synapse_nats.connection import Connection
+from cosmo_core.contracts.delivery import Undelivered, UndeliveredHandler
+from cosmo_synapse_nats.connection import Connection
 
 MAX_FRAMES: Final = 1024
 MAX_BYTES: Final = 8 * 1024 * 1024

@@ -6,16 +6,14 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from nats import errors
 
 from cosmo_core.errors import SynapseError
 from cosmo_synapse_nats.connection import Connection
 from cosmo_synapse_nats.failures import ErrorLog
-
-if TYPE_CHECKING:
-    from cosmo_synapse_nats.options import Servers
+from cosmo_synapse_nats.options import Servers
 
 MAX_WAITING: Final = 1000
 """Frames that may wait for the thread to send them. Beyond that the oldest is dropped."""

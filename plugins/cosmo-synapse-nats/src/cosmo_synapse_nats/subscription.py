@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from nats import errors
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription as ServerSubscription
 
+from cosmo_core.contracts.delivery import FrameHandler
 from cosmo_core.errors import SynapseError
 from cosmo_core.routing import Consumer
 from cosmo_core.routing.handlers import HandlerRunner
-
-if TYPE_CHECKING:
-    from nats.aio.msg import Msg
-    from nats.aio.subscription import Subscription as ServerSubscription
-
-    from cosmo_core.contracts.delivery import FrameHandler
-    from cosmo_synapse_nats.connection import Connection
-    from cosmo_synapse_nats.durable.subscription import DurableSubscription
+from cosmo_synapse_nats.connection import Connection
+from cosmo_synapse_nats.durable.subscription import DurableSubscription
 
 Callback = Callable[["Msg"], Coroutine[Any, Any, None]]
 

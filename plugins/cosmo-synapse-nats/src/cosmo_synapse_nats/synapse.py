@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import attrs
 from nats import errors
 
-from cosmo_core.contracts.delivery import DEFAULT_MAX_FRAME, Guarantees
+from cosmo_core.contracts.delivery import (
+    DEFAULT_MAX_FRAME,
+    DeadLetter,
+    FrameHandler,
+    Guarantees,
+    UndeliveredHandler,
+)
 from cosmo_core.errors import FrameTooLargeError, SynapseClosedError, SynapseError
 from cosmo_core.routing import check_pattern, check_subject
 from cosmo_synapse_nats.connection import Connection
@@ -22,9 +27,6 @@ from cosmo_synapse_nats.subscription import (
     NatsSubscription,
     SubscriptionRegistry,
 )
-
-if TYPE_CHECKING:
-    from cosmo_core.contracts.delivery import DeadLetter, FrameHandler, UndeliveredHandler
 
 
 class NatsSynapse:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 from collections import OrderedDict, deque
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import attrs
 
-from cosmo_core import Pathway, Signal, SignalType
+from cosmo_context.context import Context
+from cosmo_core import Dendrite, Pathway, Signal, SignalType
 from cosmo_core.plugins import SignalEvent, SignalObserver, hookimpl
-
-if TYPE_CHECKING:
-    from cosmo_context.context import Context
-    from cosmo_core import Dendrite
 
 OBSERVED: Final = (
     SignalType.AGENT_OUTPUT,

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cosmo_context.context import Context
+from cosmo_context.neuron import Fits, Neuron
+from cosmo_context.state import ContextState
+from cosmo_context.testing.subject import Example
 from cosmo_testing.conformance.steps import bounded, need
-
-if TYPE_CHECKING:
-    from cosmo_context.neuron import Fits, Neuron
-    from cosmo_context.state import ContextState
-    from cosmo_context.testing.subject import Example
 
 
 async def fragment_of(neuron: Neuron, ctx: Context, **options: Any) -> str:

@@ -7,15 +7,17 @@ import copy
 import inspect
 import math
 import sys
+from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from hypothesis import strategies as st
 
 from cosmo_context.builder import PromptBuilder
+from cosmo_context.context import Context
 from cosmo_context.data import marking, parts, unmarked
 from cosmo_context.errors import ContextNeuronError, RegistryError
-from cosmo_context.neuron import Neuron, Stability
+from cosmo_context.neuron import Fits, Neuron, Stability
 from cosmo_context.registry import Registry
 from cosmo_context.state import ContextState
 from cosmo_context.testing.calls import (
@@ -33,12 +35,6 @@ from cosmo_testing.conformance.kit import Kit, requirement
 from cosmo_testing.conformance.properties import objects_like, try_each
 from cosmo_testing.conformance.steps import UnmetError, need
 from cosmo_testing.strategies import json_values
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from cosmo_context.context import Context
-    from cosmo_context.neuron import Fits
 
 
 @requirement(

@@ -6,14 +6,12 @@ import asyncio
 import json
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from nats import errors
 
 from cosmo_core.errors import SynapseError
-
-if TYPE_CHECKING:
-    from cosmo_synapse_nats.connection import Connection
+from cosmo_synapse_nats.connection import Connection
 
 FRESH_S: Final = 60.0
 """Seconds for which one reading is valid."""

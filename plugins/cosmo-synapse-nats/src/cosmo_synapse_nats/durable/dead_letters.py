@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from nats import errors
+from nats.js import JetStreamContext, api
 from nats.js.errors import NotFoundError
 
 from cosmo_core.contracts.delivery import DeadLetter
 from cosmo_core.errors import SynapseError
-
-if TYPE_CHECKING:
-    from nats.js import JetStreamContext, api
 
 DELIVERIES_HEADER: Final = "Cosmo-Deliveries"
 REASON_HEADER: Final = "Cosmo-Reason"

@@ -6,17 +6,14 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from nats import errors
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription as ServerSubscription
 
 from cosmo_core.errors import SynapseError
-
-if TYPE_CHECKING:
-    from nats.aio.msg import Msg
-    from nats.aio.subscription import Subscription as ServerSubscription
-
-    from cosmo_synapse_nats.connection import Connection
+from cosmo_synapse_nats.connection import Connection
 
 MAX_WAITING: Final = 100_000
 """Messages that may wait while the server is gone. A lost acknowledgement causes one more delivery."""

@@ -6,9 +6,11 @@ import asyncio
 import json
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from cosmo_core.contracts.delivery import DeadLetter, FrameHandler, UndeliveredHandler
 from cosmo_core.errors import SynapseError
+from cosmo_synapse_nats.connection import Connection
 from cosmo_synapse_nats.durable.clock import ServerClock
 from cosmo_synapse_nats.durable.dead_letters import MESSAGE_ID_HEADER, DeadLetterStream
 from cosmo_synapse_nats.durable.pull import SendQueue
@@ -20,13 +22,9 @@ from cosmo_synapse_nats.durable.streams import (
     tasks_stream,
 )
 from cosmo_synapse_nats.durable.subscription import REPORT_TO_HEADER, DurableSubscription, Shared
-
-if TYPE_CHECKING:
-    from cosmo_core.contracts.delivery import DeadLetter, FrameHandler, UndeliveredHandler
-    from cosmo_synapse_nats.connection import Connection
-    from cosmo_synapse_nats.inbox import Inbox
-    from cosmo_synapse_nats.keepalive import KeepaliveThread
-    from cosmo_synapse_nats.options import Durability
+from cosmo_synapse_nats.inbox import Inbox
+from cosmo_synapse_nats.keepalive import KeepaliveThread
+from cosmo_synapse_nats.options import Durability
 
 FULL: Final = frozenset({10023, 10047, 10077})
 """The server's codes for a stream or a store that is full."""

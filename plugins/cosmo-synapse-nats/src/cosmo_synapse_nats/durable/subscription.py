@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from itertools import count
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import attrs
 from nats import errors
+from nats.aio.msg import Msg
 
-from cosmo_core.contracts.delivery import DeadLetter, HeldFrame
+from cosmo_core.contracts.delivery import DeadLetter, FrameHandler, HeldFrame
 from cosmo_core.routing.handlers import HandlerRunner
-from cosmo_synapse_nats.durable.pull import PullRequests
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from nats.aio.msg import Msg
-
-    from cosmo_core.contracts.delivery import FrameHandler
-    from cosmo_synapse_nats.connection import Connection
-    from cosmo_synapse_nats.durable.clock import ServerClock
-    from cosmo_synapse_nats.durable.dead_letters import DeadLetterStream
-    from cosmo_synapse_nats.durable.pull import SendQueue
-    from cosmo_synapse_nats.keepalive import KeepaliveThread
-    from cosmo_synapse_nats.options import Durability
+from cosmo_synapse_nats.connection import Connection
+from cosmo_synapse_nats.durable.clock import ServerClock
+from cosmo_synapse_nats.durable.dead_letters import DeadLetterStream
+from cosmo_synapse_nats.durable.pull import PullRequests, SendQueue
+from cosmo_synapse_nats.keepalive import KeepaliveThread
+from cosmo_synapse_nats.options import Durability
 
 ACK: Final = b"+ACK"
 NAK: Final = b"-NAK"

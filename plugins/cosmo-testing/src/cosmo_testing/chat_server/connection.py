@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import h11
 
-from cosmo_testing.chat_server.messages import ReceivedRequest, RefusedError
-
-if TYPE_CHECKING:
-    import asyncio
-
-    from cosmo_testing.chat_server.messages import Response
+from cosmo_testing.chat_server.messages import ReceivedRequest, RefusedError, Response
 
 _READ_SIZE: Final = 65_536
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self
+import asyncio
+from typing import Literal, Self
 
 import attrs
 
 from cosmo_testing.chat_server.messages import Refusal, Response
-
-if TYPE_CHECKING:
-    import asyncio
 
 
 @attrs.frozen

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from itertools import islice
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 from cosmo_testing.chat_server.connection import HttpConnection
 from cosmo_testing.chat_server.faults import Fault
-from cosmo_testing.chat_server.messages import RefusedError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from cosmo_testing.chat_server.messages import ReceivedRequest, Refusal, Response
+from cosmo_testing.chat_server.messages import ReceivedRequest, Refusal, RefusedError, Response
 
 HOST: Final = "127.0.0.1"
 MAX_RECORDED: Final = 1_000

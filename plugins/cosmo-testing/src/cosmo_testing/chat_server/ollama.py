@@ -5,16 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
 
-from cosmo_testing.chat_server.messages import RefusedError, json_response, line_response
-from cosmo_testing.chat_server.replies import complete, count_tokens
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from cosmo_testing.chat_server.messages import Refusal, Response
-    from cosmo_testing.chat_server.replies import Completion
+from cosmo_testing.chat_server.messages import Refusal, RefusedError, Response, json_response, line_response
+from cosmo_testing.chat_server.replies import Completion, complete, count_tokens
 
 VERSION: Final = "0.12.0"
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 from cosmo_testing.chat_server import ollama, openai, tgi
 from cosmo_testing.chat_server.loopback import MAX_BODY, LoopbackServer
-from cosmo_testing.chat_server.messages import RefusedError
+from cosmo_testing.chat_server.messages import ReceivedRequest, Refusal, RefusedError, Response
 from cosmo_testing.chat_server.ollama import PULLED, Models
 from cosmo_testing.chat_server.replies import canned_reply
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from cosmo_testing.chat_server.messages import ReceivedRequest, Refusal, Response
 
 
 class ChatServer(LoopbackServer):

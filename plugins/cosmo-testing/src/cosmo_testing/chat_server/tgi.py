@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
-from cosmo_testing.chat_server.messages import RefusedError, event_response, json_response
-from cosmo_testing.chat_server.replies import complete
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from cosmo_testing.chat_server.messages import Response
-    from cosmo_testing.chat_server.replies import Completion
+from cosmo_testing.chat_server.messages import RefusedError, Response, event_response, json_response
+from cosmo_testing.chat_server.replies import Completion, complete
 
 
 def generate(body: dict[str, Any], reply: Callable[[str], str]) -> Response:

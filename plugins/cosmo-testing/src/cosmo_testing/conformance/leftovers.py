@@ -6,12 +6,10 @@ import gc
 import socket
 import threading
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from subprocess import Popen
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from typing import Any, Final
 
 LINGER_S: Final = 1.0
 """Seconds that a thread may take to end."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-if TYPE_CHECKING:
-    from cosmo_testing.conformance.kit import Kit
+from cosmo_testing.conformance.kit import Kit
 
 AnyType = TypeVar("AnyType", bound=type)
 

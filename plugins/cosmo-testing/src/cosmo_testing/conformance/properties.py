@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Generic, TypeVar
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cosmo_testing.strategies import json_objects, json_values
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
-    from contextlib import AbstractAsyncContextManager
 
 T = TypeVar("T")
 Given = TypeVar("Given")

@@ -7,18 +7,15 @@ import math
 import re
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
-from cosmo_core.contracts.engram import MAX_LIMIT, Findings, Found, ImprintReceipt, Query, Write
+from cosmo_core.contracts.engram import MAX_LIMIT, Engram, Findings, Found, ImprintReceipt, Query, Write
 from cosmo_core.errors import EngramError
 from cosmo_core.protocol.ids import ULID_PATTERN, new_ulid
 from cosmo_testing.conformance.steps import UnmetError, bounded, need
-
-if TYPE_CHECKING:
-    from cosmo_core.contracts.engram import Engram
-    from cosmo_testing.engrams.subject import EngramUnderTest
+from cosmo_testing.engrams.subject import EngramUnderTest
 
 T = TypeVar("T")
 

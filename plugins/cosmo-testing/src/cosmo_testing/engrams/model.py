@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import attrs
 import msgspec
 
-from cosmo_core.contracts.engram import Query, Write, merged, text_of
+from cosmo_core.contracts.engram import Findings, Found, Query, Write, merged, text_of
 from cosmo_testing.conformance.steps import UnmetError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from cosmo_core.contracts.engram import Findings, Found
 
 FRESH: Final = "a fresh id"
 """Placeholder for the id of an entry without one, until the receipt has the id."""

@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar, Final
+from contextlib import AbstractAsyncContextManager
+from typing import ClassVar, Final
 
+from cosmo_core.contracts.engram import Engram, EngramGuarantees
 from cosmo_testing.conformance.kit import Condition, Subject, asked_once, supplied
-
-if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
-
-    from cosmo_core.contracts.engram import Engram, EngramGuarantees
 
 SCALE_VARIABLE: Final = "COSMO_ENGRAM_SCALE"
 """The environment variable that scales the long checks."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cosmo_core.contracts.axon import Axon
-from cosmo_core.contracts.delivery import Guarantees
-from cosmo_core.contracts.neuron import is_streaming
+from cosmo_core.contracts.delivery import FrameHandler, Guarantees, UndeliveredHandler
+from cosmo_core.contracts.neuron import NeuronFn, is_streaming
 from cosmo_core.dendrite import Dendrite
 from cosmo_core.errors import NeuronError, UnencodableError
 from cosmo_core.plugins import PluginManager
@@ -17,13 +18,7 @@ from cosmo_core.protocol.signal_type import SignalType
 from cosmo_core.routing import SubjectTable
 from cosmo_testing.conformance.steps import UnmetError, bounded, need
 from cosmo_testing.sources.provider import Scenario
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from cosmo_core.contracts.delivery import FrameHandler, UndeliveredHandler
-    from cosmo_core.contracts.neuron import NeuronFn
-    from cosmo_testing.sources.subject import SourceUnderTest
+from cosmo_testing.sources.subject import SourceUnderTest
 
 
 @asynccontextmanager

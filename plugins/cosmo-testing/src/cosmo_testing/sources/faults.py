@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import attrs
 
@@ -17,9 +18,6 @@ from cosmo_llm import (
     Failure,
 )
 from cosmo_testing.chat_server.faults import Fault
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 RETRY_AFTER_S: Final = 3600
 """Seconds that a busy provider asks to wait: longer than any call in a test."""

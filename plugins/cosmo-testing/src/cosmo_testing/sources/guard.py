@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import socket
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from importlib.machinery import all_suffixes
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import attrs
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _REACHING_OUT: Final = {
     "socket.connect": "connects a socket",

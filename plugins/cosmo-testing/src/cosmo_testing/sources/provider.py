@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
 import httpx
 
@@ -16,9 +16,6 @@ from cosmo_testing.chat_server.replies import canned_reply
 from cosmo_testing.chat_server.server import refuse, respond
 from cosmo_testing.conformance.steps import PATIENCE_S
 from cosmo_testing.sources.faults import FAULTS
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
 
 
 class Scenario:

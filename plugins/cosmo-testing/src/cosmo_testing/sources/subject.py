@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from contextlib import AbstractAsyncContextManager
+from typing import Any, ClassVar, Final
 
+from cosmo_core.contracts.neuron import NeuronFn
+from cosmo_llm import Failure
 from cosmo_testing.conformance.kit import Condition, Subject
 from cosmo_testing.sources.faults import CHAT_FAILURES, FAULTS
-
-if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
-
-    from cosmo_core.contracts.neuron import NeuronFn
-    from cosmo_llm import Failure
-    from cosmo_testing.sources.provider import Scenario
+from cosmo_testing.sources.provider import Scenario
 
 
 class SourceUnderTest(Subject, ABC):

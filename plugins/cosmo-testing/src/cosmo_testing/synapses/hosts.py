@@ -5,21 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import attrs
 
 from cosmo_core.contracts.axon import Axon
+from cosmo_core.contracts.synapse import Synapse
 from cosmo_core.dendrite import Dendrite
 from cosmo_core.plugins import PluginManager
+from cosmo_core.protocol.signal import Signal
 from cosmo_testing.conformance.steps import bounded
-from cosmo_testing.synapses.network import running
-
-if TYPE_CHECKING:
-    from cosmo_core.contracts.synapse import Synapse
-    from cosmo_core.protocol.signal import Signal
-    from cosmo_testing.synapses.network import Network
-    from cosmo_testing.synapses.subject import SynapseUnderTest
+from cosmo_testing.synapses.network import Network, running
+from cosmo_testing.synapses.subject import SynapseUnderTest
 
 NAMESPACE: Final = "kit"
 DISCOVERY_S: Final = 0.3

@@ -6,15 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from cosmo_core.contracts.delivery import FrameHandler, Subscription
+from cosmo_core.contracts.synapse import Synapse
 from cosmo_testing.conformance import steps
 from cosmo_testing.conformance.steps import UnmetError, bounded
-
-if TYPE_CHECKING:
-    from cosmo_core.contracts.delivery import FrameHandler, Subscription
-    from cosmo_core.contracts.synapse import Synapse
-    from cosmo_testing.synapses.subject import SynapseUnderTest
+from cosmo_testing.synapses.subject import SynapseUnderTest
 
 TURNS: Final = 10
 """Turns of the event loop that a received frame may need to reach its handler."""

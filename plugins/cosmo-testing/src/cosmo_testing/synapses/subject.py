@@ -5,18 +5,14 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar, Final
+from contextlib import AbstractAsyncContextManager
+from typing import ClassVar, Final
 
 import attrs
 
-from cosmo_core.contracts.synapse import ThreadPublisher
+from cosmo_core.contracts.delivery import Guarantees
+from cosmo_core.contracts.synapse import Synapse, ThreadPublisher
 from cosmo_testing.conformance.kit import Condition, Subject, asked_once, supplied
-
-if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
-
-    from cosmo_core.contracts.delivery import Guarantees
-    from cosmo_core.contracts.synapse import Synapse
 
 SCALE_VARIABLE: Final = "COSMO_SYNAPSE_SCALE"
 """The environment variable that scales the long checks: 50 means 10,000 cancels and hostile frames."""

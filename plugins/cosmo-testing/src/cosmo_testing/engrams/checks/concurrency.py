@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
 from cosmo_core.contracts.engram import Query
 from cosmo_core.errors import EngramError
@@ -23,9 +24,6 @@ from cosmo_testing.engrams.client import (
     together,
 )
 from cosmo_testing.engrams.subject import ROLLBACK, SHARED, EngramUnderTest
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
 
 CROWD: Final = 100
 """The number of concurrent callers."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
-from cosmo_core.contracts.engram import Query
+from cosmo_core.contracts.engram import ImprintReceipt, Query, Write
 from cosmo_core.errors import EngramError
 from cosmo_testing.conformance.kit import requirement
 from cosmo_testing.conformance.steps import UnmetError, bounded, need
@@ -14,11 +15,6 @@ from cosmo_testing.engrams.checks.rollback import NEW, OLD, need_picture, need_u
 from cosmo_testing.engrams.checks.writes import need_receipt
 from cosmo_testing.engrams.client import Client, opened, outcomes_of, parsed, refusal, stored, together
 from cosmo_testing.engrams.subject import BREAK_CONNECTION, DAMAGE, DURABLE, ROLLBACK, EngramUnderTest
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
-    from cosmo_core.contracts.engram import ImprintReceipt, Write
 
 
 @requirement(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from cosmo_core.contracts.engram import Engram, EngramGuarantees, Query
 from cosmo_core.errors import EngramError
@@ -26,9 +27,6 @@ from cosmo_testing.engrams.client import (
     together,
 )
 from cosmo_testing.engrams.subject import SECRETS, EngramUnderTest
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
 
 T = TypeVar("T")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import Final
 
 from cosmo_core.contracts.engram import MAX_DIMENSIONS, MAX_LIMIT
 from cosmo_testing.conformance.kit import requirement
@@ -11,9 +12,6 @@ from cosmo_testing.conformance.steps import need
 from cosmo_testing.engrams.client import Client, opened, together
 from cosmo_testing.engrams.model import EXACT, cosine
 from cosmo_testing.engrams.subject import TEXT, VECTORS, EngramUnderTest
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 async def need_ids(client: Client, expected: list[str], **query: object) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 from cosmo_testing.conformance.kit import requirement
 from cosmo_testing.conformance.steps import need
@@ -10,9 +11,6 @@ from cosmo_testing.engrams.checks.queries import need_ids
 from cosmo_testing.engrams.checks.writes import need_receipt
 from cosmo_testing.engrams.client import Client, opened
 from cosmo_testing.engrams.subject import ROLLBACK, EngramUnderTest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 async def need_undone(client: Client, trace: str, expected: int) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from cosmo_core.contracts.engram import MAX_LIMIT, Query, Write
+from cosmo_core.contracts.engram import MAX_LIMIT, EngramGuarantees, ImprintReceipt, Query, Write
 from cosmo_core.errors import EngramError
 from cosmo_testing.conformance.kit import requirement
 from cosmo_testing.conformance.properties import Session
@@ -20,8 +20,6 @@ from cosmo_testing.engrams.subject import EngramUnderTest
 if TYPE_CHECKING:
     from hypothesis.stateful import RuleBasedStateMachine
     from hypothesis.strategies import SearchStrategy
-
-    from cosmo_core.contracts.engram import EngramGuarantees, ImprintReceipt
 
 IDS: Final = ("a", "b", "c")
 KEYS: Final = ("k", "l")

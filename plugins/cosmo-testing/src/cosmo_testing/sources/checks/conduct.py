@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from cosmo_core.contracts.neuron import NeuronFn
 from cosmo_testing.conformance.kit import requirement
 from cosmo_testing.conformance.leftovers import LINGER_S, leftovers
 from cosmo_testing.conformance.steps import UnmetError, bounded, need
 from cosmo_testing.sources.calls import error_of, made, output_of, provided, running
 from cosmo_testing.sources.checks.contract import check_stream_abandoned
+from cosmo_testing.sources.provider import Scenario
 from cosmo_testing.sources.subject import SourceUnderTest
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from cosmo_core.contracts.neuron import NeuronFn
-    from cosmo_testing.sources.provider import Scenario
 
 AT_ONCE: Final = 4
 """The number of concurrent calls: few enough for the thread pool of the smallest machine."""

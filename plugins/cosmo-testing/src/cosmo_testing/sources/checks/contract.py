@@ -9,9 +9,9 @@ import sys
 from asyncio.subprocess import PIPE
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from cosmo_core.contracts.neuron import is_streaming
+from cosmo_core.contracts.neuron import NeuronFn, is_streaming
 from cosmo_core.errors import NeuronError
 from cosmo_llm import INPUT_INVALID
 from cosmo_testing.conformance.kit import requirement
@@ -29,9 +29,6 @@ from cosmo_testing.sources.calls import (
 )
 from cosmo_testing.sources.guard import offline
 from cosmo_testing.sources.subject import LLM, STREAMS, SourceUnderTest
-
-if TYPE_CHECKING:
-    from cosmo_core.contracts.neuron import NeuronFn
 
 IMPORT_S: Final = 60.0
 """Seconds that an import may take."""

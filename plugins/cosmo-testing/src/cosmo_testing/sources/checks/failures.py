@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import logging
 import traceback
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from cosmo_core.protocol.signal_type import SignalType
 from cosmo_testing.conformance.kit import requirement
@@ -14,9 +15,6 @@ from cosmo_testing.conformance.steps import PATIENCE_S, need
 from cosmo_testing.sources.calls import NEURON_ID, error_of, hosted, items_of, output_of, provided, running
 from cosmo_testing.sources.faults import FAULTS, RETRY_AFTER_S
 from cosmo_testing.sources.subject import RATE_LIMITED, SECRETS, SourceUnderTest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 @requirement(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import tracemalloc
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from cosmo_core.contracts.axon import Axon
+from cosmo_core.dendrite import Dendrite
 from cosmo_core.errors import FrameTooLargeError, MalformedSignalError, NoRouteError
 from cosmo_core.protocol.ids import TOKEN_PATTERN
 from cosmo_core.protocol.signal import Directed, Signal, decode, encode
@@ -16,15 +18,9 @@ from cosmo_core.protocol.subjects import Subjects
 from cosmo_testing.conformance.kit import requirement
 from cosmo_testing.conformance.steps import UnmetError, bounded, need
 from cosmo_testing.synapses.checks.subjects import BAD_TOKENS
-from cosmo_testing.synapses.hosts import NAMESPACE, Stuck, ask, dendrite, dendrite_pair, greeter
+from cosmo_testing.synapses.hosts import NAMESPACE, DendritePair, Stuck, ask, dendrite, dendrite_pair, greeter
 from cosmo_testing.synapses.network import Inbox, listen, refusal
 from cosmo_testing.synapses.subject import SynapseUnderTest
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from cosmo_core.dendrite import Dendrite
-    from cosmo_testing.synapses.hosts import DendritePair
 
 DUPLICATES: Final = 1000
 DEEP: Final = 10_000

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from cosmo_core.contracts.synapse import Synapse
 from cosmo_core.errors import SynapseError
 from cosmo_testing.conformance.kit import requirement
 from cosmo_testing.conformance.steps import UnmetError, bounded, need
@@ -12,9 +13,6 @@ from cosmo_testing.synapses.checks.groups import ask
 from cosmo_testing.synapses.checks.redelivery import within
 from cosmo_testing.synapses.network import Inbox, Reports, Worker, listen, numbered, running, send
 from cosmo_testing.synapses.subject import CONGEST, QUEUE_GROUPS, RESTART, SEVER, TAKEOVER, SynapseUnderTest
-
-if TYPE_CHECKING:
-    from cosmo_core.contracts.synapse import Synapse
 
 PROBE: Final = b"probe"
 TRY_S: Final = 0.05

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from cosmo_core.contracts.synapse import Synapse
 from cosmo_testing.conformance.kit import requirement
 from cosmo_testing.conformance.steps import bounded, need
-from cosmo_testing.synapses.network import Inbox, Reports, Worker, listen, numbered, running, send
+from cosmo_testing.synapses.network import Inbox, Network, Reports, Worker, listen, numbered, running, send
 from cosmo_testing.synapses.subject import NOT_DURABLE, QUEUE_GROUPS, SynapseUnderTest
-
-if TYPE_CHECKING:
-    from cosmo_core.contracts.synapse import Synapse
-    from cosmo_testing.synapses.network import Network
 
 SHARED: Final = 300
 """The number of frames that the members of a queue group share."""

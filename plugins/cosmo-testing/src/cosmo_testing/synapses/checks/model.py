@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
+from collections.abc import Awaitable, Iterable
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
 
+from cosmo_core.contracts.delivery import Subscription
+from cosmo_core.contracts.synapse import Synapse
 from cosmo_testing.conformance.kit import requirement
 from cosmo_testing.conformance.properties import Session
 from cosmo_testing.conformance.steps import bounded, need
 from cosmo_testing.synapses.checks.subjects import matches
-from cosmo_testing.synapses.network import Worker, listen, running, send
+from cosmo_testing.synapses.network import Network, Worker, listen, running, send
 from cosmo_testing.synapses.subject import SynapseUnderTest
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable
-
     from hypothesis.stateful import RuleBasedStateMachine
-
-    from cosmo_core.contracts.delivery import Subscription
-    from cosmo_core.contracts.synapse import Synapse
-    from cosmo_testing.synapses.network import Network
 
 Conduct = Literal["prompt", "raises", "fails", "slow"]
 

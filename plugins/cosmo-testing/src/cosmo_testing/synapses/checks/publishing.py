@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from cosmo_core.contracts.synapse import ThreadPublisher
 from cosmo_core.errors import FrameTooLargeError
@@ -16,9 +16,6 @@ from cosmo_testing.conformance.kit import requirement
 from cosmo_testing.conformance.steps import bounded, need
 from cosmo_testing.synapses.network import Inbox, Worker, listen, numbered, refusal, running, send
 from cosmo_testing.synapses.subject import ORDERED, THREADS, SynapseUnderTest
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
 
 FRAMES: Final = 500
 """The number of frames where the order counts."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from collections.abc import Awaitable
+from typing import Final
 
-from cosmo_core.contracts.delivery import HeldFrame
-from cosmo_core.contracts.synapse import DeadLetters
+from cosmo_core.contracts.delivery import DeadLetter, HeldFrame
+from cosmo_core.contracts.synapse import DeadLetters, Synapse
 from cosmo_testing.conformance.kit import requirement
 from cosmo_testing.conformance.steps import bounded, need
 from cosmo_testing.synapses.checks.groups import ask
@@ -20,12 +21,6 @@ from cosmo_testing.synapses.subject import (
     TAKEOVER,
     SynapseUnderTest,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
-    from cosmo_core.contracts.delivery import DeadLetter
-    from cosmo_core.contracts.synapse import Synapse
 
 SLACK_S: Final = 0.5
 """Seconds by which a busy machine may be late."""

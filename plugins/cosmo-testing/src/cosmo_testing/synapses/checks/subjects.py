@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from itertools import product
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from cosmo_core.contracts.synapse import Synapse
 from cosmo_core.errors import SynapseClosedError, SynapseError
 from cosmo_testing.conformance.kit import requirement
 from cosmo_testing.conformance.steps import bounded, need
@@ -13,12 +14,7 @@ from cosmo_testing.synapses.network import Inbox, listen, refusal, running, send
 from cosmo_testing.synapses.subject import QUEUE_GROUPS, SynapseUnderTest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-    from typing import Any
-
     from hypothesis.strategies import SearchStrategy
-
-    from cosmo_core.contracts.synapse import Synapse
 
 LETTERS: Final = "ABCXYZabcxyz0189_-"
 BAD_TOKENS: Final = (

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Final
+from collections.abc import Awaitable
+from typing import Final
 
+from cosmo_core.contracts.delivery import Subscription
+from cosmo_core.contracts.synapse import Synapse
 from cosmo_testing.conformance.kit import requirement
 from cosmo_testing.conformance.steps import bounded, need
-from cosmo_testing.synapses.network import Inbox, Worker, listen, numbered, running, send
+from cosmo_testing.synapses.network import Inbox, Network, Worker, listen, numbered, running, send
 from cosmo_testing.synapses.subject import SynapseUnderTest
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
-    from cosmo_core.contracts.delivery import Subscription
-    from cosmo_core.contracts.synapse import Synapse
-    from cosmo_testing.synapses.network import Network
 
 CONFIRMATIONS: Final = 100
 """The number of publishes directly after a subscribe."""
