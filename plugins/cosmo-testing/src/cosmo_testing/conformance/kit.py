@@ -11,6 +11,8 @@ import asyncio
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
+from functools import wraps
 from types import MappingProxyType, ModuleType
 from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar
 
@@ -121,6 +123,32 @@ def requirement(
         return Requirement(id, text, since, tuple(when), check)
 
     return decorate
+
+
+@attrs.frozen
+class RequirementOn(Generic[S, T]):
+    """A `requirement` decorator for checks that take something which each run makes from the subject.
+
+    Attributes:
+        provide: Takes the subject; returns the context manager that provides it for one run of a check.
+    """
+
+    provide: Callable[[S], AbstractAsyncContextManager[T]]
+
+    def __call__(
+        self, id: str, text: str, *, when: Iterable[Condition] = ()
+    ) -> Callable[[Callable[[T], Coroutine[Any, Any, None]]], Requirement[S, []]]:
+        """Make a coroutine function the check of a requirement. The arguments are those of `requirement`."""
+
+        def decorate(check: Callable[[T], Coroutine[Any, Any, None]]) -> Requirement[S, []]:
+            @wraps(check)
+            async def check_subject(subject: S) -> None:
+                async with self.provide(subject) as provided:
+                    await check(provided)
+
+            return requirement(id, text, when=when)(check_subject)
+
+        return decorate
 
 
 class Subject:

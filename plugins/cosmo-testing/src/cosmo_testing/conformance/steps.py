@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import Final, TypeVar
+from collections.abc import Awaitable, Coroutine
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
@@ -46,3 +46,14 @@ async def bounded(what: str, step: Awaitable[T], limit_s: float | None = None) -
         if limit.expired():
             raise UnmetError(f"{what} did not end within {limit_s:g} s") from None
         raise
+
+
+async def refusal(step: Coroutine[Any, Any, object]) -> Exception | None:
+    """Await a step that must fail; return its exception, or None if it did not fail."""
+    try:
+        await bounded("a step that must be refused", step)
+    except UnmetError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, a check has an opinion on it
+        return error
+    return None

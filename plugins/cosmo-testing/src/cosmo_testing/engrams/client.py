@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
@@ -14,7 +14,8 @@ import msgspec
 from cosmo_core.contracts.engram import MAX_LIMIT, Engram, Findings, Found, ImprintReceipt, Query, Write
 from cosmo_core.errors import EngramError
 from cosmo_core.protocol.ids import ULID_PATTERN, new_ulid
-from cosmo_testing.conformance.steps import UnmetError, bounded, need
+from cosmo_testing.conformance.kit import RequirementOn
+from cosmo_testing.conformance.steps import UnmetError, bounded, need, refusal
 from cosmo_testing.engrams.subject import EngramUnderTest
 
 T = TypeVar("T")
@@ -143,17 +144,6 @@ def is_fresh(id: object) -> bool:
     return isinstance(id, str) and _FRESH_ID.fullmatch(id) is not None
 
 
-async def refusal(step: Coroutine[Any, Any, object]) -> Exception | None:
-    """Await a step that must fail; return its exception, or None if it did not fail."""
-    try:
-        await bounded("a step that must be refused", step)
-    except UnmetError:
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, a check has an opinion on it
-        return error
-    return None
-
-
 def need_error(error: BaseException | None, code: str, what: str) -> EngramError:
     """Check that an exception is an `EngramError` with this code; return it.
 
@@ -229,3 +219,10 @@ async def opened(under_test: EngramUnderTest) -> AsyncIterator[Client]:
     """Provide a store with one open Engram."""
     async with stored(under_test) as store:
         yield await store.open()
+
+
+for_client: Final = RequirementOn(opened)
+"""Makes a coroutine function, which takes the `Client` of an empty store, the check of a requirement."""
+
+for_store: Final = RequirementOn(stored)
+"""Makes a coroutine function, which takes an empty `Store`, the check of a requirement."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
+from functools import wraps
 from itertools import count
 from typing import Any, Final
 
 from cosmo_core.contracts.delivery import FrameHandler, Subscription
 from cosmo_core.contracts.synapse import Synapse
 from cosmo_testing.conformance import steps
+from cosmo_testing.conformance.kit import Condition, Requirement, requirement
 from cosmo_testing.conformance.steps import UnmetError, bounded
 from cosmo_testing.synapses.subject import SynapseUnderTest
 
@@ -239,12 +242,23 @@ def numbered(number: int, prefix: str = "") -> list[bytes]:
     return [f"{prefix}{each}".encode() for each in range(number)]
 
 
-async def refusal(step: Coroutine[Any, Any, object]) -> Exception | None:
-    """Await a step that must fail; return its exception, or None if it did not fail."""
-    try:
-        await bounded("a step that must be refused", step)
-    except UnmetError:
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, a check has an opinion on it
-        return error
-    return None
+def for_peers(
+    id: str, text: str, *, when: Iterable[Condition] = ()
+) -> Callable[[Callable[..., Coroutine[Any, Any, None]]], Requirement[SynapseUnderTest, []]]:
+    """Make a coroutine function, which takes a bus and some of its peers, the check of a requirement.
+
+    The first parameter of the function is the `Network`; each further one is a peer. The arguments are those
+    of `requirement`.
+    """
+
+    def decorate(check: Callable[..., Coroutine[Any, Any, None]]) -> Requirement[SynapseUnderTest, []]:
+        number = len(inspect.signature(check).parameters) - 1
+
+        @wraps(check)
+        async def check_subject(under_test: SynapseUnderTest) -> None:
+            async with running(under_test, number) as (network, peers):
+                await check(network, *peers)
+
+        return requirement(id, text, when=when)(check_subject)
+
+    return decorate

@@ -16,8 +16,10 @@ from cosmo_testing.engrams.checks.rollback import NEW, OLD, need_picture, need_u
 from cosmo_testing.engrams.client import (
     CROWD_S,
     Client,
+    Store,
+    for_client,
+    for_store,
     need_error,
-    opened,
     outcomes_of,
     parsed,
     stored,
@@ -42,35 +44,31 @@ def need_versions(versions: list[int | None], number: int) -> None:
     need(ordered == expected, f"{number} writes of one entry made the versions {ordered}")
 
 
-@requirement(
+@for_client(
     "engram:concurrent-upsert",
     "Each of a hundred concurrent upserts of one key MUST count, in one entry.",
 )
-async def check_concurrent_upsert(under_test: EngramUnderTest) -> None:
+async def check_concurrent_upsert(client: Client) -> None:
     """Upsert one new key a hundred times concurrently."""
-    async with opened(under_test) as client:
-        receipts = await together(client.write("upsert", {"n": n}, "k") for n in range(CROWD))
-        need(
-            len({receipt.id for receipt in receipts}) == 1, f"{CROWD} upserts of one key made several entries"
-        )
-        need_versions([receipt.version for receipt in receipts], CROWD)
-        need(len(await client.everything()) == 1, "there are more entries than receipts")
+    receipts = await together(client.write("upsert", {"n": n}, "k") for n in range(CROWD))
+    need(len({receipt.id for receipt in receipts}) == 1, f"{CROWD} upserts of one key made several entries")
+    need_versions([receipt.version for receipt in receipts], CROWD)
+    need(len(await client.everything()) == 1, "there are more entries than receipts")
 
 
-@requirement(
+@for_client(
     "engram:concurrent-add",
     "One of a hundred equal concurrent adds MUST succeed; of a hundred appends, all MUST.",
 )
-async def check_concurrent_add(under_test: EngramUnderTest) -> None:
+async def check_concurrent_add(client: Client) -> None:
     """Add one id a hundred times concurrently, and one key; then append to both."""
-    async with opened(under_test) as client:
-        await need_one_added(client, [client.write("add", {"id": "e", "n": n}) for n in range(CROWD)])
-        await need_one_added(client, [client.write("add", {"n": n}, "k") for n in range(CROWD)])
-        need(len(await client.everything()) == 2, "a refused entry was written")
-        receipts = await together(client.write("append", {"id": "e"}, "k") for _ in range(CROWD))
-        ids = {receipt.id for receipt in receipts}
-        need(len(ids) == CROWD and "e" not in ids, f"{CROWD} appends beside 'e' made {len(ids)} entries")
-        need(len(await client.ids(merge_key="k")) == CROWD + 1, "a concurrent append is missing")
+    await need_one_added(client, [client.write("add", {"id": "e", "n": n}) for n in range(CROWD)])
+    await need_one_added(client, [client.write("add", {"n": n}, "k") for n in range(CROWD)])
+    need(len(await client.everything()) == 2, "a refused entry was written")
+    receipts = await together(client.write("append", {"id": "e"}, "k") for _ in range(CROWD))
+    ids = {receipt.id for receipt in receipts}
+    need(len(ids) == CROWD and "e" not in ids, f"{CROWD} appends beside 'e' made {len(ids)} entries")
+    need(len(await client.ids(merge_key="k")) == CROWD + 1, "a concurrent append is missing")
 
 
 async def need_one_added(client: Client, adding: list[Any]) -> None:
@@ -86,12 +84,11 @@ async def need_one_added(client: Client, adding: list[Any]) -> None:
     need(len(errors) == len(adding) - 1, f"{len(adding) - len(errors)} of {len(adding)} equal adds succeeded")
 
 
-@requirement("engram:concurrent-merge", "Concurrent merges MUST NOT lose an update.")
-async def check_concurrent_merge(under_test: EngramUnderTest) -> None:
+@for_client("engram:concurrent-merge", "Concurrent merges MUST NOT lose an update.")
+async def check_concurrent_merge(client: Client) -> None:
     """Merge into one entry fifty times concurrently: into a list, and under keys."""
-    async with opened(under_test) as client:
-        await client.write("add", {"id": "e"}, "k")
-        await need_merged(client, [client] * MERGES)
+    await client.write("add", {"id": "e"}, "k")
+    await need_merged(client, [client] * MERGES)
 
 
 async def need_merged(client: Client, clients: list[Client]) -> None:
@@ -110,55 +107,53 @@ async def need_merged(client: Client, clients: list[Client]) -> None:
     need(len(entry) == len(clients) + 2, f"of {len(clients)} keys that were merged at once some are lost")
 
 
-@requirement("engram:concurrent-own", "A writer MUST find its own write while others write.")
-async def check_concurrent_own(under_test: EngramUnderTest) -> None:
+@for_client("engram:concurrent-own", "A writer MUST find its own write while others write.")
+async def check_concurrent_own(client: Client) -> None:
     """Let a hundred callers concurrently write, find and delete an entry each."""
-    async with opened(under_test) as client:
-        words = client.engram.guarantees.text
+    words = client.engram.guarantees.text
 
-        async def write_and_look(n: int) -> None:
-            for version in (1, 2):
-                await client.write("upsert", {"id": f"e{n}", "tags": [f"t{n}"], "text": f"word{n}"}, f"k{n}")
-                await need_ids(client, [f"e{n}"], tags=[f"t{n}"], merge_key=f"k{n}")
-                if words:
-                    await need_ids(client, [f"e{n}"], text=f"word{n}")
-                need(len(await client.ids(id=f"e{n}")) == 1, f"version {version} of e{n} is not there")
-            await client.write("delete", {"id": f"e{n}"})
-            await need_ids(client, [], id=f"e{n}")
+    async def write_and_look(n: int) -> None:
+        for version in (1, 2):
+            await client.write("upsert", {"id": f"e{n}", "tags": [f"t{n}"], "text": f"word{n}"}, f"k{n}")
+            await need_ids(client, [f"e{n}"], tags=[f"t{n}"], merge_key=f"k{n}")
+            if words:
+                await need_ids(client, [f"e{n}"], text=f"word{n}")
+            need(len(await client.ids(id=f"e{n}")) == 1, f"version {version} of e{n} is not there")
+        await client.write("delete", {"id": f"e{n}"})
+        await need_ids(client, [], id=f"e{n}")
 
-        await together(write_and_look(n) for n in range(CROWD))
+    await together(write_and_look(n) for n in range(CROWD))
 
 
-@requirement(
+@for_client(
     "engram:concurrent-readers",
     "A reader MUST see one whole version of an entry while it is written.",
 )
-async def check_concurrent_readers(under_test: EngramUnderTest) -> None:
+async def check_concurrent_readers(client: Client) -> None:
     """Read an entry with every kind of query while it is rewritten."""
-    async with opened(under_test) as client:
-        queries: list[dict[str, Any]] = [{"merge_key": "k"}, {"tags": ["even"]}, {"tags": ["odd"]}]
-        if client.engram.guarantees.text:
-            queries += [{"text": "even"}, {"text": "odd"}]
-        latest = [0] * len(queries)
+    queries: list[dict[str, Any]] = [{"merge_key": "k"}, {"tags": ["even"]}, {"tags": ["odd"]}]
+    if client.engram.guarantees.text:
+        queries += [{"text": "even"}, {"text": "odd"}]
+    latest = [0] * len(queries)
 
-        async def read() -> None:
-            for number, query in enumerate(queries):
-                entries = await client.entries(**query)
-                need(len(entries) <= 1, f"{query} found one entry {len(entries)} times")
-                need(bool(entries) or number > 0, f"{query} found nothing while the entry was written")
-                for entry in entries:
-                    fits = number == 0 or entry["text"] in str(query)
-                    need(fits, f"{query} found {entry}, which was written at that time")
-                    need(entry["n"] >= latest[number], f"{query} found {entry} after {latest[number]}")
-                    latest[number] = entry["n"]
+    async def read() -> None:
+        for number, query in enumerate(queries):
+            entries = await client.entries(**query)
+            need(len(entries) <= 1, f"{query} found one entry {len(entries)} times")
+            need(bool(entries) or number > 0, f"{query} found nothing while the entry was written")
+            for entry in entries:
+                fits = number == 0 or entry["text"] in str(query)
+                need(fits, f"{query} found {entry}, which was written at that time")
+                need(entry["n"] >= latest[number], f"{query} found {entry} after {latest[number]}")
+                latest[number] = entry["n"]
 
-        async def write() -> None:
-            for n in range(1, CROWD):
-                parity = "odd" if n % 2 else "even"
-                await client.write("upsert", {"n": n, "text": parity, "tags": [parity]}, "k")
+    async def write() -> None:
+        for n in range(1, CROWD):
+            parity = "odd" if n % 2 else "even"
+            await client.write("upsert", {"n": n, "text": parity, "tags": [parity]}, "k")
 
-        await client.write("add", {"id": "e", "n": 0, "text": "even", "tags": ["even"]}, "k")
-        await _while_running(write(), read)
+    await client.write("add", {"id": "e", "n": 0, "text": "even", "tags": ["even"]}, "k")
+    await _while_running(write(), read)
 
 
 async def _while_running(work: Awaitable[None], read: Callable[[], Awaitable[None]]) -> None:
@@ -179,50 +174,48 @@ async def _while_running(work: Awaitable[None], read: Callable[[], Awaitable[Non
         working.cancel()
 
 
-@requirement(
+@for_client(
     "engram:rollback-whole",
     "A concurrent reader MUST see all of a `roll_back`, or none of it.",
     when=[ROLLBACK],
 )
-async def check_rollback_whole(under_test: EngramUnderTest) -> None:
+async def check_rollback_whole(client: Client) -> None:
     """Count the entries of a trace while the trace is undone."""
-    async with opened(under_test) as client:
-        seen: set[int] = set()
+    seen: set[int] = set()
 
-        async def read() -> None:
-            seen.add(len(await client.ids(tags=["t"])))
+    async def read() -> None:
+        seen.add(len(await client.ids(tags=["t"])))
 
-        for trace in map(str, range(5)):
-            await together(client.write("add", {"tags": ["t"]}, trace=trace) for _ in range(20))
-            await _while_running(need_undone(client, trace, 20), read)
-        need(seen <= {0, 20}, f"20 entries were undone together, and readers saw {sorted(seen)} of them")
+    for trace in map(str, range(5)):
+        await together(client.write("add", {"tags": ["t"]}, trace=trace) for _ in range(20))
+        await _while_running(need_undone(client, trace, 20), read)
+    need(seen <= {0, 20}, f"20 entries were undone together, and readers saw {sorted(seen)} of them")
 
 
-@requirement(
+@for_client(
     "engram:rollback-concurrent",
     "Concurrent `roll_back`s of concurrent traces MUST undo each write once.",
     when=[ROLLBACK],
 )
-async def check_rollback_concurrent(under_test: EngramUnderTest) -> None:
+async def check_rollback_concurrent(client: Client) -> None:
     """Let traces write to the same entries concurrently; undo each several times, concurrently."""
-    async with opened(under_test) as client:
-        for n in range(3):
-            await client.write("add", {"id": f"e{n}", "text": "old", "tags": ["t"]}, f"k{n}")
-        before = await picture(client)
-        traces = [f"trace{n}" for n in range(10)]
+    for n in range(3):
+        await client.write("add", {"id": f"e{n}", "text": "old", "tags": ["t"]}, f"k{n}")
+    before = await picture(client)
+    traces = [f"trace{n}" for n in range(10)]
 
-        async def work(trace: str, n: int) -> None:
-            op = ("upsert", "merge", "append", "delete")[n % 4]
-            try:
-                await client.write(op, {"text": "new"}, f"k{n % 3}", trace=trace)
-            except EngramError as error:
-                need_error(error, "ENGRAM_NOT_FOUND", op)
+    async def work(trace: str, n: int) -> None:
+        op = ("upsert", "merge", "append", "delete")[n % 4]
+        try:
+            await client.write(op, {"text": "new"}, f"k{n % 3}", trace=trace)
+        except EngramError as error:
+            need_error(error, "ENGRAM_NOT_FOUND", op)
 
-        await together(work(trace, n) for n in range(12) for trace in traces)
-        await together(client.roll_back(trace) for trace in traces * 3)
-        await need_picture(client, before, "ten traces were undone at once, and")
-        for trace in traces:
-            await need_undone(client, trace, 0)
+    await together(work(trace, n) for n in range(12) for trace in traces)
+    await together(client.roll_back(trace) for trace in traces * 3)
+    await need_picture(client, before, "ten traces were undone at once, and")
+    for trace in traces:
+        await need_undone(client, trace, 0)
 
 
 TURNS: Final = (0, 1, 2, 3, 5, 8, 13, 34, 89, 233)
@@ -246,50 +239,48 @@ async def _cancelled_after(turns: int, call: Awaitable[object], what: str) -> No
         task.result()
 
 
-@requirement(
+@for_client(
     "engram:cancel-imprint",
     "A cancelled write MUST be written or not written, and MUST be repeatable.",
 )
-async def check_cancel_imprint(under_test: EngramUnderTest) -> None:
+async def check_cancel_imprint(client: Client) -> None:
     """Cancel writes, early and late; repeat them, and undo them."""
-    async with opened(under_test) as client:
-        for n, turns in enumerate(TURNS):
-            entry = {"id": f"e{n}", "tags": ["t"], "text": f"word{n}"}
-            write = parsed("add", entry, f"k{n}", trace="trace")
-            await _cancelled_after(turns, client.engram.imprint(write), "an imprint")
-            receipt = await client.imprint(write)
-            need(receipt.version == 1, f"a repeated imprint after a cancelled one had the receipt {receipt}")
-            queries: list[dict[str, Any]] = [{"id": f"e{n}"}, {"merge_key": f"k{n}"}]
-            if client.engram.guarantees.text:
-                queries.append({"text": f"word{n}"})
-            for query in queries:
-                await need_ids(client, [f"e{n}"], **query)
-        need(
-            len(await client.ids(tags=["t"])) == len(TURNS),
-            "a cancelled and repeated write was written twice",
-        )
-        if client.engram.guarantees.rollback:
-            await need_undone(client, "trace", len(TURNS))
+    for n, turns in enumerate(TURNS):
+        entry = {"id": f"e{n}", "tags": ["t"], "text": f"word{n}"}
+        write = parsed("add", entry, f"k{n}", trace="trace")
+        await _cancelled_after(turns, client.engram.imprint(write), "an imprint")
+        receipt = await client.imprint(write)
+        need(receipt.version == 1, f"a repeated imprint after a cancelled one had the receipt {receipt}")
+        queries: list[dict[str, Any]] = [{"id": f"e{n}"}, {"merge_key": f"k{n}"}]
+        if client.engram.guarantees.text:
+            queries.append({"text": f"word{n}"})
+        for query in queries:
+            await need_ids(client, [f"e{n}"], **query)
+    need(
+        len(await client.ids(tags=["t"])) == len(TURNS),
+        "a cancelled and repeated write was written twice",
+    )
+    if client.engram.guarantees.rollback:
+        await need_undone(client, "trace", len(TURNS))
 
 
-@requirement("engram:cancel-others", "A cancelled call MUST NOT affect another call.")
-async def check_cancel_others(under_test: EngramUnderTest) -> None:
+@for_client("engram:cancel-others", "A cancelled call MUST NOT affect another call.")
+async def check_cancel_others(client: Client) -> None:
     """Cancel every second of a hundred concurrent calls; the others must succeed."""
-    async with opened(under_test) as client:
-        for turns in TURNS[1:5]:
-            calls: list[Any] = []
-            for n in range(25):
-                imprint = client.engram.imprint(parsed("append", {"tags": ["cancelled"]}))
-                calls.append(_cancelled_after(turns, imprint, "an imprint"))
-                calls.append(client.write("upsert", {"id": f"kept{n}"}, f"kept{n}"))
-                calls.append(_cancelled_after(turns, client.engram.recall(Query()), "a recall"))
-                calls.append(client.ids(limit=1))
-            await together(calls)
-        versions = await together(client.write("merge", {}, f"kept{n}") for n in range(25))
-        need(
-            {each.version for each in versions} == {5},
-            f"each was written 5 times, beside others that were cancelled; versions are {versions}",
-        )
+    for turns in TURNS[1:5]:
+        calls: list[Any] = []
+        for n in range(25):
+            imprint = client.engram.imprint(parsed("append", {"tags": ["cancelled"]}))
+            calls.append(_cancelled_after(turns, imprint, "an imprint"))
+            calls.append(client.write("upsert", {"id": f"kept{n}"}, f"kept{n}"))
+            calls.append(_cancelled_after(turns, client.engram.recall(Query()), "a recall"))
+            calls.append(client.ids(limit=1))
+        await together(calls)
+    versions = await together(client.write("merge", {}, f"kept{n}") for n in range(25))
+    need(
+        {each.version for each in versions} == {5},
+        f"each was written 5 times, beside others that were cancelled; versions are {versions}",
+    )
 
 
 @requirement(
@@ -308,30 +299,27 @@ async def check_cancel_close(under_test: EngramUnderTest) -> None:
             await ended(writing)
 
 
-@requirement(
+@for_client(
     "engram:rollback-cancelled",
     "A cancelled `roll_back` or `commit` MUST have done everything or nothing.",
     when=[ROLLBACK],
 )
-async def check_rollback_cancelled(under_test: EngramUnderTest) -> None:
+async def check_rollback_cancelled(client: Client) -> None:
     """Cancel `roll_back` and `commit`, early and late; then undo the trace."""
-    async with opened(under_test) as client:
-        for n, turns in enumerate(TURNS):
-            undoing, committing = f"undone{n}", f"kept{n}"
-            await _write_five(client, undoing)
-            await _cancelled_after(turns, client.engram.roll_back(undoing), "a roll_back")
-            left = len(await client.ids(tags=[undoing]))
-            need(left in {0, 5}, f"a roll_back was cancelled, and of 5 entries {left} are left")
-            again = await client.roll_back(undoing)
-            need(again in {0, 5}, f"after one that was cancelled, a roll_back undid {again} of 5 writes")
-            await need_ids(client, [], tags=[undoing])
-            await _write_five(client, committing)
-            await _cancelled_after(turns, client.engram.commit(committing), "a commit")
-            undone = await client.roll_back(committing)
-            left = len(await client.ids(tags=[committing]))
-            need(
-                undone + left == 5 and left in {0, 5}, f"a commit was cancelled, and kept {left} of 5 writes"
-            )
+    for n, turns in enumerate(TURNS):
+        undoing, committing = f"undone{n}", f"kept{n}"
+        await _write_five(client, undoing)
+        await _cancelled_after(turns, client.engram.roll_back(undoing), "a roll_back")
+        left = len(await client.ids(tags=[undoing]))
+        need(left in {0, 5}, f"a roll_back was cancelled, and of 5 entries {left} are left")
+        again = await client.roll_back(undoing)
+        need(again in {0, 5}, f"after one that was cancelled, a roll_back undid {again} of 5 writes")
+        await need_ids(client, [], tags=[undoing])
+        await _write_five(client, committing)
+        await _cancelled_after(turns, client.engram.commit(committing), "a commit")
+        undone = await client.roll_back(committing)
+        left = len(await client.ids(tags=[committing]))
+        need(undone + left == 5 and left in {0, 5}, f"a commit was cancelled, and kept {left} of 5 writes")
 
 
 async def _write_five(client: Client, trace: str) -> None:
@@ -342,103 +330,98 @@ KEYS: Final = 20
 """The number of new keys that two Engrams write concurrently."""
 
 
-@requirement(
+@for_store(
     "engram:shared-see",
     "A write through one Engram MUST be found at once through another Engram on the store.",
     when=[SHARED],
 )
-async def check_shared_see(under_test: EngramUnderTest) -> None:
+async def check_shared_see(store: Store) -> None:
     """Write through one Engram and read through the other, in turn."""
-    async with stored(under_test) as store:
-        one, other = await store.open(), await store.open()
-        for op, entry, key in (
-            ("add", OLD, "k"),
-            ("upsert", NEW, "k"),
-            ("merge", {"tags": ["t"], "more": "old"}, "k"),
-            ("append", OLD, "k"),
-            ("delete", {}, "k"),
-            ("delete", {"id": "e"}, None),
-        ):
-            await one.write(op, entry, key)
-            await need_picture(other, await picture(one), f"after {op} through one, through the other")
-            one, other = other, one
+    one, other = await store.open(), await store.open()
+    for op, entry, key in (
+        ("add", OLD, "k"),
+        ("upsert", NEW, "k"),
+        ("merge", {"tags": ["t"], "more": "old"}, "k"),
+        ("append", OLD, "k"),
+        ("delete", {}, "k"),
+        ("delete", {"id": "e"}, None),
+    ):
+        await one.write(op, entry, key)
+        await need_picture(other, await picture(one), f"after {op} through one, through the other")
+        one, other = other, one
 
 
-@requirement(
+@for_store(
     "engram:shared-once",
     "A write that is repeated through several Engrams MUST be written once.",
     when=[SHARED],
 )
-async def check_shared_once(under_test: EngramUnderTest) -> None:
+async def check_shared_once(store: Store) -> None:
     """Send the same writes through both Engrams concurrently, and again later."""
-    async with stored(under_test) as store:
-        clients = [await store.open(), await store.open()]
-        for op in ("append", "upsert", "merge", "delete"):
-            writes = [parsed(op, {"list": [op]}, f"k{n}", imprint_id=f"{op}{n}") for n in range(KEYS)]
-            outcomes = await together(each.imprint(write) for write in writes for each in clients * 2)
-            need(len({*outcomes}) == KEYS, f"{KEYS} times {op} through both have {len({*outcomes})} receipts")
-        for client in clients:
-            await need_ids(client, [])
+    clients = [await store.open(), await store.open()]
+    for op in ("append", "upsert", "merge", "delete"):
+        writes = [parsed(op, {"list": [op]}, f"k{n}", imprint_id=f"{op}{n}") for n in range(KEYS)]
+        outcomes = await together(each.imprint(write) for write in writes for each in clients * 2)
+        need(len({*outcomes}) == KEYS, f"{KEYS} times {op} through both have {len({*outcomes})} receipts")
+    for client in clients:
+        await need_ids(client, [])
 
 
-@requirement(
+@for_store(
     "engram:shared-concurrent",
     "Concurrent writes through two Engrams MUST have the result of writes through one.",
     when=[SHARED],
 )
-async def check_shared_concurrent(under_test: EngramUnderTest) -> None:
+async def check_shared_concurrent(store: Store) -> None:
     """Write new keys and ids through both Engrams concurrently, and merge into one entry."""
-    async with stored(under_test) as store:
-        clients = [await store.open(), await store.open()]
-        for n in range(KEYS):
-            receipts = await together(each.write("upsert", {"n": n}, f"k{n}") for each in clients)
-            need_versions([receipt.version for receipt in receipts], 2)
-            for entry, key in (({"id": f"e{n}"}, None), ({}, f"l{n}")):
-                await need_one_added(clients[0], [each.write("add", entry, key) for each in clients])
-        for client in clients:
-            need(len(await client.everything()) == 3 * KEYS, "there are more entries than receipts")
-        await clients[0].write("add", {"id": "e"}, "k")
-        await need_merged(clients[0], clients * (MERGES // 2))
+    clients = [await store.open(), await store.open()]
+    for n in range(KEYS):
+        receipts = await together(each.write("upsert", {"n": n}, f"k{n}") for each in clients)
+        need_versions([receipt.version for receipt in receipts], 2)
+        for entry, key in (({"id": f"e{n}"}, None), ({}, f"l{n}")):
+            await need_one_added(clients[0], [each.write("add", entry, key) for each in clients])
+    for client in clients:
+        need(len(await client.everything()) == 3 * KEYS, "there are more entries than receipts")
+    await clients[0].write("add", {"id": "e"}, "k")
+    await need_merged(clients[0], clients * (MERGES // 2))
 
 
-@requirement(
+@for_store(
     "engram:shared-rollback",
     "A trace MUST be undone, and committed, through any Engram on the store.",
     when=[SHARED, ROLLBACK],
 )
-async def check_shared_rollback(under_test: EngramUnderTest) -> None:
+async def check_shared_rollback(store: Store) -> None:
     """Write on traces through both Engrams; undo and commit each through the other."""
-    async with stored(under_test) as store:
-        one, other = await store.open(), await store.open()
-        await one.write("add", OLD, "k")
-        before = await picture(one)
-        await one.write("upsert", NEW, "k", trace="one")
-        await other.write("merge", {"by": "other"}, "k", trace="one")
-        await other.write("upsert", NEW, "k", trace="two")
-        await need_undone(other, "one", 0)
-        await need_undone(one, "two", 1)
-        for client in (one, other):
-            await need_picture(client, before, "two traces were undone, and")
-        await one.write("upsert", NEW, "k", trace="three")
-        await other.commit("three")
-        await need_undone(one, "three", 0)
+    one, other = await store.open(), await store.open()
+    await one.write("add", OLD, "k")
+    before = await picture(one)
+    await one.write("upsert", NEW, "k", trace="one")
+    await other.write("merge", {"by": "other"}, "k", trace="one")
+    await other.write("upsert", NEW, "k", trace="two")
+    await need_undone(other, "one", 0)
+    await need_undone(one, "two", 1)
+    for client in (one, other):
+        await need_picture(client, before, "two traces were undone, and")
+    await one.write("upsert", NEW, "k", trace="three")
+    await other.commit("three")
+    await need_undone(one, "three", 0)
 
 
-@requirement(
+@for_store(
     "engram:shared-close",
     "An Engram that closes MUST NOT affect another Engram on the store.",
     when=[SHARED],
 )
-async def check_shared_close(under_test: EngramUnderTest) -> None:
+async def check_shared_close(store: Store) -> None:
     """Close one Engram while both write; the other must continue."""
-    async with stored(under_test) as store:
-        leaving, staying = await store.open(), await store.open()
-        calls: list[Any] = [leaving.write("add", {}) for _ in range(20)]
-        calls += [staying.write("add", {"id": f"e{n}", "tags": ["t"]}) for n in range(20)]
-        outcomes, _ = await together([_outcomes(calls), store.close(leaving)])
-        failed = [each for each in (outcomes or [])[20:] if isinstance(each, BaseException)]
-        need(not failed, f"while another one closed, writes ended in {failed[:3]}")
-        need(len(await staying.ids(tags=["t"])) == 20, "a write while another Engram closed is missing")
+    leaving, staying = await store.open(), await store.open()
+    calls: list[Any] = [leaving.write("add", {}) for _ in range(20)]
+    calls += [staying.write("add", {"id": f"e{n}", "tags": ["t"]}) for n in range(20)]
+    outcomes, _ = await together([_outcomes(calls), store.close(leaving)])
+    failed = [each for each in (outcomes or [])[20:] if isinstance(each, BaseException)]
+    need(not failed, f"while another one closed, writes ended in {failed[:3]}")
+    need(len(await staying.ids(tags=["t"])) == 20, "a write while another Engram closed is missing")
 
 
 async def _outcomes(calls: list[Any]) -> list[Any] | None:

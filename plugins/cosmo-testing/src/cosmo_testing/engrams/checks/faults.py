@@ -9,78 +9,83 @@ from typing import Any, Final
 from cosmo_core.contracts.engram import ImprintReceipt, Query, Write
 from cosmo_core.errors import EngramError
 from cosmo_testing.conformance.kit import requirement
-from cosmo_testing.conformance.steps import UnmetError, bounded, need
+from cosmo_testing.conformance.steps import UnmetError, bounded, need, refusal
 from cosmo_testing.engrams.checks.queries import need_ids
 from cosmo_testing.engrams.checks.rollback import NEW, OLD, need_picture, need_undone, picture
 from cosmo_testing.engrams.checks.writes import need_receipt
-from cosmo_testing.engrams.client import Client, opened, outcomes_of, parsed, refusal, stored, together
+from cosmo_testing.engrams.client import (
+    Client,
+    Store,
+    for_store,
+    opened,
+    outcomes_of,
+    parsed,
+    together,
+)
 from cosmo_testing.engrams.subject import BREAK_CONNECTION, DAMAGE, DURABLE, ROLLBACK, EngramUnderTest
 
 
-@requirement(
+@for_store(
     "engram:reopen-entries",
     "A reopened durable store MUST have every entry as it was, in its order.",
     when=[DURABLE],
 )
-async def check_reopen_entries(under_test: EngramUnderTest) -> None:
+async def check_reopen_entries(store: Store) -> None:
     """Write, replace, merge and delete entries; compare every query before and after reopening."""
-    async with stored(under_test) as store:
-        client = await store.open()
-        await client.write("add", OLD, "k")
-        await client.write("add", {"id": "f", "text": "old", "tags": ["t"]}, "l")
-        await client.write("merge", {"n": 1}, "k")
-        await client.write("add", {"id": "gone", "text": "old"}, "k2")
-        await client.write("delete", {"id": "gone"})
-        before = await picture(client)
-        for times in (1, 2):
-            client = await store.reopen()
-            await need_picture(client, before, f"after reopening {times} times")
-        need_receipt(client, await client.write("merge", {}, "k"), "merge", "e", 3)
-        await client.write("add", {"id": "g"})
-        await need_ids(client, ["g", "e", "f"])
-
-
-@requirement("engram:reopen-once", "A reopened durable store MUST remember its writes.", when=[DURABLE])
-async def check_reopen_once(under_test: EngramUnderTest) -> None:
-    """Write; repeat the writes after reopening."""
-    async with stored(under_test) as store:
-        client = await store.open()
-        receipts = [
-            await client.write(op, {"list": [op]}, "k", imprint_id=op)
-            for op in ("add", "merge", "append", "delete", "upsert")
-        ]
-        before = await client.everything()
+    client = await store.open()
+    await client.write("add", OLD, "k")
+    await client.write("add", {"id": "f", "text": "old", "tags": ["t"]}, "l")
+    await client.write("merge", {"n": 1}, "k")
+    await client.write("add", {"id": "gone", "text": "old"}, "k2")
+    await client.write("delete", {"id": "gone"})
+    before = await picture(client)
+    for times in (1, 2):
         client = await store.reopen()
-        for receipt in receipts:
-            again = await client.write(receipt.op, {}, "k", imprint_id=receipt.op)
-            need(again == receipt, f"{receipt} was repeated after reopening as {again}")
-        need(await client.everything() == before, "a write repeated after reopening was written again")
+        await need_picture(client, before, f"after reopening {times} times")
+    need_receipt(client, await client.write("merge", {}, "k"), "merge", "e", 3)
+    await client.write("add", {"id": "g"})
+    await need_ids(client, ["g", "e", "f"])
 
 
-@requirement(
+@for_store("engram:reopen-once", "A reopened durable store MUST remember its writes.", when=[DURABLE])
+async def check_reopen_once(store: Store) -> None:
+    """Write; repeat the writes after reopening."""
+    client = await store.open()
+    receipts = [
+        await client.write(op, {"list": [op]}, "k", imprint_id=op)
+        for op in ("add", "merge", "append", "delete", "upsert")
+    ]
+    before = await client.everything()
+    client = await store.reopen()
+    for receipt in receipts:
+        again = await client.write(receipt.op, {}, "k", imprint_id=receipt.op)
+        need(again == receipt, f"{receipt} was repeated after reopening as {again}")
+    need(await client.everything() == before, "a write repeated after reopening was written again")
+
+
+@for_store(
     "engram:reopen-rollback",
     "An uncommitted write MUST be undoable after the store is reopened.",
     when=[DURABLE, ROLLBACK],
 )
-async def check_reopen_rollback(under_test: EngramUnderTest) -> None:
+async def check_reopen_rollback(store: Store) -> None:
     """Leave traces open, committed and undone; undo all of them after reopening."""
-    async with stored(under_test) as store:
-        client = await store.open()
-        await client.write("add", OLD, "k")
-        before = await picture(client)
-        await client.write("upsert", NEW, "k", trace="open")
-        await client.write("delete", {"id": "e"}, trace="open")
-        await client.write("add", {"id": "f"}, "f", trace="kept")
-        await client.write("add", {"id": "g"}, "g", trace="undone")
-        await client.commit("kept")
-        await need_undone(client, "undone", 1)
-        client = await store.reopen()
-        await need_undone(client, "undone", 0)
-        await need_undone(client, "kept", 0)
-        await client.write("delete", {"id": "f"})
-        await need_undone(client, "open", 2)
-        await need_picture(client, before, "a trace was undone after reopening, and")
-        need_receipt(client, await client.write("merge", {}, "k"), "merge", "e", 2)
+    client = await store.open()
+    await client.write("add", OLD, "k")
+    before = await picture(client)
+    await client.write("upsert", NEW, "k", trace="open")
+    await client.write("delete", {"id": "e"}, trace="open")
+    await client.write("add", {"id": "f"}, "f", trace="kept")
+    await client.write("add", {"id": "g"}, "g", trace="undone")
+    await client.commit("kept")
+    await need_undone(client, "undone", 1)
+    client = await store.reopen()
+    await need_undone(client, "undone", 0)
+    await need_undone(client, "kept", 0)
+    await client.write("delete", {"id": "f"})
+    await need_undone(client, "open", 2)
+    await need_picture(client, before, "a trace was undone after reopening, and")
+    need_receipt(client, await client.write("merge", {}, "k"), "merge", "e", 2)
 
 
 WRITES: Final = 200
@@ -160,23 +165,22 @@ async def check_break_once(under_test: EngramUnderTest) -> None:
         )
 
 
-@requirement(
+@for_store(
     "engram:damage-said",
     "An unusable store MUST raise an EngramError and no other exception; `close` MUST work.",
     when=[DAMAGE],
 )
-async def check_damage_said(under_test: EngramUnderTest) -> None:
+async def check_damage_said(store: Store) -> None:
     """Damage the store of an open Engram, call every method, close it, and open another one."""
-    async with stored(under_test) as store:
-        client = await store.open()
-        await client.write("add", {"id": "e", "text": "bus"}, "k", trace="trace")
-        await bounded("damage()", under_test.damage())
-        await _need_said("imprint", client.engram.imprint(parsed("upsert", {}, "k")))
-        await _need_said("recall", client.engram.recall(Query.parse({"merge_key": "k"})))
-        if client.engram.guarantees.rollback:
-            await _need_said("roll_back", client.engram.roll_back("trace"))
-            await _need_said("commit", client.engram.commit("trace"))
-        await store.close(client)
+    client = await store.open()
+    await client.write("add", {"id": "e", "text": "bus"}, "k", trace="trace")
+    await bounded("damage()", store.under_test.damage())
+    await _need_said("imprint", client.engram.imprint(parsed("upsert", {}, "k")))
+    await _need_said("recall", client.engram.recall(Query.parse({"merge_key": "k"})))
+    if client.engram.guarantees.rollback:
+        await _need_said("roll_back", client.engram.roll_back("trace"))
+        await _need_said("commit", client.engram.commit("trace"))
+    await store.close(client)
 
 
 async def _need_said(what: str, call: Coroutine[Any, Any, object]) -> None:

@@ -9,7 +9,7 @@ from cosmo_testing.conformance.kit import requirement
 from cosmo_testing.conformance.steps import need
 from cosmo_testing.engrams.checks.queries import need_ids
 from cosmo_testing.engrams.checks.writes import need_receipt
-from cosmo_testing.engrams.client import Client, opened
+from cosmo_testing.engrams.client import Client, for_client, opened
 from cosmo_testing.engrams.subject import ROLLBACK, EngramUnderTest
 
 
@@ -51,162 +51,155 @@ OLD: dict[str, Any] = {"id": "e", "text": "old", "tags": ["t"], "embedding": [1,
 NEW: dict[str, Any] = {"text": "new", "tags": ["u"], "embedding": [0, 1, 0]}
 
 
-@requirement(
+@for_client(
     "engram:rollback-restores",
     "`roll_back` MUST restore each entry that a trace wrote, and what queries find.",
     when=[ROLLBACK],
 )
-async def check_rollback_restores(under_test: EngramUnderTest) -> None:
+async def check_rollback_restores(client: Client) -> None:
     """Undo each operation, on an existing and on a missing entry."""
-    async with opened(under_test) as client:
-        await client.write("add", OLD, "k")
-        await client.write("upsert", {**OLD, "n": 2}, "k")
-        await client.write("add", {"id": "f", "text": "old"}, "m")
-        before = await picture(client)
-        for op, entry, key in (
-            ("add", NEW, "l"),
-            ("append", {**NEW, "id": "e"}, "k"),
-            ("upsert", NEW, "l"),
-            ("upsert", NEW, "k"),
-            ("merge", NEW, "k"),
-            ("delete", {}, "k"),
-            ("delete", {"id": "e"}, None),
-        ):
-            receipt = await client.write(op, entry, key, trace="trace")
-            need(await picture(client) != before, f"{op} of {entry} changed nothing: {receipt}")
-            await need_undone(client, "trace", 1)
-            await need_picture(client, before, f"{op} was undone, and")
-        need_receipt(client, await client.write("merge", {}, "k"), "merge", "e", 3)
+    await client.write("add", OLD, "k")
+    await client.write("upsert", {**OLD, "n": 2}, "k")
+    await client.write("add", {"id": "f", "text": "old"}, "m")
+    before = await picture(client)
+    for op, entry, key in (
+        ("add", NEW, "l"),
+        ("append", {**NEW, "id": "e"}, "k"),
+        ("upsert", NEW, "l"),
+        ("upsert", NEW, "k"),
+        ("merge", NEW, "k"),
+        ("delete", {}, "k"),
+        ("delete", {"id": "e"}, None),
+    ):
+        receipt = await client.write(op, entry, key, trace="trace")
+        need(await picture(client) != before, f"{op} of {entry} changed nothing: {receipt}")
+        await need_undone(client, "trace", 1)
+        await need_picture(client, before, f"{op} was undone, and")
+    need_receipt(client, await client.write("merge", {}, "k"), "merge", "e", 3)
 
 
-@requirement(
+@for_client(
     "engram:rollback-order",
     "A restored entry MUST return to its place in the order, whatever was written since.",
     when=[ROLLBACK],
 )
-async def check_rollback_order(under_test: EngramUnderTest) -> None:
+async def check_rollback_order(client: Client) -> None:
     """Undo writes to entries in the middle, and deletions of the newest, after other writes."""
-    async with opened(under_test) as client:
-        for id in ("a", "b", "c", "d"):
-            await client.write("append", {"id": id}, "k")
-        await client.write("upsert", {"n": 1}, "k", trace="trace")
-        await client.write("delete", {"id": "b"}, trace="trace")
-        await client.write("delete", {"id": "c"}, trace="trace")
-        await client.write("delete", {"id": "d"}, trace="trace")
-        for id in ("e", "f"):
-            await client.write("append", {"id": id}, "k")
-        await need_undone(client, "trace", 4)
-        await need_ids(client, ["f", "e", "d", "c", "b", "a"])
-        await client.write("add", {"id": "g"})
-        await need_ids(client, ["g", "f", "e", "d", "c", "b", "a"])
-        for id in ("f", "e", "d"):
-            need_receipt(client, await client.write("delete", {}, "k"), "delete", id, None)
+    for id in ("a", "b", "c", "d"):
+        await client.write("append", {"id": id}, "k")
+    await client.write("upsert", {"n": 1}, "k", trace="trace")
+    await client.write("delete", {"id": "b"}, trace="trace")
+    await client.write("delete", {"id": "c"}, trace="trace")
+    await client.write("delete", {"id": "d"}, trace="trace")
+    for id in ("e", "f"):
+        await client.write("append", {"id": id}, "k")
+    await need_undone(client, "trace", 4)
+    await need_ids(client, ["f", "e", "d", "c", "b", "a"])
+    await client.write("add", {"id": "g"})
+    await need_ids(client, ["g", "f", "e", "d", "c", "b", "a"])
+    for id in ("f", "e", "d"):
+        need_receipt(client, await client.write("delete", {}, "k"), "delete", id, None)
 
 
-@requirement(
+@for_client(
     "engram:rollback-many",
     "`roll_back` MUST undo and count all writes of a trace.",
     when=[ROLLBACK],
 )
-async def check_rollback_many(under_test: EngramUnderTest) -> None:
+async def check_rollback_many(client: Client) -> None:
     """Undo a trace that wrote to one entry in every way, and to many other entries."""
-    async with opened(under_test) as client:
-        await client.write("add", OLD, "k")
-        before = await picture(client)
-        for op, entry, key in (
-            ("upsert", NEW, "k"),
-            ("merge", {"more": ["new"]}, "k"),
-            ("delete", {"id": "e"}, None),
-            ("add", {"id": "e", "text": "new"}, "l"),
-            ("upsert", {"text": "new"}, "l"),
-            ("delete", {}, "l"),
-            ("append", {"id": "e"}, "k"),
-        ):
-            await client.write(op, entry, key, trace="trace")
-        await client.put({"id": "between"})
-        for n in range(20):
-            await client.write("append", {"text": "new"}, f"k{n}", trace="trace")
-        await client.write("delete", {"id": "between"})
-        await need_undone(client, "trace", 27)
-        await need_picture(client, before, "27 writes were undone, and")
-        need_receipt(client, await client.write("upsert", {}, "k"), "upsert", "e", 2)
+    await client.write("add", OLD, "k")
+    before = await picture(client)
+    for op, entry, key in (
+        ("upsert", NEW, "k"),
+        ("merge", {"more": ["new"]}, "k"),
+        ("delete", {"id": "e"}, None),
+        ("add", {"id": "e", "text": "new"}, "l"),
+        ("upsert", {"text": "new"}, "l"),
+        ("delete", {}, "l"),
+        ("append", {"id": "e"}, "k"),
+    ):
+        await client.write(op, entry, key, trace="trace")
+    await client.put({"id": "between"})
+    for n in range(20):
+        await client.write("append", {"text": "new"}, f"k{n}", trace="trace")
+    await client.write("delete", {"id": "between"})
+    await need_undone(client, "trace", 27)
+    await need_picture(client, before, "27 writes were undone, and")
+    need_receipt(client, await client.write("upsert", {}, "k"), "upsert", "e", 2)
 
 
-@requirement(
+@for_client(
     "engram:rollback-others",
     "`roll_back` MUST NOT undo the writes of another trace.",
     when=[ROLLBACK],
 )
-async def check_rollback_others(under_test: EngramUnderTest) -> None:
+async def check_rollback_others(client: Client) -> None:
     """Undo one of two traces; the writes of the other, and those without a trace, stay."""
-    async with opened(under_test) as client:
-        await client.write("add", {"id": "e"}, "e", trace="one")
-        await client.write("add", {"id": "f"}, "f", trace="two")
-        await client.write("add", {"id": "g"}, "g")
-        await client.write("add", {"id": "h"}, "h", trace="one ")
-        await need_undone(client, "one", 1)
-        await need_ids(client, ["h", "g", "f"])
-        await need_undone(client, "ONE", 0)
-        await need_undone(client, "two", 1)
-        await need_ids(client, ["h", "g"])
+    await client.write("add", {"id": "e"}, "e", trace="one")
+    await client.write("add", {"id": "f"}, "f", trace="two")
+    await client.write("add", {"id": "g"}, "g")
+    await client.write("add", {"id": "h"}, "h", trace="one ")
+    await need_undone(client, "one", 1)
+    await need_ids(client, ["h", "g", "f"])
+    await need_undone(client, "ONE", 0)
+    await need_undone(client, "two", 1)
+    await need_ids(client, ["h", "g"])
 
 
-@requirement(
+@for_client(
     "engram:rollback-again",
     "A second `roll_back` MUST undo only what the trace wrote since the first.",
     when=[ROLLBACK],
 )
-async def check_rollback_again(under_test: EngramUnderTest) -> None:
+async def check_rollback_again(client: Client) -> None:
     """Undo an undone and an unknown trace; then undo later writes of the trace."""
-    async with opened(under_test) as client:
-        await need_undone(client, "trace", 0)
-        await client.write("add", {"id": "e"}, "k", trace="trace")
-        await need_undone(client, "trace", 1)
-        await need_undone(client, "trace", 0)
-        await client.write("add", {"id": "e"}, "k")
-        await client.write("upsert", {"n": 1}, "k", trace="trace")
-        await need_undone(client, "trace", 1)
-        need(await client.entries() == [{"id": "e"}], "what a trace wrote after it was undone is not undone")
+    await need_undone(client, "trace", 0)
+    await client.write("add", {"id": "e"}, "k", trace="trace")
+    await need_undone(client, "trace", 1)
+    await need_undone(client, "trace", 0)
+    await client.write("add", {"id": "e"}, "k")
+    await client.write("upsert", {"n": 1}, "k", trace="trace")
+    await need_undone(client, "trace", 1)
+    need(await client.entries() == [{"id": "e"}], "what a trace wrote after it was undone is not undone")
 
 
-@requirement(
+@for_client(
     "engram:rollback-nothing",
     "A write that changed nothing MUST NOT be undone or counted.",
     when=[ROLLBACK],
 )
-async def check_rollback_nothing(under_test: EngramUnderTest) -> None:
+async def check_rollback_nothing(client: Client) -> None:
     """Undo a trace whose writes deleted nothing or were refused."""
-    async with opened(under_test) as client:
-        await client.write("add", {"id": "e"}, "k")
-        await client.write("delete", {"id": "f"}, trace="trace")
-        await client.write("delete", {}, "l", trace="trace")
-        await client.refused("ENGRAM_EXISTS", "add", {"id": "e"}, trace="trace")
-        await client.write("add", {"id": "f"}, "l")
-        await need_undone(client, "trace", 0)
-        await need_ids(client, ["f", "e"])
+    await client.write("add", {"id": "e"}, "k")
+    await client.write("delete", {"id": "f"}, trace="trace")
+    await client.write("delete", {}, "l", trace="trace")
+    await client.refused("ENGRAM_EXISTS", "add", {"id": "e"}, trace="trace")
+    await client.write("add", {"id": "f"}, "l")
+    await need_undone(client, "trace", 0)
+    await need_ids(client, ["f", "e"])
 
 
-@requirement(
+@for_client(
     "engram:commit-keeps",
     "A committed write MUST NOT be undone, and a `commit` MUST NOT commit another trace.",
     when=[ROLLBACK],
 )
-async def check_commit_keeps(under_test: EngramUnderTest) -> None:
+async def check_commit_keeps(client: Client) -> None:
     """Commit a trace, and one without writes; then undo both, and an uncommitted one."""
-    async with opened(under_test) as client:
-        await client.write("add", OLD, "k", trace="trace")
-        await client.write("upsert", NEW, "k", trace="trace")
-        await client.write("add", {"id": "other"}, "other", trace="other")
-        await client.commit("trace")
-        await client.commit("unknown")
-        await need_undone(client, "other", 1)
-        before = await picture(client)
-        await need_undone(client, "trace", 0)
-        await need_undone(client, "unknown", 0)
-        await need_picture(client, before, "a trace was committed and undone, and")
-        await client.write("delete", {}, "k", trace="trace")
-        await need_undone(client, "trace", 1)
-        await need_picture(client, before, "what a trace wrote after its commit was undone, and")
+    await client.write("add", OLD, "k", trace="trace")
+    await client.write("upsert", NEW, "k", trace="trace")
+    await client.write("add", {"id": "other"}, "other", trace="other")
+    await client.commit("trace")
+    await client.commit("unknown")
+    await need_undone(client, "other", 1)
+    before = await picture(client)
+    await need_undone(client, "trace", 0)
+    await need_undone(client, "unknown", 0)
+    await need_picture(client, before, "a trace was committed and undone, and")
+    await client.write("delete", {}, "k", trace="trace")
+    await need_undone(client, "trace", 1)
+    await need_picture(client, before, "what a trace wrote after its commit was undone, and")
 
 
 async def _upsert(client: Client, *traces: str | None) -> None:
@@ -269,38 +262,36 @@ async def check_rollback_chain(under_test: EngramUnderTest) -> None:
         await need_ids(client, [])
 
 
-@requirement(
+@for_client(
     "engram:rollback-between",
     "An entry that one trace deleted and wrote again MUST be undone like any other write.",
     when=[ROLLBACK],
 )
-async def check_rollback_between(under_test: EngramUnderTest) -> None:
+async def check_rollback_between(client: Client) -> None:
     """Undo a trace whose entry another trace deleted and wrote again under the same id."""
-    async with opened(under_test) as client:
-        await client.write("add", {"id": "e", "by": "one"}, "k", trace="one")
-        await client.write("delete", {"id": "e"}, trace="two")
-        await client.write("add", {"id": "e", "by": "two"}, "l", trace="two")
-        await need_undone(client, "one", 0)
-        await need_ids(client, ["e"], merge_key="l")
-        await need_undone(client, "two", 2)
-        await need_ids(client, [])
-        need_receipt(client, await client.write("add", {"id": "e"}, "k"), "add", "e", 1)
+    await client.write("add", {"id": "e", "by": "one"}, "k", trace="one")
+    await client.write("delete", {"id": "e"}, trace="two")
+    await client.write("add", {"id": "e", "by": "two"}, "l", trace="two")
+    await need_undone(client, "one", 0)
+    await need_ids(client, ["e"], merge_key="l")
+    await need_undone(client, "two", 2)
+    await need_ids(client, [])
+    need_receipt(client, await client.write("add", {"id": "e"}, "k"), "add", "e", 1)
 
 
-@requirement(
+@for_client(
     "engram:rollback-shared-key",
     "A restored entry MAY share its key with an entry that was written since, and both MUST be found.",
     when=[ROLLBACK],
 )
-async def check_rollback_shared_key(under_test: EngramUnderTest) -> None:
+async def check_rollback_shared_key(client: Client) -> None:
     """Undo a deletion after another entry got the key: the key has both, in their order."""
-    async with opened(under_test) as client:
-        await client.write("add", {"id": "e"}, "k")
-        await client.write("delete", {}, "k", trace="trace")
-        await client.write("add", {"id": "f"}, "k")
-        await need_undone(client, "trace", 1)
-        await need_ids(client, ["f", "e"], merge_key="k")
-        need_receipt(client, await client.write("upsert", {}, "k"), "upsert", "f", 2)
+    await client.write("add", {"id": "e"}, "k")
+    await client.write("delete", {}, "k", trace="trace")
+    await client.write("add", {"id": "f"}, "k")
+    await need_undone(client, "trace", 1)
+    await need_ids(client, ["f", "e"], merge_key="k")
+    need_receipt(client, await client.write("upsert", {}, "k"), "upsert", "f", 2)
 
 
 @requirement(

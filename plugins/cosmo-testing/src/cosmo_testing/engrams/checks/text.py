@@ -9,225 +9,215 @@ from cosmo_core.contracts.engram import MAX_INDEXED_BYTES, MAX_WORD, words_in
 from cosmo_testing.conformance.kit import requirement
 from cosmo_testing.conformance.steps import need
 from cosmo_testing.engrams.checks.queries import need_ids
-from cosmo_testing.engrams.client import opened, together
+from cosmo_testing.engrams.client import Client, for_client, opened, together
 from cosmo_testing.engrams.subject import TEXT, EngramUnderTest
 
 
-@requirement(
+@for_client(
     "engram:text-words",
     "A query by words MUST search the texts of an entry, not its id, its key or its JSON keys.",
     when=[TEXT],
 )
-async def check_text_words(under_test: EngramUnderTest) -> None:
+async def check_text_words(client: Client) -> None:
     """Search for every text of an entry, at any depth, and for values that are not texts."""
-    async with opened(under_test) as client:
-        await client.write(
-            "add",
-            {
-                "id": "identity",
-                "title": "fast trains",
-                "tags": ["vehicle"],
-                "deep": {"list": [{"inside": "tunnel"}, ["nested", 42, True, None]]},
-            },
-            "mergekey",
-        )
-        for word in ("fast", "trains", "vehicle", "tunnel", "nested"):
-            await need_ids(client, ["identity"], text=word)
-        for word in ("identity", "title", "inside", "deep", "mergekey", "42", "true", "null", "absent"):
-            await need_ids(client, [], text=word)
+    await client.write(
+        "add",
+        {
+            "id": "identity",
+            "title": "fast trains",
+            "tags": ["vehicle"],
+            "deep": {"list": [{"inside": "tunnel"}, ["nested", 42, True, None]]},
+        },
+        "mergekey",
+    )
+    for word in ("fast", "trains", "vehicle", "tunnel", "nested"):
+        await need_ids(client, ["identity"], text=word)
+    for word in ("identity", "title", "inside", "deep", "mergekey", "42", "true", "null", "absent"):
+        await need_ids(client, [], text=word)
 
 
-@requirement(
+@for_client(
     "engram:text-plain",
     "Words MUST be those of `words_in`: none is omitted, stemmed or joined.",
     when=[TEXT],
 )
-async def check_text_plain(under_test: EngramUnderTest) -> None:
+async def check_text_plain(client: Client) -> None:
     """Search for words that a stemmer, a stop list or an address parser would change."""
-    async with opened(under_test) as client:
-        await client.put(
-            {"id": "e", "text": "The runner was running, and a I"},
-            {
-                "id": "f",
-                "text": "mail ann@example.org v3.14 snake_case x-ray don't /usr/lib http://a.b/c?d=e",
-            },
-        )
-        for word in ("the", "was", "and", "a", "i", "running"):
-            need("e" in await client.ids(text=word), f"{word!r} is in the text, and does not find it")
-        for word in ("ann", "example", "org", "14", "snake", "case", "ray", "don", "t", "usr", "c"):
-            await need_ids(client, ["f"], text=word)
-        for word in ("run", "runn", "runs", "mails", "example.com", "1", "v", "xray", "dont"):
-            await need_ids(client, [], text=word)
+    await client.put(
+        {"id": "e", "text": "The runner was running, and a I"},
+        {
+            "id": "f",
+            "text": "mail ann@example.org v3.14 snake_case x-ray don't /usr/lib http://a.b/c?d=e",
+        },
+    )
+    for word in ("the", "was", "and", "a", "i", "running"):
+        need("e" in await client.ids(text=word), f"{word!r} is in the text, and does not find it")
+    for word in ("ann", "example", "org", "14", "snake", "case", "ray", "don", "t", "usr", "c"):
+        await need_ids(client, ["f"], text=word)
+    for word in ("run", "runn", "runs", "mails", "example.com", "1", "v", "xray", "dont"):
+        await need_ids(client, [], text=word)
 
 
-@requirement(
+@for_client(
     "engram:text-folded",
     "Case, accents and compatibility forms MUST NOT make a difference.",
     when=[TEXT],
 )
-async def check_text_folded(under_test: EngramUnderTest) -> None:
+async def check_text_folded(client: Client) -> None:
     """Search for words in another case, without accents, and in compatibility forms."""
-    async with opened(under_test) as client:
-        for written, wanted in (
-            ("CAFÉ Zürich", "cafe ZURICH"),
-            ("cafe zurich", "Cafe\u0301 Zu\u0308rich"),
-            ("Straße", "STRASSE"),
-            ("ΟΔΟΣ", "οδος οδοσ"),
-            ("\uff37\uff29\uff24\uff25 \ufb01ne", "wide fine"),
-            ("İstanbul", "istanbul"),
-            ("Ǆep", "džep"),
-        ):
-            receipt = await client.write("upsert", {"text": written}, "k")
-            await need_ids(client, [str(receipt.id)], text=wanted)
+    for written, wanted in (
+        ("CAFÉ Zürich", "cafe ZURICH"),
+        ("cafe zurich", "Cafe\u0301 Zu\u0308rich"),
+        ("Straße", "STRASSE"),
+        ("ΟΔΟΣ", "οδος οδοσ"),
+        ("\uff37\uff29\uff24\uff25 \ufb01ne", "wide fine"),
+        ("İstanbul", "istanbul"),
+        ("Ǆep", "džep"),
+    ):
+        receipt = await client.write("upsert", {"text": written}, "k")
+        await need_ids(client, [str(receipt.id)], text=wanted)
 
 
-@requirement(
+@for_client(
     "engram:text-match",
     "A query MUST find entries with all of its words, or with any of them, as it says.",
     when=[TEXT],
 )
-async def check_text_match(under_test: EngramUnderTest) -> None:
+async def check_text_match(client: Client) -> None:
     """Search for all of several words, and for any of them."""
-    async with opened(under_test) as client:
-        await client.put(
-            {"id": "e", "text": "red bus"},
-            {"id": "f", "text": "red", "more": "train"},
-            {"id": "g", "text": "blue train"},
-        )
-        await need_ids(client, ["e"], text="bus red")
-        await need_ids(client, ["e"], text="red bus", match="all")
-        await need_ids(client, ["f"], text="train red")
-        await need_ids(client, [], text="red blue")
-        for text, expected in (("red absent", {"e", "f"}), ("bus train", {"e", "f", "g"}), ("none", set())):
-            found = {*await client.ids(text=text, match="any")}
-            need(found == expected, f"any of {text!r} found {sorted(found)}, not {sorted(expected)}")
+    await client.put(
+        {"id": "e", "text": "red bus"},
+        {"id": "f", "text": "red", "more": "train"},
+        {"id": "g", "text": "blue train"},
+    )
+    await need_ids(client, ["e"], text="bus red")
+    await need_ids(client, ["e"], text="red bus", match="all")
+    await need_ids(client, ["f"], text="train red")
+    await need_ids(client, [], text="red blue")
+    for text, expected in (("red absent", {"e", "f"}), ("bus train", {"e", "f", "g"}), ("none", set())):
+        found = {*await client.ids(text=text, match="any")}
+        need(found == expected, f"any of {text!r} found {sorted(found)}, not {sorted(expected)}")
 
 
-@requirement("engram:text-nothing", "A query text without words MUST find nothing.", when=[TEXT])
-async def check_text_nothing(under_test: EngramUnderTest) -> None:
+@for_client("engram:text-nothing", "A query text without words MUST find nothing.", when=[TEXT])
+async def check_text_nothing(client: Client) -> None:
     """Search for a text without words, in a store with and without texts."""
-    async with opened(under_test) as client:
-        await client.put({"id": "e", "text": ""}, {"id": "f", "text": "... !"}, {"id": "g", "text": "bus"})
-        for text in ("", " ", "...", "!?", "\u0000", "%", "*"):
-            for match in ("all", "any"):
-                await need_ids(client, [], text=text, match=match)
-        await need_ids(client, [], text="", id="g")
+    await client.put({"id": "e", "text": ""}, {"id": "f", "text": "... !"}, {"id": "g", "text": "bus"})
+    for text in ("", " ", "...", "!?", "\u0000", "%", "*"):
+        for match in ("all", "any"):
+            await need_ids(client, [], text=text, match=match)
+    await need_ids(client, [], text="", id="g")
 
 
-@requirement(
+@for_client(
     "engram:text-operators",
     "Query operators of a database MUST be treated as plain words.",
     when=[TEXT],
 )
-async def check_text_operators(under_test: EngramUnderTest) -> None:
+async def check_text_operators(client: Client) -> None:
     """Search for query operators of databases: they are plain words."""
-    async with opened(under_test) as client:
-        await client.put(
-            {"id": "e", "text": "rock AND roll OR not NEAR text column"}, {"id": "f", "text": "rock"}
-        )
-        for text in (
-            "rock AND roll",
-            "rock OR roll",
-            "NOT rock",
-            "NEAR(rock roll)",
-            'rock "roll"',
-            'rock" OR "roll',
-            "rock' or 'roll",
-            "rock & roll",
-            "rock <-> roll",
-            "!rock | roll",
-            "text : rock",
-            "{text column}: rock",
-            "- text",
-            "^rock + roll",
-            "roll:*",
-            "\\roll",
-            "roll\u0000",
-            "$roll ?roll :roll @roll %roll",
-            "';--roll",
-        ):
-            await need_ids(client, ["e"], text=text)
-        await need_ids(client, [], text="rol*")
-        await need_ids(client, [], text="rock NOT there")
+    await client.put(
+        {"id": "e", "text": "rock AND roll OR not NEAR text column"}, {"id": "f", "text": "rock"}
+    )
+    for text in (
+        "rock AND roll",
+        "rock OR roll",
+        "NOT rock",
+        "NEAR(rock roll)",
+        'rock "roll"',
+        'rock" OR "roll',
+        "rock' or 'roll",
+        "rock & roll",
+        "rock <-> roll",
+        "!rock | roll",
+        "text : rock",
+        "{text column}: rock",
+        "- text",
+        "^rock + roll",
+        "roll:*",
+        "\\roll",
+        "roll\u0000",
+        "$roll ?roll :roll @roll %roll",
+        "';--roll",
+    ):
+        await need_ids(client, ["e"], text=text)
+    await need_ids(client, [], text="rol*")
+    await need_ids(client, [], text="rock NOT there")
 
 
-@requirement(
+@for_client(
     "engram:text-rank",
     "An entry about a word MUST rank above one that mentions it, and more matching words above fewer.",
     when=[TEXT],
 )
-async def check_text_rank(under_test: EngramUnderTest) -> None:
+async def check_text_rank(client: Client) -> None:
     """Search for a word that an earlier entry has often, and a later one once."""
-    async with opened(under_test) as client:
-        await client.put(*({"text": f"nothing of that kind {n}"} for n in range(10)))
-        await client.put(
-            {"id": "dense", "text": "tram tram tram tram tram"},
-            {"id": "both", "text": "ferry canal"},
-            {"id": "one", "text": "ferry bridge"},
-            {"id": "diluted", "text": " ".join(["tram", *(f"word{n}" for n in range(200))])},
-        )
-        await need_ids(client, ["dense", "diluted"], text="tram")
-        await need_ids(client, ["both", "one"], text="ferry canal", match="any")
+    await client.put(*({"text": f"nothing of that kind {n}"} for n in range(10)))
+    await client.put(
+        {"id": "dense", "text": "tram tram tram tram tram"},
+        {"id": "both", "text": "ferry canal"},
+        {"id": "one", "text": "ferry bridge"},
+        {"id": "diluted", "text": " ".join(["tram", *(f"word{n}" for n in range(200))])},
+    )
+    await need_ids(client, ["dense", "diluted"], text="tram")
+    await need_ids(client, ["both", "one"], text="ferry canal", match="any")
 
 
-@requirement(
+@for_client(
     "engram:text-score",
     "Scores of words MUST be between 0 and 1; of equal scores, the newest entry comes first.",
     when=[TEXT],
 )
-async def check_text_score(under_test: EngramUnderTest) -> None:
+async def check_text_score(client: Client) -> None:
     """Check the scores of a word, and the order of entries with equal scores."""
-    async with opened(under_test) as client:
-        await client.put({"id": "e", "text": "bus"}, {"id": "f", "text": "BUS"}, {"id": "g", "text": "Bus!"})
-        await client.put({"id": "h", "text": "bus bus train"}, {"id": "i", "text": "plane"})
-        found = (await client.find(text="bus")).found
-        for each in found:
-            need(0 <= each.score <= 1, f"{each.id!r} has the score {each.score}; words score from 0 to 1")
-        alike = [each.id for each in found if each.id != "h"]
-        need(alike == ["g", "f", "e"], f"of equals the newest comes first; they come as {alike}")
+    await client.put({"id": "e", "text": "bus"}, {"id": "f", "text": "BUS"}, {"id": "g", "text": "Bus!"})
+    await client.put({"id": "h", "text": "bus bus train"}, {"id": "i", "text": "plane"})
+    found = (await client.find(text="bus")).found
+    for each in found:
+        need(0 <= each.score <= 1, f"{each.id!r} has the score {each.score}; words score from 0 to 1")
+    alike = [each.id for each in found if each.id != "h"]
+    need(alike == ["g", "f", "e"], f"of equals the newest comes first; they come as {alike}")
 
 
-@requirement("engram:text-updated", "A query by words MUST use the current words of an entry.", when=[TEXT])
-async def check_text_updated(under_test: EngramUnderTest) -> None:
+@for_client("engram:text-updated", "A query by words MUST use the current words of an entry.", when=[TEXT])
+async def check_text_updated(client: Client) -> None:
     """Change the text of an entry in every way, and search for current and earlier words."""
-    async with opened(under_test) as client:
-        await client.write("add", {"id": "e", "text": "first"}, "k")
-        await client.write("upsert", {"text": "second"}, "k")
-        await need_ids(client, [], text="first")
-        await need_ids(client, ["e"], text="second")
-        await client.write("merge", {"more": "third"}, "k")
-        await need_ids(client, ["e"], text="second third")
-        await client.write("merge", {"text": "fourth"}, "k")
-        await need_ids(client, [], text="second")
-        await need_ids(client, ["e"], text="third fourth")
-        await client.write("delete", {"id": "e"})
-        await need_ids(client, [], text="third")
-        await client.write("add", {"id": "e", "text": "first"})
-        await need_ids(client, ["e"], text="first")
-        await need_ids(client, [], text="fourth")
+    await client.write("add", {"id": "e", "text": "first"}, "k")
+    await client.write("upsert", {"text": "second"}, "k")
+    await need_ids(client, [], text="first")
+    await need_ids(client, ["e"], text="second")
+    await client.write("merge", {"more": "third"}, "k")
+    await need_ids(client, ["e"], text="second third")
+    await client.write("merge", {"text": "fourth"}, "k")
+    await need_ids(client, [], text="second")
+    await need_ids(client, ["e"], text="third fourth")
+    await client.write("delete", {"id": "e"})
+    await need_ids(client, [], text="third")
+    await client.write("add", {"id": "e", "text": "first"})
+    await need_ids(client, ["e"], text="first")
+    await need_ids(client, [], text="fourth")
 
 
-@requirement(
+@for_client(
     "engram:text-combined",
     "Words MUST combine with the other conditions, and with the limit.",
     when=[TEXT],
 )
-async def check_text_combined(under_test: EngramUnderTest) -> None:
+async def check_text_combined(client: Client) -> None:
     """Search for words with a key, with tags, with an id, and with a limit."""
-    async with opened(under_test) as client:
-        for id, key, tag in (("e", "k", "t"), ("f", "k", "u"), ("g", "l", "t")):
-            await client.write("append", {"id": id, "tags": [tag], "text": "bus stop"}, key)
-        await need_ids(client, ["f", "e"], text="bus", merge_key="k")
-        await need_ids(client, ["e"], text="stop", merge_key="k", tags=["t"])
-        await need_ids(client, ["g"], text="bus", id="g")
-        await need_ids(client, [], text="train", id="g")
-        for limit in (1, 2, 3):
-            findings = await client.find(text="bus", limit=limit)
-            need(len(findings.found) == limit, f"of 3, limit {limit} brings {len(findings.found)}")
-            need(
-                findings.truncated == (limit < 3),
-                f"of 3 entries, limit {limit} brings truncated={findings.truncated}",
-            )
+    for id, key, tag in (("e", "k", "t"), ("f", "k", "u"), ("g", "l", "t")):
+        await client.write("append", {"id": id, "tags": [tag], "text": "bus stop"}, key)
+    await need_ids(client, ["f", "e"], text="bus", merge_key="k")
+    await need_ids(client, ["e"], text="stop", merge_key="k", tags=["t"])
+    await need_ids(client, ["g"], text="bus", id="g")
+    await need_ids(client, [], text="train", id="g")
+    for limit in (1, 2, 3):
+        findings = await client.find(text="bus", limit=limit)
+        need(len(findings.found) == limit, f"of 3, limit {limit} brings {len(findings.found)}")
+        need(
+            findings.truncated == (limit < 3),
+            f"of 3 entries, limit {limit} brings truncated={findings.truncated}",
+        )
 
 
 BLOCK: Final = 256
@@ -257,25 +247,22 @@ def _blocks() -> list[str]:
     return blocks
 
 
-@requirement(
+@for_client(
     "engram:text-letters",
     "The characters of every script MUST form words, and MUST NOT split a word.",
     when=[TEXT],
 )
-async def check_text_letters(under_test: EngramUnderTest) -> None:
+async def check_text_letters(client: Client) -> None:
     """Search for all word characters, and check that none splits a word."""
     blocks = {f"b{n}": text for n, text in enumerate(_blocks())}
-    async with opened(under_test) as client:
-        await together(client.write("add", {"id": id, "text": text}) for id, text in blocks.items())
+    await together(client.write("add", {"id": id, "text": text}) for id, text in blocks.items())
 
-        async def look(id: str, text: str) -> None:
-            need(
-                id in await client.ids(text=text), f"these words do not find the entry that has them: {text}"
-            )
+    async def look(id: str, text: str) -> None:
+        need(id in await client.ids(text=text), f"these words do not find the entry that has them: {text}")
 
-        await together(look(id, text) for id, text in blocks.items())
-        split = [blocks[id] for id in await client.ids(text=EDGE) if EDGE not in words_in(blocks[id])]
-        need(not split, f"{EDGE!r} is not one of these words, and finds them: {split}")
+    await together(look(id, text) for id, text in blocks.items())
+    split = [blocks[id] for id in await client.ids(text=EDGE) if EDGE not in words_in(blocks[id])]
+    need(not split, f"{EDGE!r} is not one of these words, and finds them: {split}")
 
 
 @requirement(
@@ -308,36 +295,34 @@ async def check_text_any(under_test: EngramUnderTest) -> None:
         await try_each(letters | st.text(max_size=12), try_one, at_least=under_test.cases)
 
 
-@requirement(
+@for_client(
     "engram:text-largest",
     "An entry MUST be found by its first `MAX_INDEXED_BYTES` of words.",
     when=[TEXT],
 )
-async def check_text_largest(under_test: EngramUnderTest) -> None:
+async def check_text_largest(client: Client) -> None:
     """Write an entry with more words than are indexed; search for the first and the last indexed word."""
     # Different words, as they take the most space.
     words = [f"{n:05x}" for n in range(MAX_INDEXED_BYTES // 6)]
-    async with opened(under_test) as client:
-        await client.write("add", {"id": "e", "a": " ".join(words), "b": "beyond"})
-        await need_ids(client, ["e"], text=f"{words[0]} {words[len(words) // 2]} {words[-1]}")
-        await need_ids(client, [], text="beyond")
+    await client.write("add", {"id": "e", "a": " ".join(words), "b": "beyond"})
+    await need_ids(client, ["e"], text=f"{words[0]} {words[len(words) // 2]} {words[-1]}")
+    await need_ids(client, [], text="beyond")
 
 
-@requirement(
+@for_client(
     "engram:text-many",
     "A query MUST accept a thousand words; of a long word, its beginning counts.",
     when=[TEXT],
 )
-async def check_text_many(under_test: EngramUnderTest) -> None:
+async def check_text_many(client: Client) -> None:
     """Search for a thousand words, of which an entry has all or one, and for one long word."""
     words = [f"w{n}" for n in range(QUERIED)]
     long = "long" * MAX_WORD
-    async with opened(under_test) as client:
-        await client.put({"id": "all", "text": " ".join(words)}, {"id": "one", "text": words[-1]})
-        await client.put({"id": "long", "text": long})
-        await need_ids(client, ["all"], text=" ".join(reversed(words)))
-        found = {*await client.ids(text=" ".join(words), match="any")}
-        need(found == {"all", "one"}, f"any of {QUERIED} words found {sorted(found)}")
-        for text in (long, long[:MAX_WORD], long + "er"):
-            await need_ids(client, ["long"], text=text)
-        await need_ids(client, [], text=long[: MAX_WORD - 1])
+    await client.put({"id": "all", "text": " ".join(words)}, {"id": "one", "text": words[-1]})
+    await client.put({"id": "long", "text": long})
+    await need_ids(client, ["all"], text=" ".join(reversed(words)))
+    found = {*await client.ids(text=" ".join(words), match="any")}
+    need(found == {"all", "one"}, f"any of {QUERIED} words found {sorted(found)}")
+    for text in (long, long[:MAX_WORD], long + "er"):
+        await need_ids(client, ["long"], text=text)
+    await need_ids(client, [], text=long[: MAX_WORD - 1])

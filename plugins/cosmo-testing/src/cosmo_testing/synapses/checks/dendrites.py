@@ -16,10 +16,10 @@ from cosmo_core.protocol.signal import Directed, Signal, decode, encode
 from cosmo_core.protocol.signal_type import SignalType
 from cosmo_core.protocol.subjects import Subjects
 from cosmo_testing.conformance.kit import requirement
-from cosmo_testing.conformance.steps import UnmetError, bounded, need
+from cosmo_testing.conformance.steps import UnmetError, bounded, need, refusal
 from cosmo_testing.synapses.checks.subjects import BAD_TOKENS
 from cosmo_testing.synapses.hosts import NAMESPACE, DendritePair, Stuck, ask, dendrite, dendrite_pair, greeter
-from cosmo_testing.synapses.network import Inbox, listen, refusal
+from cosmo_testing.synapses.network import Inbox, listen
 from cosmo_testing.synapses.subject import SynapseUnderTest
 
 DUPLICATES: Final = 1000

@@ -7,12 +7,20 @@ from typing import Final
 
 from cosmo_core.contracts.synapse import Synapse
 from cosmo_core.errors import SynapseError
-from cosmo_testing.conformance.kit import requirement
 from cosmo_testing.conformance.steps import UnmetError, bounded, need
 from cosmo_testing.synapses.checks.groups import ask
 from cosmo_testing.synapses.checks.redelivery import within
-from cosmo_testing.synapses.network import Inbox, Reports, Worker, listen, numbered, running, send
-from cosmo_testing.synapses.subject import CONGEST, QUEUE_GROUPS, RESTART, SEVER, TAKEOVER, SynapseUnderTest
+from cosmo_testing.synapses.network import (
+    Inbox,
+    Network,
+    Reports,
+    Worker,
+    for_peers,
+    listen,
+    numbered,
+    send,
+)
+from cosmo_testing.synapses.subject import CONGEST, QUEUE_GROUPS, RESTART, SEVER, TAKEOVER
 
 PROBE: Final = b"probe"
 TRY_S: Final = 0.05
@@ -66,79 +74,73 @@ async def _inboxes(receiver: Synapse) -> dict[str, Inbox]:
     return inboxes
 
 
-@requirement(
+@for_peers(
     "synapse:sever-recovers",
     "Subscriptions and publishing MUST recover from a broken connection.",
     when=[SEVER],
 )
-async def check_sever_recovers(under_test: SynapseUnderTest) -> None:
+async def check_sever_recovers(network: Network, sender: Synapse, receiver: Synapse) -> None:
     """Break the connection of the receiver, then of the sender."""
-    async with running(under_test, 2) as (_, (sender, receiver)):
-        inboxes = await _inboxes(receiver)
-        for severed in (receiver, sender):
-            await bounded("sever()", under_test.sever(severed))
-            for inbox in inboxes.values():
-                inbox.frames.clear()
-            await _works(sender, receiver, inboxes, under_test.recovery_s)
+    inboxes = await _inboxes(receiver)
+    for severed in (receiver, sender):
+        await bounded("sever()", network.under_test.sever(severed))
+        for inbox in inboxes.values():
+            inbox.frames.clear()
+        await _works(sender, receiver, inboxes, network.under_test.recovery_s)
 
 
-@requirement(
+@for_peers(
     "synapse:sever-takeover",
     "A severed member MUST finish its frames, or another member MUST get them within `takeover_s`.",
     when=[SEVER, TAKEOVER, QUEUE_GROUPS],
 )
-async def check_sever_takeover(under_test: SynapseUnderTest) -> None:
+async def check_sever_takeover(network: Network, sender: Synapse, severed: Synapse, staying: Synapse) -> None:
     """Break the connection of a member that is processing frames; then let it finish."""
-    async with running(under_test, 3) as (_, (sender, severed, staying)):
-        reports, worker, other, frames = Reports(), Worker(), Inbox(), numbered(3)
-        await listen(severed, "kit.severed", worker, "g")
-        await ask(sender, "kit.severed", reports, *frames)
-        await worker.until(len(frames))
-        await listen(staying, "kit.severed", other, "g")
-        await bounded("sever()", under_test.sever(severed))
-        worker.gate.set()
-        await reports.nothing(within(sender))
-        lost = {*frames} - {*worker.done, *other.frames}
-        need(not lost, f"the severed member had {frames}, and no member finished {sorted(lost)}")
+    reports, worker, other, frames = Reports(), Worker(), Inbox(), numbered(3)
+    await listen(severed, "kit.severed", worker, "g")
+    await ask(sender, "kit.severed", reports, *frames)
+    await worker.until(len(frames))
+    await listen(staying, "kit.severed", other, "g")
+    await bounded("sever()", network.under_test.sever(severed))
+    worker.gate.set()
+    await reports.nothing(within(sender))
+    lost = {*frames} - {*worker.done, *other.frames}
+    need(not lost, f"the severed member had {frames}, and no member finished {sorted(lost)}")
 
 
-@requirement(
+@for_peers(
     "synapse:restart-recovers",
     "Subscriptions and publishing MUST recover from a crash and restart of the server.",
     when=[RESTART],
 )
-async def check_restart_recovers(under_test: SynapseUnderTest) -> None:
+async def check_restart_recovers(network: Network, sender: Synapse, receiver: Synapse) -> None:
     """Kill and restart the server while two peers are connected."""
-    async with running(under_test, 2) as (network, (sender, receiver)):
-        inboxes = await _inboxes(receiver)
-        await bounded("restart()", under_test.restart())
-        await _works(sender, receiver, inboxes, under_test.recovery_s)
-        if sender.guarantees.queue_groups:
-            reports, group = Reports(), inboxes["kit.group"]
-            group.frames.clear()
-            await ask(sender, "kit.group", reports, *numbered(20))
-            await group.until(20)
-            await network.settle()
-            need(not reports.reasons, f"20 frames were handled, and undelivered got {reports.reasons[:3]}")
-
-
-@requirement("synapse:congest-others", "A congested peer MUST NOT block another peer.", when=[CONGEST])
-async def check_congest_others(under_test: SynapseUnderTest) -> None:
-    """Publish to a congested peer and to another one; then end the congestion."""
-    async with running(under_test, 3) as (network, (congested, other, sender)):
-        slow, prompt, frames = Inbox(), Inbox(), numbered(under_test.capacity + 100)
-        subscription = await listen(congested, "kit.congested", slow)
-        await listen(other, "kit.congested", prompt)
-        async with under_test.congest(congested):
-            await bounded("publishing beside a congested peer", send(sender, "kit.congested", *frames))
-            await prompt.until(len(frames))
-        await network.until(
-            "counting the frames of a congested peer",
-            lambda: len(slow.frames) + subscription.dropped >= len(frames),
-        )
+    inboxes = await _inboxes(receiver)
+    await bounded("restart()", network.under_test.restart())
+    await _works(sender, receiver, inboxes, network.under_test.recovery_s)
+    if sender.guarantees.queue_groups:
+        reports, group = Reports(), inboxes["kit.group"]
+        group.frames.clear()
+        await ask(sender, "kit.group", reports, *numbered(20))
+        await group.until(20)
         await network.settle()
-        came, dropped = len(slow.frames), subscription.dropped
-        need(
-            came + dropped == len(frames), f"{len(frames)} were sent, {came} came, and {dropped} were dropped"
-        )
-        need(sorted(prompt.frames) == sorted(frames), "the other peer got other frames than were sent")
+        need(not reports.reasons, f"20 frames were handled, and undelivered got {reports.reasons[:3]}")
+
+
+@for_peers("synapse:congest-others", "A congested peer MUST NOT block another peer.", when=[CONGEST])
+async def check_congest_others(network: Network, congested: Synapse, other: Synapse, sender: Synapse) -> None:
+    """Publish to a congested peer and to another one; then end the congestion."""
+    slow, prompt, frames = Inbox(), Inbox(), numbered(network.under_test.capacity + 100)
+    subscription = await listen(congested, "kit.congested", slow)
+    await listen(other, "kit.congested", prompt)
+    async with network.under_test.congest(congested):
+        await bounded("publishing beside a congested peer", send(sender, "kit.congested", *frames))
+        await prompt.until(len(frames))
+    await network.until(
+        "counting the frames of a congested peer",
+        lambda: len(slow.frames) + subscription.dropped >= len(frames),
+    )
+    await network.settle()
+    came, dropped = len(slow.frames), subscription.dropped
+    need(came + dropped == len(frames), f"{len(frames)} were sent, {came} came, and {dropped} were dropped")
+    need(sorted(prompt.frames) == sorted(frames), "the other peer got other frames than were sent")

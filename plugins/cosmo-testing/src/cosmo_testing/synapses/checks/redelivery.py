@@ -9,17 +9,24 @@ from typing import Final
 
 from cosmo_core.contracts.delivery import DeadLetter, HeldFrame
 from cosmo_core.contracts.synapse import DeadLetters, Synapse
-from cosmo_testing.conformance.kit import requirement
 from cosmo_testing.conformance.steps import bounded, need
 from cosmo_testing.synapses.checks.groups import ask
-from cosmo_testing.synapses.network import Inbox, Reports, Worker, listen, numbered, running, send
+from cosmo_testing.synapses.network import (
+    Inbox,
+    Network,
+    Reports,
+    Worker,
+    for_peers,
+    listen,
+    numbered,
+    send,
+)
 from cosmo_testing.synapses.subject import (
     AT_LEAST_ONCE,
     DURABLE,
     NOT_DURABLE,
     QUEUE_GROUPS,
     TAKEOVER,
-    SynapseUnderTest,
 )
 
 SLACK_S: Final = 0.5
@@ -69,133 +76,125 @@ async def dead(synapse: Synapse, frame: bytes) -> list[DeadLetter]:
     return [letter for letter in letters if letter.frame == frame]
 
 
-@requirement(
+@for_peers(
     "synapse:again-failed",
     "A frame whose handler failed MUST be delivered to a member again.",
     when=[AT_LEAST_ONCE, QUEUE_GROUPS],
 )
-async def check_again_failed(under_test: SynapseUnderTest) -> None:
+async def check_again_failed(network: Network, sender: Synapse, one: Synapse, two: Synapse) -> None:
     """Let every frame fail once."""
-    async with running(under_test, 3) as (network, (sender, one, two)):
-        reports, member, frames = Reports(), Failing(), numbered(10)
-        for peer in (one, two):
-            await listen(peer, "kit.again", member, "g")
-        for number, frame in enumerate(frames):
-            await ask(sender, "kit.again", reports, frame)
-            await member.until(number + 1)
-        await network.settle()
-        need(sorted(member.done) == frames, f"{len(member.done)} of {len(frames)} frames were handled")
-        need(
-            {*member.calls.values()} == {2},
-            f"each frame failed once, and the calls were {dict(member.calls)}",
-        )
-        need(
-            not reports.reasons, f"all frames were handled in the end, and undelivered got {reports.reasons}"
-        )
+    reports, member, frames = Reports(), Failing(), numbered(10)
+    for peer in (one, two):
+        await listen(peer, "kit.again", member, "g")
+    for number, frame in enumerate(frames):
+        await ask(sender, "kit.again", reports, frame)
+        await member.until(number + 1)
+    await network.settle()
+    need(sorted(member.done) == frames, f"{len(member.done)} of {len(frames)} frames were handled")
+    need(
+        {*member.calls.values()} == {2},
+        f"each frame failed once, and the calls were {dict(member.calls)}",
+    )
+    need(not reports.reasons, f"all frames were handled in the end, and undelivered got {reports.reasons}")
 
 
-@requirement(
+@for_peers(
     "synapse:again-done",
     "An acknowledged frame MUST NOT be delivered again.",
     when=[AT_LEAST_ONCE, QUEUE_GROUPS],
 )
-async def check_again_done(under_test: SynapseUnderTest) -> None:
+async def check_again_done(network: Network, sender: Synapse, leaving: Synapse, staying: Synapse) -> None:
     """Close a member that has handled some frames, and check the frames of another member."""
-    async with running(under_test, 3) as (network, (sender, leaving, staying)):
-        worker, other, frames = Worker(), Inbox(), numbered(3)
-        await listen(leaving, "kit.done", worker, "g")
-        worker.gate.set()
-        await send(sender, "kit.done", *frames)
-        await worker.finished(len(frames))
-        await network.settle()
-        await listen(staying, "kit.done", other, "g")
-        await network.close(leaving)
-        await send(sender, "kit.done", b"next")
-        await other.until(1)
-        await network.settle()
-        need(other.frames == [b"next"], f"another member got {other.frames[:-1]}, which had been handled")
+    worker, other, frames = Worker(), Inbox(), numbered(3)
+    await listen(leaving, "kit.done", worker, "g")
+    worker.gate.set()
+    await send(sender, "kit.done", *frames)
+    await worker.finished(len(frames))
+    await network.settle()
+    await listen(staying, "kit.done", other, "g")
+    await network.close(leaving)
+    await send(sender, "kit.done", b"next")
+    await other.until(1)
+    await network.settle()
+    need(other.frames == [b"next"], f"another member got {other.frames[:-1]}, which had been handled")
 
 
-@requirement(
+@for_peers(
     "synapse:again-dead",
     "A frame that always fails MUST be delivered `max_deliveries` times, and then be a dead letter.",
     when=[AT_LEAST_ONCE, QUEUE_GROUPS],
 )
-async def check_again_dead(under_test: SynapseUnderTest) -> None:
+async def check_again_dead(network: Network, sender: Synapse, one: Synapse, two: Synapse) -> None:
     """Publish one frame that always fails, and one that does not."""
-    async with running(under_test, 3) as (network, (sender, one, two)):
-        reports, member, poison = Reports(), Failing(always=b"poison"), b"poison"
-        most = sender.guarantees.max_deliveries
-        for peer in (one, two):
-            await listen(peer, "kit.dead", member, "g")
-        await ask(sender, "kit.dead", reports, poison, b"good")
-        await reports.until(1)
-        await bounded("the frame beside it", member.when(lambda: b"good" in member.done))
-        await network.settle()
-        need(reports.reasons == ["failed"], f"the frame always fails, and undelivered got {reports.reasons}")
-        need(
-            member.calls[poison] == most,
-            f"the frame was delivered {member.calls[poison]} times; max_deliveries is {most}",
-        )
-        if most > 1:
-            letters = await dead(sender, poison)
-            need(len(letters) == 1, f"the frame is {len(letters)} times among the dead letters")
-            reported = (letters[0].subject, letters[0].deliveries, bool(letters[0].reason))
-            need(reported == ("kit.dead", most, True), f"the dead letter says {letters[0]}")
+    reports, member, poison = Reports(), Failing(always=b"poison"), b"poison"
+    most = sender.guarantees.max_deliveries
+    for peer in (one, two):
+        await listen(peer, "kit.dead", member, "g")
+    await ask(sender, "kit.dead", reports, poison, b"good")
+    await reports.until(1)
+    await bounded("the frame beside it", member.when(lambda: b"good" in member.done))
+    await network.settle()
+    need(reports.reasons == ["failed"], f"the frame always fails, and undelivered got {reports.reasons}")
+    need(
+        member.calls[poison] == most,
+        f"the frame was delivered {member.calls[poison]} times; max_deliveries is {most}",
+    )
+    if most > 1:
+        letters = await dead(sender, poison)
+        need(len(letters) == 1, f"the frame is {len(letters)} times among the dead letters")
+        reported = (letters[0].subject, letters[0].deliveries, bool(letters[0].reason))
+        need(reported == ("kit.dead", most, True), f"the dead letter says {letters[0]}")
 
 
-@requirement(
+@for_peers(
     "synapse:again-closed",
     "The unacknowledged frames of a closing member MUST reach another member within `takeover_s`.",
     when=[TAKEOVER, QUEUE_GROUPS],
 )
-async def check_again_closed(under_test: SynapseUnderTest) -> None:
+async def check_again_closed(network: Network, sender: Synapse, leaving: Synapse, staying: Synapse) -> None:
     """Close a member that is processing frames, while there is another member."""
-    async with running(under_test, 3) as (network, (sender, leaving, staying)):
-        worker, other, frames = Worker(), Inbox(), numbered(3)
-        await listen(leaving, "kit.over", worker, "g")
-        await ask(sender, "kit.over", Reports(), *frames)
-        await worker.until(1)
-        await listen(staying, "kit.over", other, "g")
-        await network.close(leaving)
-        await other.until(len(frames), within(sender))
-        need({*other.frames} == {*frames}, f"the other member got {sorted({*other.frames})}")
+    worker, other, frames = Worker(), Inbox(), numbered(3)
+    await listen(leaving, "kit.over", worker, "g")
+    await ask(sender, "kit.over", Reports(), *frames)
+    await worker.until(1)
+    await listen(staying, "kit.over", other, "g")
+    await network.close(leaving)
+    await other.until(len(frames), within(sender))
+    need({*other.frames} == {*frames}, f"the other member got {sorted({*other.frames})}")
 
 
-@requirement(
+@for_peers(
     "synapse:again-lost",
     "`undelivered` MUST be called with `lost` when no other member can take over.",
     when=[TAKEOVER, QUEUE_GROUPS, NOT_DURABLE],
 )
-async def check_again_lost(under_test: SynapseUnderTest) -> None:
+async def check_again_lost(network: Network, sender: Synapse, leaving: Synapse) -> None:
     """Close the only member while it is processing a frame."""
-    async with running(under_test, 2) as (network, (sender, leaving)):
-        reports, worker = Reports(), Worker()
-        await listen(leaving, "kit.lost", worker, "g")
-        await ask(sender, "kit.lost", reports, b"1")
-        await worker.until(1)
-        await network.close(leaving)
-        reasons = await reports.until(1, within(sender))
-        need(reasons == ["lost"], f"there is no other member, and undelivered got {reasons}")
+    reports, worker = Reports(), Worker()
+    await listen(leaving, "kit.lost", worker, "g")
+    await ask(sender, "kit.lost", reports, b"1")
+    await worker.until(1)
+    await network.close(leaving)
+    reasons = await reports.until(1, within(sender))
+    need(reasons == ["lost"], f"there is no other member, and undelivered got {reasons}")
 
 
-@requirement(
+@for_peers(
     "synapse:durable-waits",
     "A durable Synapse MUST keep the frames of a queue group without members until a member joins.",
     when=[DURABLE, QUEUE_GROUPS],
 )
-async def check_durable_waits(under_test: SynapseUnderTest) -> None:
+async def check_durable_waits(network: Network, sender: Synapse, first: Synapse, second: Synapse) -> None:
     """Publish after the last member left; then let a member join."""
-    async with running(under_test, 3) as (network, (sender, first, second)):
-        reports, inbox, frames = Reports(), Inbox(), numbered(10)
-        await listen(first, "kit.wait", Inbox(), "g")
-        await network.close(first)
-        await ask(sender, "kit.wait", reports, *frames)
-        await network.settle()
-        need(not reports.reasons, f"the frames wait, and undelivered got {reports.reasons[:3]}")
-        await listen(second, "kit.wait", inbox, "g")
-        await inbox.until(len(frames), within(sender))
-        need({*inbox.frames} == {*frames}, f"{frames} waited, and {inbox.frames} came")
+    reports, inbox, frames = Reports(), Inbox(), numbered(10)
+    await listen(first, "kit.wait", Inbox(), "g")
+    await network.close(first)
+    await ask(sender, "kit.wait", reports, *frames)
+    await network.settle()
+    need(not reports.reasons, f"the frames wait, and undelivered got {reports.reasons[:3]}")
+    await listen(second, "kit.wait", inbox, "g")
+    await inbox.until(len(frames), within(sender))
+    need({*inbox.frames} == {*frames}, f"{frames} waited, and {inbox.frames} came")
 
 
 HOLD_S: Final = 0.3
@@ -253,70 +252,67 @@ async def _held() -> None:
     await held.wait()
 
 
-@requirement(
+@for_peers(
     "synapse:again-held",
     "A redelivered frame MUST report how long it was held.",
     when=[AT_LEAST_ONCE, QUEUE_GROUPS],
 )
-async def check_again_held(under_test: SynapseUnderTest) -> None:
+async def check_again_held(network: Network, sender: Synapse, receiver: Synapse) -> None:
     """Let a handler fail after some time; compare `held_s` of each delivery with the clock."""
-    async with running(under_test, 2) as (_, (sender, receiver)):
-        member = Stamped(failures=1)
-        await listen(receiver, "kit.held", member, "g")
-        sent = await _sent(sender, "kit.held", Reports())
-        await member.until(1)
-        await _held()
-        member.gate.set()
-        await member.until(2)
-        for stamp in member.stamps:
-            _need_honest(stamp, sent)
+    member = Stamped(failures=1)
+    await listen(receiver, "kit.held", member, "g")
+    sent = await _sent(sender, "kit.held", Reports())
+    await member.until(1)
+    await _held()
+    member.gate.set()
+    await member.until(2)
+    for stamp in member.stamps:
+        _need_honest(stamp, sent)
 
 
-@requirement(
+@for_peers(
     "synapse:durable-held",
     "A durable Synapse MUST report how long it held a frame.",
     when=[DURABLE, QUEUE_GROUPS],
 )
-async def check_durable_held(under_test: SynapseUnderTest) -> None:
+async def check_durable_held(network: Network, sender: Synapse, first: Synapse, second: Synapse) -> None:
     """Publish without a member, and let one join after some time."""
-    async with running(under_test, 3) as (network, (sender, first, second)):
-        member = Stamped()
-        await listen(first, "kit.held", Inbox(), "g")
-        await network.close(first)
-        sent = await _sent(sender, "kit.held", Reports())
-        await _held()
-        await listen(second, "kit.held", member, "g")
-        await member.until(1, within(sender))
-        _need_honest(member.stamps[0], sent)
+    member = Stamped()
+    await listen(first, "kit.held", Inbox(), "g")
+    await network.close(first)
+    sent = await _sent(sender, "kit.held", Reports())
+    await _held()
+    await listen(second, "kit.held", member, "g")
+    await member.until(1, within(sender))
+    _need_honest(member.stamps[0], sent)
 
 
-@requirement(
+@for_peers(
     "synapse:durable-once",
     "A durable Synapse MUST store frames with the same `message_id` once.",
     when=[DURABLE, QUEUE_GROUPS],
 )
-async def check_durable_once(under_test: SynapseUnderTest) -> None:
+async def check_durable_once(network: Network, sender: Synapse, first: Synapse, second: Synapse) -> None:
     """Publish a frame many times under one id, with a member and without one."""
-    async with running(under_test, 3) as (network, (sender, first, second)):
-        reports, before, after = Reports(), Inbox(), Inbox()
+    reports, before, after = Reports(), Inbox(), Inbox()
 
-        async def publish(message_id: str) -> None:
-            step = sender.publish("kit.same", b"same", undelivered=reports, message_id=message_id)
-            await bounded("publish(message_id=…)", step)
+    async def publish(message_id: str) -> None:
+        step = sender.publish("kit.same", b"same", undelivered=reports, message_id=message_id)
+        await bounded("publish(message_id=…)", step)
 
-        await listen(first, "kit.same", before, "g")
-        for _ in range(DUPLICATES // 2):
-            await publish("one")
-        await before.until(1)
-        await network.settle()
-        await network.close(first)
-        for _ in range(DUPLICATES // 2):
-            await publish("one")
-        # An equal frame with another id is another frame.
-        await publish("another")
-        await listen(second, "kit.same", after, "g")
-        await after.until(1, within(sender))
-        await network.settle()
-        came = (len(before.frames), len(after.frames))
-        need(came == (1, 1), f"{DUPLICATES} were sent under one id, 1 under another; {sum(came)} came")
-        need(not reports.reasons, f"both were handled, and undelivered got {reports.reasons[:3]}")
+    await listen(first, "kit.same", before, "g")
+    for _ in range(DUPLICATES // 2):
+        await publish("one")
+    await before.until(1)
+    await network.settle()
+    await network.close(first)
+    for _ in range(DUPLICATES // 2):
+        await publish("one")
+    # An equal frame with another id is another frame.
+    await publish("another")
+    await listen(second, "kit.same", after, "g")
+    await after.until(1, within(sender))
+    await network.settle()
+    came = (len(before.frames), len(after.frames))
+    need(came == (1, 1), f"{DUPLICATES} were sent under one id, 1 under another; {sum(came)} came")
+    need(not reports.reasons, f"both were handled, and undelivered got {reports.reasons[:3]}")

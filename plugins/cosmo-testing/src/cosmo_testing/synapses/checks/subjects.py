@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from cosmo_core.contracts.synapse import Synapse
 from cosmo_core.errors import SynapseClosedError, SynapseError
 from cosmo_testing.conformance.kit import requirement
-from cosmo_testing.conformance.steps import bounded, need
-from cosmo_testing.synapses.network import Inbox, listen, refusal, running, send
+from cosmo_testing.conformance.steps import bounded, need, refusal
+from cosmo_testing.synapses.network import Inbox, Network, for_peers, listen, running, send
 from cosmo_testing.synapses.subject import QUEUE_GROUPS, SynapseUnderTest
 
 if TYPE_CHECKING:
@@ -42,24 +42,23 @@ async def check_fan_out(under_test: SynapseUnderTest) -> None:
             need(sorted(inbox.frames) == [b"0", b"1", b"2"], f"0, 1 and 2 were sent, and {inbox.frames} came")
 
 
-@requirement("synapse:wildcards", "`*` MUST match exactly one token, and a final `>` one or more tokens.")
-async def check_wildcards(under_test: SynapseUnderTest) -> None:
+@for_peers("synapse:wildcards", "`*` MUST match exactly one token, and a final `>` one or more tokens.")
+async def check_wildcards(network: Network, sender: Synapse, receiver: Synapse) -> None:
     """Publish every short subject to every short pattern; compare with the expected matches."""
     subjects = [".".join(each) for size in (1, 2, 3, 4) for each in product("ab", repeat=size)]
-    async with running(under_test, 2) as (network, (sender, receiver)):
-        inboxes = {pattern: Inbox() for pattern in _patterns()}
-        for pattern, inbox in inboxes.items():
-            await listen(receiver, pattern, inbox)
-        for subject in subjects:
-            await send(sender, subject, subject.encode())
-        for pattern, inbox in inboxes.items():
-            await inbox.until(sum(matches(pattern, subject) for subject in subjects))
-        await network.settle()
-        for pattern, inbox in inboxes.items():
-            # A pattern may match the frames of `settle`.
-            came = sorted(frame.decode() for frame in inbox.frames if frame.decode() in subjects)
-            expected = sorted(subject for subject in subjects if matches(pattern, subject))
-            need(came == expected, f"{pattern} matched {' '.join(came)}, not {' '.join(expected)}")
+    inboxes = {pattern: Inbox() for pattern in _patterns()}
+    for pattern, inbox in inboxes.items():
+        await listen(receiver, pattern, inbox)
+    for subject in subjects:
+        await send(sender, subject, subject.encode())
+    for pattern, inbox in inboxes.items():
+        await inbox.until(sum(matches(pattern, subject) for subject in subjects))
+    await network.settle()
+    for pattern, inbox in inboxes.items():
+        # A pattern may match the frames of `settle`.
+        came = sorted(frame.decode() for frame in inbox.frames if frame.decode() in subjects)
+        expected = sorted(subject for subject in subjects if matches(pattern, subject))
+        need(came == expected, f"{pattern} matched {' '.join(came)}, not {' '.join(expected)}")
 
 
 def _patterns() -> Iterator[str]:
@@ -82,11 +81,11 @@ def matches(pattern: str, subject: str) -> bool:
     return matches(".".join(rest), after) if rest and after else not rest and not after
 
 
-@requirement(
+@for_peers(
     "synapse:isolation",
     "A frame MUST NOT reach a pattern of another namespace, however similar the names are.",
 )
-async def check_isolation(under_test: SynapseUnderTest) -> None:
+async def check_isolation(network: Network, sender: Synapse, receiver: Synapse) -> None:
     """Publish in one of two namespaces with generated names, and subscribe to all of the other."""
     from hypothesis import strategies as st
 
@@ -97,23 +96,21 @@ async def check_isolation(under_test: SynapseUnderTest) -> None:
         st.tuples(token, token), token.flatmap(lambda name: st.tuples(st.just(name), _near(name)))
     )
 
-    async with running(under_test, 2) as (_, (sender, receiver)):
+    async def keep_apart(names: tuple[str, str]) -> None:
+        mine, other = names
+        inbox = Inbox()
+        subscription = await listen(receiver, f"kit.{mine}.>", inbox)
+        for tail in ("x", f"{mine}.x", f"x.{mine}.x"):
+            await send(sender, f"kit.{other}.{tail}", b"other")
+        await send(sender, f"{mine}.{other}.x", b"other")
+        await send(sender, f"kit.{mine}.x", b"mine")
+        await inbox.until(1)
+        await bounded("unsubscribe()", subscription.unsubscribe())
+        need(inbox.frames == [b"mine"], f"kit.{mine}.> got {inbox.frames}, some of it from kit.{other}")
 
-        async def keep_apart(names: tuple[str, str]) -> None:
-            mine, other = names
-            inbox = Inbox()
-            subscription = await listen(receiver, f"kit.{mine}.>", inbox)
-            for tail in ("x", f"{mine}.x", f"x.{mine}.x"):
-                await send(sender, f"kit.{other}.{tail}", b"other")
-            await send(sender, f"{mine}.{other}.x", b"other")
-            await send(sender, f"kit.{mine}.x", b"mine")
-            await inbox.until(1)
-            await bounded("unsubscribe()", subscription.unsubscribe())
-            need(inbox.frames == [b"mine"], f"kit.{mine}.> got {inbox.frames}, some of it from kit.{other}")
-
-        await try_each(
-            pairs.filter(lambda names: names[0] != names[1]), keep_apart, at_least=under_test.cases
-        )
+    await try_each(
+        pairs.filter(lambda names: names[0] != names[1]), keep_apart, at_least=network.under_test.cases
+    )
 
 
 def _near(name: str) -> SearchStrategy[str]:
@@ -124,46 +121,43 @@ def _near(name: str) -> SearchStrategy[str]:
     )
 
 
-@requirement(
+@for_peers(
     "synapse:malformed-subject",
     "`publish` MUST refuse a malformed subject, and a pattern, with a SynapseError.",
 )
-async def check_malformed_subject(under_test: SynapseUnderTest) -> None:
+async def check_malformed_subject(network: Network, synapse: Synapse) -> None:
     """Publish on malformed subjects."""
     subjects = [*_around(BAD_TOKENS), "*", ">", "kit.*", "kit.>", "*.kit", "kit.*.x", "."]
-    async with running(under_test, 1) as (network, (synapse,)):
-        inbox = Inbox()
-        await listen(synapse, ">", inbox)
-        await _need_refused(subjects, lambda subject: synapse.publish(subject, b"astray"), "the subject")
-        await network.settle()
-        await _need_alive(synapse)
-        need(b"astray" not in inbox.frames, "a frame on a malformed subject was delivered")
+    inbox = Inbox()
+    await listen(synapse, ">", inbox)
+    await _need_refused(subjects, lambda subject: synapse.publish(subject, b"astray"), "the subject")
+    await network.settle()
+    await _need_alive(synapse)
+    need(b"astray" not in inbox.frames, "a frame on a malformed subject was delivered")
 
 
-@requirement("synapse:malformed-pattern", "`subscribe` MUST refuse a malformed pattern with a SynapseError.")
-async def check_malformed_pattern(under_test: SynapseUnderTest) -> None:
+@for_peers("synapse:malformed-pattern", "`subscribe` MUST refuse a malformed pattern with a SynapseError.")
+async def check_malformed_pattern(network: Network, synapse: Synapse) -> None:
     """Subscribe to malformed patterns."""
     patterns = [*_around(BAD_TOKENS), ">.kit", "kit.>.x", "kit.>.>", "kit.**", "kit.x*", "."]
-    async with running(under_test, 1) as (_, (synapse,)):
-        await _need_refused(patterns, lambda pattern: synapse.subscribe(pattern, Inbox()), "the pattern")
-        await _need_alive(synapse)
+    await _need_refused(patterns, lambda pattern: synapse.subscribe(pattern, Inbox()), "the pattern")
+    await _need_alive(synapse)
 
 
-@requirement(
+@for_peers(
     "synapse:malformed-group",
     "`subscribe` MUST refuse a queue group whose name is not a token, with a SynapseError.",
     when=[QUEUE_GROUPS],
 )
-async def check_malformed_group(under_test: SynapseUnderTest) -> None:
+async def check_malformed_group(network: Network, synapse: Synapse) -> None:
     """Join queue groups whose names are not tokens."""
     groups = [*BAD_TOKENS, "*", ">", "a.b", "."]
-    async with running(under_test, 1) as (_, (synapse,)):
-        await _need_refused(
-            groups,
-            lambda group: synapse.subscribe("kit.group", Inbox(), queue_group=group),
-            "the queue group",
-        )
-        await _need_alive(synapse)
+    await _need_refused(
+        groups,
+        lambda group: synapse.subscribe("kit.group", Inbox(), queue_group=group),
+        "the queue group",
+    )
+    await _need_alive(synapse)
 
 
 def _around(tokens: Iterable[str]) -> Iterator[str]:
