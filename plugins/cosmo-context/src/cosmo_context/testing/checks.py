@@ -7,7 +7,7 @@ import copy
 import inspect
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -144,8 +144,7 @@ async def check_nothing_to_say(subject: ContextNeuronUnderTest) -> None:
 @requirement("context:trailing-newline", "A fragment MUST NOT end with a newline.")
 async def check_trailing_newline(subject: ContextNeuronUnderTest) -> None:
     """Check the end of the fragment of every example."""
-    neuron = subject.neuron()
-    for example in subject.examples():
+    for neuron, example in _examples(subject):
         fragment = await fragment_of_example(neuron, example)
         need(
             not fragment.endswith("\n"),
@@ -156,8 +155,7 @@ async def check_trailing_newline(subject: ContextNeuronUnderTest) -> None:
 @requirement("context:unknown-option", "An unknown option MUST NOT change the fragment.")
 async def check_unknown_option(subject: ContextNeuronUnderTest) -> None:
     """Call it with and without an unknown option."""
-    neuron = subject.neuron()
-    for example in subject.examples():
+    for neuron, example in _examples(subject):
         without = await fragment_of_example(neuron, example)
         options = {**example.options, **_NO_SUCH_OPTION}
         fragment = await fragment_of(neuron, example.ctx, **options)
@@ -180,8 +178,7 @@ async def check_same_twice(subject: ContextNeuronUnderTest) -> None:
 @requirement("context:state-untouched", "`format` and `shorten` MUST NOT change the state.")
 async def check_state_untouched(subject: ContextNeuronUnderTest) -> None:
     """Compare the state with a deep copy from before the call."""
-    neuron = subject.neuron()
-    for example in subject.examples():
+    for neuron, example in _examples(subject):
         kept = copied(example.ctx)
         whole = await fragment_of_example(neuron, example)
         need_untouched(example.ctx, kept)
@@ -192,8 +189,7 @@ async def check_state_untouched(subject: ContextNeuronUnderTest) -> None:
 @requirement("context:fork", "A fork of a Context MUST give the fragment of its parent's values.")
 async def check_fork(subject: ContextNeuronUnderTest) -> None:
     """Call it with a fork without values of its own."""
-    neuron = subject.neuron()
-    for example in subject.examples():
+    for neuron, example in _examples(subject):
         fragment = await fragment_of_example(neuron, example)
         fork = example.ctx.fork(example.ctx.task_id)
         inherited = await fragment_of(neuron, fork, **example.options)
@@ -229,10 +225,7 @@ async def check_wrong_shape(subject: ContextNeuronUnderTest) -> None:
 @requirement("context:any-state", "Any state MUST give a fragment, or raise a ContextNeuronError.")
 async def check_any_state(subject: ContextNeuronUnderTest) -> None:
     """Call it with generated states."""
-    # Imported on use: no other check needs hypothesis.
-
-    neuron = subject.neuron()
-    for example in subject.examples():
+    for neuron, example in _examples(subject):
         await try_states(neuron, example, subject.reads)
 
 
@@ -265,6 +258,12 @@ async def _need_refused(neuron: Neuron, example: Example, key: str, value: Any) 
         ) from error
     else:
         raise UnmetError(f"{key!r} of {value!r} gives {fragment!r}")
+
+
+def _examples(subject: ContextNeuronUnderTest) -> Iterator[tuple[Neuron, Example]]:
+    """Return one instance with each of the examples."""
+    neuron = subject.neuron()
+    return ((neuron, example) for example in subject.examples())
 
 
 def _contexts(subject: ContextNeuronUnderTest) -> list[tuple[Context, Mapping[str, Any]]]:
@@ -384,8 +383,7 @@ CANCEL_S: Final = 2.0
 async def check_concurrent(subject: ContextNeuronUnderTest) -> None:
     """Call one instance with all Contexts concurrently; compare with single calls."""
     neuron = subject.neuron()
-    asked = [(each.ctx, each.options) for each in subject.examples()]
-    asked = [*asked, (subject.nothing_to_say(), {})] * AT_ONCE
+    asked = _contexts(subject) * AT_ONCE
     alone = [await fragment_of(neuron, ctx, **options) for ctx, options in asked]
     need(len(set(alone)) > 1, f"examples() and nothing_to_say() all give {alone[0]!r}: add another example")
     calls = (fragment_of(neuron, ctx, **options) for ctx, options in asked)
@@ -399,8 +397,7 @@ async def check_concurrent(subject: ContextNeuronUnderTest) -> None:
 @requirement("context:any-loop", "A context Neuron MUST work in one event loop after another.")
 async def check_any_loop(subject: ContextNeuronUnderTest) -> None:
     """Call one instance in two event loops, one after the other."""
-    neuron = subject.neuron()
-    for example in subject.examples():
+    for neuron, example in _examples(subject):
         first, second = [await asyncio.to_thread(_in_a_loop, neuron, example) for _ in range(2)]
         need(first == second, f"one loop gets {first!r}, the next {second!r}")
 
@@ -408,8 +405,7 @@ async def check_any_loop(subject: ContextNeuronUnderTest) -> None:
 @requirement("context:cancel-prompt", "A cancelled `format` MUST end at once, as cancelled.")
 async def check_cancel_prompt(subject: ContextNeuronUnderTest) -> None:
     """Cancel a call at every point where it waits."""
-    neuron = subject.neuron()
-    for example in subject.examples():
+    for neuron, example in _examples(subject):
         for turns in range(TURNS):
             if (asked := await _cancelled(neuron, example, turns)) is None:
                 break
@@ -420,8 +416,7 @@ async def check_cancel_prompt(subject: ContextNeuronUnderTest) -> None:
 @requirement("context:usable-after-cancel", "A context Neuron MUST work after a cancelled `format`.")
 async def check_usable_after_cancel(subject: ContextNeuronUnderTest) -> None:
     """Cancel a call at every point where it waits, and call again."""
-    neuron = subject.neuron()
-    for example in subject.examples():
+    for neuron, example in _examples(subject):
         before = await fragment_of_example(neuron, example)
         for turns in range(TURNS):
             if await _cancelled(neuron, example, turns) is None:
@@ -466,8 +461,7 @@ ALLOWANCES: Final = 64
 @requirement("context:shorten-fits", "A shortened fragment MUST fit or be empty, however little is allowed.")
 async def check_shorten_fits(subject: ContextNeuronUnderTest) -> None:
     """Shorten every example to lengths from 0 to nearly its whole length."""
-    neuron = subject.neuron()
-    for example in subject.examples():
+    for neuron, example in _examples(subject):
         whole = await fragment_of_example(neuron, example)
         for length in _lengths(len(whole)):
             text = await shortened(neuron, example.ctx, _at_most(length), **example.options)
@@ -480,8 +474,7 @@ async def check_shorten_fits(subject: ContextNeuronUnderTest) -> None:
 @requirement("context:shorten-shorter", "A shortened fragment MUST NOT be longer than the whole fragment.")
 async def check_shorten_shorter(subject: ContextNeuronUnderTest) -> None:
     """Shorten every example when it fits already."""
-    neuron = subject.neuron()
-    for example in subject.examples():
+    for neuron, example in _examples(subject):
         whole = await fragment_of_example(neuron, example)
         text = await shortened(neuron, example.ctx, lambda text: True, **example.options)
         need(len(text) <= len(whole), f"the whole is {whole!r}, and shortened it is {text!r}")

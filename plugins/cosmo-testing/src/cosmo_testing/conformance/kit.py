@@ -259,6 +259,16 @@ def supplied(base: type[Subject], method: str) -> Condition:
     return condition
 
 
+def claimed(name: str) -> Condition:
+    """Return the condition that an attribute of the subject is true, or not empty."""
+
+    def condition(subject: Subject) -> str | None:
+        value = getattr(subject, name)
+        return None if value else f"{name} = {value!r}"
+
+    return condition
+
+
 _answers: dict[type, Any] = {}
 
 

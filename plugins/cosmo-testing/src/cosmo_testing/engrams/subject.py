@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import ClassVar, Final
 
 from cosmo_core.contracts.engram import Engram, EngramGuarantees
-from cosmo_testing.conformance.kit import Condition, Subject, asked_once, supplied
+from cosmo_testing.conformance.kit import Condition, Subject, asked_once, claimed, supplied
 
 SCALE_VARIABLE: Final = "COSMO_ENGRAM_SCALE"
 """The environment variable that scales the long checks."""
@@ -98,16 +98,8 @@ def _guaranteed(name: str) -> Condition:
     return condition
 
 
-def _has_secrets(subject: EngramUnderTest) -> str | None:
-    return None if subject.secrets else "secrets = ()"
-
-
-def _is_shared(subject: EngramUnderTest) -> str | None:
-    return None if subject.shared else "shared = False"
-
-
-SECRETS: Final[Condition] = _has_secrets
-SHARED: Final[Condition] = _is_shared
+SECRETS: Final = claimed("secrets")
+SHARED: Final = claimed("shared")
 BREAK_CONNECTION: Final = supplied(EngramUnderTest, "break_connection")
 DAMAGE: Final = supplied(EngramUnderTest, "damage")
 TEXT: Final = _guaranteed("text")

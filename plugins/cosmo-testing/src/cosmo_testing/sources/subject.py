@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 
 from cosmo_core.contracts.neuron import NeuronFn
 from cosmo_llm import Failure
-from cosmo_testing.conformance.kit import Condition, Subject
+from cosmo_testing.conformance.kit import Condition, Subject, claimed
 from cosmo_testing.sources.faults import CHAT_FAILURES, FAULTS
 from cosmo_testing.sources.provider import Scenario
 
@@ -73,25 +73,13 @@ class SourceUnderTest(Subject, ABC):
         yield from super().contradictions()
 
 
-def _streams(subject: SourceUnderTest) -> str | None:
-    return None if subject.streams else "streams = False"
-
-
-def _is_llm(subject: SourceUnderTest) -> str | None:
-    return None if subject.llm else "llm = False"
-
-
-def _has_secrets(subject: SourceUnderTest) -> str | None:
-    return None if subject.secrets else "secrets = {}"
-
-
 def _can_be_rate_limited(subject: SourceUnderTest) -> str | None:
     return subject.not_applicable.get("fault:rate-limited")
 
 
-STREAMS: Final[Condition] = _streams
-LLM: Final[Condition] = _is_llm
-SECRETS: Final[Condition] = _has_secrets
+STREAMS: Final = claimed("streams")
+LLM: Final = claimed("llm")
+SECRETS: Final = claimed("secrets")
 RATE_LIMITED: Final[Condition] = _can_be_rate_limited
 
 

@@ -12,7 +12,7 @@ import attrs
 
 from cosmo_core.contracts.delivery import Guarantees
 from cosmo_core.contracts.synapse import Synapse, ThreadPublisher
-from cosmo_testing.conformance.kit import Condition, Subject, asked_once, supplied
+from cosmo_testing.conformance.kit import Condition, Subject, asked_once, claimed, supplied
 
 SCALE_VARIABLE: Final = "COSMO_SYNAPSE_SCALE"
 """The environment variable that scales the long checks: 50 means 10,000 cancels and hostile frames."""
@@ -118,11 +118,7 @@ def _claimed(reason: str, holds: Callable[[Claims], bool]) -> Condition:
     return condition
 
 
-def _has_secrets(subject: SynapseUnderTest) -> str | None:
-    return None if subject.secrets else "secrets = ()"
-
-
-SECRETS: Final[Condition] = _has_secrets
+SECRETS: Final = claimed("secrets")
 SEVER: Final = supplied(SynapseUnderTest, "sever")
 RESTART: Final = supplied(SynapseUnderTest, "restart")
 CONGEST: Final = supplied(SynapseUnderTest, "congest")

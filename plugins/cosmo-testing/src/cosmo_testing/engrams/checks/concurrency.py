@@ -256,10 +256,7 @@ async def check_cancel_imprint(client: Client) -> None:
             queries.append({"text": f"word{n}"})
         for query in queries:
             await need_ids(client, [f"e{n}"], **query)
-    need(
-        len(await client.ids(tags=["t"])) == len(TURNS),
-        "a cancelled and repeated write was written twice",
-    )
+    need(len(await client.ids(tags=["t"])) == len(TURNS), "a cancelled and repeated write was written twice")
     if client.engram.guarantees.rollback:
         await need_undone(client, "trace", len(TURNS))
 

@@ -270,10 +270,7 @@ async def check_once(client: Client) -> None:
     for receipt in receipts:
         again = await client.write(receipt.op, {}, "k", imprint_id=f"{receipt.op}-1")
         need(again == receipt, f"{receipt} was repeated as {again} after its entry was deleted")
-    need(
-        await client.entries() == [{"list": ["add"]}],
-        f"at the end the store has {await client.entries()}",
-    )
+    need(await client.entries() == [{"list": ["add"]}], f"at the end the store has {await client.entries()}")
 
 
 @for_client("engram:once-failed", "A failed write MUST NOT be remembered, so that it can be repeated.")

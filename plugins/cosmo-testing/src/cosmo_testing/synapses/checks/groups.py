@@ -186,10 +186,7 @@ async def check_group_holds_back(
         await bounded("publishing to a group with free capacity", publishing)
     finally:
         publishing.cancel()
-    need(
-        sorted(worker.done) == sorted(frames),
-        f"{len(frames)} frames were sent, {len(worker.done)} handled",
-    )
+    need(sorted(worker.done) == sorted(frames), f"{len(frames)} frames were sent, {len(worker.done)} handled")
 
 
 async def ask(synapse: Synapse, subject: str, reports: Reports, *frames: bytes) -> None:
@@ -208,10 +205,7 @@ async def check_undelivered_nobody(network: Network, sender: Synapse, receiver: 
     reports = Reports()
     await ask(sender, "kit.empty", reports, *numbered(10))
     reasons = await reports.until(10)
-    need(
-        {*reasons} == {"no_consumers"},
-        f"there is no subscriber, and undelivered got {sorted({*reasons})}",
-    )
+    need({*reasons} == {"no_consumers"}, f"there is no subscriber, and undelivered got {sorted({*reasons})}")
     need(
         sorted(reports.inbox.frames) == numbered(10),
         f"10 frames were sent, and undelivered got {reports.inbox.frames}",
@@ -268,10 +262,7 @@ async def check_undelivered_once(network: Network, sender: Synapse, receiver: Sy
         await bounded("undelivered", reports.inbox.when(lambda: b"last" in reports.inbox.frames))
     await network.settle()
     twice = len(reports.inbox.frames) - len({*reports.inbox.frames})
-    need(
-        not twice,
-        f"of {len(reports.inbox.frames)} calls, {twice} were for a frame that had been reported",
-    )
+    need(not twice, f"of {len(reports.inbox.frames)} calls, {twice} were for a frame that had been reported")
     need(not reports.outside, f"{len(reports.outside)} calls were made outside the event loop")
 
 

@@ -91,10 +91,7 @@ async def check_again_failed(network: Network, sender: Synapse, one: Synapse, tw
         await member.until(number + 1)
     await network.settle()
     need(sorted(member.done) == frames, f"{len(member.done)} of {len(frames)} frames were handled")
-    need(
-        {*member.calls.values()} == {2},
-        f"each frame failed once, and the calls were {dict(member.calls)}",
-    )
+    need({*member.calls.values()} == {2}, f"each frame failed once, and the calls were {dict(member.calls)}")
     need(not reports.reasons, f"all frames were handled in the end, and undelivered got {reports.reasons}")
 
 

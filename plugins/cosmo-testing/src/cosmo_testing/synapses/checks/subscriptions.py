@@ -268,10 +268,7 @@ async def check_slow_counted(network: Network, receiver: Synapse, sender: Synaps
     await bounded("publishing to a handler that is stuck", send(sender, "kit.stuck", *frames))
     await _drain(network, worker, sender)
     handled, dropped, sent = len(worker.done), subscription.dropped, len(frames) + 1
-    need(
-        handled + dropped == sent,
-        f"{sent} were sent, {handled} handled, and {dropped} counted as dropped",
-    )
+    need(handled + dropped == sent, f"{sent} were sent, {handled} handled, and {dropped} counted as dropped")
     came = iter([*frames, LAST])
     in_order = sender.guarantees.ordering == "none" or all(frame in came for frame in worker.done)
     need(in_order, "the frames were not handled in the order in which they were sent")
@@ -302,7 +299,4 @@ async def check_slow_others(network: Network, receiver: Synapse, other: Synapse,
         await inbox.until(len(frames))
     await network.settle()
     for inbox in inboxes:
-        need(
-            sorted(inbox.frames) == sorted(frames),
-            f"beside it, {len(inbox.frames)} of {len(frames)} came",
-        )
+        need(sorted(inbox.frames) == sorted(frames), f"beside it, {len(inbox.frames)} of {len(frames)} came")
