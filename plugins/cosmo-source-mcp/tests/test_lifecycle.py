@@ -193,6 +193,8 @@ PROGRAM = """
 import asyncio, os, signal, sys
 from cosmo_source_mcp import mcp
 
+# A shell makes programs in its background ignore Ctrl-C, and what they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 neuron = mcp(command=sys.executable, args=sys.argv[1:])
 
 async def main(end=None):

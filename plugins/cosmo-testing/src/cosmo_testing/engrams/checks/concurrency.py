@@ -194,7 +194,7 @@ async def check_rollback_whole(client: Client) -> None:
 
 @for_client(
     "engram:rollback-concurrent",
-    "Concurrent `roll_back`s of concurrent traces MUST undo each write once.",
+    "Concurrent calls of `roll_back` for concurrent traces MUST undo each write once.",
     when=[ROLLBACK],
 )
 async def check_rollback_concurrent(client: Client) -> None:
