@@ -7,7 +7,7 @@ import pytest
 
 from cosmo_context import Context, Neuron
 from cosmo_context.testing import ContextNeuronUnderTest, Example
-from cosmo_context.testing.checks import violation
+from cosmo_context.testing.checks import KIT
 from cosmo_testing.conformance import steps
 
 Complain = Callable[[Callable[[], Neuron], str], Awaitable[str | None]]
@@ -39,7 +39,7 @@ def complaint(monkeypatch: pytest.MonkeyPatch) -> Complain:
     monkeypatch.setattr(steps, "PATIENCE_S", 0.2)
 
     async def complaint(neuron: Callable[[], Neuron], requirement: str) -> str | None:
-        error = await violation(FactsUnderTest(neuron), requirement)
+        error = await KIT.violation(FactsUnderTest(neuron), requirement)
         if error is None:
             return None
         assert error.requirement == requirement

@@ -9,7 +9,7 @@ import pytest
 
 from cosmo_context import Context, FactNeuron, Neuron
 from cosmo_context.testing import ConformanceError, ContextNeuronUnderTest, Example
-from cosmo_context.testing.checks import check_data_marked, violation, violations
+from cosmo_context.testing.checks import KIT, check_data_marked
 
 
 class FactsUnderTest(ContextNeuronUnderTest):
@@ -23,14 +23,14 @@ class FactsUnderTest(ContextNeuronUnderTest):
 
 
 async def test_a_correct_neuron_violates_nothing() -> None:
-    assert await violations(FactsUnderTest()) == []
+    assert await KIT.violations(FactsUnderTest()) == []
 
 
 async def test_claim_never_empty_is_checked() -> None:
     class NeverEmpty(FactsUnderTest):
         never_empty = True
 
-    (error,) = await violations(NeverEmpty())
+    (error,) = await KIT.violations(NeverEmpty())
     assert str(error) == ("context:nothing-to-say: never_empty = True, but nothing_to_say() makes it empty")
 
 
@@ -48,5 +48,5 @@ async def test_state_with_undetectable_changes_is_a_violation() -> None:
     class Clock:
         pass
 
-    error = await violation(WithoutEquality(), "context:state-untouched")
+    error = await KIT.violation(WithoutEquality(), "context:state-untouched")
     assert "the value of 'clock' does not equal a deep copy of it" in str(error)

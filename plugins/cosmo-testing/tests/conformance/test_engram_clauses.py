@@ -9,7 +9,7 @@ import pytest
 from tests.conformance.engram_double import Double, under_test
 
 from cosmo_testing import EngramUnderTest
-from cosmo_testing.engrams.checks import KIT, violation
+from cosmo_testing.engrams.checks import KIT
 
 # Scaled up, a clause takes as much longer as its checks.
 pytestmark = pytest.mark.timeout(120 * EngramUnderTest.scale)
@@ -23,7 +23,7 @@ async def holds(clause: str) -> bool:
     """Check what a clause cites; tell whether all of that was claimed."""
     subject = under_test(Double)
     for requirement in CITED[clause]:
-        error = await violation(subject, requirement)
+        error = await KIT.violation(subject, requirement)
         if error is not None:
             raise error
     return CITED[clause] != [] and all(subject.exemption(KIT[each]) is None for each in CITED[clause])

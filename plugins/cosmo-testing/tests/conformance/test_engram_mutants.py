@@ -17,7 +17,7 @@ from tests.conformance.engram_double import MUTANTS, Double, under_test
 from cosmo_testing import EngramUnderTest
 from cosmo_testing.conformance import leftovers
 from cosmo_testing.conformance.mutants import Mutant
-from cosmo_testing.engrams.checks import KIT, concurrency, lifecycle, violation
+from cosmo_testing.engrams.checks import KIT, concurrency, lifecycle
 
 # Scaled up, a double takes as much longer as the checks do.
 pytestmark = pytest.mark.timeout(120 * EngramUnderTest.scale)
@@ -50,7 +50,7 @@ def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_correct_engram_meets_requirement(requirement: str) -> None:
     subject = under_test(Double)
     assert subject.exemption(KIT[requirement]) is None
-    assert await violation(subject, requirement) is None
+    assert await KIT.violation(subject, requirement) is None
 
 
 @pytest.mark.usefixtures("little_patience", "tidy")
@@ -58,14 +58,14 @@ async def test_correct_engram_meets_requirement(requirement: str) -> None:
 async def test_mutant_is_detected_with_its_reason(mutant: Mutant) -> None:
     subject = under_test(mutant.broken)
     assert subject.exemption(KIT[mutant.requirement]) is None
-    error = await violation(subject, mutant.requirement)
+    error = await KIT.violation(subject, mutant.requirement)
     assert error is not None, f"{mutant.requirement} did not catch it"
     assert error.requirement == mutant.requirement
     assert mutant.because in str(error)
 
 
 async def test_state_machine_error_lists_its_steps() -> None:
-    error = await violation(under_test(engram_mutants_undoing.SwapsNeighboursWhenUndoing), "engram:model")
+    error = await KIT.violation(under_test(engram_mutants_undoing.SwapsNeighboursWhenUndoing), "engram:model")
     assert "\nstate = Machine()\nstate.write(" in str(error)
 
 

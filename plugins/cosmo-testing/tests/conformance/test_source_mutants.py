@@ -15,7 +15,7 @@ from cosmo_testing import Scenario
 from cosmo_testing.conformance import leftovers, steps
 from cosmo_testing.conformance.mutants import Mutant
 from cosmo_testing.sources import provider
-from cosmo_testing.sources.checks import KIT, conduct, violation, violations
+from cosmo_testing.sources.checks import KIT, conduct
 
 MODULES = (mutants_conduct, mutants_contract, mutants_failures, mutants_life_cycle)
 
@@ -46,7 +46,7 @@ def importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("double", [Double, Streaming])
 async def test_correct_source_meets_every_requirement(double: type[Double | Streaming]) -> None:
-    assert await violations(source_of(double)) == []
+    assert await KIT.violations(source_of(double)) == []
 
 
 @pytest.mark.usefixtures("little_patience", "tidy")
@@ -58,7 +58,7 @@ async def test_mutant_is_detected_with_its_reason(mutant: Mutant, importable: Pa
     source = source_of(mutant.broken)
     reasons = []
     for fault in KIT[mutant.requirement].cases(source):
-        error = await violation(source, mutant.requirement, fault)
+        error = await KIT.violation(source, mutant.requirement, fault)
         if error is not None:
             assert error.requirement == mutant.requirement
             reasons.append(str(error))
@@ -68,12 +68,12 @@ async def test_mutant_is_detected_with_its_reason(mutant: Mutant, importable: Pa
 async def test_module_without_network_access_is_imported(importable: Path) -> None:
     (importable / "harmless.py").write_text("import json\nprint(json.__name__)\n")
     harmless = type("Harmless", (Double,), {"__module__": "harmless"})
-    assert await violation(source_of(harmless), "source:import-offline") is None
+    assert await KIT.violation(source_of(harmless), "source:import-offline") is None
 
 
 async def test_provider_that_replaces_a_secret_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DoubleSource, "secrets", {"timeout": "s3cr3t"})
-    error = await violation(source_of(Double), "source:secret-repr")
+    error = await KIT.violation(source_of(Double), "source:secret-repr")
     assert "provider() replaces the secrets in timeout" in str(error)
 
 
@@ -86,7 +86,7 @@ async def test_failure_before_the_provider_is_a_violation(monkeypatch: pytest.Mo
         yield {"ask": ask}
 
     monkeypatch.setattr(DoubleSource, "provider", unreachable)
-    error = await violation(source_of(Double), "source:failure-code", "cut")
+    error = await KIT.violation(source_of(Double), "source:failure-code", "cut")
     assert "before it reached its provider" in str(error)
 
 

@@ -15,7 +15,7 @@ from tests.conformance.synapse_double import Double, DurableDouble, under_test
 
 from cosmo_synapse_memory import MemoryBus, MemorySynapse
 from cosmo_testing import SynapseUnderTest
-from cosmo_testing.synapses.checks import KIT, violation
+from cosmo_testing.synapses.checks import KIT
 
 # Scaled up, a clause takes as much longer as its checks.
 pytestmark = pytest.mark.timeout(120 * SynapseUnderTest.scale)
@@ -50,7 +50,7 @@ async def holds(clause: str) -> bool:
     for subject in (MemoryUnderTest(), under_test(Double), under_test(DurableDouble)):
         for requirement in CITED[clause]:
             if subject.exemption(KIT[requirement]) is None:
-                error = await violation(subject, requirement)
+                error = await KIT.violation(subject, requirement)
                 if error is not None:
                     raise error
                 proved.add(requirement)

@@ -11,7 +11,7 @@ from tests.conformance.synapse_double import MUTANTS, Double, DurableDouble, und
 from cosmo_testing import SynapseUnderTest
 from cosmo_testing.conformance import leftovers, steps
 from cosmo_testing.conformance.mutants import Mutant
-from cosmo_testing.synapses.checks import KIT, connection, publishing, violation
+from cosmo_testing.synapses.checks import KIT, connection, publishing
 
 # Scaled up, a double takes as much longer as the checks do.
 pytestmark = pytest.mark.timeout(120 * SynapseUnderTest.scale)
@@ -44,7 +44,7 @@ async def test_correct_synapse_meets_requirement(double: type[Double], requireme
     if reason is not None:
         assert "durable" in reason
         return
-    assert await violation(subject, requirement) is None
+    assert await KIT.violation(subject, requirement) is None
 
 
 @pytest.mark.usefixtures("little_patience", "tidy")
@@ -52,7 +52,7 @@ async def test_correct_synapse_meets_requirement(double: type[Double], requireme
 async def test_mutant_is_detected_with_its_reason(mutant: Mutant) -> None:
     subject = under_test(mutant.broken)
     assert subject.exemption(KIT[mutant.requirement]) is None
-    error = await violation(subject, mutant.requirement)
+    error = await KIT.violation(subject, mutant.requirement)
     assert error is not None, f"{mutant.requirement} did not catch it"
     assert error.requirement == mutant.requirement
     assert mutant.because in str(error)

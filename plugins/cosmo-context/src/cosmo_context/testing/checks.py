@@ -490,6 +490,3 @@ def _at_most(length: int) -> Fits:
 
 KIT: Final = Kit(sys.modules[__name__])
 """The requirements on a context Neuron."""
-
-violation = KIT.violation
-violations = KIT.violations

@@ -20,6 +20,3 @@ from cosmo_testing.engrams.checks import (
 
 KIT: Final = Kit(lifecycle, writes, queries, text, rollback, concurrency, faults, state_machine)
 """The requirements on an Engram."""
-
-violation = KIT.violation
-violations = KIT.violations

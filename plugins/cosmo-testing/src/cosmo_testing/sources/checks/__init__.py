@@ -12,6 +12,3 @@ from cosmo_testing.sources.checks import conduct, contract, failures
 
 KIT: Final = Kit(contract, conduct, failures)
 """The requirements on a source."""
-
-violation = KIT.violation
-violations = KIT.violations

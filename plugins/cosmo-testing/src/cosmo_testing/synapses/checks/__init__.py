@@ -23,6 +23,3 @@ KIT: Final = Kit(
     connection, publishing, subjects, subscriptions, groups, redelivery, faults, model, dendrites
 )
 """The requirements on a Synapse."""
-
-violation = KIT.violation
-violations = KIT.violations
