@@ -14,6 +14,9 @@ import pytest
 
 from cosmo_engram_postgres.testing import NEEDED, find_postgres
 
+# The fixture runs every family, which takes its time where other tests run at once.
+pytestmark = pytest.mark.timeout(300)
+
 RUN = Path(__file__).with_name("run.py")
 TARGETS = {
     "sequential dispatch_and_wait": "≥ 0.20 (goal 0.35)",
@@ -63,7 +66,7 @@ TARGETS = {
 def bench(*options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "error", str(RUN), "--scale", "0.001", *options]
     return subprocess.run(  # noqa: S603 - our own interpreter and script
-        command, capture_output=True, text=True, encoding="utf-8", check=False, timeout=120
+        command, capture_output=True, text=True, encoding="utf-8", check=False, timeout=280
     )
 
 

@@ -61,7 +61,7 @@ async def test_next_best_bid_is_awarded_when_the_winner_fails(run: Run) -> None:
     assert "out of paper" in failure
     assert second_award.startswith("TASK_AWARDED  steady")
     assert output == "AGENT_OUTPUT  steady    {'output': {'printed': '100 copies by steady'}}"
-    assert decline == "TASK_DECLINED lavish    {'reason': 'another bid was taken'}"
+    assert decline == "TASK_DECLINED lavish    {'reason': 'another bid was selected'}"
 
 
 async def test_back_pressure_slows_the_neuron_and_drops_nothing(run: Run) -> None:

@@ -21,6 +21,11 @@ print({"httpx", "hypothesis", "pytest"} & sys.modules.keys())
 """
 
 
+def _accept_ctrl_c() -> None:
+    """Undo what a shell does to programs in its background: they, and what they start, ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 async def test_the_command_prints_its_url_serves_and_ends_when_interrupted() -> None:
     command = [
         sys.executable,
@@ -33,7 +38,9 @@ async def test_the_command_prints_its_url_serves_and_ends_when_interrupted() -> 
         "--api-key",
         "k",
     ]
-    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=PIPE, stderr=PIPE, preexec_fn=_accept_ctrl_c
+    )
     try:
         async with asyncio.timeout(30), httpx.AsyncClient(trust_env=False) as client:
             assert process.stdout is not None
