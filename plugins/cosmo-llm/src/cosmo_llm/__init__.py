@@ -26,6 +26,7 @@ from cosmo_llm.failures import (
     failure_of_status,
     read_answer,
     status_line,
+    text_in,
 )
 from cosmo_llm.messages import PROMPT_KEYS, to_messages, to_output
 from cosmo_llm.redaction import MAX_QUOTED_TEXT, Secrets
@@ -54,6 +55,7 @@ __all__ = [
     "read_up_to",
     "retry_after_s",
     "status_line",
+    "text_in",
     "to_messages",
     "to_output",
 ]

@@ -98,6 +98,10 @@ class Provider:
         """
         return self.ADVICE.get(failure)
 
+    def for_model(self, model: str | None) -> Provider:
+        """The provider for a call of this model; advice may name the model."""
+        return self
+
 
 @attrs.frozen(kw_only=True)
 class Failures:
@@ -230,6 +234,20 @@ def read_answer(data: bytes | str, failures: Failures, read: Callable[[dict[str,
         failure = failures.reported(answer)
     # Raised outside the handler, so that it does not refer to an exception that holds the whole answer.
     raise failure
+
+
+def text_in(holder: Mapping[str, Any], name: str) -> str:
+    """Read a text of an answer; an absent one, as beside tool calls, is empty.
+
+    Raises:
+        UnexpectedShapeError: It is not a string.
+    """
+    text = holder.get(name)
+    if text is None:
+        return ""
+    if not isinstance(text, str):
+        raise UnexpectedShapeError(f"{name} is not a string")
+    return text
 
 
 def _object_in(body: bytes) -> dict[str, Any] | None:

@@ -23,6 +23,7 @@ Example::
 from __future__ import annotations
 
 import functools
+import re
 import reprlib
 import sys
 import types
@@ -46,10 +47,13 @@ __all__ = [
     "Seconds",
     "Temperature",
     "Text",
+    "header_mapping",
     "hidden_value",
+    "text_mapping",
     "wrong_value",
 ]
 
+_HEADER: Final = (re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"), re.compile(r"[ -~]*"))
 _LARGEST: Final = sys.float_info.max  # as an upper bound, it excludes infinity and NaN
 
 
@@ -103,6 +107,42 @@ def wrong_value(name: str, value: object, wanted: str) -> ValueError:
 def hidden_value(name: str, value: object, wanted: str) -> ValueError:
     """The same error for a value that may be secret: it shows only the type of the value."""
     return ValueError(f"{name}: {wanted} is needed; the given {type(value).__name__} is not shown")
+
+
+def text_mapping(
+    name: str, value: object, keys: re.Pattern[str], texts: re.Pattern[str], wanted: str = "a valid string"
+) -> Mapping[str, str] | None:
+    """Convert an option that holds names with values. An error repeats no value: that may be secret.
+
+    Args:
+        name: The name of the option.
+        value: What was given; ``None`` is returned as it is.
+        keys: What each key must match.
+        texts: What each value must match.
+        wanted: What a value is to be, as a noun phrase.
+
+    Raises:
+        ValueError: It is not a mapping of such keys to such strings.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise hidden_value(name, value, "a mapping of names to values")
+    for key, text in value.items():
+        if not isinstance(key, str) or not keys.fullmatch(key):
+            raise ValueError(f"{name}: a key is not a valid name")
+        if not isinstance(text, str) or not texts.fullmatch(text):
+            raise ValueError(f"{name}[{key!r}]: the value is not {wanted}")
+    return dict(value)
+
+
+def header_mapping(name: str, value: object) -> Mapping[str, str] | None:
+    """Convert an option that holds HTTP headers. Their values are not repeated in an error.
+
+    Raises:
+        ValueError: It is not a mapping of header names to strings of printable ASCII characters.
+    """
+    return text_mapping(name, value, *_HEADER, "a string of printable ASCII characters")
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):

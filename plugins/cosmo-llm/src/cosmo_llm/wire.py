@@ -7,6 +7,7 @@ import math
 import re
 import time
 from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
@@ -46,6 +47,14 @@ async def read_up_to(limit: int, response: Response) -> tuple[bytes, bool]:
     finally:
         await response.aclose()
     return bytes(body), True
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or an IP address is that of this machine."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def retry_after_s(value: str | None, *, now: float | None = None) -> float | None:

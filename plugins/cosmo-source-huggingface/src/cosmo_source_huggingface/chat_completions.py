@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cosmo_llm import UnexpectedShapeError, to_messages, to_output
+from cosmo_llm import UnexpectedShapeError, text_in, to_messages, to_output
+from cosmo_source_huggingface.dialect import EventDecoder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cosmo_llm import Failures
     from cosmo_source_huggingface.options import HuggingFaceOptions
 
 PASSED_ON: Final = ("tools", "tool_choice")
@@ -41,24 +43,24 @@ class ChatCompletions:
     def output(self, answer: dict[str, Any]) -> dict[str, Any]:
         """The text of the first choice; ``meta`` is the whole answer."""
         message = _object_in(_first_choice(answer), "message")
-        return to_output(_text(message), answer)
+        return to_output(text_in(message, "content"), answer)
 
-    def streamed(self) -> StreamedCompletion:
-        """An answer made of ``chat.completion.chunk`` events."""
-        return StreamedCompletion()
+    def decoder(self, failures: Failures) -> EventDecoder:
+        """A decoder of ``chat.completion.chunk`` events."""
+        return StreamedCompletion(failures)
 
 
-class StreamedCompletion:
+class StreamedCompletion(EventDecoder):
     """Joins the chunks of a completion."""
 
-    def __init__(self) -> None:
-        self.complete = False
+    def __init__(self, failures: Failures) -> None:
+        super().__init__(failures)
         self._head: dict[str, Any] = {}
         self._text: list[str] = []
         self._tool_calls = _ToolCalls()
         self._finish_reason: object = None
 
-    def feed(self, event: dict[str, Any]) -> str:
+    def add(self, event: dict[str, Any]) -> str:
         """Add one chunk; the last chunk may hold the usage and no choice."""
         self._head |= {name: event[name] for name in _HEAD if event.get(name) is not None}
         if event.get("choices") == []:
@@ -69,7 +71,7 @@ class StreamedCompletion:
             self.complete = True
         delta = _object_in(choice, "delta")
         self._tool_calls.add(delta.get("tool_calls"))
-        text = _text(delta)
+        text = text_in(delta, "content")
         self._text.append(text)
         return text
 
@@ -137,13 +139,3 @@ def _object_in(choice: dict[str, Any], name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UnexpectedShapeError(f"a choice without {name}")
     return value
-
-
-def _text(message: dict[str, Any]) -> str:
-    """The content of a message; it is absent beside tool calls."""
-    content = message.get("content")
-    if content is None:
-        return ""
-    if not isinstance(content, str):
-        raise UnexpectedShapeError("content is not a string")
-    return content

@@ -5,46 +5,32 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from cosmo_llm import (
-    AUTH_FAILED,
-    INPUT_INVALID,
-    MODEL_NOT_FOUND,
-    PROVIDER_ERROR,
-    PROVIDER_MALFORMED,
-    PROVIDER_TIMEOUT,
-    PROVIDER_UNREACHABLE,
-    RATE_LIMITED,
-    Failure,
-    Provider,
-    failure_of_status,
-)
+from cosmo_llm import Failure, Provider, failure_of_status, failures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_ADVICE: Final = {
-    AUTH_FAILED: "check api_key (or HF_TOKEN), and that it may use this model",
-    MODEL_NOT_FOUND: "check model and endpoint",
-    RATE_LIMITED: "try again later, or send less at once",
-    PROVIDER_ERROR: "try again later",
-    PROVIDER_UNREACHABLE: "check endpoint, and that a server runs there",
-    PROVIDER_TIMEOUT: "raise timeout, or ask for less with max_new_tokens",
-    PROVIDER_MALFORMED: "check endpoint and use_chat_api",
-}
-
 # HuggingFace and OpenAI report a word in `code`, TGI in `error_type`.
 _BY_WORD: Final = {
-    "model_not_found": MODEL_NOT_FOUND,
-    "model_not_supported": MODEL_NOT_FOUND,
-    "overloaded": RATE_LIMITED,
-    "validation": INPUT_INVALID,
+    "model_not_found": failures.MODEL_NOT_FOUND,
+    "model_not_supported": failures.MODEL_NOT_FOUND,
+    "overloaded": failures.RATE_LIMITED,
+    "validation": failures.INPUT_INVALID,
 }
 
 
 class HuggingFace(Provider):
     """Maps the error codes of HuggingFace, OpenAI and TGI to failures."""
 
-    ADVICE: ClassVar[Mapping[Failure, str]] = _ADVICE
+    ADVICE: ClassVar[Mapping[Failure, str]] = {
+        failures.AUTH_FAILED: "check api_key (or HF_TOKEN), and that it may use this model",
+        failures.MODEL_NOT_FOUND: "check model and endpoint",
+        failures.RATE_LIMITED: "try again later, or send less at once",
+        failures.PROVIDER_ERROR: "try again later",
+        failures.PROVIDER_UNREACHABLE: "check endpoint, and that a server runs there",
+        failures.PROVIDER_TIMEOUT: "raise timeout, or ask for less with max_new_tokens",
+        failures.PROVIDER_MALFORMED: "check endpoint and use_chat_api",
+    }
 
     def failure_in(self, answer: Mapping[str, Any], status: int | None) -> Failure | None:
         """The failure that the code of an error stands for; the code is a word or an HTTP status."""

@@ -11,8 +11,9 @@ from typing import Annotated, Any, ClassVar, Final, Self
 import msgspec
 from msgspec import Meta
 
-from cosmo_llm.http import Endpoint, HttpOptions
-from cosmo_llm.options import HIDDEN, Converter, Count, Flag, Temperature, Text, hidden_value, wrong_value
+from cosmo_llm.http import Endpoint
+from cosmo_llm.http.neuron import LLMOptions
+from cosmo_llm.options import HIDDEN, Converter, Count, Flag, hidden_value, wrong_value
 
 ROUTER: Final = "https://router.huggingface.co"
 """HuggingFace's Inference Providers, the default endpoint."""
@@ -58,20 +59,16 @@ def _texts(name: str, value: object) -> tuple[str, ...]:
     raise wrong_value(name, value, "a non-empty string or a list of them")
 
 
-class HuggingFaceOptions(HttpOptions, frozen=True, kw_only=True):
+class HuggingFaceOptions(LLMOptions, frozen=True, kw_only=True):
     """The options of one Neuron; ``None`` leaves a choice to the provider.
 
     Attributes:
         endpoint: The server's URL.
         api_key: Sent as a bearer token. The default for HuggingFace's own hosts is ``HF_TOKEN``.
         use_chat_api: Whether to use chat completions instead of TGI's native API.
-        stream: Whether the Neuron yields the answer piece by piece.
-        model: The model's id.
         max_new_tokens: The maximum length of the answer.
-        temperature: At least 0.
         top_p: Above 0, at most 1.
         stop: Texts that end the answer.
-        system: The system message.
     """
 
     SOURCE: ClassVar[str] = "huggingface"
@@ -84,13 +81,9 @@ class HuggingFaceOptions(HttpOptions, frozen=True, kw_only=True):
     )
     api_key: Annotated[str | None, Converter(_key), HIDDEN] = None
     use_chat_api: Flag = True
-    stream: Flag = False
-    model: Text | None = None
     max_new_tokens: Count | None = None
-    temperature: Temperature | None = None
     top_p: Annotated[float, Meta(gt=0, le=1, description="a number above 0, at most 1,")] | None = None
     stop: Annotated[tuple[str, ...], Converter(_texts)] = ()
-    system: Text | None = None
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> Self:

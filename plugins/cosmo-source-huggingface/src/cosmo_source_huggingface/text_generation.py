@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cosmo_llm import INPUT_INVALID, UnexpectedShapeError, to_messages, to_output
+from cosmo_source_huggingface.dialect import EventDecoder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cosmo_llm import Failures
     from cosmo_source_huggingface.options import HuggingFaceOptions
 
 
@@ -38,20 +40,20 @@ class TextGeneration:
             raise UnexpectedShapeError("no generated_text")
         return to_output(text, answer)
 
-    def streamed(self) -> StreamedGeneration:
-        """An answer made of token events."""
-        return StreamedGeneration()
+    def decoder(self, failures: Failures) -> EventDecoder:
+        """A decoder of token events."""
+        return StreamedGeneration(failures)
 
 
-class StreamedGeneration:
+class StreamedGeneration(EventDecoder):
     """Joins the tokens. The last event repeats the whole text."""
 
-    def __init__(self) -> None:
-        self.complete = False
+    def __init__(self, failures: Failures) -> None:
+        super().__init__(failures)
         self._text: list[str] = []
         self._last: dict[str, Any] = {}
 
-    def feed(self, event: dict[str, Any]) -> str:
+    def add(self, event: dict[str, Any]) -> str:
         """Add one event; a special token adds no text."""
         token = event.get("token")
         if not isinstance(token, dict) or not isinstance(token.get("text"), str):

@@ -10,6 +10,7 @@ from cosmo_llm import (
     UnexpectedShapeError,
     parse_object,
     read_answer,
+    text_in,
     to_messages,
     to_output,
 )
@@ -29,24 +30,43 @@ PASSED_ON: Final = ("tools", "format", "think")
 """The keys of an input that are copied into the request unchanged."""
 
 
+class Chat:
+    """The chat API as the dialect of a Neuron."""
+
+    def path(self, *, stream: bool) -> str:
+        """The path, which is the same with and without streaming."""
+        return PATH
+
+    def body(self, options: OllamaOptions, input: Mapping[str, Any], *, stream: bool) -> dict[str, Any]:
+        """The messages, and every option that has a value.
+
+        Raises:
+            NeuronError: With code ``INPUT_INVALID``, when the input is not valid.
+        """
+        body = {
+            "model": options.model,
+            "messages": to_ollama_messages(input, system=options.system),
+            "stream": stream,  # always sent, because Ollama streams by default
+            "options": options.generation or None,
+            "keep_alive": options.keep_alive,
+            **{name: input.get(name) for name in PASSED_ON},
+        }
+        return {name: value for name, value in body.items() if value is not None}
+
+    def output(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """The text of the message; ``meta`` is the whole answer.
+
+        Raises:
+            UnexpectedShapeError: It is not an answer of this API.
+        """
+        return to_output(text_in(_message_in(answer), "content"), answer)
+
+    def decoder(self, failures: Failures) -> ChatDecoder:
+        """A decoder for a streamed answer."""
+        return ChatDecoder(failures)
+
+
 # --- requests -----------------------------------------------------------------------------------------
-
-
-def request_body(options: OllamaOptions, input: Mapping[str, Any], *, stream: bool) -> dict[str, Any]:
-    """The messages, and every option that has a value.
-
-    Raises:
-        NeuronError: With code ``INPUT_INVALID``, when the input is not valid.
-    """
-    body = {
-        "model": options.model,
-        "messages": to_ollama_messages(input, system=options.system),
-        "stream": stream,  # always sent, because Ollama streams by default
-        "options": options.generation or None,
-        "keep_alive": options.keep_alive,
-        **{name: input.get(name) for name in PASSED_ON},
-    }
-    return {name: value for name, value in body.items() if value is not None}
 
 
 def to_ollama_messages(input: Mapping[str, Any], *, system: str | None) -> list[dict[str, Any]]:
@@ -120,15 +140,6 @@ def _tool_call(role: str, call: object) -> object:
 # --- answers ------------------------------------------------------------------------------------------
 
 
-def output_of(answer: dict[str, Any]) -> dict[str, Any]:
-    """The text of the message; ``meta`` is the whole answer.
-
-    Raises:
-        UnexpectedShapeError: It is not an answer of this API.
-    """
-    return to_output(_text_in(_message_in(answer), "content"), answer)
-
-
 class ChatDecoder:
     """Decodes a streamed answer, which is one JSON object per line, and joins its parts.
 
@@ -190,7 +201,7 @@ class ChatDecoder:
         done = part.get("done") is True
         # Older versions of Ollama leave the message out of the last part.
         message = {} if done and part.get("message") is None else _message_in(part)
-        text, thought = _text_in(message, "content"), _text_in(message, "thinking")
+        text, thought = text_in(message, "content"), text_in(message, "thinking")
         tool_calls, logprobs = _list_in(message, "tool_calls"), _list_in(part, "logprobs")
         self._last = part
         self.done = done
@@ -206,15 +217,6 @@ def _message_in(answer: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(message, dict):
         raise UnexpectedShapeError("no message")
     return message
-
-
-def _text_in(message: dict[str, Any], name: str) -> str:
-    text = message.get(name)
-    if text is None:
-        return ""
-    if not isinstance(text, str):
-        raise UnexpectedShapeError(f"{name} is not a string")
-    return text
 
 
 def _list_in(holder: dict[str, Any], name: str) -> list[Any]:

@@ -11,8 +11,8 @@ from typing import Annotated, Any, ClassVar, Final, Self
 import msgspec
 from msgspec import Meta
 
-from cosmo_llm.http import HttpOptions
-from cosmo_llm.options import Converter, Count, Flag, Seconds, Temperature, Text, wrong_value
+from cosmo_llm.http.neuron import LLMOptions
+from cosmo_llm.options import Converter, Count, Seconds, Text, wrong_value
 from cosmo_source_ollama.endpoint import OllamaEndpoint
 
 DEFAULT_TIMEOUT_S: Final = 120.0
@@ -42,16 +42,13 @@ def _json_object(name: str, value: object) -> dict[str, Any] | None:
     raise wrong_value(name, value, "a JSON object")
 
 
-class OllamaOptions(HttpOptions, frozen=True, kw_only=True):
+class OllamaOptions(LLMOptions, frozen=True, kw_only=True):
     """The options of one Neuron; ``None`` leaves a choice to Ollama.
 
     Attributes:
         model: The model's name, with or without a tag.
         endpoint: The server's URL. The default comes from ``OLLAMA_HOST``.
         timeout: How long one call may take in total, in seconds.
-        stream: Whether the Neuron yields the answer piece by piece.
-        system: The system message.
-        temperature: At least 0.
         max_tokens: The maximum length of the answer.
         options: Ollama's own options, under its own names.
         keep_alive: How long the model stays loaded: seconds, or a text such as ``"10m"``; a negative value
@@ -68,9 +65,6 @@ class OllamaOptions(HttpOptions, frozen=True, kw_only=True):
         default_factory=OllamaEndpoint.from_environment
     )
     timeout: Seconds = DEFAULT_TIMEOUT_S
-    stream: Flag = False
-    system: Text | None = None
-    temperature: Temperature | None = None
     max_tokens: Count | None = None
     options: Annotated[Mapping[str, Any] | None, Converter(_json_object)] = None
     keep_alive: Duration | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cosmo_llm.http.options import Endpoint, HttpOptions, header_mapping
+from cosmo_llm.http.options import Endpoint, HttpOptions
 from cosmo_llm.http.transport import AnswerStream, Call, Decoder, Transport
 
-__all__ = ["AnswerStream", "Call", "Decoder", "Endpoint", "HttpOptions", "Transport", "header_mapping"]
+__all__ = ["AnswerStream", "Call", "Decoder", "Endpoint", "HttpOptions", "Transport"]

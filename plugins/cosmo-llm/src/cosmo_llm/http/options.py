@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Annotated, ClassVar, Final, Self
 
 import httpx
 from msgspec import Meta
 
-from cosmo_llm.options import HIDDEN, Converter, Options, Seconds, hidden_value, wrong_value
+from cosmo_llm.options import HIDDEN, Converter, Options, Seconds, header_mapping
 from cosmo_llm.redaction import Secrets
-
-_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_HEADER_VALUE: Final = re.compile(r"[ -~]*")
+from cosmo_llm.wire import is_loopback
 
 # A shorter header value is not secret, and redacting it would garble the provider's text.
 _SHORTEST_SECRET: Final = 8
@@ -69,10 +65,7 @@ class Endpoint:
     @property
     def is_loopback(self) -> bool:
         """Whether the server runs on this machine."""
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_loopback(self.host)
 
     def url(self, path: str) -> str:
         """The full URL of one of the API's paths."""
@@ -92,24 +85,6 @@ class Endpoint:
             wanted = f"an http:// or https:// URL is needed, such as {cls.EXAMPLE}"
             raise ValueError(f"{name}={_shown(url)}: {wanted}")
         return parsed
-
-
-def header_mapping(name: str, value: object) -> Mapping[str, str] | None:
-    """Convert an option that holds HTTP headers. Their values are not repeated in an error.
-
-    Raises:
-        ValueError: It is not a mapping of header names to strings of printable ASCII characters.
-    """
-    if value is None:
-        return None
-    if not isinstance(value, Mapping):
-        raise hidden_value(name, value, "a mapping of names to values")
-    for key, text in value.items():
-        if not isinstance(key, str) or not _HEADER_NAME.fullmatch(key):
-            raise wrong_value(name, key, "a header name")
-        if not isinstance(text, str) or not _HEADER_VALUE.fullmatch(text):
-            raise ValueError(f"{name}[{key!r}]: a string of printable ASCII characters is needed")
-    return dict(value)
 
 
 class HttpOptions(Options, frozen=True, kw_only=True):
