@@ -1,4 +1,4 @@
-"""The codes of failures: those of ERROR Signals, and the JSON-RPC error codes that they are derived from.
+"""JSON-RPC messages and the codes of failures: those of ERROR Signals, derived from JSON-RPC error codes.
 
 The SDK delivers a JSON-RPC error to the one request that it answers. Any other exception in a transport ends
 the session and all its calls. So the transports of this source turn their failures into JSON-RPC errors, with
@@ -8,19 +8,15 @@ the codes from `UNREACHABLE` to `SESSION_LOST`, or with one for an HTTP status.
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mcp.types import CONNECTION_CLOSED, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR
+from mcp.types.jsonrpc import jsonrpc_message_adapter
 
-from cosmo_llm import (
-    INPUT_INVALID,
-    PROVIDER_ERROR,
-    PROVIDER_MALFORMED,
-    PROVIDER_REFUSED,
-    PROVIDER_UNREACHABLE,
-    Failure,
-    failure_of_status,
-)
+from cosmo_llm import Failure, failure_of_status, failures
+
+if TYPE_CHECKING:
+    from mcp.types.jsonrpc import JSONRPCMessage
 
 TOOL_ERROR: Final = Failure("TOOL_ERROR", recoverable=False)
 """The tool ran and failed; the message quotes the tool."""
@@ -46,22 +42,30 @@ SESSION_LOST: Final = _BLOCK + 5
 """The server does not know the session any more, and has not run the request."""
 
 _BY_STATUS: Final[dict[int, Failure]] = {
-    HTTPStatus.BAD_REQUEST: PROVIDER_REFUSED,
+    HTTPStatus.BAD_REQUEST: failures.PROVIDER_REFUSED,
     HTTPStatus.NOT_FOUND: SERVER_NOT_FOUND,
     HTTPStatus.METHOD_NOT_ALLOWED: SERVER_NOT_FOUND,
 }
 _BY_CODE: Final = {
-    UNREACHABLE: PROVIDER_UNREACHABLE,
-    SESSION_LOST: PROVIDER_UNREACHABLE,
-    MALFORMED: PROVIDER_MALFORMED,
-    TOO_LARGE: PROVIDER_MALFORMED,
-    NOT_MCP: PROVIDER_MALFORMED,
-    CONNECTION_CLOSED: PROVIDER_UNREACHABLE,
-    INVALID_PARAMS: INPUT_INVALID,
-    INVALID_REQUEST: PROVIDER_REFUSED,
-    METHOD_NOT_FOUND: PROVIDER_REFUSED,
-    PARSE_ERROR: PROVIDER_MALFORMED,
+    UNREACHABLE: failures.PROVIDER_UNREACHABLE,
+    SESSION_LOST: failures.PROVIDER_UNREACHABLE,
+    MALFORMED: failures.PROVIDER_MALFORMED,
+    TOO_LARGE: failures.PROVIDER_MALFORMED,
+    NOT_MCP: failures.PROVIDER_MALFORMED,
+    CONNECTION_CLOSED: failures.PROVIDER_UNREACHABLE,
+    INVALID_PARAMS: failures.INPUT_INVALID,
+    INVALID_REQUEST: failures.PROVIDER_REFUSED,
+    METHOD_NOT_FOUND: failures.PROVIDER_REFUSED,
+    PARSE_ERROR: failures.PROVIDER_MALFORMED,
 }
+
+
+def parse_message(data: bytes) -> JSONRPCMessage | None:
+    """The JSON-RPC message in these bytes, or ``None`` if they are not one."""
+    try:
+        return jsonrpc_message_adapter.validate_json(data, by_name=False)
+    except ValueError:
+        return None
 
 
 def code_of_status(status: int) -> int:
@@ -79,5 +83,5 @@ def failure_of_code(code: int) -> Failure:
     """Map a JSON-RPC error code, of a server or of a transport, to a failure."""
     status = status_of_code(code)
     if status is None:
-        return _BY_CODE.get(code, PROVIDER_ERROR)
+        return _BY_CODE.get(code, failures.PROVIDER_ERROR)
     return _BY_STATUS.get(status) or failure_of_status(status)

@@ -9,17 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import attrs
 from pydantic import ValidationError
 
-from cosmo_llm import (
-    AUTH_FAILED,
-    INPUT_INVALID,
-    PROVIDER_TIMEOUT,
-    PROVIDER_UNREACHABLE,
-    RATE_LIMITED,
-    Failure,
-    Failures,
-    Provider,
-    status_line,
-)
+from cosmo_llm import Failure, Failures, Provider, failures, status_line
 from cosmo_source_mcp import codes
 from cosmo_source_mcp.codes import SERVER_NOT_FOUND, SERVER_START_FAILED, TOOL_ERROR, TOOL_NOT_FOUND
 from cosmo_source_mcp.limits import MAX_MESSAGE_BYTES, MAX_NAMED_TOOLS, MAX_STRAY_LINES
@@ -44,8 +34,8 @@ class McpServer(Provider):
     """An MCP server, as the provider of the shared failures."""
 
     ADVICE: ClassVar[Mapping[Failure, str]] = {
-        AUTH_FAILED: "check headers",
-        RATE_LIMITED: "try again later, or send less at once",
+        failures.AUTH_FAILED: "check headers",
+        failures.RATE_LIMITED: "try again later, or send less at once",
         SERVER_NOT_FOUND: "check url: its path is often /mcp",
     }
 
@@ -72,21 +62,23 @@ class McpFailures(Failures):
     def start_timed_out(self, exit_report: str) -> NeuronError:
         """The error for a server that was not ready in time."""
         message = f"{self.server} was not ready within {self.timeout_s:g} s; raise timeout if it needs more"
-        return self.error(PROVIDER_TIMEOUT, message, note=exit_report)
+        return self.error(failures.PROVIDER_TIMEOUT, message, note=exit_report)
 
     def ended(self, exit_report: str) -> NeuronError:
         """The error for a session that ended during a call."""
         message = f"the session with {self.server} has ended, and the next call opens a new one"
-        return self.error(PROVIDER_UNREACHABLE, message, note=exit_report)
+        return self.error(failures.PROVIDER_UNREACHABLE, message, note=exit_report)
 
     def closed(self) -> NeuronError:
         """The error for a Neuron that was closed during a call."""
-        return PROVIDER_UNREACHABLE.error(f"the session with {self.server} was closed during the call")
+        return failures.PROVIDER_UNREACHABLE.error(
+            f"the session with {self.server} was closed during the call"
+        )
 
     def timed_out(self) -> NeuronError:
         """The error for a call that exceeded its time limit."""
         message = f"{self.server} did not answer within {self.timeout_s:g} s"
-        return self.error(PROVIDER_TIMEOUT, message, note="raise timeout, or ask for less")
+        return self.error(failures.PROVIDER_TIMEOUT, message, note="raise timeout, or ask for less")
 
     def answered_error(self, code: int, text: str = "") -> NeuronError:
         """The error for a JSON-RPC error, of the server or of the transport to it.
@@ -124,7 +116,7 @@ class McpFailures(Failures):
 
     def bad_arguments(self, tool: str, reason: str) -> NeuronError:
         """The error for arguments that do not match the tool's schema."""
-        return INPUT_INVALID.error(
+        return failures.INPUT_INVALID.error(
             f"the arguments do not match the schema of the tool {tool!r} of {self.server}: "
             f"{self.secrets.quote(reason)}"
         )

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx2
 from mcp.client.streamable_http import streamable_http_client
-from mcp.types.jsonrpc import JSONRPCError, jsonrpc_message_adapter
+from mcp.types.jsonrpc import JSONRPCError
 
 from cosmo_llm import read_up_to, retry_after_s
 from cosmo_source_mcp import codes, limits
+from cosmo_source_mcp.codes import parse_message
 from cosmo_source_mcp.limits import MAX_MESSAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
     from cosmo_llm import Secrets
+    from cosmo_source_mcp.failures import McpFailures
     from cosmo_source_mcp.targets import ServerUrl
 
 _LIMITS: Final = httpx2.Limits(
@@ -42,8 +44,7 @@ class HttpLink:
     Args:
         url: The URL of the server.
         headers: Sent with every request.
-        timeout_s: The time limit of one call, in seconds.
-        secrets: What no quote may show.
+        failures: Has the time limit of one call, and the secrets that no quote may show.
 
     Attributes:
         exit_report: Always empty: how a server elsewhere ended is not known.
@@ -53,20 +54,15 @@ class HttpLink:
     exit_report: Final = ""
     failure: Final = None
 
-    def __init__(
-        self, url: ServerUrl, *, headers: Mapping[str, str], timeout_s: float, secrets: Secrets
-    ) -> None:
+    def __init__(self, url: ServerUrl, headers: Mapping[str, str], failures: McpFailures) -> None:
         self._url = url
-        self._headers = headers
-        self._timeout_s = timeout_s
-        self._secrets = secrets
+        self._transport = GuardedTransport(url, headers, failures)
 
     @asynccontextmanager
     async def open(self, on_end: Callable[[], None]) -> AsyncGenerator[Any]:
         """Provide the SDK's streams, and close the connections at the end; ``on_end`` is never called."""
-        transport = GuardedTransport(self._url, self._headers, self._secrets, self._timeout_s)
         # Without a time limit and a size limit of the SDK: the calls and the transport have them.
-        client = httpx2.AsyncClient(transport=transport, timeout=None)
+        client = httpx2.AsyncClient(transport=self._transport, timeout=None)
         connect = streamable_http_client(self._url.shown, http_client=client, max_sse_event_size=None)
         async with client, connect as streams:
             yield streams
@@ -82,18 +78,16 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
     Args:
         url: The URL of the server.
         headers: Sent with every request.
-        secrets: What no quote may show.
-        timeout_s: How long a server may stay silent on a request that was abandoned, in seconds.
+        failures: Has the secrets that no quote may show, and the time limit of one call, which is also how
+            long a server may stay silent on a request that was abandoned.
     """
 
-    def __init__(
-        self, url: ServerUrl, headers: Mapping[str, str], secrets: Secrets, timeout_s: float
-    ) -> None:
+    def __init__(self, url: ServerUrl, headers: Mapping[str, str], failures: McpFailures) -> None:
         self._url = url
-        self._secrets = secrets
+        self._secrets = failures.secrets
         # Uncompressed, so that the limit on the bytes read is the limit on the memory used.
         self._headers = {"accept-encoding": "identity", **headers}
-        self._timeout = httpx2.Timeout(timeout_s).as_dict()
+        self._timeout = httpx2.Timeout(failures.timeout_s).as_dict()
         self._inner = httpx2.AsyncHTTPTransport(limits=_LIMITS, proxy=url.proxy)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -143,7 +137,8 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
 async def _refusal(request: httpx2.Request, response: httpx2.Response, secrets: Secrets) -> httpx2.Response:
     status = response.status_code
     body, _ = await read_up_to(limits.MAX_REFUSAL_BYTES, response)
-    error = _error_in(body)
+    message = parse_message(body)
+    error = message if isinstance(message, JSONRPCError) else None
     if _SESSION_ID in request.headers and _is_lost_session(status, body):
         return _error_response(codes.SESSION_LOST)
     if error is not None and status in _NEGOTIATION_STATUSES:
@@ -159,7 +154,7 @@ async def _answer(response: httpx2.Response, secrets: Secrets) -> httpx2.Respons
     body, is_complete = await read_up_to(MAX_MESSAGE_BYTES, response)
     if not is_complete:
         return _error_response(codes.TOO_LARGE)
-    if not _is_message(body):
+    if parse_message(body) is None:
         return _error_response(codes.MALFORMED, secrets.quote(body.decode(errors="replace")))
     kept = [(name, value) for name, value in _kept_headers(response) if name != "content-type"]
     # The body is JSON, so the content type is set to that of JSON, even if the server sent another one.
@@ -178,25 +173,8 @@ def _is_lost_session(status: int, body: bytes) -> bool:
     return status == httpx2.codes.NOT_FOUND
 
 
-def _error_in(body: bytes) -> JSONRPCError | None:
-    try:
-        message = jsonrpc_message_adapter.validate_json(body, by_name=False)
-    except ValueError:
-        return None
-    return message if isinstance(message, JSONRPCError) else None
-
-
 def _is_stream(response: httpx2.Response) -> bool:
     return response.headers.get("content-type", "").lower().startswith("text/event-stream")
-
-
-def _is_message(data: bytes) -> bool:
-    """Whether this is a JSON-RPC message."""
-    try:
-        jsonrpc_message_adapter.validate_json(data, by_name=False)
-    except ValueError:
-        return False
-    return True
 
 
 def _error_body(code: int, text: str) -> dict[str, object]:
@@ -244,6 +222,6 @@ class CheckedEvents(httpx2.AsyncByteStream):
     def _checked(self, event: bytes) -> bytes:
         data = b"\n".join(_EVENT_DATA.findall(event))
         # An event without data is a comment, or sets the id to resume from.
-        if not data or _is_message(data):
+        if not data or parse_message(data) is not None:
             return event
         return _error_event(codes.MALFORMED, self._secrets.quote(data.decode(errors="replace")))

@@ -27,10 +27,8 @@ class McpNeuron:
 
     def __init__(self, options: McpOptions) -> None:
         self._options = options
-        self._target = options.target
-        self._secrets = options.secrets
-        self._failures = McpFailures(server=options.label, secrets=self._secrets, timeout_s=options.timeout)
-        self._sessions = Sessions(self._connect, self._failures, options.timeout)
+        self._failures = McpFailures(server=options.label, secrets=options.secrets, timeout_s=options.timeout)
+        self._sessions = Sessions(self._connect, self._failures)
 
     def __repr__(self) -> str:
         tool = f" tool={self._options.tool!r}" if self._options.tool else ""
@@ -84,14 +82,10 @@ class McpNeuron:
         return result
 
     def _connect(self) -> Link:
-        if isinstance(self._target, Launch):
-            return StdioLink(self._target, self._failures, self._secrets)
-        return HttpLink(
-            self._target,
-            headers=self._options.headers or {},
-            timeout_s=self._options.timeout,
-            secrets=self._secrets,
-        )
+        target = self._options.target
+        if isinstance(target, Launch):
+            return StdioLink(target, self._failures)
+        return HttpLink(target, self._options.headers or {}, self._failures)
 
 
 async def _call_tool(client: Client, call: Call) -> CallToolResult:

@@ -8,13 +8,21 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Self
 
 from cosmo_llm import Secrets
-from cosmo_llm.options import HIDDEN, Converter, Options, Seconds, hidden_value, wrong_value
+from cosmo_llm.options import (
+    HIDDEN,
+    Converter,
+    Options,
+    Seconds,
+    header_mapping,
+    hidden_value,
+    text_mapping,
+    wrong_value,
+)
 from cosmo_source_mcp.limits import DEFAULT_TIMEOUT_S
 from cosmo_source_mcp.targets import PRESETS, Launch, ServerUrl
 
 _WAYS: Final[tuple[str, ...]] = ("command", "server", "url")
 _VARIABLE: Final = (re.compile(r"[^=\0]+"), re.compile(r"[^\0]*"))
-_HEADER: Final = (re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"), re.compile(r"[ -~]*"))
 
 # A shorter value is not secret, and redacting it would garble every quote.
 _SHORTEST_SECRET: Final = 4
@@ -50,27 +58,7 @@ def _texts(name: str, value: object) -> tuple[str, ...] | None:
 
 
 def _variables(name: str, value: object) -> Mapping[str, str] | None:
-    return _text_mapping(name, value, *_VARIABLE)
-
-
-def _headers(name: str, value: object) -> Mapping[str, str] | None:
-    return _text_mapping(name, value, *_HEADER)
-
-
-def _text_mapping(
-    name: str, value: object, key_pattern: re.Pattern[str], text_pattern: re.Pattern[str]
-) -> Mapping[str, str] | None:
-    """Names with values. An error does not repeat a value, which may be secret."""
-    if value is None:
-        return None
-    if not isinstance(value, Mapping):
-        raise hidden_value(name, value, "a mapping of names to values")
-    for key, text in value.items():
-        if not isinstance(key, str) or not key_pattern.fullmatch(key):
-            raise ValueError(f"{name}: a key is not a valid name")
-        if not isinstance(text, str) or not text_pattern.fullmatch(text):
-            raise ValueError(f"{name}[{key!r}]: the value is not a valid string")
-    return dict(value)
+    return text_mapping(name, value, *_VARIABLE)
 
 
 def _folder(name: str, value: object) -> str | os.PathLike[str] | None:
@@ -102,7 +90,7 @@ class McpOptions(Options, frozen=True, kw_only=True):
     args: Annotated[tuple[str, ...] | None, Converter(_texts), HIDDEN] = None
     env: Annotated[Mapping[str, str] | None, Converter(_variables), HIDDEN] = None
     cwd: Annotated[str | os.PathLike[str] | None, Converter(_folder)] = None
-    headers: Annotated[Mapping[str, str] | None, Converter(_headers), HIDDEN] = None
+    headers: Annotated[Mapping[str, str] | None, Converter(header_mapping), HIDDEN] = None
     tool: Annotated[str | None, Converter(_text)] = None
     timeout: Seconds = DEFAULT_TIMEOUT_S
 

@@ -59,15 +59,14 @@ class Session:
 
     Args:
         link: The connection, which is not open yet.
-        failures: Builds the errors.
-        timeout_s: How long the server may take to be ready, in seconds.
+        failures: Builds the errors, and has the time limit within which the server must be ready.
         previous: The session before this one. Its server must have ended before this one starts.
 
     Attributes:
         tools: The tools of the server.
     """
 
-    def __init__(self, link: Link, failures: McpFailures, timeout_s: float, previous: Session | None) -> None:
+    def __init__(self, link: Link, failures: McpFailures, previous: Session | None) -> None:
         self.tools = Toolbox(self.send, failures)
         self._link = link
         self._failures = failures
@@ -75,7 +74,7 @@ class Session:
         self._closed_here = False
         self._breakdown: NeuronError | None = None
         self._loop = asyncio.get_running_loop()
-        self._start_by = self._loop.time() + timeout_s
+        self._start_by = self._loop.time() + failures.timeout_s
         self._ready: asyncio.Future[Client] = self._loop.create_future()
         self._requests: set[asyncio.Task[Any]] = set()
         self._owner = asyncio.create_task(self._own(previous))
@@ -210,14 +209,12 @@ class Sessions:
 
     Args:
         connect: Makes a connection, which is not open yet.
-        failures: Builds the errors.
-        timeout_s: How long a server may take to be ready, in seconds.
+        failures: Builds the errors, and has the time limit within which a server must be ready.
     """
 
-    def __init__(self, connect: Callable[[], Link], failures: McpFailures, timeout_s: float) -> None:
+    def __init__(self, connect: Callable[[], Link], failures: McpFailures) -> None:
         self._connect = connect
         self._failures = failures
-        self._timeout_s = timeout_s
         self._by_loop: dict[asyncio.AbstractEventLoop, Session] = {}
 
     def current(self) -> Session:
@@ -228,7 +225,7 @@ class Sessions:
             return previous
         # The session of a closed loop cannot be closed any more, so it is only removed.
         self._by_loop = {other: kept for other, kept in self._by_loop.items() if not other.is_closed()}
-        self._by_loop[loop] = Session(self._connect(), self._failures, self._timeout_s, previous)
+        self._by_loop[loop] = Session(self._connect(), self._failures, previous)
         return self._by_loop[loop]
 
     async def aclose(self) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import anyio
 from mcp.shared.message import SessionMessage
 from mcp.types import ErrorData
-from mcp.types.jsonrpc import JSONRPCError, jsonrpc_message_adapter
+from mcp.types.jsonrpc import JSONRPCError
 
 from cosmo_source_mcp import codes
 from cosmo_source_mcp.limits import MAX_STRAY_LINES, STDERR_TAIL_BYTES
@@ -58,14 +58,13 @@ class StdioLink:
 
     Args:
         launch: How to start the server.
-        failures: Builds the errors.
-        secrets: What no quote may show.
+        failures: Builds the errors, and has the secrets that no quote may show.
     """
 
-    def __init__(self, launch: Launch, failures: McpFailures, secrets: Secrets) -> None:
+    def __init__(self, launch: Launch, failures: McpFailures) -> None:
         self._launch = launch
         self._failures = failures
-        self._exit_report = ExitReport(secrets)
+        self._exit_report = ExitReport(failures.secrets)
         self._failure_code: int | None = None
         self._sent_message = self._closed_stdout = self._is_ending = False
 
@@ -255,10 +254,8 @@ def parse_line(line: bytes) -> JSONRPCMessage | None:
     A malformed line that seems to answer a request becomes an error answer to that request, so that its
     caller does not wait until the time limit.
     """
-    try:
-        return jsonrpc_message_adapter.validate_json(line, by_name=False)
-    except ValueError:
-        return error_for(line[:_LINE_END_BYTES], line[-_LINE_END_BYTES:], codes.MALFORMED)
+    message = codes.parse_message(line)
+    return message or error_for(line[:_LINE_END_BYTES], line[-_LINE_END_BYTES:], codes.MALFORMED)
 
 
 def error_for(head: bytes, tail: bytes, code: int) -> JSONRPCError | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Final
 from urllib.parse import parse_qsl
 from urllib.request import getproxies, proxy_bypass
 
 import httpx2
+
+from cosmo_llm.wire import is_loopback
 
 _LAUNCHERS: Final = {
     "npx": "npx is missing: install Node.js (https://nodejs.org), which includes it",
@@ -121,7 +122,7 @@ class ServerUrl:
     def proxy(self) -> str | None:
         """The proxy that the environment sets for this server; none for a server on this machine."""
         parsed = httpx2.URL(self.shown)
-        if _is_loopback(parsed.host) or proxy_bypass(parsed.host):
+        if is_loopback(parsed.host) or proxy_bypass(parsed.host):
             return None
         proxies = getproxies()
         return proxies.get(parsed.scheme) or proxies.get("all")
@@ -129,10 +130,3 @@ class ServerUrl:
     def with_query(self, url: httpx2.URL) -> httpx2.URL:
         """Add the query to a URL that is about to be requested."""
         return url.copy_with(query=self.query) if self.query else url
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
