@@ -412,10 +412,8 @@ class Dendrite:
         ``malformed`` frames, ``duplicates`` of TASKs, and what the extensions count: ``unbid_awards``, for
         awards without an open bid.
         """
-        counters = {"malformed": self._link.malformed, "duplicates": self._seen_tasks.repeated}
-        for extension in self._extensions:
-            counters.update(extension.counters())
-        return counters
+        counters = {name: n for extension in self._extensions for name, n in extension.counters().items()}
+        return counters | {"malformed": self._link.malformed, "duplicates": self._seen_tasks.repeated}
 
     def __repr__(self) -> str:
         return f"<Dendrite {self.role} in {self.namespace!r} with {[axon.neuron_id for axon in self._host]}>"

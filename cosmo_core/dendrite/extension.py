@@ -7,6 +7,7 @@ may use of its Dendrite. A program reaches what the extension adds with ``dendri
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -24,12 +25,15 @@ from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry, Recei
 from cosmo_core.dendrite.life_cycle import LifeCycle
 from cosmo_core.dendrite.transport.link import Receiver
 from cosmo_core.errors import PluginConflictError, UnknownPluginError
+from cosmo_core.protocol.ids import is_token
 from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import SignalType
 from cosmo_core.protocol.subjects import Subjects
 
 if TYPE_CHECKING:
     from cosmo_core.plugins import Dropped, NeuronWrapper
+
+logger = logging.getLogger("cosmo_core.dendrite")
 
 __all__ = ["EntityHost", "Extension", "ExtensionFactory", "HostedEntity", "Ports"]
 
@@ -247,21 +251,25 @@ class ExtensionSet:
         """Make the extensions and connect their receivers.
 
         Raises:
-            TypeError: A factory made an object that is not an Extension.
+            TypeError: A factory made an object that is not an Extension with a name and these ports.
             PluginConflictError: Two extensions have one name.
-            ValueError: Two extensions receive one Signal type.
+            ValueError: Two extensions handle one Signal type, or an extension one that it cannot handle.
         """
         for factory in factories:
-            extension = factory(ports)
-            if not isinstance(extension, Extension):
-                raise TypeError(f"an extension is a subclass of Extension; {factory!r} made {extension!r}")
+            extension = _checked(factory, factory(ports), ports)
             if extension.name in self._extensions:
                 raise PluginConflictError(f"two extensions are named {extension.name!r}: leave one out")
             self._extensions[extension.name] = extension
-            refusals = extension.refusals()
-            for type, receive in extension.receivers().items():
+            receivers, refusals = extension.receivers(), extension.refusals()
+            if unreceived := refusals.keys() - receivers.keys():
+                raise ValueError(
+                    f"extension {extension.name!r} refuses {sorted(unreceived)} without a receiver"
+                )
+            for type, receive in receivers.items():
                 pathways.add_receiver(type, receive, refusals.get(type))
-            self._undeliverables.update(extension.undeliverables())
+            for type, handle in extension.undeliverables().items():
+                if type is SignalType.TASK or self._undeliverables.setdefault(type, handle) is not handle:
+                    raise ValueError(f"undeliverable {type.value} Signals have a handler already")
             self._hosts.extend(extension.entity_hosts())
 
     def get(self, name: str) -> Extension:
@@ -274,8 +282,8 @@ class ExtensionSet:
         if extension is None:
             present = ", ".join(map(repr, self._extensions)) or "none"
             raise UnknownPluginError(
-                f"this Dendrite has no extension {name!r}; it has: {present}. Add it to"
-                " Dendrite(extensions=…), or leave `extensions` out to use all that are installed"
+                f"this Dendrite has no extension {name!r}; it has: {present}. Pass it in"
+                " Dendrite(extensions=…), or omit `extensions`; `cosmo plugins` lists the installed ones"
             )
         return extension
 
@@ -292,11 +300,27 @@ class ExtensionSet:
     def neuron_departed(self, neuron_id: str, dendrite_id: str) -> None:
         """Tell every extension that a Neuron departed."""
         for extension in self:
-            extension.neuron_departed(neuron_id, dendrite_id)
+            try:
+                extension.neuron_departed(neuron_id, dendrite_id)
+            except Exception:
+                logger.exception("extension %r failed on the departure of %r", extension.name, neuron_id)
 
     async def trace_stopped(self, stop: Signal) -> dict[str, Any]:
         """Tell every extension that a trace was stopped; return their parts of the STOPPED payload."""
         details: dict[str, Any] = {}
         for extension in self:
-            details.update(await extension.trace_stopped(stop))
+            try:
+                details.update(await extension.trace_stopped(stop))
+            except Exception:
+                logger.exception("extension %r failed on STOP %s", extension.name, stop.id)
         return details
+
+
+def _checked(factory: ExtensionFactory, made: object, ports: Ports) -> Extension:
+    if not isinstance(made, Extension):
+        raise TypeError(f"an extension is a subclass of Extension; {factory!r} made {made!r}")
+    if not is_token(getattr(made, "name", None)):
+        raise TypeError(f"{factory!r} needs a class attribute `name` of 1 to 64 of A-Z a-z 0-9 _ -")
+    if getattr(made, "ports", None) is not ports:
+        raise TypeError(f"extension {made.name!r} has other ports: call super().__init__(ports) in __init__")
+    return made

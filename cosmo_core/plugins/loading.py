@@ -32,7 +32,8 @@ class GroupLoader(ABC):
         self._group = group
         self._strict = strict
         self._errors: list[PluginError] = []
-        self._loaded = False
+        # None until the entry points were read; then the names that are left to load.
+        self._pending: list[str] | None = None
         self._lock = threading.RLock()
 
     def load(self) -> None:
@@ -43,10 +44,16 @@ class GroupLoader(ABC):
         """
         # Event loops in several threads may start their first Dendrite at the same time.
         with self._lock:
-            if not self._loaded:
-                self._loaded = True
-                for name in sorted(self._factories.claims(self._group)):
+            if self._pending is None:
+                self._pending = sorted(self._factories.claims(self._group), reverse=True)
+            while self._pending:
+                # Taken out first: a plugin that makes a Dendrite when it is imported loads the others.
+                name = self._pending.pop()
+                try:
                     self._load_name(name)
+                except BaseException:
+                    self._pending.append(name)
+                    raise
         if self._strict and self._errors:
             listed = "\n".join(f"- {error}" for error in self._errors)
             message = f"{STRICT} is set, and these plugins of {self._group} cannot be used:\n{listed}"
@@ -100,6 +107,6 @@ class ExtensionLoader(GroupLoader):
         self.extensions: list[Any] = []
 
     def _register(self, entry: Entry, plugin: Any) -> None:
-        if not callable(plugin):
-            raise PluginError(f"{entry} is not an Extension class, but {plugin!r}")
+        if not callable(plugin) or getattr(plugin, "name", None) != entry.name:
+            raise PluginError(f"{entry} is not an Extension class with the name {entry.name!r}: {plugin!r}")
         self.extensions.append(plugin)

@@ -105,7 +105,7 @@ class PluginManager:
             PluginError: An extension cannot be used, and ``COSMO_STRICT_PLUGINS`` is set.
         """
         self._extensions.load()
-        return self._extensions.extensions
+        return tuple(self._extensions.extensions)
 
     # --- hook plugins -------------------------------------------------------------------------------
 

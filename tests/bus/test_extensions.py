@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -269,6 +269,9 @@ async def test_failed_extension_start_stops_extensions_and_dendrite(synapse: Mem
         def receivers(self) -> Mapping[SignalType, Callable[[Signal], None]]:
             return {}
 
+        def undeliverables(self) -> Mapping[SignalType, Callable[[Signal, Undelivered], None]]:
+            return {}
+
         async def start(self) -> None:
             raise OSError("disk full")
 
@@ -299,3 +302,79 @@ def test_dendrite_rejects_two_extensions_that_receive_same_type(synapse: MemoryS
 def test_dendrite_rejects_object_that_is_not_extension(synapse: MemorySynapse) -> None:
     with pytest.raises(TypeError, match="subclass of Extension"):
         Dendrite(synapse=synapse, plugins=PluginManager(), extensions=[lambda _: object()])  # type: ignore[list-item,return-value]
+
+
+class Nameless(Extension):
+    pass
+
+
+class Detached(Extension):
+    name = "detached"
+
+    def __init__(self, ports: Ports) -> None: ...
+
+
+class Greedy(Extension):
+    name = "greedy"
+
+    def receivers(self) -> Mapping[SignalType, Callable[[Signal], None]]:
+        return {SignalType.AGENT_OUTPUT: lambda signal: None}
+
+
+class Presumptuous(Extension):
+    name = "presumptuous"
+
+    def undeliverables(self) -> Mapping[SignalType, Callable[[Signal, Undelivered], None]]:
+        return {SignalType.TASK: lambda signal, why: None}
+
+
+class Deaf(Extension):
+    name = "deaf"
+
+    async def _refuse(self, signal: Signal, reason: str) -> None: ...
+
+    def refusals(self) -> Mapping[SignalType, Callable[[Signal, str], Awaitable[None]]]:
+        return {SignalType.AUDIT: self._refuse}
+
+
+@pytest.mark.parametrize(
+    ("extension", "error", "text"),
+    [
+        (Nameless, TypeError, "needs a class attribute `name`"),
+        (Detached, TypeError, "call super"),
+        (Greedy, ValueError, "AGENT_OUTPUT answers a TASK"),
+        (Presumptuous, ValueError, "undeliverable TASK Signals have a handler already"),
+        (Deaf, ValueError, "refuses .*AUDIT.* without a receiver"),
+    ],
+)
+def test_dendrite_rejects_declarations_that_cannot_work(
+    synapse: MemorySynapse, extension: type[Extension], error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        Dendrite(synapse=synapse, plugins=PluginManager(), extensions=[extension])
+
+
+async def test_failing_extension_does_not_hide_departures_and_stops_from_others(
+    synapse: MemorySynapse, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(Extension):
+        name = "failing"
+
+        def neuron_departed(self, neuron_id: str, dendrite_id: str) -> None:
+            raise OSError("disk full")
+
+        async def trace_stopped(self, stop: Signal) -> Mapping[str, Any]:
+            raise OSError("disk full")
+
+    options: dict[str, Any] = {"synapse": synapse, "plugins": PluginManager()}
+    async with Dendrite(**options, extensions=[Failing, Ledger]) as dendrite, Dendrite(**options) as other:
+        await other.add_axon(Axon(neuron_id="echo", neuron_fn=echo))
+        await dendrite.wait_until_ready(neuron="echo")
+        await other.detach_axon("echo")
+        await dendrite.extension("failing").ports.neurons.listen_for_stops()
+        stopped = await other.stop_trace(TRACE, rollback=True)
+        ledger: Ledger = dendrite.extension("ledger")
+        assert "departed echo" in ledger.steps
+    assert [signal.payload["ledger_closed"] for signal in stopped if len(signal.payload) > 2] == [True]
+    assert "extension 'failing' failed on the departure of 'echo'" in caplog.text
+    assert "extension 'failing' failed on STOP" in caplog.text

@@ -49,6 +49,8 @@ class PathwayRegistry:
         Raises:
             ValueError: The type has a receiver already.
         """
+        if type in AXON_TYPES:
+            raise ValueError(f"{type.value} answers a TASK: only its Pathway receives it")
         if type in self._receivers:
             raise ValueError(f"{type.value} has a receiver already: {self._receivers[type]!r}")
         self._receivers[type] = receive
@@ -115,9 +117,11 @@ class PathwayRegistry:
     def receive(self, signal: Signal) -> None:
         """Handle a Signal from the inbox, or one that this Dendrite emitted to all."""
         if signal.type not in AXON_TYPES:
-            if (receive := self._receivers.get(signal.type)) is not None:
-                receive(signal)
-            self._deliver_to_trace(signal)
+            try:
+                if (receive := self._receivers.get(signal.type)) is not None:
+                    receive(signal)
+            finally:
+                self._deliver_to_trace(signal)
             return
         # An Axon's Signal goes to the Pathway of its TASK; any other to all Pathways of the trace.
         entry = self._open.get(signal.trace_id)

@@ -291,7 +291,7 @@ class Host:
             await asyncio.wait(ending, timeout=CLOSE_TIMEOUT_S)
         ended = sum(work.done() for work in ending)
         details = await self._stop_trace(stop)
-        payload = {"cancelled": ended, "rolled_back": 0, **details}
+        payload = {"rolled_back": 0, **details, "cancelled": ended}
         await self._replies.reply(stop, SignalType.STOPPED, payload, self._name)
 
 

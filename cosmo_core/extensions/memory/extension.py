@@ -79,6 +79,10 @@ class Memory(Extension):
 
     async def stop(self) -> None:
         """Let the Engrams finish their requests, and close them."""
+        for serving in self._serving:
+            serving.cancel()
+        if self._serving:
+            await asyncio.wait(self._serving)
         await self._host.close()
 
     def close(self) -> None:
