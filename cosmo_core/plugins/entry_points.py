@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from itertools import chain
 from types import ModuleType
@@ -90,7 +91,7 @@ class Installed:
 # --- reading ----------------------------------------------------------------------------------------
 
 
-def read_installed(path: Sequence[str] | None = None) -> Installed:
+def read_installed(path: Sequence[str] | None = None, name: str | None = None) -> Installed:
     """Read the entry points of this project's groups without importing what they name.
 
     If a distribution is found twice, such as an editable install and the remains of an older one, the first
@@ -98,13 +99,15 @@ def read_installed(path: Sequence[str] | None = None) -> Installed:
 
     Args:
         path: The directories to search; `sys.path` by default.
+        name: The only distribution to read; every one by default.
     """
     import importlib_metadata
 
     claimed: dict[str, list[Entry]] = {}
     unreadable = []
+    wanted = {key: value for key, value in (("path", path), ("name", name)) if value is not None}
     # importlib_metadata.entry_points() would raise if a single distribution anywhere is corrupt.
-    for dist in importlib_metadata.distributions(**({} if path is None else {"path": list(path)})):
+    for dist in importlib_metadata.distributions(**wanted):
         try:
             points = [point for point in dist.entry_points if point.group in GROUPS]
             if points:
@@ -119,16 +122,8 @@ def read_installed(path: Sequence[str] | None = None) -> Installed:
     return Installed(tuple(found), tuple(unreadable))
 
 
-def read_core() -> Installed:
-    """Read the entry points of the core's own distribution."""
-    import importlib_metadata
-
-    try:
-        dist = importlib_metadata.distribution(CORE)
-    except importlib_metadata.PackageNotFoundError:
-        return Installed()
-    points = [point for point in dist.entry_points if point.group in GROUPS]
-    return Installed(tuple(Entry(point.group, point.name, CORE, dist.version, point) for point in points))
+read_core: Final = partial(read_installed, name=CORE)
+"""Reads the entry points of the core's own distribution."""
 
 
 def _unreadable(dist: IDistribution, error: Exception) -> PluginRecord:
