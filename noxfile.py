@@ -105,7 +105,7 @@ def suite(session: nox.Session) -> None:
 @nox.session(venv_backend="none", requires=["shared"], allow_parallel=False)
 def faults(session: nox.Session) -> None:
     """Kill, stop and flood every bus, across processes, and check what each one promises."""
-    run_shared(session, "pytest", "tests/faults", *session.posargs)
+    run_shared(session, "pytest", *TWO_PROCESSES, "tests/faults", *session.posargs)
 
 
 @nox.session(requires=["build"])

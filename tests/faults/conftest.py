@@ -25,19 +25,16 @@ Connect = Callable[[], Awaitable[Synapse]]
 Start = Callable[..., Awaitable[Dendrite]]
 Record = Callable[[str, object], None]
 
-_RECORDED: Final = pytest.StashKey[list[str]]()
+_MEASURED: Final = "measured"
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Create the record."""
-    config.stash[_RECORDED] = []
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the recorded measurements."""
-    if config.stash[_RECORDED]:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the recorded measurements, those of other processes included."""
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    properties = [each for report in reports for each in getattr(report, "user_properties", ())]
+    if lines := dict.fromkeys(str(value) for name, value in properties if name == _MEASURED):
         terminalreporter.section("measurements of the faults")
-        for line in config.stash[_RECORDED]:
+        for line in lines:
             terminalreporter.line(line)
 
 
@@ -48,7 +45,7 @@ def record(request: pytest.FixtureRequest) -> Record:
     def record(what: str, value: object) -> None:
         on = f" [{request.node.callspec.id}]" if hasattr(request.node, "callspec") else ""
         shown = f"{value:.3g}" if isinstance(value, float) else str(value)
-        request.config.stash[_RECORDED].append(f"{what}{on}: {shown}")
+        request.node.user_properties.append((_MEASURED, f"{what}{on}: {shown}"))
 
     return record
 
