@@ -7,10 +7,9 @@ import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from importlib import import_module
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-if TYPE_CHECKING:
-    from cosmo_source_flask.failures import Failures
+from cosmo_source_flask.failures import Failures
 
 Message = MutableMapping[str, Any]
 """An ASGI event, or an ASGI scope."""

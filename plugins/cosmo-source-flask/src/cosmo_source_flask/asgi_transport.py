@@ -7,17 +7,14 @@ the body, checks of what the app sends, and a cancellation that does not wait fo
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import httpx
 
+from cosmo_core.errors import NeuronError
+from cosmo_source_flask.app import AppLoader, AsgiApp, Message, Receive, Send
 from cosmo_source_flask.body import BodyLimit, SlicedBody
-from cosmo_source_flask.failures import ProtocolViolationError
-
-if TYPE_CHECKING:
-    from cosmo_core.errors import NeuronError
-    from cosmo_source_flask.app import AppLoader, AsgiApp, Message, Receive, Send
-    from cosmo_source_flask.failures import Failures
+from cosmo_source_flask.failures import Failures, ProtocolViolationError
 
 CLOSE_GRACE_S: Final = 10.0
 """How long a shutdown waits for requests that still run, in seconds."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import AsyncIterator
+from typing import Final
 
 import httpx
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 _SLICE: Final = 64 << 10
 

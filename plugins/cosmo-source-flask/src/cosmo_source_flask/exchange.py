@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 import httpx
 
 from cosmo_llm import read_up_to
+from cosmo_source_flask.failures import Failures
+from cosmo_source_flask.options import AppOptions
+from cosmo_source_flask.request import Request
 
 if TYPE_CHECKING:
     import urllib.request
-
-    from cosmo_source_flask.failures import Failures
-    from cosmo_source_flask.options import AppOptions
-    from cosmo_source_flask.request import Request
 
 
 class _InProcessPolicy(DefaultCookiePolicy):

@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 import traceback
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from cosmo_core.errors import NeuronError
 from cosmo_llm import Failure, Secrets
-
-if TYPE_CHECKING:
-    from cosmo_core.errors import NeuronError
 
 APP_ERROR: Final = Failure("APP_ERROR", recoverable=False)
 """The app raised, or violated WSGI, ASGI or HTTP."""

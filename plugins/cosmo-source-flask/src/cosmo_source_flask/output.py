@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import base64
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
-from cosmo_source_flask.exchange import path_of
-
-if TYPE_CHECKING:
-    from cosmo_source_flask.exchange import Reply
+from cosmo_source_flask.exchange import Reply, path_of
 
 BASE64: Final = "base64"
 """The encoding of a body that is not text."""
