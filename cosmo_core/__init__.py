@@ -1,130 +1,67 @@
 """A bus for agents: plain async functions, typed Signals, and plugins for everything that varies."""
 
-from cosmo_core.contracts.axon import Axon
-from cosmo_core.contracts.clarification import AskBack, ask_permission, clarify
-from cosmo_core.contracts.delivery import (
-    DeadLetter,
-    FrameHandler,
-    Guarantees,
-    HeldFrame,
-    Subscription,
-    Undelivered,
-    UndeliveredHandler,
-)
-from cosmo_core.contracts.engram import (
-    Engram,
-    EngramBinding,
-    EngramGuarantees,
-    Hit,
-    ImprintFn,
-    ImprintReceipt,
-    RecallFn,
-    RecallResult,
-)
-from cosmo_core.contracts.neuron import NeuronFn
-from cosmo_core.contracts.offer import Bid
-from cosmo_core.contracts.pathway import Pathway
-from cosmo_core.contracts.records import NeuronRecord
-from cosmo_core.contracts.retry import RetryStrategy
-from cosmo_core.contracts.synapse import DeadLetters, Synapse, ThreadPublisher
-from cosmo_core.contracts.task_context import CurrentTask, current_task
-from cosmo_core.contracts.watcher import Watcher
-from cosmo_core.dendrite import Dendrite
-from cosmo_core.errors import (
-    CosmoError,
-    EngramError,
-    EngramNotBound,
-    EngramTimeout,
-    FrameTooLargeError,
-    HookError,
-    LifecycleError,
-    MalformedSignalError,
-    NeuronError,
-    NoBidError,
-    NoRouteError,
-    PathwayClosedError,
-    PluginConflictError,
-    PluginError,
-    PluginIncompatibleError,
-    PluginLoadError,
-    RejectedError,
-    RoleError,
-    SynapseAuthError,
-    SynapseClosedError,
-    SynapseError,
-    UnencodableError,
-    UnknownPluginError,
-)
-from cosmo_core.extensions.watching.extension import ObservedPathway
-from cosmo_core.plugins.open import Neuron, connect_synapse, engram_from_url
-from cosmo_core.protocol.schema import json_schema
-from cosmo_core.protocol.signal import Directed, RemoteError, Signal, decode, encode
-from cosmo_core.protocol.signal_type import SignalType
-
-__all__ = [
-    "AskBack",
-    "Axon",
-    "Bid",
-    "CosmoError",
-    "CurrentTask",
-    "DeadLetter",
-    "DeadLetters",
-    "Dendrite",
-    "Directed",
-    "Engram",
-    "EngramBinding",
-    "EngramError",
-    "EngramGuarantees",
-    "EngramNotBound",
-    "EngramTimeout",
-    "FrameHandler",
-    "FrameTooLargeError",
-    "Guarantees",
-    "HeldFrame",
-    "Hit",
-    "HookError",
-    "ImprintFn",
-    "ImprintReceipt",
-    "LifecycleError",
-    "MalformedSignalError",
-    "Neuron",
-    "NeuronError",
-    "NeuronFn",
-    "NeuronRecord",
-    "NoBidError",
-    "NoRouteError",
-    "ObservedPathway",
-    "Pathway",
-    "PathwayClosedError",
-    "PluginConflictError",
-    "PluginError",
-    "PluginIncompatibleError",
-    "PluginLoadError",
-    "RecallFn",
-    "RecallResult",
-    "RejectedError",
-    "RemoteError",
-    "RetryStrategy",
-    "RoleError",
-    "Signal",
-    "SignalType",
-    "Subscription",
-    "Synapse",
-    "SynapseAuthError",
-    "SynapseClosedError",
-    "SynapseError",
-    "ThreadPublisher",
-    "Undelivered",
-    "UndeliveredHandler",
-    "UnencodableError",
-    "UnknownPluginError",
-    "Watcher",
-    "ask_permission",
-    "clarify",
-    "connect_synapse",
-    "current_task",
-    "decode",
-    "encode",
-    "engram_from_url",
-    "json_schema",
-]
+from cosmo_core.contracts.axon import Axon as Axon
+from cosmo_core.contracts.clarification import AskBack as AskBack
+from cosmo_core.contracts.clarification import ask_permission as ask_permission
+from cosmo_core.contracts.clarification import clarify as clarify
+from cosmo_core.contracts.delivery import DeadLetter as DeadLetter
+from cosmo_core.contracts.delivery import FrameHandler as FrameHandler
+from cosmo_core.contracts.delivery import Guarantees as Guarantees
+from cosmo_core.contracts.delivery import HeldFrame as HeldFrame
+from cosmo_core.contracts.delivery import Subscription as Subscription
+from cosmo_core.contracts.delivery import Undelivered as Undelivered
+from cosmo_core.contracts.delivery import UndeliveredHandler as UndeliveredHandler
+from cosmo_core.contracts.engram import Engram as Engram
+from cosmo_core.contracts.engram import EngramBinding as EngramBinding
+from cosmo_core.contracts.engram import EngramGuarantees as EngramGuarantees
+from cosmo_core.contracts.engram import Hit as Hit
+from cosmo_core.contracts.engram import ImprintFn as ImprintFn
+from cosmo_core.contracts.engram import ImprintReceipt as ImprintReceipt
+from cosmo_core.contracts.engram import RecallFn as RecallFn
+from cosmo_core.contracts.engram import RecallResult as RecallResult
+from cosmo_core.contracts.neuron import NeuronFn as NeuronFn
+from cosmo_core.contracts.offer import Bid as Bid
+from cosmo_core.contracts.pathway import Pathway as Pathway
+from cosmo_core.contracts.records import NeuronRecord as NeuronRecord
+from cosmo_core.contracts.retry import RetryStrategy as RetryStrategy
+from cosmo_core.contracts.synapse import DeadLetters as DeadLetters
+from cosmo_core.contracts.synapse import Synapse as Synapse
+from cosmo_core.contracts.synapse import ThreadPublisher as ThreadPublisher
+from cosmo_core.contracts.task_context import CurrentTask as CurrentTask
+from cosmo_core.contracts.task_context import current_task as current_task
+from cosmo_core.contracts.watcher import Watcher as Watcher
+from cosmo_core.dendrite import Dendrite as Dendrite
+from cosmo_core.errors import CosmoError as CosmoError
+from cosmo_core.errors import EngramError as EngramError
+from cosmo_core.errors import EngramNotBound as EngramNotBound
+from cosmo_core.errors import EngramTimeout as EngramTimeout
+from cosmo_core.errors import FrameTooLargeError as FrameTooLargeError
+from cosmo_core.errors import HookError as HookError
+from cosmo_core.errors import LifecycleError as LifecycleError
+from cosmo_core.errors import MalformedSignalError as MalformedSignalError
+from cosmo_core.errors import NeuronError as NeuronError
+from cosmo_core.errors import NoBidError as NoBidError
+from cosmo_core.errors import NoRouteError as NoRouteError
+from cosmo_core.errors import PathwayClosedError as PathwayClosedError
+from cosmo_core.errors import PluginConflictError as PluginConflictError
+from cosmo_core.errors import PluginError as PluginError
+from cosmo_core.errors import PluginIncompatibleError as PluginIncompatibleError
+from cosmo_core.errors import PluginLoadError as PluginLoadError
+from cosmo_core.errors import RejectedError as RejectedError
+from cosmo_core.errors import RoleError as RoleError
+from cosmo_core.errors import SynapseAuthError as SynapseAuthError
+from cosmo_core.errors import SynapseClosedError as SynapseClosedError
+from cosmo_core.errors import SynapseError as SynapseError
+from cosmo_core.errors import UnencodableError as UnencodableError
+from cosmo_core.errors import UnknownPluginError as UnknownPluginError
+from cosmo_core.extensions.watching.extension import ObservedPathway as ObservedPathway
+from cosmo_core.plugins.open import Neuron as Neuron
+from cosmo_core.plugins.open import connect_synapse as connect_synapse
+from cosmo_core.plugins.open import engram_from_url as engram_from_url
+from cosmo_core.protocol.schema import json_schema as json_schema
+from cosmo_core.protocol.signal import Directed as Directed
+from cosmo_core.protocol.signal import RemoteError as RemoteError
+from cosmo_core.protocol.signal import Signal as Signal
+from cosmo_core.protocol.signal import decode as decode
+from cosmo_core.protocol.signal import encode as encode
+from cosmo_core.protocol.signal_type import SignalType as SignalType

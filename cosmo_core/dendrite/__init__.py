@@ -1,5 +1,3 @@
 """The Dendrite: hosts Axons, announces them, dispatches TASKs and follows them."""
 
-from cosmo_core.dendrite.dendrite import Dendrite
-
-__all__ = ["Dendrite"]
+from cosmo_core.dendrite.dendrite import Dendrite as Dendrite

@@ -4,28 +4,14 @@ The package has no socket and no clock. The memory Synapse calls it directly, an
 behind one socket. A third-party Synapse can use it in the same way.
 """
 
-from cosmo_core.routing.leases import Leases
-from cosmo_core.routing.router import Consumer, Delivery, Router
-from cosmo_core.routing.table import (
-    MAX_CACHED_ROUTES,
-    MAX_SUBJECT,
-    QueueGroup,
-    Route,
-    SubjectTable,
-    check_pattern,
-    check_subject,
-)
-
-__all__ = [
-    "MAX_CACHED_ROUTES",
-    "MAX_SUBJECT",
-    "Consumer",
-    "Delivery",
-    "Leases",
-    "QueueGroup",
-    "Route",
-    "Router",
-    "SubjectTable",
-    "check_pattern",
-    "check_subject",
-]
+from cosmo_core.routing.leases import Leases as Leases
+from cosmo_core.routing.router import Consumer as Consumer
+from cosmo_core.routing.router import Delivery as Delivery
+from cosmo_core.routing.router import Router as Router
+from cosmo_core.routing.table import MAX_CACHED_ROUTES as MAX_CACHED_ROUTES
+from cosmo_core.routing.table import MAX_SUBJECT as MAX_SUBJECT
+from cosmo_core.routing.table import QueueGroup as QueueGroup
+from cosmo_core.routing.table import Route as Route
+from cosmo_core.routing.table import SubjectTable as SubjectTable
+from cosmo_core.routing.table import check_pattern as check_pattern
+from cosmo_core.routing.table import check_subject as check_subject

@@ -1,65 +1,31 @@
 """Shared memory: the Engram contract, its queries, writes and results, and the bindings of a Neuron."""
 
-from cosmo_core.contracts.engram.binding import (
-    RECALL_MODES,
-    EngramBinding,
-    ImprintFn,
-    RecallFn,
-    RecallMode,
-    check_bindings,
-    declared_memory,
-)
-from cosmo_core.contracts.engram.engram import (
-    Engram,
-    EngramGuarantees,
-    Findings,
-    Found,
-    Hit,
-    ImprintReceipt,
-    RecallResult,
-)
-from cosmo_core.contracts.engram.entries import MAX_INDEXED_BYTES, MAX_WORD, merged, text_of, words_in
-from cosmo_core.contracts.engram.query import (
-    DEFAULT_LIMIT,
-    MAX_DIMENSIONS,
-    MAX_ENTRY,
-    MAX_LIMIT,
-    MAX_NAME,
-    MAX_TAGS,
-    OPS,
-    Query,
-    Write,
-    invalid,
-)
-
-__all__ = [
-    "DEFAULT_LIMIT",
-    "MAX_DIMENSIONS",
-    "MAX_ENTRY",
-    "MAX_INDEXED_BYTES",
-    "MAX_LIMIT",
-    "MAX_NAME",
-    "MAX_TAGS",
-    "MAX_WORD",
-    "OPS",
-    "RECALL_MODES",
-    "Engram",
-    "EngramBinding",
-    "EngramGuarantees",
-    "Findings",
-    "Found",
-    "Hit",
-    "ImprintFn",
-    "ImprintReceipt",
-    "Query",
-    "RecallFn",
-    "RecallMode",
-    "RecallResult",
-    "Write",
-    "check_bindings",
-    "declared_memory",
-    "invalid",
-    "merged",
-    "text_of",
-    "words_in",
-]
+from cosmo_core.contracts.engram.binding import RECALL_MODES as RECALL_MODES
+from cosmo_core.contracts.engram.binding import EngramBinding as EngramBinding
+from cosmo_core.contracts.engram.binding import ImprintFn as ImprintFn
+from cosmo_core.contracts.engram.binding import RecallFn as RecallFn
+from cosmo_core.contracts.engram.binding import RecallMode as RecallMode
+from cosmo_core.contracts.engram.binding import check_bindings as check_bindings
+from cosmo_core.contracts.engram.binding import declared_memory as declared_memory
+from cosmo_core.contracts.engram.engram import Engram as Engram
+from cosmo_core.contracts.engram.engram import EngramGuarantees as EngramGuarantees
+from cosmo_core.contracts.engram.engram import Findings as Findings
+from cosmo_core.contracts.engram.engram import Found as Found
+from cosmo_core.contracts.engram.engram import Hit as Hit
+from cosmo_core.contracts.engram.engram import ImprintReceipt as ImprintReceipt
+from cosmo_core.contracts.engram.engram import RecallResult as RecallResult
+from cosmo_core.contracts.engram.entries import MAX_INDEXED_BYTES as MAX_INDEXED_BYTES
+from cosmo_core.contracts.engram.entries import MAX_WORD as MAX_WORD
+from cosmo_core.contracts.engram.entries import merged as merged
+from cosmo_core.contracts.engram.entries import text_of as text_of
+from cosmo_core.contracts.engram.entries import words_in as words_in
+from cosmo_core.contracts.engram.query import DEFAULT_LIMIT as DEFAULT_LIMIT
+from cosmo_core.contracts.engram.query import MAX_DIMENSIONS as MAX_DIMENSIONS
+from cosmo_core.contracts.engram.query import MAX_ENTRY as MAX_ENTRY
+from cosmo_core.contracts.engram.query import MAX_LIMIT as MAX_LIMIT
+from cosmo_core.contracts.engram.query import MAX_NAME as MAX_NAME
+from cosmo_core.contracts.engram.query import MAX_TAGS as MAX_TAGS
+from cosmo_core.contracts.engram.query import OPS as OPS
+from cosmo_core.contracts.engram.query import Query as Query
+from cosmo_core.contracts.engram.query import Write as Write
+from cosmo_core.contracts.engram.query import invalid as invalid
