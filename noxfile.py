@@ -43,7 +43,7 @@ LONGEST = {
     "cosmo-engram-sqlite": 6,
 }
 ORDERED = sorted(PLUGINS, key=lambda name: LONGEST.get(name, len(LONGEST)))
-CHECKS = ["suite", "faults", *(f"plugin({name})" for name in ORDERED), "types", "docs", "lint"]
+CHECKS = ["suite", "faults", "short_soak", *(f"plugin({name})" for name in ORDERED), "types", "docs", "lint"]
 
 # The tests of a class, or of a file, run in one process: they share fixtures that take long to make.
 TWO_PROCESSES = ("-n", "2", "--dist", "loadscope")
@@ -106,6 +106,18 @@ def suite(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """Kill, stop and flood every bus, across processes, and check what each one promises."""
     run_shared(session, "pytest", *TWO_PROCESSES, "tests/faults", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["shared"])
+def soak(session: nox.Session) -> None:
+    """Kill, suspend and restart every part of every bus for ten minutes; `-- --seconds 60` changes that."""
+    run_shared(session, "python", "-X", "dev", "tests/soak/run.py", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["shared"])
+def short_soak(session: nox.Session) -> None:
+    """Soak all buses for a minute together."""
+    run_shared(session, "python", "-X", "dev", "tests/soak/run.py", "--seconds", "60", "--callers", "4")
 
 
 @nox.session(requires=["build"])
