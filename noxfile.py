@@ -75,10 +75,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def shared(session: nox.Session) -> None:
     """Make the environment that sessions share: everything editable, and what tests, types and docs need."""
-    editable = [argument for name in PLUGINS for argument in ("-e", f"./plugins/{name}")]
-    groups = nox.project.dependency_groups(CORE, "dev", "docs")
-    tools = [*groups, *chain.from_iterable(map(test_group, PLUGINS))]
-    session.install("-e", ".", *editable, *(tool for tool in tools if not is_ours(tool)))
+    install_editable(session, "dev", "docs")
 
 
 @nox.session
@@ -157,6 +154,16 @@ def lint(session: nox.Session) -> None:
     session.run("lint-imports")
 
 
+@nox.session(python=["3.12", "3.13"], download_python="never")
+def pythons(session: nox.Session) -> None:
+    """Run all tests on newer Pythons; one that is not installed is skipped."""
+    install_editable(session, "dev")
+    session.run("pytest", *TWO_PROCESSES, "tests", *session.posargs)
+    for name in PLUGINS:
+        with session.chdir(f"plugins/{name}"):
+            session.run("pytest", *session.posargs)
+
+
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure speed and memory, each figure against a baseline from the same run."""
@@ -177,6 +184,13 @@ def live(session: nox.Session) -> None:
     install_from_checkout(session, "cosmo-compat", "cosmo-source-huggingface")
     session.install(*nox.project.dependency_groups(CORE, "test"))
     session.run("pytest", "tests/live", *session.posargs, env={"COSMO_REQUIRE_LIVE": "1"})
+
+
+def install_editable(session: nox.Session, *groups: str) -> None:
+    """Install everything editable, the tools of these groups, and what the tests of each plugin need."""
+    editable = [argument for name in PLUGINS for argument in ("-e", f"./plugins/{name}")]
+    tools = [*nox.project.dependency_groups(CORE, *groups), *chain.from_iterable(map(test_group, PLUGINS))]
+    session.install("-e", ".", *editable, *(tool for tool in tools if not is_ours(tool)))
 
 
 def run_shared(
