@@ -119,13 +119,13 @@ class CaresAboutAccents(OtherWords):
         return tuple(re.findall(r"\w+", unicodedata.normalize("NFC", text).casefold()))
 
 
-@breaks("engram:text-letters", "do not find the entry that has them")
+@breaks("engram:text-scripts", "do not find the entry that has them")
 class KnowsFewScripts(OtherWords):
     def is_word(self, word: str) -> bool:
         return max(word, default="") < "\U00010000"
 
 
-@breaks("engram:text-letters", "is not one of these words, and finds them")
+@breaks("engram:text-scripts", "is not one of these words, and finds them")
 class SplitsAtWhatItDoesNotKnow(OtherWords):
     def index(self, write: Write) -> tuple[str, ...]:
         words = super().index(write)

@@ -173,7 +173,7 @@ class WaitsForTheCongested(WaitsForTheSlow):
     pass
 
 
-@breaks("synapse:undelivered-nobody", "undelivered: 0 of 10")
+@breaks("synapse:undelivered-no-consumers", "undelivered: 0 of 10")
 class TellsNobody(Double):
     async def publish(self, subject: str, frame: bytes, **options: Any) -> None:
         await super().publish(subject, frame)

@@ -248,11 +248,11 @@ def _blocks() -> list[str]:
 
 
 @for_client(
-    "engram:text-letters",
+    "engram:text-scripts",
     "The characters of every script MUST form words, and MUST NOT split a word.",
     when=[TEXT],
 )
-async def check_text_letters(client: Client) -> None:
+async def check_text_scripts(client: Client) -> None:
     """Search for all word characters, and check that none splits a word."""
     blocks = {f"b{n}": text for n, text in enumerate(_blocks())}
     await together(client.write("add", {"id": id, "text": text}) for id, text in blocks.items())

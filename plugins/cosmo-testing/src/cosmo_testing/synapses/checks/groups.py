@@ -196,11 +196,11 @@ async def ask(synapse: Synapse, subject: str, reports: Reports, *frames: bytes) 
 
 
 @for_peers(
-    "synapse:undelivered-nobody",
+    "synapse:undelivered-no-consumers",
     "`undelivered` MUST be called with `no_consumers` when there is no subscriber.",
     when=[NOT_DURABLE, QUEUE_GROUPS],
 )
-async def check_undelivered_nobody(network: Network, sender: Synapse, receiver: Synapse) -> None:
+async def check_undelivered_no_consumers(network: Network, sender: Synapse, receiver: Synapse) -> None:
     """Publish without a subscriber, and after the last one has left."""
     reports = Reports()
     await ask(sender, "kit.empty", reports, *numbered(10))
