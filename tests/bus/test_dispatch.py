@@ -153,8 +153,8 @@ async def test_timeout_stops_worker(start: Start) -> None:
     gate = Gate()
     await start(gate, role="worker")
     orchestrator = await start()
-    with pytest.raises(TimeoutError, match=r"no answer from Neuron 'gate' within 0\.05 s"):
-        await orchestrator.dispatch_and_wait(neuron="gate", input={}, timeout_s=0.05)
+    with pytest.raises(TimeoutError, match=r"no answer from Neuron 'gate' within 0\.2 s"):
+        await orchestrator.dispatch_and_wait(neuron="gate", input={}, timeout_s=0.2)
     await gate.cancelled.wait()
 
 
@@ -185,7 +185,7 @@ async def test_timeout_applies_while_publish_is_blocked(
 
     monkeypatch.setattr(synapse, "publish", full)
     with pytest.raises(TimeoutError, match="no answer from Neuron 'gate'"):
-        await orchestrator.dispatch_and_wait(neuron="gate", input={}, timeout_s=0.02)
+        await orchestrator.dispatch_and_wait(neuron="gate", input={}, timeout_s=0.2)
     await gate.cancelled.wait()
 
 
@@ -209,7 +209,7 @@ async def test_stop_of_one_task_keeps_other_tasks_of_trace(start: Start) -> None
     orchestrator = await start()
     kept = await orchestrator.dispatch(neuron="gate", input={})
     with pytest.raises(TimeoutError):
-        await orchestrator.dispatch_and_wait(neuron="gate", input={}, trace_id=kept.trace_id, timeout_s=0.05)
+        await orchestrator.dispatch_and_wait(neuron="gate", input={}, trace_id=kept.trace_id, timeout_s=0.2)
     await gate.cancelled.wait()
     gate.open.set()
     assert (await kept.wait()).type is SignalType.AGENT_OUTPUT

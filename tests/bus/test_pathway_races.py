@@ -56,7 +56,7 @@ async def test_timeout_applies_after_dendrite_stopped(start: Start, slow: SlowBu
     await start(echo)
     orchestrator = await start()
     slow.on = "TASK.neuron"
-    reply = asyncio.create_task(orchestrator.dispatch_and_wait(neuron="echo", input={}, timeout_s=0.05))
+    reply = asyncio.create_task(orchestrator.dispatch_and_wait(neuron="echo", input={}, timeout_s=0.2))
     await slow.entered.wait()
     await orchestrator.stop()
     async with asyncio.timeout(5):

@@ -89,7 +89,7 @@ async def test_retry_skips_unrecoverable_errors(start: Start) -> None:
 async def test_retry_stops_timed_out_attempt_before_next(start: Start) -> None:
     flaky = Flaky("hang", "hang")
     dendrite = await start(flaky)
-    retry = RetryStrategy(max_attempts=3, timeout_s=0.05, backoff=0)
+    retry = RetryStrategy(max_attempts=3, timeout_s=0.2, backoff=0)
     answer = await dendrite.dispatch_and_wait(neuron="flaky", input={}, retry=retry)
     assert answer.payload["output"] == {"attempts": 3}
     async with asyncio.timeout(5):
@@ -102,7 +102,7 @@ async def test_retry_raises_last_timeout(start: Start) -> None:
     dendrite = await start(flaky)
     with pytest.raises(TimeoutError, match="'flaky'"):
         await dendrite.dispatch_and_wait(
-            neuron="flaky", input={}, retry=RetryStrategy(max_attempts=2, timeout_s=0.02, backoff=0)
+            neuron="flaky", input={}, retry=RetryStrategy(max_attempts=2, timeout_s=0.2, backoff=0)
         )
     assert len(flaky.traces) == 2
 

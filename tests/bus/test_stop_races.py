@@ -71,7 +71,7 @@ async def test_stopped_task_is_not_counted_as_duplicate(start: Start) -> None:
     worker = await start(Axon(neuron_id="slow", neuron_fn=neuron))
     orchestrator = await start()
     with pytest.raises(TimeoutError):
-        await orchestrator.dispatch_and_wait(neuron="slow", input={}, timeout_s=0.02)
+        await orchestrator.dispatch_and_wait(neuron="slow", input={}, timeout_s=0.2)
     await neuron.cleaning.wait()
     assert worker.counters["duplicates"] == 0
 

@@ -33,7 +33,7 @@ async def test_queued_task_can_be_stopped(start: Start) -> None:
     orchestrator = await start()
     first = await orchestrator.dispatch(neuron="slow", input={"n": 0})
     with pytest.raises(TimeoutError):
-        await orchestrator.dispatch_and_wait(neuron="slow", input={"n": 1}, timeout_s=0.02)
+        await orchestrator.dispatch_and_wait(neuron="slow", input={"n": 1}, timeout_s=0.2)
     last = await orchestrator.dispatch(neuron="slow", input={"n": 2})
     release.set()
     await first.wait()

@@ -162,7 +162,7 @@ async def test_abandoned_attempt_is_stopped_and_has_its_own_id(start: Start, syn
     orchestrator = await start()
     with pytest.raises(TimeoutError):
         await orchestrator.dispatch_and_wait(
-            neuron="stuck", input={}, retry=RetryStrategy(max_attempts=3, timeout_s=0.01, backoff=0)
+            neuron="stuck", input={}, retry=RetryStrategy(max_attempts=3, timeout_s=0.2, backoff=0)
         )
     await orchestrator.stop()
     tasks = [sent.signal.id for sent in synapse.of(SignalType.TASK)]

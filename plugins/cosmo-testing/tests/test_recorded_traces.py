@@ -96,7 +96,7 @@ async def test_answers_streams_and_finals_of_a_bus_are_valid(bus: Dendrite, reco
 async def test_failures_and_retries_of_a_bus_are_valid(bus: Dendrite, recorder: Recorder) -> None:
     await bus.dispatch_and_wait(neuron="refuse", input={}, retry=RetryStrategy(max_attempts=2, backoff=0))
     with pytest.raises(TimeoutError):
-        await bus.dispatch_and_wait(neuron="slow", input={}, timeout_s=0.01)
+        await bus.dispatch_and_wait(neuron="slow", input={}, timeout_s=0.2)
     await bus.stop()  # The STOP is sent in the background.
     assert recorder.types()[0] == ["TASK", "ERROR", "TASK", "ERROR"]
     assert recorder.types()[1][:2] == ["TASK", "STOP"]
