@@ -116,6 +116,7 @@ async def test_a_frame_that_waited_has_its_waiting_time(
     working, go = slow(), await echo(publisher)
     await worker.subscribe("work", working, queue_group="g")
     await publisher.publish("work", b"at once")
+    started = time.monotonic()
     await publisher.publish("work", b"later")
     await go()
     since = time.monotonic()
@@ -125,7 +126,7 @@ async def test_a_frame_that_waited_has_its_waiting_time(
     first, second = await working.until(2)
     assert not isinstance(first, HeldFrame)
     assert isinstance(second, HeldFrame)
-    assert 0.09 < second.held_s < time.monotonic() - since + 0.2
+    assert 0.09 < second.held_s <= time.monotonic() - started
 
 
 @pytest.mark.parametrize(
@@ -164,6 +165,8 @@ async def test_the_hub_drops_and_counts_frames_of_a_stalled_peer(
     await eventually(lambda: len(got.frames) + slow.dropped == 500)
     assert 0 < slow.dropped < 500
     assert (len(other.frames), quick.dropped) == (500, 0)
+    # The answer shows that the hub has handled the acknowledgements: until then it may drop frames.
+    await stalled.dead_letters()
     await publisher.publish("news", b"end")
     await eventually(lambda: got.frames[-1] == b"end")
     assert len(got.frames) + slow.dropped == 501
