@@ -65,6 +65,83 @@ def test_one_key_without_the_other_is_rejected(tmp_path: Path) -> None:
             from_url("zmq://127.0.0.1:1", **options)
 
 
+@pytest.mark.parametrize("name", ["", "../evil", "a/b", "/evil", ".", "..", ".hidden", "a\0b", "a b", "ä"])
+def test_a_key_cannot_be_written_outside_its_folder(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "inner"
+    with pytest.raises(SynapseError, match="is not a valid name of a key"):
+        make_keys(folder, name)
+    assert list(tmp_path.rglob("*")) == []
+
+
+def write_key(path: Path, public: str, secret: str | None = None) -> Path:
+    secret_line = "" if secret is None else f'    secret-key = "{secret}"\n'
+    path.write_text(f'metadata\ncurve\n    public-key = "{public}"\n{secret_line}')
+    return path
+
+
+@pytest.mark.parametrize("content", ["", "not a key", None, 39 * "a", 41 * "a", 40 * "~", 40 * " "])
+def test_a_hub_does_not_start_with_an_invalid_key_of_a_client(tmp_path: Path, content: str | None) -> None:
+    _, secret = make_keys(tmp_path, "hub")
+    clients = tmp_path / "clients"
+    make_keys(clients, "good")
+    bad = clients / "worker.key"
+    if content is None:
+        bad.mkdir()
+    elif len(content) >= 39:
+        write_key(bad, content)
+    else:
+        bad.write_text(content)
+    with pytest.raises(SynapseError, match=r"worker\.key"):
+        HubKeys.load(secret, clients)
+
+
+def test_a_hub_does_not_start_without_any_key_of_a_client(tmp_path: Path) -> None:
+    _, secret = make_keys(tmp_path, "hub")
+    (tmp_path / "clients").mkdir()
+    (tmp_path / "clients" / "README").touch()
+    with pytest.raises(SynapseError, match=r"clients has no public key, .* copy the \.key files"):
+        HubKeys.load(secret, tmp_path / "clients")
+
+
+def test_a_path_of_forty_characters_is_not_taken_for_a_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    public, secret = make_keys(tmp_path, "hub")
+    monkeypatch.chdir(tmp_path)
+    existing = 40 * "a"
+    Path(existing).write_bytes(public.read_bytes())
+    assert PeerKeys.load(secret, existing) == PeerKeys.load(secret, public)
+    with pytest.raises(SynapseError, match=r"cannot read a key from a{36}\.key"):
+        PeerKeys.load(secret, 36 * "a" + ".key")
+    with pytest.raises(SynapseError, match="neither a valid key of 40 characters of Z85 nor a file"):
+        PeerKeys.load(secret, 39 * "a" + "~")
+
+
+def test_a_malformed_key_in_a_file_is_named(tmp_path: Path) -> None:
+    public, secret = make_keys(tmp_path, "hub")
+    known, hidden = (key.decode() for key in zmq.auth.load_certificate(secret) if key)
+    short = write_key(tmp_path / "short.key_secret", known, hidden[:-1])
+    other = write_key(tmp_path / "other.key_secret", hidden, hidden)
+    for path, message in ((short, "malformed key"), (other, "do not belong together")):
+        with pytest.raises(SynapseError, match=message) as caught:
+            PeerKeys.load(path, public)
+        assert str(path) in str(caught.value)
+        assert hidden[:-1] not in str(caught.value)
+    with pytest.raises(SynapseError, match=r"short\.key has a malformed key"):
+        PeerKeys.load(secret, write_key(tmp_path / "short.key", known[:-1]))
+
+
+def test_a_secret_key_that_others_may_read_is_warned_about(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    public, secret = make_keys(tmp_path, "hub")
+    PeerKeys.load(secret, public)
+    assert caplog.text == ""
+    secret.chmod(0o644)
+    PeerKeys.load(secret, public)
+    assert f"other users may use the secret key in {secret} (mode 644): chmod 600 it" in caplog.text
+
+
 def test_no_secret_is_in_any_repr(tmp_path: Path) -> None:
     public, secret = make_keys(tmp_path, "hub")
     hidden = zmq.auth.load_certificate(secret)[1]

@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
+import stat
+import struct
 from pathlib import Path
+from typing import Final
 
 import attrs
 import zmq
 import zmq.auth
+from zmq.utils import z85
 
 from cosmo_core import SynapseError
 from cosmo_synapse_zmq.sockets import DrainedSocket
+
+KEY_LENGTH: Final = 40
+"""Characters in a key, in Z85."""
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+
+logger = logging.getLogger("cosmo_synapse_zmq")
 
 
 def make_keys(folder: Path, name: str) -> tuple[Path, Path]:
     """Write a new pair of keys as ``name.key`` (public) and ``name.key_secret``; return both paths.
 
     Raises:
-        SynapseError: A key of this name exists, or the folder cannot be written to.
+        SynapseError: The name is not the name of a file, a key of this name exists, or the folder cannot be
+            written to.
     """
+    if _NAME.fullmatch(name) is None:
+        raise SynapseError(
+            f"{name!r} is not a valid name of a key: use letters, digits, '.', '_' and '-', and no '.' first"
+        )
     public, secret = folder / f"{name}.key", folder / f"{name}.key_secret"
     for file in (public, secret):
         if file.exists():
@@ -43,14 +61,31 @@ class _Pair:
         public, secret = _read(path)
         if secret is None:
             raise SynapseError(f"{path} has no secret key; use the file that ends in .key_secret")
+        if zmq.curve_public(secret) != public:
+            raise SynapseError(f"the public and the secret key in {path} do not belong together")
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            logger.warning("other users may use the secret key in %s (mode %o): chmod 600 it", path, mode)
         return cls(public, secret)
 
 
 def _read(path: Path) -> tuple[bytes, bytes | None]:
+    """Return the public key in a file, and its secret key if it has one."""
     try:
-        return zmq.auth.load_certificate(path)
+        public, secret = zmq.auth.load_certificate(path)
     except (OSError, ValueError) as error:
         raise SynapseError(f"cannot read a key from {path}: {error}") from None
+    for key in (public, secret):
+        if key is not None and not _is_key(key):
+            raise SynapseError(f"{path} has a malformed key: a key has {KEY_LENGTH} characters of Z85")
+    return public, secret
+
+
+def _is_key(text: bytes) -> bool:
+    try:
+        return len(text) == KEY_LENGTH and len(z85.decode(text)) == 32
+    except (KeyError, ValueError, struct.error):
+        return False
 
 
 @attrs.frozen
@@ -69,10 +104,18 @@ class HubKeys:
         """Read the hub's own keys.
 
         Raises:
-            SynapseError: They cannot be read, or ``clients`` is not a folder.
+            SynapseError: They cannot be read, or ``clients`` is not a folder of valid public keys.
         """
         if not Path(clients).is_dir():
             raise SynapseError(f"{clients} is not a folder; put the public keys of accepted peers there")
+        accepted = sorted(Path(clients).glob("*.key"))
+        if not accepted:
+            raise SynapseError(
+                f"{clients} has no public key, so no peer could connect; copy the .key files of peers there"
+            )
+        # ZeroMQ would reject every peer because of one invalid file.
+        for file in accepted:
+            _read(file)
         return cls(_Pair.load(Path(key_file)), Path(clients))
 
     def apply(self, socket: zmq.Socket[bytes]) -> None:
@@ -93,12 +136,20 @@ class PeerKeys:
     def load(cls, key_file: str | Path, server_key: str | Path) -> PeerKeys:
         """Read the peer's own keys, and the hub's public key: 40 characters of Z85, or a file with it.
 
+        A text that is the path of a file, or ends in ``.key``, is a path.
+
         Raises:
             SynapseError: They cannot be read.
         """
-        if isinstance(server_key, str) and len(server_key) == 40:
-            return cls(_Pair.load(Path(key_file)), server_key.encode())
-        return cls(_Pair.load(Path(key_file)), _read(Path(server_key))[0])
+        pair, path = _Pair.load(Path(key_file)), Path(server_key)
+        given = str(server_key)
+        if isinstance(server_key, str) and not given.endswith(".key") and not path.is_file():
+            if _is_key(given.encode()):
+                return cls(pair, given.encode())
+            if len(given) == KEY_LENGTH:
+                # It may be a key with a typing error, so that it is not quoted.
+                raise SynapseError("server_key is neither a valid key of 40 characters of Z85 nor a file")
+        return cls(pair, _read(path)[0])
 
     def apply(self, socket: zmq.Socket[bytes]) -> None:
         """Make ``socket`` connect only to the hub with that key."""
