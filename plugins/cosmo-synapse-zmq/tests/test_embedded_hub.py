@@ -11,7 +11,7 @@ import time
 from asyncio.subprocess import Process
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -156,3 +156,33 @@ async def test_another_process_takes_over_when_the_first_stops(
     await owner.wait()
     await synapse.publish("a", b"x")
     assert await got.until(1, within_s=BACK_S) == [b"x"]
+
+
+async def test_a_process_that_dies_between_its_lock_and_its_hub_is_replaced(
+    url: str, path: Path, connect: Connect, recorder: Callable[[], Recorder]
+) -> None:
+    lock = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    joining = asyncio.create_task(connect(url))
+    done, _ = await asyncio.wait((joining,), timeout=0.2)
+    assert not done
+    # The system releases the lock of a process that has died; there was never a hub to connect to.
+    os.close(lock)
+    async with asyncio.timeout(10):
+        synapse = await joining
+    got = recorder()
+    await synapse.subscribe("a", got)
+    await synapse.publish("a", b"x")
+    assert await got.until(1) == [b"x"]
+
+
+async def test_a_takeover_that_fails_is_logged(
+    url: str, path: Path, connect: Connect, member: Spawn, caplog: pytest.LogCaptureFixture, eventually: Any
+) -> None:
+    owner = await member(url, "hang")
+    await connect(url)
+    lock = path.with_name(path.name + ".lock")
+    lock.unlink()
+    lock.symlink_to("elsewhere")
+    owner.kill()
+    await eventually(lambda: f"cannot run an embedded hub at {path}" in caplog.text)

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cosmo_synapse_zmq import wire
+
 if TYPE_CHECKING:
-    from tests.conftest import Connect, Recorder, RunningHub, Slow, Spawn, StartHub
+    from tests.conftest import Connect, RawPeer, Recorder, RunningHub, Slow, Spawn, StartHub
 
 LEASE_S = 1.0
 
@@ -131,3 +133,28 @@ async def test_a_leaving_member_acknowledges_before_it_is_gone(
     await publisher.publish("work", b"y", undelivered=reports.report)
     assert await other.until(1) == [b"y"]
     assert reports.frames == []
+
+
+@pytest.mark.parametrize("how", ["leave", "another session"])
+async def test_a_delivery_does_not_go_to_another_subscription_of_a_lost_peer(
+    hub: RunningHub,
+    connect: Connect,
+    raw_peer: Callable[..., RawPeer],
+    recorder: Callable[[], Recorder],
+    how: str,
+) -> None:
+    lost, publisher, reports = raw_peer(hub.url), await connect(hub.url), recorder()
+    await lost.send_hello()
+    await lost.send(wire.PeerData(1, 0, [wire.Subscribe(sub, "work", "g", 10) for sub in range(1, 5)]))
+    # The answer to Hello shows that the hub has handled them.
+    await lost.send_hello()
+    for number in range(3):
+        await publisher.publish("work", b"%d" % number, undelivered=reports.report)
+    await publisher.dead_letters()
+    if how == "leave":
+        await lost.send(wire.PeerData(2, 0, [wire.Leave()]))
+    else:
+        await lost.send_hello(b"16 bytes, others")
+    assert await reports.until(3) == [b"lost: 0", b"lost: 1", b"lost: 2"]
+    # One delivery each: a second one would have gone to a peer that is gone.
+    assert await publisher.dead_letters() == []
