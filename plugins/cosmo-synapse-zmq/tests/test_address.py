@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import math
+import socket
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import zmq
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -14,7 +18,7 @@ from cosmo_core import SynapseError
 from cosmo_synapse_zmq import Address, Hub, ZmqSynapse, from_url
 
 if TYPE_CHECKING:
-    from tests.conftest import Connect, StartHub
+    from tests.conftest import Connect, RunningHub, StartHub
 
 
 @pytest.mark.parametrize(
@@ -181,5 +185,105 @@ def test_limits_out_of_range_are_rejected() -> None:
         ZmqSynapse(address, max_pending=-1)
     with pytest.raises(ValueError, match="seconds"):
         ZmqSynapse(address, connect_timeout_s=0)
-    with pytest.raises(ValueError, match="seconds"):
-        ZmqSynapse(address, lease_s=0)
+    with pytest.raises(ValueError, match="max_in_flight"):
+        ZmqSynapse(address, max_in_flight=10**400)
+    for seconds in (0, -1, math.inf, math.nan, 10**400):
+        with pytest.raises(ValueError, match="seconds"):
+            ZmqSynapse(address, connect_timeout_s=seconds if seconds != 10**400 else math.inf)
+        with pytest.raises(ValueError, match="lease_s must be more than 0"):
+            ZmqSynapse(address, lease_s=seconds)
+        with pytest.raises(ValueError, match="lease_s must be more than 0"):
+            Hub(address, lease_s=seconds)
+    options: dict[str, Any]
+    for options in ({"max_frame": 0}, {"max_frame": 10**400}, {"max_waiting": 0}, {"max_deliveries": 0}):
+        with pytest.raises(ValueError, match="max_frame must be"):
+            Hub(address, **options)
+
+
+SECRET_URLS = [
+    "zmq://name:hunter2@host:7071",
+    "zmq://name:hunter2/x@host:7071",
+    "zmq://name:hunter2?x@host:7071",
+    "zmq://name:hunter2#x@host",
+    "zmq://hunter2@host:7071",
+    "zmq://name:hunter2@[::1",
+    "zmq://name:a@hunter2@host",
+    "name:hunter2@host",
+    "zmq://host:7071?password=hunter2",
+    "zmq+ipc://name:hunter2@/run/cosmo.sock?hub=yes",
+    "zmq+ipc:///run/cosmo.sock?hub=hunter2",
+    "http://name:hunter2@host",
+]
+
+
+@pytest.mark.parametrize("url", SECRET_URLS)
+def test_no_error_for_a_url_quotes_a_secret_in_it(url: str) -> None:
+    with pytest.raises(SynapseError) as caught:
+        from_url(url)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "folder", "live socket"])
+async def test_a_path_that_is_not_a_stale_socket_is_left_alone(
+    tmp_path: Path, start_hub: StartHub, kind: str
+) -> None:
+    path, target = tmp_path / "hub.sock", tmp_path / "target"
+    target.write_text("kept")
+    expected = "is not a socket"
+    match kind:
+        case "file":
+            path.write_text("kept")
+        case "link":
+            path.symlink_to(target)
+        case "folder":
+            path.mkdir()
+        case _:
+            await start_hub(f"zmq+ipc://{path}")
+            expected = "a program listens there"
+    before = path.lstat()
+    for options in ("", "?hub=auto"):
+        starting = (
+            from_url(f"zmq+ipc://{path}{options}").connect() if options else start_hub(f"zmq+ipc://{path}")
+        )
+        with pytest.raises(SynapseError, match=expected):
+            await starting
+    assert path.lstat() == before
+    assert target.read_text() == "kept"
+
+
+async def test_a_stale_socket_is_replaced(tmp_path: Path, start_hub: StartHub, connect: Connect) -> None:
+    path = tmp_path / "hub.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    running = await start_hub(f"zmq+ipc://{path}")
+    await connect(running.url)
+
+
+async def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "hub.sock.lock").symlink_to(tmp_path / "made by a stranger")
+    with pytest.raises(SynapseError, match="cannot run an embedded hub"):
+        await from_url(f"zmq+ipc://{tmp_path}/hub.sock?hub=auto").connect()
+    assert not (tmp_path / "made by a stranger").exists()
+
+
+@pytest.mark.parametrize("socket_type", [zmq.DEALER, zmq.ROUTER])
+async def test_too_many_open_files_is_a_synapse_error(
+    hub: RunningHub, monkeypatch: pytest.MonkeyPatch, socket_type: int
+) -> None:
+    make = zmq.Context.socket
+
+    def full(context: zmq.Context[Any], kind: int, *rest: Any) -> Any:
+        if kind == socket_type:
+            raise zmq.ZMQError(errno.EMFILE)
+        return make(context, kind, *rest)
+
+    monkeypatch.setattr(zmq.Context, "socket", full)
+    if socket_type == zmq.DEALER:
+        opening = from_url(hub.url).connect()
+        with pytest.raises(SynapseError, match="Too many open files"):
+            from_url(hub.url).publish_from_thread("a", b"x")
+    else:
+        second = Hub(Address.parse("zmq://127.0.0.1:0"))
+        opening = second.serve(asyncio.get_running_loop().create_future())
+    with pytest.raises(SynapseError, match=r"Too many open files; .* raise the limit"):
+        await opening

@@ -70,7 +70,10 @@ async def test_a_hub_with_keys_accepts_a_peer_with_a_known_key(
         (["hub", "http://127.0.0.1:0"], "invalid URL of a hub"),
         (["hub", "zmq://127.0.0.1:0", "--key-file", "a"], "must be given together"),
         (["hub", "zmq://127.0.0.1:0", "--key-file", "a", "--clients", "/no/such/folder"], "is not a folder"),
+        (["hub", "zmq://127.0.0.1:0", "--lease", "nan"], "lease_s must be more than 0"),
+        (["hub", "zmq://127.0.0.1:0", "--lease", "1e300"], "lease_s must be more than 0"),
         (["keys", "/dev/null/folder", "a"], "cannot write keys"),
+        (["keys", "/dev/null/folder", "../evil"], "is not a valid name of a key"),
     ],
 )
 def test_an_error_is_one_line_and_exit_code_1(

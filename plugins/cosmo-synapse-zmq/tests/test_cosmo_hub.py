@@ -73,3 +73,10 @@ def test_a_key_without_clients_is_a_usage_error() -> None:
 def test_the_default_url_is_cosmo_synapse() -> None:
     result = CliRunner().invoke(command, [], env={"COSMO_SYNAPSE": "http://127.0.0.1:0"})
     assert "invalid URL of a hub" in str(result.exception)
+
+
+@pytest.mark.parametrize("lease", ["nan", "inf", "1e300", "0", "-1"])
+def test_a_lease_out_of_range_is_a_usage_error(lease: str) -> None:
+    result = CliRunner().invoke(command, ["zmq://127.0.0.1:0", "--lease", lease])
+    assert result.exit_code == 2
+    assert "lease" in result.stderr

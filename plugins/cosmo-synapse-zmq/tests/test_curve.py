@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import zmq
@@ -110,3 +111,38 @@ async def test_no_frame_of_a_rejected_peer_is_delivered(
     await watcher.publish("a", b"accepted")
     assert await got.until(1) == [b"accepted"]
     assert secured.hub.rejected == 0
+
+
+async def test_a_peer_that_is_rejected_for_a_while_fails_at_once_and_connects_again(
+    start_hub: StartHub, keys: Keys, connect: Connect, recorder: Callable[[], Recorder], eventually: Any
+) -> None:
+    clients, mine = keys.folder / "clients", keys.folder / "clients" / "known.key"
+
+    def loaded() -> HubKeys:
+        return HubKeys.load(keys.folder / "hub.key_secret", clients)
+
+    first = await start_hub("zmq://127.0.0.1:0", keys=loaded())
+    synapse, got = await connect(first.url, **keys.options()), recorder()
+    await synapse.subscribe("a", got)
+    await first.stop()
+    mine.rename(keys.folder / "known.key.removed")
+    shutil.copy(keys.folder / "unknown.key", clients)
+    second = await start_hub(first.url, keys=loaded())
+
+    async def rejected() -> None:
+        while True:
+            await synapse.publish("a", b"rejected or kept")
+            await asyncio.sleep(0.01)
+
+    with pytest.raises(SynapseAuthError, match="does not accept this program"):
+        await asyncio.wait_for(rejected(), 10)
+    for action in (synapse.subscribe("b", got), synapse.dead_letters(), synapse.publish("a", b"")):
+        with pytest.raises(SynapseAuthError, match="does not accept this program"):
+            await action
+    await second.stop()
+    (keys.folder / "known.key.removed").rename(mine)
+    await start_hub(first.url, keys=loaded())
+    await eventually(lambda: got.frames)
+    await synapse.subscribe("b", got)
+    await synapse.publish("b", b"accepted")
+    await eventually(lambda: got.frames[-1] == b"accepted")

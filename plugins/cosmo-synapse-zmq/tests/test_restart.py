@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cosmo_core import SynapseError
+from cosmo_synapse_zmq.hub import HEARTBEAT_S
 from cosmo_synapse_zmq.synapse import WINDOW
 from cosmo_testing.proxy import TcpProxy
 
@@ -188,3 +189,80 @@ async def test_unsubscribe_does_not_wait_for_a_dead_hub(
     for subject in ("a", "b", "c"):
         await synapse.publish(subject, subject.encode())
     assert await got.until(1) == [b"c"]
+
+
+class Clock:
+    """The clock of a hub."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("back_after_s", [0.3, 0.95])
+async def test_a_worker_that_is_back_within_a_second_gets_the_frames_of_that_second(
+    hub: RunningHub,
+    connect: Connect,
+    proxy: Proxy,
+    recorder: Callable[[], Recorder],
+    monkeypatch: pytest.MonkeyPatch,
+    back_after_s: float,
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr("cosmo_synapse_zmq.hub.time", clock)
+    way = await proxy(hub.port)
+    publisher, worker = await connect(hub.url), await connect(f"zmq://127.0.0.1:{way.own_port}")
+    got, reports, beats = recorder(), recorder(), recorder()
+    await worker.subscribe("work", got, queue_group="g")
+    await publisher.subscribe("beat", beats)
+    with way.stalled():
+        await hub.stop()
+        await hub.start()
+        for number in range(20):
+            await publisher.publish("work", b"%d" % number, undelivered=reports.report)
+        clock.now += back_after_s
+        await two_heartbeats()
+        await publisher.publish("beat", b"the hub has handled all frames before")
+        await beats.until(1)
+        assert (got.frames, reports.frames) == ([], [])
+    assert await got.until(20) == [b"%d" % number for number in range(20)]
+    assert reports.frames == []
+
+
+async def test_the_frames_of_a_worker_that_is_not_back_after_a_second_are_undelivered(
+    hub: RunningHub, connect: Connect, recorder: Callable[[], Recorder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr("cosmo_synapse_zmq.hub.time", clock)
+    publisher, reports, beats = await connect(hub.url), recorder(), recorder()
+    await publisher.subscribe("beat", beats)
+    await hub.stop()
+    await hub.start()
+    await publisher.publish("work", b"x", undelivered=reports.report)
+    await publisher.publish("beat", b"the hub has handled the frame before")
+    await beats.until(1)
+    assert reports.frames == []
+    clock.now += 1.0
+    assert await reports.until(1) == [b"no_consumers: x"]
+
+
+async def two_heartbeats() -> None:
+    """Let the hub look at its clock."""
+    await asyncio.sleep(2 * HEARTBEAT_S)
+
+
+async def test_a_lost_hub_is_logged_once(
+    hub: RunningHub, connect: Connect, caplog: pytest.LogCaptureFixture, eventually: Any
+) -> None:
+    synapse = await connect(hub.url, connect_timeout_s=0.5)
+    await hub.stop()
+    await eventually(lambda: "cannot be reached" in caplog.text)
+    with pytest.raises(SynapseError):
+        await synapse.dead_letters()
+    await hub.start()
+    await synapse.dead_letters()
+    assert [record.getMessage() for record in caplog.records if record.name == "cosmo_synapse_zmq"] == [
+        f"the hub at {hub.url} cannot be reached; reconnecting"
+    ]

@@ -178,3 +178,24 @@ async def test_the_hub_sets_the_frame_limit(start_hub: StartHub, connect: Connec
     await synapse.publish("a", bytes(100))
     with pytest.raises(FrameTooLargeError, match="101 bytes on a"):
         await synapse.publish("a", bytes(101))
+
+
+async def test_a_peer_that_a_full_hub_rejects_after_a_restart_connects_when_there_is_space(
+    hub: RunningHub, connect: Connect, recorder: Callable[[], Recorder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synapse, got = await connect(hub.url), recorder()
+    await synapse.subscribe("a", got)
+    await hub.stop()
+    monkeypatch.setattr("cosmo_synapse_zmq.hub.MAX_SESSIONS", 0)
+    await hub.start()
+
+    async def rejected() -> None:
+        while True:
+            await synapse.publish("a", b"rejected or kept")
+            await asyncio.sleep(0.01)
+
+    with pytest.raises(SynapseError, match="rejects this peer: 0 peers are connected, which is the limit"):
+        await asyncio.wait_for(rejected(), 10)
+    monkeypatch.setattr("cosmo_synapse_zmq.hub.MAX_SESSIONS", 1)
+    await got.until(1)
+    await synapse.publish("a", b"accepted")

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         options.run(options)
-    except SynapseError as error:
+    except (SynapseError, ValueError) as error:
         _print(str(error), sys.stderr)
         return 1
     return 0

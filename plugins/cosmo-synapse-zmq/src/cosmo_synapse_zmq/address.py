@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
+import re
+import socket
+import stat
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 import attrs
 
 from cosmo_core import SynapseError
+
+MAX_LEASE_S: Final = 3600.0
+"""Seconds in the longest lease of a hub and its peers."""
+
+
+def check_lease(lease_s: float) -> None:
+    """Check the option ``lease_s`` of a hub or a peer.
+
+    Raises:
+        ValueError: It is not a number of seconds in range.
+    """
+    if not 0 < lease_s <= MAX_LEASE_S:
+        raise ValueError(f"lease_s must be more than 0 and at most {MAX_LEASE_S} seconds, not {lease_s!r}")
+
+
+def redacted(url: str) -> str:
+    """Return ``url`` without the user, the password and the values of its query, for errors.
+
+    It need not be a valid URL: all that is before the last ``@`` counts as a password.
+    """
+    before, at, after = url.rpartition("@")
+    scheme, separator, _ = before.partition("://")
+    shown = f"{scheme}{separator}***@{after}" if at and separator else f"***@{after}" if at else url
+    return re.sub(r"([?&;][^=&;#]*=)(?!auto$)[^&;#]+", r"\1***", shown)
 
 
 @attrs.frozen
@@ -48,12 +76,12 @@ class Address:
         hub = query.pop("hub", None)
         if query or parts.fragment or parts.username or hub not in {None, "auto"}:
             raise SynapseError(
-                f"invalid URL of a hub: {url!r}; use zmq://host:port or zmq+ipc://path?hub=auto"
+                f"invalid URL of a hub: {redacted(url)!r}; use zmq://host:port or zmq+ipc://path?hub=auto"
             )
         if parts.scheme == "zmq+ipc":
             path = parts.netloc + parts.path
             if not path:
-                raise SynapseError(f"the URL {url!r} has no path; use zmq+ipc:///run/cosmo.sock")
+                raise SynapseError(f"the URL {redacted(url)!r} has no path; use zmq+ipc:///run/cosmo.sock")
             return cls(f"ipc://{path}", path=Path(path), embedded=hub is not None)
         return cls._tcp(url, parts, hub)
 
@@ -64,9 +92,11 @@ class Address:
         except ValueError:
             host = port = None
         if parts.scheme != "zmq" or host is None or port is None or parts.path not in {"", "/"}:
-            raise SynapseError(f"invalid URL of a hub: {url!r}; use zmq://host:port or zmq+ipc://path")
+            raise SynapseError(
+                f"invalid URL of a hub: {redacted(url)!r}; use zmq://host:port or zmq+ipc://path"
+            )
         if hub is not None:
-            raise SynapseError(f"{url!r}: ?hub=auto needs zmq+ipc://; start a hub for zmq://")
+            raise SynapseError(f"{redacted(url)!r}: ?hub=auto needs zmq+ipc://; start a hub for zmq://")
         bracketed = f"[{host}]" if ":" in host else host
         return cls(f"tcp://{bracketed}:{port}", host=host)
 
@@ -96,6 +126,31 @@ class Address:
                 f"{self} is not on loopback, and without keys any program may read and publish there;"
                 " use keys (python -m cosmo_synapse_zmq keys --help) or insecure=True"
             )
+
+    def check_path(self) -> None:
+        """Check that a hub may bind the path: ZeroMQ deletes what is there.
+
+        Raises:
+            SynapseError: A file that is not a socket is there, or a socket on which a program listens.
+        """
+        if self.path is None or str(self.path).startswith("@"):
+            return
+        try:
+            mode = self.path.lstat().st_mode
+        except OSError:
+            # Nothing is there, or binding fails with the reason.
+            return
+        if not stat.S_ISSOCK(mode):
+            raise SynapseError(
+                f"cannot start a hub at {self}: the path exists and is not a socket; use another path"
+            )
+        with socket.socket(socket.AF_UNIX) as probe:
+            # It does not wait, however long the queue of connections is.
+            probe.setblocking(False)
+            if probe.connect_ex(str(self.path)) != errno.ECONNREFUSED:
+                raise SynapseError(
+                    f"cannot start a hub at {self}: a program listens there; use it, or another path"
+                )
 
     def with_endpoint(self, endpoint: str) -> Address:
         """Return this address with the endpoint that a hub is bound to."""

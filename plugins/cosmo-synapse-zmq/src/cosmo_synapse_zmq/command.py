@@ -43,7 +43,10 @@ def hub(
             "--key-file and --clients must be given together: the hub's key, and the accepted peers."
         )
     keys = None if key_file is None or clients is None else HubKeys.load(key_file, clients)
-    running = Hub(Address.parse(url), keys=keys, insecure=insecure, lease_s=lease_s)
+    try:
+        running = Hub(Address.parse(url), keys=keys, insecure=insecure, lease_s=lease_s)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
 
     def announce(address: Address) -> None:
         click.echo(json.dumps({"url": str(address)}) if as_json else f"hub at {address}")

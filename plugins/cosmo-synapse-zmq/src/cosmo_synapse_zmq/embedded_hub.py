@@ -57,7 +57,7 @@ class EmbeddedHub:
 
     def _acquire_lock(self) -> bool:
         try:
-            lock = os.open(f"{self._path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            lock = os.open(f"{self._path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise SynapseError(f"cannot run an embedded hub at {self._path}: {error}") from None
         try:

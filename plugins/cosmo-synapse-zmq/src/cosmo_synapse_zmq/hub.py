@@ -19,10 +19,13 @@ from cosmo_core import SynapseError, Undelivered
 from cosmo_core.contracts.delivery import DEFAULT_MAX_FRAME
 from cosmo_core.routing import Consumer, Delivery, Leases, Router
 from cosmo_synapse_zmq import wire
-from cosmo_synapse_zmq.address import Address
+from cosmo_synapse_zmq.address import Address, check_lease
 from cosmo_synapse_zmq.keys import HubKeys, KeyAuthenticator
-from cosmo_synapse_zmq.sockets import DrainedSocket
+from cosmo_synapse_zmq.sockets import DrainedSocket, cannot_open
 from cosmo_synapse_zmq.stream import ReliableStream, Send
+
+MAX_FRAME: Final = 64 * 1024 * 1024
+"""Bytes in the largest frame that a hub may be configured for."""
 
 HEARTBEAT_S: Final = 0.25
 """Seconds between two heartbeats to every peer."""
@@ -245,6 +248,7 @@ class Hub:
 
     Raises:
         SynapseError: The address is not on loopback, and there are no keys.
+        ValueError: A limit is out of range.
     """
 
     def __init__(
@@ -258,6 +262,11 @@ class Hub:
         max_deliveries: int = 3,
         lease_s: float = 3.0,
     ) -> None:
+        if not 0 < max_frame <= MAX_FRAME or max_waiting < 1 or max_deliveries < 1:
+            raise ValueError(
+                f"max_frame must be from 1 to {MAX_FRAME}, and max_waiting and max_deliveries at least 1"
+            )
+        check_lease(lease_s)
         address.check_keys(keys is not None, insecure)
         self.rejected = 0
         self._address = address
@@ -293,10 +302,14 @@ class Hub:
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         with contextlib.ExitStack() as stack:
             stack.callback(context.destroy, 0)
-            if self._keys is not None:
-                stack.callback(KeyAuthenticator(context, self._keys).close)
-            socket = context.socket(zmq.ROUTER)
+            try:
+                if self._keys is not None:
+                    stack.callback(KeyAuthenticator(context, self._keys).close)
+                socket = context.socket(zmq.ROUTER)
+            except zmq.ZMQError as error:
+                raise cannot_open(error) from None
             self._configure(socket)
+            self._address.check_path()
             try:
                 socket.bind(self._address.endpoint)
             except zmq.ZMQError as error:

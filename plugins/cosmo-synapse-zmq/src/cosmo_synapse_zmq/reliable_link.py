@@ -16,7 +16,7 @@ from cosmo_synapse_zmq import wire
 from cosmo_synapse_zmq.address import Address
 from cosmo_synapse_zmq.embedded_hub import LocalConnection, acquire_embedded_hub
 from cosmo_synapse_zmq.keys import PeerKeys
-from cosmo_synapse_zmq.sockets import DrainedSocket
+from cosmo_synapse_zmq.sockets import DrainedSocket, cannot_open
 from cosmo_synapse_zmq.stream import ReliableStream
 
 RECONNECT_MS: Final = 50
@@ -24,6 +24,9 @@ RECONNECT_MS: Final = 50
 
 MAX_FAILURES: Final = 3
 """How many handshakes in a row may fail without a reason before the peer counts as rejected."""
+
+REJECTED_RETRY_S: Final = 0.5
+"""Seconds after which a peer that was accepted before tries again at a hub that has rejected it."""
 
 TAKEOVER_RETRY_S: Final = 0.1
 """Seconds between two attempts to run the embedded hub, when its process is gone."""
@@ -80,9 +83,13 @@ class Connection:
         # No limit in ZeroMQ: the Synapse limits what is unacknowledged.
         socket.setsockopt(zmq.SNDHWM, 0)
         socket.setsockopt(zmq.RCVHWM, 0)
-        self._monitor = DrainedSocket(socket.get_monitor_socket(_MONITORED), self._observe)
-        self._socket = DrainedSocket(socket, self._receive)
         self._dealer = socket
+        try:
+            self._monitor = DrainedSocket(socket.get_monitor_socket(_MONITORED), self._observe)
+        except zmq.ZMQError as error:
+            socket.close(0)
+            raise cannot_open(error) from None
+        self._socket = DrainedSocket(socket, self._receive)
         try:
             socket.connect(address.endpoint)
         except zmq.ZMQError as error:
@@ -126,10 +133,17 @@ class Connection:
 
 
 def make_dealer(address: Address, keys: PeerKeys | None) -> zmq.Socket[bytes]:
-    """Return a DEALER socket, configured for the hub at ``address`` and not yet connected."""
-    # The process's shared context: sent messages can still leave after their socket is closed.
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
-    socket = context.socket(zmq.DEALER)
+    """Return a DEALER socket, configured for the hub at ``address`` and not yet connected.
+
+    Raises:
+        SynapseError: The process may open no more files.
+    """
+    try:
+        # The process's shared context: sent messages can still leave after their socket is closed.
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+        socket = context.socket(zmq.DEALER)
+    except zmq.ZMQError as error:
+        raise cannot_open(error) from None
     socket.setsockopt(zmq.IPV6, address.is_ipv6)
     socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, 4 * RECONNECT_MS)
@@ -160,6 +174,10 @@ class LinkListener(Protocol):
         """A message was handled; it may have acknowledged commands."""
         ...
 
+    def rejected(self, error: SynapseError) -> None:
+        """The hub does not accept the peer any more; the link goes on trying until `welcomed`."""
+        ...
+
 
 class ReliableLink:
     """A session with the hub.
@@ -173,6 +191,7 @@ class ReliableLink:
 
     Attributes:
         stream: The commands to the hub.
+        heard_at: When the hub's last heartbeat came, on the clock of the event loop.
     """
 
     def __init__(
@@ -191,11 +210,14 @@ class ReliableLink:
         self._lease_s = lease_s
         self._connection: Connection | LocalConnection | None = None
         self._takeover: asyncio.Task[None] | None = None
+        self._retry: asyncio.TimerHandle | None = None
         self._hello_sent = False
         self._was_welcomed = False
+        self._is_rejected = False
         self._flush_scheduled = False
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = self._loop.create_future()
+        self.heard_at = self._loop.time()
         self._session = secrets.token_bytes(wire.SESSION_BYTES)
         self.stream = ReliableStream(wire.PeerData, self._send, self._schedule_flush)
 
@@ -225,6 +247,8 @@ class ReliableLink:
 
     async def close(self, linger_ms: int) -> None:
         """Disconnect from the hub; sent messages get ``linger_ms`` milliseconds to leave."""
+        if self._retry is not None:
+            self._retry.cancel()
         if self._takeover is not None:
             self._takeover.cancel()
             await asyncio.wait((self._takeover,))
@@ -294,7 +318,7 @@ class ReliableLink:
         self._start_takeover()
 
     def rejected(self) -> None:
-        """Fail: another attempt would be rejected, too."""
+        """Fail, and connect again later if the hub had accepted this peer: its keys may be restored."""
         self._fail(
             SynapseAuthError(
                 f"the hub at {self._address} does not accept this program; check its own key,"
@@ -303,10 +327,30 @@ class ReliableLink:
         )
 
     def _fail(self, error: SynapseError) -> None:
-        if self._ready.done():
-            logger.error("%s", error)
-        else:
+        if not self._ready.done():
             self._ready.set_exception(error)
+        elif self._was_welcomed and self._retry is None:
+            if not self._is_rejected:
+                logger.error("%s; trying again", error)
+            self._is_rejected = True
+            self.stream.connected = False
+            self._retry = self._loop.call_later(REJECTED_RETRY_S, self._try_again)
+            self._listener.rejected(error)
+
+    def _try_again(self) -> None:
+        """Connect again: ZeroMQ does not reconnect to a hub that has rejected a peer."""
+        self._retry = None
+        connection = self._connection
+        if isinstance(connection, LocalConnection):
+            self.connected()
+            return
+        if connection is not None:
+            connection.close(0)
+        self._connection = None
+        try:
+            self._connection = Connection(self._address, self._keys, self, self._lease_s)
+        except SynapseError as error:
+            self._fail(error)
 
     def receive(self, message: wire.Message) -> None:
         """Handle a message of the hub."""
@@ -316,6 +360,7 @@ class ReliableLink:
                     for command in message.commands:
                         self._listener.execute(command)
             case wire.Heartbeat():
+                self.heard_at = self._loop.time()
                 self.stream.discard_acknowledged(message.received)
                 self.stream.send_heartbeat()
             case wire.Welcome():
@@ -327,6 +372,10 @@ class ReliableLink:
         self._listener.message_handled()
 
     def _start_session(self, welcome: wire.Welcome) -> None:
+        self.heard_at = self._loop.time()
+        if self._is_rejected:
+            self._is_rejected = False
+            logger.warning("the hub at %s accepts this program again", self._address)
         self._listener.welcomed(welcome.max_frame)
         self._hello_sent = False
         if self._was_welcomed and not welcome.resumed:

@@ -8,6 +8,8 @@ from typing import Final
 
 import zmq
 
+from cosmo_core import SynapseError
+
 # Plain integers: ZeroMQ's options are enums, and reading an enum costs more than reading the option itself.
 _EVENTS: Final = int(zmq.EVENTS)
 _POLLIN: Final = int(zmq.POLLIN)
@@ -84,3 +86,11 @@ class DrainedSocket:
         if not self._socket.closed:
             self._loop.remove_reader(self._fd)
             self._socket.close(linger_ms)
+
+
+def cannot_open(error: zmq.ZMQError) -> SynapseError:
+    """Return the error for a socket that ZeroMQ cannot make, such as when too many files are open."""
+    return SynapseError(
+        f"cannot open a ZeroMQ socket: {error.strerror}; if too many files are open, raise the limit of open"
+        " files of this process (ulimit -n)"
+    )

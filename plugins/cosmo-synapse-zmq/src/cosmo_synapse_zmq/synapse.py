@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from typing import Any, Final
 
 import attrs
@@ -21,11 +22,12 @@ from cosmo_core import (
 from cosmo_core.contracts.delivery import DEFAULT_MAX_FRAME
 from cosmo_core.routing import check_pattern, check_subject
 from cosmo_synapse_zmq import wire
-from cosmo_synapse_zmq.address import Address
+from cosmo_synapse_zmq.address import Address, check_lease
 from cosmo_synapse_zmq.callbacks import DeadLetterClient, UndeliveredCallbacks
 from cosmo_synapse_zmq.keys import PeerKeys
 from cosmo_synapse_zmq.reliable_link import ReliableLink, make_dealer
 from cosmo_synapse_zmq.subscription import ZmqSubscription
+from cosmo_synapse_zmq.wire import MAX_PREFETCH
 
 WINDOW: Final = 1024
 """How many commands may be unacknowledged by the hub before `publish` waits."""
@@ -35,6 +37,10 @@ WINDOW_BYTES: Final = 64 * 1024 * 1024
 
 LINGER_MS: Final = 1000
 """For how many milliseconds published frames may still leave after `close`."""
+
+UNRESPONSIVE_S: Final = 0.75
+"""Seconds without a heartbeat of the hub after which the end of a subscription does not wait for it. It is
+one limit for all subscriptions together: the next one that ends does not wait at all."""
 
 logger = logging.getLogger("cosmo_synapse_zmq")
 
@@ -70,10 +76,12 @@ class ZmqSynapse:
         connect_timeout_s: float = 5.0,
         lease_s: float = 3.0,
     ) -> None:
-        if max_in_flight < 1 or max_pending < 0 or connect_timeout_s <= 0 or lease_s <= 0:
+        if not 1 <= max_in_flight <= MAX_PREFETCH or max_pending < 0 or not 0 < connect_timeout_s < math.inf:
             raise ValueError(
-                "max_in_flight must be at least 1, max_pending at least 0, and the seconds positive"
+                f"max_in_flight must be from 1 to {MAX_PREFETCH}, max_pending at least 0, and"
+                " connect_timeout_s a positive number of seconds"
             )
+        check_lease(lease_s)
         address.check_keys(keys is not None, insecure)
         self.guarantees = Guarantees(
             delivery="at-least-once", takeover_s=lease_s + 1, max_deliveries=3, max_frame=DEFAULT_MAX_FRAME
@@ -86,6 +94,8 @@ class ZmqSynapse:
         self._lease_s = lease_s
         self._link: ReliableLink | None = None
         self._max_frame = 0
+        # Set while the hub does not accept this peer.
+        self._rejection: SynapseError | None = None
         # Set when fewer commands are unacknowledged than `WINDOW`; None while no publisher waits for that.
         self._window_space: asyncio.Event | None = None
         self._subscriptions: dict[int, ZmqSubscription] = {}
@@ -150,6 +160,19 @@ class ZmqSynapse:
         """Adopt the frame limit of the hub."""
         self.guarantees = attrs.evolve(self.guarantees, max_frame=max_frame)
         self._max_frame = max_frame
+        self._rejection = None
+
+    def rejected(self, error: SynapseError) -> None:
+        """Let all operations fail with ``error`` until the hub accepts this peer again."""
+        self._rejection = error
+        # `publish` compares this first, so that it needs no other check for each frame.
+        self._max_frame = -1
+        for subscription in self._subscriptions.values():
+            if not subscription.confirmed.done():
+                subscription.confirmed.set_exception(error)
+        self._dead_letter_client.fail_all(error)
+        self._resume_all_subjects()
+        self._wake_publishers()
 
     def session_lost(self, unsent: list[wire.Publish]) -> None:
         """Tell a hub that does not know this peer about its subscriptions, requests and unsent frames."""
@@ -238,6 +261,7 @@ class ZmqSynapse:
 
         Raises:
             SynapseClosedError: The Synapse is not connected.
+            SynapseAuthError: The hub does not accept this peer any more; the Synapse goes on trying.
             FrameTooLargeError: The frame is larger than ``guarantees.max_frame``; nothing was sent.
             SynapseError: The subject is malformed, or the hub cannot be reached in time.
         """
@@ -245,7 +269,7 @@ class ZmqSynapse:
         if link is None:
             raise self._closed(f"publish on {subject}")
         if len(frame) > self._max_frame:
-            raise FrameTooLargeError(
+            raise self._rejection or FrameTooLargeError(
                 f"a frame of {len(frame)} bytes on {subject} exceeds the limit of {self._max_frame} bytes"
             )
         check_subject(subject)
@@ -256,25 +280,29 @@ class ZmqSynapse:
 
     async def _wait_to_publish(self, link: ReliableLink, subject: str, may_be_paused: bool) -> None:
         while self._link is link:
+            if self._rejection is not None:
+                raise self._rejection
             if may_be_paused and (resumed := self._paused.get(subject)) is not None:
-                await resumed.wait()
+                await self._wait_for_hub(link, subject, resumed)
             elif _is_full(link):
-                await self._wait_for_window(link, subject)
+                if self._window_space is None:
+                    self._window_space = asyncio.Event()
+                await self._wait_for_hub(link, subject, self._window_space)
             else:
                 return
         raise self._closed(f"publish on {subject}")
 
-    async def _wait_for_window(self, link: ReliableLink, subject: str) -> None:
-        if self._window_space is None:
-            self._window_space = asyncio.Event()
+    async def _wait_for_hub(self, link: ReliableLink, subject: str, event: asyncio.Event) -> None:
+        """Wait for ``event``, however long the hub takes, but not longer for a hub that is out of reach."""
         try:
             async with asyncio.timeout(self._connect_timeout_s):
-                await self._window_space.wait()
+                await event.wait()
         except TimeoutError:
             if not link.stream.connected:
                 raise SynapseError(
                     f"cannot publish on {subject}: the hub at {self._address} could not be reached for"
-                    f" {self._connect_timeout_s} s, and {WINDOW} commands are waiting for it"
+                    f" {self._connect_timeout_s} s, and {link.stream.unacknowledged} commands are waiting"
+                    " for it"
                 ) from None
 
     def publish_from_thread(self, subject: str, frame: bytes) -> None:
@@ -299,6 +327,8 @@ class ZmqSynapse:
         """
         if self._link is None:
             raise self._closed(f"subscribe to {pattern}")
+        if self._rejection is not None:
+            raise self._rejection
         check_pattern(pattern, queue_group)
         self._last_sub += 1
         sub = self._last_sub
@@ -325,20 +355,24 @@ class ZmqSynapse:
             self._link.stream.write(command, size)
 
     async def unsubscribe(self, subscription: ZmqSubscription) -> None:
-        """Unsubscribe at the hub, and wait until it has confirmed that."""
-        sub = subscription.request.sub
-        if sub not in self._subscriptions or self._link is None:
+        """Unsubscribe at the hub, and wait until it has confirmed that or does not respond."""
+        sub, link = subscription.request.sub, self._link
+        if sub not in self._subscriptions or link is None:
             return
         confirmed = self._unsubscribing.get(sub)
         if confirmed is None:
             confirmed = self._unsubscribing[sub] = asyncio.get_running_loop().create_future()
             self.send(wire.Unsubscribe(sub))
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + self._connect_timeout_s
         try:
-            async with asyncio.timeout(self._connect_timeout_s):
-                # Shielded: two calls may wait for it at once.
-                await asyncio.shield(confirmed)
-        except (TimeoutError, SynapseClosedError):
-            logger.warning("the hub at %s did not confirm the end of a subscription", self._address)
+            while not confirmed.done():
+                wait_s = min(give_up_at, link.heard_at + UNRESPONSIVE_S) - loop.time()
+                # Two calls may wait for it at once: waiting does not cancel it.
+                await asyncio.wait((confirmed,), timeout=max(0.0, wait_s))
+                if not confirmed.done() and loop.time() >= min(give_up_at, link.heard_at + UNRESPONSIVE_S):
+                    logger.warning("the hub at %s did not confirm the end of a subscription", self._address)
+                    break
         finally:
             subscription.stop()
             self._subscriptions.pop(sub, None)
@@ -355,6 +389,8 @@ class ZmqSynapse:
         """
         if self._link is None:
             raise self._closed("read the dead letters")
+        if self._rejection is not None:
+            raise self._rejection
         request, answer = self._dead_letter_client.start()
         self.send(wire.GetDeadLetters(request))
         try:

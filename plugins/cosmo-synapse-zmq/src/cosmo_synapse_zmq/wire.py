@@ -26,6 +26,10 @@ OVERHEAD: Final = MAX_BATCH + 64 * 1024
 """Bytes that a message may have beyond the largest frame."""
 
 
+MAX_PREFETCH: Final = 10_000
+"""How many deliveries of one subscription may be unacknowledged."""
+
+
 class Command(msgspec.Struct, array_like=True, gc=False):
     """One command of a peer or of the hub."""
 
