@@ -194,8 +194,13 @@ def test_limits_out_of_range_are_rejected() -> None:
             ZmqSynapse(address, lease_s=seconds)
         with pytest.raises(ValueError, match="lease_s must be more than 0"):
             Hub(address, lease_s=seconds)
-    options: dict[str, Any]
-    for options in ({"max_frame": 0}, {"max_frame": 10**400}, {"max_waiting": 0}, {"max_deliveries": 0}):
+    out_of_range: list[dict[str, Any]] = [
+        {"max_frame": 0},
+        {"max_frame": 10**400},
+        {"max_waiting": 0},
+        {"max_deliveries": 0},
+    ]
+    for options in out_of_range:
         with pytest.raises(ValueError, match="max_frame must be"):
             Hub(address, **options)
 
