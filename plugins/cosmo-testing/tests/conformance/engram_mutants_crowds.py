@@ -87,6 +87,23 @@ class DeletesFirst(Double):
             return self.once(write)
 
 
+@breaks("engram:concurrent-readers", "after")
+class ReadsFromReplica(Double):
+    """One that reads from a copy of the store, which every fourth write brings up to date."""
+
+    copy: dict[str, Entry] | None = None
+
+    def found(self, query: Query) -> Findings:
+        newest = self.data.entries
+        if self.copy is None or self.data.written % 4 == 0:
+            self.copy = dict(newest)
+        self.data.entries = self.copy
+        try:
+            return super().found(query)
+        finally:
+            self.data.entries = newest
+
+
 # --- cancellation -----------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +15,7 @@ from tests.conformance import (
 )
 from tests.conformance.engram_double import MUTANTS, Double, under_test
 
+from cosmo_core.contracts.engram import Findings, Query
 from cosmo_testing import EngramUnderTest
 from cosmo_testing.conformance import leftovers
 from cosmo_testing.conformance.mutants import Mutant
@@ -51,6 +53,24 @@ async def test_correct_engram_meets_requirement(requirement: str) -> None:
     subject = under_test(Double)
     assert subject.exemption(KIT[requirement]) is None
     assert await KIT.violation(subject, requirement) is None
+
+
+class AnswersInAnyOrder(Double):
+    """One whose concurrent reads may end in another order than they began, as on two connections."""
+
+    reads = 0
+
+    async def recall(self, query: Query) -> Findings:
+        with self.call():
+            findings = self.found(query)
+            self.reads += 1
+            for _ in range(40 if self.reads % 3 else 0):
+                await asyncio.sleep(0)
+            return findings
+
+
+async def test_reads_at_once_may_end_in_any_order() -> None:
+    assert await KIT.violation(under_test(AnswersInAnyOrder), "engram:concurrent-readers") is None
 
 
 @pytest.mark.usefixtures("little_patience", "tidy")

@@ -134,23 +134,29 @@ async def check_concurrent_readers(client: Client) -> None:
     queries: list[dict[str, Any]] = [{"merge_key": "k"}, {"tags": ["even"]}, {"tags": ["odd"]}]
     if client.engram.guarantees.text:
         queries += [{"text": "even"}, {"text": "odd"}]
-    latest = [0] * len(queries)
+    # The newest number that a completed read has found, or a completed write has written.
+    latest = 0
 
     async def read() -> None:
+        nonlocal latest
         for number, query in enumerate(queries):
+            # Taken before the read begins: of two reads at once, the later answer may be the older version.
+            known = latest
             entries = await client.entries(**query)
             need(len(entries) <= 1, f"{query} found one entry {len(entries)} times")
             need(bool(entries) or number > 0, f"{query} found nothing while the entry was written")
             for entry in entries:
                 fits = number == 0 or entry["text"] in str(query)
                 need(fits, f"{query} found {entry}, which was written at that time")
-                need(entry["n"] >= latest[number], f"{query} found {entry} after {latest[number]}")
-                latest[number] = entry["n"]
+                need(entry["n"] >= known, f"{query} found {entry} after {known}")
+                latest = max(latest, entry["n"])
 
     async def write() -> None:
+        nonlocal latest
         for n in range(1, CROWD):
             parity = "odd" if n % 2 else "even"
             await client.write("upsert", {"n": n, "text": parity, "tags": [parity]}, "k")
+            latest = max(latest, n)
 
     await client.write("add", {"id": "e", "n": 0, "text": "even", "tags": ["even"]}, "k")
     await _while_running(write(), read)
