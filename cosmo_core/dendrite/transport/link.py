@@ -18,6 +18,7 @@ from cosmo_core.contracts.delivery import (
     UndeliveredHandler,
 )
 from cosmo_core.contracts.dendrite import DendriteInfo, Role
+from cosmo_core.contracts.structure import satisfies
 from cosmo_core.contracts.synapse import Synapse, ThreadPublisher
 from cosmo_core.dendrite.transport.middleware import Chain
 from cosmo_core.errors import LifecycleError, MalformedSignalError, RejectedError, RoleError
@@ -190,7 +191,7 @@ class Link:
 
     def publish_from_thread(self, subject: str, signal: Signal) -> None:
         """Publish ``signal`` from a thread, without middleware; do nothing if the Synapse cannot do that."""
-        if isinstance(self._synapse, ThreadPublisher):
+        if satisfies(self._synapse, ThreadPublisher):
             self._synapse.publish_from_thread(subject, encode(signal))
 
     async def _send_through(self, outbound: Chain[_Route], route: _Route, signal: Signal) -> Dropped | None:

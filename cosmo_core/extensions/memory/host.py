@@ -12,6 +12,7 @@ import msgspec
 
 from cosmo_core.contracts.delivery import Subscription
 from cosmo_core.contracts.engram import Engram, Found, Query, Write
+from cosmo_core.contracts.structure import satisfies
 from cosmo_core.dendrite.dispatch.pathway_registry import Refuse
 from cosmo_core.dendrite.extension import HostedEntity, Ports
 from cosmo_core.dendrite.transport.link import Receiver
@@ -83,7 +84,7 @@ class EngramHost:
             MalformedSignalError: Its id or its kind is not a token.
             ValueError: An Engram of this id is attached already.
         """
-        if not isinstance(engram, Engram):
+        if not satisfies(engram, Engram):
             raise TypeError(f"an Engram must have every attribute of cosmo_core.Engram; {engram!r} does not")
         check_token("engram_id", engram.engram_id)
         check_token("engram_kind", engram.engram_kind)

@@ -17,6 +17,7 @@ from typing import Any, Self
 import attrs
 
 from cosmo_core import Axon, CosmoError, Engram, engram_from_url
+from cosmo_core.contracts.structure import satisfies
 from cosmo_core_cli.errors import UserError
 
 
@@ -192,8 +193,8 @@ def _axon(neuron: Any, name: str) -> Axon:
 
 
 def _engram_from(found: Any, name: str) -> Engram:
-    engram = _call(found, name) if callable(found) and not isinstance(found, Engram) else found
-    if not isinstance(engram, Engram):
+    engram = _call(found, name) if callable(found) and not satisfies(found, Engram) else found
+    if not satisfies(engram, Engram):
         raise UserError(f"{name!r} is {_type_name(engram)}: name an Engram, or a function that returns one")
     return engram
 

@@ -7,6 +7,7 @@ import traceback
 from typing import Final
 
 from cosmo_core.contracts.delivery import Guarantees
+from cosmo_core.contracts.structure import satisfies
 from cosmo_core.contracts.synapse import DeadLetters, Synapse
 from cosmo_core.errors import FrameTooLargeError, SynapseClosedError, SynapseError
 from cosmo_testing.conformance.leftovers import leftovers
@@ -24,13 +25,13 @@ LINGER_S: Final = 1.0
 )
 async def check_shape(network: Network, synapse: Synapse) -> None:
     """Check the methods and the guarantees of a Synapse."""
-    need(isinstance(synapse, Synapse), f"{type(synapse).__name__} lacks a method of the contract")
+    need(satisfies(synapse, Synapse), f"{type(synapse).__name__} lacks a method of the contract")
     claimed = synapse.guarantees
     need(isinstance(claimed, Guarantees), f"guarantees is a {type(claimed).__name__}, not Guarantees")
     need(claimed.max_frame >= 1, f"max_frame is {claimed.max_frame}")
     need(claimed.max_deliveries >= 1, f"max_deliveries is {claimed.max_deliveries}")
     again = claimed.max_deliveries > 1
-    need(not again or isinstance(synapse, DeadLetters), "max_deliveries is above 1 without dead_letters()")
+    need(not again or satisfies(synapse, DeadLetters), "max_deliveries is above 1 without dead_letters()")
     need(
         claimed.delivery == "at-least-once" or not (again or claimed.durable),
         'durable, or max_deliveries above 1, needs delivery "at-least-once"',

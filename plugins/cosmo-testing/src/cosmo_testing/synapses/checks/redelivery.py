@@ -8,6 +8,7 @@ from collections.abc import Awaitable
 from typing import Final
 
 from cosmo_core.contracts.delivery import DeadLetter, HeldFrame
+from cosmo_core.contracts.structure import satisfies
 from cosmo_core.contracts.synapse import DeadLetters, Synapse
 from cosmo_testing.conformance.steps import bounded, need
 from cosmo_testing.synapses.checks.groups import ask
@@ -71,7 +72,7 @@ def within(synapse: Synapse) -> float:
 
 async def dead(synapse: Synapse, frame: bytes) -> list[DeadLetter]:
     """Return the dead letters with this frame."""
-    assert isinstance(synapse, DeadLetters)  # noqa: S101 - "synapse:shape" says so, too
+    assert satisfies(synapse, DeadLetters)  # noqa: S101 - "synapse:shape" says so, too
     letters = await bounded("dead_letters()", synapse.dead_letters())
     return [letter for letter in letters if letter.frame == frame]
 
