@@ -15,11 +15,24 @@ MAX_WORD: Final = 64
 MAX_INDEXED_BYTES: Final = 256 * 1024
 """Most text per entry that a search can find, in UTF-8 bytes of its words; later words are not indexed."""
 
-_ACCENTS: Final = dict.fromkeys(range(0x0300, 0x0370))
+# Marks that many writers leave out: accents, the points of Hebrew and Syriac, the vowels of Arabic.
+_OPTIONAL: Final = (
+    "\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f"
+    "\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\u0711\u0730-\u074a\u0816-\u0819\u081b-\u0823"
+    "\u0825-\u0827\u0829-\u082d\u0898-\u089f\u08ca-\u08e1\u08e3-\u08ff\u0951-\u0954\u1ab0-\u1ace\u1cd0-\u1ce8"
+    "\u1dc0-\u1dff\u20d0-\u20f0\u302a-\u302f\ufb1e\ufe20-\ufe2f"
+)
+# Characters without a width, such as soft hyphens, joiners and marks of direction. U+200B is not one of
+# them, since it separates words.
+_INVISIBLE: Final = (
+    "\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200c-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
+    "\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+_IGNORED: Final = re.compile(f"[{_OPTIONAL}{_INVISIBLE}]+")
 _UNSPACED: Final = "\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 # Vowel signs and similar marks. Without them, each consonant between two signs would be a word of its own.
 _SIGNS: Final = (
-    "\u0591-\u05bd\u0610-\u061a\u064b-\u065f\u0900-\u0903\u093a-\u094f\u0951-\u0957\u0962\u0963\u0981-\u0dff"
+    "\u0900-\u0903\u093a-\u094f\u0955-\u0957\u0962\u0963\u0981-\u0dff"
     "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ece\u0f71-\u0f84\u102b-\u103e\u17b4-\u17d3"
 )
 _WORD: Final = re.compile(f"[{_UNSPACED}]|(?:[^\\W_{_UNSPACED}]|[{_SIGNS}])+")
@@ -29,12 +42,14 @@ _NOT_SEARCHED: Final = frozenset({"id", "embedding"})
 def words_in(text: str) -> list[str]:
     """Return the words of ``text`` in order, normalized, each cut to `MAX_WORD` characters.
 
-    Normalizing removes differences of case, of accents and of compatible forms (NFKD). In scripts without
-    spaces between words, such as Chinese and Japanese, each character is a word.
+    Normalizing removes differences of case, of accents and of compatible forms (NFKD), and the points and
+    vowel marks that Hebrew and Arabic are written with or without. Characters without a width, such as soft
+    hyphens and joiners, are ignored. In scripts without spaces between words, such as Chinese and Japanese,
+    each character is a word.
     """
     if text.isascii():
         return [word[:MAX_WORD] for word in _WORD.findall(text.lower())]
-    plain = unicodedata.normalize("NFKD", text.casefold()).translate(_ACCENTS)
+    plain = _IGNORED.sub("", unicodedata.normalize("NFKD", text.casefold()))
     # Decomposing can bring up characters that have a case, so the case is folded a second time.
     folded = unicodedata.normalize("NFC", plain.casefold())
     return [word[:MAX_WORD] for word in _WORD.findall(folded)]

@@ -60,11 +60,11 @@ async def check_text_plain(client: Client) -> None:
 
 @for_client(
     "engram:text-folded",
-    "Case, accents and compatibility forms MUST NOT make a difference.",
+    "Case, accents, vowel points, invisible characters and compatibility forms MUST NOT make a difference.",
     when=[TEXT],
 )
 async def check_text_folded(client: Client) -> None:
-    """Search for words in another case, without accents, and in compatibility forms."""
+    """Search for words in another case, without accents and vowel marks, and in other compatible forms."""
     for written, wanted in (
         ("CAFÉ Zürich", "cafe ZURICH"),
         ("cafe zurich", "Cafe\u0301 Zu\u0308rich"),
@@ -73,6 +73,11 @@ async def check_text_folded(client: Client) -> None:
         ("\uff37\uff29\uff24\uff25 \ufb01ne", "wide fine"),
         ("İstanbul", "istanbul"),
         ("Ǆep", "džep"),
+        ("Zusammen\u00adarbeit", "zusammenarbeit"),
+        ("zusammenarbeit", "Zu\u00adsam\u00admen\u2060arbeit\ufeff"),
+        ("\u05e9\u05c1\u05b8\u05dc\u05d5\u05b9\u05dd", "\u05e9\u05dc\u05d5\u05dd"),
+        ("\u0645\u0640\u062d\u0645\u062f", "\u0645\u064f\u062d\u064e\u0645\u0651\u064e\u062f"),
+        ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\u0645\u06cc\u062e\u0648\u0627\u0647\u0645"),
     ):
         receipt = await client.write("upsert", {"text": written}, "k")
         await need_ids(client, [str(receipt.id)], text=wanted)
