@@ -6,8 +6,27 @@ it is the ``code`` of the ERROR Signal.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import ClassVar, Final
+
+_SECRET_OPTION: Final = re.compile(
+    r"(\w*(?:pass|pwd|secret|token|cred|key|auth|jwt|sig)\w*\s*=\s*)"
+    r"(?:'(?:[^'\\]|\\.)*'?|(?:(?![&\s]+\w+\s*=).)*)",
+    re.IGNORECASE | re.DOTALL,
+)
+_USERINFO: Final = re.compile(r"^(\s*[a-z][a-z0-9+.-]*://|).*@", re.IGNORECASE | re.DOTALL)
+# What is in the place of a port and is not a number may be a password.
+_NOT_A_PORT: Final = re.compile(r"(://(?:…@)?[^\[\]/:?#,@]*:)(?!\d*(?:[/?#,]|$))[^/?#,]+")
+
+
+def redacted(address: str) -> str:
+    """Return a URL or DSN without its user, its passwords and similar options, for messages and reprs.
+
+    It need not be valid: everything before the last ``@`` counts as a password.
+    """
+    shown = _USERINFO.sub(r"\1…@", _SECRET_OPTION.sub(r"\1…", address))
+    return _NOT_A_PORT.sub(r"\1…", shown)
 
 
 class CosmoError(Exception):

@@ -226,6 +226,15 @@ def test_an_invalid_url_is_rejected(url: str) -> None:
         from_url(url)
 
 
+@pytest.mark.parametrize(
+    "url", ["memory://u:hunter2@h", "memory://u:hunter2/x@h", "memory://h?password=hunter2"]
+)
+def test_an_invalid_url_is_rejected_without_its_secrets(url: str) -> None:
+    with pytest.raises(SynapseError, match="memory") as caught:
+        from_url(url)
+    assert "hunter2" not in str(caught.value)
+
+
 @pytest.mark.parametrize("url", ["", "demo", "//demo"])
 async def test_a_url_without_a_scheme_is_rejected(url: str) -> None:
     with pytest.raises(SynapseError, match="has no scheme"):

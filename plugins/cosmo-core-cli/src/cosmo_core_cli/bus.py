@@ -10,8 +10,8 @@ from typing import Any, Final
 import attrs
 
 from cosmo_core import Dendrite, SignalType, Synapse, connect_synapse
+from cosmo_core.errors import redacted
 from cosmo_core_cli.errors import UserError
-from cosmo_core_cli.output import redacted
 from cosmo_core_cli.progress import Progress
 
 DISCOVERY_S: Final = 0.5

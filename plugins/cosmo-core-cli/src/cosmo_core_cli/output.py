@@ -10,8 +10,9 @@ from typing import Any, Final
 import click
 
 from cosmo_core import Signal, encode
+from cosmo_core.errors import redacted as redacted_address
 
-_USERINFO: Final = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)\S*@", re.IGNORECASE)
+_URL: Final = re.compile(r"\b[a-z][a-z0-9+.-]*://\S*@", re.IGNORECASE)
 _SECRET: Final = re.compile(
     r"(?P<name>\b\w*(?:password|passwd|secret|token|credential|api_?key)\w*=)[^\s&,;]+", re.IGNORECASE
 )
@@ -57,7 +58,7 @@ def printable(text: str) -> str:
 
 def redacted(text: str) -> str:
     """Remove the user and password of URLs, and the values of names that look like secrets."""
-    return _SECRET.sub(r"\g<name>…", _USERINFO.sub(r"\g<scheme>…@", text))
+    return _SECRET.sub(r"\g<name>…", _URL.sub(lambda url: redacted_address(url[0]), text))
 
 
 def one_line(text: str) -> str:

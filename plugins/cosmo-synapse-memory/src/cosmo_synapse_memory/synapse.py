@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from cosmo_core.contracts.delivery import DEFAULT_MAX_FRAME, FrameHandler, Guarantees, UndeliveredHandler
-from cosmo_core.errors import FrameTooLargeError, SynapseClosedError, SynapseError
+from cosmo_core.errors import FrameTooLargeError, SynapseClosedError, SynapseError, redacted
 from cosmo_core.protocol.ids import is_token
 from cosmo_core.routing import Consumer, Delivery, Router
 from cosmo_core.routing.handlers import HandlerRunner
@@ -217,9 +217,11 @@ def from_url(url: str, **options: Any) -> MemorySynapse:
     """
     parts = urlsplit(url)
     if parts.path not in {"", "/"} or parts.query or parts.fragment:
-        raise SynapseError(f"invalid URL of a memory Synapse: {url!r}; use memory:// or memory://name")
+        raise SynapseError(
+            f"invalid URL of a memory Synapse: {redacted(url)!r}; use memory:// or memory://name"
+        )
     if not parts.netloc:
         return MemorySynapse(**options)
     if not is_token(parts.netloc):
-        raise SynapseError(f"invalid name of a memory bus in {url!r}: use A-Z a-z 0-9 _ -")
+        raise SynapseError(f"invalid name of a memory bus in {redacted(url)!r}: use A-Z a-z 0-9 _ -")
     return MemorySynapse(_named_bus(parts.netloc), **options)

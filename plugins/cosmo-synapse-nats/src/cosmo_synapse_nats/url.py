@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
 
-from cosmo_core.errors import SynapseError
+from cosmo_core.errors import SynapseError, redacted
 from cosmo_synapse_nats.options import Durability, Servers
 from cosmo_synapse_nats.synapse import NatsSynapse
 
@@ -51,8 +51,9 @@ def from_url(url: str, **options: Any) -> NatsSynapse:
     try:
         parts = urlsplit(url)
         userinfo, hosts = _split_netloc(parts.netloc)
-    except ValueError as error:
-        raise SynapseError(f"invalid URL of NATS servers: use nats://host:port ({error})") from None
+    except ValueError:
+        # The text of that error is not passed on: it may quote a password.
+        raise SynapseError(f"invalid URL of NATS servers: {redacted(url)!r}; use nats://host:port") from None
     where = f"{parts.scheme}://{','.join(hosts)}"
     if parts.scheme not in {"nats", "tls"} or parts.path not in {"", "/"} or parts.fragment:
         raise SynapseError(f"{where}: use nats://host:port or tls://host:port, with an optional query")
@@ -83,11 +84,11 @@ def _split_netloc(netloc: str) -> tuple[str, tuple[str, ...]]:
             found.add(userinfo)
         one = urlsplit(f"nats://{host}")
         if not one.hostname:
-            raise ValueError("a server has no host name")
+            raise SynapseError("invalid URL of NATS servers: a server has no host name; use nats://host:port")
         name = f"[{one.hostname}]" if ":" in one.hostname else one.hostname
         hosts.append(f"{name}:{one.port or DEFAULT_PORT}")
     if len(found) > 1:
-        raise ValueError("the servers have different users; use one user for all of them")
+        raise SynapseError("the NATS servers of a URL have different users; use one user for all of them")
     return (found.pop() if found else ""), tuple(hosts)
 
 
