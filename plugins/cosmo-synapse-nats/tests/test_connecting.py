@@ -17,7 +17,8 @@ import nkeys  # type: ignore[import-untyped]
 import pytest
 
 from cosmo_core import SynapseAuthError, SynapseError
-from cosmo_synapse_nats import NatsSynapse, from_url
+from cosmo_synapse_nats import NatsSynapse, Servers, from_url
+from cosmo_synapse_nats.connection import Connection
 
 SECRET = "s3cret-Pa55"
 USERS = f'authorization {{ user: ann, password: "{SECRET}" }}'
@@ -121,6 +122,48 @@ async def test_connecting_to_another_kind_of_server_fails_in_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         synapse = from_url(f"nats://127.0.0.1:{mute.getsockname()[1]}", connect_timeout_s=0.3)
         assert "cannot connect to" in await fails_to_connect(synapse, SynapseError)
+
+
+async def test_a_flush_is_sent_after_the_commands_before_it() -> None:
+    commands: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"server_id":"x","max_payload":1048576,"headers":true}\r\n')
+        while line := await reader.readline():
+            commands.append(line.split()[0])
+            if commands[-1] == b"PING":
+                writer.write(b"PONG\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        connection = Connection(Servers(hosts=(f"127.0.0.1:{port}",)), "test")
+        await connection.open()
+        commands.clear()
+        subscription = await connection.subscribe("a", _ignore)
+        await connection.flush()
+        await connection.unsubscribe(subscription)
+        assert commands == [b"SUB", b"PING", b"UNSUB", b"PING"]
+        await connection.close()
+
+
+async def _ignore(message: object) -> None:
+    return None
+
+
+async def test_an_answer_to_a_flush_that_was_given_up_does_not_break_the_connection(
+    server: Any, connect: Any, recorder: Any
+) -> None:
+    synapse = await connect(server)
+    got = recorder()
+    client = synapse._connection.client
+    flushes = [asyncio.create_task(client.flush()) for _ in range(3)]
+    await asyncio.sleep(0)
+    flushes[1].cancel()
+    await asyncio.wait(flushes)
+    await synapse.subscribe("a", got)
+    await synapse.publish("a", b"x")
+    assert await got.until(1) == [b"x"]
 
 
 async def test_a_subscription_without_permission_raises(start: Any, connect: Any) -> None:

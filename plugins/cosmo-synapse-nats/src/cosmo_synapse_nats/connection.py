@@ -26,8 +26,8 @@ PENDING_BYTES: Final = 8 * 1024 * 1024
 CLOSE_S: Final = 2.0
 """Seconds that closing a connection may take."""
 
-UNBOUNDED_S: Final = 86_400
-"""A timeout for nats-py that never fires: its own timeout would end its reader (`Connection.completes`)."""
+FLUSH_S: Final = 10
+"""Seconds after which nats-py gives up a round trip; `Connection.completes` waits less."""
 
 _CREDENTIALS_PARTS: Final = (b"BEGIN NATS USER JWT", b"BEGIN USER NKEY SEED")
 
@@ -94,6 +94,25 @@ class SecuredClient(Client):
         self.encrypted = False
         self._servers = servers
         self._context = servers.tls
+
+    async def flush(self, timeout: int = FLUSH_S) -> None:
+        """Wait until the server has read everything that was sent.
+
+        nats-py writes its PING before commands that still wait to be written. Its PONG would say nothing
+        about them.
+        """
+        if self._transport is not None and self.is_connected:
+            await self._transport.drain()  # type: ignore[no-untyped-call]
+            # Nothing waits between these two lines and the PING.
+            self._transport.writelines(self._pending)
+            self._pending, self._pending_data_size = [], 0
+        await super().flush(timeout)
+
+    async def _process_pong(self) -> None:
+        if self._pongs and self._pongs[0].done():
+            # nats-py gave up this round trip, and would end its reader for good because of the late answer.
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
 
     @property
     def ssl_context(self) -> ssl.SSLContext:
@@ -279,12 +298,12 @@ class Connection:
             # Without a connection, flush() of nats-py returns at once.
             self._connected.clear()
             await self._connected.wait()
-        return await self.completes(self.client.flush(UNBOUNDED_S))
+        return await self.completes(self.client.flush())
 
     async def completes(self, round_trip: Coroutine[Any, Any, None]) -> bool:
         """Return whether a round trip to the server succeeds within ``connect_timeout_s``.
 
-        A late one is not cancelled: an answer to a cancelled round trip would end nats-py's reader for good.
+        A late one is not cancelled: it ends in the background.
         """
         task = asyncio.ensure_future(round_trip)
         self._round_trips.add(task)
