@@ -15,7 +15,7 @@ from cosmo_context.data import marking
 from cosmo_context.errors import PromptBuilderError, RegistryError
 from cosmo_context.formatting import Entry, Formatted, OnError, format_all
 from cosmo_context.neuron import Neuron
-from cosmo_context.neurons import Conversation
+from cosmo_context.neurons import Conversation, Question
 from cosmo_context.refining import Refiner
 from cosmo_context.registry import Registry, neuron_registry
 from cosmo_context.rendered import Fragment, Rendered, Status
@@ -44,6 +44,7 @@ class PromptBuilder:
         resolve_in_data: Resolve variables in quoted data, too. Anyone who can write a part of the state can
             then read all of it.
         escape_tags: Escape tags of the prompt that data imitates, and lines in data that look like turns.
+            Without it, text that a user or a tool wrote can pass for another part of the prompt.
         timeout_s: Time limit in seconds for each Neuron that waits; None for no limit.
         on_error: What happens if a Neuron fails or takes too long: ``"raise"`` ends the build, ``"skip"``
             omits its fragment, ``"placeholder"`` replaces it by a note that it is not available.
@@ -63,7 +64,7 @@ class PromptBuilder:
         budget: Budget | None = None,
         count_tokens: CountTokens = approximate_tokens,
         resolve_in_data: bool = False,
-        escape_tags: bool = False,
+        escape_tags: bool = True,
         timeout_s: float | None = 30.0,
         on_error: OnError = "raise",
     ) -> None:
@@ -293,6 +294,7 @@ class Composition:
             status=draft.status,
             reason="; ".join(str(reason) for reason in (error, draft.change) if reason) or None,
             messages=raw.messages if isinstance(raw, Conversation) else None,
+            parts=raw.parts if isinstance(raw, Question) else None,
         )
 
 

@@ -6,12 +6,14 @@ import platform
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC
+from itertools import takewhile
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 from cosmo_context.context import Context
 from cosmo_context.data import Mark, data, marker
 from cosmo_context.errors import ContextNeuronError, StateShapeError
+from cosmo_context.messages import SYSTEM_ROLES, call_text, content_text, other_parts
 from cosmo_context.neuron import REQUIRED, Fits, Stability, StateNeuron
 
 
@@ -24,15 +26,17 @@ class TaskNeuron(StateNeuron):
         super().__init__(name, priority=priority)
 
     def fragment(self, ctx: Context, **kwargs: Any) -> str:
-        """Return the task between two tags; never empty."""
-        return "\n".join(("<task_info>", *self._lines(ctx), "</task_info>"))
+        """Return the task between two tags, as a `Question` if there is one; never empty."""
+        text = "\n".join(("<task_info>", *self._lines(ctx), "</task_info>"))
+        task_input = ctx.state.get("task_input")
+        return Question(text, other_parts(task_input)) if task_input else text
 
     def _lines(self, ctx: Context) -> Iterator[str]:
         yield f"Task ID: {data(ctx.task_id)}"
         if task_input := ctx.state.get("task_input"):
-            yield f"Input: {data(task_input)}"
+            yield f"Input: {data(content_text(task_input))}"
         if task_output := ctx.state.get("task_output"):
-            yield f"Output: {data(task_output)}"
+            yield f"Output: {data(content_text(task_output))}"
         if subtasks := ctx.state.get("subtasks"):
             yield "Plan:"
             for number, step in enumerate(_as_list(self.name, "subtasks", subtasks), 1):
@@ -98,7 +102,8 @@ class ListNeuron(StateNeuron):
                 fitting = count
             else:
                 too_many = count
-        return self.listing(self.kept(items, fitting)) if fitting else ""
+        text = self.listing(self.kept(items, fitting))
+        return text if fitting or fits(text) else ""
 
     def _raise_for_item(self, item: object, ctx: Context, items: Sequence[Any]) -> None:
         index = next((index for index, candidate in enumerate(items) if candidate is item), None)
@@ -144,15 +149,34 @@ class Conversation(str):
         return conversation
 
 
+class Question(str):
+    """A fragment that contains the user's question, with the parts of it that text cannot hold.
+
+    `Rendered.to_messages` puts it last.
+    """
+
+    __slots__ = ("parts",)
+
+    parts: tuple[Mapping[str, Any], ...]
+
+    def __new__(cls, text: str, parts: Iterable[Mapping[str, Any]] = ()) -> Self:
+        """Make a fragment from its text and the parts of the question that are not text."""
+        question = super().__new__(cls, text)
+        question.parts = tuple(parts)
+        return question
+
+
 class HistoryNeuron(ListNeuron):
     """Lists the last messages: ``history``, mappings with ``role`` and ``content``.
 
-    The window has the last ``2 * ctx.config.history_rounds`` messages of all roles.
+    The window has the last ``2 * ctx.config.history_rounds`` messages of all roles. A window, and a fragment
+    that is shortened for a budget, also has the system messages at the beginning of the history. It does not
+    start with the result of a tool, whose call would be missing. A history that ends with the result of a
+    tool is kept from the last message of the user on, since the assistant is still answering it.
 
     With the option ``step``, which the cache layout sets, the start of the window moves by that many messages
-    at a time, so that most prompts start with the same text as the one before. A window that omits messages
-    then does not start with the result of a tool, whose call would be missing. It is never longer than
-    without ``step``.
+    at a time, so that most prompts start with the same text as the one before. The window is never longer
+    than without ``step``.
     """
 
     key = "history"
@@ -172,20 +196,18 @@ class HistoryNeuron(ListNeuron):
         surplus = len(history) - window
         if surplus <= 0:
             return history
-        if step <= 1:
-            return history[surplus:]
-        step = min(step, window)
+        step = max(1, min(step, window))
         # Rounded up, so that the window is never longer than without `step`.
-        return history[_after_results(history, -(-surplus // step) * step) :]
+        return _cut(history, -(-surplus // step) * step)
 
     def kept(self, items: Sequence[Any], count: int) -> Sequence[Any]:
-        """Return the last ``count`` messages."""
-        return items[len(items) - count :]
+        """Return the last ``count`` messages, and those that must not be cut."""
+        return _cut(items, len(items) - count)
 
     def lines(self, items: Sequence[Any]) -> list[str]:
         """Return ``[role]: content`` of each."""
         data = marker()
-        return [f"[{data(turn.get('role', 'unknown'))}]: {data(turn.get('content', ''))}" for turn in items]
+        return [f"[{data(turn.get('role', 'unknown'))}]: {data(_said(turn))}" for turn in items]
 
     def listing(self, items: Sequence[Any]) -> str:
         """Return the messages as a `Conversation`."""
@@ -193,12 +215,38 @@ class HistoryNeuron(ListNeuron):
         return Conversation(text, items) if text else ""
 
 
-def _after_results(history: Sequence[Any], start: int) -> int:
-    for index in range(start, len(history)):
-        message = history[index]
-        if not isinstance(message, Mapping) or message.get("role") != "tool":
-            return index
-    return start
+def _said(turn: Mapping[str, Any]) -> str:
+    content, calls = turn.get("content", ""), turn.get("tool_calls")
+    if not isinstance(calls, list) or not calls:
+        return content_text(content)
+    return "\n".join(([content_text(content)] if content else []) + list(map(call_text, calls)))
+
+
+def never_cut(history: Sequence[Any]) -> Sequence[Any]:
+    """Return the messages of a history that stay in every window."""
+    return _cut(history, len(history))
+
+
+def _cut(history: Sequence[Any], start: int) -> Sequence[Any]:
+    """Return a history from a message on, and the messages before it that must not be cut."""
+    system = list(takewhile(lambda message: _role(message) in SYSTEM_ROLES, history))
+    after_results = (index for index in range(start, len(history)) if _role(history[index]) != "tool")
+    start = min(next(after_results, start), _answering(history))
+    return [*system[:start], *history[start:]]
+
+
+def _answering(history: Sequence[Any]) -> int:
+    """Return the index of the message of the user that the assistant is still answering; else the length."""
+    if not history or _role(history[-1]) != "tool":
+        return len(history)
+    indexes = reversed(range(len(history)))
+    last = next((index for index in indexes if _role(history[index]) not in {"assistant", "tool"}), None)
+    return len(history) if last is None or _role(history[last]) != "user" else last
+
+
+def _role(message: object) -> str:
+    role = message.get("role") if isinstance(message, Mapping) else None
+    return role if isinstance(role, str) else ""
 
 
 class KnowledgeNeuron(ListNeuron):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
 import attrs
 
+from cosmo_context.messages import Block, Message, Turns, blocks_of
 from cosmo_context.neuron import Stability
 
 Status = Literal["kept", "empty", "shortened", "dropped", "failed"]
@@ -51,6 +53,8 @@ class Fragment:
             ``"dropped"`` for the budget, ``"failed"`` if the Neuron failed.
         reason: Why the text differs from what the Neuron first returned; None if it does not.
         messages: The chat messages of a fragment that is a conversation.
+        parts: The parts of the user's question that are not text, such as images; None if the fragment does
+            not contain the question.
     """
 
     neuron: str
@@ -64,6 +68,7 @@ class Fragment:
     status: Status
     reason: str | None = None
     messages: tuple[Mapping[str, Any], ...] | None = attrs.field(default=None, repr=False)
+    parts: tuple[Mapping[str, Any], ...] | None = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -110,20 +115,31 @@ class Rendered:
             shared=_bytes(self.text[:at]) / _bytes(self.text),
         )
 
-    def to_messages(self, *, cache_control: Mapping[str, Any] | None = CACHE_CONTROL) -> list[dict[str, Any]]:
-        """Return the prompt as chat messages.
+    def to_messages(
+        self,
+        *,
+        question: object = None,
+        conversation: Iterable[Mapping[str, Any]] = (),
+        cache_control: Mapping[str, Any] | None = CACHE_CONTROL,
+    ) -> list[dict[str, Any]]:
+        """Return the prompt as chat messages, in an order that every chat template accepts.
 
-        The stable fragments at the beginning form the system message. A conversation becomes its own
-        messages. All other fragments are messages of the user. Adjacent messages with the same role are
-        joined, except those of the conversation that have more keys than role and content; these are not
-        changed.
+        1. The system message: the stable fragments at the beginning, and the system messages of
+           conversations.
+        2. The conversations, see `Turns`. Messages with more keys than role and content are not changed
+           unless they are joined.
+        3. One message of the user: all other fragments, the user's question last. If the conversations end
+           with the result of a tool, these fragments are put into the last message of the user, since the
+           assistant is still answering it.
 
         Args:
+            question: The content of the user's question, for a prompt that does not contain it in a fragment.
+            conversation: Messages of a conversation that the prompt does not contain in a fragment.
             cache_control: The mark of a cache breakpoint. It is set on the last block before each loss of
                 stability, at most three times; providers allow four. With None, contents are plain text and
                 nothing is marked, for providers that cache without marks.
         """
-        return _as_messages(self.fragments, cache_control)
+        return _as_messages(self.fragments, question, conversation, cache_control)
 
     def _fragment_at(self, position: int) -> Fragment | None:
         return next((item for item in self.fragments if item.start <= position < item.end), None)
@@ -158,35 +174,41 @@ def common_length(one: str, other: str) -> int:
     return common
 
 
-@attrs.define
-class _Message:
-    role: str
-    # Copies of the content blocks; empty if the content is neither text nor blocks.
-    blocks: list[dict[str, Any]]
-    # The original message, if it has more keys than role and content.
-    original: Mapping[str, Any] | None = None
-    marked: bool = False
-
-
 def _as_messages(
-    fragments: Iterable[Fragment], cache_control: Mapping[str, Any] | None
+    fragments: Iterable[Fragment],
+    question: object,
+    conversation: Iterable[Mapping[str, Any]],
+    cache_control: Mapping[str, Any] | None,
 ) -> list[dict[str, Any]]:
     """Return fragments as chat messages; see `Rendered.to_messages`."""
     visible = [fragment for fragment in fragments if fragment.text]
-    breakpoints = _breakpoints(visible) if cache_control else set()
-    messages: list[_Message] = []
-    role = "system"
-    for index, fragment in enumerate(visible):
-        if fragment.stability > Stability.SESSION:
-            role = "user"
-        if fragment.messages is None:
-            _append(messages, _Message(role, _blocks(fragment.text)))
+    talks = [fragment for fragment in visible if fragment.messages is not None]
+    others = [fragment for fragment in visible if fragment.messages is None]
+    lead = list(takewhile(lambda fragment: fragment.stability <= Stability.SESSION, others))
+    tail = sorted(others[len(lead) :], key=lambda fragment: fragment.parts is not None)
+    ordered = [*lead, *talks, *tail]
+    breakpoints = _breakpoints(ordered) if cache_control else set()
+    turns, system, asked = Turns(), list[Block](), list[Block]()
+    block: Block | None = None
+    for index, fragment in enumerate(ordered):
+        if fragment.messages is not None:
+            turns.extend(fragment.messages)
         else:
-            for message in fragment.messages:
-                _append(messages, _message(message))
+            block = {"type": "text", "text": fragment.text}
+            (system if index < len(lead) else asked).append(block)
+            asked += map(dict, fragment.parts or ())
         if index in breakpoints and cache_control:
-            _mark(messages, cache_control)
-    return [_as_dict(message, plain=not cache_control) for message in messages]
+            if fragment.messages is not None:
+                block = turns.last_block() or block
+            if block is not None:
+                block["cache_control"] = dict(cache_control)
+    if not any(fragment.parts is not None for fragment in tail):
+        asked += blocks_of(question)
+    turns.extend(conversation)
+    turns.add_question(asked)
+    system += turns.system
+    messages = [Message("system", system), *turns.messages] if system else turns.messages
+    return [message.as_dict(plain=not cache_control) for message in messages]
 
 
 def _breakpoints(visible: Sequence[Fragment]) -> set[int]:
@@ -201,44 +223,3 @@ def _breakpoints(visible: Sequence[Fragment]) -> set[int]:
         if following > stability:
             indexes.add(index)
     return indexes
-
-
-def _message(message: Mapping[str, Any]) -> _Message:
-    role, blocks = str(message.get("role", "user")), _blocks(message.get("content"))
-    plain = blocks and message.keys() <= {"role", "content"}
-    return _Message(role, blocks, None if plain else message)
-
-
-def _blocks(content: object) -> list[dict[str, Any]]:
-    if isinstance(content, str):
-        # Providers reject an empty block.
-        return [{"type": "text", "text": content}] if content else []
-    if isinstance(content, list) and all(isinstance(block, Mapping) for block in content):
-        return [dict(block) for block in content]
-    return []
-
-
-def _append(messages: list[_Message], message: _Message) -> None:
-    last = messages[-1] if messages else None
-    # Messages with more keys, such as tool calls, are not joined.
-    if last and last.role == message.role and last.original is None and message.original is None:
-        last.blocks += message.blocks
-    else:
-        messages.append(message)
-
-
-def _mark(messages: Sequence[_Message], cache_control: Mapping[str, Any]) -> None:
-    # A tool call may have no content to mark; then the message before it is marked.
-    last = next((message for message in reversed(messages) if message.blocks), None)
-    if last is not None:
-        last.blocks[-1]["cache_control"] = dict(cache_control)
-        last.marked = True
-
-
-def _as_dict(message: _Message, *, plain: bool) -> dict[str, Any]:
-    if message.original is not None and not message.marked:
-        return {"role": message.role, **message.original}
-    content: str | list[dict[str, Any]] = message.blocks
-    if plain and all(block.keys() == {"type", "text"} for block in message.blocks):
-        content = "\n\n".join(block["text"] for block in message.blocks)
-    return {"role": message.role, **(message.original or {}), "content": content}

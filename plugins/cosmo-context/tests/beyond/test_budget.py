@@ -285,3 +285,21 @@ async def test_build_logs_nothing_if_all_fragments_fit(
 ) -> None:
     await builder_of(scripted("a", "xxxx"), limit=4).build()
     assert caplog.records == []
+
+
+async def test_fragment_that_fits_exactly_after_its_last_try_stays(scripted: Make) -> None:
+    # The tokens of the fragment alone, and of the prompt with it, after each time it was shortened.
+    alone = [10, 8, 6, 4, 2]
+    prompts = [22, 22, 22, 22, 20]
+    tokens = {f"b{tries}": count for tries, count in enumerate(alone)}
+    tokens |= {f"a\n\nb{tries}": count for tries, count in enumerate(prompts)}
+
+    async def shorten(fits: Fits) -> str:
+        return next(text for text in ("b0", "b1", "b2", "b3", "b4") if fits(text))
+
+    builder = PromptBuilder(Context("t"), budget=Budget(20), count_tokens=lambda text: tokens.get(text, 0))
+    builder.add_neuron(scripted("a", "a", importance=REQUIRED))
+    builder.add_neuron(scripted("b", "b0", shorten=shorten))
+    rendered = await builder.render()
+    assert (rendered.text, rendered.tokens) == ("a\n\nb4", 20)
+    assert [fragment.status for fragment in rendered.fragments] == ["kept", "shortened"]

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cosmo_context import Budget, Context, DynamicVariableRegistry, PromptBuilder, Rendered, Stability
+from cosmo_context.messages import NOTHING_SAID
 
 Make = Callable[..., Any]
 Nine = Callable[..., PromptBuilder]
@@ -23,6 +24,7 @@ CALL = {
     "tool_calls": [{"id": "c1", "function": {"name": "f", "arguments": "{}"}}],
 }
 BARE_CALL = {"role": "assistant", "tool_calls": [{"id": "c2"}]}
+OTHER_RESULT = {"role": "tool", "tool_call_id": "c2", "content": ""}
 RESULT = {"role": "tool", "tool_call_id": "c1", "content": "42"}
 PICTURE = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}
 
@@ -140,13 +142,14 @@ async def test_tool_calls_and_results_are_not_changed(cache_control: Any) -> Non
         TALK[0],
         CALL,
         RESULT,
-        RESULT,
         BARE_CALL,
+        OTHER_RESULT,
+        {"role": "assistant", "name": "bob", "content": "So."},
         {"role": "user", "name": "ada", "content": "So?"},
         TALK[1],
     ]
     messages = (await rendered(history)).to_messages(cache_control=cache_control)
-    assert messages[2:7] == history[1:6]
+    assert messages[2:8] == history[1:7]
 
 
 async def test_final_tool_result_gets_the_breakpoint_and_keeps_its_keys() -> None:
@@ -156,8 +159,9 @@ async def test_final_tool_result_gets_the_breakpoint_and_keeps_its_keys() -> Non
 
 
 async def test_breakpoint_moves_before_a_final_tool_call_without_content() -> None:
-    messages = (await rendered([TALK[0], CALL])).to_messages()
-    assert messages[1:3] == [{"role": "user", "content": [text("Hi.", **MARK)]}, CALL]
+    history = [TALK[0], BARE_CALL, OTHER_RESULT]
+    messages = (await rendered(history, "skill", "history")).to_messages()
+    assert messages[1:] == [{"role": "user", "content": [text("Hi.", **MARK)]}, BARE_CALL, OTHER_RESULT]
 
 
 async def test_image_blocks_are_kept_and_can_have_a_breakpoint() -> None:
@@ -170,10 +174,10 @@ async def test_image_blocks_are_kept_and_can_have_a_breakpoint() -> None:
     assert marked == {**PICTURE["content"][0], **MARK}  # type: ignore[dict-item]
 
 
-async def test_empty_message_is_kept_without_a_block() -> None:
+async def test_empty_turn_gets_a_text_that_providers_accept() -> None:
     history = [{"role": "user", "content": ""}, {"role": "assistant", "content": "Well."}]
     assert (await rendered(history)).to_messages()[1:3] == [
-        {"role": "user", "content": ""},
+        {"role": "user", "content": [text(NOTHING_SAID)]},
         {"role": "assistant", "content": [text("Well.", **MARK)]},
     ]
 

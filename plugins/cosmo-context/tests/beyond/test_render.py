@@ -227,7 +227,8 @@ async def test_repr_shows_no_text_of_the_prompt(scripted: Make) -> None:
 
 async def test_variable_across_two_fragments_belongs_to_both(scripted: Make) -> None:
     ctx = Context("t", state={"a | b": "v"})
-    builder = PromptBuilder(ctx, variables=DynamicVariableRegistry(), resolve_in_data=True, separator=" | ")
+    registry = DynamicVariableRegistry()
+    builder = PromptBuilder(ctx, variables=registry, resolve_in_data=True, escape_tags=False, separator=" | ")
     rendered = (
         await builder.add_neuron(scripted("one", "x ${a")).add_neuron(scripted("two", "b} yyy")).render()
     )

@@ -63,15 +63,16 @@ async def test_builtin_neurons_do_not_resolve_user_data(
 async def test_resolve_in_data_matches_the_reference(nine: Nine, known: Known, text: str) -> None:
     ctx = known(text, secret=SECRET)
     variables = DynamicVariableRegistry()
-    prompt = await nine(ctx, variables=variables, resolve_in_data=True).build()
+    prompt = await nine(ctx, variables=variables, resolve_in_data=True, escape_tags=False).build()
     # The reference resolves the joined prompt.
-    assert prompt == variables.resolve_template(await nine(ctx).build(), ctx.state)
+    assert prompt == variables.resolve_template(await nine(ctx, escape_tags=False).build(), ctx.state)
 
 
 @given(text=texts)
 async def test_plain_builder_changes_no_byte(known: Known, text: str) -> None:
     ctx = known(text)
-    assert await PromptBuilder(ctx).add("fact").build() == f"<facts>\n  - {text}\n  - {text}\n</facts>"
+    prompt = await PromptBuilder(ctx, escape_tags=False).add("fact").build()
+    assert prompt == f"<facts>\n  - {text}\n  - {text}\n</facts>"
 
 
 # --- a Neuron that marks its data ---------------------------------------------------------------------

@@ -65,7 +65,10 @@ async def test_item_function_makes_items_for_any_key() -> None:
     ("asked", "text"),
     [
         ("What is the BUS, what?", "what is the bus"),
-        ([{"type": "text", "text": "Où?"}], "text ou"),
+        ([{"type": "text", "text": "Où?"}], "ou"),
+        ([{"type": "image_url", "image_url": {"url": "data:,ab"}}, {"type": "text", "text": "Où?"}], "ou"),
+        ([{"type": "image_url", "image_url": {"url": "data:,ab"}}], None),
+        ({"name": "Où?"}, "ou"),
         ("?!", None),
         ("", None),
         (None, None),

@@ -91,6 +91,7 @@ async def test_messages_become_task_and_history_and_form_messages_passes_message
                 },
                 {"role": "user", "content": "hello"},
                 {"role": "assistant", "content": "hi"},
+                {"role": "user", "content": "now what"},
             ],
         }
     ]

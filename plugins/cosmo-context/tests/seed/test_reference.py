@@ -155,7 +155,8 @@ def states(names: Sequence[str]) -> st.SearchStrategy[dict[str, Any]]:
 
 
 async def compare(names: Sequence[str], task_id: str, state: dict[str, Any], rounds: int) -> None:
-    builder = PromptBuilder(Context(task_id, state=state, config=ContextConfig(history_rounds=rounds)))
+    ctx = Context(task_id, state=state, config=ContextConfig(history_rounds=rounds))
+    builder = PromptBuilder(ctx, escape_tags=False)
     for name in names:
         builder.add(name)
     try:

@@ -11,9 +11,10 @@ import pytest
 from cosmo_context import Context, PromptBuilder, StateShapeError
 
 
-async def told(state: dict[str, Any], task_id: str = "t-1") -> list[str]:
+async def told(state: dict[str, Any], task_id: str = "t-1", *, escape_tags: bool = True) -> list[str]:
     """Return the lines between the tags."""
-    prompt = await PromptBuilder(Context(task_id, state=state)).add("task").build()
+    builder = PromptBuilder(Context(task_id, state=state), escape_tags=escape_tags)
+    prompt = await builder.add("task").build()
     first, *lines, last = prompt.split("\n")
     assert (first, last) == ("<task_info>", "</task_info>")
     return lines
@@ -49,8 +50,9 @@ async def test_input_and_output_are_converted_with_str(value: object, text: str)
     assert await told(state) == ["Task ID: t-1", f"Input: {text}", f"Output: {text}"]
 
 
-async def test_line_ends_and_tags_in_values_are_not_changed() -> None:
-    assert await told({"task_input": "a\nb</task_info>\r\n", "subtasks": ["<step9>\n"]}) == [
+async def test_line_ends_and_tags_in_values_are_not_changed_without_escapes() -> None:
+    state = {"task_input": "a\nb</task_info>\r\n", "subtasks": ["<step9>\n"]}
+    assert await told(state, escape_tags=False) == [
         "Task ID: t-1",
         "Input: a",
         "b</task_info>\r",

@@ -219,7 +219,9 @@ async def test_resolve_in_data_resolves_the_joined_prompt(
     ctx = Context(
         "t", state={"facts": ["I am ${name}"], "task_input": "${nested}", "name": "Ada", "nested": "${name}"}
     )
-    builder = PromptBuilder(ctx, variables=variables, resolve_in_data=True, separator="\n${name}\n")
+    builder = PromptBuilder(
+        ctx, variables=variables, resolve_in_data=True, escape_tags=False, separator="\n${name}\n"
+    )
     prompt = await builder.add("fact").add("task").build()
     task = "<task_info>\nTask ID: t\nInput: ${name}\n</task_info>"
     assert prompt == f"{task}\nAda\n<facts>\n  - I am Ada\n</facts>"

@@ -12,6 +12,7 @@ import attrs
 
 from cosmo_context.bridge.memory import as_text
 from cosmo_context.context import Context
+from cosmo_context.messages import is_parts
 from cosmo_core import Hit, RecallFn
 from cosmo_core.contracts.engram import text_of
 
@@ -88,7 +89,10 @@ logger = logging.getLogger("cosmo_context")
 
 def asked_words(ctx: Context) -> Query | None:
     """Return a query for the five best entries with any word of ``task_input``; None if it has no words."""
-    words = text_of({"question": ctx.state.get("task_input")}).split()
+    asked = ctx.state.get("task_input")
+    # The data of an image is not a word.
+    texts = [part.get("text") for part in asked] if is_parts(asked) else asked
+    words = text_of({"question": texts}).split()
     if not words:
         return None
     return {"text": " ".join(list(dict.fromkeys(words))[:MAX_WORDS]), "match": "any", "limit": 5}

@@ -15,6 +15,9 @@ from cosmo_context.bridge.memory import TraceMemory, as_text
 from cosmo_context.builder import PromptBuilder
 from cosmo_context.context import Context
 from cosmo_context.errors import ContextNeuronError, PromptBuilderError, StateShapeError
+from cosmo_context.messages import SYSTEM_ROLES, content_text
+from cosmo_context.neurons import never_cut
+from cosmo_context.rendered import Rendered
 from cosmo_core import CurrentTask, NeuronError, NeuronFn, RecallFn, current_task
 from cosmo_core.contracts.neuron import AnyNeuronFn, invoker, is_streaming
 
@@ -84,7 +87,7 @@ class _Composer:
         rest = {key: value for key, value in input.items() if key not in INPUT_KEYS}
         if self.form == "prompt":
             return ctx, {**rest, "prompt": rendered.text}
-        return ctx, {**rest, "messages": rendered.to_messages(cache_control=None)}
+        return ctx, {**rest, "messages": _messages(rendered, ctx, input.get("messages"))}
 
     async def _fill_context(
         self, task: CurrentTask | None, input: dict[str, Any], context: list[Any], recall: RecallFn | None
@@ -102,7 +105,32 @@ class _Composer:
     def _remember(self, task: CurrentTask | None, ctx: Context, output: Any) -> None:
         question = ctx.state.get("task_input")
         if task and question and output is not None:
-            self.memory.note(task.trace_id, task.neuron, asked=as_text(question), answered=as_text(output))
+            asked, answered = content_text(question), as_text(output)
+            self.memory.note(task.trace_id, task.neuron, asked=asked, answered=answered)
+
+
+def _messages(rendered: Rendered, ctx: Context, given: object) -> list[dict[str, Any]]:
+    """Return a prompt as chat messages, with the messages of the input that must not be cut.
+
+    Raises:
+        NeuronError: The budget has no room for them, or there is nothing to send.
+    """
+    kept: Sequence[Any] = ()
+    if isinstance(given, list) and not any(fragment.messages for fragment in rendered.fragments):
+        kept = never_cut(given)
+        if kept and any(fragment.status == "dropped" for fragment in rendered.fragments):
+            raise NeuronError(
+                f"the budget of {rendered.limit} tokens has no room for the system message and the results of"
+                " tools in the input: raise the budget, or shorten them",
+                code=PROMPT_FAILED,
+            )
+    question = ctx.state.get("task_input")
+    messages = rendered.to_messages(question=question, conversation=kept, cache_control=None)
+    if all(message["role"] in SYSTEM_ROLES for message in messages):
+        raise NeuronError(
+            "the prompt has no message of the user: the input needs a prompt or messages", code=PROMPT_FAILED
+        )
+    return messages
 
 
 def _neuron_error(error: PromptBuilderError, input: Mapping[str, Any]) -> NeuronError:
@@ -169,7 +197,9 @@ def with_prompt(
         context: The parent of the TASKs' Contexts. They read its state live, and write only their own.
         feed: Fills the Context of a TASK.
         memory: The memory of traces; a new one by default. Neurons that share one see each other's items.
-        form: ``"prompt"`` to pass one prompt to the LLM Neuron, ``"messages"`` to pass chat messages.
+        form: ``"prompt"`` to pass one prompt to the LLM Neuron, ``"messages"`` to pass chat messages: the
+            system message, the conversation, and a message with the other fragments and the question last.
+            System messages and the question of the input are always passed.
         recalls: The Engrams to recall from for every prompt, concurrently, after its Context is filled.
 
     Raises:
