@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol, cast
 
 import msgspec
 
+from cosmo_core.contracts.boundary import must_pass
 from cosmo_core.contracts.clarification import AskBack, parse_question, question_reply
 from cosmo_core.contracts.engram import EngramBinding, check_bindings
 from cosmo_core.contracts.neuron import AnyNeuronFn, Emit, NeuronFn, invoker, is_streaming, streamer
@@ -35,7 +36,7 @@ class AxonPort(Protocol):
         """Send ``signal`` to the sender of ``task``."""
         ...
 
-    def error_payload(self, error: Exception, task: Signal) -> dict[str, Any]:
+    def error_payload(self, error: BaseException, task: Signal) -> dict[str, Any]:
         """Return the payload of the ERROR for an unexpected exception."""
         ...
 
@@ -54,7 +55,8 @@ class Axon:
             question is not checked.
         context_fetcher: Turns the TASK's ``context_ref`` (or None) into the Neuron's ``context``.
         engrams: The Engrams that ``recall`` and ``imprint`` of the Neuron reach, by name.
-        max_concurrency: The number of TASKs that run at once.
+        max_concurrency: The number of TASKs that run at once, and of the threads of a plain function. A
+            thread whose TASK was stopped counts until its call returns.
         max_backlog: The number of TASKs that wait beyond those; one more is answered with ERROR
             ``OVERLOADED`` (P-5.11).
 
@@ -108,7 +110,7 @@ class Axon:
         self.neuron_fn = neuron
         self.engrams = check_bindings(neuron, engrams)
         self._stream = streamer(neuron) if is_streaming(neuron) else None
-        self._invoke = invoker(neuron)
+        self._invoke = invoker(neuron, self.max_concurrency)
 
     @property
     def runs_in_loop(self) -> bool:
@@ -118,8 +120,9 @@ class Axon:
     async def answer(self, task: Signal, port: AxonPort, deadline: float | None = None) -> Signal:
         """Run the Neuron on ``task`` and return the Signal that ends it.
 
-        It is AGENT_OUTPUT, CLARIFICATION, PERMISSION or ERROR. Every exception but a cancellation becomes an
-        ERROR. Call it in an asyncio task of its own, which it sets `current_task` for.
+        It is AGENT_OUTPUT, CLARIFICATION, PERMISSION or ERROR. Every exception becomes an ERROR, except a
+        cancellation of the caller, SystemExit and KeyboardInterrupt, which are raised. Call it in an asyncio
+        task of its own, which it sets `current_task` for.
 
         Args:
             task: The TASK.
@@ -139,7 +142,9 @@ class Axon:
             return self._answered(task, await self._stream(input, context, _deltas(task, port)))
         except NeuronError as error:
             return error_reply(task, error.code, str(error), recoverable=error.recoverable)
-        except Exception as error:
+        except BaseException as error:
+            if must_pass(error):
+                raise
             logger.exception("Neuron %r failed on %s", self.neuron_id, task.id)
             return task.reply(SignalType.ERROR, port.error_payload(error, task))
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from cosmo_core.contracts.engram import ImprintFn, RecallFn
+from cosmo_core.contracts.threads import MAX_THREADS, Threads
 
 
 @runtime_checkable
@@ -22,7 +22,7 @@ class NeuronFn(Protocol):
     The output is any JSON value; a value that is not an object arrives as ``{"value": output}`` (P-5.8).
     A Neuron may also be an async generator: every ``str`` it yields becomes a THOUGHT_DELTA, and the last
     object it yields is the output. A plain function works too; it runs in a thread, which runs to its end
-    even when its TASK is stopped.
+    even when its TASK is stopped, and is abandoned when the process ends.
 
     A Neuron that declares the keywords ``recall`` or ``imprint`` gets them, if its Axon binds Engrams.
 
@@ -67,8 +67,12 @@ def is_streaming(neuron: NeuronFn) -> bool:
     return inspect.isasyncgenfunction(neuron) or inspect.isasyncgenfunction(type(neuron).__call__)
 
 
-def invoker(neuron: NeuronFn) -> Invoke:
-    """Adapt a Neuron that does not stream to an async function.
+def invoker(neuron: NeuronFn, max_threads: int = MAX_THREADS) -> Invoke:
+    """Adapt a Neuron that does not stream to an async function. Use the result for all calls.
+
+    Args:
+        neuron: The Neuron. If it is a plain function, the result runs it in threads of its own.
+        max_threads: The number of these threads; further calls wait.
 
     Raises:
         TypeError: ``neuron`` cannot be called.
@@ -78,8 +82,10 @@ def invoker(neuron: NeuronFn) -> Invoke:
     if inspect.iscoroutinefunction(neuron) or inspect.iscoroutinefunction(type(neuron).__call__):
         return neuron
 
+    threads = Threads(max_threads)
+
     async def in_thread(input: dict[str, Any], context: list[Any]) -> Any:
-        answer = await asyncio.to_thread(neuron, input, context)
+        answer = await threads.run(neuron, input, context)
         # A plain function may return a coroutine, as a lambda around an async function does.
         return await answer if inspect.isawaitable(answer) else answer
 

@@ -11,6 +11,7 @@ from contextlib import aclosing
 from types import TracebackType, coroutine
 from typing import Any, Final, Protocol, Self, TypeVar
 
+from cosmo_core.contracts.boundary import logged_failures, must_pass
 from cosmo_core.errors import PathwayClosedError
 from cosmo_core.protocol.signal import Signal, address
 from cosmo_core.protocol.signal_type import (
@@ -41,8 +42,8 @@ def call_handler(name: object, handler: SignalHandler, signal: Signal) -> Awaita
     """Call a plain or async handler; return the awaitable of an async one. A failure is logged."""
     try:
         result = handler(signal)
-    except (Exception, asyncio.CancelledError) as error:
-        if _cancels_caller(error):
+    except BaseException as error:
+        if must_pass(error):
             raise
         logger.exception("%s failed on %s", name, signal.id)
         return None
@@ -51,18 +52,8 @@ def call_handler(name: object, handler: SignalHandler, signal: Signal) -> Awaita
 
 async def finish_call(name: object, call: Awaitable[None], signal: Signal) -> None:
     """Await the call of an async handler. A failure is logged, except a cancellation of the caller."""
-    try:
+    with logged_failures(logger, "%s failed on %s", name, signal.id):
         await call
-    except (Exception, asyncio.CancelledError) as error:
-        if _cancels_caller(error):
-            raise
-        logger.exception("%s failed on %s", name, signal.id)
-
-
-def _cancels_caller(error: BaseException) -> bool:
-    """Tell whether an error cancels the calling asyncio task, rather than something it awaited."""
-    task = asyncio.current_task()
-    return isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling() > 0)
 
 
 def any_of(types: Iterable[SignalType]) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 import attrs
 
 from cosmo_core.contracts.axon import Axon
+from cosmo_core.contracts.boundary import logged_failures
 from cosmo_core.contracts.clock import Clock
 from cosmo_core.contracts.delivery import Subscription, Undelivered
 from cosmo_core.contracts.options import TaskOptions
@@ -295,24 +296,24 @@ class ExtensionSet:
         """Pass an undeliverable Signal to the extension that handles its type."""
         handle = self._undeliverables.get(signal.type)
         if handle is not None:
-            handle(signal, why)
+            # The Synapse calls it, often inside a publish of someone else.
+            with logged_failures(logger, "%r failed on undeliverable %s", handle, signal.id):
+                handle(signal, why)
 
     def neuron_departed(self, neuron_id: str, dendrite_id: str) -> None:
         """Tell every extension that a Neuron departed."""
         for extension in self:
-            try:
+            with logged_failures(
+                logger, "extension %r failed on the departure of %r", extension.name, neuron_id
+            ):
                 extension.neuron_departed(neuron_id, dendrite_id)
-            except Exception:
-                logger.exception("extension %r failed on the departure of %r", extension.name, neuron_id)
 
     async def trace_stopped(self, stop: Signal) -> dict[str, Any]:
         """Tell every extension that a trace was stopped; return their parts of the STOPPED payload."""
         details: dict[str, Any] = {}
         for extension in self:
-            try:
+            with logged_failures(logger, "extension %r failed on STOP %s", extension.name, stop.id):
                 details.update(await extension.trace_stopped(stop))
-            except Exception:
-                logger.exception("extension %r failed on STOP %s", extension.name, stop.id)
         return details
 
 

@@ -156,8 +156,10 @@ def import_object(entry: Entry) -> Any:
         return entry.point.load()
     except PluginIncompatibleError:
         raise
-    # SystemExit: a module that calls sys.exit() when it is imported is a broken plugin.
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    # Also SystemExit: a module that calls sys.exit() when it is imported is a broken plugin.
+    except BaseException as error:
         raise PluginLoadError(f"{entry} cannot be imported: {_explain(entry, error)}") from error
 
 

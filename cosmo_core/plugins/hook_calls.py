@@ -100,7 +100,8 @@ def first_decision(
     """Return the first result that is not None; a plugin that fails is logged and skipped."""
     for implementation in implementations:
         try:
-            decision = _decide(implementation, arguments)
+            with implementation.plugin.noting_errors():
+                decision = _decide(implementation, arguments)
         except Exception:  # noqa: BLE001 - a fault of a plugin must not hide the error that it is asked about
             _log.warning("%s is skipped", implementation.plugin, exc_info=True)
         else:

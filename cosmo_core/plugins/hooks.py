@@ -16,6 +16,7 @@ from typing import Any, Final
 import attrs
 import pluggy
 
+from cosmo_core.contracts.boundary import must_pass
 from cosmo_core.errors import HookError, PluginConflictError
 from cosmo_core.plugins import specs
 from cosmo_core.plugins.specs import ASYNC_HOOKS
@@ -61,12 +62,14 @@ class HookPlugin:
 
     @contextmanager
     def noting_errors(self) -> Iterator[None]:
-        """Add a note with the name of this plugin to any exception."""
+        """Add a note with this plugin's name to any exception; one that is not an `Exception` is wrapped."""
         try:
             yield
-        except Exception as error:
+        except BaseException as error:
             error.add_note(f"from {self}")
-            raise
+            if isinstance(error, Exception) or must_pass(error):
+                raise
+            raise HookError(f"{self} raised {error!r}") from error
 
 
 @attrs.frozen

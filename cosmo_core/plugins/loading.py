@@ -74,7 +74,9 @@ class GroupLoader(ABC):
         except PluginError as error:
             self._factories.record_error(entry, error)
             raise
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             failure = PluginLoadError(f"{entry} cannot be registered: {type(error).__name__}: {error}")
             self._factories.record_error(entry, failure)
             raise failure from error

@@ -175,7 +175,7 @@ class PluginManager:
         """Run ``cosmo_dendrite_stopping``; see its specification."""
         await run_stopping(self._hooks.implementations("cosmo_dendrite_stopping"), {"dendrite": dendrite})
 
-    def error_info(self, error: Exception, task: Signal) -> ErrorInfo | None:
+    def error_info(self, error: BaseException, task: Signal) -> ErrorInfo | None:
         """Call ``cosmo_error_info``; see its specification."""
         return first_decision(self._hooks.implementations("cosmo_error_info"), {"error": error, "task": task})
 

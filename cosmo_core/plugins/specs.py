@@ -140,7 +140,7 @@ def cosmo_dendrite_stopping(dendrite: DendriteInfo) -> Awaitable[None] | None:
 
 
 @hookspec(firstresult=True)
-def cosmo_error_info(error: Exception, task: Signal) -> ErrorInfo | None:
+def cosmo_error_info(error: BaseException, task: Signal) -> ErrorInfo | None:
     """Translate an exception of a Neuron to the code, message and ``recoverable`` of an ERROR.
 
     Called when a Neuron raised an exception other than `NeuronError`, once per plugin until one returns an

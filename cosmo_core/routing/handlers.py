@@ -47,9 +47,11 @@ class HandlerRunner:
         """
         try:
             result = self._handler(frame)
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - logged in `_finished`
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 - logged in `_finished`
             # Also a CancelledError: one from the handler's own calls must not cancel the publisher.
-            result = _failed(error)
+            result = _fail(error)
         if result is None:
             return True
         task = result if isinstance(result, asyncio.Future) else self._start(result)
@@ -94,13 +96,8 @@ class HandlerRunner:
         return self._tasks - {asyncio.current_task()}
 
 
-def _failed(error: BaseException) -> asyncio.Future[None]:
-    task: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    if isinstance(error, asyncio.CancelledError):
-        task.cancel()
-    else:
-        task.set_exception(error)
-    return task
+async def _fail(error: BaseException) -> None:
+    raise error
 
 
 async def _await(result: Awaitable[None]) -> None:

@@ -139,3 +139,20 @@ def test_plugin_for_this_interface_is_loaded(site: Site) -> None:
     files = {"acme_zmq.py": "COSMO_API = 1\nmake = 'made'\n"}
     site.install("acme-zmq", points={"cosmo.synapses:zmq": "acme_zmq:make"}, files=files)
     assert site.manager().factory("cosmo.synapses", "zmq") == "made"
+
+
+@pytest.mark.parametrize("raised", ["GeneratorExit", "BaseExceptionGroup('x', [GeneratorExit()])"])
+def test_exception_that_is_not_an_exception_does_not_end_the_program(site: Site, raised: str) -> None:
+    error = _fail(site, f"raise {raised}\n")
+    assert not isinstance(error.__cause__, Exception)
+
+
+def test_interrupt_on_import_is_passed_on(site: Site) -> None:
+    site.install(
+        "acme-zmq",
+        "0.2",
+        points={"cosmo.synapses:zmq": "acme_zmq:make"},
+        files={"acme_zmq.py": "raise KeyboardInterrupt\n"},
+    )
+    with pytest.raises(KeyboardInterrupt):
+        site.manager().factory("cosmo.synapses", "zmq")

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from cosmo_core.contracts.axon import Axon
+from cosmo_core.contracts.boundary import logged_failures
 from cosmo_core.contracts.delivery import Subscription
 from cosmo_core.dendrite.discovery.announcer import HostedEntity
 from cosmo_core.dendrite.hosting.neuron_runner import NeuronRunner, shutting_down_error
@@ -309,8 +310,6 @@ async def _close(runner: NeuronRunner) -> None:
     aclose = getattr(runner.neuron, "aclose", None)
     if aclose is None:
         return
-    try:
+    with logged_failures(logger, "Neuron %r did not close cleanly", runner.axon.neuron_id):
         async with asyncio.timeout(CLOSE_TIMEOUT_S):
             await aclose()
-    except Exception:
-        logger.exception("Neuron %r did not close cleanly", runner.axon.neuron_id)

@@ -14,6 +14,7 @@ from cosmo_core.dendrite.hosting.reply_sender import ReplySender
 from cosmo_core.dendrite.hosting.stopped_traces import StoppedTraces
 from cosmo_core.protocol.ids import SeenIds
 from cosmo_core.protocol.signal import Signal
+from cosmo_core.protocol.signal_type import SignalType
 
 TaskFilter = Callable[[Signal], bool]
 """Tells whether a TASK is selected."""
@@ -130,15 +131,23 @@ class NeuronRunner:
         self._running[task.id] = (work, task)
 
     async def _run(self, task: Signal, deadline: float | None) -> None:
+        ending: BaseException | None = None
         try:
             try:
                 answer = await self.axon.answer(task, self._replies, deadline)
             except asyncio.CancelledError:
                 # The cancellation ends here: the TASK is answered with ERROR.
                 answer = cancelled_error(task, self.axon)
+            except BaseException as error:  # noqa: BLE001 - raised below
+                # SystemExit or KeyboardInterrupt: it ends the process, once the TASK is answered.
+                ending = error
+                answer = task.reply(SignalType.ERROR, self._replies.error_payload(error, task))
             self._replying.add(task.id)
             await self._replies.send(task, answer)
         finally:
+            if ending is not None:
+                # In the event loop itself, which raises it; an asyncio task would log it as well.
+                asyncio.get_running_loop().call_soon(_raise, ending)
             self._replying.discard(task.id)
             del self._running[task.id]
             if self._unacknowledged:
@@ -204,6 +213,10 @@ class NeuronRunner:
     def _deadline_error(self, task: Signal) -> Signal:
         message = f"the deadline passed before Neuron {self.axon.neuron_id!r} could start; allow more time"
         return error_reply(task, "DEADLINE", message, recoverable=True)
+
+
+def _raise(error: BaseException) -> None:
+    raise error
 
 
 def shutting_down_error(task: Signal, neuron_id: str) -> Signal:

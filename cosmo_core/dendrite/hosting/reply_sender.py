@@ -18,7 +18,7 @@ from cosmo_core.protocol.signal_type import AXON_TYPES, SignalType
 if TYPE_CHECKING:
     from cosmo_core.plugins import ErrorInfo
 
-ErrorInfoHook = Callable[[Exception, Signal], "ErrorInfo | None"]
+ErrorInfoHook = Callable[[BaseException, Signal], "ErrorInfo | None"]
 
 logger = logging.getLogger("cosmo_core.dendrite")
 
@@ -74,7 +74,7 @@ class ReplySender:
             raise ValueError(f"an Axon may not produce {signal.type.value}")
         await self._link.send(self.subject(task, signal.type), signal)
 
-    def error_payload(self, error: Exception, task: Signal) -> dict[str, Any]:
+    def error_payload(self, error: BaseException, task: Signal) -> dict[str, Any]:
         """Return the payload of the ERROR for an exception: a plugin's, or by default its type."""
         info = self._error_info(error, task)
         if info is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
+from cosmo_core.contracts.boundary import must_pass
 from cosmo_core.contracts.delivery import (
     FrameHandler,
     Guarantees,
@@ -340,7 +341,9 @@ class Link:
         for index, observer in enumerate(self._observers):
             try:
                 observer.value(event)
-            except Exception:
+            except BaseException as error:
+                if must_pass(error):
+                    raise
                 if index not in self._failed_observers:
                     self._failed_observers.add(index)
                     logger.exception(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+from cosmo_core.contracts.boundary import must_pass
 from cosmo_core.errors import HookError
 from cosmo_core.plugins import Contribution, Dropped, SignalMiddleware
 from cosmo_core.protocol.signal import Signal
@@ -32,7 +33,12 @@ def _step(link: Contribution[SignalMiddleware], following: Chain[To]) -> Chain[T
                 )
             return await following(to, changed)
 
-        result: object = await link.value(signal, forward)
+        try:
+            result: object = await link.value(signal, forward)
+        except BaseException as error:
+            if isinstance(error, Exception) or must_pass(error):
+                raise
+            raise HookError(f"the middleware of {link.plugin} raised {error!r} for {signal.id}") from error
         if not isinstance(result, Signal | Dropped):
             raise HookError(
                 f"the middleware of {link.plugin} returned {result!r} for {signal.id};"

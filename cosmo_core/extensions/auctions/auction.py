@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Protocol
 
+from cosmo_core.contracts.boundary import as_exception, must_pass
 from cosmo_core.contracts.offer import Bid, Choose, Select
 from cosmo_core.protocol.signal import Signal
 
@@ -139,8 +140,11 @@ class Auction:
         error: Exception | None = None
         try:
             chosen = self._chosen()
-        except Exception as raised:  # noqa: BLE001 - it is passed to the caller who made the offer
-            chosen, error = None, raised
+        except BaseException as raised:
+            if must_pass(raised):
+                raise
+            # It is passed to the caller who made the offer.
+            chosen, error = None, as_exception(raised)
         if chosen is not None:
             self._standing.remove(chosen)
             self.winner = chosen

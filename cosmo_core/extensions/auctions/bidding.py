@@ -11,6 +11,7 @@ from typing import Any, Final
 import attrs
 
 from cosmo_core.contracts.axon import Axon
+from cosmo_core.contracts.boundary import logged_failures
 from cosmo_core.contracts.delivery import Subscription
 from cosmo_core.contracts.offer import OfferHandler
 from cosmo_core.dendrite.extension import Ports
@@ -231,17 +232,16 @@ def _task(award: Signal) -> Signal:
 async def _run_handler(handler: OfferHandler, offer: Signal) -> None:
     deadline_ms = offer.payload.get("deadline_ms")
     time_s = LONGEST_DECISION_S if deadline_ms is None else deadline_ms / 1000
-    try:
-        async with asyncio.timeout(time_s):
-            result = handler(offer)
-            if inspect.isawaitable(result):
-                await result
-    except TimeoutError:
-        logger.warning(
-            "the handler of offers did not decide on %s while bids are accepted: %s s", offer.id, time_s
-        )
-    except Exception:
-        logger.exception("the handler of offers failed on %s", offer.id)
+    with logged_failures(logger, "the handler of offers failed on %s", offer.id):
+        try:
+            async with asyncio.timeout(time_s):
+                result = handler(offer)
+                if inspect.isawaitable(result):
+                    await result
+        except TimeoutError:
+            logger.warning(
+                "the handler of offers did not decide on %s while bids are accepted: %s s", offer.id, time_s
+            )
 
 
 # --- open bids --------------------------------------------------------------------------------------

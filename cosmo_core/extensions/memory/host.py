@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from cosmo_core.contracts.boundary import logged_failures, must_pass
 from cosmo_core.contracts.delivery import Subscription
 from cosmo_core.contracts.engram import Engram, Found, Query, Write
 from cosmo_core.contracts.structure import satisfies
@@ -183,10 +184,8 @@ class EngramHost:
 
     async def _commit_all(self, trace_id: str) -> None:
         for server in self._with_rollback():
-            try:
+            with logged_failures(logger, "the writes of %s could not be committed", trace_id):
                 await server.engram.commit(trace_id)
-            except EngramError as error:
-                logger.warning("the writes of %s could not be committed: %s", trace_id, error)
 
     async def roll_back(self, trace_id: str) -> dict[str, Any]:
         """Undo the writes of a trace in all Engrams; return its part of the STOPPED payload (P-14.10)."""
@@ -200,7 +199,9 @@ class EngramHost:
                 failed[server.engram.engram_id] = str(error)
             except TimeoutError:
                 failed[server.engram.engram_id] = f"not rolled back within {CLOSE_TIMEOUT_S} s"
-            except Exception as error:
+            except BaseException as error:
+                if must_pass(error):
+                    raise
                 logger.exception("Engram %r could not roll back %s", server.engram.engram_id, trace_id)
                 failed[server.engram.engram_id] = error.__class__.__name__
         return {"rolled_back": undone, "failed": failed} if failed else {"rolled_back": undone}
@@ -214,11 +215,9 @@ class EngramHost:
 
 
 async def _close(server: EngramServer) -> None:
-    try:
+    with logged_failures(logger, "Engram %r did not close cleanly", server.engram.engram_id):
         async with asyncio.timeout(CLOSE_TIMEOUT_S):
             await server.engram.close()
-    except Exception:
-        logger.exception("Engram %r did not close cleanly", server.engram.engram_id)
 
 
 # --- one Engram -------------------------------------------------------------------------------------
@@ -281,7 +280,9 @@ class EngramServer:
             return await self._answer_in_time(request)
         except EngramError as error:
             return _failure(request, error)
-        except Exception as error:
+        except BaseException as error:
+            if must_pass(error):
+                raise
             logger.exception("%s failed on %s", self._name, request.id)
             message = f"{self._name} failed with {error.__class__.__name__}; see its host's log"
             return _failure(request, EngramError(message))

@@ -19,7 +19,7 @@ from cosmo_context.messages import SYSTEM_ROLES, content_text
 from cosmo_context.neurons import never_cut
 from cosmo_context.rendered import Rendered
 from cosmo_core import CurrentTask, NeuronError, NeuronFn, RecallFn, current_task
-from cosmo_core.contracts.neuron import AnyNeuronFn, invoker, is_streaming
+from cosmo_core.contracts.neuron import AnyNeuronFn, Invoke, invoker, is_streaming
 
 Compose = Callable[[Context], PromptBuilder]
 """Returns the builder of a prompt for a Context."""
@@ -37,6 +37,7 @@ class _Composer:
     """Composes the prompt of a TASK and calls the LLM Neuron; its attributes are those of `with_prompt`."""
 
     neuron: NeuronFn
+    call: Invoke
     compose: Compose
     base: Context
     feed: Feed
@@ -48,7 +49,7 @@ class _Composer:
         """Return the LLM Neuron's answer to the prompt of a TASK."""
         task = current_task()
         ctx, prompted = await self._compose(task, input, context, recall)
-        output = await invoker(self.neuron)(prompted, context)
+        output = await self.call(prompted, context)
         self._remember(task, ctx, output)
         return output
 
@@ -212,6 +213,7 @@ def with_prompt(
     compose(Context("check", parent=base))
     composer = _Composer(
         neuron=neuron,
+        call=invoker(neuron),
         compose=compose,
         base=base,
         feed=feed,
