@@ -69,14 +69,21 @@ async def _settle() -> None:
 
 
 class _Jumping(selectors.DefaultSelector):
-    """A selector that advances its clock instead of waiting."""
+    """A selector that advances its clock instead of waiting, if there is a time to wait for."""
 
-    now = 0.0
+    def __init__(self, turn_s: float) -> None:
+        super().__init__()
+        self.now = 0.0
+        self._turn_s = turn_s
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is not None and timeout > 0:
+        self.now += self._turn_s
+        if timeout is None:
+            return super().select()
+        ready = super().select(0)
+        if not ready and timeout > 0:
             self.now += timeout
-        return super().select(0)
+        return ready
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
@@ -84,10 +91,14 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     It is for code inside one process. A task that waits for a socket, a thread or another process sees its
     timeouts expire before the answer arrives.
+
+    Args:
+        turn_s: Seconds that pass with every turn of the loop. With 0, a task that polls without a pause stops
+            the time.
     """
 
-    def __init__(self) -> None:
-        self._jumping = _Jumping()
+    def __init__(self, turn_s: float = 0.0) -> None:
+        self._jumping = _Jumping(turn_s)
         super().__init__(self._jumping)
 
     def time(self) -> float:

@@ -1,11 +1,44 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
+from cosmo_testing.clock import VirtualTimeLoop
+from cosmo_testing.conformance.kit import ConformanceError, Kit, Subject
+
 Run = Callable[..., pytest.RunResult]
+
+
+def _virtual_loop() -> VirtualTimeLoop:
+    # Some checks poll: ten thousand turns, in less than a second, use up the patience of a check.
+    return VirtualTimeLoop(turn_s=0.001)
+
+
+class Violation(Protocol):
+    def __call__(
+        self, kit: Kit, subject: Subject, id: str, fault: str | None = None, *, virtual: bool = True
+    ) -> ConformanceError | None: ...
+
+
+@pytest.fixture
+def violation() -> Violation:
+    """Check a requirement in virtual time: a wait for what never comes ends at once, and no other one does.
+
+    In real time, a short patience would fail a busy machine, and a long one would take minutes. A check whose
+    waits are for a thread or a process needs real time.
+    """
+
+    def violation(
+        kit: Kit, subject: Subject, id: str, fault: str | None = None, *, virtual: bool = True
+    ) -> ConformanceError | None:
+        with asyncio.Runner(loop_factory=_virtual_loop if virtual else None) as runner:
+            return runner.run(kit.violation(subject, id, fault))
+
+    return violation
 
 
 @pytest.fixture

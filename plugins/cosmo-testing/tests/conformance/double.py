@@ -39,7 +39,7 @@ class RefusedError(Exception):
 class Base:
     """What a correct source does apart from answering."""
 
-    def __init__(self, *, ask: Ask, api_key: str, timeout: float = 5.0) -> None:
+    def __init__(self, *, ask: Ask, api_key: str, timeout: float = 30.0) -> None:
         self.ask = ask
         self.api_key = api_key
         self.timeout = timeout
@@ -121,7 +121,7 @@ class DoubleSource(SourceUnderTest):
                 raise ConnectionResetError(scenario.words)
             return f"not json: {scenario.words}" if scenario.fault == "malformed" else f"You asked: {prompt}"
 
-        yield {"ask": ask, "timeout": 0.01 if scenario.fault == "stalled" else 5.0}
+        yield {"ask": ask, "timeout": 0.01 if scenario.fault == "stalled" else 30.0}
 
     def input(self, n: int) -> dict[str, Any]:
         return {"prompt": f"question {n}"}

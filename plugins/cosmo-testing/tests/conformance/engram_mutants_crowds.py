@@ -10,6 +10,7 @@ import attrs
 from tests.conformance.engram_double import MUTANTS, Double, Entry, breaks
 
 from cosmo_core.contracts.engram import Findings, ImprintReceipt, Query, Write
+from cosmo_testing.engrams.checks import concurrency
 
 
 class LooksFirst(Double):
@@ -56,7 +57,7 @@ class WritesLater(Double):
         put = super().put(write, id, key, version, embedding)
         entry, tags = self.data.entries[id], write.tags
         self.data.entries[id] = attrs.evolve(entry, tags=())
-        asyncio.get_running_loop().call_later(0.001, self.tag, id, tags)
+        asyncio.get_running_loop().call_later(1, self.tag, id, tags)
         return put
 
     def tag(self, id: str, tags: tuple[str, ...]) -> None:
@@ -122,7 +123,7 @@ class GoesOnWhenCancelled(Double):
         try:
             return await super().imprint(write)
         except asyncio.CancelledError:
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(2 * concurrency.STUCK_S)
             raise
 
 
@@ -159,7 +160,7 @@ class CancelsTheWholeBatch(Double):
 
     async def imprint(self, write: Write) -> ImprintReceipt:
         if self.batch is None or self.batch.done():
-            self.batch = asyncio.ensure_future(asyncio.sleep(0.001))
+            self.batch = asyncio.ensure_future(asyncio.sleep(1))
         await self.batch  # not shielded
         return await super().imprint(write)
 

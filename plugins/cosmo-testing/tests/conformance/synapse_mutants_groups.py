@@ -296,7 +296,7 @@ class CountsFromTheLastTime(Double):
         super().redeliver(delivery)
 
 
-@breaks("synapse:again-held", "a frame that was held for 0.3")
+@breaks("synapse:again-held", "a frame that was held for at most 0.3")
 class CountsInMilliseconds(Double):
     def with_held_time(self, delivery: Delivery) -> bytes:
         return HeldFrame(delivery.frame, 1000 * (self.loop.time() - delivery.since))
@@ -309,7 +309,7 @@ class LosesInSilence(Double):
             super().handle_no_member(delivery)
 
 
-@breaks("synapse:dendrite-round-trip", "did not end within")
+@breaks("synapse:dendrite-round-trip", "WORKER_LOST")
 class LosesAnswers(Double):
     async def publish(self, subject: str, frame: bytes, **options: Any) -> None:
         if "AGENT_OUTPUT" not in subject:

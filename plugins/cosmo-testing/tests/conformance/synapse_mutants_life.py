@@ -157,7 +157,6 @@ class OnePlacePerHandler(Double):
 @breaks("synapse:unsubscribe", "after unsubscribe returned came")
 class DeliversAfterUnsubscribe(Double):
     def remove(self, consumer: Consumer) -> None:
-        self.loop.call_later(0.05, super().remove, consumer)
         MUTANTS.cleanups.append(lambda: super(DeliversAfterUnsubscribe, self).remove(consumer))
 
 

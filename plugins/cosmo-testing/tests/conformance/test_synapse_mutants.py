@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 from tests.conformance import synapse_mutants_frames, synapse_mutants_groups, synapse_mutants_life
+from tests.conformance.conftest import Violation
 from tests.conformance.synapse_double import MUTANTS, Double, DurableDouble, under_test
 
 from cosmo_testing import SynapseUnderTest
-from cosmo_testing.conformance import leftovers, steps
+from cosmo_testing.conformance import leftovers
 from cosmo_testing.conformance.mutants import Mutant
-from cosmo_testing.synapses.checks import KIT, connection, publishing
+from cosmo_testing.synapses.checks import KIT, publishing
 
 # Scaled up, a double takes as much longer as the checks do.
 pytestmark = pytest.mark.timeout(120 * SynapseUnderTest.scale)
@@ -26,13 +27,14 @@ def tidy() -> Iterator[None]:
     MUTANTS.clean_up()
 
 
+THREADED = ("synapse:thread-publish", "synapse:thread-elsewhere")
+"""Requirements whose checks wait for a thread."""
+
+
 @pytest.fixture
 def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten the waits for mutants that never answer."""
-    monkeypatch.setattr(steps, "PATIENCE_S", 0.5)
-    monkeypatch.setattr(connection, "LINGER_S", 0.05)
-    monkeypatch.setattr(publishing, "STUCK_S", 0.1)
-    monkeypatch.setattr(publishing, "BLOCKED_S", 0.1)
+    """Shorten the waits for threads of mutants that never end."""
+    monkeypatch.setattr(publishing, "BLOCKED_S", 1.0)
     monkeypatch.setattr(leftovers, "LINGER_S", 0.05)
 
 
@@ -49,10 +51,11 @@ async def test_correct_synapse_meets_requirement(double: type[Double], requireme
 
 @pytest.mark.usefixtures("little_patience", "tidy")
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.broken.__name__)
-async def test_mutant_is_detected_with_its_reason(mutant: Mutant) -> None:
+def test_mutant_is_detected_with_its_reason(mutant: Mutant, violation: Violation) -> None:
     subject = under_test(mutant.broken)
     assert subject.exemption(KIT[mutant.requirement]) is None
-    error = await KIT.violation(subject, mutant.requirement)
+    virtual = mutant.requirement not in THREADED
+    error = violation(KIT, subject, mutant.requirement, virtual=virtual)
     assert error is not None, f"{mutant.requirement} did not catch it"
     assert error.requirement == mutant.requirement
     assert mutant.because in str(error)

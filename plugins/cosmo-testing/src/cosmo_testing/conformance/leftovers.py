@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from subprocess import Popen
 from typing import Any, Final
 
-LINGER_S: Final = 1.0
+LINGER_S: Final = 5.0
 """Seconds that a thread may take to end."""
 
 

@@ -31,7 +31,7 @@ from cosmo_testing.engrams.subject import SECRETS, EngramUnderTest
 
 T = TypeVar("T")
 
-LINGER_S: Final = 1.0
+LINGER_S: Final = 5.0
 """Seconds that calls to a closed Engram, and its tasks, may take to end."""
 
 

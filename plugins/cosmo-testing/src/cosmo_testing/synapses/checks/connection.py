@@ -15,7 +15,7 @@ from cosmo_testing.conformance.steps import UnmetError, bounded, need, refusal
 from cosmo_testing.synapses.network import Inbox, Network, Worker, for_peers, listen, numbered, send
 from cosmo_testing.synapses.subject import SECRETS
 
-LINGER_S: Final = 1.0
+LINGER_S: Final = 5.0
 """Seconds that the tasks of a closed Synapse may take to end."""
 
 

@@ -261,7 +261,7 @@ async def check_dendrite_too_large(under_test: SynapseUnderTest) -> None:
 AT_ONCE: Final = 50
 """The number of concurrent callers."""
 CANCELS: Final = 200
-CANCEL_S: Final = 0.5
+CANCEL_S: Final = 2.0
 """Seconds until the Neurons of cancelled callers are cancelled."""
 STORM: Final = 2000
 STORM_S: Final = 60.0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
 from cosmo_core.contracts.synapse import Synapse
 from cosmo_core.errors import SynapseError
 from cosmo_testing.conformance.steps import UnmetError, bounded, need
 from cosmo_testing.synapses.checks.groups import ask
-from cosmo_testing.synapses.checks.redelivery import within
+from cosmo_testing.synapses.checks.redelivery import SLACK_S, within
 from cosmo_testing.synapses.network import (
     Inbox,
     Network,
@@ -25,6 +26,8 @@ from cosmo_testing.synapses.subject import CONGEST, QUEUE_GROUPS, RESTART, SEVER
 PROBE: Final = b"probe"
 TRY_S: Final = 0.05
 """Seconds to wait for a frame before the next one is sent."""
+QUIET_S: Final = 0.5
+"""Seconds after `takeover_s` in which a frame must not be reported as lost."""
 
 
 async def _recovered(sender: Synapse, subject: str, inbox: Inbox, limit_s: float) -> None:
@@ -103,9 +106,14 @@ async def check_sever_takeover(network: Network, sender: Synapse, severed: Synap
     await listen(staying, "kit.severed", other, "g")
     await bounded("sever()", network.under_test.sever(severed))
     worker.gate.set()
-    await reports.nothing(within(sender))
-    lost = {*frames} - {*worker.done, *other.frames}
-    need(not lost, f"the severed member had {frames}, and no member finished {sorted(lost)}")
+
+    def lost() -> set[bytes]:
+        return {*frames} - {*worker.done, *other.frames}
+
+    await reports.nothing(within(sender, QUIET_S))
+    with suppress(UnmetError):
+        await bounded("", network.until("", lambda: not lost()), SLACK_S - QUIET_S)
+    need(not lost(), f"the severed member had {frames}, and no member finished {sorted(lost())}")
 
 
 @for_peers(
