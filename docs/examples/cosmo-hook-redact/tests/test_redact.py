@@ -5,8 +5,7 @@ import pytest
 from cosmo_core import MalformedSignalError, Signal, SignalType, encode
 from cosmo_core.plugins import Dropped
 from cosmo_testing.strategies import json_values
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, settings
 
 from cosmo_hook_redact import KEYS, REDACTED, cosmo_signal_middleware, redacting
 
@@ -25,21 +24,21 @@ async def sent(signal: Signal, *keys: str) -> Signal:
     return last[0]
 
 
-@given(
-    st.recursive(st.just(None), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)), st.data()
-)
-async def test_secret_is_redacted_at_any_depth(shape: object, data: st.DataObject) -> None:
+# On a busy machine an example may take long; that is not a failure.
+@settings(deadline=None)
+@given(json_values(), json_values())
+async def test_secret_is_redacted_at_any_depth(input: object, trail: object) -> None:
     def planted(value: object) -> object:
         if isinstance(value, list):
             return [planted(inner) for inner in value]
         if isinstance(value, dict):
             return {**{key: planted(inner) for key, inner in value.items()}, "password": SECRET}
-        return data.draw(json_values())
+        return value
 
     signal = Signal.new(
         SignalType.TASK,
-        {"input": {"in": planted(shape), "password": [SECRET]}},
-        meta={"trail": planted(shape), "password": SECRET},
+        {"input": {"in": planted(input), "password": [SECRET]}},
+        meta={"trail": planted(trail), "password": SECRET},
     )
     before = encode(signal)
     redacted = await sent(signal, "password")
