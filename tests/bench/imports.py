@@ -15,7 +15,7 @@ from tests.bench.report import Figure, Pair
 
 def figures(scale: float) -> Iterator[Figure]:
     """Yield the time that the import adds to the start of an interpreter, and the time of both together."""
-    rounds = max(9, int(25 * scale))
+    rounds = max(3, int(25 * scale))
     for name, measured, target, peer in (
         ("import cosmo_core", _added, "≤ 80 ms", "258 ms"),
         ("start of Python with import cosmo_core", _whole, "", ""),
