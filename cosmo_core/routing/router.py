@@ -8,7 +8,7 @@ from collections.abc import Callable
 from itertools import count
 
 from cosmo_core.contracts.delivery import DeadLetter, Undelivered, UndeliveredHandler
-from cosmo_core.routing.table import QueueGroup, SubjectTable
+from cosmo_core.routing.table import QueueGroup, SubjectTable, matches
 
 logger = logging.getLogger("cosmo_core.routing")
 
@@ -171,11 +171,13 @@ class Router:
         max_waiting: How many deliveries of one subject may be queued for a queue group.
         max_deliveries: How many times a delivery is sent. With 1, a failed delivery counts as acknowledged.
         max_dead: How many dead letters are kept, the newest.
+        max_dead_bytes: How many bytes of frames they may have, or None for no limit.
         on_dequeued: Called with each delivery that has left its queue.
 
     Attributes:
         dead_letters: The dead letters, oldest first.
         discarded: How many deliveries were given up without an ``undelivered`` to call.
+        queued_bytes: How many bytes of frames are queued.
     """
 
     def __init__(
@@ -184,18 +186,24 @@ class Router:
         max_waiting: int,
         max_deliveries: int = 1,
         max_dead: int = 1000,
+        max_dead_bytes: int | None = None,
         on_dequeued: Callable[[Delivery], None] = lambda delivery: None,
     ) -> None:
         self.dead_letters: deque[DeadLetter] = deque(maxlen=max_dead)
         self.discarded = 0
+        self.queued_bytes = 0
+        self._max_dead_bytes = max_dead_bytes
+        self._dead_bytes = 0
         self._table: SubjectTable[Consumer] = SubjectTable()
         # `publish` looks here first: calling the table would cost a call for every frame.
         self._cached_routes = self._table.cached
         self._max_waiting = max_waiting
         self._max_deliveries = max_deliveries
         self._on_dequeued = on_dequeued
-        # By group and subject. A queue exists only while no consumer of its group has capacity.
-        self._queues: dict[tuple[str, str], deque[Delivery]] = {}
+        # By group, then by subject. A queue exists only while no consumer of its group has capacity.
+        self._queues: dict[str, dict[str, deque[Delivery]]] = {}
+        # By group and pattern: how many consumers there are.
+        self._members: dict[tuple[str, str], int] = {}
         self._numbers = count(1)
 
     # --- consumers ----------------------------------------------------------------------------------
@@ -207,14 +215,26 @@ class Router:
             SynapseError: The pattern or the name of the queue group is malformed.
         """
         self._table.add(consumer.pattern, consumer, consumer.queue_group)
-        self._fill(consumer)
+        if consumer.queue_group is not None:
+            key = (consumer.queue_group, consumer.pattern)
+            self._members[key] = self._members.get(key, 0) + 1
+            self.fill(consumer)
 
     def remove_consumer(self, consumer: Consumer) -> None:
         """Route no more frames to ``consumer``. It may still acknowledge its deliveries."""
+        group, pattern = consumer.queue_group, consumer.pattern
+        was_closed = consumer.closed
         consumer.close()
-        self._table.remove(consumer.pattern, consumer)
-        for key in [key for key in self._queues if key[0] == consumer.queue_group]:
-            self._drain(*key)
+        self._table.remove(pattern, consumer)
+        if group is None or was_closed:
+            return
+        self._members[group, pattern] -= 1
+        if self._members[group, pattern]:
+            # Another consumer of the same pattern will get the same frames.
+            return
+        del self._members[group, pattern]
+        for subject in [subject for subject in self._queues.get(group, ()) if matches(pattern, subject)]:
+            self._drain(group, subject)
 
     def remove_lost_consumer(self, consumer: Consumer, reason: str) -> None:
         """Remove a consumer that is gone for good, and redeliver its unacknowledged deliveries.
@@ -292,11 +312,19 @@ class Router:
 
     def enqueue(self, delivery: Delivery) -> None:
         """Queue a delivery even if its queue is full: the caller bounds how many there are."""
-        self._queues.setdefault((delivery.group, delivery.subject), deque()).append(delivery)
+        self._queue(delivery).append(delivery)
+        self.queued_bytes += len(delivery.frame)
+
+    def _queue(self, delivery: Delivery) -> deque[Delivery]:
+        return self._queues.setdefault(delivery.group, {}).setdefault(delivery.subject, deque())
 
     def queue_length(self, delivery: Delivery) -> int:
         """Return how many deliveries are in the queue of this one's group and subject."""
-        return len(self._queues.get((delivery.group, delivery.subject), ()))
+        return len(self._queues.get(delivery.group, {}).get(delivery.subject, ()))
+
+    def queue_count(self) -> int:
+        """Return how many queues there are: one for each group and subject for which deliveries wait."""
+        return sum(map(len, self._queues.values()))
 
     def _try_enqueue(self, delivery: Delivery) -> bool:
         if delivery.undelivered is not None:
@@ -316,7 +344,7 @@ class Router:
     def ack(self, consumer: Consumer, number: int) -> None:
         """Record that ``consumer`` has handled a delivery, and send it queued ones."""
         if consumer.pop_unacked(number) is not None and self._queues:
-            self._fill(consumer)
+            self.fill(consumer)
 
     def nack(self, consumer: Consumer, number: int, reason: str) -> None:
         """Record that ``consumer`` failed on a delivery, and redeliver it.
@@ -331,7 +359,7 @@ class Router:
             return
         if self._max_deliveries > 1:
             self._redeliver([delivery], "failed", reason)
-        self._fill(consumer)
+        self.fill(consumer)
 
     def requeue(self, consumer: Consumer, number: int) -> None:
         """Redeliver a delivery that ``consumer`` did not start on; the attempt does not count."""
@@ -339,7 +367,7 @@ class Router:
         if delivery is not None:
             delivery.attempts -= 1
             self._deliver_first([delivery])
-            self._fill(consumer)
+            self.fill(consumer)
 
     def _redeliver(self, deliveries: list[Delivery], cause: Undelivered, reason: str) -> None:
         again = []
@@ -349,21 +377,27 @@ class Router:
             elif self._max_deliveries == 1:
                 self._discard(delivery, cause)
             else:
-                self.dead_letters.append(
-                    DeadLetter(
-                        subject=delivery.subject,
-                        frame=delivery.frame,
-                        deliveries=delivery.attempts,
-                        reason=reason,
-                    )
-                )
+                self._keep_dead_letter(delivery, reason)
                 self._discard(delivery, "failed")
         self._deliver_first(again)
+
+    def _keep_dead_letter(self, delivery: Delivery, reason: str) -> None:
+        dead = self.dead_letters
+        if len(dead) == dead.maxlen:
+            self._dead_bytes -= len(dead.popleft().frame)
+        letter = DeadLetter(
+            subject=delivery.subject, frame=delivery.frame, deliveries=delivery.attempts, reason=reason
+        )
+        dead.append(letter)
+        self._dead_bytes += len(delivery.frame)
+        while self._max_dead_bytes is not None and self._dead_bytes > self._max_dead_bytes:
+            self._dead_bytes -= len(dead.popleft().frame)
 
     def _deliver_first(self, deliveries: list[Delivery]) -> None:
         # All are queued before the first is sent, so that none overtakes another.
         for delivery in reversed(deliveries):
-            self._queues.setdefault((delivery.group, delivery.subject), deque()).appendleft(delivery)
+            self._queue(delivery).appendleft(delivery)
+            self.queued_bytes += len(delivery.frame)
         for key in dict.fromkeys((delivery.group, delivery.subject) for delivery in deliveries):
             self._drain(*key)
 
@@ -371,7 +405,7 @@ class Router:
 
     def _drain(self, name: str, subject: str) -> None:
         """Send queued deliveries while there is capacity; discard them if the group has no consumer left."""
-        while (name, subject) in self._queues:
+        while subject in self._queues.get(name, ()):
             group = self._group(name, subject)
             consumer = None if group is None else _with_capacity(group)
             if group is None:
@@ -382,14 +416,18 @@ class Router:
             else:
                 return
 
-    def _fill(self, consumer: Consumer) -> None:
+    def fill(self, consumer: Consumer) -> None:
         """Send queued deliveries to one consumer while it has capacity."""
-        for group, subject in [key for key in self._queues if key[0] == consumer.queue_group]:
-            while consumer.has_capacity and (group, subject) in self._queues:
-                route = self._group(group, subject)
-                if route is None or consumer not in route.members:
-                    break
-                self._deliver_next(consumer, group, subject)
+        group = consumer.queue_group
+        queues = None if group is None else self._queues.get(group)
+        if group is None or queues is None:
+            return
+        for subject in list(queues):
+            if not consumer.has_capacity:
+                return
+            if matches(consumer.pattern, subject):
+                while subject in queues and consumer.has_capacity:
+                    self._deliver_next(consumer, group, subject)
 
     def _deliver_next(self, consumer: Consumer, group: str, subject: str) -> None:
         delivery = self._dequeue(group, subject)
@@ -397,10 +435,13 @@ class Router:
         self._on_dequeued(delivery)
 
     def _dequeue(self, group: str, subject: str) -> Delivery:
-        queue = self._queues[group, subject]
-        delivery = queue.popleft()
-        if not queue:
-            del self._queues[group, subject]
+        queues = self._queues[group]
+        delivery = queues[subject].popleft()
+        self.queued_bytes -= len(delivery.frame)
+        if not queues[subject]:
+            del queues[subject]
+            if not queues:
+                del self._queues[group]
         return delivery
 
     def _discard(self, delivery: Delivery, cause: Undelivered) -> None:

@@ -23,6 +23,9 @@ MAX_SUBJECT: Final = 512
 MAX_CACHED_ROUTES: Final = 10_000
 """How many routes a table caches before it clears its cache."""
 
+MAX_CACHED_TARGETS: Final = 100_000
+"""How many targets these routes may have, together."""
+
 
 class QueueGroup(Generic[T]):
     """The members of one queue group. Each frame goes to one of them, in turn."""
@@ -56,7 +59,8 @@ class _Entry(Generic[T]):
 @attrs.define
 class _Node(Generic[T]):
     children: dict[str, _Node[T]] = attrs.field(factory=dict)
-    entries: list[_Entry[T]] = attrs.field(factory=list)
+    # By the identity of the target: removing one costs the same however many there are.
+    entries: dict[int, _Entry[T]] = attrs.field(factory=dict)
 
 
 class SubjectTable(Generic[T]):
@@ -69,6 +73,7 @@ class SubjectTable(Generic[T]):
     def __init__(self) -> None:
         self._root: _Node[T] = _Node()
         self.cached: dict[str, Route[T]] = {}
+        self._cached_targets = 0
         # Subjects that reach the same members share one group, so that their rotation is common.
         self._groups: dict[tuple[str, tuple[int, ...]], QueueGroup[T]] = {}
 
@@ -84,11 +89,11 @@ class SubjectTable(Generic[T]):
         node = self._root
         for token in pattern.split("."):
             node = node.children.setdefault(token, _Node())
-        node.entries.append(_Entry(target, queue_group))
+        node.entries[id(target)] = _Entry(target, queue_group)
         self._clear_cache()
 
     def remove(self, pattern: str, target: T) -> None:
-        """Undo one `add` of ``target``; do nothing if there was none."""
+        """Undo `add` of ``target``; do nothing if there was none."""
         path = [self._root]
         tokens = pattern.split(".")
         for token in tokens:
@@ -96,7 +101,7 @@ class SubjectTable(Generic[T]):
             if child is None:
                 return
             path.append(child)
-        path[-1].entries = [entry for entry in path[-1].entries if entry.target is not target]
+        path[-1].entries.pop(id(target), None)
         for parent, token in zip(reversed(path[:-1]), reversed(tokens), strict=True):
             if parent.children[token].entries or parent.children[token].children:
                 break
@@ -120,8 +125,10 @@ class SubjectTable(Generic[T]):
                 targets.append(entry.target)
             else:
                 groups.setdefault(entry.queue_group, []).append(entry.target)
-        if len(self.cached) >= MAX_CACHED_ROUTES:
+        count = len(targets) + sum(map(len, groups.values()))
+        if len(self.cached) >= MAX_CACHED_ROUTES or self._cached_targets + count > MAX_CACHED_TARGETS:
             self._clear_cache()
+        self._cached_targets += count
         route = Route(
             tuple(targets),
             tuple(self._shared_group(name, tuple(members)) for name, members in groups.items()),
@@ -140,6 +147,7 @@ class SubjectTable(Generic[T]):
     def _clear_cache(self) -> None:
         self.cached.clear()
         self._groups.clear()
+        self._cached_targets = 0
 
 
 @lru_cache(MAX_CACHED_ROUTES)
@@ -174,6 +182,18 @@ def check_pattern(pattern: str, queue_group: str | None = None) -> str:
     return pattern
 
 
+def matches(pattern: str, subject: str) -> bool:
+    """Return whether a valid pattern matches a valid subject."""
+    wanted, tokens = pattern.split("."), subject.split(".")
+    if wanted[-1] == ">":
+        wanted.pop()
+        if len(tokens) <= len(wanted):
+            return False
+    elif len(tokens) != len(wanted):
+        return False
+    return all(token in {"*", given} for token, given in zip(wanted, tokens, strict=False))
+
+
 def _check_length(what: str, text: str) -> None:
     if len(text) > MAX_SUBJECT:
         raise SynapseError(
@@ -183,11 +203,11 @@ def _check_length(what: str, text: str) -> None:
 
 def _matching(node: _Node[T], tokens: list[str], at: int) -> list[_Entry[T]]:
     if at == len(tokens):
-        return node.entries
+        return list(node.entries.values())
     found: list[_Entry[T]] = []
     rest = node.children.get(">")
     if rest is not None:
-        found += rest.entries
+        found += rest.entries.values()
     for branch in (node.children.get("*"), node.children.get(tokens[at])):
         if branch is not None:
             found += _matching(branch, tokens, at + 1)

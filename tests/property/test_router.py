@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cosmo_core.contracts.delivery import DeadLetter, Undelivered
-from cosmo_core.routing import Consumer, Delivery, Router
+from cosmo_core.routing import Consumer, Delivery, Route, Router, SubjectTable
+from cosmo_core.routing.table import matches
 
 
 class Receiver:
@@ -270,3 +272,99 @@ def test_a_number_that_is_not_unacknowledged_is_ignored(consumer: str) -> None:
     router.ack(holder.consumer, number)
     router.ack(holder.consumer, number)
     assert holder.consumer.in_flight == 0
+
+
+def test_removing_one_of_many_equal_consumers_looks_at_no_waiting_subject(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    router = Router(max_waiting=10)
+    members = [Receiver(router, "w.>") for _ in range(50)]
+    reports = UndeliveredLog()
+    for number in range(50):
+        router.publish("w.busy", b"%d" % number)
+    for number in range(200):
+        router.publish(f"w.{number}", b"waits")
+    routed: list[str] = []
+    resolve = router._table.route
+
+    def route(subject: str) -> Route[Consumer]:
+        routed.append(subject)
+        return resolve(subject)
+
+    monkeypatch.setattr(router._table, "route", route)
+    for member in members[1:]:
+        router.remove_consumer(member.consumer)
+    assert routed == []
+    assert router.queue_count() == 200
+    # The last one gets them, and with it they end.
+    router.nack(members[0].consumer, members[0].numbers[0], "failed")
+    router.remove_consumer(members[0].consumer)
+    assert router.queue_count() == 0
+    assert reports.calls == []
+    assert router.discarded == 199
+
+
+def test_a_consumer_with_another_pattern_keeps_the_frames_that_it_matches() -> None:
+    router = Router(max_waiting=10)
+    wide, narrow = Receiver(router, "w.>"), Receiver(router, "w.a")
+    for number in range(2):
+        router.publish("w.a", b"%d" % number)
+    for subject in ("w.a", "w.b", "w.c"):
+        router.publish(subject, subject.encode())
+    router.remove_consumer(wide.consumer)
+    assert (router.queue_count(), router.discarded) == (1, 2)
+    ack_all(router, narrow)
+    assert narrow.got[-1] == b"w.a"
+
+
+def test_an_acknowledgement_does_not_look_at_the_queues_of_other_groups() -> None:
+    router = Router(max_waiting=10)
+    hostile, honest = Receiver(router, "w.>", "hostile"), Receiver(router, "work", "honest", prefetch=2)
+    router.publish("w.busy", b"")
+    for number in range(100):
+        router.publish(f"w.{number}", b"waits")
+    looked_at: list[str] = []
+
+    class Group(dict[str, object]):
+        def __iter__(self) -> Iterator[str]:
+            looked_at.append("hostile")
+            return super().__iter__()
+
+    router._queues["hostile"] = Group(router._queues["hostile"])  # type: ignore[assignment]
+    router.publish("work", b"x")
+    ack_all(router, honest)
+    assert looked_at == []
+    assert len(hostile.got) == 1
+
+
+def test_dead_letters_are_limited_in_bytes() -> None:
+    router = Router(max_waiting=10, max_deliveries=2, max_dead=4, max_dead_bytes=100)
+    worker = Receiver(router)
+    for size in (10, 50, 30, 20, 1, 1, 200):
+        router.publish("work", bytes(size))
+        for _ in range(2):
+            router.nack(worker.consumer, worker.numbers[-1], "failed")
+        kept = [len(dead.frame) for dead in router.dead_letters]
+        assert sum(kept) <= 100
+        assert len(kept) <= 4
+        assert size in kept or size > 100
+    assert (len(router.dead_letters), router._dead_bytes) == (0, 0)
+
+
+@given(st.lists(st.sampled_from(["a", "b", "*"]), min_size=1, max_size=4), st.booleans(), st.data())
+def test_matches_agrees_with_the_table(tokens: list[str], rest: bool, data: st.DataObject) -> None:
+    pattern = ".".join([*tokens, ">"] if rest else tokens)
+    subject = ".".join(data.draw(st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=5)))
+    table: SubjectTable[str] = SubjectTable()
+    table.add(pattern, "target")
+    assert matches(pattern, subject) == bool(table.route(subject).targets)
+
+
+def test_routes_with_many_targets_are_cached_within_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cosmo_core.routing.table.MAX_CACHED_TARGETS", 100)
+    table: SubjectTable[int] = SubjectTable()
+    for target in range(30):
+        table.add(">", target)
+    for number in range(20):
+        assert len(table.route(f"a.{number}").targets) == 30
+        assert sum(len(route.targets) for route in table.cached.values()) <= 100

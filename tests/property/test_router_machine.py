@@ -174,7 +174,8 @@ class RouterMachine(RuleBasedStateMachine):
         return all(client.consumer.in_flight >= client.consumer.prefetch for client in self.consumers(entry))
 
     def is_nowhere(self, entry: Entry) -> bool:
-        queue = self.router._queues.get(entry.key, ())
+        group, subject = entry.key
+        queue = self.router._queues.get(group, {}).get(subject, ())
         return (
             entry.client is None
             and not entry.being_sent
@@ -340,7 +341,15 @@ class RouterMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_router_agrees_with_the_model(self) -> None:
-        waiting = {key: list(queue) for key, queue in self.router._queues.items()}
+        waiting = {
+            (group, subject): list(queue)
+            for group, queues in self.router._queues.items()
+            for subject, queue in queues.items()
+        }
+        assert self.router.queued_bytes == sum(
+            len(delivery.frame) for delivery in chain.from_iterable(waiting.values())
+        )
+        assert self.router.queue_count() == len(waiting)
         for key, queue in waiting.items():
             self.check_queue(queue, self.queues.get(key, []))
         gone = {delivery.number for delivery in chain.from_iterable(self.queues.values())}
