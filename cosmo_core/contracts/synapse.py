@@ -89,6 +89,26 @@ class DeadLetters(Protocol):
 
 
 @runtime_checkable
+class AnswerStore(Protocol):
+    """A durable Synapse that stores answers, too: their receiver gets them although its connection broke."""
+
+    async def store_answer(self, subject: str, frame: bytes, message_id: str) -> None:
+        """Store ``frame`` for the subscriber of ``subject``, once for each id; return when it is stored.
+
+        Raises:
+            SynapseError: As `Synapse.publish` does, or the frame was not stored in time.
+        """
+        ...
+
+    async def subscribe_answers(self, pattern: str, handler: FrameHandler) -> Subscription:
+        """Subscribe as `Synapse.subscribe` does, as the one subscriber, who gets stored answers, too.
+
+        Each stored answer is delivered once, those of the time without a connection when it is restored.
+        """
+        ...
+
+
+@runtime_checkable
 class ThreadPublisher(Protocol):
     """A Synapse that can also publish while its event loop is blocked."""
 

@@ -74,7 +74,10 @@ class Dispatcher:
         """Subscribe to the inbox for answers."""
         pathways = self._pathways
         await self._link.listen(
-            self._link.subjects.inbox_pattern(self._inbox), pathways.receive, refuse=pathways.refuse
+            self._link.subjects.inbox_pattern(self._inbox),
+            pathways.receive,
+            refuse=pathways.refuse,
+            answers=True,
         )
         self._running = True
         self._may_dispatch = self._link.allows(_TASK)

@@ -12,6 +12,7 @@ from cosmo_core.contracts.axon import Axon, error_reply
 from cosmo_core.contracts.neuron import NeuronFn
 from cosmo_core.dendrite.hosting.reply_sender import ReplySender
 from cosmo_core.dendrite.hosting.stopped_traces import StoppedTraces
+from cosmo_core.errors import SynapseError
 from cosmo_core.protocol.ids import SeenIds
 from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import SignalType
@@ -117,10 +118,15 @@ class NeuronRunner:
         deliveries.append(answered)
         return answered
 
-    def _acknowledge(self, task_id: str) -> None:
-        for answered in self._unacknowledged.pop(task_id, ()):
-            if not answered.done():
-                answered.set_result(None)
+    def _acknowledge(self, task_id: str, answered: bool, error: BaseException | None) -> None:
+        """Acknowledge a TASK that was answered; leave any other to the Synapse, which delivers it again."""
+        for delivery in self._unacknowledged.pop(task_id, ()):
+            if delivery.done():
+                continue
+            if answered:
+                delivery.set_result(None)
+            else:
+                delivery.set_exception(error or SynapseError(f"TASK {task_id} ended without an answer"))
 
     def _start(self, task: Signal, deadline: float | None) -> None:
         loop = self._loop
@@ -132,6 +138,7 @@ class NeuronRunner:
 
     async def _run(self, task: Signal, deadline: float | None) -> None:
         ending: BaseException | None = None
+        answered, unsent = False, None
         try:
             try:
                 answer = await self.axon.answer(task, self._replies, deadline)
@@ -144,6 +151,10 @@ class NeuronRunner:
                 answer = task.reply(SignalType.ERROR, self._replies.error_payload(error, task))
             self._replying.add(task.id)
             await self._replies.send(task, answer)
+            answered = True
+        except SynapseError as failure:
+            # It is logged already, and the answer is sent again when the TASK is delivered again.
+            unsent = failure
         finally:
             if ending is not None:
                 # In the event loop itself, which raises it; an asyncio task would log it as well.
@@ -151,7 +162,7 @@ class NeuronRunner:
             self._replying.discard(task.id)
             del self._running[task.id]
             if self._unacknowledged:
-                self._acknowledge(task.id)
+                self._acknowledge(task.id, answered, unsent)
             if self._backlog:
                 self._start_next()
 
@@ -167,7 +178,12 @@ class NeuronRunner:
     def _reply_in_background(self, task: Signal, answer: Signal) -> asyncio.Task[None]:
         """Answer a TASK from the backlog in the background."""
         sending = self._replies.spawn(self._replies.send(task, answer))
-        sending.add_done_callback(lambda _: self._acknowledge(task.id))
+
+        def acknowledge(sending: asyncio.Task[None]) -> None:
+            error = None if sending.cancelled() else sending.exception()
+            self._acknowledge(task.id, not sending.cancelled() and error is None, error)
+
+        sending.add_done_callback(acknowledge)
         return sending
 
     # --- stopping -----------------------------------------------------------------------------------

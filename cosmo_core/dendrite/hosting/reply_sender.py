@@ -63,8 +63,13 @@ class ReplySender:
         """Send a reply in the background."""
         task = asyncio.get_running_loop().create_task(sending)
         self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
+        task.add_done_callback(self._sent)
         return task
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        if not task.cancelled() and not isinstance(task.exception(), SynapseError | None):
+            logger.error("a reply could not be sent", exc_info=task.exception())
 
     # --- AxonPort -----------------------------------------------------------------------------------
 
@@ -89,6 +94,9 @@ class ReplySender:
         """Send the Signal that ends ``task``, or an ERROR in its place if it cannot be sent.
 
         An AGENT_OUTPUT is followed by FINAL if the TASK asks for it; no role forbids that.
+
+        Raises:
+            SynapseError: The answer could not be sent, and the Synapse redelivers a TASK without one.
         """
         try:
             subject = self._link.subjects.reply(answer.type, task.meta.get("reply_to"))
@@ -100,6 +108,8 @@ class ReplySender:
             await self.send(task, _unsendable_error(task, answer, error))
         except SynapseError:
             logger.exception("the answer to %s could not be sent", task.id)
+            if self._redelivery is not None:
+                raise
         except Exception:
             logger.exception("an outbound middleware failed on the answer to %s", task.id)
             if answer.type is not SignalType.ERROR:

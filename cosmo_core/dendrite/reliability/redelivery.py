@@ -12,7 +12,7 @@ import attrs
 
 from cosmo_core.contracts.delivery import Undelivered
 from cosmo_core.dendrite.transport.link import Link
-from cosmo_core.errors import SynapseError
+from cosmo_core.errors import FrameTooLargeError, SynapseError
 from cosmo_core.protocol.signal import Signal, decode
 
 if TYPE_CHECKING:
@@ -93,28 +93,25 @@ class RedeliveryBuffer:
         self._store(task_id, sent)
         try:
             await self._publish(sent)
-        except SynapseError:
+        except FrameTooLargeError:
             self._remove(task_id, sent)
             raise
 
     def _publish(self, sent: _Sent) -> Awaitable[None]:
-        return self._link.send_frame(
-            sent.subject, sent.frame, self.handle_undelivered if sent.tracked else None
-        )
+        if not sent.tracked:
+            return self._link.send_frame(sent.subject, sent.frame)
+        return self._link.send_answer(sent.subject, sent.frame, sent.id, self.handle_undelivered)
 
     # --- a repeated TASK ----------------------------------------------------------------------------
 
     def repeat(self, task_id: str) -> Awaitable[None] | None:
-        """Send the answers of a TASK again; None if they are not stored."""
+        """Send the answers of a TASK again; None if they are not stored. Raises SynapseError when awaited."""
         answers = self._tasks.get(task_id)
-        return None if answers is None else self._repeat(task_id, list(answers))
+        return None if answers is None else self._repeat(list(answers))
 
-    async def _repeat(self, task_id: str, answers: list[_Sent]) -> None:
-        try:
-            for sent in answers:
-                await self._publish(sent)
-        except SynapseError as error:
-            logger.warning("the answer to the repeated TASK %s could not be sent again: %s", task_id, error)
+    async def _repeat(self, answers: list[_Sent]) -> None:
+        for sent in answers:
+            await self._publish(sent)
 
     def _store(self, task_id: str, sent: _Sent) -> None:
         if (before := self._sent.get(sent.id)) is not None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import attrs
 
@@ -20,7 +20,7 @@ from cosmo_core.contracts.delivery import (
 )
 from cosmo_core.contracts.dendrite import DendriteInfo, Role
 from cosmo_core.contracts.structure import satisfies
-from cosmo_core.contracts.synapse import Synapse, ThreadPublisher
+from cosmo_core.contracts.synapse import AnswerStore, Synapse, ThreadPublisher
 from cosmo_core.dendrite.transport.middleware import Chain
 from cosmo_core.errors import LifecycleError, MalformedSignalError, RejectedError, RoleError
 from cosmo_core.protocol.signal import Signal, decode, encode, shorten_deadline
@@ -77,6 +77,8 @@ class Link:
         self._undeliverable: UndeliveredHandler | None = None
         self.in_middleware: dict[str, Signal] = {}
         self._synapse = synapse
+        stores = synapse.guarantees.durable and satisfies(synapse, AnswerStore)
+        self._answers = cast("AnswerStore", synapse) if stores else None
         self.tasks = self.subjects.neuron(SignalType.TASK, "")
         self._forbidden = ORCHESTRATION_TYPES if role == "worker" else frozenset[SignalType]()
         self._outbound: Chain[_Route] | None = None
@@ -190,6 +192,14 @@ class Link:
         """Publish a frame again, past middleware and observers, which have seen its Signal."""
         return self._synapse.publish(subject, frame, undelivered=undelivered)
 
+    def send_answer(
+        self, subject: str, frame: bytes, answer_id: str, undelivered: UndeliveredHandler
+    ) -> Awaitable[None]:
+        """Store an encoded answer; on a Synapse without a store, send it as `send_frame` does."""
+        if self._answers is None:
+            return self.send_frame(subject, frame, undelivered)
+        return self._answers.store_answer(subject, frame, answer_id)
+
     def publish_from_thread(self, subject: str, signal: Signal) -> None:
         """Publish ``signal`` from a thread, without middleware; do nothing if the Synapse cannot do that."""
         if satisfies(self._synapse, ThreadPublisher):
@@ -235,8 +245,16 @@ class Link:
         *,
         queue_group: str | None = None,
         refuse: Refuse | None = None,
+        answers: bool = False,
     ) -> Subscription:
         """Subscribe: call ``receive`` with each Signal, and ``refuse`` with each that a middleware drops.
+
+        Args:
+            pattern: The pattern of subjects.
+            receive: Receives the Signals.
+            queue_group: The queue group to join.
+            refuse: Handles a Signal that a middleware dropped.
+            answers: Whether this is an inbox, to which stored answers are delivered.
 
         Raises:
             LifecycleError: The Dendrite stopped before it was subscribed.
@@ -245,7 +263,10 @@ class Link:
         inbound = self._inbound
         deliver = receive if inbound is None else self._with_middleware(inbound, receive, refuse)
         handler = self._frame_handler(deliver, self.subjects.type_of(pattern))
-        subscription = await self._synapse.subscribe(pattern, handler, queue_group=queue_group)
+        if answers and self._answers is not None:
+            subscription = await self._answers.subscribe_answers(pattern, handler)
+        else:
+            subscription = await self._synapse.subscribe(pattern, handler, queue_group=queue_group)
         if self._closed:
             # `close` has ended the others already.
             await subscription.unsubscribe()

@@ -37,7 +37,7 @@ async def test_a_stream_of_another_application_is_not_used(store: Any, connect: 
     client = await nats.connect(store.url)
     await client.jetstream().add_stream(name="mine-tasks", subjects=["theirs.>"])
     with pytest.raises(SynapseError, match="has a stream mine-tasks that was not made by cosmo"):
-        await connect(store, DURABLE + "&stream=mine")
+        await connect(store, DURABLE + "&prefix=mine")
     await client.close()
 
 

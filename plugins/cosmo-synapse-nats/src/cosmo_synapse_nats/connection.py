@@ -12,6 +12,7 @@ from nats import errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as ServerSubscription
+from nats.js.api import Header
 
 from cosmo_core.errors import SynapseAuthError, SynapseError
 from cosmo_synapse_nats.failures import ErrorLog, connect_failure, describe, is_auth_error
@@ -28,6 +29,9 @@ CLOSE_S: Final = 2.0
 
 FLUSH_S: Final = 10
 """Seconds after which nats-py gives up a round trip; `Connection.completes` waits less."""
+
+STREAM_HEADER: Final = Header.EXPECTED_STREAM.value
+"""The header with the name of the stream for which a message is meant; the server checks it."""
 
 _CREDENTIALS_PARTS: Final = (b"BEGIN NATS USER JWT", b"BEGIN USER NKEY SEED")
 
@@ -114,6 +118,13 @@ class SecuredClient(Client):
             self._pongs[0] = asyncio.get_running_loop().create_future()
         await super()._process_pong()
 
+    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+        parsed = await super()._process_headers(headers)
+        # The server heeds the first of several equal headers, and only in this spelling; nats-py is lenient.
+        if parsed and STREAM_HEADER in parsed and not _names_one_stream(headers):
+            del parsed[STREAM_HEADER]
+        return parsed
+
     @property
     def ssl_context(self) -> ssl.SSLContext:
         """The TLS context to encrypt with."""
@@ -143,6 +154,11 @@ class SecuredClient(Client):
         return reveal
 
 
+def _names_one_stream(headers: bytes) -> bool:
+    name = STREAM_HEADER.encode()
+    return headers.count(name) == 1 and b"\r\n" + name + b":" in headers
+
+
 # --- the connection ---------------------------------------------------------------------------------
 
 
@@ -155,7 +171,8 @@ class Connection:
         on_reconnected: Called in the event loop after each reconnect.
 
     Attributes:
-        where: The servers, without secrets.
+        servers: The servers.
+        where: The same, without secrets.
         client: The nats-py client.
         error_log: The errors of the connection.
     """
@@ -166,7 +183,7 @@ class Connection:
         self.where = str(servers)
         self.error_log = ErrorLog(self.where)
         self.client = SecuredClient(servers)
-        self._servers = servers
+        self.servers = servers
         self._name = name
         self._on_reconnected = on_reconnected
         self._attempts: list[Exception] | None = None
@@ -183,7 +200,7 @@ class Connection:
             SynapseAuthError: The server does not accept this program.
             SynapseError: No server can be reached, or the server is not a usable NATS server.
         """
-        check_keys(self._servers)
+        check_keys(self.servers)
         attempts: list[Exception] = []
         self._attempts = attempts
         connecting = asyncio.ensure_future(self._connect())
@@ -191,14 +208,14 @@ class Connection:
         try:
             await asyncio.wait(
                 {connecting, stopping},
-                timeout=self._servers.connect_timeout_s,
+                timeout=self.servers.connect_timeout_s,
                 return_when=asyncio.FIRST_COMPLETED,
             )
         finally:
             stopping.cancel()
             error = await self._outcome(connecting)
         if error is not None:
-            raise connect_failure(self.where, self._servers.connect_timeout_s, [*attempts, error]) from error
+            raise connect_failure(self.where, self.servers.connect_timeout_s, [*attempts, error]) from error
         self._attempts = None
 
     async def _outcome(self, connecting: asyncio.Future[None]) -> Exception | None:
@@ -212,7 +229,7 @@ class Connection:
         return error if isinstance(error, Exception) else TimeoutError("no answer in time")
 
     async def _connect(self) -> None:
-        servers, client = self._servers, self.client
+        servers, client = self.servers, self.client
         scheme = "tls" if servers.wants_tls else "nats"
         await client.connect(
             [f"{scheme}://{host}" for host in servers.hosts],
@@ -231,6 +248,7 @@ class Connection:
             reconnect_time_wait=RECONNECT_S,  # type: ignore[arg-type]
             max_reconnect_attempts=-1,
             pending_size=PENDING_BYTES,
+            inbox_prefix=servers.inbox_prefix,
             # Without this, a publisher that waits for buffer space would wait until the server is back.
             flush_timeout=servers.connect_timeout_s,
             # The Synapse has checked every subject by a stricter rule.
@@ -284,12 +302,12 @@ class Connection:
             SynapseError: The server did not confirm that in time.
         """
         try:
-            async with asyncio.timeout(self._servers.connect_timeout_s):
+            async with asyncio.timeout(self.servers.connect_timeout_s):
                 while not await self._flushed():
                     continue
         except TimeoutError:
             raise SynapseError(
-                f"{self.where} did not answer within {self._servers.connect_timeout_s} s: try again when it "
+                f"{self.where} did not answer within {self.servers.connect_timeout_s} s: try again when it "
                 "can be reached"
             ) from None
 
@@ -308,7 +326,7 @@ class Connection:
         task = asyncio.ensure_future(round_trip)
         self._round_trips.add(task)
         task.add_done_callback(self._round_trip_ended)
-        await asyncio.wait({task}, timeout=self._servers.connect_timeout_s)
+        await asyncio.wait({task}, timeout=self.servers.connect_timeout_s)
         return task.done() and not task.cancelled() and task.exception() is None
 
     def _round_trip_ended(self, task: asyncio.Future[None]) -> None:
@@ -341,7 +359,7 @@ class Connection:
             self.error_log.record("an error of the connection", describe(error))
             return
         self._attempts.append(error)
-        if is_auth_error(error) or len(self._attempts) >= len(self._servers.hosts):
+        if is_auth_error(error) or len(self._attempts) >= len(self.servers.hosts):
             self._stop_trying.set()
 
     async def _on_disconnect(self) -> None:

@@ -66,12 +66,13 @@ class ErrorLog:
     Attributes:
         counts: How many errors of each kind there were.
         denied: How many permission violations the server reported.
+        where: The servers, without secrets.
     """
 
     def __init__(self, where: str) -> None:
         self.counts: Counter[str] = Counter()
         self.denied = 0
-        self._where = where
+        self.where = where
 
     def record(self, kind: str, error: BaseException | str) -> None:
         """Count an error, and log it if it is the 1st, 10th, 100th, ... of its kind."""
@@ -80,4 +81,4 @@ class ErrorLog:
             self.denied += 1
         count = self.counts[kind]
         if str(count).strip("0") == "1":
-            logger.warning("%s: %s, %d so far; this one: %s", self._where, kind, count, error)
+            logger.warning("%s: %s, %d so far; this one: %s", self.where, kind, count, error)

@@ -42,11 +42,15 @@ class UndeliveredWindow:
 
     def add(self, frame: bytes, undelivered: UndeliveredHandler) -> int:
         """Keep ``frame``; return its number."""
-        self._last += 1
-        self._frames[self._last] = (frame, undelivered)
+        self._frames[self.next_number()] = (frame, undelivered)
         self._bytes += len(frame)
         while len(self._frames) > self._max_frames or self._bytes > self._max_bytes:
             self.discard(next(iter(self._frames)))
+        return self._last
+
+    def next_number(self) -> int:
+        """Return a new number."""
+        self._last += 1
         return self._last
 
     def discard(self, number: int) -> None:
@@ -100,22 +104,31 @@ class Inbox:
         """Report that the frame with this address was not delivered."""
         self.window.report(self._number(address), cause)
 
-    async def request(self, subject: str, frame: bytes, address: str, headers: dict[str, str]) -> Msg | None:
-        """Publish, and return the answer; None if it may have been lost with the connection."""
+    def address(self) -> str:
+        """Return a new reply address for a frame that is not kept."""
+        return f"{self._prefix}{self.window.next_number()}"
+
+    async def request(
+        self, subject: str, frame: bytes, address: str, headers: dict[str, str], wait_s: float
+    ) -> Msg | None:
+        """Publish, and return the answer; None if there is none in time, or the connection broke."""
         number = self._number(address)
         answer: asyncio.Future[Msg | None] = asyncio.get_running_loop().create_future()
         self._answers[number] = answer
+        timer: asyncio.TimerHandle | None = None
         try:
             await self._connection.client.publish(subject, frame, address, headers)
+            timer = answer.get_loop().call_later(wait_s, _give_up, answer)
             return await answer
         finally:
+            if timer is not None:
+                timer.cancel()
             del self._answers[number]
 
     def on_reconnected(self) -> None:
         """End all requests with None: their answers may be lost."""
         for future in list(self._answers.values()):
-            if not future.done():
-                future.set_result(None)
+            _give_up(future)
 
     def _number(self, address: str) -> int:
         number = address.removeprefix(self._prefix)
@@ -129,3 +142,8 @@ class Inbox:
             answer.set_result(msg)
         elif msg.headers is not None and msg.headers.get("Status") == "503":
             self.window.report(number, "no_consumers")
+
+
+def _give_up(answer: asyncio.Future[Msg | None]) -> None:
+    if not answer.done():
+        answer.set_result(None)

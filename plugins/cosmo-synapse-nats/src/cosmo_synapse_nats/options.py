@@ -29,6 +29,8 @@ class Servers:
             does not offer TLS.
         encrypted: Whether the connection must be encrypted.
         connect_timeout_s: Seconds that connecting may take.
+        prefix: The first part of the names of this bus's streams, and of its inboxes. Programs with different
+            prefixes share neither, so that permissions can separate them.
     """
 
     hosts: tuple[str, ...]
@@ -40,12 +42,35 @@ class Servers:
     tls: ssl.SSLContext | None = attrs.field(default=None, repr=False)
     encrypted: bool = False
     connect_timeout_s: float = 2.0
+    prefix: str = "cosmo"
 
     def __attrs_post_init__(self) -> None:
         if not self.hosts:
             raise ValueError("a NATS Synapse needs at least one server")
         if self.connect_timeout_s <= 0:
             raise ValueError("connect_timeout_s must be more than 0")
+        if not is_token(self.prefix):
+            raise ValueError(f"{self.prefix!r} is not a valid prefix: use 1 to 64 of A-Z a-z 0-9 _ -")
+
+    @property
+    def inbox_prefix(self) -> str:
+        """The first tokens of the inboxes of this bus."""
+        return f"_INBOX.{self.prefix}"
+
+    @property
+    def tasks(self) -> str:
+        """The name of the stream of waiting frames, and the first token of their subjects there."""
+        return f"{self.prefix}-tasks"
+
+    @property
+    def answers(self) -> str:
+        """The name of the stream of answers, and the first token of their subjects there."""
+        return f"{self.prefix}-answers"
+
+    @property
+    def dead(self) -> str:
+        """The name of the stream of dead letters, and the first token of their subjects there."""
+        return f"{self.prefix}-dead"
 
     @property
     def wants_tls(self) -> bool:
@@ -66,16 +91,17 @@ class Durability:
             lease three times as often.
         max_deliveries: How many times a frame is delivered before it becomes a dead letter.
         retry_s: Seconds until a frame that a handler failed on is redelivered.
-        max_bytes: Bytes of all waiting frames. A frame beyond that is rejected: ``overloaded``.
+        max_bytes: Bytes of all waiting frames. A frame beyond that is rejected: ``overloaded``. Answers take
+            at most as much; beyond that the oldest are removed.
         max_waiting: Frames that may wait on one subject. A frame beyond that is rejected: ``overloaded``.
         max_dead: How many dead letters are kept, the newest.
         replicas: On how many servers each frame is stored before it is acknowledged.
         duplicates_s: For how many seconds the server recognizes a repeated ``message_id``.
         store_timeout_s: Seconds that a publisher waits until a frame is stored.
-        stream: The prefix of the streams' names.
+        answers_s: Seconds for which an answer is kept for a caller whose connection is broken.
     """
 
-    ack_wait_s: float = 10.0
+    ack_wait_s: float = 3.0
     max_deliveries: int = 3
     retry_s: float = 0.5
     max_bytes: int = 1024**3
@@ -83,27 +109,15 @@ class Durability:
     max_dead: int = 1000
     replicas: int = 1
     duplicates_s: float = 120.0
-    store_timeout_s: float = 10.0
-    stream: str = "cosmo"
+    store_timeout_s: float = 30.0
+    answers_s: float = 120.0
 
     def __attrs_post_init__(self) -> None:
         for name in ("max_deliveries", "max_bytes", "max_waiting", "max_dead", "replicas"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} starts at 1")
-        for name in ("ack_wait_s", "duplicates_s", "store_timeout_s"):
+        for name in ("ack_wait_s", "duplicates_s", "store_timeout_s", "answers_s"):
             if getattr(self, name) < 0.1:
                 raise ValueError(f"{name} starts at 0.1")
         if self.retry_s < 0:
             raise ValueError("retry_s starts at 0")
-        if not is_token(self.stream):
-            raise ValueError(f"{self.stream!r} is not a valid name for streams: use A-Z a-z 0-9 _ -")
-
-    @property
-    def tasks(self) -> str:
-        """The name of the stream of waiting frames, and the first token of their subjects there."""
-        return f"{self.stream}-tasks"
-
-    @property
-    def dead(self) -> str:
-        """The name of the stream of dead letters, and the first token of their subjects there."""
-        return f"{self.stream}-dead"

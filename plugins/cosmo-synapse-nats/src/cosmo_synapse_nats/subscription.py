@@ -15,6 +15,7 @@ from cosmo_core.errors import SynapseError
 from cosmo_core.routing import Consumer
 from cosmo_core.routing.handlers import HandlerRunner
 from cosmo_synapse_nats.connection import Connection
+from cosmo_synapse_nats.durable.answers import AnswerReader
 from cosmo_synapse_nats.durable.subscription import DurableSubscription
 
 Callback = Callable[["Msg"], Coroutine[Any, Any, None]]
@@ -153,7 +154,7 @@ class NatsSubscription:
     """
 
     def __init__(self, registry: SubscriptionRegistry, core: CoreSubscription) -> None:
-        self.durable: DurableSubscription | None = None
+        self.durable: DurableSubscription | AnswerReader | None = None
         self._registry = registry
         self._core = core
 

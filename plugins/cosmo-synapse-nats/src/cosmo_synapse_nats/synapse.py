@@ -162,6 +162,26 @@ class NatsSynapse:
         except errors.Error as error:
             raise self._failure(f"publish on {subject}", error) from error
 
+    async def store_answer(self, subject: str, frame: bytes, message_id: str) -> None:
+        """Store ``frame`` for the subscriber of `subscribe_answers`. Without JetStream, send it to all.
+
+        Raises:
+            SynapseClosedError: The Synapse is not connected.
+            FrameTooLargeError: The frame is larger than ``guarantees.max_frame``; nothing was sent.
+            SynapseError: The subject is malformed, or the frame was not stored in time.
+        """
+        queues = self._queues
+        if queues is None:
+            await self.publish(subject, frame)
+            return
+        check_subject(subject)
+        if len(frame) > self.guarantees.max_frame:
+            raise self._too_large(subject, frame)
+        try:
+            await queues.store_answer(subject, frame, message_id)
+        except errors.Error as error:
+            raise self._failure(f"publish on {subject}", error) from error
+
     def publish_from_thread(self, subject: str, frame: bytes) -> None:
         """Publish from any thread, also while the event loop is blocked. Failures are not reported.
 
@@ -187,6 +207,22 @@ class NatsSynapse:
             SynapseError: The pattern or the name of the queue group is malformed, or the server does not
                 allow the subscription or does not answer.
         """
+        return await self._subscribe(pattern, handler, queue_group, answers=False)
+
+    async def subscribe_answers(self, pattern: str, handler: FrameHandler) -> NatsSubscription:
+        """Subscribe to ``pattern`` as its one subscriber, to whom stored answers are delivered, too.
+
+        An answer that was stored while the connection was broken is delivered when it is restored.
+
+        Raises:
+            SynapseClosedError: The Synapse is not connected.
+            SynapseError: As `subscribe` does.
+        """
+        return await self._subscribe(pattern, handler, None, answers=True)
+
+    async def _subscribe(
+        self, pattern: str, handler: FrameHandler, queue_group: str | None, *, answers: bool
+    ) -> NatsSubscription:
         check_pattern(pattern, queue_group)
         connection, queues = self._connection, self._queues
         if connection is None:
@@ -208,7 +244,14 @@ class NatsSynapse:
                     pattern, handler, queue_group, prefetch=self._max_in_flight
                 )
             elif queues is not None:
-                await core.add_subject(queues.stored_subject(pattern))
+                tasks, stored_answers = queues.stored_subjects(pattern)
+                await core.add_subject(tasks)
+                if answers:
+                    subscription.durable = await queues.subscribe_answers(
+                        pattern, handler, prefetch=self._max_in_flight
+                    )
+                else:
+                    await core.add_subject(stored_answers)
         except errors.Error as error:
             await self._undo(subscription)
             raise self._failure(f"subscribe to {pattern}", error) from error

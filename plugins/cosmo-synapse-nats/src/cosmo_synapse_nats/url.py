@@ -26,10 +26,10 @@ _DURABILITY: Final = frozenset(field.name for field in attrs.fields(Durability))
 _LIMITS: Final = frozenset({"max_frame", "max_in_flight", "max_pending"})
 _QUERY: Final[dict[str, Callable[[str], object]]] = {
     "durable": _boolean,
-    "stream": str,
+    "prefix": str,
     "connect_timeout_s": float,
     **dict.fromkeys(_LIMITS, int),
-    **dict.fromkeys(("ack_wait_s", "retry_s", "duplicates_s", "store_timeout_s"), float),
+    **dict.fromkeys(("ack_wait_s", "retry_s", "duplicates_s", "store_timeout_s", "answers_s"), float),
     **dict.fromkeys(("max_deliveries", "max_bytes", "max_waiting", "max_dead", "replicas"), int),
 }
 

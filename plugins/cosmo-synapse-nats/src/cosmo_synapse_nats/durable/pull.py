@@ -14,6 +14,7 @@ from nats.aio.subscription import Subscription as ServerSubscription
 
 from cosmo_core.errors import SynapseError
 from cosmo_synapse_nats.connection import Connection
+from cosmo_synapse_nats.failures import describe
 
 MAX_WAITING: Final = 100_000
 """Messages that may wait while the server is gone. A lost acknowledgement causes one more delivery."""
@@ -21,8 +22,14 @@ MAX_WAITING: Final = 100_000
 EXPIRES_S: Final = 30.0
 """Seconds for which one pull request is valid."""
 
+HEARTBEAT_S: Final = 2.0
+"""Seconds between two heartbeats of the server while a pull request waits."""
+
+SILENT_S: Final = 5.0
+"""Seconds without a frame or a heartbeat after which a pull request is repeated."""
+
 RETRY_S: Final = 0.5
-"""Seconds until a pull request that the server rejected is repeated."""
+"""Seconds until a consumer that could not be created is tried again."""
 
 
 class SendQueue:
@@ -65,16 +72,18 @@ class SendQueue:
 class PullRequests:
     """Pulls frames of one consumer, with one request at a time, for as many frames as there is capacity.
 
-    ``fetch`` of nats-py makes two requests where one is enough, and a task and a timer for every frame.
+    ``fetch`` of nats-py makes two requests where one is enough, and a task and a timer for every frame. While
+    a request waits, the server sends a heartbeat; a request without one is lost, and is repeated.
 
     Args:
         connection: The connection.
         send_queue: Sends the requests.
         stream: The name of the stream.
-        consumer: The name of the consumer.
         capacity: Returns how many frames may be delivered.
         on_frame: Called with each frame.
-        recreate_consumer: Creates the consumer again if it is gone.
+        on_idle: Called with each heartbeat: how many frames the consumer has sent in all.
+        consumer: Makes sure that the consumer exists, and returns its name.
+        renew: Whether ``consumer`` is called after each reconnect, and not only if the consumer is gone.
     """
 
     def __init__(
@@ -82,57 +91,88 @@ class PullRequests:
         connection: Connection,
         send_queue: SendQueue,
         stream: str,
-        consumer: str,
         *,
         capacity: Callable[[], int],
         on_frame: Callable[[Msg], None],
-        recreate_consumer: Callable[[], Awaitable[object]],
+        consumer: Callable[[], Awaitable[str]],
+        on_idle: Callable[[int], None] = lambda sent: None,
+        renew: bool = False,
     ) -> None:
         self._connection = connection
         self._send_queue = send_queue
-        self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+        self._stream = stream
+        self._subject = ""
         self._capacity = capacity
         self._on_frame = on_frame
-        self._recreate_consumer = recreate_consumer
+        self._on_idle = on_idle
+        self._consumer = consumer
+        self._renew = renew
         self._subscription: ServerSubscription | None = None
         self._inbox = ""
         self._request = 0
         self._requested = 0
-        self._expiry: asyncio.TimerHandle | None = None
+        self._heard_at = 0.0
+        self._check: asyncio.TimerHandle | None = None
         self._recovery: asyncio.Task[None] | None = None
         self._closed = False
 
     async def open(self) -> None:
-        """Subscribe to a new inbox, and request frames."""
-        self._inbox = self._connection.client.new_inbox()
+        """Subscribe to a new inbox, make sure that the consumer exists, and request frames.
+
+        Raises:
+            SynapseError: There is no consumer.
+        """
+        await self._open(renew=True)
+
+    async def _open(self, *, renew: bool) -> None:
+        inbox = self._connection.client.new_inbox()
+        subscription = await self._connection.subscribe(f"{inbox}.*", self._on_message)
+        previous, self._subscription, self._inbox = self._subscription, subscription, inbox
         # Answers to earlier requests go to earlier inboxes, so the number of requested frames stays exact.
         self._requested = 0
-        self._subscription = await self._connection.subscribe(f"{self._inbox}.*", self._on_message)
+        if previous is not None:
+            await self._connection.unsubscribe(previous)
+        if renew:
+            self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{await self._consumer()}"
         self.request()
 
     def request(self) -> None:
         """Request as many frames as there is capacity, unless requested frames are outstanding."""
-        if self._requested or self._closed or (capacity := self._capacity()) < 1:
+        if self._requested or self._closed or self._recovering or (capacity := self._capacity()) < 1:
             return
         self._request += 1
         self._requested = capacity
-        request = {"batch": capacity, "expires": int(EXPIRES_S * 1e9)}
+        request = {
+            "batch": capacity,
+            "expires": int(EXPIRES_S * 1e9),
+            "idle_heartbeat": int(HEARTBEAT_S * 1e9),
+        }
         self._send_queue.send(self._subject, json.dumps(request).encode(), f"{self._inbox}.{self._request}")
-        if self._expiry is not None:
-            self._expiry.cancel()
-        # The server ends a request by itself. This timer is for a request that never reached the server.
-        self._expiry = asyncio.get_running_loop().call_later(EXPIRES_S + 5, self._expire, self._request)
+        self._heard_at = asyncio.get_running_loop().time()
+        if self._check is None:
+            self._check_later(SILENT_S)
+
+    @property
+    def _recovering(self) -> bool:
+        return self._recovery is not None and not self._recovery.done()
 
     def on_reconnected(self) -> None:
         """Request again: what was requested on the old connection does not arrive any more."""
-        if not self._closed:
-            self._recover(self._reopen())
+        self.recover(renew=self._renew)
+
+    def recover(self, *, renew: bool = True, after_s: float = 0.0) -> None:
+        """Request again after some seconds; if ``renew``, make sure before that the consumer exists."""
+        if self._closed:
+            return
+        if self._recovery is not None:
+            self._recovery.cancel()
+        self._recovery = asyncio.ensure_future(self._recover(renew, after_s))
 
     async def close(self) -> None:
         """Request no more. Frames that the server has sent before are still delivered."""
         self._closed = True
-        if self._expiry is not None:
-            self._expiry.cancel()
+        if self._check is not None:
+            self._check.cancel()
         if self._recovery is not None:
             self._recovery.cancel()
             await asyncio.wait({self._recovery})
@@ -140,12 +180,25 @@ class PullRequests:
             subscription, self._subscription = self._subscription, None
             await self._connection.unsubscribe(subscription)
 
-    def _expire(self, request: int) -> None:
-        if request == self._request:
+    def _check_later(self, after_s: float) -> None:
+        self._check = asyncio.get_running_loop().call_later(after_s, self._check_heard)
+
+    def _check_heard(self) -> None:
+        self._check = None
+        if not self._requested or self._closed:
+            return
+        left_s = self._heard_at + SILENT_S - asyncio.get_running_loop().time()
+        if left_s > 0:
+            self._check_later(left_s)
+        elif self._recovering or not self._connection.client.is_connected:
+            self._check_later(SILENT_S)
+        else:
+            self._connection.error_log.record("a pull request was lost", f"no heartbeat for {SILENT_S} s")
             self._requested = 0
-            self.request()
+            self.recover()
 
     async def _on_message(self, msg: Msg) -> None:
+        self._heard_at = asyncio.get_running_loop().time()
         if not msg.reply:
             self._on_status(msg)
             return
@@ -157,41 +210,28 @@ class PullRequests:
     def _on_status(self, msg: Msg) -> None:
         headers = msg.headers or {}
         status, text = headers.get("Status", ""), headers.get("Description", "")
-        if status == "100" or msg.subject != f"{self._inbox}.{self._request}":
+        if msg.subject != f"{self._inbox}.{self._request}":
+            return
+        if status == "100":
+            self._on_idle(int(headers.get("Nats-Last-Consumer", 0)))
             return
         self._requested = 0
         if status == "408":
             self.request()
             return
         self._connection.error_log.record("the server rejected a pull request", f"{status} {text}")
-        self._recover(self._retry())
+        self.recover(after_s=RETRY_S)
 
-    def _recover(self, work: Awaitable[None]) -> None:
-        if self._recovery is not None:
-            self._recovery.cancel()
-        self._recovery = asyncio.ensure_future(_await(work))
-
-    async def _retry(self) -> None:
+    async def _recover(self, renew: bool, after_s: float) -> None:
+        await asyncio.sleep(after_s)
         while True:
-            await asyncio.sleep(RETRY_S)
             try:
-                await self._recreate_consumer()
-            except SynapseError as error:
-                self._connection.error_log.record("a consumer could not be created again", error)
+                await self._open(renew=renew)
+            except (SynapseError, errors.Error) as error:
+                self._connection.error_log.record("frames could not be requested again", describe(error))
+                renew = True
+                await asyncio.sleep(RETRY_S)
                 continue
-            self.request()
-            return
-
-    async def _reopen(self) -> None:
-        previous, self._subscription = self._subscription, None
-        try:
-            if previous is not None:
-                await self._connection.unsubscribe(previous)
-            await self.open()
-        except errors.Error as error:
-            self._connection.error_log.record("frames could not be requested after a reconnect", error)
-            self._requested = 0
-
-
-async def _await(work: Awaitable[None]) -> None:
-    await work
+            break
+        self._recovery = None
+        self.request()

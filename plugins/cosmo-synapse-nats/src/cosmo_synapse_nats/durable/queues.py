@@ -6,16 +6,18 @@ import asyncio
 import json
 from functools import partial
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from cosmo_core.contracts.delivery import DeadLetter, FrameHandler, UndeliveredHandler
 from cosmo_core.errors import SynapseError
-from cosmo_synapse_nats.connection import Connection
+from cosmo_synapse_nats.connection import STREAM_HEADER, Connection
+from cosmo_synapse_nats.durable.answers import AnswerReader
 from cosmo_synapse_nats.durable.clock import ServerClock
 from cosmo_synapse_nats.durable.dead_letters import MESSAGE_ID_HEADER, DeadLetterStream
 from cosmo_synapse_nats.durable.pull import SendQueue
 from cosmo_synapse_nats.durable.streams import (
     ConsumerIndex,
+    answers_stream,
     dead_stream,
     ensure_consumer,
     ensure_stream,
@@ -29,11 +31,29 @@ from cosmo_synapse_nats.options import Durability
 FULL: Final = frozenset({10023, 10047, 10077})
 """The server's codes for a stream or a store that is full."""
 
+IN_PROCESS: Final = 10158
+"""The server's code for a frame whose id it is storing at this moment."""
+
+TRANSIENT: Final = frozenset({IN_PROCESS, 10005, 10008, 10009})
+"""Codes for which a frame is published again: there is no leader at the moment, or a store is opening."""
+
+FIRST_ATTEMPT_S: Final = 1.0
+"""Seconds until a frame that the server did not confirm is published again; they double each time."""
+
+LAST_ATTEMPT_S: Final = 4.0
+"""The most seconds between two attempts."""
+
+RETRY_S: Final = 0.05
+"""Seconds until a frame that the server could not store at the moment is published again."""
+
 MAX_ID: Final = 256
 """Characters in the longest ``message_id``."""
 
 API_S: Final = 2.0
 """Seconds that the server may take to answer a JetStream request."""
+
+
+S = TypeVar("S", DurableSubscription, AnswerReader)
 
 
 class DurableQueues:
@@ -49,33 +69,34 @@ class DurableQueues:
         self._js = connection.client.jetstream(timeout=API_S)
         self._inbox = inbox
         self._durability = durability
-        self._consumers = ConsumerIndex(self._js, durability.tasks)
+        self._servers = servers = connection.servers
+        self._consumers = ConsumerIndex(self._js, servers.tasks)
         self._shared = Shared(
             connection,
             SendQueue(connection),
             keepalive,
-            ServerClock(connection, durability.tasks),
-            DeadLetterStream(self._js, durability.dead),
+            ServerClock(connection, servers.tasks),
+            DeadLetterStream(self._js, servers.dead),
             durability,
         )
         self._id_prefix = connection.client.new_inbox()
         self._numbers = count(1)
-        self.subjects = (f"{durability.tasks}.", f"{durability.dead}.")
+        self.subjects = (f"{servers.tasks}.", f"{servers.answers}.", f"{servers.dead}.")
 
     async def open(self) -> None:
         """Create the streams unless they exist, and read the server's clock.
 
         Raises:
-            SynapseError: The server has no JetStream, or does not answer.
+            SynapseError: The server has no JetStream, does not allow its use, or does not answer.
         """
-        where = self._shared.connection.where
-        await ensure_stream(self._js, tasks_stream(self._durability), where)
-        await ensure_stream(self._js, dead_stream(self._durability), where)
+        for stream in (tasks_stream, answers_stream, dead_stream):
+            config = stream(self._servers, self._durability)
+            await ensure_stream(self._js, config, self._shared.connection.error_log)
         await self._shared.clock.open()
 
-    def stored_subject(self, pattern: str) -> str:
-        """Return the subject, or pattern, under which frames on ``pattern`` are stored."""
-        return f"{self._durability.tasks}.{pattern}"
+    def stored_subjects(self, pattern: str) -> tuple[str, str]:
+        """Return the subjects, or patterns, under which frames and answers on ``pattern`` are stored."""
+        return f"{self._servers.tasks}.{pattern}", f"{self._servers.answers}.{pattern}"
 
     # --- publishing ---------------------------------------------------------------------------------
 
@@ -92,7 +113,7 @@ class DurableQueues:
         if self._consumers.is_core_only(subject, online=self._shared.connection.client.is_connected):
             await self._publish_core(subject, frame, undelivered)
             return
-        headers = {MESSAGE_ID_HEADER: self._id(message_id)}
+        headers = {MESSAGE_ID_HEADER: self._id(message_id), STREAM_HEADER: self._servers.tasks}
         address = ""
         try:
             async with asyncio.timeout(self._durability.store_timeout_s):
@@ -100,19 +121,42 @@ class DurableQueues:
                     await self._try_core(subject, frame, undelivered)
                     return
                 address = headers[REPORT_TO_HEADER] = self._inbox.register(frame, undelivered)
-                answer = await self._request_store(self.stored_subject(subject), frame, address, headers)
+                stored_subject = f"{self._servers.tasks}.{subject}"
+                answer = await self._request_store(stored_subject, frame, address, headers)
         except TimeoutError:
             self._inbox.discard(address)
-            raise SynapseError(
-                f"the server did not confirm within {self._durability.store_timeout_s} s that the frame on "
-                f"{subject} is stored: publish it again with the same message_id, and it is stored once"
-            ) from None
+            raise self._unconfirmed(subject) from None
         except BaseException:
             self._inbox.discard(address)
             raise
         error = answer.get("error")
         if error is not None:
             self._on_store_error(subject, address, error)
+
+    async def store_answer(self, subject: str, frame: bytes, message_id: str) -> None:
+        """Store an answer for the one subscriber of ``subject``; return when the server has confirmed it.
+
+        Raises:
+            SynapseError: It was not stored, or the server did not confirm it in time.
+        """
+        headers = {MESSAGE_ID_HEADER: self._id(message_id), STREAM_HEADER: self._servers.answers}
+        stored_subject = f"{self._servers.answers}.{subject}"
+        try:
+            async with asyncio.timeout(self._durability.store_timeout_s):
+                answer = await self._request_store(stored_subject, frame, self._inbox.address(), headers)
+        except TimeoutError:
+            raise self._unconfirmed(subject) from None
+        if (error := answer.get("error")) is not None:
+            raise self._not_stored(subject, error)
+
+    def _unconfirmed(self, subject: str) -> SynapseError:
+        return SynapseError(
+            f"the server did not confirm within {self._durability.store_timeout_s} s that the frame on "
+            f"{subject} is stored: publish it again with the same message_id, and it is stored once"
+        )
+
+    def _not_stored(self, subject: str, error: dict[str, Any]) -> SynapseError:
+        return SynapseError(f"the server did not store the frame on {subject}: {error.get('description')}")
 
     async def _publish_core(self, subject: str, frame: bytes, undelivered: UndeliveredHandler) -> str:
         """Publish a frame on core NATS; return its reply address."""
@@ -145,22 +189,26 @@ class DurableQueues:
     async def _request_store(
         self, subject: str, frame: bytes, address: str, headers: dict[str, str]
     ) -> dict[str, Any]:
+        """Publish until the server answers for good. It stores a frame that is sent twice once, by its id."""
+        wait_s = FIRST_ATTEMPT_S
         while True:
-            msg = await self._inbox.request(subject, frame, address, headers)
-            # None: the connection broke. No data: the server has not opened its store yet.
+            msg = await self._inbox.request(subject, frame, address, headers, wait_s)
             if msg is None:
+                # The connection broke, or the server that had to answer is gone.
+                wait_s = min(2 * wait_s, LAST_ATTEMPT_S)
                 continue
-            if msg.data:
-                answer: dict[str, Any] = json.loads(msg.data)
+            # No data: the server has not opened its store yet.
+            answer: dict[str, Any] = json.loads(msg.data) if msg.data else {"error": {"err_code": IN_PROCESS}}
+            if answer.get("error", {}).get("err_code") not in TRANSIENT:
                 return answer
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(RETRY_S)
 
     def _on_store_error(self, subject: str, address: str, error: dict[str, Any]) -> None:
         if error.get("err_code") in FULL:
             self._inbox.report(address, "overloaded")
             return
         self._inbox.discard(address)
-        raise SynapseError(f"the server did not store the frame on {subject}: {error.get('description')}")
+        raise self._not_stored(subject, error)
 
     # --- subscribing --------------------------------------------------------------------------------
 
@@ -172,12 +220,36 @@ class DurableQueues:
         Raises:
             SynapseError: The server rejects it, or does not answer.
         """
-        ensure = partial(ensure_consumer, self._js, self._durability, pattern, queue_group)
-        consumer = await ensure()
-        subscription = DurableSubscription(
-            self._shared, pattern, handler, consumer, prefetch=prefetch, recreate_consumer=ensure
+        consumer = partial(
+            ensure_consumer, self._js, self._servers.tasks, self._durability, pattern, queue_group
         )
-        await subscription.pull.open()
+        subscription = DurableSubscription(self._shared, pattern, handler, consumer, prefetch=prefetch)
+        return await self._opened(subscription)
+
+    async def subscribe_answers(self, pattern: str, handler: FrameHandler, *, prefetch: int) -> AnswerReader:
+        """Subscribe to the answers on ``pattern`` that are stored from now on.
+
+        Raises:
+            SynapseError: The server rejects it, or does not answer.
+        """
+        shared = self._shared
+        reader = AnswerReader(
+            shared.connection,
+            shared.send_queue,
+            self._js,
+            self._servers.answers,
+            pattern,
+            handler,
+            prefetch=prefetch,
+        )
+        return await self._opened(reader)
+
+    async def _opened(self, subscription: S) -> S:
+        try:
+            await subscription.pull.open()
+        except BaseException:
+            await subscription.close()
+            raise
         return subscription
 
     def on_reconnected(self) -> None:

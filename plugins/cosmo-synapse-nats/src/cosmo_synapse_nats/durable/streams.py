@@ -8,12 +8,17 @@ from time import monotonic
 from typing import Final
 
 from nats import errors
+from nats.aio.msg import Msg
 from nats.js import JetStreamContext, api
-from nats.js.errors import APIError, ServiceUnavailableError
+from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 
-from cosmo_core.errors import SynapseError
+from cosmo_core.errors import SynapseAuthError, SynapseError
 from cosmo_core.routing import SubjectTable
-from cosmo_synapse_nats.options import Durability
+from cosmo_synapse_nats.connection import STREAM_HEADER
+from cosmo_synapse_nats.failures import ErrorLog
+from cosmo_synapse_nats.options import Durability, Servers
+
+PERMISSIONS: Final = "see the permissions in the README of cosmo-synapse-nats"
 
 NAME_IN_USE: Final = 10058
 """The server's code for a stream that exists with another configuration."""
@@ -31,14 +36,14 @@ MAX_CORE_ONLY: Final = 1_024
 """How many such subjects are remembered."""
 
 
-def tasks_stream(durability: Durability) -> api.StreamConfig:
+def tasks_stream(servers: Servers, durability: Durability) -> api.StreamConfig:
     """Return the configuration of the stream of waiting frames.
 
     A frame is removed when every queue group that had a consumer when it was stored has acknowledged it.
     """
     return api.StreamConfig(
-        name=durability.tasks,
-        subjects=[f"{durability.tasks}.>"],
+        name=servers.tasks,
+        subjects=[f"{servers.tasks}.>"],
         retention=api.RetentionPolicy.INTEREST,
         discard=api.DiscardPolicy.NEW,
         discard_new_per_subject=True,
@@ -50,11 +55,26 @@ def tasks_stream(durability: Durability) -> api.StreamConfig:
     )
 
 
-def dead_stream(durability: Durability) -> api.StreamConfig:
+def answers_stream(servers: Servers, durability: Durability) -> api.StreamConfig:
+    """Return the configuration of the stream of answers; each is removed after ``answers_s``."""
+    return api.StreamConfig(
+        name=servers.answers,
+        subjects=[f"{servers.answers}.>"],
+        retention=api.RetentionPolicy.LIMITS,
+        discard=api.DiscardPolicy.OLD,
+        max_age=durability.answers_s,
+        max_bytes=durability.max_bytes,
+        storage=api.StorageType.FILE,
+        num_replicas=durability.replicas,
+        duplicate_window=min(durability.duplicates_s, durability.answers_s),
+    )
+
+
+def dead_stream(servers: Servers, durability: Durability) -> api.StreamConfig:
     """Return the configuration of the stream of dead letters; the oldest are removed first."""
     return api.StreamConfig(
-        name=durability.dead,
-        subjects=[f"{durability.dead}.>"],
+        name=servers.dead,
+        subjects=[f"{servers.dead}.>"],
         retention=api.RetentionPolicy.LIMITS,
         discard=api.DiscardPolicy.OLD,
         max_msgs=durability.max_dead,
@@ -64,32 +84,47 @@ def dead_stream(durability: Durability) -> api.StreamConfig:
     )
 
 
-async def ensure_stream(js: JetStreamContext, config: api.StreamConfig, where: str) -> None:
+async def ensure_stream(js: JetStreamContext, config: api.StreamConfig, error_log: ErrorLog) -> None:
     """Create a stream unless it exists. Several programs may do this at once; the first one's limits apply.
 
     Raises:
-        SynapseError: The server has no JetStream, or another kind of stream has this name.
+        SynapseError: The server has no JetStream, this user may not use the stream, or another kind of
+            stream has this name.
     """
+    denied = error_log.denied
     try:
-        await js.add_stream(config)
+        if await _exists(js, config):
+            return
+        try:
+            await js.add_stream(config)
+        except APIError as error:
+            # Another program may have created it meanwhile.
+            if error.err_code != NAME_IN_USE or not await _exists(js, config):
+                raise
     except APIError as error:
         if isinstance(error, ServiceUnavailableError) and error.err_code is None:
-            raise SynapseError(_no_jetstream(where)) from error
-        if error.err_code != NAME_IN_USE:
-            raise SynapseError(
-                f"{where} cannot create the stream {config.name}: {error.description}"
-            ) from error
-        await _check_stream(js, config, where)
+            raise SynapseError(_no_jetstream(error_log.where)) from error
+        raise SynapseError(
+            f"{error_log.where} cannot create the stream {config.name}: {error.description}"
+        ) from error
     except (errors.NoRespondersError, TimeoutError) as error:
-        raise SynapseError(_no_jetstream(where)) from error
+        if error_log.denied > denied:
+            raise SynapseAuthError(
+                f"{error_log.where} does not allow this user to use the stream {config.name}: {PERMISSIONS}"
+            ) from error
+        raise SynapseError(_no_jetstream(error_log.where)) from error
 
 
-async def _check_stream(js: JetStreamContext, config: api.StreamConfig, where: str) -> None:
-    found = (await js.stream_info(config.name or "")).config
+async def _exists(js: JetStreamContext, config: api.StreamConfig) -> bool:
+    try:
+        found = (await js.stream_info(config.name or "")).config
+    except NotFoundError:
+        return False
     if found.subjects != config.subjects or found.retention != config.retention:
         raise SynapseError(
-            f"{where} has a stream {config.name} that was not made by cosmo: use another name with stream=…"
+            f"the server has a stream {config.name} that was not made by cosmo: use another prefix=…"
         )
+    return True
 
 
 def _no_jetstream(where: str) -> str:
@@ -98,8 +133,17 @@ def _no_jetstream(where: str) -> str:
     )
 
 
+def from_this_stream(msg: Msg, stream: str) -> bool:
+    """Tell whether a stored message was published to this stream.
+
+    The server stores a message with this header in the stream of that name only. So a user who may not
+    publish to the stream cannot let the server copy a message into it from another one.
+    """
+    return (msg.headers or {}).get(STREAM_HEADER) == stream
+
+
 async def ensure_consumer(
-    js: JetStreamContext, durability: Durability, pattern: str, queue_group: str
+    js: JetStreamContext, stream: str, durability: Durability, pattern: str, queue_group: str
 ) -> str:
     """Create the consumer of a queue group unless it exists; return its name.
 
@@ -109,7 +153,7 @@ async def ensure_consumer(
     name = f"{queue_group}_{blake2b(pattern.encode(), digest_size=8).hexdigest()}"
     config = api.ConsumerConfig(
         durable_name=name,
-        filter_subject=f"{durability.tasks}.{pattern}",
+        filter_subject=f"{stream}.{pattern}",
         # Frames stored before the group existed are not delivered to it.
         deliver_policy=api.DeliverPolicy.NEW,
         ack_policy=api.AckPolicy.EXPLICIT,
@@ -120,11 +164,9 @@ async def ensure_consumer(
         max_ack_pending=-1,
     )
     try:
-        await js.add_consumer(durability.tasks, config)
+        await js.add_consumer(stream, config)
     except (errors.Error, TimeoutError) as error:
-        raise SynapseError(
-            f"cannot create the consumer of {queue_group} in {durability.tasks}: {error}"
-        ) from error
+        raise SynapseError(f"cannot create the consumer of {queue_group} in {stream}: {error!r}") from error
     return name
 
 

@@ -18,6 +18,7 @@ from cosmo_synapse_nats.connection import Connection
 from cosmo_synapse_nats.durable.clock import ServerClock
 from cosmo_synapse_nats.durable.dead_letters import DeadLetterStream
 from cosmo_synapse_nats.durable.pull import PullRequests, SendQueue
+from cosmo_synapse_nats.durable.streams import from_this_stream
 from cosmo_synapse_nats.keepalive import KeepaliveThread
 from cosmo_synapse_nats.options import Durability
 
@@ -47,9 +48,8 @@ class DurableSubscription:
         shared: The shared objects of the Synapse.
         pattern: The pattern.
         handler: The handler.
-        consumer: The name of the queue group's consumer.
+        consumer: Makes sure that the queue group's consumer exists, and returns its name.
         prefetch: How many frames may be unacknowledged at once.
-        recreate_consumer: Creates the consumer again if it is gone.
 
     Attributes:
         pull: The pull requests.
@@ -60,26 +60,26 @@ class DurableSubscription:
         shared: Shared,
         pattern: str,
         handler: FrameHandler,
-        consumer: str,
+        consumer: Callable[[], Awaitable[str]],
         *,
         prefetch: int,
-        recreate_consumer: Callable[[], Awaitable[object]],
     ) -> None:
         self._shared = shared
         self._prefetch = prefetch
         self._runner = HandlerRunner(pattern, handler, self._on_done)
         self._unacked: dict[int, Msg] = {}
+        # By sequence in the stream, the numbers of the unacknowledged frames.
+        self._numbers_by_sequence: dict[int, int] = {}
         self._numbers = count(1)
         self._storing_dead: set[asyncio.Task[None]] = set()
         self._closing = False
         self.pull = PullRequests(
             shared.connection,
             shared.send_queue,
-            shared.durability.tasks,
-            consumer,
+            shared.connection.servers.tasks,
             capacity=self._capacity,
             on_frame=self._on_frame,
-            recreate_consumer=recreate_consumer,
+            consumer=consumer,
         )
 
     @property
@@ -92,11 +92,23 @@ class DurableSubscription:
 
     def _on_frame(self, msg: Msg) -> None:
         metadata = msg.metadata
+        sequence = metadata.sequence.stream
+        if not from_this_stream(msg, self._shared.connection.servers.tasks):
+            self._shared.connection.error_log.record("a frame of another stream was ignored", msg.subject)
+            self._shared.send_queue.send(msg.reply, TERM)
+            return
+        if (number := self._numbers_by_sequence.get(sequence)) is not None:
+            # The server takes this member for lost, but the handler is working on the frame.
+            before, self._unacked[number] = self._unacked[number], msg
+            self._shared.keepalive.remove_lease(before.reply)
+            self._shared.keepalive.add_lease(msg.reply)
+            return
         if metadata.num_delivered > self._shared.durability.max_deliveries:
             self._dead_letter(msg, metadata.num_delivered - 1, "its member was lost")
             return
         number = next(self._numbers)
         self._unacked[number] = msg
+        self._numbers_by_sequence[sequence] = number
         # Before the handler runs: it may block the event loop.
         self._shared.keepalive.add_lease(msg.reply)
         if self._runner.run(HeldFrame(msg.data, self._shared.clock.age_s(metadata.timestamp)), number):
@@ -104,6 +116,7 @@ class DurableSubscription:
 
     def _on_done(self, number: int, error: BaseException | None) -> None:
         msg = self._unacked.pop(number)
+        del self._numbers_by_sequence[msg.metadata.sequence.stream]
         self._shared.keepalive.remove_lease(msg.reply)
         deliveries = msg.metadata.num_delivered
         if error is None:
@@ -133,7 +146,7 @@ class DurableSubscription:
     async def _store_dead_letter(self, msg: Msg, deliveries: int, reason: str) -> None:
         shared = self._shared
         dead = DeadLetter(
-            subject=msg.subject.removeprefix(f"{shared.durability.tasks}."),
+            subject=msg.subject.removeprefix(f"{shared.connection.servers.tasks}."),
             frame=msg.data,
             deliveries=deliveries,
             reason=reason,
@@ -148,7 +161,7 @@ class DurableSubscription:
         shared.send_queue.send(msg.reply, TERM)
         address = (msg.headers or {}).get(REPORT_TO_HEADER, "")
         # Any publisher may have written this header, so only an inbox is used as an address.
-        if address.startswith("_INBOX."):
+        if address.startswith(f"{shared.connection.servers.inbox_prefix}."):
             shared.send_queue.send(address, b"failed")
 
     async def unsubscribe(self) -> None:
