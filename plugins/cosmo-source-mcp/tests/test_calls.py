@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cosmo_core.errors import NeuronError
+from cosmo_source_mcp.limits import MAX_TOOL_ERROR_CHARS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -28,35 +29,46 @@ async def test_structured_result_is_the_result(toolbox: Make, ask: Ask) -> None:
     assert output["response"] == "42"
     assert output["result"] == {"result": 42}
     assert output["is_error"] is False
-    assert output["content"] == [{"type": "text", "text": "42"}]
+    assert output["content"] == [{"type": "text"}]
     assert output["meta"]["tool"] == "add"
     assert output["meta"]["server"] == {"name": "toolbox", "version": "7.1"}
     assert output["meta"]["protocol_version"] >= "2025"
 
 
-async def test_text_is_the_result_without_a_structured_one(toolbox: Make, ask: Ask) -> None:
-    output = await ask(toolbox(), "shout", text="hi")
-    assert (output["response"], output["result"]) == ("HI", "HI")
-
-
-async def test_text_with_a_json_object_or_array_is_parsed(toolbox: Make, ask: Ask) -> None:
+async def test_result_is_null_without_structured_content(toolbox: Make, ask: Ask) -> None:
     neuron = toolbox()
-    for value in ({"a": [1, None]}, [1, {"b": "ü"}]):
-        output = await ask(neuron, "repeat", text=json.dumps(value), times=1)
-        assert output["result"] == value
-        assert json.loads(output["response"]) == value
+    for text in ("hi", "42", '{"a": 1}', "[NaN]", '["\\ud800"]', "[" * 100_000):
+        output = await ask(neuron, "repeat", text=text, times=1)
+        assert (output["response"], output["result"]) == (text, None)
 
 
-async def test_other_text_is_not_parsed(toolbox: Make, ask: Ask) -> None:
-    neuron = toolbox()
-    for text in ("42", "null", '"x"', "{", "[NaN]", "[1e999]", '["\\ud800"]', "[" * 100_000):
-        assert (await ask(neuron, "repeat", text=text, times=1))["result"] == text
+WORD = "word " * 20_000
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "response", "result"),
+    [
+        ("repeat", {"text": WORD, "times": 1}, WORD, None),
+        ("echo", {"value": WORD}, WORD, None),
+        ("echo_object", {"value": {"a": WORD}}, "", {"a": WORD}),
+        ("echo_list", {"value": [WORD, "x"]}, "", {"result": [WORD, "x"]}),
+        ("echo_list", {"value": [WORD]}, "", {"result": [WORD]}),
+    ],
+    ids=lambda value: value if isinstance(value, str) and len(value) < 20 else "",
+)
+async def test_each_text_travels_once(
+    toolbox: Make, ask: Ask, tool: str, arguments: dict[str, Any], response: str, result: Any
+) -> None:
+    output = await ask(toolbox(), tool, **arguments)
+    assert (output["response"], output["result"]) == (response, result)
+    assert len(json.dumps(output)) < len(WORD) + 1_000
 
 
 async def test_content_of_other_types_is_in_the_output(toolbox: Make, ask: Ask) -> None:
     output = await ask(toolbox(), "picture")
     assert output["response"] == "a dot\nand no more"
-    assert output["content"][1] == {"type": "image", "data": "AAAA", "mimeType": "image/png"}
+    image = {"type": "image", "data": "AAAA", "mimeType": "image/png"}
+    assert output["content"] == [{"type": "text"}, image, {"type": "text"}]
 
 
 async def test_list_of_tools_is_an_output(toolbox: Make) -> None:
@@ -89,7 +101,14 @@ async def test_input_is_not_changed(toolbox: Make) -> None:
         ({}, "does not name one tool"),
         ({"tool": ""}, "does not name one tool"),
         ({"tool": 7}, "does not name one tool"),
+        ({"resource": 7}, "does not name one tool"),
+        ({"prompt": ""}, "does not name one tool"),
         ({"tool": "add", "list_tools": True}, "does not name one tool"),
+        ({"tool": "add", "prompt": "greet"}, "does not name one tool"),
+        ({"list_prompts": True, "list_tools": True}, "does not name one tool"),
+        ({"prompt": "greet", "arguments": {"n": 1}}, "the arguments of a prompt are strings"),
+        ({"resource": "a://{", "arguments": {"n": "1"}}, "resource cannot be expanded"),
+        ({"resource": "a://{n}", "arguments": {"n": 1}}, "resource cannot be expanded"),
         ({"tool": "add", "arguments": [1, 2]}, "arguments is not an object"),
         ({"tool": "add", "a": 1, "b": 2}, "unknown keys, a, b"),
         ({"tool": "add", "arguments": {"a": float("nan"), "b": 2}}, "cannot be sent as JSON"),
@@ -129,13 +148,26 @@ async def test_unknown_tool_error_names_the_known_tools(toolbox: Make, ask: Ask)
     assert (await ask(neuron, "shout", text="hi"))["response"] == "HI"
 
 
-async def test_error_of_a_tool_is_quoted(toolbox: Make, ask: Ask) -> None:
+async def test_error_of_a_tool_has_its_whole_text(toolbox: Make, ask: Ask) -> None:
     neuron = toolbox()
-    with pytest.raises(NeuronError, match=r"the tool 'fail' .* failed: .*out of paper") as caught:
-        await ask(neuron, "fail", reason="out of paper " + "x" * 10_000)
+    reason = "out of paper:\n" + "x" * 2_000 + " end"
+    with pytest.raises(NeuronError, match=r"the tool 'fail' .* failed: ") as caught:
+        await ask(neuron, "fail", reason=reason)
     assert (caught.value.code, caught.value.recoverable) == ("TOOL_ERROR", False)
-    assert len(str(caught.value)) < 1_000
+    assert str(caught.value).endswith(reason)
     assert (await ask(neuron, "add", a=1, b=2))["response"] == "3"
+
+
+async def test_error_of_a_tool_has_its_structured_content(toolbox: Make, ask: Ask) -> None:
+    with pytest.raises(NeuronError, match=r"failed: no seats") as caught:
+        await ask(toolbox(), "fail_structured", reason="no seats", details={"left": 0, "row": "ü"})
+    assert json.loads(str(caught.value).partition("\n")[2]) == {"left": 0, "row": "ü"}
+
+
+async def test_error_of_a_tool_is_limited(toolbox: Make, ask: Ask) -> None:
+    with pytest.raises(NeuronError) as caught:
+        await ask(toolbox(), "fail", reason="x" * 2 * MAX_TOOL_ERROR_CHARS)
+    assert MAX_TOOL_ERROR_CHARS < len(str(caught.value)) < MAX_TOOL_ERROR_CHARS + 1_000
 
 
 async def test_new_tool_is_found(toolbox: Make, ask: Ask) -> None:

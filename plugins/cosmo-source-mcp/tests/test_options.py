@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx2
 import pytest
 
 from cosmo_source_mcp import mcp
@@ -26,6 +27,14 @@ SERVERS = Path(__file__).parent / "servers"
 URL = "http://localhost:8000/mcp"
 
 
+class Auth(httpx2.Auth):
+    def __repr__(self) -> str:
+        return "Auth()"
+
+
+AUTH = Auth()
+
+
 def launch(**options: Any) -> Launch:
     target = McpOptions.parse(options).target
     assert not isinstance(target, ServerUrl)
@@ -34,7 +43,7 @@ def launch(**options: Any) -> Launch:
 
 def test_unknown_option_error_names_the_known_options() -> None:
     with pytest.raises(
-        TypeError, match=r"no option arg \(did you mean args.\), cmd.*; it has args, command, cwd, env"
+        TypeError, match=r"no option arg \(did you mean args.\), cmd.*; it has args, auth, command, cwd, env"
     ):
         mcp(cmd="x", arg=())
 
@@ -73,6 +82,15 @@ def test_unknown_option_error_names_the_known_options() -> None:
         ({"url": "http://localhost:99999"}, "url: an http:// or https:// URL is needed"),
         ({"url": "http://me:secret@localhost"}, "url: leave out user and fragment"),
         ({"url": "http://localhost/#x"}, "url: leave out user and fragment"),
+        ({"url": URL, "token": "a b"}, "token: a token of printable ASCII characters, or a function"),
+        ({"url": URL, "token": 7}, "token: a token of printable ASCII characters, or a function"),
+        ({"url": URL, "auth": "key"}, "auth: an httpx2.Auth, such as .*; the given str is not shown"),
+        ({"url": URL, "auth": AUTH, "token": "c"}, "token and auth are two ways"),
+        ({"command": "x", "token": "c"}, "token is for a server at a url"),
+        ({"command": "x", "auth": AUTH}, "auth is for a server at a url"),
+        ({"command": "x", "roots": "/srv"}, "roots: a list of strings"),
+        ({"command": "x", "stream": 1}, "stream=1: True or False"),
+        ({"command": "x", "start_timeout": 0}, "start_timeout=0: a positive number"),
         ({"url": URL, "headers": {"a b": "c"}}, "headers: a key"),
         ({"url": URL, "headers": {"a": "b\nc"}}, "headers.'a'.: the value"),
     ],

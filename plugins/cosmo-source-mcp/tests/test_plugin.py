@@ -51,9 +51,15 @@ def test_readme_lists_every_option_preset_and_code() -> None:
 def test_readme_states_the_limits() -> None:
     assert f"{limits.MAX_MESSAGE_BYTES >> 20} MiB" in README
     assert f"{limits.MAX_STRAY_LINES} in a row" in README
-    assert f"{limits.MAX_TOOL_PAGES} pages" in README
+    assert f"{limits.MAX_PAGES} pages, {limits.MAX_LISTED:,} entries" in README
+    assert f"{limits.MAX_SCHEMA_STEPS:,} steps and {limits.MAX_SCHEMA_DEPTH} levels" in README
+    assert f"{limits.MAX_TOOL_ERROR_CHARS:,} characters" in README
+    assert f"during one call | {limits.MAX_INPUT_ROUNDS} |" in README
+    assert f"{limits.MAX_NOTE_CHARS:,} characters each; of more than {limits.MAX_WAITING_NOTES} " in README
+    assert f"OAuth | {limits.MAX_AUTH_BYTES >> 20} MiB" in README
     assert f"{limits.GRACE_S:g} s" in README
     assert f"| `timeout` | {limits.DEFAULT_TIMEOUT_S:g} |" in README
+    assert f"| `start_timeout` | {limits.DEFAULT_START_TIMEOUT_S:g} |" in README
 
 
 async def test_readme_example_runs() -> None:

@@ -1,12 +1,12 @@
-"""Neurons for the tools of an MCP server: one that they start (stdio), or one at a URL (Streamable HTTP)."""
+"""Neurons for MCP servers: those that they start (stdio), and those at a URL (Streamable HTTP)."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from cosmo_source_mcp.neuron import McpNeuron, mcp
+from cosmo_source_mcp.neuron import McpNeuron, StreamingMcpNeuron, mcp
 
-__all__ = ["COSMO_API", "McpNeuron", "mcp"]
+__all__ = ["COSMO_API", "McpNeuron", "StreamingMcpNeuron", "mcp"]
 
 COSMO_API: Final = 1
 """The version of the plugin interface that this source implements."""

@@ -7,6 +7,7 @@ the codes from `UNREACHABLE` to `SESSION_LOST`, or with one for an HTTP status.
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -22,10 +23,15 @@ TOOL_ERROR: Final = Failure("TOOL_ERROR", recoverable=False)
 """The tool ran and failed; the message quotes the tool."""
 TOOL_NOT_FOUND: Final = Failure("TOOL_NOT_FOUND", recoverable=False)
 """The server does not have the tool."""
+RESOURCE_NOT_FOUND: Final = Failure("RESOURCE_NOT_FOUND", recoverable=False)
+"""The server does not have the resource."""
 SERVER_NOT_FOUND: Final = Failure("SERVER_NOT_FOUND", recoverable=False)
 """The command does not exist, or the URL is not that of an MCP server."""
 SERVER_START_FAILED: Final = Failure("SERVER_START_FAILED", recoverable=False)
 """The server could not be started, or ended instead of answering."""
+
+_NO_RESOURCE: Final = -32002
+"""The code that the protocol up to 2025-11-25 specifies for a resource that does not exist."""
 
 _BLOCK: Final = 733_100_000
 """Added to every code of a transport. The codes of servers are small or negative."""
@@ -40,6 +46,8 @@ NOT_MCP: Final = _BLOCK + 4
 """The server prints too much that is not MCP."""
 SESSION_LOST: Final = _BLOCK + 5
 """The server does not know the session any more, and has not run the request."""
+NO_TOKEN: Final = _BLOCK + 6
+"""The request was not sent, because its authorization failed on this side."""
 
 _BY_STATUS: Final[dict[int, Failure]] = {
     HTTPStatus.BAD_REQUEST: failures.PROVIDER_REFUSED,
@@ -52,18 +60,20 @@ _BY_CODE: Final = {
     MALFORMED: failures.PROVIDER_MALFORMED,
     TOO_LARGE: failures.PROVIDER_MALFORMED,
     NOT_MCP: failures.PROVIDER_MALFORMED,
+    NO_TOKEN: failures.AUTH_FAILED,
     CONNECTION_CLOSED: failures.PROVIDER_UNREACHABLE,
     INVALID_PARAMS: failures.INPUT_INVALID,
     INVALID_REQUEST: failures.PROVIDER_REFUSED,
     METHOD_NOT_FOUND: failures.PROVIDER_REFUSED,
     PARSE_ERROR: failures.PROVIDER_MALFORMED,
+    _NO_RESOURCE: RESOURCE_NOT_FOUND,
 }
 
 
 def parse_message(data: bytes) -> JSONRPCMessage | None:
-    """The JSON-RPC message in these bytes, or ``None`` if they are not one."""
+    """The JSON-RPC message in these bytes, which a byte order mark may precede; ``None`` without one."""
     try:
-        return jsonrpc_message_adapter.validate_json(data, by_name=False)
+        return jsonrpc_message_adapter.validate_json(data.removeprefix(BOM_UTF8), by_name=False)
     except ValueError:
         return None
 

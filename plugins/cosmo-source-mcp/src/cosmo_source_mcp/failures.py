@@ -12,7 +12,13 @@ from pydantic import ValidationError
 from cosmo_llm import Failure, Failures, Provider, failures, status_line
 from cosmo_source_mcp import codes
 from cosmo_source_mcp.codes import SERVER_NOT_FOUND, SERVER_START_FAILED, TOOL_ERROR, TOOL_NOT_FOUND
-from cosmo_source_mcp.limits import MAX_MESSAGE_BYTES, MAX_NAMED_TOOLS, MAX_STRAY_LINES
+from cosmo_source_mcp.limits import (
+    DEFAULT_START_TIMEOUT_S,
+    MAX_MESSAGE_BYTES,
+    MAX_NAMED_TOOLS,
+    MAX_STRAY_LINES,
+    MAX_TOOL_ERROR_CHARS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +32,7 @@ _MESSAGES: Final = {
     codes.MALFORMED: "{server} sent a malformed answer",
     codes.TOO_LARGE: f"{{server}} sent an answer larger than the limit of {MAX_MESSAGE_BYTES >> 20} MiB",
     codes.NOT_MCP: f"{{server}} printed more than {MAX_STRAY_LINES} lines that are not MCP",
+    codes.NO_TOKEN: "{server} was not asked: the authorization failed",
     codes.SESSION_LOST: "{server} does not know the session any more",
 }
 
@@ -34,16 +41,24 @@ class McpServer(Provider):
     """An MCP server, as the provider of the shared failures."""
 
     ADVICE: ClassVar[Mapping[Failure, str]] = {
-        failures.AUTH_FAILED: "check headers",
+        failures.AUTH_FAILED: "check headers, token or auth",
         failures.RATE_LIMITED: "try again later, or send less at once",
-        SERVER_NOT_FOUND: "check url: its path is often /mcp",
+        SERVER_NOT_FOUND: (
+            "check url: its path is often /mcp; a server with only the older transport HTTP+SSE, often at "
+            "/sse, is not supported"
+        ),
     }
 
 
 @attrs.frozen(kw_only=True)
 class McpFailures(Failures):
-    """Makes the errors for the failures of one server and its tools, with its secrets redacted."""
+    """Makes the errors for the failures of one server and its tools, with its secrets redacted.
 
+    Attributes:
+        start_timeout_s: The time limit of the start of the server, in seconds.
+    """
+
+    start_timeout_s: float = DEFAULT_START_TIMEOUT_S
     provider: Provider = attrs.field(factory=McpServer)
 
     def not_started(self, error: OSError, launch: Launch) -> NeuronError:
@@ -55,13 +70,32 @@ class McpFailures(Failures):
             return SERVER_NOT_FOUND.error(f"{command} was not found; {launch.advice}")
         return SERVER_START_FAILED.error(f"{command}: {error.strerror or type(error).__name__}")
 
+    def no_connections(self, error: Exception) -> NeuronError:
+        """The error for an environment in which no connection can be made."""
+        reason = self.secrets.quote(str(error)) or type(error).__name__
+        return SERVER_START_FAILED.error(
+            f"no connection to {self.server} can be made: {reason}; check SSL_CERT_FILE, SSL_CERT_DIR and "
+            "the proxy variables, such as HTTPS_PROXY"
+        )
+
     def start_failed(self, exit_report: str) -> NeuronError:
         """The error for a server that ended before the session was open."""
         return self.error(SERVER_START_FAILED, f"{self.server} ended instead of answering", note=exit_report)
 
     def start_timed_out(self, exit_report: str) -> NeuronError:
-        """The error for a server that was not ready in time."""
-        message = f"{self.server} was not ready within {self.timeout_s:g} s; raise timeout if it needs more"
+        """The error for a server that was not ready within its own time limit."""
+        message = (
+            f"{self.server} was not ready within {self.start_timeout_s:g} s; raise start_timeout if it needs "
+            "more"
+        )
+        return self.error(failures.PROVIDER_TIMEOUT, message, note=exit_report)
+
+    def still_starting(self, exit_report: str) -> NeuronError:
+        """The error for a call that waited for a server to start until its time limit."""
+        message = (
+            f"{self.server} was not ready within {self.timeout_s:g} s; it goes on starting, and the next "
+            "call waits for it"
+        )
         return self.error(failures.PROVIDER_TIMEOUT, message, note=exit_report)
 
     def ended(self, exit_report: str) -> NeuronError:
@@ -99,8 +133,9 @@ class McpFailures(Failures):
         return self.answered_error(codes.MALFORMED, _reason_text(reason))
 
     def tool_failed(self, tool: str, text: str) -> NeuronError:
-        """The error for a tool whose result is an error."""
-        said = self.secrets.quote(text) or "no reason given"
+        """The error for a tool whose result is an error; it has the text, which a model may need, in full."""
+        said = self.secrets.redact(text) or "no reason given"
+        said = said if len(said) <= MAX_TOOL_ERROR_CHARS else said[: MAX_TOOL_ERROR_CHARS - 1] + "…"
         return TOOL_ERROR.error(f"the tool {tool!r} of {self.server} failed: {said}")
 
     def unknown_tool(self, tool: str, known: Sequence[str]) -> NeuronError:

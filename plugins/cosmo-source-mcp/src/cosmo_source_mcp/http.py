@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
+import ssl
+from codecs import BOM_UTF8
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,16 +13,19 @@ import httpx2
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types.jsonrpc import JSONRPCError
 
+from cosmo_core.errors import NeuronError
 from cosmo_llm import read_up_to, retry_after_s
 from cosmo_source_mcp import codes, limits
 from cosmo_source_mcp.codes import parse_message
+from cosmo_source_mcp.events import Event, EventReader, TooLargeError
 from cosmo_source_mcp.limits import MAX_MESSAGE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable
 
     from cosmo_llm import Secrets
     from cosmo_source_mcp.failures import McpFailures
+    from cosmo_source_mcp.options import McpOptions
     from cosmo_source_mcp.targets import ServerUrl
 
 _LIMITS: Final = httpx2.Limits(
@@ -34,8 +38,11 @@ _KEPT_HEADERS: Final = (_SESSION_ID, "content-type", "set-cookie")
 """The headers of a response that are still valid for its body after decoding."""
 _NEGOTIATION_STATUSES: Final = (httpx2.codes.BAD_REQUEST, httpx2.codes.NOT_FOUND)
 """With these, a JSON-RPC error in the body may be part of the SDK's negotiation of a version."""
-_EVENT_END: Final = re.compile(rb"\r?\n\r?\n")
-_EVENT_DATA: Final = re.compile(rb"^data:? ?([^\r\n]*)", re.MULTILINE)
+_CODINGS: Final = frozenset({"gzip", "x-gzip", "deflate"})
+"""The codings of a body that are decompressed. What they can do to a few bytes is bounded."""
+_BODY_HEADERS: Final = ("content-encoding", "content-length", "transfer-encoding")
+_TO_SERVER: Final = "cosmo_source_mcp.to_server"
+"""Marks the requests to the MCP server, unlike those of OAuth."""
 
 
 class HttpLink:
@@ -43,7 +50,7 @@ class HttpLink:
 
     Args:
         url: The URL of the server.
-        headers: Sent with every request.
+        options: How to authorize requests, and the headers of every request.
         failures: Has the time limit of one call, and the secrets that no quote may show.
 
     Attributes:
@@ -54,83 +61,198 @@ class HttpLink:
     exit_report: Final = ""
     failure: Final = None
 
-    def __init__(self, url: ServerUrl, headers: Mapping[str, str], failures: McpFailures) -> None:
+    def __init__(self, url: ServerUrl, options: McpOptions, failures: McpFailures) -> None:
         self._url = url
-        self._transport = GuardedTransport(url, headers, failures)
+        self._options = options
+        self._failures = failures
 
     @asynccontextmanager
     async def open(self, on_end: Callable[[], None]) -> AsyncGenerator[Any]:
-        """Provide the SDK's streams, and close the connections at the end; ``on_end`` is never called."""
+        """Provide the SDK's streams, and close the connections at the end; ``on_end`` is never called.
+
+        Raises:
+            NeuronError: The environment names certificates or a proxy that cannot be used.
+        """
+        # In a thread: loading the certificates takes up to a second.
+        connections = await asyncio.to_thread(self._connections)
+        transport = GuardedTransport(self._url, self._options, self._failures, connections)
         # Without a time limit and a size limit of the SDK: the calls and the transport have them.
-        client = httpx2.AsyncClient(transport=self._transport, timeout=None)
+        client = httpx2.AsyncClient(transport=transport, timeout=None)
         connect = streamable_http_client(self._url.shown, http_client=client, max_sse_event_size=None)
         async with client, connect as streams:
             yield streams
+
+    def _connections(self) -> httpx2.AsyncHTTPTransport:
+        needs_certificates = self._options.auth is not None or self._url.shown.startswith("https:")
+        verify = True if needs_certificates else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        try:
+            return httpx2.AsyncHTTPTransport(verify=verify, limits=_LIMITS, proxy=self._url.proxy)
+        except (ImportError, OSError, ValueError) as error:
+            failure = self._failures.no_connections(error)
+        raise failure
+
+
+class BoundedTransport(httpx2.AsyncBaseTransport):
+    """Connections whose responses cannot fill the memory, whatever their encoding.
+
+    Responses are asked for uncompressed. One that is compressed once, by gzip or deflate, is decompressed in
+    small pieces, so that a limit stops it early; any other is refused.
+
+    It also adds the query of the URL, which is secret, below the client, which logs the URL.
+
+    Args:
+        inner: The connections.
+        url: The URL of the server.
+    """
+
+    def __init__(self, inner: httpx2.AsyncBaseTransport, url: ServerUrl) -> None:
+        self._inner = inner
+        self._url = url
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send a request. The whole response to a request of OAuth is read, up to a limit.
+
+        Raises:
+            httpx2.DecodingError: The response is compressed in another way, or too large.
+        """
+        is_to_server = _TO_SERVER in request.extensions
+        sent = httpx2.Request(
+            request.method,
+            self._url.with_query(request.url) if is_to_server else request.url,
+            headers={**request.headers, "accept-encoding": "identity"},
+            stream=request.stream,
+            extensions=request.extensions,
+        )
+        response = await self._inner.handle_async_request(sent)
+        codings = [name.strip().lower() for name in response.headers.get("content-encoding", "").split(",")]
+        codings = [name for name in codings if name not in ("", "identity")]
+        if len(codings) > 1 or not set(codings) <= _CODINGS:
+            await response.aclose()
+            raise httpx2.DecodingError(f"a body in content-encoding {', '.join(codings)} is refused")
+        if codings:
+            stream = SlicedBody(response)
+            response = httpx2.Response(response.status_code, headers=response.headers, stream=stream)
+        if is_to_server:
+            return response
+        body, is_complete = await read_up_to(limits.MAX_AUTH_BYTES, response)
+        if not is_complete:
+            raise httpx2.DecodingError(f"a body of more than {limits.MAX_AUTH_BYTES} bytes is refused")
+        headers = [pair for pair in response.headers.multi_items() if pair[0] not in _BODY_HEADERS]
+        return httpx2.Response(response.status_code, headers=headers, content=body)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._inner.aclose()
+
+
+class SlicedBody(httpx2.AsyncByteStream):
+    """The compressed body of a response in pieces of `SLICE_BYTES`."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        self._response = response
+
+    async def __aiter__(self) -> AsyncGenerator[bytes]:
+        """The pieces."""
+        async for chunk in self._response.aiter_raw():
+            for start in range(0, len(chunk), limits.SLICE_BYTES):
+                yield chunk[start : start + limits.SLICE_BYTES]
+
+    async def aclose(self) -> None:
+        """Close the response."""
+        await self._response.aclose()
 
 
 class GuardedTransport(httpx2.AsyncBaseTransport):
     """An HTTP transport whose failures end one request, and not the session.
 
     In the SDK an exception of the transport ends the session, and the reason of an error response is lost.
-    So this transport turns both into the JSON-RPC error of their request. It also adds the headers and the
-    query, which are secret: added here, they are in neither an exception nor a log.
+    So this transport turns both into the JSON-RPC error of their request. It also adds the headers
+    and the token, which are secret: added here, they are in neither an exception nor a log. Requests of
+    OAuth, which go to other servers, get none of them.
 
     Args:
         url: The URL of the server.
-        headers: Sent with every request.
+        options: How to authorize requests, and the headers of every request.
         failures: Has the secrets that no quote may show, and the time limit of one call, which is also how
             long a server may stay silent on a request that was abandoned.
+        connections: Sends the requests.
     """
 
-    def __init__(self, url: ServerUrl, headers: Mapping[str, str], failures: McpFailures) -> None:
-        self._url = url
+    def __init__(
+        self,
+        url: ServerUrl,
+        options: McpOptions,
+        failures: McpFailures,
+        connections: httpx2.AsyncBaseTransport,
+    ) -> None:
         self._secrets = failures.secrets
-        # Uncompressed, so that the limit on the bytes read is the limit on the memory used.
-        self._headers = {"accept-encoding": "identity", **headers}
+        self._headers = options.headers or {}
+        self._token = options.token
         self._timeout = httpx2.Timeout(failures.timeout_s).as_dict()
-        self._inner = httpx2.AsyncHTTPTransport(limits=_LIMITS, proxy=url.proxy)
+        self._inner = BoundedTransport(connections, url)
+        # A client, because that runs the flow of an `Auth`.
+        self._client = httpx2.AsyncClient(
+            transport=self._inner, auth=options.auth, timeout=None, trust_env=False
+        )
+        self._has_auth = options.auth is not None
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request, and return a response that the SDK can process."""
-        signed = self._signed(request)
         if request.method == "POST":
-            return await self._post(signed)
+            return await self._post(request)
         # DELETE ends the session. It is optional, and must not delay the closing of the Neuron.
         async with asyncio.timeout(limits.SESSION_DELETE_S if request.method == "DELETE" else None):
-            response = await self._inner.handle_async_request(signed)
+            response = await self._send(await self._signed(request))
         return self._checked(response) if _is_stream(response) else response
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._inner.aclose()
+        await self._client.aclose()
+
+    async def _send(self, request: httpx2.Request) -> httpx2.Response:
+        if self._has_auth:
+            return await self._client.send(request, stream=True)
+        return await self._inner.handle_async_request(request)
 
     async def _post(self, request: httpx2.Request) -> httpx2.Response:
-        request.extensions["timeout"] = self._timeout
         try:
-            response = await self._inner.handle_async_request(request)
+            signed = await self._signed(request)
+            signed.extensions["timeout"] = self._timeout
+            response = await self._send(signed)
             if response.is_error:
-                return await _refusal(request, response, self._secrets)
+                return await _refusal(signed, response, self._secrets)
             if _is_stream(response):
                 return self._checked(response)
             if response.status_code == httpx2.codes.ACCEPTED or not response.is_success:
                 return response
             return await _answer(response, self._secrets)
+        except httpx2.DecodingError as error:
+            return _error_response(codes.MALFORMED, self._secrets.quote(str(error)))
         except httpx2.RequestError as error:
             return _error_response(codes.UNREACHABLE, self._secrets.quote(str(error)) or type(error).__name__)
+        except NeuronError as error:
+            return _error_response(codes.NO_TOKEN, str(error))
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - the user's `auth` may raise anything
+            text = self._secrets.quote(str(error))
+            return _error_response(codes.NO_TOKEN, f"{type(error).__name__}: {text}" if text else repr(error))
 
     def _checked(self, response: httpx2.Response) -> httpx2.Response:
         events = CheckedEvents(response, self._secrets)
         return httpx2.Response(response.status_code, headers=_kept_headers(response), stream=events)
 
-    def _signed(self, request: httpx2.Request) -> httpx2.Request:
+    async def _signed(self, request: httpx2.Request) -> httpx2.Request:
         headers = httpx2.Headers(request.headers)
         headers.update(self._headers)
+        if self._token is not None:
+            headers["authorization"] = await self._token.header()
         return httpx2.Request(
             request.method,
-            self._url.with_query(request.url),
+            request.url,
             headers=headers,
             stream=request.stream,
-            extensions=request.extensions,
+            extensions={**request.extensions, _TO_SERVER: True},
         )
 
 
@@ -159,7 +281,7 @@ async def _answer(response: httpx2.Response, secrets: Secrets) -> httpx2.Respons
     kept = [(name, value) for name, value in _kept_headers(response) if name != "content-type"]
     # The body is JSON, so the content type is set to that of JSON, even if the server sent another one.
     headers = [*kept, ("content-type", "application/json")]
-    return httpx2.Response(response.status_code, headers=headers, content=body)
+    return httpx2.Response(response.status_code, headers=headers, content=body.removeprefix(BOM_UTF8))
 
 
 def _kept_headers(response: httpx2.Response) -> list[tuple[str, str]]:
@@ -199,29 +321,32 @@ class CheckedEvents(httpx2.AsyncByteStream):
     def __init__(self, response: httpx2.Response, secrets: Secrets) -> None:
         self._response = response
         self._secrets = secrets
-        self._held = bytearray()
 
     async def __aiter__(self) -> AsyncGenerator[bytes]:
         """The bytes of complete events."""
-        async for chunk in self._response.aiter_bytes():
-            searched = max(0, len(self._held) - 3)  # two chunks may share the end of an event
-            self._held += chunk
-            while end := _EVENT_END.search(self._held, searched):
-                event = bytes(self._held[: end.end()])
-                del self._held[: end.end()]
-                searched = 0
-                yield self._checked(event)
-            if len(self._held) > MAX_MESSAGE_BYTES:
-                yield _error_event(codes.TOO_LARGE)
-                return
+        reader = EventReader(MAX_MESSAGE_BYTES)
+        try:
+            async for chunk in self._response.aiter_bytes():
+                for event in reader.feed(chunk):
+                    if encoded := self._checked(event):
+                        yield encoded
+        except TooLargeError:
+            yield _error_event(codes.TOO_LARGE)
+            return
+        except httpx2.DecodingError as error:
+            yield _error_event(codes.MALFORMED, self._secrets.quote(str(error)))
+            return
+        last = reader.end()
+        if last.message and parse_message(last.message) is not None:
+            yield last.encode(last.message)
 
     async def aclose(self) -> None:
         """Close the response."""
         await self._response.aclose()
 
-    def _checked(self, event: bytes) -> bytes:
-        data = b"\n".join(_EVENT_DATA.findall(event))
+    def _checked(self, event: Event) -> bytes:
+        data = event.message
         # An event without data is a comment, or sets the id to resume from.
         if not data or parse_message(data) is not None:
-            return event
+            return event.encode(data)
         return _error_event(codes.MALFORMED, self._secrets.quote(data.decode(errors="replace")))

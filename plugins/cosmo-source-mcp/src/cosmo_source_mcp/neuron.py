@@ -4,105 +4,172 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from cosmo_source_mcp.calls import Call, list_output, read_call, result_output, text_of
+from cosmo_source_mcp import requests
+from cosmo_source_mcp.calls import (
+    Call,
+    error_text,
+    list_output,
+    prompt_output,
+    read_call,
+    resource_output,
+    tool_output,
+)
 from cosmo_source_mcp.codes import SESSION_LOST
+from cosmo_source_mcp.conversation import Conversation, Notes
 from cosmo_source_mcp.failures import McpFailures
 from cosmo_source_mcp.http import HttpLink
 from cosmo_source_mcp.options import McpOptions
-from cosmo_source_mcp.session import SessionLostError, Sessions
+from cosmo_source_mcp.session import AskedError, SessionLostError, Sessions
 from cosmo_source_mcp.stdio import StdioLink
 from cosmo_source_mcp.targets import Launch
 
 if TYPE_CHECKING:
-    from mcp import Client
-    from mcp.types import CallToolResult
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 
+    from mcp import Client
+
+    from cosmo_core import AskBack
+    from cosmo_source_mcp.calls import Listed
     from cosmo_source_mcp.session import Link, Session
 
+_LISTS: Final[dict[str, Callable[[Client], Coroutine[Any, Any, Sequence[Listed]]]]] = {
+    "list_tools": requests.list_tools,
+    "list_resources": requests.list_resources,
+    "list_resource_templates": requests.list_resource_templates,
+    "list_prompts": requests.list_prompts,
+}
 
-class McpNeuron:
-    """``async (input, context) -> {"response", "result", "is_error", "content", "meta"}``."""
+
+class _Neuron:
+    """The common part of both Neurons."""
 
     def __init__(self, options: McpOptions) -> None:
         self._options = options
-        self._failures = McpFailures(server=options.label, secrets=options.secrets, timeout_s=options.timeout)
-        self._sessions = Sessions(self._connect, self._failures)
+        self._failures = McpFailures(
+            server=options.label,
+            secrets=options.secrets,
+            timeout_s=options.timeout,
+            start_timeout_s=options.start_timeout,
+        )
+        self._sessions = Sessions(
+            self._connect, self._failures, options.roots or (), wants_log=options.stream
+        )
 
     def __repr__(self) -> str:
         tool = f" tool={self._options.tool!r}" if self._options.tool else ""
-        return f"<McpNeuron of {self._options.label}{tool}>"
-
-    async def __call__(self, input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
-        """Run one TASK.
-
-        Args:
-            input: A tool and its arguments, or the arguments alone if the Neuron is bound to a tool.
-            context: Not used.
-
-        Raises:
-            NeuronError: The input is invalid, or the tool or its server failed; the README lists the codes.
-        """
-        call = read_call(input, self._options.tool)
-        session = self._sessions.current()
-        try:
-            async with asyncio.timeout(self._options.timeout):
-                try:
-                    return await self._run(session, call)
-                except SessionLostError:
-                    session = self._sessions.current()
-                return await self._run(session, call)
-        except TimeoutError:
-            failure = session.timed_out()
-        except SessionLostError:
-            failure = self._failures.answered_error(SESSION_LOST)
-        # Raised outside the except block, so that __context__ does not keep what the server sent.
-        raise failure
+        return f"<{type(self).__name__} of {self._options.label}{tool}>"
 
     async def aclose(self) -> None:
         """Close the session, and end its server if this Neuron started it. A later call opens a new one."""
         await self._sessions.aclose()
 
-    async def _run(self, session: Session, call: Call | None) -> dict[str, Any]:
+    async def _answer(self, input: dict[str, Any], notes: Notes | None) -> dict[str, Any] | AskBack:
+        call = read_call(input, self._options.tool)
+        conversation = Conversation(call.answers, notes)
+        session = self._sessions.current()
         try:
-            if call is None:
-                return list_output(await session.tools.read_list(), session.server_info())
-            result = await self._result(session, call)
-            return result_output(result, {"tool": call.tool, **session.server_info()})
+            async with asyncio.timeout(self._options.timeout):
+                try:
+                    return await self._run(session, call, conversation)
+                except SessionLostError:
+                    session = self._sessions.current()
+                return await self._run(session, call, conversation)
+        except TimeoutError:
+            failure = session.timed_out()
+        except AskedError as asked:
+            return asked.question
+        except SessionLostError:
+            failure = self._failures.answered_error(SESSION_LOST)
+        finally:
+            conversation.end()
+        # Raised outside the except block, so that __context__ does not keep what the server sent.
+        raise failure
+
+    async def _run(self, session: Session, call: Call, conversation: Conversation) -> dict[str, Any]:
+        try:
+            if call.kind == "tool":
+                return await self._tool_output(session, call, conversation)
+            if call.kind == "resource":
+                read = partial(requests.read_resource, uri=call.name)
+                contents = await session.send(read, conversation)
+                return resource_output(contents, {"resource": call.name, **session.server_info()})
+            if call.kind == "prompt":
+                get = partial(requests.get_prompt, name=call.name, arguments=call.arguments)
+                prompt = await session.send(get, conversation)
+                return prompt_output(prompt, {"prompt": call.name, **session.server_info()})
+            return list_output(await session.send(_LISTS[call.kind], conversation), session.server_info())
         except ValueError as error:
             failure = self._failures.malformed(error)
         raise failure
 
-    async def _result(self, session: Session, call: Call) -> CallToolResult:
-        await session.tools.check(call.tool, call.arguments)
-        result = await session.send(partial(_call_tool, call=call))
+    async def _tool_output(self, session: Session, call: Call, conversation: Conversation) -> dict[str, Any]:
+        tool = await session.tools.check(call.name, call.arguments)
+        on_progress = None if conversation.notes is None else conversation.progress
+        send = partial(requests.call_tool, name=call.name, arguments=call.arguments, on_progress=on_progress)
+        result = await session.send(send, conversation)
         if result.is_error:
-            raise self._failures.tool_failed(call.tool, text_of(result.content))
-        return result
+            raise self._failures.tool_failed(call.name, error_text(result))
+        session.tools.check_result(tool, result)
+        return tool_output(result, {"tool": call.name, **session.server_info()})
 
     def _connect(self) -> Link:
         target = self._options.target
         if isinstance(target, Launch):
             return StdioLink(target, self._failures)
-        return HttpLink(target, self._options.headers or {}, self._failures)
+        return HttpLink(target, self._options, self._failures)
 
 
-async def _call_tool(client: Client, call: Call) -> CallToolResult:
-    return await client.call_tool(call.tool, call.arguments)
+class McpNeuron(_Neuron):
+    """``async (input, context) -> {"response", "result", "is_error", "content", "meta"}``, or a question."""
+
+    async def __call__(self, input: dict[str, Any], context: list[Any]) -> dict[str, Any] | AskBack:
+        """Run one TASK.
+
+        Args:
+            input: A tool and its arguments, or the arguments alone if the Neuron is bound to a tool; or a
+                resource, a prompt, or a list.
+            context: Not used.
+
+        Returns:
+            The output; or a question, if the server asks what has no answer in ``input["clarifications"]``.
+
+        Raises:
+            NeuronError: The input is invalid, or the tool or its server failed; the README lists the codes.
+        """
+        return await self._answer(input, None)
 
 
-def mcp(**options: Any) -> McpNeuron:
-    """Make a Neuron that calls the tools of an MCP server.
+class StreamingMcpNeuron(_Neuron):
+    """The same as an async generator: what the server reports during a call, and then the output."""
+
+    async def __call__(self, input: dict[str, Any], context: list[Any]) -> AsyncGenerator[Any]:
+        """Run one TASK; see `McpNeuron`. Yields notes of the server as texts, and at last the output."""
+        notes = Notes()
+        answering = asyncio.create_task(self._answer(input, notes))
+        try:
+            async for note in notes.until(answering):
+                yield note
+            yield await answering
+        finally:
+            answering.cancel()
+            await asyncio.wait([answering])
+
+
+def mcp(**options: Any) -> McpNeuron | StreamingMcpNeuron:
+    """Make a Neuron that uses the tools, resources and prompts of an MCP server.
 
     Nothing is started or connected yet: the first call does that.
 
     Args:
         **options: Exactly one of ``command``, ``server`` and ``url``; ``args``, ``env``, ``cwd``,
-            ``headers``, ``tool`` and ``timeout``; the README describes each.
+            ``headers``, ``token``, ``auth``, ``roots``, ``tool``, ``stream``, ``timeout`` and
+            ``start_timeout``; the README describes each.
 
     Raises:
         TypeError: There is no such option; the message names those that exist.
         ValueError: The value of an option cannot work, or cannot be combined with another option.
     """
-    return McpNeuron(McpOptions.parse(options))
+    parsed = McpOptions.parse(options)
+    return StreamingMcpNeuron(parsed) if parsed.stream else McpNeuron(parsed)

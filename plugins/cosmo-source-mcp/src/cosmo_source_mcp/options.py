@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Self
+
+import httpx2
 
 from cosmo_llm import Secrets
 from cosmo_llm.options import (
     HIDDEN,
     Converter,
+    Flag,
     Options,
     Seconds,
     header_mapping,
@@ -18,7 +22,9 @@ from cosmo_llm.options import (
     text_mapping,
     wrong_value,
 )
-from cosmo_source_mcp.limits import DEFAULT_TIMEOUT_S
+from cosmo_source_mcp.bearer import TokenSource
+from cosmo_source_mcp.limits import DEFAULT_START_TIMEOUT_S, DEFAULT_TIMEOUT_S
+from cosmo_source_mcp.process import inherited_secrets
 from cosmo_source_mcp.targets import PRESETS, Launch, ServerUrl
 
 _WAYS: Final[tuple[str, ...]] = ("command", "server", "url")
@@ -61,6 +67,26 @@ def _variables(name: str, value: object) -> Mapping[str, str] | None:
     return text_mapping(name, value, *_VARIABLE)
 
 
+def _roots(name: str, value: object) -> tuple[str, ...] | None:
+    """A list of folders, as paths or as ``file:`` URIs, made a list of URIs."""
+    texts = _texts(name, value)
+    if texts is None:
+        return None
+    return tuple(text if text.startswith("file://") else Path(text).absolute().as_uri() for text in texts)
+
+
+def _auth(name: str, value: object) -> httpx2.Auth | None:
+    if value is None or isinstance(value, httpx2.Auth):
+        return value
+    raise hidden_value(name, value, "an httpx2.Auth, such as mcp.client.auth.OAuthClientProvider,")
+
+
+def _token(name: str, value: object) -> TokenSource | None:
+    if value is None or isinstance(value, TokenSource):
+        return value
+    return TokenSource.parse(name, value)
+
+
 def _folder(name: str, value: object) -> str | os.PathLike[str] | None:
     if value is None or isinstance(value, (str, os.PathLike)):
         return value
@@ -78,8 +104,13 @@ class McpOptions(Options, frozen=True, kw_only=True):
         env: Variables for the program.
         cwd: The folder to run the program in.
         headers: Sent with every HTTP request.
+        token: The bearer token, or a function that returns it, for every HTTP request.
+        auth: Authorizes every HTTP request, by OAuth for example.
+        roots: The URIs of the folders that the server is told about.
         tool: The one tool to call; an input is then its arguments.
-        timeout: The time limit of one call, including the start of the server, in seconds.
+        stream: Whether the Neuron yields what the server reports during a call.
+        timeout: The time limit of one call, including its wait for the start of the server, in seconds.
+        start_timeout: The time limit of the start of the server, in seconds.
     """
 
     SOURCE: ClassVar[str] = "mcp"
@@ -91,8 +122,13 @@ class McpOptions(Options, frozen=True, kw_only=True):
     env: Annotated[Mapping[str, str] | None, Converter(_variables), HIDDEN] = None
     cwd: Annotated[str | os.PathLike[str] | None, Converter(_folder)] = None
     headers: Annotated[Mapping[str, str] | None, Converter(header_mapping), HIDDEN] = None
+    token: Annotated[TokenSource | None, Converter(_token), HIDDEN] = None
+    auth: Annotated[httpx2.Auth | None, Converter(_auth), HIDDEN] = None
+    roots: Annotated[tuple[str, ...] | None, Converter(_roots)] = None
     tool: Annotated[str | None, Converter(_text)] = None
+    stream: Flag = False
     timeout: Seconds = DEFAULT_TIMEOUT_S
+    start_timeout: Seconds = DEFAULT_START_TIMEOUT_S
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -103,8 +139,11 @@ class McpOptions(Options, frozen=True, kw_only=True):
             raise ValueError(f"exactly one of command, server and url is needed, not {found}")
         if self.url is not None and (unused := [name for name in ("args", "cwd", "env") if name in given]):
             raise ValueError(f"{unused[0]} is for a server that is started here: leave out url")
-        if self.url is None and "headers" in given:
-            raise ValueError("headers is for a server at a url; one that is started here gets env")
+        for name in ("headers", "token", "auth"):
+            if self.url is None and name in given:
+                raise ValueError(f"{name} is for a server at a url; one that is started here gets env")
+        if self.token is not None and self.auth is not None:
+            raise ValueError("token and auth are two ways to authorize; leave out one of them")
         needed = PRESETS[self.server].needs_args if self.server else None
         if needed and not self.args:
             raise ValueError(f"args: server={self.server!r} needs {needed}, as in args=['/srv/data']")
@@ -144,9 +183,11 @@ class McpOptions(Options, frozen=True, kw_only=True):
     @property
     def secrets(self) -> Secrets:
         """What neither an error nor a log may show."""
-        values = [*(self.env or {}).values(), *(self.headers or {}).values()]
+        values = [*(self.env or {}).values(), *(self.headers or {}).values(), *inherited_secrets()]
         if self.url is not None:
             values += self.url.secrets
+        if self.token is not None:
+            return self.token.secrets(values, shortest=_SHORTEST_SECRET)
         return Secrets(values, shortest=_SHORTEST_SECRET, parts=True)
 
     @property

@@ -10,6 +10,7 @@ import sys
 from asyncio.subprocess import PIPE, Process, SubprocessStreamProtocol
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import unquote
 
 from mcp.client.stdio import get_default_environment
 
@@ -22,6 +23,38 @@ T = TypeVar("T")
 
 _GROUPS: Final = sys.platform != "win32"
 """Whether a server has its own process group, so that its child processes are ended with it."""
+
+
+_NETWORK: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+_CERTIFICATES: Final = (
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+)
+
+
+def inherited_network() -> dict[str, str]:
+    """The variables that tell a server how to reach the network: the proxies and the certificates.
+
+    Node.js does not read ``SSL_CERT_FILE``, so its own variable is set to the same file.
+    """
+    names = [*_NETWORK, *(name.lower() for name in _NETWORK), *_CERTIFICATES]
+    network = {name: os.environ[name] for name in names if name in os.environ}
+    if "SSL_CERT_FILE" in network:
+        network.setdefault("NODE_EXTRA_CA_CERTS", network["SSL_CERT_FILE"])
+    return network
+
+
+def inherited_secrets() -> list[str]:
+    """The passwords in those variables."""
+    secrets = []
+    for value in inherited_network().values():
+        credentials = value.rpartition("@")[0].rpartition("/")[2]
+        if password := credentials.partition(":")[2]:
+            secrets += [credentials, password, unquote(password)]
+    return secrets
 
 
 class ServerProcess:
@@ -56,7 +89,7 @@ class ServerProcess:
             stdout=PIPE,
             stderr=PIPE,
             # Not the whole environment of this process: it may hold keys that the server must not see.
-            env={**get_default_environment(), **launch.env},
+            env={**get_default_environment(), **inherited_network(), **launch.env},
             cwd=launch.cwd,
             start_new_session=_GROUPS,
         )

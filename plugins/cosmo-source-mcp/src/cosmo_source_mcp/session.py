@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from mcp import Client, MCPError
-from mcp.types import Implementation, ToolListChangedNotification
+from mcp.types import ElicitResult, Implementation, ListRootsResult, Root, ToolListChangedNotification
+from pydantic import FileUrl
 
 from cosmo_core.errors import NeuronError
 from cosmo_llm import INPUT_INVALID, PROVIDER_REFUSED
+from cosmo_source_mcp import requests
 from cosmo_source_mcp.codes import SESSION_LOST
-from cosmo_source_mcp.limits import EXIT_REPORT_WAIT_S
+from cosmo_source_mcp.conversation import Conversation
+from cosmo_source_mcp.limits import EXIT_REPORT_WAIT_S, LOG_LEVEL
 from cosmo_source_mcp.toolbox import Toolbox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from mcp.client import IncomingMessage
+    from mcp.client import ClientRequestContext, IncomingMessage
+    from mcp.types import ElicitRequestParams, LoggingMessageNotificationParams
 
+    from cosmo_core import AskBack
     from cosmo_source_mcp.failures import McpFailures
 
 T = TypeVar("T")
@@ -51,6 +57,18 @@ class SessionLostError(Exception):
     """The server does not know the session any more, and did not run the request, which can be sent again."""
 
 
+class AskedError(Exception):
+    """The server asked a question that has no answer yet.
+
+    Attributes:
+        question: The question, which the Neuron returns.
+    """
+
+    def __init__(self, question: AskBack) -> None:
+        super().__init__("the server asked a question")
+        self.question = question
+
+
 class Session:
     """One session. One task opens and closes it, as the cancel scopes of the SDK require.
 
@@ -61,20 +79,33 @@ class Session:
         link: The connection, which is not open yet.
         failures: Builds the errors, and has the time limit within which the server must be ready.
         previous: The session before this one. Its server must have ended before this one starts.
+        roots: The URIs of the folders that the server is told about.
+        wants_log: Whether to ask the server for its log.
 
     Attributes:
         tools: The tools of the server.
     """
 
-    def __init__(self, link: Link, failures: McpFailures, previous: Session | None) -> None:
-        self.tools = Toolbox(self.send, failures)
+    def __init__(
+        self,
+        link: Link,
+        failures: McpFailures,
+        previous: Session | None,
+        roots: Sequence[str] = (),
+        *,
+        wants_log: bool = False,
+    ) -> None:
+        self.tools = Toolbox(lambda: self.send(requests.list_tools), failures)
         self._link = link
         self._failures = failures
+        self._roots = roots
+        self._wants_log = wants_log
+        self._callers = _Callers()
         self._over = asyncio.Event()
         self._closed_here = False
         self._breakdown: NeuronError | None = None
         self._loop = asyncio.get_running_loop()
-        self._start_by = self._loop.time() + failures.timeout_s
+        self._start_by = self._loop.time() + failures.start_timeout_s
         self._ready: asyncio.Future[Client] = self._loop.create_future()
         self._requests: set[asyncio.Task[Any]] = set()
         self._owner = asyncio.create_task(self._own(previous))
@@ -92,37 +123,53 @@ class Session:
         return {"server": server, "protocol_version": client.protocol_version}
 
     def timed_out(self) -> NeuronError:
-        """The error for a call that exceeded its time limit."""
+        """The error for a call that exceeded its time limit. A server that starts continues to do so."""
         if self._ready.done():
             return self._failures.timed_out()
-        if self._loop.time() >= self._start_by:
-            self._over.set()  # no further call is to wait for this session
-        return self._link.failure or self._failures.start_timed_out(self._link.exit_report)
+        return self._link.failure or self._failures.still_starting(self._link.exit_report)
 
-    async def send(self, request: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
+    async def send(
+        self, request: Callable[[Client], Coroutine[Any, Any, T]], conversation: Conversation | None = None
+    ) -> T:
         """Send a request once the session is open, and return its answer.
 
+        Args:
+            request: Sends it.
+            conversation: Takes what the server says and asks meanwhile.
+
         Raises:
+            AskedError: The server asked a question that has no answer yet; the request is cancelled.
             NeuronError: The session cannot be opened or has ended, or the answer is an error or malformed.
             SessionLostError: The server does not know this session.
         """
         client = await asyncio.shield(self._ready)
-        task = asyncio.create_task(request(client))
-        self._requests.add(task)
-        task.add_done_callback(self._requests.discard)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            task.cancel()
-            raise
-        except (MCPError, ValueError, RuntimeError) as error:
-            # ValueError: the result does not match the protocol or the tool's schema. RuntimeError: the
-            # session is closed already.
-            caught = error
+        conversation = conversation or Conversation()
+        await self._callers.no_question()
+        with self._callers.running(conversation):
+            task = asyncio.create_task(request(client), context=conversation.context())
+            self._requests.add(task)
+            task.add_done_callback(self._forget)
+            try:
+                either: set[asyncio.Future[Any]] = {task, conversation.question}
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                if not task.done():
+                    raise AskedError(conversation.question.result())
+                return task.result()
+            except (MCPError, ValueError, RuntimeError) as error:
+                # ValueError: the result does not match the protocol. RuntimeError: the session is closed
+                # already.
+                caught = error
+            finally:
+                task.cancel()
         if isinstance(caught, MCPError) and caught.code == SESSION_LOST:
             self._over.set()
             raise SessionLostError
         raise await self._end_error() if self._over.is_set() else self._error(caught)
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._requests.discard(task)
+        if not task.cancelled():
+            task.exception()  # marks it as retrieved, in case that the caller has gone
 
     async def wait_closed(self) -> None:
         """Wait until all its tasks have ended."""
@@ -141,6 +188,8 @@ class Session:
             if previous is not None:
                 await previous.wait_closed()
             async with asyncio.timeout_at(self._start_by) as limit, self._client() as client:
+                if self._wants_log:
+                    await requests.ask_for_logs(client)
                 limit.reschedule(None)
                 self._ready.set_result(client)
                 await self._over.wait()
@@ -162,8 +211,27 @@ class Session:
             self._link.open(self._over.set),
             client_info=Implementation(name="cosmo-source-mcp", version=version("cosmo-source-mcp")),
             message_handler=self._on_message,
+            elicitation_callback=self._on_elicitation,
+            list_roots_callback=self._on_list_roots if self._roots else None,
+            logging_callback=self._on_log if self._wants_log else None,
+            log_level=LOG_LEVEL if self._wants_log else None,
             cache=None,  # the toolbox caches the list of tools
         )
+
+    async def _on_elicitation(
+        self, context: ClientRequestContext, params: ElicitRequestParams
+    ) -> ElicitResult:
+        if (conversation := Conversation.current()) is not None:
+            return await conversation.elicit(params)
+        return await self._callers.asking(lambda only: only.elicit(params))
+
+    async def _on_list_roots(self, context: ClientRequestContext) -> ListRootsResult:
+        return ListRootsResult(roots=[Root(uri=FileUrl(uri)) for uri in self._roots])
+
+    async def _on_log(self, params: LoggingMessageNotificationParams) -> None:
+        conversation = Conversation.current() or self._callers.only()
+        if conversation is not None:
+            conversation.log(params)
 
     async def _on_message(self, message: IncomingMessage) -> None:
         if isinstance(message, ToolListChangedNotification):
@@ -201,6 +269,55 @@ class Session:
         return self._link.failure or self._breakdown or self._failures.ended(self._link.exit_report)
 
 
+class _Callers:
+    """The conversations of the requests that run in a session.
+
+    Over HTTP, what a server asks comes with the answer to a request, and so belongs to it. On a pipe it does
+    not. A question then waits until one request runs, which must be the one that asks; meanwhile no other
+    request begins.
+    """
+
+    def __init__(self) -> None:
+        self._running: set[Conversation] = set()
+        self._questions = 0
+        self._changed = asyncio.Event()
+
+    def only(self) -> Conversation | None:
+        """The conversation of the only request that runs."""
+        return next(iter(self._running)) if len(self._running) == 1 else None
+
+    @contextmanager
+    def running(self, conversation: Conversation) -> Iterator[None]:
+        """Run a request of a conversation."""
+        self._running.add(conversation)
+        try:
+            yield
+        finally:
+            self._running.discard(conversation)
+            self._notify()
+
+    async def no_question(self) -> None:
+        """Wait until no question waits."""
+        while self._questions:
+            await self._changed.wait()
+
+    async def asking(self, ask: Callable[[Conversation], Awaitable[ElicitResult]]) -> ElicitResult:
+        """Ask in the conversation of the only request, once there is only one; cancel it if there is none."""
+        self._questions += 1
+        try:
+            while len(self._running) > 1:
+                await self._changed.wait()
+            conversation = self.only()
+            return ElicitResult(action="cancel") if conversation is None else await ask(conversation)
+        finally:
+            self._questions -= 1
+            self._notify()
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
 class Sessions:
     """The sessions of one Neuron, one for each event loop, each opened on first use.
 
@@ -210,11 +327,22 @@ class Sessions:
     Args:
         connect: Makes a connection, which is not open yet.
         failures: Builds the errors, and has the time limit within which a server must be ready.
+        roots: The URIs of the folders that a server is told about.
+        wants_log: Whether to ask a server for its log.
     """
 
-    def __init__(self, connect: Callable[[], Link], failures: McpFailures) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Link],
+        failures: McpFailures,
+        roots: Sequence[str] = (),
+        *,
+        wants_log: bool = False,
+    ) -> None:
         self._connect = connect
         self._failures = failures
+        self._roots = roots
+        self._wants_log = wants_log
         self._by_loop: dict[asyncio.AbstractEventLoop, Session] = {}
 
     def current(self) -> Session:
@@ -225,8 +353,9 @@ class Sessions:
             return previous
         # The session of a closed loop cannot be closed any more, so it is only removed.
         self._by_loop = {other: kept for other, kept in self._by_loop.items() if not other.is_closed()}
-        self._by_loop[loop] = Session(self._connect(), self._failures, previous)
-        return self._by_loop[loop]
+        session = Session(self._connect(), self._failures, previous, self._roots, wants_log=self._wants_log)
+        self._by_loop[loop] = session
+        return session
 
     async def aclose(self) -> None:
         """Close the session of the running loop. The next call opens a new one."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from codecs import BOM_UTF8
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -145,7 +146,7 @@ class StdioLink:
 
     def _message(self, line: bytes | OversizedLine) -> JSONRPCMessage | None:
         if isinstance(line, OversizedLine):
-            error = error_for(*line, codes.TOO_LARGE)
+            error = error_for(line.head.removeprefix(BOM_UTF8), line.tail, codes.TOO_LARGE)
             if error is None:  # it may answer any of the calls
                 self._failure_code = codes.TOO_LARGE
             return error
@@ -254,6 +255,7 @@ def parse_line(line: bytes) -> JSONRPCMessage | None:
     A malformed line that seems to answer a request becomes an error answer to that request, so that its
     caller does not wait until the time limit.
     """
+    line = line.removeprefix(BOM_UTF8)
     message = codes.parse_message(line)
     return message or error_for(line[:_LINE_END_BYTES], line[-_LINE_END_BYTES:], codes.MALFORMED)
 

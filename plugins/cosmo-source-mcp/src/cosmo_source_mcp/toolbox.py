@@ -10,37 +10,17 @@ the same form as a tool that failed, so such a call could not end with INPUT_INV
 from __future__ import annotations
 
 import asyncio
-import re
-from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from jsonschema import Draft202012Validator, SchemaError
-from jsonschema.exceptions import best_match
-from jsonschema.validators import validator_for
-from referencing import Registry
-from referencing.exceptions import Unresolvable
-
-from cosmo_source_mcp.limits import MAX_TOOL_PAGES
+from cosmo_source_mcp.schema import mismatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
-    from jsonschema.protocols import Validator
-    from mcp import Client
-    from mcp.types import ListToolsResult, Tool
+    from mcp.types import CallToolResult, Tool
 
     from cosmo_core.errors import NeuronError
     from cosmo_source_mcp.failures import McpFailures
-
-T = TypeVar("T")
-
-
-class SendRequest(Protocol):
-    """Sends a request in a session, and returns its answer."""
-
-    async def __call__(self, request: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
-        """Send it."""
-        ...
 
 
 class Toolbox:
@@ -50,98 +30,54 @@ class Toolbox:
     began.
 
     Args:
-        send: Sends a request in the session.
+        read_list: Requests the list of all tools from the server.
         failures: Builds the errors.
     """
 
-    def __init__(self, send: SendRequest, failures: McpFailures) -> None:
-        self._send = send
+    def __init__(self, read_list: Callable[[], Awaitable[list[Tool]]], failures: McpFailures) -> None:
+        self._read_list = read_list
         self._failures = failures
-        self._schemas: dict[str, ToolSchema] | None = None
+        self._tools: dict[str, Tool] | None = None
         self._reading = asyncio.Lock()
 
     def invalidate(self) -> None:
         """Read the list again before the next call: the server reported that it changed."""
-        self._schemas = None
+        self._tools = None
 
-    async def check(self, tool: str, arguments: Mapping[str, Any]) -> None:
-        """Check a call before it is sent.
+    async def check(self, tool: str, arguments: Mapping[str, Any]) -> Tool:
+        """Check a call before it is sent, and return the tool.
 
         Raises:
             NeuronError: The server does not have the tool, or the arguments do not match its schema.
         """
-        seen = self._schemas
+        seen = self._tools
         if seen is not None and self._error(seen, tool, arguments) is None:
-            return
+            return seen[tool]
         async with self._reading:
-            if self._schemas is None or self._schemas is seen:
-                self._schemas = {tool.name: ToolSchema(tool.input_schema) for tool in await self.read_list()}
-            schemas = self._schemas
-        if (error := self._error(schemas, tool, arguments)) is not None:
+            if self._tools is None or self._tools is seen:
+                self._tools = {tool.name: tool for tool in await self._read_list()}
+            tools = self._tools
+        if (error := self._error(tools, tool, arguments)) is not None:
             raise error
+        return tools[tool]
 
-    async def read_list(self) -> list[Tool]:
-        """Request the list of all tools from the server.
+    def check_result(self, tool: Tool, result: CallToolResult) -> None:
+        """Check a result against the output schema that the tool promised.
 
         Raises:
-            NeuronError: The server has no such list, or the list has too many pages.
+            NeuronError: The result has no structured content, or it does not match.
         """
-        tools: list[Tool] = []
-        cursor: str | None = None
-        for _ in range(MAX_TOOL_PAGES):
-            page = await self._send(partial(_page, cursor=cursor))
-            tools += page.tools
-            cursor = page.next_cursor
-            if cursor is None:
-                return tools
-        raise self._failures.malformed(f"more than {MAX_TOOL_PAGES} pages of tools")
+        if tool.output_schema is None or result.is_error:
+            return
+        if result.structured_content is None:
+            raise self._failures.malformed(f"the tool {tool.name!r} sent no structured content")
+        if reason := mismatch(result.structured_content, tool.output_schema, "result"):
+            raise self._failures.malformed(reason)
 
     def _error(
-        self, schemas: Mapping[str, ToolSchema], tool: str, arguments: Mapping[str, Any]
+        self, tools: Mapping[str, Tool], tool: str, arguments: Mapping[str, Any]
     ) -> NeuronError | None:
-        schema = schemas.get(tool)
-        if schema is None:
-            return self._failures.unknown_tool(tool, list(schemas))
-        reason = schema.mismatch(arguments)
+        if tool not in tools:
+            return self._failures.unknown_tool(tool, list(tools))
+        reason = mismatch(arguments, tools[tool].input_schema, "arguments")
         return None if reason is None else self._failures.bad_arguments(tool, reason)
-
-
-async def _page(client: Client, cursor: str | None) -> ListToolsResult:
-    return await client.list_tools(cursor=cursor)
-
-
-class ToolSchema:
-    """The JSON Schema of a tool's arguments, compiled on first use, as that costs more than a check."""
-
-    def __init__(self, schema: dict[str, Any]) -> None:
-        self._schema = schema
-        self._validator: Validator | None = None
-
-    def mismatch(self, arguments: Mapping[str, Any]) -> str | None:
-        """Return how the arguments violate the schema, or ``None``.
-
-        A schema that is itself invalid accepts any arguments, because the server checks them too.
-        """
-        try:
-            error = best_match(self._compiled().iter_errors(arguments))
-        except (SchemaError, Unresolvable, RecursionError, re.error):
-            return None
-        if error is None:
-            return None
-        return f"{error.message} (at {error.json_path.replace('$', 'arguments', 1)})"
-
-    def _compiled(self) -> Validator:
-        if self._validator is None:
-            kind = _dialect(self._schema)
-            kind.check_schema(self._schema)
-            # With an empty registry, a reference in a server's schema cannot make this process fetch a URL.
-            self._validator = kind(self._schema, registry=Registry())
-        return self._validator
-
-
-def _dialect(schema: dict[str, Any]) -> type[Validator]:
-    name = schema.get("$schema")
-    try:
-        return validator_for({"$schema": name} if isinstance(name, str) else {}, default=Draft202012Validator)
-    except ValueError:  # not a URI
-        return Draft202012Validator

@@ -10,11 +10,13 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 HUGE = 17 << 20
+SLOW = {"type": "string", "pattern": "^(a+)+$"}
 lists_sent = 0
 TEXT = {"content": [{"type": "text", "text": "fine"}]}
 
@@ -54,6 +56,8 @@ UNUSABLE_ANSWERS: dict[str, Callable[[object], str]] = {
 def call(id: object, name: str, arguments: dict[str, Any]) -> None:
     if name in UNUSABLE_ANSWERS:
         write(UNUSABLE_ANSWERS[name](id))
+    elif name == "empty_promise":
+        answer(id, TEXT)
     elif name == "pid":
         answer(id, {"content": [], "structuredContent": {"pid": os.getpid()}})
     elif name == "lists":
@@ -75,9 +79,15 @@ def tools() -> list[dict[str, Any]]:
     plain = [{"name": name, "inputSchema": {"type": "object"}} for name in names]
     broken = {"type": "object", "properties": {"x": {"$ref": "http://127.0.0.1:9/schema"}}}
     promise = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    odd_promise = {"type": "object", "properties": {"arguments": {"type": 7}}}
+    slow_promise = {"type": "object", "properties": {"arguments": {"properties": {"x": SLOW}}}}
     return [
         *plain,
         {"name": "unresolvable", "inputSchema": broken},
+        {"name": "slow_pattern", "inputSchema": {"type": "object", "properties": {"x": SLOW}}},
+        {"name": "slow_promise", "inputSchema": {"type": "object"}, "outputSchema": slow_promise},
+        {"name": "odd_promise", "inputSchema": {"type": "object"}, "outputSchema": odd_promise},
+        {"name": "empty_promise", "inputSchema": {"type": "object"}, "outputSchema": promise},
         {"name": "broken_promise", "inputSchema": {"type": "object"}, "outputSchema": promise},
     ]
 
@@ -107,6 +117,8 @@ def main(fault: str = "", once: str = "") -> None:
         fault = ""
     elif once:
         Path(once).write_text(str(os.getpid()))
+    while fault == "slow" and Path(once).exists():
+        time.sleep(0.01)
     if fault == "exit":
         sys.stderr.write(f"no {os.environ.get('NEEDED', 'luck')} today\n")
         sys.exit(3)

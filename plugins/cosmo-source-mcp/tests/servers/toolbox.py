@@ -9,11 +9,12 @@ import socket
 import subprocess
 import sys
 from collections import defaultdict
+from typing import Any
 
 import uvicorn
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp.types import ImageContent, TextContent
+from mcp.types import CallToolResult, ImageContent, TextContent
 
 server = MCPServer("toolbox", version="7.1")
 begun: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
@@ -49,6 +50,27 @@ def repeat(text: str, times: int) -> str:
 @server.tool()
 def fail(reason: str) -> str:
     raise ToolError(reason)
+
+
+@server.tool()
+def fail_structured(reason: str, details: dict[str, Any]) -> CallToolResult:
+    text = TextContent(type="text", text=reason)
+    return CallToolResult(content=[text], structured_content=details, is_error=True)
+
+
+@server.tool()
+def echo(value: str) -> str:
+    return value
+
+
+@server.tool()
+def echo_object(value: dict[str, str]) -> dict[str, str]:
+    return value
+
+
+@server.tool()
+def echo_list(value: list[str]) -> list[str]:
+    return value
 
 
 @server.tool()
