@@ -17,7 +17,7 @@ _SECRET_OPTION: Final = re.compile(
 )
 _USERINFO: Final = re.compile(r"^(\s*[a-z][a-z0-9+.-]*://|).*@", re.IGNORECASE | re.DOTALL)
 # What is in the place of a port and is not a number may be a password.
-_NOT_A_PORT: Final = re.compile(r"(://(?:…@)?[^\[\]/:?#,@]*:)(?!\d*(?:[/?#,]|$))[^/?#,]+")
+_NOT_A_PORT: Final = re.compile(r"((?://|[@,])(?:\[[\w:.%]*\]|[^\[\]/:?#,@]*):)(?!\d*(?:[/?#,]|$))[^/?#,]+")
 
 
 def redacted(address: str) -> str:

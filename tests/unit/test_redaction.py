@@ -22,6 +22,8 @@ S = "S3cret"
         (f"u:{S}@h:1", "…@h:1"),
         (f"nats://u:{S}", "nats://u:…"),
         (f"postgres://me@127.0.0.1:{S}/db", "postgres://…@127.0.0.1:…/db"),
+        (f"postgres://me@one:1,two:{S}/db", "postgres://…@one:1,two:…/db"),
+        (f"postgres://me@[::1]:{S}/db", "postgres://…@[::1]:…/db"),
         (f"postgres://h/db?password={S}&sslmode=require", "postgres://h/db?password=…&sslmode=require"),
         (f"postgres://h/db?password={S}@{S}&sslpassword={S}#{S}", "postgres://h/db?password=…&sslpassword=…"),
         (f"host=h password={S} port=1", "host=h password=… port=1"),

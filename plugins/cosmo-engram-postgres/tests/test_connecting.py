@@ -134,6 +134,18 @@ async def test_newer_schema_is_refused(
     assert "newer cosmo-engram-postgres" in str(error)
 
 
+@pytest.mark.parametrize("version", [0, -1])
+async def test_schema_of_an_unknown_version_is_refused(
+    trusted: PostgresServer, schema: str, open: Open, execute: Execute, version: int
+) -> None:
+    await open(trusted, schema=schema)
+    await execute(trusted.dsn, f"UPDATE {schema}.meta SET version = {version}")  # noqa: S608
+    error = await refused(trusted.dsn, schema=schema)
+    assert (error.code, error.recoverable) == ("ENGRAM_UNSUPPORTED", False)
+    assert f"has version {version}" in str(error)
+    assert "use another schema" in str(error)
+
+
 async def test_concurrent_hosts_create_one_schema(
     trusted: PostgresServer, schema: str, open: Open, write: MakeWrite
 ) -> None:

@@ -35,6 +35,8 @@ def test_options_come_from_the_url_or_from_keywords() -> None:
         ("postgres://u:s3cret/x@h/db", "PostgreSQL as its DSN says"),
         ("postgres://u:s3cret@x@h/db", "PostgreSQL at h/db"),
         ("postgres://u:s3cret#x@h/db", "PostgreSQL as its DSN says"),
+        ("host=h password=s3cret", "PostgreSQL as its DSN says"),
+        ("postgres:u:s3cret", "PostgreSQL as its DSN says"),
         ("postgres://u:[s3cret@h/db", "PostgreSQL as its DSN says"),
     ],
 )

@@ -137,6 +137,15 @@ async def test_store_with_newer_tables_is_refused(path: Path, opened: Open) -> N
     await refused(opened, "ENGRAM_UNSUPPORTED", "version 99.*install a newer cosmo-engram-sqlite")
 
 
+@pytest.mark.parametrize("version", [0, -1])
+async def test_store_with_tables_of_an_unknown_version_is_refused(
+    path: Path, opened: Open, version: int
+) -> None:
+    await (await opened()).close()
+    execute(path, f"PRAGMA user_version = {version}")
+    await refused(opened, "ENGRAM_UNSUPPORTED", f"version {version};.*use another path")
+
+
 async def test_store_without_its_tables_is_corrupt(path: Path, opened: Open) -> None:
     await (await opened()).close()
     execute(path, "DROP TABLE store")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import re
+import logging
+import ssl
 from collections.abc import Awaitable, Callable
+from functools import partial
+from traceback import walk_tb
 from typing import Any, Final, TypeAlias, TypeVar
-from urllib.parse import urlsplit
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
+
+from cosmo_engram_postgres.dsn import Dsn
 
 # These classes are generic for type checkers only.
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -24,36 +28,32 @@ Work: TypeAlias = "Callable[[PooledConnection], Awaitable[T]]"
 CALL_S: Final = 30.0
 """Longest time in seconds of one call, including waiting and retries."""
 
-CONNECT_S: Final = 5.0
-"""Longest time in seconds of one attempt to connect."""
-
 RELEASE_S: Final = 2.0
 """Seconds that the server has to answer when a call is cancelled or a connection is closed."""
 
+CONNECT_S: Final = 5.0
+"""Longest time in seconds of one attempt to connect, unless the DSN has ``connect_timeout``."""
+
 IDLE_S: Final = 60.0
 """Seconds after which an unused connection is closed."""
-
-_UNKNOWN_PLACE: Final = "PostgreSQL as its DSN says"
-_HOST: Final = r"(?:[\w.%-]*|\[[\w:.%]+\])(?::\d+)?"
-_HOSTS: Final = re.compile(f"{_HOST}(?:,{_HOST})*")
 
 
 class Connections:
     """A pool of connections, which is opened on first use.
 
     Args:
-        dsn: The database; None for the one in the environment.
+        dsn: The database.
         connect: Opens a connection; it is called with the pool's own options.
         least: How many connections stay open when they are idle.
         most: The most connections. Further callers wait in order.
     """
 
     def __init__(
-        self, dsn: str | None, connect: Callable[..., Awaitable[Connection]], *, least: int, most: int
+        self, dsn: Dsn, connect: Callable[..., Awaitable[Connection]], *, least: int, most: int
     ) -> None:
         self._options: dict[str, Any] = {
-            "dsn": dsn,
-            "connect": connect,
+            "dsn": dsn.text,
+            "connect": partial(connect, connect_s=dsn.connect_s),
             "min_size": least,
             "max_size": most,
             "max_inactive_connection_lifetime": IDLE_S,
@@ -125,12 +125,15 @@ async def _release(pool: Pool, connection: PooledConnection) -> None:
         return
 
 
-async def open_connection(dsn: str | None, *, engram_id: str, **options: Any) -> Connection:
+async def open_connection(
+    dsn: str | None, *, engram_id: str, connect_s: float | None, **options: Any
+) -> Connection:
     """Open a connection whose behaviour does not depend on the settings of the server or of the user.
 
     Args:
         dsn: The database; None for the one in the environment.
         engram_id: The Engram, for the name of the connection on the server.
+        connect_s: Longest time in seconds; None for `CONNECT_S`.
         **options: The options that the pool passes.
 
     Raises:
@@ -141,7 +144,7 @@ async def open_connection(dsn: str | None, *, engram_id: str, **options: Any) ->
     connecting: Awaitable[Connection] = asyncpg.connect(
         dsn,
         **options,
-        timeout=CONNECT_S,
+        timeout=connect_s or CONNECT_S,
         max_cached_statement_lifetime=0,
         server_settings={
             "application_name": f"cosmo-engram {engram_id}"[:63],
@@ -156,21 +159,22 @@ async def open_connection(dsn: str | None, *, engram_id: str, **options: Any) ->
     )
     try:
         return await connecting
-    except (ValueError, TypeError):
+    except ssl.SSLError:
+        # Also a ValueError.
+        raise
+    except (ValueError, TypeError, OverflowError):
         # The driver's message is not passed on, since it may quote the password.
         raise asyncpg.ClientConfigurationError("the DSN or the environment is not valid") from None
 
 
-def describe(dsn: str | None) -> str:
-    """Return the servers and the database of a DSN, without secrets, for messages."""
-    if dsn is None:
-        return "PostgreSQL as the PG* environment says"
-    try:
-        netloc, path = urlsplit(dsn)[1:3]
-    except ValueError:
-        return _UNKNOWN_PLACE
-    userinfo, _, hosts = netloc.rpartition("@")
-    # A password with an unescaped slash or similar is parsed as a part of another component.
-    if ("@" in dsn and not userinfo) or "@" in path or not _HOSTS.fullmatch(hosts):
-        return _UNKNOWN_PLACE
-    return f"PostgreSQL at {hosts or 'the default address'}{path}"
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Shorten the driver's warning that an idle connection of an Engram cannot be replaced."""
+    error = record.exc_info[1] if record.exc_info else None
+    if error and any(frame.f_code is open_connection.__code__ for frame, _ in walk_tb(error.__traceback__)):
+        record.msg, record.args = "%s (%s)", (record.getMessage(), type(error).__name__)
+        record.exc_info = record.exc_text = None
+    return True
+
+
+# Once per outage and retry, its traceback would be 40 lines.
+logging.getLogger("asyncpg.pool").addFilter(_without_traceback)

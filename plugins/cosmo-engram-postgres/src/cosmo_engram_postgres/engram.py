@@ -13,7 +13,8 @@ from cosmo_core.contracts.engram import EngramGuarantees, Findings, ImprintRecei
 from cosmo_core.errors import EngramError
 from cosmo_core.protocol.ids import check_token
 from cosmo_engram_postgres.calls import Calls
-from cosmo_engram_postgres.connections import Connections, describe, open_connection
+from cosmo_engram_postgres.connections import Connections, open_connection
+from cosmo_engram_postgres.dsn import Dsn, describe
 from cosmo_engram_postgres.failures import closed
 from cosmo_engram_postgres.finding import findings, statement
 from cosmo_engram_postgres.schema import Database, Schema, prepare
@@ -96,7 +97,8 @@ class PostgresEngram:
         """Connect to the database, and create the schema if it does not exist. A second call has no effect.
 
         Raises:
-            EngramError: The database cannot be reached, refuses the login, or cannot be used.
+            EngramError: The DSN is not valid, or the database cannot be reached, refuses the login, or cannot
+                be used.
         """
         async with self._lock:
             if self._session is None:
@@ -166,7 +168,8 @@ class PostgresEngram:
     async def _open_session(self) -> _Session:
         least, most = self._sizes
         connect = partial(open_connection, engram_id=self._engram_id)
-        connections = Connections(self._dsn, connect, least=least, most=most)
+        dsn = Dsn.parse(self._dsn, name=self._name)
+        connections = Connections(dsn, connect, least=least, most=most)
         calls = Calls(connections, name=self._name, place=self._place)
         try:
             database = await calls.run(lambda connection: prepare(connection, self._schema, self._engram_id))

@@ -5,6 +5,7 @@ No message quotes PostgreSQL, since its messages may contain parts of an entry.
 
 from __future__ import annotations
 
+import ssl
 from typing import Final
 
 import asyncpg
@@ -31,6 +32,11 @@ _CONFLICTS: Final = (
 )
 
 _TAKEN: Final = "its schema contains other tables or functions: use an empty schema"
+
+_TLS: Final = (
+    "it cannot use TLS with its database: check sslmode and the certificates of the DSN, that the server uses "
+    "TLS, and the server's certificate"
+)
 
 # By SQLSTATE, or its first two characters: the code, whether a later retry may help, and the message.
 _MEANINGS: Final[dict[str, tuple[str, bool, str]]] = {
@@ -75,6 +81,12 @@ _MEANINGS: Final[dict[str, tuple[str, bool, str]]] = {
     "3F000": ("ENGRAM_CORRUPT", False, "its schema was removed: restore it from a backup, or connect again"),
     "XX001": ("ENGRAM_CORRUPT", False, "its data is damaged: restore it from a backup"),
     "XX002": ("ENGRAM_CORRUPT", False, "an index of its tables is damaged: REINDEX them"),
+    "42704": (
+        "ENGRAM_UNAVAILABLE",
+        False,
+        "its database does not know a setting or a type: check the options of the DSN, and connect again",
+    ),
+    "22023": ("ENGRAM_UNAVAILABLE", False, "a setting has an invalid value: check the options of the DSN"),
     "22": ("ENGRAM_INVALID", False, "its database cannot store the text: it must not contain NUL characters"),
 }
 
@@ -82,7 +94,8 @@ _MEANINGS: Final[dict[str, tuple[str, bool, str]]] = {
 def is_transient(error: Exception) -> bool:
     """Tell whether an immediate retry may succeed."""
     # A time-out is not retried: the caller has waited long enough.
-    return (_is_lost(error) and not isinstance(error, TimeoutError)) or isinstance(error, _CONFLICTS)
+    is_final = isinstance(error, TimeoutError) or _is_refused_tls(error)
+    return (_is_lost(error) and not is_final) or isinstance(error, _CONFLICTS)
 
 
 def failure(name: str, place: str, error: Exception) -> EngramError:
@@ -99,6 +112,8 @@ def failure(name: str, place: str, error: Exception) -> EngramError:
         known = ("ENGRAM_UNAVAILABLE", True, "no server has the role that the DSN asks for")
     elif isinstance(error, asyncpg.ClientConfigurationError):
         known = ("ENGRAM_UNAVAILABLE", False, "its DSN or the PG* environment is not valid: check them")
+    elif _is_refused_tls(error):
+        known = ("ENGRAM_UNAVAILABLE", False, _TLS)
     elif isinstance(error, ValueError):
         known = _MEANINGS["22"]
     elif known is None and (_is_lost(error) or isinstance(error, _CONFLICTS)):
@@ -116,6 +131,13 @@ def _is_lost(error: Exception) -> bool:
     # An InterfaceError means a closed connection, unless it is a ValueError: a wrong argument or setting.
     is_closed = isinstance(error, asyncpg.InterfaceError) and not isinstance(error, ValueError)
     return is_closed or isinstance(error, _CONNECTION_LOST)
+
+
+def _is_refused_tls(error: Exception) -> bool:
+    # A connection that ends within a handshake is lost. The driver has no type for a server without TLS.
+    is_lost = isinstance(error, ssl.SSLEOFError | ssl.SSLSyscallError)
+    has_none = isinstance(error, ConnectionError) and "rejected SSL" in str(error)
+    return has_none or (isinstance(error, ssl.SSLError) and not is_lost)
 
 
 def closed(name: str) -> EngramError:

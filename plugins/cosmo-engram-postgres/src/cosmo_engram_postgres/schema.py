@@ -123,11 +123,12 @@ async def _check(connection: PooledConnection, schema: Schema, engram_id: str) -
     if meta["engram_id"] != engram_id:
         reason = f"the schema {schema.name!r} belongs to Engram {meta['engram_id']!r}: use another schema"
         raise EngramError(f"Engram {engram_id!r}: {reason}", code="ENGRAM_CONFLICT")
-    if meta["version"] > VERSION:
+    if meta["version"] != VERSION:
+        newer = meta["version"] > VERSION
         raise _unsupported(
             engram_id,
             f"the schema {schema.name!r} has version {meta['version']}; this plugin supports {VERSION}: "
-            "install a newer cosmo-engram-postgres",
+            f"{'install a newer cosmo-engram-postgres' if newer else 'use another schema'}",
         )
 
 

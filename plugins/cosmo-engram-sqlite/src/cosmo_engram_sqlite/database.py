@@ -115,8 +115,8 @@ def _has_tables(connection: sqlite3.Connection, store: str) -> bool:
     """Tell whether the tables exist. A new file has none.
 
     Raises:
-        EngramError: ``ENGRAM_CONFLICT``: the file belongs to another program. ``ENGRAM_UNSUPPORTED``: a newer
-            version of this plugin created it.
+        EngramError: ``ENGRAM_CONFLICT``: the file belongs to another program. ``ENGRAM_UNSUPPORTED``: its
+            tables have another version.
         sqlite3.Error: The file cannot be read.
     """
     (application,) = connection.execute("PRAGMA application_id").fetchone()
@@ -129,10 +129,11 @@ def _has_tables(connection: sqlite3.Connection, store: str) -> bool:
             f"{store} is the database of another program: use another path",
             code="ENGRAM_CONFLICT",
         )
-    if version > VERSION:
+    if version != VERSION:
+        newer = version > VERSION
         raise EngramError(
-            f"{store} has tables of version {version}; this plugin supports versions up to {VERSION}: "
-            "install a newer cosmo-engram-sqlite",
+            f"{store} has tables of version {version}; this plugin supports version {VERSION}: "
+            f"{'install a newer cosmo-engram-sqlite' if newer else 'use another path'}",
             code="ENGRAM_UNSUPPORTED",
         )
     return True
