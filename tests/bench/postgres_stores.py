@@ -150,7 +150,7 @@ class PostgresStores:
 
 
 async def _connect(dsn: str | None = None, **_: Any) -> Connection:
-    return await open_connection(dsn, engram_id="bench")
+    return await open_connection(dsn, engram_id="bench", connect_s=None)
 
 
 async def _nothing(_: object) -> None:

@@ -14,7 +14,7 @@ class Port:
 
     async def emit(self, task: Signal, signal: Signal) -> None: ...
 
-    def error_payload(self, error: Exception, task: Signal) -> dict[str, Any]:
+    def error_payload(self, error: BaseException, task: Signal) -> dict[str, Any]:
         raise AssertionError from error
 
 

@@ -14,8 +14,9 @@ from cosmo_synapse_zmq.synapse import WINDOW
 from cosmo_testing.proxy import TcpProxy
 
 if TYPE_CHECKING:
-    from cosmo_synapse_zmq import ZmqSynapse
     from tests.conftest import Connect, Recorder, RunningHub, Slow, StartHub
+
+    from cosmo_synapse_zmq import ZmqSynapse
 
     Proxy = Callable[[int], Awaitable[TcpProxy]]
     Eventually = Callable[..., Awaitable[None]]

@@ -34,8 +34,8 @@ _CONFLICTS: Final = (
 _TAKEN: Final = "its schema contains other tables or functions: use an empty schema"
 
 _TLS: Final = (
-    "it cannot use TLS with its database: check sslmode and the certificates of the DSN, that the server uses "
-    "TLS, and the server's certificate"
+    "it cannot use TLS with its database: check sslmode and the certificates of the DSN, that the server "
+    "uses TLS, and the server's certificate"
 )
 
 # By SQLSTATE, or its first two characters: the code, whether a later retry may help, and the message.
