@@ -43,13 +43,19 @@ def violation() -> Violation:
 
 @pytest.fixture
 def run(request: pytest.FixtureRequest, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run the module's ``SUITE``, with more lines in its class, in a pytest without any plugin."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    """Run the module's ``SUITE``, with more lines in its class, in a pytest without any plugin.
+
+    With ``apart``, it runs in a process of its own, in which nothing has been imported.
+    """
+    folder = Path(__file__).parents[2]
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
-    def run(lines: str = "", *arguments: str) -> pytest.RunResult:
+    def run(lines: str = "", *arguments: str, apart: bool = False) -> pytest.RunResult:
         body = "".join(f"    {line}\n" for line in lines.splitlines())
         pytester.makepyfile(test_double=f"{request.module.SUITE}{body}")
-        return pytester.runpytest_subprocess("-W", "error", "-rsx", *arguments)
+        runs = pytester.runpytest_subprocess if apart else pytester.runpytest_inprocess
+        return runs("-W", "error", "-rsx", *arguments)
 
     return run

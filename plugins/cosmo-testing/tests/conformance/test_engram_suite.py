@@ -25,7 +25,7 @@ Run = Callable[..., pytest.RunResult]
 
 
 def test_correct_engram_passes_without_pytest_plugins(run: Run) -> None:
-    outcomes = run().parseoutcomes()
+    outcomes = run(apart=True).parseoutcomes()
     assert outcomes.keys() == {"passed"}
     assert outcomes["passed"] > 90
 

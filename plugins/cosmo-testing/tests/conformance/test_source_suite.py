@@ -23,7 +23,7 @@ Run = Callable[..., pytest.RunResult]
 
 
 def test_correct_source_passes_without_pytest_plugins(run: Run) -> None:
-    result = run()
+    result = run(apart=True)
     outcomes = result.parseoutcomes()
     assert outcomes.keys() == {"passed", "skipped"}
     assert outcomes["passed"] > 70
@@ -114,5 +114,5 @@ def test_missing_claims_are_named(run: Run, pytester: pytest.Pytester) -> None:
             neuron = provider = input = None
         """
     )
-    result = pytester.runpytest_subprocess("-k", "whole")
+    result = pytester.runpytest_inprocess("-k", "whole")
     result.stdout.fnmatch_lines(["*secrets is not set*", "*invalid_inputs is not set*"])

@@ -26,7 +26,7 @@ Run = Callable[..., pytest.RunResult]
 
 
 def test_correct_synapse_passes_without_pytest_plugins(run: Run) -> None:
-    outcomes = run().parseoutcomes()
+    outcomes = run(apart=True).parseoutcomes()
     assert outcomes.keys() == {"passed", "skipped"}
     assert outcomes["passed"] > 70
     assert outcomes["skipped"] == len([id for id in KIT if id.startswith("synapse:durable-")])
