@@ -124,12 +124,12 @@ def test_no_repr_shows_a_secret(failures: Failures) -> None:
     assert "hunter" not in repr(failures)
 
 
-def test_with_provider_changes_only_the_advice(failures: Failures) -> None:
+def test_for_call_changes_the_advice_and_the_time_limit(failures: Failures) -> None:
     class Silent(Toy):
         def advice(self, failure: Failure, answer: Mapping[str, Any] | None) -> str | None:
             return None
 
-    silent = failures.with_provider(Silent())
+    silent = failures.for_call(Silent(), 7)
     assert str(silent.refused(500, SECRET.encode())) == (
         "http://toy answered 500 Internal Server Error: [redacted]"
     )

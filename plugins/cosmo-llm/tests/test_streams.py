@@ -87,6 +87,20 @@ def test_an_event_is_complete_when_its_last_cr_arrives() -> None:
     assert SSEParser().feed(b"data: one\r\r") == [ServerSentEvent("one")]
 
 
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
+def test_the_end_of_a_stream_ends_its_last_event(end: bytes) -> None:
+    parser = SSEParser()
+    assert parser.feed(b"data: one\n\nevent: x\ndata: two" + end) == [ServerSentEvent("one")]
+    assert parser.end() == [ServerSentEvent("two", "x")]
+    assert parser.end() == []
+
+
+def test_a_byte_order_mark_before_lines_is_skipped() -> None:
+    parser = LineParser()
+    assert parser.feed(BOM + b"{}\n" + BOM) == [b"{}"]
+    assert parser.end() == [BOM]
+
+
 @pytest.mark.parametrize("stream", [b"x" * 101, b"data: 0123456789\n" * 7, b": " + b"x" * 100])
 @pytest.mark.parametrize("size", [1, 1_000])
 def test_an_event_is_bounded_however_it_comes(stream: bytes, size: int) -> None:

@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cosmo_llm import parse_object, retry_after_s
+from cosmo_llm.wire import asked_wait_s
 
 NOW = 1_445_412_480.0  # Wed, 21 Oct 2015 07:28:00 GMT
 ANY_JSON = st.recursive(
@@ -62,6 +63,26 @@ def test_any_data_parses_to_an_object_that_json_can_carry_or_raises(data: bytes 
         return
     assert isinstance(value, dict)
     json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "2"}, 2),
+        ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
+        ({"retry-after-ms": "0.5"}, 0.0005),
+        ({"retry-after-ms": "soon", "retry-after": "9"}, 9),
+        ({"retry-after-ms": "-1"}, None),
+        ({"retry-after-ms": "9" * 5_000}, None),
+    ],
+)
+def test_a_wait_may_be_asked_for_in_milliseconds(headers: dict[str, str], seconds: float | None) -> None:
+    assert asked_wait_s(headers) == seconds
+
+
+def test_a_byte_order_mark_is_skipped() -> None:
+    assert parse_object(b'\xef\xbb\xbf{"a": 1}') == parse_object('\ufeff{"a": 1}') == {"a": 1}
 
 
 def test_an_object_is_parsed() -> None:

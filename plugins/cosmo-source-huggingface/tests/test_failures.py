@@ -51,7 +51,7 @@ async def test_a_refusal_has_the_code_of_its_status_and_quotes_the_provider(
 async def test_the_neuron_works_again_after_a_failure(
     make: Make, ask: Ask, server: ChatServer, mode: dict[str, bool]
 ) -> None:
-    neuron = make(**mode)
+    neuron = make(**mode, max_retries=0)
     for fault in (Fault.status(500), Fault.cut(1), Fault.malformed()):
         server.script(fault)
         with pytest.raises(NeuronError):
@@ -109,6 +109,37 @@ async def test_a_400_with_model_not_found_is_model_not_found(
         with pytest.raises(NeuronError, match="no such model") as caught:
             await ask(make(client=client))
     assert caught.value.code == "MODEL_NOT_FOUND"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        # LiteLLM
+        (
+            {
+                "message": "/chat/completions: Invalid model name passed in model=x. Call `/v1/models`",
+                "type": "invalid_request_error",
+                "code": "400",
+            },
+            "MODEL_NOT_FOUND",
+        ),
+        # transformers
+        ("x is not a local folder and is not a valid model identifier listed on", "INPUT_INVALID"),
+        ({"message": "The model `x` does not exist"}, "MODEL_NOT_FOUND"),
+        ({"message": "Unknown model: x"}, "MODEL_NOT_FOUND"),
+        ({"message": "model 'x' not found"}, "MODEL_NOT_FOUND"),
+        ({"message": "This model's maximum context length is 9 tokens", "code": "400"}, "INPUT_INVALID"),
+        ({"message": "the model does not support tools"}, "INPUT_INVALID"),
+    ],
+)
+async def test_a_400_that_says_so_is_an_unknown_model(
+    ask: Ask, mode: dict[str, bool], error: Any, code: str
+) -> None:
+    answer = httpx.MockTransport(lambda _: httpx.Response(400, json={"error": error}))
+    async with httpx.AsyncClient(transport=answer) as client:
+        with pytest.raises(NeuronError) as caught:
+            await ask(huggingface(endpoint="http://localhost", client=client, **mode))
+    assert (caught.value.code, caught.value.recoverable) == (code, False)
 
 
 @pytest.mark.parametrize("after", [0, 1])

@@ -232,7 +232,7 @@ async def test_an_answer_is_complete_although_its_stream_stays_open(
     make: Make, ask: Ask, server: ChatServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cosmo_llm.http.transport.LINGER_S", 0.01)
-    server.script(Fault.stall(13))  # the role, 10 words, the finish reason, [DONE]
+    server.script(Fault.stall(14))  # the role, 10 words, the finish reason, the usage, [DONE]
     assert (await ask(make(stream=True)))["response"].startswith("Hello!")
     async with asyncio.timeout(5):
         await server.disconnected.wait()

@@ -65,8 +65,8 @@ def test_an_unknown_option_is_named_with_the_known_ones() -> None:
 
 def test_the_options_are_the_documented_ones() -> None:
     documented = (
-        "endpoint model api_key use_chat_api max_new_tokens temperature top_p stop system timeout stream "
-        "headers client"
+        "endpoint model api_key use_chat_api max_new_tokens temperature top_p stop system extra timeout "
+        "idle_timeout max_retries stream headers client"
     )
     assert HuggingFaceOptions.names() == set(documented.split())
 
@@ -101,6 +101,12 @@ def test_the_options_are_the_documented_ones() -> None:
         ("timeout", -1),
         ("timeout", float("inf")),
         ("timeout", None),
+        ("idle_timeout", 0),
+        ("max_retries", -1),
+        ("max_retries", 1.5),
+        ("max_retries", 101),
+        ("extra", "seed"),
+        ("extra", {"seed": float("nan")}),
         ("stream", "yes"),
         ("headers", ["a"]),
         ("headers", {"bad name": "x"}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import traceback
 from typing import TYPE_CHECKING, Any
@@ -11,14 +12,14 @@ import pytest
 
 from cosmo_core.errors import NeuronError
 from cosmo_llm.http import transport
-from cosmo_source_huggingface import huggingface
+from cosmo_source_huggingface import HuggingFaceNeuron, huggingface
 from cosmo_source_huggingface.options import HuggingFaceOptions
 from cosmo_testing import ChatServer, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
-    from cosmo_source_huggingface import HuggingFaceNeuron, StreamingHuggingFaceNeuron
+    from cosmo_source_huggingface import StreamingHuggingFaceNeuron
 
     Ask = Callable[..., Coroutine[Any, Any, dict[str, Any]]]
     Make = Callable[..., HuggingFaceNeuron | StreamingHuggingFaceNeuron]
@@ -73,6 +74,53 @@ async def test_no_failure_shows_a_secret(
     assert "Bearer" not in caplog.text
     # At DEBUG, httpcore logs the headers of a response; a key that a provider echoes there is not redacted.
     assert_clean("\n".join(log.getMessage() for log in caplog.records if "httpcore" not in log.name))
+
+
+@pytest.mark.parametrize("cut", [0, 1, 9, 20, len(f"you sent {KEY}") - 1])
+async def test_no_answer_shows_a_key(mode: dict[str, bool], ask: Ask, cut: int) -> None:
+    def part(text: str) -> bytes:
+        chat = {"choices": [{"delta": {"content": text, "reasoning": text}}]}
+        event = chat if mode["use_chat_api"] else {"token": {"id": 1, "text": text, "special": False}}
+        return b"data: " + json.dumps(event).encode() + b"\n\n"
+
+    end = {
+        "choices": [{"delta": {}, "finish_reason": "stop"}],
+        "token": {"text": ""},
+        "generated_text": ECHO,
+        "x_echo": {"headers": [f"Bearer {KEY}"]},
+    }
+    body = part(ECHO[:cut]) + part(ECHO[cut:]) + b"data: " + json.dumps(end).encode() + b"\n\n"
+    answer = httpx.MockTransport(lambda _: httpx.Response(200, content=body))
+    async with httpx.AsyncClient(transport=answer) as client:
+        neuron = huggingface(endpoint="http://localhost", client=client, **SECRET_OPTIONS, **mode)
+        if isinstance(neuron, HuggingFaceNeuron):
+            items: list[Any] = [await neuron({"prompt": "Hi"}, [])]
+        else:
+            items = [item async for item in neuron({"prompt": "Hi"}, [])]
+    assert_clean(json.dumps(items))
+    assert_clean("".join(item for item in items if isinstance(item, str)))
+    *texts, output = items
+    assert output["response"] == "you sent [redacted] and [redacted]"
+    assert "".join(texts) == ("" if not texts else output["response"])
+    assert output["meta"]["x_echo"] == {"headers": ["Bearer [redacted]"]}
+
+
+async def test_no_whole_answer_shows_a_key(ask: Ask) -> None:
+    whole = {"choices": [{"message": {"content": ECHO}}], "key": KEY}
+    answer = httpx.MockTransport(lambda _: httpx.Response(200, json=whole))
+    async with httpx.AsyncClient(transport=answer) as client:
+        output = await ask(huggingface(endpoint="http://localhost", client=client, **SECRET_OPTIONS))
+    assert_clean(json.dumps(output))
+
+
+async def test_common_words_in_options_do_not_garble_answers(ask: Ask) -> None:
+    text = "The word none is in application/json, says my application."
+    whole = {"choices": [{"message": {"content": text}}]}
+    answer = httpx.MockTransport(lambda _: httpx.Response(200, json=whole))
+    headers = {"X-Title": "my application", "Accept": "application/json"}
+    async with httpx.AsyncClient(transport=answer) as client:
+        neuron = huggingface(endpoint="http://localhost", client=client, api_key="none", headers=headers)
+        assert (await ask(neuron))["response"] == text
 
 
 async def test_no_log_of_a_retry_shows_a_secret(

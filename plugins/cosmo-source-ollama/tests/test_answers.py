@@ -82,7 +82,7 @@ async def test_without_options_a_request_holds_only_model_messages_and_stream(
     assert (request.method, request.path) == ("POST", "/api/chat")
     assert "authorization" not in request.headers
     messages = [{"role": "user", "content": "Say hello."}]
-    assert request.json == {"model": "llama3", "messages": messages, "stream": stream}
+    assert request.json == {"model": "llama3", "messages": messages, "stream": True}
 
 
 async def test_every_option_is_in_the_request(make: Make, ask: Ask, server: ChatServer) -> None:
@@ -99,7 +99,7 @@ async def test_every_option_is_in_the_request(make: Make, ask: Ask, server: Chat
     assert server.requests[0].json == {
         "model": "mistral:7b",
         "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Say hello."}],
-        "stream": False,
+        "stream": True,
         "options": {"num_ctx": 4096, "stop": ["END"], "temperature": 0, "num_predict": 9},
         "keep_alive": 0,
     }
@@ -122,6 +122,37 @@ async def test_tools_format_and_think_are_passed_on(make: Make, ask: Ask, server
     extra = {"tools": [{"type": "function", "function": {"name": "clock"}}], "format": "json", "think": False}
     await ask(make(), {"prompt": "Hi", **extra})
     assert extra.items() <= server.requests[0].json.items()
+
+
+async def test_names_of_ollamas_options_become_options(make: Make, ask: Ask, server: ChatServer) -> None:
+    neuron = make(options={"num_ctx": 4096, "seed": 1}, extra={"raw": 1, "options": {"mirostat": 1}})
+    keys = {"seed": 7, "stop": ["END"], "top_p": 0.5, "options": {"min_p": 0.1}, "extra": {"x_new": None}}
+    await ask(neuron, {"prompt": "Hi", **keys})
+    await ask(neuron, {"prompt": "Hi", "seed": 8})
+    first, second = (request.json for request in server.requests)
+    assert first["options"] == {
+        "num_ctx": 4096,
+        "seed": 7,
+        "stop": ["END"],
+        "top_p": 0.5,
+        "min_p": 0.1,
+        "mirostat": 1,
+    }
+    assert (first["raw"], first["x_new"]) == (1, None)
+    assert second["options"] == {"num_ctx": 4096, "seed": 8, "mirostat": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("temprature", "did you mean temperature?"), ("tool", "did you mean tools?"), ("xyzzy", "into extra")],
+)
+async def test_an_unknown_key_is_refused_with_a_suggestion(
+    make: Make, ask: Ask, server: ChatServer, stream: bool, name: str, hint: str
+) -> None:
+    with pytest.raises(NeuronError, match=f"no key {name}.*{hint}") as caught:
+        await ask(make(stream=stream), {"prompt": "Hi", name: 1})
+    assert (caught.value.code, caught.value.recoverable) == ("INPUT_INVALID", False)
+    assert server.received == 0
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 
 from cosmo_core.errors import NeuronError
 from cosmo_llm.http import transport
+from cosmo_llm.http.options import DEFAULT_RETRIES
 from cosmo_source_ollama import StreamingOllamaNeuron, ollama
 from cosmo_testing import ChatServer, Fault
 
@@ -45,8 +46,12 @@ def no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("no_delay")
 @pytest.mark.parametrize(
     "fault",
-    [Fault.status(503), Fault.status(429), Fault.status(503, retry_after=0), Fault.cut()],
-    ids=["busy", "too-many", "says-when", "lost"],
+    [
+        *map(Fault.status, (408, 429, 500, 502, 503, 504)),
+        Fault.status(503, retry_after=0),
+        Fault.cut(),
+    ],
+    ids=["late", "too-many", "broken", "no-gateway", "busy", "slow-gateway", "says-when", "lost"],
 )
 async def test_transient_failures_are_retried_with_the_same_request(
     make: Make, ask: Ask, server: ChatServer, stream: bool, fault: Fault
@@ -62,13 +67,13 @@ async def test_the_attempts_are_bounded(make: Make, ask: Ask, server: ChatServer
     server.script(*[Fault.status(503, message="server busy")] * 10)
     with pytest.raises(NeuronError, match="server busy"):
         await ask(make(stream=stream))
-    assert server.received == transport.MAX_ATTEMPTS
+    assert server.received == 1 + DEFAULT_RETRIES
 
 
 @pytest.mark.parametrize(
     "fault",
     [
-        Fault.status(500),
+        Fault.status(501),
         Fault.status(400),
         Fault.malformed(),
         Fault.cut(0),

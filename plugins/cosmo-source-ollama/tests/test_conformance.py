@@ -41,7 +41,12 @@ class TestWhole(SourceConformance):
         transport = provider_transport(scenario, chat_answers(reply=str.upper))
         timeout = 0.3 if scenario.fault == "stalled" else 30
         async with httpx.AsyncClient(transport=transport) as client:
-            yield {"endpoint": "http://ollama.example", "client": client, "timeout": timeout}
+            yield {
+                "endpoint": "http://ollama.example",
+                "client": client,
+                "timeout": timeout,
+                "max_retries": 0,
+            }
 
     def input(self, n: int) -> dict[str, Any]:
         return {"prompt": f"question {n}", "options": {"seed": n}}
@@ -57,4 +62,4 @@ class TestOverASocket(TestStream):
     async def provider(self, scenario: Scenario) -> AsyncIterator[dict[str, Any]]:
         timeout = 0.3 if scenario.fault == "stalled" else 30
         async with ProviderServer(scenario, chat_answers(reply=str.upper)) as server:
-            yield {"endpoint": server.url, "timeout": timeout}
+            yield {"endpoint": server.url, "timeout": timeout, "max_retries": 0}

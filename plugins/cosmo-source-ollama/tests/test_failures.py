@@ -205,7 +205,7 @@ async def test_an_answer_that_exceeds_the_size_limit_is_refused(
 async def test_the_neuron_works_again_after_every_failure(
     make: Make, ask: Ask, server: ChatServer, stream: bool
 ) -> None:
-    neuron = make(stream=stream)
+    neuron = make(stream=stream, max_retries=0)
     for fault in (Fault.status(500), Fault.cut(1), Fault.malformed(), Fault.redirect("http://localhost/")):
         server.script(fault)
         with pytest.raises(NeuronError):

@@ -118,6 +118,20 @@ def test_content_without_a_form_in_ollama_is_refused(input: dict[str, Any], says
     assert (caught.value.code, caught.value.recoverable) == ("INPUT_INVALID", False)
 
 
+@pytest.mark.parametrize("arguments", ["", " ", None, {}, "{}"])
+def test_empty_arguments_of_a_tool_call_are_an_empty_object(arguments: object) -> None:
+    call = {"id": "a", "function": {"name": "clock", "arguments": arguments}}
+    (message,) = translated({"role": "assistant", "content": None, "tool_calls": [call]})
+    assert message["tool_calls"] == [{"id": "a", "function": {"name": "clock", "arguments": {}}}]
+
+
+def test_absent_arguments_of_a_tool_call_are_an_empty_object() -> None:
+    (message,) = translated(
+        {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f"}}]}
+    )
+    assert message["tool_calls"] == [{"function": {"name": "f", "arguments": {}}}]
+
+
 def translated_or_code(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     try:
         return translated(*messages)

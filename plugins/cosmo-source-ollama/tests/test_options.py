@@ -22,7 +22,8 @@ def test_an_unknown_option_is_named_with_the_known_ones() -> None:
 
 def test_the_options_are_the_documented_ones() -> None:
     documented = (
-        "model endpoint system temperature max_tokens options keep_alive timeout stream headers client"
+        "model endpoint system temperature max_tokens options keep_alive extra timeout idle_timeout "
+        "max_retries stream headers client"
     )
     assert OllamaOptions.names() == set(documented.split())
 
@@ -64,6 +65,9 @@ def test_keep_alive_accepts_every_duration_that_ollama_accepts(keep_alive: float
         ("timeout", 0),
         ("timeout", float("inf")),
         ("timeout", None),
+        ("idle_timeout", 0),
+        ("max_retries", -1),
+        ("extra", ["raw"]),
         ("stream", "yes"),
         ("headers", ["a"]),
         ("headers", {"x-name": "line\nbreak"}),

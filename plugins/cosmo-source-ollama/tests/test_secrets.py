@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from cosmo_core.errors import NeuronError
-from cosmo_source_ollama import ollama
+from cosmo_source_ollama import OllamaNeuron, ollama
 from cosmo_testing import ChatServer, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from cosmo_source_ollama import OllamaNeuron, StreamingOllamaNeuron
+    from cosmo_source_ollama import StreamingOllamaNeuron
 
     Ask = Callable[..., Coroutine[Any, Any, dict[str, Any]]]
     Make = Callable[..., OllamaNeuron | StreamingOllamaNeuron]
@@ -43,6 +45,24 @@ async def test_no_part_of_a_header_is_shown_in_any_notation(
     with pytest.raises(NeuronError) as caught:
         await ask(make(stream=stream, **SECRET))
     assert "THEKEY" not in str(caught.value)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 12, 20, len(ECHO) - 12])
+async def test_no_answer_shows_a_part_of_a_credential(ask: Ask, stream: bool, cut: int) -> None:
+    parts = [{"message": {"content": piece}, "done": False} for piece in (ECHO[:cut], ECHO[cut:])]
+    last = {"message": {"content": ""}, "done": True, "x_echo": [ECHO]}
+    body = "\n".join(map(json.dumps, [*parts, last])).encode()
+    answer = httpx.MockTransport(lambda _: httpx.Response(200, content=body))
+    async with httpx.AsyncClient(transport=answer) as client:
+        neuron = ollama(model="llama3", client=client, stream=stream, **SECRET)
+        if isinstance(neuron, OllamaNeuron):
+            items: list[Any] = [await neuron({"prompt": "Hi"}, [])]
+        else:
+            items = [item async for item in neuron({"prompt": "Hi"}, [])]
+    *texts, output = items
+    assert "THEKEY" not in f"{output} {''.join(texts)}"
+    assert output["response"] == "neither [redacted] nor [redacted] is known"
+    assert "".join(texts) == (output["response"] if stream else "")
 
 
 async def test_no_log_of_a_retry_shows_a_secret(

@@ -24,11 +24,11 @@ from cosmo_llm.failures import (
     Provider,
     UnexpectedShapeError,
     failure_of_status,
+    names_unknown_model,
     read_answer,
     status_line,
-    text_in,
 )
-from cosmo_llm.messages import PROMPT_KEYS, to_messages, to_output
+from cosmo_llm.messages import PROMPT_KEYS, to_messages, to_output, with_arguments
 from cosmo_llm.redaction import MAX_QUOTED_TEXT, Secrets
 from cosmo_llm.wire import parse_object, read_up_to, retry_after_s
 
@@ -50,12 +50,13 @@ __all__ = [
     "Secrets",
     "UnexpectedShapeError",
     "failure_of_status",
+    "names_unknown_model",
     "parse_object",
     "read_answer",
     "read_up_to",
     "retry_after_s",
     "status_line",
-    "text_in",
     "to_messages",
     "to_output",
+    "with_arguments",
 ]

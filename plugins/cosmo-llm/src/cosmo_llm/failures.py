@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, TypeVar
 
@@ -52,6 +53,12 @@ PROVIDER_TIMEOUT: Final = Failure("PROVIDER_TIMEOUT", recoverable=True)
 PROVIDER_MALFORMED: Final = Failure("PROVIDER_MALFORMED", recoverable=False)
 """The answer is not in the provider's own format, or exceeds the source's size limit."""
 
+_MAX_SEARCHED: Final = 2_000
+_UNKNOWN_MODEL: Final = re.compile(
+    r"\b(?:invalid|unknown|no such|unrecogni[sz]ed) model\b"
+    r"|\bmodel\b.{0,200}?\b(?:not found|not exist|not a valid model|cannot be found|not loaded)\b",
+    re.IGNORECASE | re.DOTALL,
+)
 _BY_STATUS: Final = {
     400: INPUT_INVALID,
     401: AUTH_FAILED,
@@ -67,6 +74,11 @@ _BY_STATUS: Final = {
 def failure_of_status(status: int) -> Failure:
     """Map the HTTP status of an error response to a failure."""
     return _BY_STATUS.get(status, PROVIDER_ERROR if status >= 500 else PROVIDER_REFUSED)
+
+
+def names_unknown_model(answer: Mapping[str, Any]) -> bool:
+    """Whether the text of an error says that there is no such model; some servers answer that with 400."""
+    return _UNKNOWN_MODEL.search(_text_in(answer)[:_MAX_SEARCHED]) is not None
 
 
 def status_line(status: int) -> str:
@@ -112,16 +124,19 @@ class Failures:
         timeout_s: The time limit of one call, in seconds.
         provider: What the source knows about the provider.
         secrets: What no error may show.
+        credentials: What no answer may show either. These are fewer: redacting the value of any header would
+            garble answers.
     """
 
     server: str
     timeout_s: float
     provider: Provider = attrs.field(factory=Provider)
     secrets: Secrets = attrs.field(factory=Secrets)
+    credentials: Secrets = attrs.field(factory=Secrets)
 
-    def with_provider(self, provider: Provider) -> Failures:
-        """These failures with another provider object, for a call of which that object knows more."""
-        return attrs.evolve(self, provider=provider)
+    def for_call(self, provider: Provider, timeout_s: float) -> Failures:
+        """These failures for one call: a provider object that knows more of it, and its time limit."""
+        return attrs.evolve(self, provider=provider, timeout_s=timeout_s)
 
     def error(
         self,
@@ -154,7 +169,7 @@ class Failures:
             body: The body of the response.
             retry_after_s: How long the provider asks to wait, in seconds.
         """
-        answer = _object_in(body)
+        answer = object_in(body)
         reported = None if answer is None else self.provider.failure_in(answer, status)
         failure = reported or failure_of_status(status)
         asks_to_wait = retry_after_s is not None and failure.recoverable
@@ -198,6 +213,10 @@ class Failures:
         message = f"{self.server} did not answer completely within {self.timeout_s:g} s"
         return self.error(PROVIDER_TIMEOUT, message)
 
+    def idle(self, idle_s: float) -> NeuronError:
+        """The error for a stream that sent nothing for its idle time, in seconds."""
+        return self.error(PROVIDER_TIMEOUT, f"{self.server} sent nothing for {idle_s:g} s")
+
     def malformed(self, reason: object, body: bytes | str = "") -> NeuronError:
         """The error for an answer that is not in the provider's format."""
         message = f"{self.server} sent a malformed answer ({self.secrets.quote(str(reason))})"
@@ -213,21 +232,26 @@ class UnexpectedShapeError(Exception):
     """An answer is a JSON object, but not one of the provider's API; the message says what is wrong."""
 
 
-def read_answer(data: bytes | str, failures: Failures, read: Callable[[dict[str, Any]], T]) -> T:
+def read_answer(
+    data: bytes | str, failures: Failures, read: Callable[[dict[str, Any]], T], *, halves: bool = False
+) -> T:
     """Parse the JSON object that a provider sent, and read it.
 
     Args:
         data: The whole body, or one event of a stream.
         failures: Makes the error for an answer that cannot be read.
         read: Converts the object; it can raise `UnexpectedShapeError`.
+        halves: Whether strings may hold halves of surrogate pairs, which `read` joins.
 
     Raises:
         NeuronError: The answer is malformed, or reports an ``error``.
     """
     try:
-        answer = parse_object(data)
+        answer = parse_object(data, halves=halves)
         if not answer.get("error"):
             return read(answer)
+    except RecursionError:
+        failure = failures.malformed("nested too deep")
     except (ValueError, UnexpectedShapeError) as error:
         failure = failures.malformed(error, data)
     else:
@@ -236,21 +260,8 @@ def read_answer(data: bytes | str, failures: Failures, read: Callable[[dict[str,
     raise failure
 
 
-def text_in(holder: Mapping[str, Any], name: str) -> str:
-    """Read a text of an answer; an absent one, as beside tool calls, is empty.
-
-    Raises:
-        UnexpectedShapeError: It is not a string.
-    """
-    text = holder.get(name)
-    if text is None:
-        return ""
-    if not isinstance(text, str):
-        raise UnexpectedShapeError(f"{name} is not a string")
-    return text
-
-
-def _object_in(body: bytes) -> dict[str, Any] | None:
+def object_in(body: bytes | str) -> dict[str, Any] | None:
+    """The JSON object that a provider sent; ``None`` for anything else."""
     try:
         return parse_object(body)
     except ValueError:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cosmo_llm.failures import INPUT_INVALID
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 PROMPT_KEYS: Final = ("prompt", "text", "query", "content")
 """The keys of an input that can hold a prompt. The first is the recommended one."""
@@ -43,6 +43,31 @@ def to_messages(input: Mapping[str, Any], *, system: str | None = None) -> list[
 def to_output(text: str, meta: Mapping[str, Any]) -> dict[str, Any]:
     """The output of every LLM Neuron: the text, and the rest of the provider's answer."""
     return {"response": text, "meta": dict(meta)}
+
+
+def with_arguments(message: dict[str, Any], convert: Callable[[Any], Any]) -> dict[str, Any]:
+    """A message whose tool calls have their arguments in the form that a provider takes.
+
+    A message may come from another source: one has the arguments as JSON in a string, which can be empty, and
+    another one as an object.
+
+    Args:
+        message: A message, usually of an assistant.
+        convert: Converts the arguments of one call. Absent and empty ones are an empty object.
+    """
+    calls = message.get("tool_calls")
+    if not isinstance(calls, list):
+        return message
+    return {**message, "tool_calls": [_call_with(call, convert) for call in calls]}
+
+
+def _call_with(call: object, convert: Callable[[Any], Any]) -> object:
+    match call:
+        case {"function": {**function}, **rest}:
+            given = function.get("arguments")
+            is_empty = given is None or (isinstance(given, str) and not given.strip())
+            return {**rest, "function": {**function, "arguments": convert({} if is_empty else given)}}
+    return call
 
 
 def _user_message(key: str, prompt: object) -> dict[str, Any]:

@@ -23,12 +23,13 @@ Example::
 from __future__ import annotations
 
 import functools
+import json
 import re
 import reprlib
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from copy import copy
+from copy import copy, deepcopy
 from difflib import get_close_matches
 from typing import Annotated, Any, ClassVar, Final, NamedTuple, Self, Union, get_args, get_origin
 
@@ -44,12 +45,15 @@ __all__ = [
     "Count",
     "Flag",
     "Options",
+    "Retries",
     "Seconds",
     "Temperature",
     "Text",
     "header_mapping",
     "hidden_value",
+    "json_object",
     "text_mapping",
+    "with_suggestion",
     "wrong_value",
 ]
 
@@ -83,6 +87,8 @@ Temperature = Annotated[float, Meta(ge=0, le=_LARGEST, description="a number, at
 """A finite number, at least 0."""
 Seconds = Annotated[float, Meta(gt=0, le=_LARGEST, description="a positive number of seconds")]
 """A finite number, above 0."""
+Retries = Annotated[int, Meta(ge=0, le=100, description="an integer from 0 to 100")]
+"""How often a request is sent again."""
 Flag = Annotated[bool, Meta(description="True or False")]
 """``True`` or ``False``."""
 ApiKey = Annotated[
@@ -145,6 +151,29 @@ def header_mapping(name: str, value: object) -> Mapping[str, str] | None:
     return text_mapping(name, value, *_HEADER, "a string of printable ASCII characters")
 
 
+def json_object(name: str, value: object) -> dict[str, Any] | None:
+    """Convert a mapping to a JSON object of its own, so that later changes to the mapping have no effect.
+
+    Raises:
+        ValueError: It is not a mapping, or JSON cannot carry it.
+    """
+    if value is None:
+        return None
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        try:
+            json.dumps(dict(value), allow_nan=False)
+            return deepcopy(dict(value))
+        except (TypeError, ValueError, RecursionError):
+            pass
+    raise wrong_value(name, value, "a JSON object")
+
+
+def with_suggestion(name: str, known: Iterable[str]) -> str:
+    """A name that is not known, with the known name that is most like it, if there is one."""
+    close = get_close_matches(name, known, n=1)
+    return f"{name} (did you mean {close[0]}?)" if close else name
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Base class of the options of a source.
 
@@ -181,7 +210,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             TypeError: The message names them, suggests similar names, and lists the options there are.
         """
-        unknown = [_with_suggestion(name, cls.names()) for name in sorted(set(given) - cls.names())]
+        unknown = [with_suggestion(name, cls.names()) for name in sorted(set(given) - cls.names())]
         if unknown:
             known = ", ".join(sorted(cls.names()))
             raise TypeError(f"{cls.SOURCE} has no option {', '.join(unknown)}; it has {known}")
@@ -278,8 +307,3 @@ def _type_name(annotation: Any) -> str:
     while get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     return f"a value of type {getattr(annotation, '__name__', annotation)}"
-
-
-def _with_suggestion(name: str, known: Iterable[str]) -> str:
-    close = get_close_matches(name, known, n=1)
-    return f"{name} (did you mean {close[0]}?)" if close else name

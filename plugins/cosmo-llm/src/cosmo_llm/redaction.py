@@ -58,6 +58,15 @@ class Secrets:
             text = text.replace(form, _MARK)
         return text
 
+    def begun_at_end(self, text: str) -> int:
+        """How many characters at the end of a text may be the beginning of a secret."""
+        longest = min(len(self._forms[0]) - 1, len(text)) if self._forms else 0
+        ends = (size for size in range(longest, 0, -1) if self._begins(text[-size:]))
+        return next(ends, 0)
+
+    def _begins(self, end: str) -> bool:
+        return any(form.startswith(end) for form in self._forms)
+
     def quote(self, text: str) -> str:
         """Make a text fit to be quoted in an error.
 

@@ -17,8 +17,8 @@ from typing import Final, NamedTuple
 
 from cosmo_llm.failures import PROVIDER_MALFORMED
 
-MAX_EVENT_BYTES: Final = 1 << 20
-"""The default limit on one event or line, in bytes."""
+MAX_EVENT_BYTES: Final = 16 << 20
+"""The default limit on one event or line, in bytes. An event can hold an image."""
 
 _BOM: Final = b"\xef\xbb\xbf"
 
@@ -33,8 +33,9 @@ class ServerSentEvent(NamedTuple):
 class SSEParser:
     """Parses server-sent events as the HTML standard defines them.
 
-    Lines end in CR LF, LF or CR, comments are skipped, several ``data`` lines make one event, and an event
-    that the end of the stream leaves incomplete is dropped.
+    Lines end in CR LF, LF or CR, comments are skipped, and several ``data`` lines make one event. The
+    standard drops an event that has no blank line behind it at the end of the stream; `end` returns it,
+    because some servers leave that line out.
 
     Args:
         max_event_bytes: The limit on the bytes of one event.
@@ -72,6 +73,10 @@ class SSEParser:
                 events.append(event)
         return events
 
+    def end(self) -> list[ServerSentEvent]:
+        """Return the last event, if it has no blank line behind it. It may have been cut."""
+        return [event for event in (self._end_line(), self._end_event()) if event]
+
     def _count(self, size: int) -> None:
         self._held += size
         if self._held > self._max:
@@ -108,11 +113,12 @@ class LineParser:
         max_line_bytes: The limit on the bytes of one line.
     """
 
-    __slots__ = ("_line", "_max")
+    __slots__ = ("_line", "_max", "_started")
 
     def __init__(self, *, max_line_bytes: int = MAX_EVENT_BYTES) -> None:
         self._max = max_line_bytes
         self._line = bytearray()
+        self._started = False
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Parse the next bytes and return the lines that they complete.
@@ -130,8 +136,12 @@ class LineParser:
 
     def end(self) -> list[bytes]:
         """Return the last line if it has no line feed at its end and is not blank."""
-        line = bytes(self._line).strip()
+        line = bytes(self._line)
         self._line.clear()
+        if not self._started:
+            self._started = True
+            line = line.removeprefix(_BOM)
+        line = line.strip()
         return [line] if line else []
 
     def _append(self, piece: bytes) -> None:

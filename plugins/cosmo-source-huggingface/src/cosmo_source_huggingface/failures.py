@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from cosmo_llm import Failure, Provider, failure_of_status, failures
+from cosmo_llm import Failure, Provider, failure_of_status, failures, names_unknown_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +18,8 @@ _BY_WORD: Final = {
     "overloaded": failures.RATE_LIMITED,
     "validation": failures.INPUT_INVALID,
 }
+
+_STATUS: Final = re.compile(r"[4-9][0-9]{2}")
 
 
 class HuggingFace(Provider):
@@ -33,12 +36,18 @@ class HuggingFace(Provider):
     }
 
     def failure_in(self, answer: Mapping[str, Any], status: int | None) -> Failure | None:
-        """The failure that the code of an error stands for; the code is a word or an HTTP status."""
+        """The failure that the code of an error stands for, or its text; a code is a word or a status."""
         # A status is more precise than a word, except for 400, which some servers use for every error.
         if status not in (None, HTTPStatus.BAD_REQUEST):
             return None
         error = answer.get("error")
         code = error.get("code") if isinstance(error, dict) else answer.get("error_type")
+        if isinstance(code, str) and code in _BY_WORD:
+            return _BY_WORD[code]
+        if names_unknown_model(answer):
+            return failures.MODEL_NOT_FOUND
+        if isinstance(code, str) and _STATUS.fullmatch(code):
+            code = int(code)  # LiteLLM writes it as text
         if type(code) is int and code >= HTTPStatus.BAD_REQUEST:
             return failure_of_status(code)
-        return _BY_WORD.get(code) if isinstance(code, str) else None
+        return None

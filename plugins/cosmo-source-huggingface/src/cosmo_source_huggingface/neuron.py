@@ -26,15 +26,16 @@ def huggingface(**options: Any) -> HuggingFaceNeuron | StreamingHuggingFaceNeuro
 
     Args:
         **options: ``endpoint``, ``model``, ``api_key``, ``use_chat_api``, ``max_new_tokens``,
-            ``temperature``, ``top_p``, ``stop``, ``system``, ``timeout``, ``stream``, ``headers`` and
-            ``client``; the README describes each.
+            ``temperature``, ``top_p``, ``stop``, ``system``, ``extra``, ``timeout``, ``idle_timeout``,
+            ``max_retries``, ``stream``, ``headers`` and ``client``; the README describes each.
 
     Returns:
         An async callable, or with ``stream=True`` a callable that returns an async generator.
 
     Raises:
         TypeError: There is no such option; the message lists the options there are.
-        ValueError: A value cannot work, or the endpoint needs a key or a model that is missing.
+        ValueError: A value cannot work, the endpoint needs a key or a model that is missing, or the
+            environment names a proxy or certificates that cannot be used.
     """
     parsed = HuggingFaceOptions.parse(options)
     neuron = StreamingHuggingFaceNeuron if parsed.stream else HuggingFaceNeuron

@@ -5,30 +5,105 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Final, Self
 
+import httpx
 import msgspec
 from msgspec import Meta
 
 from cosmo_llm.http import Endpoint
-from cosmo_llm.http.neuron import LLMOptions
+from cosmo_llm.http.neuron import LLMOptions, merged
 from cosmo_llm.options import HIDDEN, Converter, Count, Flag, hidden_value, wrong_value
 
 ROUTER: Final = "https://router.huggingface.co"
 """HuggingFace's Inference Providers, the default endpoint."""
 
+OPENAI_KEYS: Final = frozenset(
+    [
+        "audio",
+        "frequency_penalty",
+        "function_call",
+        "functions",
+        "logit_bias",
+        "logprobs",
+        "max_completion_tokens",
+        "max_tokens",
+        "metadata",
+        "modalities",
+        "n",
+        "parallel_tool_calls",
+        "prediction",
+        "presence_penalty",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "reasoning_effort",
+        "response_format",
+        "safety_identifier",
+        "seed",
+        "service_tier",
+        "store",
+        "stream_options",
+        "tool_choice",
+        "tools",
+        "top_logprobs",
+        "user",
+        "verbosity",
+        "web_search_options",
+    ]
+)
+"""The keys of an input that are copied into a chat request unchanged: those of OpenAI's API."""
+EXTRA_BODY: Final = "extra_body"
+"""What OpenAI's client calls ``extra``; an input can have either."""
+LIMITS: Final = ("max_tokens", "max_completion_tokens")
+"""The names for the maximum length of the answer in OpenAI's API; in an input they override the option."""
+
+_VERSION: Final = re.compile(r"v[0-9]+(?:(?:alpha|beta)[0-9]*)?")
+_COMPLETIONS: Final = "/chat/completions"
+_DEPLOYMENTS: Final = "deployments"
 _KEY: Final = re.compile(r"[!-~]+")
 _OWN_DOMAINS: Final = (".huggingface.co", ".huggingface.cloud")
 
 
 @dataclass(frozen=True, slots=True)
 class HuggingFaceEndpoint(Endpoint):
-    """A server with the API of chat completions or of TGI; its URL may end in ``/v1``."""
+    """A server with the API of chat completions or of TGI.
+
+    A URL that ends in ``/chat/completions`` is used as it is given. Otherwise that is added to it, behind
+    ``/v1`` unless the URL has a version already, such as ``/v2`` or ``/v1beta/openai``.
+
+    Attributes:
+        version: What comes between the base and ``/chat/completions``.
+    """
 
     EXAMPLE: ClassVar[str] = ROUTER
-    API_PATHS: ClassVar[tuple[str, ...]] = ("/chat/completions", "/v1")
+    API_PATHS: ClassVar[tuple[str, ...]] = (_COMPLETIONS, "/generate_stream", "/generate")
     KEY_OPTIONS: ClassVar[str] = "api_key or headers"
+
+    version: str = field(default="/v1", kw_only=True)
+
+    @classmethod
+    def parse(cls, url: object, *, name: str = "endpoint") -> Self:
+        """Parse a URL of any of these forms.
+
+        Raises:
+            ValueError: It is not an http or https URL, or it holds a user or a fragment.
+        """
+        found = super(HuggingFaceEndpoint, cls).parse(url, name=name)
+        if found.base.endswith("/v1"):
+            return replace(found, base=found.base.removesuffix("/v1").rstrip("/"))
+        given = httpx.URL(str(url)).path.rstrip("/")
+        segments = given.split("/")
+        is_whole = given.endswith(_COMPLETIONS) or _DEPLOYMENTS in segments
+        return replace(found, version="") if is_whole or any(map(_VERSION.fullmatch, segments)) else found
+
+    def url(self, path: str) -> str:
+        """The full URL of one of the API's paths."""
+        return (
+            self.base
+            + (self.version + path.removeprefix("/v1") if path.startswith("/v1/") else path)
+            + self.query
+        )
 
     @property
     def is_router(self) -> bool:
@@ -72,9 +147,8 @@ class HuggingFaceOptions(LLMOptions, frozen=True, kw_only=True):
     """
 
     SOURCE: ClassVar[str] = "huggingface"
-    PER_CALL: ClassVar[frozenset[str]] = frozenset(
-        {"model", "max_new_tokens", "temperature", "top_p", "stop", "system"}
-    )
+    PER_CALL: ClassVar[frozenset[str]] = LLMOptions.PER_CALL | {"max_new_tokens", "top_p", "stop"}
+    PASSED_ON: ClassVar[frozenset[str]] = OPENAI_KEYS | {EXTRA_BODY}
 
     endpoint: Annotated[HuggingFaceEndpoint, Converter(HuggingFaceEndpoint.convert)] = (
         HuggingFaceEndpoint.parse(ROUTER)
@@ -100,6 +174,17 @@ class HuggingFaceOptions(LLMOptions, frozen=True, kw_only=True):
         if options.endpoint.is_router:
             options._check_router()
         return options
+
+    def for_call(self, input: Mapping[str, Any]) -> Self:
+        """These options with the values that the input overrides.
+
+        Raises:
+            NeuronError: With code ``INPUT_INVALID``, when the input has an unknown key, or a value in it
+                cannot work.
+        """
+        if isinstance(input.get(EXTRA_BODY), Mapping):
+            input = {**input, "extra": merged(input[EXTRA_BODY], input.get("extra"))}
+        return super().for_call(input)
 
     def _check_router(self) -> None:
         if not self.use_chat_api:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Final
 
 from cosmo_llm import (
@@ -9,35 +11,30 @@ from cosmo_llm import (
     Failures,
     UnexpectedShapeError,
     parse_object,
-    read_answer,
-    text_in,
     to_messages,
     to_output,
+    with_arguments,
 )
-from cosmo_llm.streams import LineParser
+from cosmo_llm.assembly import DELTA, PART, add_to, assembled
+from cosmo_llm.decoding import LineDecoder, check_finish, text_of
+from cosmo_llm.http.neuron import merged
+from cosmo_source_ollama.options import PASSED_ON, OllamaOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from cosmo_source_ollama.options import OllamaOptions
+    from collections.abc import Mapping, Sequence
 
 # Prompts use it too. /api/generate makes the same conversation of a prompt and applies the same template,
 # but its answer has another shape, and it accepts no tools. Its extras (raw prompts, suffixes) have no
 # counterpart in the input of an LLM Neuron.
 PATH: Final = "/api/chat"
 
-PASSED_ON: Final = ("tools", "format", "think")
-"""The keys of an input that are copied into the request unchanged."""
-
 
 class Chat:
     """The chat API as the dialect of a Neuron."""
 
-    def path(self, *, stream: bool) -> str:
-        """The path, which is the same with and without streaming."""
-        return PATH
+    path = PATH
 
-    def body(self, options: OllamaOptions, input: Mapping[str, Any], *, stream: bool) -> dict[str, Any]:
+    def body(self, options: OllamaOptions, input: Mapping[str, Any]) -> dict[str, Any]:
         """The messages, and every option that has a value.
 
         Raises:
@@ -46,23 +43,19 @@ class Chat:
         body = {
             "model": options.model,
             "messages": to_ollama_messages(input, system=options.system),
-            "stream": stream,  # always sent, because Ollama streams by default
+            "stream": True,
             "options": options.generation or None,
             "keep_alive": options.keep_alive,
             **{name: input.get(name) for name in PASSED_ON},
         }
-        return {name: value for name, value in body.items() if value is not None}
+        return merged({name: value for name, value in body.items() if value is not None}, options.extra)
 
-    def output(self, answer: dict[str, Any]) -> dict[str, Any]:
-        """The text of the message; ``meta`` is the whole answer.
+    def instead(self, body: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+        """The request for a whole answer."""
+        return ({**body, "stream": False},)
 
-        Raises:
-            UnexpectedShapeError: It is not an answer of this API.
-        """
-        return to_output(text_in(_message_in(answer), "content"), answer)
-
-    def decoder(self, failures: Failures) -> ChatDecoder:
-        """A decoder for a streamed answer."""
+    def decoder(self, failures: Failures, body: Mapping[str, Any]) -> ChatDecoder:
+        """A decoder for an answer, which is a single line if it is not streamed."""
         return ChatDecoder(failures)
 
 
@@ -92,9 +85,7 @@ def _converted(message: dict[str, Any]) -> dict[str, Any]:
         message["role"] = "system"
     if isinstance(message.get("content"), list):
         message |= _from_parts(role, message["content"], message.get("images") or [])
-    if isinstance(calls := message.get("tool_calls"), list):
-        message["tool_calls"] = [_tool_call(role, call) for call in calls]
-    return message
+    return with_arguments(message, partial(_arguments, role))
 
 
 def _from_parts(role: str, parts: list[Any], images: list[Any]) -> dict[str, Any]:
@@ -125,102 +116,61 @@ def _image(role: str, url: str) -> str:
     return data
 
 
-def _tool_call(role: str, call: object) -> object:
-    match call:
-        case {"function": {"arguments": str(arguments), **function}, **rest}:
-            try:
-                return {**rest, "function": {**function, "arguments": parse_object(arguments)}}
-            except ValueError as error:
-                raise INPUT_INVALID.error(
-                    f"a {role} message has a tool call whose arguments are not a JSON object: {error}"
-                ) from None
-    return call
+def _arguments(role: str, given: object) -> object:
+    if not isinstance(given, str):
+        return given
+    try:
+        return parse_object(given)
+    except ValueError as error:
+        raise INPUT_INVALID.error(
+            f"a {role} message has a tool call whose arguments are not a JSON object: {error}"
+        ) from None
 
 
 # --- answers ------------------------------------------------------------------------------------------
 
 
-class ChatDecoder:
-    """Decodes a streamed answer, which is one JSON object per line, and joins its parts.
-
-    Attributes:
-        done: Whether Ollama has marked the answer as complete.
-    """
+class ChatDecoder(LineDecoder):
+    """Joins the parts of an answer, which come as one JSON object per line."""
 
     def __init__(self, failures: Failures) -> None:
-        self.done = False
-        self._failures = failures
-        self._parser = LineParser()
-        self._last: dict[str, Any] = {}
-        self._texts: list[str] = []
-        self._thoughts: list[str] = []
-        self._tool_calls: list[Any] = []
-        self._logprobs: list[Any] = []
+        super().__init__(failures)
+        self._head: dict[str, Any] = {}
+        self._message: dict[str, Any] = {"role": "assistant", "content": ""}
+        self._has_message = False
 
-    def feed(self, chunk: bytes) -> Iterator[str]:
-        """Decode the next bytes and yield the texts that they complete.
+    @property
+    def begun(self) -> bool:
+        """Whether any message has arrived."""
+        return self._has_message or self.done
 
-        Raises:
-            NeuronError: They are malformed, or report an error.
-        """
-        return self._read(self._parser.feed(chunk))
+    @property
+    def complete(self) -> bool:
+        """Whether Ollama has marked the answer as complete."""
+        return self.done
 
-    def end(self) -> Iterator[str]:
-        """Handle the end of the stream, and yield the text of a last line without a line feed.
-
-        Raises:
-            NeuronError: The answer is not complete.
-        """
-        yield from self._read(self._parser.end())
-        if not self._last:
-            raise self._failures.malformed("no JSON lines")
-        if not self.done:
-            raise self._failures.cut()
-
-    def output(self) -> dict[str, Any]:
-        """The text; ``meta`` is the answer as Ollama sends it without streaming."""
-        text = "".join(self._texts)
-        message = {"role": "assistant", **(self._last.get("message") or {}), "content": text}
-        if self._thoughts:
-            message["thinking"] = "".join(self._thoughts)
-        if self._tool_calls:
-            message["tool_calls"] = self._tool_calls
-        meta = {**self._last, "message": message}
-        if self._logprobs:
-            meta["logprobs"] = self._logprobs
-        return to_output(text, meta)
-
-    def _read(self, lines: Iterable[bytes]) -> Iterator[str]:
-        for line in lines:
-            if self.done:
-                return
-            if text := read_answer(line, self._failures, self._add):
-                yield text
-
-    def _add(self, part: dict[str, Any]) -> str:
-        done = part.get("done") is True
-        # Older versions of Ollama leave the message out of the last part.
-        message = {} if done and part.get("message") is None else _message_in(part)
-        text, thought = text_in(message, "content"), text_in(message, "thinking")
-        tool_calls, logprobs = _list_in(message, "tool_calls"), _list_in(part, "logprobs")
-        self._last = part
-        self.done = done
-        self._texts.append(text)
-        self._thoughts += [thought] if thought else []
-        self._tool_calls += tool_calls
-        self._logprobs += logprobs
+    def add(self, part: dict[str, Any]) -> str:
+        """Add one part; some have no message, such as the last one of older versions of Ollama."""
+        message = part.get("message")
+        if message is not None and not isinstance(message, dict):
+            raise UnexpectedShapeError("message is not an object")
+        for holder, name in ((message or {}, "tool_calls"), (part, "logprobs")):
+            if not isinstance(holder.get(name), (list, NoneType)):
+                raise UnexpectedShapeError(f"{name} is not a list")
+        text = text_of((message or {}).get("content"))
+        check_finish(part, part.get("done_reason"), self._failures)
+        self._has_message = self._has_message or message is not None
+        self.done = part.get("done") is True
+        # Ollama sends whole tool calls, which do not continue each other.
+        calls = (message or {}).get("tool_calls") or []
+        rest = {name: value for name, value in (message or {}).items() if name != "tool_calls"}
+        add_to(self._message, rest, DELTA)
+        if calls:
+            self._message.setdefault("tool_calls", []).extend(calls)
+        add_to(self._head, {name: value for name, value in part.items() if name != "message"}, PART)
         return text
 
-
-def _message_in(answer: dict[str, Any]) -> dict[str, Any]:
-    message = answer.get("message")
-    if not isinstance(message, dict):
-        raise UnexpectedShapeError("no message")
-    return message
-
-
-def _list_in(holder: dict[str, Any], name: str) -> list[Any]:
-    value = holder.get(name)
-    if value is not None and not isinstance(value, list):
-        raise UnexpectedShapeError(f"{name} is not a list")
-    return value or []
+    def joined(self) -> dict[str, Any]:
+        """The text; ``meta`` is the answer as Ollama sends it without streaming."""
+        message = assembled(self._message)
+        return to_output(text_of(message["content"]), {**self._head, "message": message})

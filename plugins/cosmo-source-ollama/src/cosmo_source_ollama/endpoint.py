@@ -37,6 +37,8 @@ class OllamaEndpoint(Endpoint):
         """
         # Ollama accepts quotes around the value, which some shells and service files leave there.
         host = os.environ.get(VARIABLE, "").strip().strip("\"'").strip()
+        if "?" in host:
+            raise ValueError(f"{VARIABLE}: leave out the query; a key goes into headers")
         return cls.parse(url_of(host), name=VARIABLE) if host else cls.parse(DEFAULT)
 
 

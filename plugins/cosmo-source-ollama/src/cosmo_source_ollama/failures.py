@@ -7,7 +7,7 @@ import shlex
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from cosmo_llm import Failure, Provider, failures
+from cosmo_llm import Failure, Provider, failures, names_unknown_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,9 +47,11 @@ class Ollama(Provider):
         return Ollama(model or self._model)
 
     def failure_in(self, answer: Mapping[str, Any], status: int | None) -> Failure | None:
-        """Recognise an option of the wrong type; Ollama answers it with 500, like a failure of its own."""
-        is_option = status == HTTPStatus.INTERNAL_SERVER_ERROR and _matches(answer, _WRONG_OPTION)
-        return failures.INPUT_INVALID if is_option else None
+        """Recognise an option of the wrong type, which is answered with 500, and a missing model."""
+        if status == HTTPStatus.INTERNAL_SERVER_ERROR and _matches(answer, _WRONG_OPTION):
+            return failures.INPUT_INVALID
+        is_unknown = status in (None, HTTPStatus.BAD_REQUEST) and names_unknown_model(answer)
+        return failures.MODEL_NOT_FOUND if is_unknown else None
 
     def advice(self, failure: Failure, answer: Mapping[str, Any] | None) -> str | None:
         """The command that helps, or the options to check."""

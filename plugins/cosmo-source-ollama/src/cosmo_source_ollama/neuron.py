@@ -25,15 +25,16 @@ def ollama(**options: Any) -> OllamaNeuron | StreamingOllamaNeuron:
 
     Args:
         **options: ``model``, which is required, ``endpoint``, ``system``, ``temperature``, ``max_tokens``,
-            ``options``, ``keep_alive``, ``timeout``, ``stream``, ``headers`` and ``client``; the README
-            describes each.
+            ``options``, ``keep_alive``, ``extra``, ``timeout``, ``idle_timeout``, ``max_retries``,
+            ``stream``, ``headers`` and ``client``; the README describes each.
 
     Returns:
         An async callable, or with ``stream=True`` a callable that returns an async generator.
 
     Raises:
         TypeError: There is no such option; the message lists the options there are.
-        ValueError: An option, or ``OLLAMA_HOST``, has a value that cannot work, or ``model`` is missing.
+        ValueError: An option, or ``OLLAMA_HOST``, has a value that cannot work, ``model`` is missing, or the
+            environment names a proxy or certificates that cannot be used.
     """
     parsed = OllamaOptions.parse(options)
     neuron = StreamingOllamaNeuron if parsed.stream else OllamaNeuron

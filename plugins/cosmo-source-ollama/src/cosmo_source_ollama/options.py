@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import Annotated, Any, ClassVar, Final, Self
 
 import msgspec
 from msgspec import Meta
 
 from cosmo_llm.http.neuron import LLMOptions
-from cosmo_llm.options import Converter, Count, Seconds, Text, wrong_value
+from cosmo_llm.options import Converter, Count, Seconds, Text, json_object
 from cosmo_source_ollama.endpoint import OllamaEndpoint
 
 DEFAULT_TIMEOUT_S: Final = 120.0
 """Twice that of a hosted model: the first call also loads the model, from a disk that may be slow."""
+
+PASSED_ON: Final = frozenset({"tools", "format", "think", "truncate", "shift", "logprobs", "top_logprobs"})
+"""The keys of an input that are copied into the request unchanged."""
+GENERATION: Final = frozenset(
+    [
+        "frequency_penalty",
+        "min_p",
+        "num_ctx",
+        "num_keep",
+        "presence_penalty",
+        "repeat_last_n",
+        "repeat_penalty",
+        "seed",
+        "stop",
+        "top_k",
+        "top_p",
+        "typical_p",
+    ]
+)
+"""The keys of an input that become keys of the request's ``options``."""
 
 # What Go's time.ParseDuration accepts, because Ollama parses the text with it.
 _GO_DURATION: Final = r"\A[-+]?(?:0|(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+)\Z"
@@ -27,19 +45,6 @@ Duration = (
     | Annotated[str, Meta(pattern=_GO_DURATION, description="a number of seconds, or a text such as '10m',")]
 )
 """Seconds, or a text such as ``"10m"``."""
-
-
-def _json_object(name: str, value: object) -> dict[str, Any] | None:
-    """Convert a mapping to a JSON object of its own, so that later changes to the mapping have no effect."""
-    if value is None:
-        return None
-    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        try:
-            json.dumps(dict(value), allow_nan=False)
-            return deepcopy(dict(value))
-        except (TypeError, ValueError, RecursionError):
-            pass
-    raise wrong_value(name, value, "a JSON object")
 
 
 class OllamaOptions(LLMOptions, frozen=True, kw_only=True):
@@ -56,9 +61,8 @@ class OllamaOptions(LLMOptions, frozen=True, kw_only=True):
     """
 
     SOURCE: ClassVar[str] = "ollama"
-    PER_CALL: ClassVar[frozenset[str]] = frozenset(
-        {"model", "system", "temperature", "max_tokens", "options", "keep_alive"}
-    )
+    PER_CALL: ClassVar[frozenset[str]] = LLMOptions.PER_CALL | {"max_tokens", "options", "keep_alive"}
+    PASSED_ON: ClassVar[frozenset[str]] = PASSED_ON | GENERATION | {"images"}
 
     model: Text
     endpoint: Annotated[OllamaEndpoint, Converter(OllamaEndpoint.convert)] = msgspec.field(
@@ -66,7 +70,7 @@ class OllamaOptions(LLMOptions, frozen=True, kw_only=True):
     )
     timeout: Seconds = DEFAULT_TIMEOUT_S
     max_tokens: Count | None = None
-    options: Annotated[Mapping[str, Any] | None, Converter(_json_object)] = None
+    options: Annotated[Mapping[str, Any] | None, Converter(json_object)] = None
     keep_alive: Duration | None = None
 
     @classmethod
@@ -94,7 +98,8 @@ class OllamaOptions(LLMOptions, frozen=True, kw_only=True):
         Raises:
             NeuronError: With code ``INPUT_INVALID``, when a value in the input cannot work.
         """
+        own = {name: input[name] for name in GENERATION if input.get(name) is not None}
         options = input.get("options")
-        if self.options and isinstance(options, Mapping):
-            input = {**input, "options": {**self.options, **options}}
+        if isinstance(options, Mapping) or (own and options is None):
+            input = {**input, "options": {**(self.options or {}), **(options or {}), **own}}
         return super().for_call(input)

@@ -1,4 +1,4 @@
-"""Requests of one Neuron: the HTTP client, the deadline of a call, retries, and answers whole or streamed."""
+"""Requests of one Neuron: the deadline of a call, retries, and answers whole or streamed."""
 
 from __future__ import annotations
 
@@ -8,59 +8,60 @@ import logging
 import random
 from contextlib import suppress
 from dataclasses import dataclass
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self, TypeVar
 
 import httpx
 
-from cosmo_core.errors import NeuronError
+from cosmo_llm.decoding import MAX_BODY_BYTES
 from cosmo_llm.failures import INPUT_INVALID
-from cosmo_llm.wire import read_up_to, retry_after_s
+from cosmo_llm.http.route import Clients
+from cosmo_llm.wire import EncodingError, asked_wait_s, decoded, read_up_to
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 
+    from cosmo_core.errors import NeuronError
     from cosmo_llm.failures import Failures
-    from cosmo_llm.http.options import Endpoint, HttpOptions
+    from cosmo_llm.http.options import HttpOptions
 
-MAX_CONNECTIONS: Final = 100
-"""How many calls of one Neuron are sent at the same time; further calls wait."""
-MAX_BODY_BYTES: Final = 16 << 20
-"""The limit on a body that is read whole."""
 MAX_STREAM_BYTES: Final = 64 << 20
-"""The limit on a streamed body. It is larger because each token brings some 250 bytes of JSON with it."""
+"""The limit on a streamed body, decompressed. It is larger because each token brings 250 bytes of JSON."""
 LINGER_S: Final = 1.0
 """How long to wait for the end of a finished stream before its connection is closed."""
-MAX_ATTEMPTS: Final = 4
-"""How often a request is sent."""
 FIRST_DELAY_S: Final = 0.5
 """The longest delay before the first retry; it doubles with each further retry."""
 MAX_DELAY_S: Final = 8.0
 """The longest delay before any retry, unless the provider asks for a longer one."""
-RETRIABLE_STATUSES: Final = frozenset({429, 503})
-"""The HTTP statuses after which a request is sent again."""
+RETRIABLE_STATUSES: Final = frozenset({408, 429, 500, 502, 503, 504})
+"""The HTTP statuses after which a request is sent again, unless the provider says that it cannot succeed."""
 
 _MAX_REFUSAL_BYTES: Final = 64 << 10
+_MAX_DOUBLINGS: Final = 8
+_INVALID_STATUSES: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
+# httpx has one type of error for a connection that was closed and for an answer that is not HTTP.
+_CLOSED_EARLY: Final = ("Server disconnected", "peer closed", "peer unexpectedly closed")
 
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 
-def retry_delay_s(attempt: int, asked_s: float | None) -> float | None:
+def retry_delay_s(attempt: int, asked_s: float | None, max_retries: int) -> float | None:
     """How long to wait after a failed attempt, in seconds; ``None`` to give up.
 
     Args:
         attempt: The number of the attempt that failed, from 1.
         asked_s: The delay that the provider asks for; it is used unchanged.
+        max_retries: How many further attempts there can be after the first.
     """
     # Not from a library: one would need callbacks for Retry-After and for the deadline of the call, and these
     # two rules are the whole code. `test_a_wait_beyond_the_time_limit_is_not_begun` shows the deadline.
-    if attempt >= MAX_ATTEMPTS:
+    if attempt > max_retries:
         return None
     if asked_s is not None:
         return asked_s
-    longest = min(MAX_DELAY_S, FIRST_DELAY_S * 2.0 ** (attempt - 1))
+    longest = min(MAX_DELAY_S, FIRST_DELAY_S * 2.0 ** min(attempt - 1, _MAX_DOUBLINGS))
     return longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
 
 
@@ -70,15 +71,19 @@ class Call:
 
     Attributes:
         url: The URL to send it to.
-        content: The JSON body.
+        contents: The JSON body, and what to send instead if the server refuses to stream.
         deadline: In the running loop's time.
         failures: Makes the errors of the call.
+        max_retries: How often it is sent again.
+        idle_s: How long a stream may send nothing, in seconds; ``None`` is up to the deadline.
     """
 
     url: str
-    content: bytes
+    contents: Sequence[bytes]
     deadline: float
     failures: Failures
+    max_retries: int
+    idle_s: float | None = None
 
     @property
     def left_s(self) -> float:
@@ -98,6 +103,8 @@ class Call:
             failure = self.failures.timed_out()
         except httpx.HTTPError as error:
             failure = self.failure_of(error)
+        except EncodingError as error:
+            failure = self.failures.malformed(error)
         # Raised outside the handler, so that it does not refer to an httpx error, which holds the key.
         raise failure
 
@@ -106,9 +113,9 @@ class Call:
         reason = str(error) or type(error).__name__
         if isinstance(error, httpx.TimeoutException):
             return self.failures.timed_out()
-        if isinstance(error, httpx.DecodingError):
+        if isinstance(error, httpx.DecodingError) or _is_not_http(error):
             return self.failures.malformed(reason)
-        if isinstance(error, httpx.ConnectError):
+        if isinstance(error, (httpx.ConnectError, httpx.ProxyError)):
             return self.failures.unreachable(reason)
         return self.failures.lost(reason)
 
@@ -155,7 +162,7 @@ class AnswerStream:
         self._call = call
         self._response = response
         self._decoder = decoder
-        self._chunks = response.aiter_bytes()
+        self._chunks: AsyncIterator[bytes] | None = None
         self._size = 0
         self._ended = False
         self._texts: Iterator[str] = iter(())
@@ -186,18 +193,30 @@ class AnswerStream:
         return text
 
     async def _read(self) -> bytes | None:
-        chunk = await self._call.bounded(anext(self._chunks, None))
+        chunk = await self._call.bounded(self._next_chunk())
         self._size += len(chunk or b"")
         if self._size > MAX_STREAM_BYTES:
             raise self._call.failures.too_large(MAX_STREAM_BYTES)
         return chunk
 
+    async def _next_chunk(self) -> bytes | None:
+        if self._chunks is None:
+            self._chunks = decoded(self._response)
+        limit = asyncio.timeout(self._call.idle_s)
+        try:
+            async with limit:
+                return await anext(self._chunks, None)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        raise self._call.failures.idle(self._call.idle_s or 0)
+
     async def _drain(self) -> None:
         """Read to the end of the stream, so that the connection can be used again."""
         # The answer is complete: an error here costs the connection and nothing else.
-        with suppress(TimeoutError, httpx.HTTPError):
+        with suppress(TimeoutError, httpx.HTTPError, EncodingError):
             async with asyncio.timeout(LINGER_S):
-                while await anext(self._chunks, None) is not None:
+                while self._chunks is not None and await anext(self._chunks, None) is not None:
                     pass
 
 
@@ -207,6 +226,7 @@ class _Refusal(NamedTuple):
     error: NeuronError
     retriable: bool
     retry_after_s: float | None = None
+    refuses_stream: bool = False
 
 
 class Transport:
@@ -219,24 +239,46 @@ class Transport:
 
     def __init__(self, options: HttpOptions, headers: Mapping[str, str] | None = None) -> None:
         self._options = options
-        # Without compression, the limit on the bytes read is the limit on the memory used.
         self._headers = httpx.Headers({"content-type": "application/json", "accept-encoding": "identity"})
         self._headers.update(headers)
         self._headers.update(options.headers)
-        self._clients = _Clients(options.endpoint, options.client)
+        self._clients = Clients(options.endpoint, options.client)
 
-    def call(self, path: str, body: Mapping[str, Any], failures: Failures) -> Call:
+    def call(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        failures: Failures,
+        *,
+        options: HttpOptions | None = None,
+        instead: Sequence[Mapping[str, Any]] = (),
+    ) -> Call:
         """Prepare a request; its time limit begins now.
+
+        Args:
+            path: The path of the API under the endpoint.
+            body: What is sent, as JSON.
+            failures: Makes the errors of the call.
+            options: The time limits and the retries of this call; those of the Neuron by default.
+            instead: What is sent, one after the other, if the server refuses a request because of what it
+                says about streaming.
 
         Raises:
             NeuronError: With code ``INPUT_INVALID``, when JSON cannot carry the body.
         """
+        options = options or self._options
         try:
-            content = json.dumps(body, allow_nan=False).encode()
+            contents = [json.dumps(each, allow_nan=False).encode() for each in (body, *instead)]
         except (TypeError, ValueError, RecursionError) as error:
             raise INPUT_INVALID.error(f"the input cannot be sent as JSON: {error}") from None
-        deadline = asyncio.get_running_loop().time() + self._options.timeout
-        return Call(self._options.endpoint.url(path), content, deadline, failures)
+        return Call(
+            url=self._options.endpoint.url(path),
+            contents=contents,
+            deadline=asyncio.get_running_loop().time() + options.timeout,
+            failures=failures,
+            max_retries=options.max_retries,
+            idle_s=options.idle_timeout,
+        )
 
     async def fetch(self, call: Call) -> bytes:
         """Send a call and read the whole answer.
@@ -265,28 +307,34 @@ class Transport:
     async def _send(self, call: Call) -> httpx.Response:
         """Send until there is a success to read, or another attempt is useless or would be too late."""
         attempt = 0
+        contents = list(call.contents)
         while True:
             attempt += 1
-            outcome = await call.bounded(self._attempt(call))
+            outcome = await call.bounded(self._attempt(call, contents[0]))
             if isinstance(outcome, httpx.Response):
                 return outcome
-            delay_s = retry_delay_s(attempt, outcome.retry_after_s) if outcome.retriable else None
+            if outcome.refuses_stream and len(contents) > 1:
+                del contents[0]
+                attempt -= 1
+                continue
+            delay_s = (
+                retry_delay_s(attempt, outcome.retry_after_s, call.max_retries) if outcome.retriable else None
+            )
             if delay_s is None or delay_s >= call.left_s:
                 raise outcome.error
             _log.info("attempt %d failed, next in %.2f s: %s", attempt, delay_s, outcome.error)
             await asyncio.sleep(delay_s)
 
-    async def _attempt(self, call: Call) -> httpx.Response | _Refusal:
-        client = self._clients.current()
-        # Only the deadline of the call applies, not httpx's time limits for single steps.
-        request = client.build_request(
-            "POST", call.url, content=call.content, headers=self._headers, timeout=None
-        )
+    async def _attempt(self, call: Call, content: bytes) -> httpx.Response | _Refusal:
+        client = await self._clients.current()
+        # Only the time limits of the call apply, not httpx's for single steps.
+        request = client.build_request("POST", call.url, content=content, headers=self._headers, timeout=None)
         try:
             response = await client.send(request, stream=True, follow_redirects=False)
         except httpx.TransportError as error:
             # No byte of an answer arrived, so that nothing was yielded yet and a retry is safe.
-            return _Refusal(call.failure_of(error), retriable=not isinstance(error, httpx.TimeoutException))
+            is_final = isinstance(error, httpx.TimeoutException) or _is_not_http(error)
+            return _Refusal(call.failure_of(error), retriable=not is_final)
         return response if response.is_success else await _refusal(call, response)
 
 
@@ -294,58 +342,21 @@ async def _refusal(call: Call, response: httpx.Response) -> _Refusal:
     status = response.status_code
     try:
         body, _ = await read_up_to(_MAX_REFUSAL_BYTES, response)
-    except httpx.HTTPError:
+    except (httpx.HTTPError, EncodingError):
         body = b""  # the status alone says enough
     if response.has_redirect_location:
         return _Refusal(call.failures.redirected(status, response.headers["location"]), retriable=False)
-    wait_s = retry_after_s(response.headers.get("retry-after"))
+    wait_s = asked_wait_s(response.headers)
     error = call.failures.refused(status, body, retry_after_s=wait_s)
-    return _Refusal(error, status in RETRIABLE_STATUSES, wait_s)
+    return _Refusal(
+        error,
+        retriable=status in RETRIABLE_STATUSES and error.recoverable,
+        retry_after_s=wait_s,
+        refuses_stream=status in _INVALID_STATUSES and b"stream" in body,
+    )
 
 
-class _Clients:
-    """The HTTP clients of one Neuron, one for each event loop, made on first use.
-
-    A connection belongs to the event loop that opened it. Usually there is one loop, and so one client.
-
-    Args:
-        endpoint: The server that the clients connect to.
-        injected: The user's client; it is used in every loop, and never closed here.
-    """
-
-    def __init__(self, endpoint: Endpoint, injected: httpx.AsyncClient | None = None) -> None:
-        self._endpoint = endpoint
-        self._injected = injected
-        self._by_loop: dict[asyncio.AbstractEventLoop, httpx.AsyncClient] = {}
-
-    def current(self) -> httpx.AsyncClient:
-        """The client for the running loop, made if there is none.
-
-        Raises:
-            NeuronError: The user has closed the injected client.
-        """
-        if self._injected is not None:
-            if self._injected.is_closed:
-                raise NeuronError("the httpx client given as client= is closed: keep it open while in use")
-            return self._injected
-        loop = asyncio.get_running_loop()
-        if loop not in self._by_loop:
-            # The client of a loop that has ended cannot be closed any more, only dropped.
-            self._by_loop = {other: kept for other, kept in self._by_loop.items() if not other.is_closed()}
-            self._by_loop[loop] = self._make()
-        return self._by_loop[loop]
-
-    async def aclose(self) -> None:
-        """Close the running loop's client; the next call makes a new one."""
-        client = self._by_loop.pop(asyncio.get_running_loop(), None)
-        if client is not None:
-            await client.aclose()
-
-    def _make(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(
-            limits=httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS),
-            # A proxy from the environment cannot reach a server on this machine.
-            mounts={self._endpoint.base: None} if self._endpoint.is_loopback else None,
-            # A call must not send cookies that the answer to another call set.
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        )
+def _is_not_http(error: httpx.HTTPError) -> bool:
+    """Whether the server answered, but not in HTTP, such as with two lengths: asking again does not help."""
+    is_protocol = isinstance(error, (httpx.RemoteProtocolError, httpx.LocalProtocolError))
+    return is_protocol and not str(error).startswith(_CLOSED_EARLY)
