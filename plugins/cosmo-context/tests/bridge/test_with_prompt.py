@@ -97,6 +97,13 @@ async def test_messages_become_task_and_history_and_form_messages_passes_message
     ]
 
 
+async def test_model_gets_only_the_keys_that_it_says_it_takes(ask: Ask, model: Model) -> None:
+    model.input_keys = frozenset({"prompt", "messages", "temperature"})  # type: ignore[attr-defined]
+    neuron = with_prompt(model, lambda ctx: PromptBuilder(ctx).add("fact"))
+    await ask(neuron, {"prompt": "?", "facts": ["known"], "temperature": 0, "weather": "fine"})
+    assert model.given == [{"temperature": 0, "prompt": "<facts>\n  - known\n</facts>"}]
+
+
 async def test_items_of_the_context_fetcher_become_facts_and_knowledge(ask: Ask, model: Model) -> None:
     async def fetch(ref: str | None) -> list[Any]:
         return ["a fact", {"source": "book", "content": "a quote"}, 3]

@@ -30,7 +30,7 @@ from cosmo_llm.failures import (
 )
 from cosmo_llm.messages import PROMPT_KEYS, to_messages, to_output, with_arguments
 from cosmo_llm.redaction import MAX_QUOTED_TEXT, Secrets
-from cosmo_llm.wire import parse_object, read_up_to, retry_after_s
+from cosmo_llm.wire import EncodingError, parse_object, read_up_to, retry_after_s
 
 __all__ = [
     "AUTH_FAILED",
@@ -44,6 +44,7 @@ __all__ = [
     "PROVIDER_TIMEOUT",
     "PROVIDER_UNREACHABLE",
     "RATE_LIMITED",
+    "EncodingError",
     "Failure",
     "Failures",
     "Provider",

@@ -53,7 +53,8 @@ async def exchange(
     (`test_body_of_a_followed_redirect_is_not_decompressed`).
 
     Raises:
-        httpx.HTTPError: The body cannot be decompressed, or a redirect leads to an invalid URL.
+        EncodingError: The body cannot be decompressed.
+        httpx.HTTPError: A redirect leads to an invalid URL.
         httpx.InvalidURL: A redirect leads to an invalid URL.
         NeuronError: The transport raised it, the body exceeds its size limit, or there are more redirects
             than the options allow.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from cosmo_llm import EncodingError
 from cosmo_source_flask.app import AppLoader, label
 from cosmo_source_flask.asgi_transport import AsgiTransport
 from cosmo_source_flask.exchange import exchange
@@ -74,7 +75,7 @@ class _AppNeuron:
             return to_output(reply)
         except TimeoutError:
             failure = self._failures.timed_out()
-        except httpx.DecodingError:
+        except (httpx.DecodingError, EncodingError):
             failure = self._failures.violated("sent a body that cannot be decompressed")
         except (httpx.RemoteProtocolError, httpx.InvalidURL):
             failure = self._failures.violated("redirected to an invalid URL")

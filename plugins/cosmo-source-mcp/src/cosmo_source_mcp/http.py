@@ -14,7 +14,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.types.jsonrpc import JSONRPCError
 
 from cosmo_core.errors import NeuronError
-from cosmo_llm import read_up_to, retry_after_s
+from cosmo_llm import EncodingError, read_up_to, retry_after_s
 from cosmo_source_mcp import codes, limits
 from cosmo_source_mcp.codes import parse_message
 from cosmo_source_mcp.events import Event, EventReader, TooLargeError
@@ -226,7 +226,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
             if response.status_code == httpx2.codes.ACCEPTED or not response.is_success:
                 return response
             return await _answer(response, self._secrets)
-        except httpx2.DecodingError as error:
+        except (httpx2.DecodingError, EncodingError) as error:
             return _error_response(codes.MALFORMED, self._secrets.quote(str(error)))
         except httpx2.RequestError as error:
             return _error_response(codes.UNREACHABLE, self._secrets.quote(str(error)) or type(error).__name__)

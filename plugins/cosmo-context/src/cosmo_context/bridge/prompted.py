@@ -85,7 +85,9 @@ class _Composer:
             rendered = await self.compose(ctx).render()
         except PromptBuilderError as error:
             raise _neuron_error(error, input) from error
-        rest = {key: value for key, value in input.items() if key not in INPUT_KEYS}
+        # What the Neuron says that it does not take is for the prompt only, such as facts.
+        taken = getattr(self.neuron, "input_keys", input)
+        rest = {key: value for key, value in input.items() if key in taken and key not in INPUT_KEYS}
         if self.form == "prompt":
             return ctx, {**rest, "prompt": rendered.text}
         return ctx, {**rest, "messages": _messages(rendered, ctx, input.get("messages"))}
