@@ -92,7 +92,8 @@ def ask() -> Ask:
 
     async def ask(neuron: McpNeuron, tool: str, **arguments: Any) -> dict[str, Any]:
         async with asyncio.timeout(30):
-            return await neuron({"tool": tool, "arguments": arguments}, [])
+            output: dict[str, Any] = await neuron({"tool": tool, "arguments": arguments}, [])
+            return output
 
     return ask
 

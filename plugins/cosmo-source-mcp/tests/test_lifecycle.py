@@ -14,6 +14,7 @@ import pytest
 
 from cosmo_core.errors import NeuronError
 from cosmo_source_mcp import McpNeuron, mcp
+from cosmo_source_mcp.requests import list_tools
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -125,7 +126,7 @@ async def test_closed_session_refuses_a_request(by_hand: Make, ask: Ask) -> None
     session = neuron._sessions.current()
     await neuron.aclose()
     with pytest.raises(NeuronError, match="was closed during the call"):
-        await session.tools.read_list()
+        await session.send(list_tools)
 
 
 async def test_closing_ends_a_starting_server(make: Make, ask: Ask, tmp_path: Path, ended: Ended) -> None:

@@ -58,6 +58,11 @@ class Call:
     arguments: dict[str, Any] = field(default_factory=dict)
     answers: tuple[dict[str, Any], ...] = ()
 
+    @property
+    def key(self) -> str:
+        """The same for the same request, whatever its answers."""
+        return json.dumps([self.kind, self.name, self.arguments], sort_keys=True)
+
 
 def read_call(input: Mapping[str, Any], bound_tool: str | None) -> Call:
     """Read an input without changing it.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from mcp.types import ElicitRequestURLParams, ElicitResult
 
 from cosmo_core import clarify
+from cosmo_core.errors import NeuronError
 from cosmo_llm import INPUT_INVALID
 from cosmo_source_mcp.limits import MAX_NOTE_CHARS, MAX_WAITING_NOTES
 from cosmo_source_mcp.schema import mismatch
@@ -31,21 +32,22 @@ _current: Final[contextvars.ContextVar[Conversation | None]] = contextvars.Conte
 
 
 class Conversation:
-    """The answers that the caller of one TASK has given, and what the server says and asks meanwhile.
+    """What a server says and asks during one call, and the answers of the caller.
 
     Args:
-        answers: The questions that were asked before, with their answers: ``{"question": …, "answer": …}``.
+        answers: Questions that were asked before, with their answers: ``{"question": …, "answer": …}``.
         notes: Takes what the server says, if the caller wants that.
 
     Attributes:
-        question: Set when the server asks what has no answer yet.
+        notes: The same.
     """
 
     def __init__(self, answers: Sequence[dict[str, Any]] = (), notes: Notes | None = None) -> None:
         self.notes = notes
-        self.question: asyncio.Future[AskBack] = asyncio.get_running_loop().create_future()
         self._answers = list(answers)
-        self._is_over = asyncio.Event()
+        self._asked: list[tuple[ElicitRequestParams, asyncio.Future[ElicitResult]]] = []
+        self._failure: NeuronError | None = None
+        self._changed = asyncio.Event()
 
     @staticmethod
     def current() -> Conversation | None:
@@ -58,22 +60,61 @@ class Conversation:
         context.run(_current.set, self)
         return context
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether the server waits for an answer."""
+        return bool(self._asked)
+
+    async def question(self) -> AskBack:
+        """Wait until the server asks what has no answer yet, and return the question.
+
+        Raises:
+            NeuronError: An answer does not match what the server asked for.
+        """
+        while not self._asked and self._failure is None:
+            self._changed.clear()
+            await self._changed.wait()
+        if self._failure is not None:
+            raise self._failure
+        params, _ = self._asked[0]
+        return clarify(params.message, _details(params))
+
+    def answer(self, answers: Sequence[dict[str, Any]]) -> bool:
+        """Answer the question that waits, and return whether the answers hold one for it.
+
+        Raises:
+            NeuronError: The answer does not match what the server asked for.
+        """
+        params, waiting = self._asked[0]
+        found = [entry for entry in answers if entry["question"] == params.message]
+        if found:
+            waiting.set_result(_result(found[-1].get("answer"), params))
+            del self._asked[0]
+        return bool(found)
+
     def end(self) -> None:
-        """End it: the call is over, and a question that has no answer is cancelled."""
-        self._is_over.set()
-        if not self.question.cancel() and not self.question.cancelled():
-            self.question.exception()  # marks it as retrieved
+        """Cancel the questions that wait."""
+        for _, waiting in self._asked:
+            if not waiting.done():
+                waiting.set_result(ElicitResult(action="cancel"))
+        self._asked.clear()
 
     async def elicit(self, params: ElicitRequestParams) -> ElicitResult:
-        """Answer a question of the server, or ask it back, which ends the call."""
+        """Return the answer to a question of the server, which may take long."""
         for entry in self._answers:
-            if entry.get("question") == params.message:
+            if entry["question"] == params.message:
                 self._answers.remove(entry)
-                return self._result(entry.get("answer"), params)
-        if not self.question.done():
-            self.question.set_result(clarify(params.message, _details(params)))
-        await self._is_over.wait()
-        return ElicitResult(action="cancel")
+                try:
+                    return _result(entry.get("answer"), params)
+                except NeuronError as error:
+                    self._failure = error
+        waiting: asyncio.Future[ElicitResult] = asyncio.get_running_loop().create_future()
+        self._asked.append((params, waiting))
+        self._changed.set()
+        try:
+            return await waiting
+        finally:
+            self._asked = [asked for asked in self._asked if asked[1] is not waiting]
 
     async def progress(self, progress: float, total: float | None, message: str | None) -> None:
         """Note the progress of the call."""
@@ -87,15 +128,6 @@ class Conversation:
             data = params.data if isinstance(params.data, str) else json.dumps(params.data)
             logger = f" {params.logger}" if params.logger else ""
             self.notes.add(f"[{params.level}{logger}] {data}")
-
-    def _result(self, answer: Any, params: ElicitRequestParams) -> ElicitResult:
-        try:
-            return read_answer(answer, params)
-        except ValueError as error:
-            reason = f"the answer to {params.message!r} cannot be sent: {error}"
-        if not self.question.done():
-            self.question.set_exception(INPUT_INVALID.error(reason))
-        return ElicitResult(action="cancel")
 
 
 class Notes:
@@ -158,6 +190,14 @@ def read_answer(answer: Any, params: ElicitRequestParams) -> ElicitResult:
     if reason := mismatch(content, params.requested_schema, "answer"):
         raise ValueError(reason)
     return ElicitResult(action="accept", content=content)
+
+
+def _result(answer: Any, params: ElicitRequestParams) -> ElicitResult:
+    try:
+        return read_answer(answer, params)
+    except ValueError as error:
+        reason = f"the answer to {params.message!r} cannot be sent: {error}"
+    raise INPUT_INVALID.error(reason)
 
 
 def _details(params: ElicitRequestParams) -> dict[str, Any]:

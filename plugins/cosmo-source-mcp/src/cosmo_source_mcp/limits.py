@@ -27,6 +27,10 @@ MAX_TOOL_ERROR_CHARS: Final = 100_000
 """How many characters of a failed tool's text and structured content an error has."""
 MAX_INPUT_ROUNDS: Final = 10
 """How often a server may ask for input during one call."""
+MAX_WAITING_CALLS: Final = 100
+"""How many calls wait at their servers for the answer to a question; for a further one, the oldest ends."""
+ANSWER_WAIT_S: Final = 600.0
+"""How long a call waits at its server for the answer to a question, in seconds."""
 INPUT_PAUSE_S: Final = 0.25
 """The pause before a call is sent again, if the server asks only for that, in seconds."""
 LOG_LEVEL: Final = "info"

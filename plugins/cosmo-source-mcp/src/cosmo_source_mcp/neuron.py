@@ -6,6 +6,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from cosmo_core import AskBack
 from cosmo_source_mcp import requests
 from cosmo_source_mcp.calls import (
     Call,
@@ -21,16 +22,16 @@ from cosmo_source_mcp.conversation import Conversation, Notes
 from cosmo_source_mcp.failures import McpFailures
 from cosmo_source_mcp.http import HttpLink
 from cosmo_source_mcp.options import McpOptions
-from cosmo_source_mcp.session import AskedError, SessionLostError, Sessions
+from cosmo_source_mcp.session import SessionLostError, Sessions
 from cosmo_source_mcp.stdio import StdioLink
 from cosmo_source_mcp.targets import Launch
+from cosmo_source_mcp.waiting import RunningCall, WaitingCalls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 
     from mcp import Client
 
-    from cosmo_core import AskBack
     from cosmo_source_mcp.calls import Listed
     from cosmo_source_mcp.session import Link, Session
 
@@ -42,8 +43,8 @@ _LISTS: Final[dict[str, Callable[[Client], Coroutine[Any, Any, Sequence[Listed]]
 }
 
 
-class _Neuron:
-    """The common part of both Neurons."""
+class McpNeuron:
+    """``async (input, context) -> {"response", "result", "is_error", "content", "meta"}``, or a question."""
 
     def __init__(self, options: McpOptions) -> None:
         self._options = options
@@ -57,34 +58,66 @@ class _Neuron:
             self._connect, self._failures, options.roots or (), wants_log=options.stream
         )
 
+        self._waiting = WaitingCalls()
+
     def __repr__(self) -> str:
         tool = f" tool={self._options.tool!r}" if self._options.tool else ""
         return f"<{type(self).__name__} of {self._options.label}{tool}>"
 
+    async def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
+        """Run one TASK.
+
+        Args:
+            input: A tool and its arguments, or the arguments alone if the Neuron is bound to a tool; or a
+                resource, a prompt, or a list.
+            context: Not used.
+
+        Returns:
+            The output; or a question, if the server asks what has no answer in ``input["clarifications"]``.
+
+        Raises:
+            NeuronError: The input is invalid, or the tool or its server failed; the README lists the codes.
+        """
+        return await self._answer(input, None)
+
     async def aclose(self) -> None:
         """Close the session, and end its server if this Neuron started it. A later call opens a new one."""
+        await self._waiting.aclose()
         await self._sessions.aclose()
 
     async def _answer(self, input: dict[str, Any], notes: Notes | None) -> dict[str, Any] | AskBack:
         call = read_call(input, self._options.tool)
-        conversation = Conversation(call.answers, notes)
-        session = self._sessions.current()
+        running = self._waiting.take(call)
+        if running is None:
+            conversation = Conversation(call.answers, notes)
+            running = RunningCall(self._call(call, conversation), conversation)
+        running.conversation.notes = notes
+        goes_on = False
         try:
             async with asyncio.timeout(self._options.timeout):
-                try:
-                    return await self._run(session, call, conversation)
-                except SessionLostError:
-                    session = self._sessions.current()
-                return await self._run(session, call, conversation)
+                outcome = await running.outcome()
+            if goes_on := isinstance(outcome, AskBack):
+                self._waiting.add(call, running)
         except TimeoutError:
-            failure = session.timed_out()
-        except AskedError as asked:
-            return asked.question
+            failure = self._sessions.timed_out()
+        else:
+            return outcome
+        finally:
+            if not goes_on:
+                running.cancel()
+        # Raised outside the except block, so that __context__ does not keep what the server sent.
+        raise failure
+
+    async def _call(self, call: Call, conversation: Conversation) -> dict[str, Any]:
+        """Make a call, and once more in a new session if the server has lost the session."""
+        try:
+            return await self._run(self._sessions.current(), call, conversation)
+        except SessionLostError:
+            session = self._sessions.current()
+        try:
+            return await self._run(session, call, conversation)
         except SessionLostError:
             failure = self._failures.answered_error(SESSION_LOST)
-        finally:
-            conversation.end()
-        # Raised outside the except block, so that __context__ does not keep what the server sent.
         raise failure
 
     async def _run(self, session: Session, call: Call, conversation: Conversation) -> dict[str, Any]:
@@ -121,30 +154,12 @@ class _Neuron:
         return HttpLink(target, self._options, self._failures)
 
 
-class McpNeuron(_Neuron):
-    """``async (input, context) -> {"response", "result", "is_error", "content", "meta"}``, or a question."""
-
-    async def __call__(self, input: dict[str, Any], context: list[Any]) -> dict[str, Any] | AskBack:
-        """Run one TASK.
-
-        Args:
-            input: A tool and its arguments, or the arguments alone if the Neuron is bound to a tool; or a
-                resource, a prompt, or a list.
-            context: Not used.
-
-        Returns:
-            The output; or a question, if the server asks what has no answer in ``input["clarifications"]``.
-
-        Raises:
-            NeuronError: The input is invalid, or the tool or its server failed; the README lists the codes.
-        """
-        return await self._answer(input, None)
-
-
-class StreamingMcpNeuron(_Neuron):
+class StreamingMcpNeuron(McpNeuron):
     """The same as an async generator: what the server reports during a call, and then the output."""
 
-    async def __call__(self, input: dict[str, Any], context: list[Any]) -> AsyncGenerator[Any]:
+    async def __call__(  # type: ignore[override]  # an Axon calls either kind
+        self, input: dict[str, Any], context: list[Any]
+    ) -> AsyncGenerator[Any]:
         """Run one TASK; see `McpNeuron`. Yields notes of the server as texts, and at last the output."""
         notes = Notes()
         answering = asyncio.create_task(self._answer(input, notes))
@@ -157,7 +172,7 @@ class StreamingMcpNeuron(_Neuron):
             await asyncio.wait([answering])
 
 
-def mcp(**options: Any) -> McpNeuron | StreamingMcpNeuron:
+def mcp(**options: Any) -> McpNeuron:
     """Make a Neuron that uses the tools, resources and prompts of an MCP server.
 
     Nothing is started or connected yet: the first call does that.

@@ -21,13 +21,12 @@ from cosmo_source_mcp.limits import EXIT_REPORT_WAIT_S, LOG_LEVEL
 from cosmo_source_mcp.toolbox import Toolbox
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from mcp.client import ClientRequestContext, IncomingMessage
     from mcp.types import ElicitRequestParams, LoggingMessageNotificationParams
 
-    from cosmo_core import AskBack
     from cosmo_source_mcp.failures import McpFailures
 
 T = TypeVar("T")
@@ -55,18 +54,6 @@ class Link(Protocol):
 
 class SessionLostError(Exception):
     """The server does not know the session any more, and did not run the request, which can be sent again."""
-
-
-class AskedError(Exception):
-    """The server asked a question that has no answer yet.
-
-    Attributes:
-        question: The question, which the Neuron returns.
-    """
-
-    def __init__(self, question: AskBack) -> None:
-        super().__init__("the server asked a question")
-        self.question = question
 
 
 class Session:
@@ -138,7 +125,6 @@ class Session:
             conversation: Takes what the server says and asks meanwhile.
 
         Raises:
-            AskedError: The server asked a question that has no answer yet; the request is cancelled.
             NeuronError: The session cannot be opened or has ended, or the answer is an error or malformed.
             SessionLostError: The server does not know this session.
         """
@@ -150,11 +136,7 @@ class Session:
             self._requests.add(task)
             task.add_done_callback(self._forget)
             try:
-                either: set[asyncio.Future[Any]] = {task, conversation.question}
-                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-                if not task.done():
-                    raise AskedError(conversation.question.result())
-                return task.result()
+                return await asyncio.shield(task)
             except (MCPError, ValueError, RuntimeError) as error:
                 # ValueError: the result does not match the protocol. RuntimeError: the session is closed
                 # already.
@@ -223,7 +205,8 @@ class Session:
     ) -> ElicitResult:
         if (conversation := Conversation.current()) is not None:
             return await conversation.elicit(params)
-        return await self._callers.asking(lambda only: only.elicit(params))
+        conversation = await self._callers.asker()
+        return ElicitResult(action="cancel") if conversation is None else await conversation.elicit(params)
 
     async def _on_list_roots(self, context: ClientRequestContext) -> ListRootsResult:
         return ListRootsResult(roots=[Root(uri=FileUrl(uri)) for uri in self._roots])
@@ -273,8 +256,8 @@ class _Callers:
     """The conversations of the requests that run in a session.
 
     Over HTTP, what a server asks comes with the answer to a request, and so belongs to it. On a pipe it does
-    not. A question then waits until one request runs, which must be the one that asks; meanwhile no other
-    request begins.
+    not. A question then waits until one request runs that has not asked yet, which must be the one that asks;
+    meanwhile no other request begins.
     """
 
     def __init__(self) -> None:
@@ -297,18 +280,17 @@ class _Callers:
             self._notify()
 
     async def no_question(self) -> None:
-        """Wait until no question waits."""
+        """Wait until it is known which request each question belongs to."""
         while self._questions:
             await self._changed.wait()
 
-    async def asking(self, ask: Callable[[Conversation], Awaitable[ElicitResult]]) -> ElicitResult:
-        """Ask in the conversation of the only request, once there is only one; cancel it if there is none."""
+    async def asker(self) -> Conversation | None:
+        """The conversation of the request that asks, once it is known; ``None`` if no request runs."""
         self._questions += 1
         try:
-            while len(self._running) > 1:
+            while len(found := [one for one in self._running if not one.is_asking]) > 1:
                 await self._changed.wait()
-            conversation = self.only()
-            return ElicitResult(action="cancel") if conversation is None else await ask(conversation)
+            return found[0] if found else self.only()
         finally:
             self._questions -= 1
             self._notify()
@@ -356,6 +338,11 @@ class Sessions:
         session = Session(self._connect(), self._failures, previous, self._roots, wants_log=self._wants_log)
         self._by_loop[loop] = session
         return session
+
+    def timed_out(self) -> NeuronError:
+        """The error for a call in the running loop that exceeded its time limit."""
+        session = self._by_loop.get(asyncio.get_running_loop())
+        return self._failures.timed_out() if session is None else session.timed_out()
 
     async def aclose(self) -> None:
         """Close the session of the running loop. The next call opens a new one."""
