@@ -35,9 +35,18 @@ async def test_structured_result_is_the_result(toolbox: Make, ask: Ask) -> None:
     assert output["meta"]["protocol_version"] >= "2025"
 
 
-async def test_result_is_null_without_structured_content(toolbox: Make, ask: Ask) -> None:
+async def test_text_with_a_json_object_or_array_is_the_result(toolbox: Make, ask: Ask) -> None:
     neuron = toolbox()
-    for text in ("hi", "42", '{"a": 1}', "[NaN]", '["\\ud800"]', "[" * 100_000):
+    for value in ({"a": [1, None]}, [1, {"b": "ü"}]):
+        for tool, more in (("repeat", {"times": 1}), ("echo", {})):
+            text = {"value" if tool == "echo" else "text": json.dumps(value)}
+            output = await ask(neuron, tool, **text, **more)
+            assert (output["response"], output["result"]) == ("", value)
+
+
+async def test_other_text_is_the_response(toolbox: Make, ask: Ask) -> None:
+    neuron = toolbox()
+    for text in ("hi", "42", "null", '"x"', "{", "[1e999]", "[NaN]", '["\\ud800"]', "[" * 100_000):
         output = await ask(neuron, "repeat", text=text, times=1)
         assert (output["response"], output["result"]) == (text, None)
 
@@ -49,6 +58,7 @@ WORD = "word " * 20_000
     ("tool", "arguments", "response", "result"),
     [
         ("repeat", {"text": WORD, "times": 1}, WORD, None),
+        ("repeat", {"text": json.dumps({"a": WORD}), "times": 1}, "", {"a": WORD}),
         ("echo", {"value": WORD}, WORD, None),
         ("echo_object", {"value": {"a": WORD}}, "", {"a": WORD}),
         ("echo_list", {"value": [WORD, "x"]}, "", {"result": [WORD, "x"]}),
@@ -168,6 +178,28 @@ async def test_error_of_a_tool_is_limited(toolbox: Make, ask: Ask) -> None:
     with pytest.raises(NeuronError) as caught:
         await ask(toolbox(), "fail", reason="x" * 2 * MAX_TOOL_ERROR_CHARS)
     assert MAX_TOOL_ERROR_CHARS < len(str(caught.value)) < MAX_TOOL_ERROR_CHARS + 1_000
+
+
+async def test_questions_of_concurrent_calls_belong_to_their_calls(toolbox: Make) -> None:
+    neuron = toolbox()
+    calls = [{"tool": "welcome", "arguments": {"place": place}} for place in ("Ulm", "Rom", "Ely")]
+    async with asyncio.timeout(30):
+        asked = await asyncio.gather(*(neuron(call, []) for call in calls))
+        assert [question.payload["question"] for question in asked] == [
+            "Who comes to Ulm?",
+            "Who comes to Rom?",
+            "Who comes to Ely?",
+        ]
+        answered = [
+            {**call, "clarifications": [{"question": question.payload["question"], "answer": name}]}
+            for call, question, name in zip(calls, asked, ("Ada", "Bob", "Eve"), strict=True)
+        ]
+        outputs = await asyncio.gather(*(neuron(call, []) for call in answered))
+    assert [output["response"] for output in outputs] == [
+        "Welcome to Ulm, Ada.",
+        "Welcome to Rom, Bob.",
+        "Welcome to Ely, Eve.",
+    ]
 
 
 async def test_new_tool_is_found(toolbox: Make, ask: Ask) -> None:

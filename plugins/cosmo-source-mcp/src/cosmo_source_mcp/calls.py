@@ -132,8 +132,9 @@ def _expanded(uri: str, arguments: Mapping[str, Any]) -> str:
 def tool_output(result: CallToolResult, meta: dict[str, Any]) -> dict[str, Any]:
     """The output for a tool's result.
 
-    Every text is in it once. Servers send structured content again as text, for older clients; that text is
-    left out, and so is structured content that only wraps the text.
+    Everything is in it once: text in ``response``, and structured content in ``result``. Servers send
+    structured content again as text, for older clients; that text is left out, and so is structured content
+    that only wraps the text. A text that is a JSON object or array is structured content.
 
     Args:
         result: The result.
@@ -144,11 +145,12 @@ def tool_output(result: CallToolResult, meta: dict[str, Any]) -> dict[str, Any]:
     """
     texts = [text for block in result.content if (text := _text_in(block)) is not None]
     text, structured = "\n".join(texts), result.structured_content
-    if structured == {"result": text}:
-        structured = None
+    outcome: Any = None if structured == {"result": text} else structured
+    if outcome is None and isinstance(value := _parsed(text), (dict, list)):
+        outcome, text = value, ""
     elif structured is not None and _repeats(texts, structured):
         text = ""
-    return _output(text, structured, _dumped_content(result.content), _with_meta(meta, result.meta))
+    return _output(text, outcome, _dumped_content(result.content), _with_meta(meta, result.meta))
 
 
 def resource_output(result: ReadResourceResult, meta: dict[str, Any]) -> dict[str, Any]:
@@ -266,8 +268,12 @@ def _repeats(texts: Sequence[str], structured: dict[str, Any]) -> bool:
 
 
 def _parsed(text: str) -> Any:
-    """The value of a JSON text; the text itself if it is not JSON."""
+    """The object or the array of a JSON text; another text as it is."""
+    if not text.lstrip().startswith(("{", "[")):
+        return text
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        check_json(value)
     except (ValueError, RecursionError):
         return text
+    return value

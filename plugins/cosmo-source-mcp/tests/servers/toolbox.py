@@ -12,9 +12,16 @@ from collections import defaultdict
 from typing import Any
 
 import uvicorn
-from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp.types import CallToolResult, ImageContent, TextContent
+from mcp.types import (
+    CallToolResult,
+    ElicitRequest,
+    ElicitRequestFormParams,
+    ImageContent,
+    InputRequiredResult,
+    TextContent,
+)
 
 server = MCPServer("toolbox", version="7.1")
 begun: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
@@ -71,6 +78,19 @@ def echo_object(value: dict[str, str]) -> dict[str, str]:
 @server.tool()
 def echo_list(value: list[str]) -> list[str]:
     return value
+
+
+@server.tool()
+async def welcome(context: Context, place: str) -> CallToolResult | InputRequiredResult:
+    """Ask for a name, and then welcome it."""
+    given = context.input_responses
+    if not given:
+        schema = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+        asked = ElicitRequestFormParams(message=f"Who comes to {place}?", requested_schema=schema)
+        return InputRequiredResult(input_requests={"name": ElicitRequest(params=asked)}, request_state=place)
+    (answer,) = given.values()
+    text = f"Welcome to {context.request_state}, {answer.content['name']}."
+    return CallToolResult(content=[TextContent(type="text", text=text)])
 
 
 @server.tool()
