@@ -110,7 +110,7 @@ async def test_file_that_is_not_a_certificate_is_reported(trusted: PostgresServe
 async def test_server_without_tls_is_reported(trusted: PostgresServer) -> None:
     error = await refused(f"{trusted.dsn}?sslmode=require")
     assert (error.code, error.recoverable) == ("ENGRAM_UNAVAILABLE", False)
-    assert "that the server uses" in str(error)
+    assert "that the server uses TLS" in str(error)
 
 
 @pytest.mark.parametrize("setting", ["nonsense=1", "work_mem=much"])

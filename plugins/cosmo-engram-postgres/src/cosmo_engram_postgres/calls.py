@@ -43,8 +43,12 @@ class Calls:
         self._closing = False
         self._cut_off = False
 
-    async def run(self, work: Work[T]) -> T:
+    async def run(self, work: Work[T], *, in_transaction: bool = False) -> T:
         """Call ``work`` with a connection. If the connection is lost, ``work`` is called again.
+
+        Args:
+            work: The coroutine function.
+            in_transaction: Whether all of its statements are one transaction.
 
         Raises:
             EngramError: The call failed, or the Engram is closed.
@@ -61,7 +65,7 @@ class Calls:
         self._idle.clear()
         try:
             async with asyncio.timeout(CALL_S):
-                return await self._run_with_retries(work)
+                return await self._run_with_retries(work, in_transaction)
         except TimeoutError as error:
             raise failure(self._name, self._place, error) from None
         finally:
@@ -83,12 +87,12 @@ class Calls:
             self._cut_off = True
             await self._connections.close()
 
-    async def _run_with_retries(self, work: Work[T]) -> T:
+    async def _run_with_retries(self, work: Work[T], in_transaction: bool) -> T:
         pause = _FIRST_PAUSE_S
         deadline = None
         while True:
             try:
-                return await self._connections.run(work)
+                return await self._connections.run(work, in_transaction=in_transaction)
             except DRIVER_ERRORS as error:
                 if self._cut_off:
                     raise closed(self._name) from None

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Callable
-from functools import partial
 from traceback import walk_tb
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -38,52 +37,80 @@ IDLE_S: Final = 60.0
 """Seconds after which an unused connection is closed."""
 
 
+_SETTINGS: Final = {
+    "search_path": "pg_catalog",
+    "jit": "off",
+    # By then the call has failed, and no caller waits for the answer.
+    "statement_timeout": str(int(CALL_S * 1000)),
+    "idle_in_transaction_session_timeout": str(int(CALL_S * 1000)),
+}
+# Each statement sees what was committed before it began. The locks of a write depend on this.
+_ISOLATION: Final = "read committed"
+_BEGIN: Final = f"BEGIN ISOLATION LEVEL {_ISOLATION}"
+_BEGIN_WITH_SETTINGS: Final = "; ".join(
+    [_BEGIN, *(f"SET LOCAL {name} = '{value}'" for name, value in _SETTINGS.items())]
+)
+
+
 class Connections:
     """A pool of connections, which is opened on first use.
 
+    Behind a connection pooler such as PgBouncer, each call is a transaction with its own settings, since the
+    next one may use another connection of the pooler to the server.
+
     Args:
         dsn: The database.
-        connect: Opens a connection; it is called with the pool's own options.
+        application: The name of the connections on the server.
         least: How many connections stay open when they are idle.
         most: The most connections. Further callers wait in order.
     """
 
-    def __init__(
-        self, dsn: Dsn, connect: Callable[..., Awaitable[Connection]], *, least: int, most: int
-    ) -> None:
+    def __init__(self, dsn: Dsn, *, application: str, least: int, most: int) -> None:
         self._options: dict[str, Any] = {
             "dsn": dsn.text,
-            "connect": partial(connect, connect_s=dsn.connect_s),
+            "connect": self._connect,
             "min_size": least,
             "max_size": most,
             "max_inactive_connection_lifetime": IDLE_S,
             # The default reset costs a round trip after each call.
             "reset": _skip_reset,
         }
+        self._connect_s = dsn.connect_s or CONNECT_S
+        self._application = application
+        # Whether a connection pooler was found between this program and the server.
+        self._has_pooler = False
         self._pool: Pool | None = None
         self._opening = asyncio.Lock()
         self._releasing: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
-    async def run(self, work: Work[T]) -> T:
+    async def run(self, work: Work[T], *, in_transaction: bool = False) -> T:
         """Call ``work`` with a connection that no other call uses meanwhile.
 
+        Args:
+            work: The coroutine function.
+            in_transaction: Whether all of its statements are one transaction.
+
         Raises:
-            Exception: Any error of ``work`` or ``connect``.
+            Exception: Any error of ``work`` or of connecting.
         """
         pool = self._pool or await self._open_pool()
         connection = await pool.acquire()
+        begin = _BEGIN_WITH_SETTINGS if self._has_pooler else _BEGIN if in_transaction else None
         try:
+            if begin is not None:
+                await connection.execute(begin)
             result = await work(connection)
-        except asyncpg.PostgresError:
-            # The server has answered, so the connection is free at once.
-            await pool.release(connection, timeout=RELEASE_S)
-            raise
-        except BaseException:
-            # An answer may still be under way. A cancelled caller must not wait for it.
-            task = asyncio.create_task(_release(pool, connection))
+            if begin is not None:
+                await connection.execute("COMMIT")
+        except BaseException as error:
+            task = asyncio.create_task(_release(pool, connection, begin is not None))
             self._releasing.add(task)
             task.add_done_callback(self._releasing.discard)
+            # The server has answered with an error, so the connection is free at once. In all other cases an
+            # answer may still be under way, and a cancelled caller must not wait for it.
+            if isinstance(error, asyncpg.PostgresError):
+                await asyncio.shield(task)
             raise
         await pool.release(connection, timeout=RELEASE_S)
         return result
@@ -104,6 +131,31 @@ class Connections:
             # A connection is still in use, or the server does not answer.
             pool.terminate()
 
+    async def _connect(self, dsn: str | None, **options: Any) -> Connection:
+        """Open a connection whose behaviour does not depend on the settings of the server or of the user.
+
+        Raises:
+            PostgresError: The server refuses the connection.
+            InterfaceError: The DSN or the environment is not valid.
+            OSError: The server cannot be reached.
+        """
+        options["timeout"] = self._connect_s
+        options["server_settings"] = {"application_name": self._application}
+        if not self._has_pooler:
+            settings = options["server_settings"] | _SETTINGS | {"default_transaction_isolation": _ISOLATION}
+            try:
+                connection = await _connect(dsn, **{**options, "server_settings": settings})
+            except asyncpg.ProtocolViolationError:
+                # A pooler refuses settings that it does not pass on.
+                self._has_pooler = True
+            else:
+                if await _is_direct(connection):
+                    return connection
+                self._has_pooler = True
+                await connection.close(timeout=RELEASE_S)
+        # A pooler may not support named statements.
+        return await _connect(dsn, **options, statement_cache_size=0)
+
     async def _open_pool(self) -> Pool:
         async with self._opening:
             if self._is_closed:
@@ -117,46 +169,21 @@ async def _skip_reset(connection: Connection) -> None:
     """Do nothing, since no call of an Engram changes the state of a connection."""
 
 
-async def _release(pool: Pool, connection: PooledConnection) -> None:
+async def _release(pool: Pool, connection: PooledConnection, is_in_transaction: bool) -> None:
     try:
-        await pool.release(connection, timeout=RELEASE_S)
+        try:
+            if is_in_transaction:
+                async with asyncio.timeout(RELEASE_S):
+                    await connection.execute("ROLLBACK")
+        finally:
+            await pool.release(connection, timeout=RELEASE_S)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
         # The connection is lost or does not answer (a time-out is an OSError), and the pool has closed it.
         return
 
 
-async def open_connection(
-    dsn: str | None, *, engram_id: str, connect_s: float | None, **options: Any
-) -> Connection:
-    """Open a connection whose behaviour does not depend on the settings of the server or of the user.
-
-    Args:
-        dsn: The database; None for the one in the environment.
-        engram_id: The Engram, for the name of the connection on the server.
-        connect_s: Longest time in seconds; None for `CONNECT_S`.
-        **options: The options that the pool passes.
-
-    Raises:
-        PostgresError: The server refuses the connection.
-        InterfaceError: The DSN or the environment is not valid.
-        OSError: The server cannot be reached.
-    """
-    connecting: Awaitable[Connection] = asyncpg.connect(
-        dsn,
-        **options,
-        timeout=connect_s or CONNECT_S,
-        max_cached_statement_lifetime=0,
-        server_settings={
-            "application_name": f"cosmo-engram {engram_id}"[:63],
-            # Each statement sees what was committed before it began. The locks of a write depend on this.
-            "default_transaction_isolation": "read committed",
-            "search_path": "pg_catalog",
-            "jit": "off",
-            # By then the call has failed, and no caller waits for the answer.
-            "statement_timeout": str(int(CALL_S * 1000)),
-            "idle_in_transaction_session_timeout": str(int(CALL_S * 1000)),
-        },
-    )
+async def _connect(dsn: str | None, **options: Any) -> Connection:
+    connecting: Awaitable[Connection] = asyncpg.connect(dsn, **options, max_cached_statement_lifetime=0)
     try:
         return await connecting
     except ssl.SSLError:
@@ -167,10 +194,17 @@ async def open_connection(
         raise asyncpg.ClientConfigurationError("the DSN or the environment is not valid") from None
 
 
+async def _is_direct(connection: Connection) -> bool:
+    """Report whether a connection ends at a server. A pooler has its own numbers for its connections."""
+    # Without a name, as poolers may mix up the names of statements.
+    statement = await connection.prepare("SELECT pg_backend_pid()", name="")
+    return bool(await statement.fetchval() == connection.get_server_pid())
+
+
 def _without_traceback(record: logging.LogRecord) -> bool:
     """Shorten the driver's warning that an idle connection of an Engram cannot be replaced."""
     error = record.exc_info[1] if record.exc_info else None
-    if error and any(frame.f_code is open_connection.__code__ for frame, _ in walk_tb(error.__traceback__)):
+    if error and any(frame.f_code is _connect.__code__ for frame, _ in walk_tb(error.__traceback__)):
         record.msg, record.args = "%s (%s)", (record.getMessage(), type(error).__name__)
         record.exc_info = record.exc_text = None
     return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -13,7 +12,7 @@ from cosmo_core.contracts.engram import EngramGuarantees, Findings, ImprintRecei
 from cosmo_core.errors import EngramError
 from cosmo_core.protocol.ids import check_token
 from cosmo_engram_postgres.calls import Calls
-from cosmo_engram_postgres.connections import Connections, open_connection
+from cosmo_engram_postgres.connections import Connections
 from cosmo_engram_postgres.dsn import Dsn, describe
 from cosmo_engram_postgres.failures import closed
 from cosmo_engram_postgres.finding import findings, statement
@@ -167,12 +166,14 @@ class PostgresEngram:
 
     async def _open_session(self) -> _Session:
         least, most = self._sizes
-        connect = partial(open_connection, engram_id=self._engram_id)
+        application = f"cosmo-engram {self._engram_id}"[:63]
         dsn = Dsn.parse(self._dsn, name=self._name)
-        connections = Connections(dsn, connect, least=least, most=most)
+        connections = Connections(dsn, application=application, least=least, most=most)
         calls = Calls(connections, name=self._name, place=self._place)
         try:
-            database = await calls.run(lambda connection: prepare(connection, self._schema, self._engram_id))
+            database = await calls.run(
+                lambda connection: prepare(connection, self._schema, self._engram_id), in_transaction=True
+            )
         except BaseException:
             await calls.close()
             raise

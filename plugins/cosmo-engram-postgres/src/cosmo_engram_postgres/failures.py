@@ -35,7 +35,7 @@ _TAKEN: Final = "its schema contains other tables or functions: use an empty sch
 
 _TLS: Final = (
     "it cannot use TLS with its database: check sslmode and the certificates of the DSN, that the server "
-    "uses TLS, and the server's certificate"
+    "uses TLS, and its certificate"
 )
 
 # By SQLSTATE, or its first two characters: the code, whether a later retry may help, and the message.
@@ -47,6 +47,11 @@ _MEANINGS: Final[dict[str, tuple[str, bool, str]]] = {
         "its database has no resources left: raise its limits, or send less",
     ),
     "54": ("ENGRAM_UNSUPPORTED", False, "the request exceeds a limit of PostgreSQL: make it smaller"),
+    "08P01": (
+        "ENGRAM_UNAVAILABLE",
+        True,
+        "its connection pooler refuses it: see the pooler's log; pool_mode must be session or transaction",
+    ),
     "28": (
         "ENGRAM_UNAVAILABLE",
         False,

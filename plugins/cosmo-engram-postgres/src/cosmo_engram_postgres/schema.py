@@ -81,6 +81,8 @@ class Database:
 async def prepare(connection: PooledConnection, schema: Schema, engram_id: str) -> Database:
     """Create the schema if it does not exist, and check it; return the features of the database.
 
+    The connection must be in a transaction.
+
     Raises:
         EngramError: The database or the schema cannot be used.
     """
@@ -90,16 +92,15 @@ async def prepare(connection: PooledConnection, schema: Schema, engram_id: str) 
         raise _unsupported(engram_id, reason)
     if connection.get_settings().server_encoding != "UTF8":
         raise _unsupported(engram_id, "its database cannot store all text: create it with ENCODING 'UTF8'")
-    async with connection.transaction():
-        # Several hosts may connect at once.
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", schema.lock_number("schema"))
-        if not await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", f"{schema.quoted}.meta"):
-            await _create(connection, schema, engram_id)
-        await _check(connection, schema, engram_id)
-        vector = await connection.fetchval(
-            "SELECT quote_ident(nspname) FROM pg_extension"
-            " JOIN pg_namespace ON pg_namespace.oid = extnamespace WHERE extname = 'vector'"
-        )
+    # Several hosts may connect at once.
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", schema.lock_number("schema"))
+    if not await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", f"{schema.quoted}.meta"):
+        await _create(connection, schema, engram_id)
+    await _check(connection, schema, engram_id)
+    vector = await connection.fetchval(
+        "SELECT quote_ident(nspname) FROM pg_extension"
+        " JOIN pg_namespace ON pg_namespace.oid = extnamespace WHERE extname = 'vector'"
+    )
     return Database(vector)
 
 

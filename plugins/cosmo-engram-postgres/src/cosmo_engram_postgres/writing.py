@@ -53,6 +53,11 @@ class Writer:
         """
         if write.op == "merge":
             outcome = await self._calls.run(lambda connection: self._merge(connection, write))
+            if outcome["outcome"] == "changed":
+                # Another write came in between. With the lock, no other write can.
+                outcome = await self._calls.run(
+                    lambda connection: self._merge_locked(connection, write), in_transaction=True
+                )
         else:
             arguments = self._arguments(write)
             outcome = await self._calls.run(lambda connection: self._call(connection, arguments))
@@ -62,16 +67,11 @@ class Writer:
         (outcome,) = await connection.fetch(self._imprint, *arguments)
         return outcome
 
-    async def _merge(self, connection: PooledConnection, write: Write) -> asyncpg.Record:
-        outcome = await self._merge_once(connection, write)
-        if outcome["outcome"] == "changed":
-            # Another write came in between. With the lock, no other write can.
-            async with connection.transaction():
-                await connection.execute(self._lock, write.id, write.merge_key)
-                outcome = await self._merge_once(connection, write)
-        return outcome
+    async def _merge_locked(self, connection: PooledConnection, write: Write) -> asyncpg.Record:
+        await connection.execute(self._lock, write.id, write.merge_key)
+        return await self._merge(connection, write)
 
-    async def _merge_once(self, connection: PooledConnection, write: Write) -> asyncpg.Record:
+    async def _merge(self, connection: PooledConnection, write: Write) -> asyncpg.Record:
         old = await connection.fetchrow(self._select_newest, write.merge_key, write.imprint_id)
         # There is no entry to merge with; the SQL function returns the reason.
         if old is None or (write.id is not None and write.id != old["id"]):
