@@ -11,7 +11,7 @@ from cosmo_synapse_nats.testing import NatsServer
 from tests.faults.processes import Child
 
 ACK_WAIT_S: Final = 3.0
-"""Seconds after which a durable TASK of a lost worker is redelivered; the default is 10."""
+"""Seconds after which a durable TASK of a lost worker is redelivered: the default."""
 
 
 class Bus(Protocol):

@@ -74,6 +74,27 @@ def test_options_out_of_range_are_rejected() -> None:
         from_url("nats://one", connect_timeout_s=0)
     with pytest.raises(ValueError, match="at least one server"):
         Servers(hosts=())
-    for wrong in ({"max_deliveries": 0}, {"ack_wait_s": 0.0}, {"retry_s": -1.0}, {"stream": "a.b"}):
-        with pytest.raises(ValueError, match=next(iter(wrong)) if "stream" not in wrong else "streams"):
+    for wrong in ({"max_deliveries": 0}, {"ack_wait_s": 0.0}, {"retry_s": -1.0}, {"answers_s": 0.0}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
             Durability(**wrong)
+    with pytest.raises(ValueError, match=r"'a\.b' is not a valid prefix"):
+        from_url("nats://one?prefix=a.b")
+    with pytest.raises(TypeError, match=r"tls needs an ssl\.SSLContext"):
+        from_url("nats://one", tls="ca.pem")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nats://u:1234/xyz@h",
+        "nats://1234/xyz@h",
+        "nats://u:1234?xyz@h",
+        "nats://u:1234#xyz@h",
+        "nats://u:xyz/1234@h:1?durable=true",
+    ],
+)
+def test_a_password_that_is_not_percent_encoded_is_not_shown(url: str) -> None:
+    with pytest.raises(SynapseError, match="percent-encode") as caught:
+        from_url(url)
+    assert "1234" not in str(caught.value)
+    assert "xyz" not in str(caught.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -15,7 +16,7 @@ from nats.aio.subscription import Subscription as ServerSubscription
 from nats.js.api import Header
 
 from cosmo_core.errors import SynapseAuthError, SynapseError
-from cosmo_synapse_nats.failures import ErrorLog, connect_failure, describe, is_auth_error
+from cosmo_synapse_nats.failures import ErrorLog, connect_failure, describe, is_auth_error, logger
 from cosmo_synapse_nats.options import Servers
 
 RECONNECT_S: Final = 0.2
@@ -73,9 +74,15 @@ def check_keys(servers: Servers) -> None:
 
 def _content(servers: Servers, option: str, path: str | Path) -> bytes:
     try:
+        _warn_if_readable(servers, path)
         return Path(path).read_bytes()
     except OSError as error:
         raise SynapseAuthError(f"{servers}: cannot read {option} from {path}: {error.strerror}") from error
+
+
+def _warn_if_readable(servers: Servers, path: str | Path) -> None:
+    if os.name == "posix" and Path(path).stat().st_mode & 0o077:
+        logger.warning("%s: other users may read the secrets in %s: chmod 600 it", servers, path)
 
 
 class TlsNotOfferedError(errors.Error):

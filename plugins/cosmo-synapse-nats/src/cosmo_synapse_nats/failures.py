@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Final
 
@@ -13,6 +13,8 @@ from cosmo_core.errors import SynapseAuthError, SynapseError
 
 logger = logging.getLogger("cosmo_synapse_nats")
 
+PERMISSIONS: Final = "cosmo-synapse-nats lists the permissions in its README"
+
 _AUTH_ERRORS: Final = (
     "authorization violation",
     "authentication",
@@ -20,6 +22,16 @@ _AUTH_ERRORS: Final = (
     "nkey",
     "permissions violation",
 )
+
+
+_NO_CERTIFICATE: Final = (
+    "certificate_required",
+    "certificate required",
+    "bad_certificate",
+    "bad certificate",
+)
+
+_MAX_DENIALS: Final = 16
 
 
 def connect_failure(where: str, within_s: float, causes: Sequence[Exception]) -> SynapseError:
@@ -35,6 +47,11 @@ def connect_failure(where: str, within_s: float, causes: Sequence[Exception]) ->
         return SynapseAuthError(
             f"{where} does not accept this program ({describe(auth_error)}): check user and password, token, "
             "credentials or nkeys_seed"
+        )
+    if any(text in str(error).lower().replace("_", " ") for error in causes for text in _NO_CERTIFICATE):
+        return SynapseAuthError(
+            f"{where} wants a certificate of this program: load one into the context of tls= with "
+            "load_cert_chain"
         )
     if any(isinstance(error, ConnectionRefusedError) for error in causes):
         return SynapseError(
@@ -72,6 +89,8 @@ class ErrorLog:
     def __init__(self, where: str) -> None:
         self.counts: Counter[str] = Counter()
         self.denied = 0
+        # The newest ones.
+        self._denials: deque[str] = deque(maxlen=_MAX_DENIALS)
         self.where = where
 
     def record(self, kind: str, error: BaseException | str) -> None:
@@ -79,6 +98,18 @@ class ErrorLog:
         self.counts[kind] += 1
         if "permissions violation" in str(error).lower():
             self.denied += 1
+            self._denials.append(str(error).lower())
         count = self.counts[kind]
         if str(count).strip("0") == "1":
             logger.warning("%s: %s, %d so far; this one: %s", self.where, kind, count, error)
+
+    def check_denied(self, subject: str) -> None:
+        """Check that the server has not denied to publish on ``subject``.
+
+        Raises:
+            SynapseAuthError: It has, recently.
+        """
+        if self.denied and any(f'"{subject.lower()}"' in denial for denial in self._denials):
+            raise SynapseAuthError(
+                f"{self.where} does not allow this user to publish on {subject}: {PERMISSIONS}"
+            )

@@ -49,6 +49,11 @@ class Servers:
             raise ValueError("a NATS Synapse needs at least one server")
         if self.connect_timeout_s <= 0:
             raise ValueError("connect_timeout_s must be more than 0")
+        if self.tls is not None and not isinstance(self.tls, ssl.SSLContext):
+            raise TypeError(
+                "tls needs an ssl.SSLContext, such as ssl.create_default_context(cafile=…), not "
+                f"{type(self.tls).__name__}"
+            )
         if not is_token(self.prefix):
             raise ValueError(f"{self.prefix!r} is not a valid prefix: use 1 to 64 of A-Z a-z 0-9 _ -")
 

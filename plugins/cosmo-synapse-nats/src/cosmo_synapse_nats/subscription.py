@@ -91,14 +91,28 @@ class CoreSubscription:
     # --- frames -------------------------------------------------------------------------------------
 
     async def _on_frame(self, msg: Msg) -> None:
+        if msg.reply and self._is_misdirected(msg):
+            return
         self._push(msg.data)
 
     async def _on_group_frame(self, msg: Msg) -> None:
+        if msg.reply and self._is_misdirected(msg):
+            return
         if msg.reply and self._pending >= self._max_pending:
             self._rejected += 1
             await self._report_overload(msg.reply)
         else:
             self._push(msg.data)
+
+    def _is_misdirected(self, msg: Msg) -> bool:
+        """Report whether JetStream sent this message here on behalf of a user of another stream.
+
+        A user who may read a stream may let the server send its messages to any subject.
+        """
+        if not msg.reply.startswith("$JS.ACK."):
+            return False
+        self._connection.error_log.record("a message of a stream was ignored", msg.subject)
+        return True
 
     def _push(self, frame: bytes) -> None:
         dropped = self._consumer.dropped

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import attrs
 
@@ -49,11 +49,14 @@ def from_url(url: str, **options: Any) -> NatsSynapse:
         ValueError: An option is out of its range.
     """
     try:
-        parts = urlsplit(url)
+        parts = _split(url)
         userinfo, hosts = _split_netloc(parts.netloc)
     except ValueError:
         # The text of that error is not passed on: it may quote a password.
-        raise SynapseError(f"invalid URL of NATS servers: {redacted(url)!r}; use nats://host:port") from None
+        raise SynapseError(
+            f"invalid URL of NATS servers: {redacted(url)!r}; use nats://host:port, and percent-encode "
+            "/ ? # @ in a user, password or token"
+        ) from None
     where = f"{parts.scheme}://{','.join(hosts)}"
     if parts.scheme not in {"nats", "tls"} or parts.path not in {"", "/"} or parts.fragment:
         raise SynapseError(f"{where}: use nats://host:port or tls://host:port, with an optional query")
@@ -74,6 +77,13 @@ def from_url(url: str, **options: Any) -> NatsSynapse:
 
 def _only(given: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name in names}
+
+
+def _split(url: str) -> SplitResult:
+    parts = urlsplit(url)
+    if "@" in parts.path + parts.query + parts.fragment:
+        raise ValueError("a user, password or token is not percent-encoded")
+    return parts
 
 
 def _split_netloc(netloc: str) -> tuple[str, tuple[str, ...]]:

@@ -194,6 +194,7 @@ class DurableQueues:
         while True:
             msg = await self._inbox.request(subject, frame, address, headers, wait_s)
             if msg is None:
+                self._shared.connection.error_log.check_denied(subject)
                 # The connection broke, or the server that had to answer is gone.
                 wait_s = min(2 * wait_s, LAST_ATTEMPT_S)
                 continue
@@ -221,7 +222,13 @@ class DurableQueues:
             SynapseError: The server rejects it, or does not answer.
         """
         consumer = partial(
-            ensure_consumer, self._js, self._servers.tasks, self._durability, pattern, queue_group
+            ensure_consumer,
+            self._js,
+            self._shared.connection.error_log,
+            self._servers.tasks,
+            self._durability,
+            pattern,
+            queue_group,
         )
         subscription = DurableSubscription(self._shared, pattern, handler, consumer, prefetch=prefetch)
         return await self._opened(subscription)

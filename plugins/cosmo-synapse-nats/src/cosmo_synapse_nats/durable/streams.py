@@ -15,10 +15,8 @@ from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 from cosmo_core.errors import SynapseAuthError, SynapseError
 from cosmo_core.routing import SubjectTable
 from cosmo_synapse_nats.connection import STREAM_HEADER
-from cosmo_synapse_nats.failures import ErrorLog
+from cosmo_synapse_nats.failures import PERMISSIONS, ErrorLog
 from cosmo_synapse_nats.options import Durability, Servers
-
-PERMISSIONS: Final = "see the permissions in the README of cosmo-synapse-nats"
 
 NAME_IN_USE: Final = 10058
 """The server's code for a stream that exists with another configuration."""
@@ -108,9 +106,11 @@ async def ensure_stream(js: JetStreamContext, config: api.StreamConfig, error_lo
             f"{error_log.where} cannot create the stream {config.name}: {error.description}"
         ) from error
     except (errors.NoRespondersError, TimeoutError) as error:
+        error_log.check_denied(f"$JS.API.STREAM.INFO.{config.name}")
         if error_log.denied > denied:
             raise SynapseAuthError(
-                f"{error_log.where} does not allow this user to use the stream {config.name}: {PERMISSIONS}"
+                f"{error_log.where} has no stream {config.name}, and this user may not create it: let "
+                f"a user with all permissions connect once; {PERMISSIONS}"
             ) from error
         raise SynapseError(_no_jetstream(error_log.where)) from error
 
@@ -143,12 +143,17 @@ def from_this_stream(msg: Msg, stream: str) -> bool:
 
 
 async def ensure_consumer(
-    js: JetStreamContext, stream: str, durability: Durability, pattern: str, queue_group: str
+    js: JetStreamContext,
+    error_log: ErrorLog,
+    stream: str,
+    durability: Durability,
+    pattern: str,
+    queue_group: str,
 ) -> str:
     """Create the consumer of a queue group unless it exists; return its name.
 
     Raises:
-        SynapseError: The server rejects it, or does not answer.
+        SynapseError: The server rejects it, does not allow it to this user, or does not answer.
     """
     name = f"{queue_group}_{blake2b(pattern.encode(), digest_size=8).hexdigest()}"
     config = api.ConsumerConfig(
