@@ -34,19 +34,23 @@ Run = Callable[..., pytest.RunResult]
 
 @pytest.fixture
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run the suite of the facts Neuron, with more lines in its class, in a pytest without any plugin."""
+    """Run the suite of the facts Neuron, with more lines in its class, in a pytest without any plugin.
+
+    With ``apart``, it runs in a process of its own, in which nothing has been imported.
+    """
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
-    def run(lines: str = "", *arguments: str) -> pytest.RunResult:
+    def run(lines: str = "", *arguments: str, apart: bool = False) -> pytest.RunResult:
         body = "".join(f"    {line}\n" for line in lines.splitlines())
         pytester.makepyfile(test_facts=f"{SUITE}\n{body}")
-        return pytester.runpytest_subprocess("-W", "error", "-rsx", *arguments)
+        runs = pytester.runpytest_subprocess if apart else pytester.runpytest_inprocess
+        return runs("-W", "error", "-rsx", *arguments)
 
     return run
 
 
 def test_correct_neuron_passes_without_pytest_plugins(run: Run) -> None:
-    run().assert_outcomes(passed=26)
+    run(apart=True).assert_outcomes(passed=26)
 
 
 def test_a_skip_names_the_requirement_and_the_reason(run: Run) -> None:
