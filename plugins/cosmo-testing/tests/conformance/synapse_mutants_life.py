@@ -22,9 +22,9 @@ class PromisesNonsense(Double):
 @breaks("synapse:connect-twice", "came")
 class SubscribesAgainOnConnect(Double):
     async def connect(self) -> None:
-        for consumer in self.consumers:
-            self.add(consumer)
         await super().connect()
+        for consumer in list(self.consumers):
+            await self.subscribe(consumer.pattern, consumer.handler)
 
 
 @breaks("synapse:connect-again", "a handler from before close() got")

@@ -245,6 +245,12 @@ class Steps:
         self.model.check_drained(subscriber)
         handler.gate.clear()
 
+    async def end(self) -> None:
+        """Let every slow handler finish, also that of an ended subscription, which `close` may not cancel."""
+        for subscriber in (*self.model.subscribers, *self.model.gone):
+            subscriber.handler.gate.set()
+        await self.network.settle(rounds=1)
+
     async def compare(self) -> None:
         """Compare with the model."""
         await self.network.settle(rounds=1)
@@ -301,6 +307,9 @@ def _machine(under_test: SynapseUnderTest, loop: asyncio.AbstractEventLoop) -> t
             self.session.run(self.steps.release(index))
 
         def teardown(self) -> None:
-            self.session.close()
+            try:
+                self.session.run(self.steps.end())
+            finally:
+                self.session.close()
 
     return Machine
