@@ -10,14 +10,23 @@ from typing import Any, Final, Protocol, cast
 
 import msgspec
 
+from cosmo_core.arguments import check_count
 from cosmo_core.contracts.boundary import must_pass
 from cosmo_core.contracts.clarification import AskBack, parse_question, question_reply
 from cosmo_core.contracts.engram import EngramBinding, check_bindings
-from cosmo_core.contracts.neuron import AnyNeuronFn, Emit, NeuronFn, invoker, is_streaming, streamer
+from cosmo_core.contracts.neuron import (
+    AnyNeuronFn,
+    Emit,
+    NeuronFn,
+    check_neuron,
+    invoker,
+    is_streaming,
+    streamer,
+)
 from cosmo_core.contracts.task_context import set_current
 from cosmo_core.errors import NeuronError
 from cosmo_core.protocol.ids import check_token
-from cosmo_core.protocol.signal import Directed, Signal, new_unvalidated
+from cosmo_core.protocol.signal import Directed, Signal, new_unvalidated, plain_value
 from cosmo_core.protocol.signal_type import SignalType
 
 ContextFetcher = Callable[[str | None], Awaitable[list[Any]]]
@@ -27,6 +36,8 @@ logger = logging.getLogger("cosmo_core.contracts.axon")
 
 # Named once: up to Python 3.11, looking up an enum's member costs as much as a call.
 _AGENT_OUTPUT: Final = SignalType.AGENT_OUTPUT
+# The types of outputs that are sent as they are, as the value of an object.
+_PLAIN: Final = frozenset({str, int, float, bool, list, tuple})
 
 
 class AxonPort(Protocol):
@@ -62,7 +73,7 @@ class Axon:
 
     Raises:
         MalformedSignalError: The id or a capability is not a token.
-        TypeError: ``neuron_fn`` cannot be called, or ``capabilities`` is a single string.
+        TypeError: ``neuron_fn`` cannot be called with (input, context), or another argument has a wrong type.
         ValueError: A limit is out of range, or two Engrams are bound to one name.
         EngramNotBound: The Neuron needs ``recall`` or ``imprint``, and ``engrams`` is empty.
     """
@@ -83,16 +94,16 @@ class Axon:
     ) -> None:
         if isinstance(capabilities, str):
             raise TypeError(f"capabilities is a list of names, not {capabilities!r}")
-        if max_concurrency < 1 or max_backlog < 0:
-            raise ValueError(f"Axon {neuron_id!r}: max_concurrency is at least 1 and max_backlog at least 0")
+        if context_fetcher is not None and not callable(context_fetcher):
+            raise TypeError(f"context_fetcher is an async function of a reference, not {context_fetcher!r}")
         self.neuron_id = check_token("neuron_id", neuron_id)
         self.capabilities = tuple(check_token("capability", name) for name in capabilities)
         self.version = version
         self.input_type = input_type
         self.output_type = output_type
         self.context_fetcher = context_fetcher
-        self.max_concurrency = max_concurrency
-        self.max_backlog = max_backlog
+        self.max_concurrency = check_count("max_concurrency", max_concurrency)
+        self.max_backlog = check_count("max_backlog", max_backlog, 0)
         self.directed = Directed(id=neuron_id, type="neuron", capabilities=self.capabilities)
         # Its host adds `recall` and `imprint` before the first call.
         self._set_neuron(cast("NeuronFn", neuron_fn), engrams)
@@ -107,6 +118,7 @@ class Axon:
         return copy
 
     def _set_neuron(self, neuron: NeuronFn, engrams: Iterable[EngramBinding]) -> None:
+        check_neuron(neuron)
         self.neuron_fn = neuron
         self.engrams = check_bindings(neuron, engrams)
         self._stream = streamer(neuron) if is_streaming(neuron) else None
@@ -161,10 +173,20 @@ class Axon:
         elif output is None:
             raise NeuronError(f"Neuron {self.neuron_id!r} returned nothing", code="OUTPUT_INVALID")
         else:
-            payload = {"output": {"value": output}}
+            if type(output) not in _PLAIN:
+                output = self._plain(output)
+            # An object such as a dataclass is the output itself.
+            payload = {"output": output if isinstance(output, dict) else {"value": output}}
         if self.output_type is not None:
             _check("OUTPUT_INVALID", f"the output of Neuron {self.neuron_id!r}", output, self.output_type)
         return new_unvalidated(_AGENT_OUTPUT, payload, task.trace_id, task.id, task.directed)
+
+    def _plain(self, output: Any) -> Any:
+        try:
+            return msgspec.to_builtins(output, enc_hook=plain_value)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            reason = f"the output of Neuron {self.neuron_id!r} cannot be sent as JSON: {error}"
+            raise NeuronError(reason, code="OUTPUT_INVALID") from error
 
     def __repr__(self) -> str:
         return f"<Axon {self.neuron_id!r} {list(self.capabilities)}>"

@@ -67,18 +67,34 @@ def is_streaming(neuron: NeuronFn) -> bool:
     return inspect.isasyncgenfunction(neuron) or inspect.isasyncgenfunction(type(neuron).__call__)
 
 
+def check_neuron(neuron: Callable[..., Any]) -> None:
+    """Check that a Neuron can be called with (input, context), and with the memory that it declares.
+
+    Raises:
+        TypeError: It cannot; or it is a plain generator function.
+    """
+    if not callable(neuron):
+        raise TypeError(f"a Neuron is an async function of (input, context), not {neuron!r}")
+    if inspect.isgeneratorfunction(neuron) or inspect.isgeneratorfunction(type(neuron).__call__):
+        raise TypeError(f"a Neuron that streams is an async generator: write async def instead of {neuron!r}")
+    try:
+        signature = inspect.signature(neuron)
+    except ValueError:
+        return  # Some functions that are written in C have no signature.
+    memory = {name: None for name in ("recall", "imprint") if name in signature.parameters}
+    try:
+        signature.bind({}, [], **memory)
+    except TypeError as error:
+        raise TypeError(f"a Neuron takes (input, context); {neuron!r} takes {signature}: {error}") from None
+
+
 def invoker(neuron: NeuronFn, max_threads: int = MAX_THREADS) -> Invoke:
     """Adapt a Neuron that does not stream to an async function. Use the result for all calls.
 
     Args:
         neuron: The Neuron. If it is a plain function, the result runs it in threads of its own.
         max_threads: The number of these threads; further calls wait.
-
-    Raises:
-        TypeError: ``neuron`` cannot be called.
     """
-    if not callable(neuron):
-        raise TypeError(f"a Neuron is an async function of (input, context), not {neuron!r}")
     if inspect.iscoroutinefunction(neuron) or inspect.iscoroutinefunction(type(neuron).__call__):
         return neuron
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, Required, TypedDict
 
+from cosmo_core.arguments import check_options, check_wait
 from cosmo_core.protocol.signal import Directed
 
 
@@ -109,6 +110,30 @@ class EmitOptions(TypedDict, total=False):
     parent_id: str | None
     directed: Directed | None
     meta: dict[str, Any] | None
+
+
+def check_work(what: str, options: WorkOptions, kind: type[WorkOptions], further: Iterable[str] = ()) -> None:
+    """Check the options of work.
+
+    Args:
+        what: What takes the options, for errors.
+        options: The options.
+        kind: The type that declares their names.
+        further: The names of its other options, which may have been meant.
+
+    Raises:
+        TypeError: An option is unknown, missing, or of a wrong type.
+        ValueError: ``deadline_s`` or ``scope`` is out of range.
+    """
+    check_options(what, options, {*kind.__annotations__, *further})
+    if "input" not in options:
+        raise TypeError(f"{what} needs input={{…}}")
+    capabilities: object = options.get("capabilities")
+    if isinstance(capabilities, str) or not isinstance(capabilities, Iterable | None):
+        raise TypeError(f"capabilities is a list of names, not {capabilities!r}")
+    if (scope := options.get("scope", "all")) not in {"all", "terminal"}:
+        raise ValueError(f'scope is "all" or "terminal", not {scope!r}')
+    check_wait(options.get("deadline_s"), "deadline_s")
 
 
 def work_payload(options: WorkOptions) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import attrs
 
+from cosmo_core.arguments import check_count, check_seconds
 from cosmo_core.errors import PathwayClosedError
 from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import SignalType
@@ -39,14 +40,21 @@ class RetryStrategy:
         new_trace: Give every further attempt a new trace, so that it receives no Signals of an earlier one.
 
     Raises:
-        ValueError: ``max_attempts`` or ``timeout_s`` is not positive.
+        TypeError: A number has another type.
+        ValueError: ``max_attempts`` or ``timeout_s`` is not positive, or ``backoff`` is negative.
     """
 
-    max_attempts: int = attrs.field(default=3, validator=attrs.validators.gt(0))
-    timeout_s: float = attrs.field(default=30.0, validator=attrs.validators.gt(0))
+    max_attempts: int = 3
+    timeout_s: float = 30.0
     backoff: float | Backoff = jittered
     retry_on: RetryOn = is_transient
     new_trace: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        check_count("max_attempts", self.max_attempts)
+        check_seconds("timeout_s", self.timeout_s, positive=True)
+        if not callable(self.backoff):
+            check_seconds("backoff", self.backoff)
 
     def delay_s(self, attempt: int) -> float:
         """Return the seconds to wait after attempt number ``attempt``."""

@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self, Unpack, overload
 
 import msgspec
 
+from cosmo_core.arguments import check_options
 from cosmo_core.contracts.options import FilterOptions
 from cosmo_core.contracts.pathway import H, SignalHandler, call_handler, finish_call
 from cosmo_core.protocol.ids import check_token
@@ -33,6 +34,17 @@ class Filter(msgspec.Struct, frozen=True):
     neuron: str | None = None
     capability: str | None = None
     trace_id: str | None = None
+
+    @classmethod
+    def of(cls, options: FilterOptions) -> Filter:
+        """Make a filter from options.
+
+        Raises:
+            TypeError: An option is unknown.
+            MalformedSignalError: A name or the trace id is malformed.
+        """
+        check_options("a filter of Signals", options, FilterOptions.__annotations__)
+        return cls(**options)
 
     def __post_init__(self) -> None:
         if self.neuron is not None:

@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
+from cosmo_core.arguments import check_count, check_seconds, check_wait
 from cosmo_core.contracts.axon import Axon
 from cosmo_core.contracts.clock import Clock, SystemClock
 from cosmo_core.contracts.dendrite import Role
@@ -26,6 +27,7 @@ from cosmo_core.contracts.options import (
 from cosmo_core.contracts.pathway import H, Pathway, SignalHandler
 from cosmo_core.contracts.records import EngramRecord, NeuronRecord
 from cosmo_core.contracts.retry import RetryStrategy
+from cosmo_core.contracts.structure import satisfies
 from cosmo_core.contracts.synapse import Synapse
 from cosmo_core.contracts.watcher import Filter, OnType, Watcher
 from cosmo_core.dendrite.discovery.announcer import Announcer
@@ -74,6 +76,7 @@ class Dendrite:
 
     Raises:
         MalformedSignalError: The namespace is not a token.
+        TypeError: ``synapse`` is not a Synapse, or a number has another type.
         ValueError: The role is unknown, or a number is out of range.
         PluginError: An extension cannot be used.
     """
@@ -93,13 +96,13 @@ class Dendrite:
         plugins: PluginManager | None = None,
         extensions: Iterable[ExtensionFactory] | None = None,
     ) -> None:
-        _check_arguments(role, heartbeat_s, discovery_s, grace_s, pathway_buffer)
+        _check_parts(role, synapse)
         self.namespace = namespace
         self.role: Role = role
-        self._heartbeat_s = heartbeat_s
-        self._discovery_s = discovery_s
-        self._grace_s = grace_s
-        self._buffer = pathway_buffer
+        self._heartbeat_s = check_seconds("heartbeat_s", heartbeat_s, positive=True)
+        self._discovery_s = check_seconds("discovery_s", discovery_s)
+        self._grace_s = check_seconds("grace_s", grace_s)
+        self._buffer = check_count("pathway_buffer", pathway_buffer)
         self._plugins = plugins
         self._life_cycle = LifeCycle()
         self._lifetime = contextlib.AsyncExitStack()
@@ -318,11 +321,12 @@ class Dendrite:
 
         Raises:
             LifecycleError: The Dendrite was started.
+            TypeError: ``axon`` is not an Axon.
             ValueError: A Neuron of this id is attached already.
             PluginError: A plugin's Neuron wrapper cannot be used.
         """
         if self._life_cycle.started:
-            raise LifecycleError(f"the Dendrite was started: use `await add_axon(…)` for {axon.neuron_id!r}")
+            raise LifecycleError(f"the Dendrite was started: use `await add_axon(…)` for {axon!r}")
         self._attach(axon)
 
     async def add_axon(self, axon: Axon) -> None:
@@ -330,6 +334,7 @@ class Dendrite:
 
         Raises:
             LifecycleError: The Dendrite is not running.
+            TypeError: ``axon`` is not an Axon.
             ValueError: A Neuron of this id is attached already.
             PluginError: A plugin's Neuron wrapper cannot be used.
         """
@@ -360,6 +365,8 @@ class Dendrite:
             await self._announcer.withdraw(entity)
 
     def _attach(self, axon: Axon) -> None:
+        if not isinstance(axon, Axon):
+            raise TypeError(f"expected Axon(neuron_id=…, neuron_fn=…), not {axon!r}")
         if axon.engrams:
             self.extension("memory")
         self.plugins.load_hooks()
@@ -400,6 +407,7 @@ class Dendrite:
             LifecycleError: The Dendrite is not running.
         """
         self._life_cycle.check_stable()
+        check_wait(timeout_s)
         if engram is not None:
             await self.extension("memory").wait_until_ready(engram, timeout_s)
         else:
@@ -444,6 +452,8 @@ class Dendrite:
             NoRouteError: No live Neuron can take the TASK; nothing was sent (P-5.3).
             RejectedError: A middleware of this Dendrite dropped it.
             MalformedSignalError: An option breaks the protocol; nothing was sent.
+            TypeError: An option is unknown, missing or of a wrong type; nothing was sent.
+            ValueError: ``deadline_s`` is out of range; nothing was sent.
             UnencodableError: JSON cannot carry the input; nothing was sent.
             SynapseError: The Synapse refused it.
         """
@@ -513,6 +523,7 @@ class Dendrite:
             RejectedError: A middleware of this Dendrite dropped the STOP.
             SynapseError: The Synapse refused it.
         """
+        check_wait(timeout_s)
         return await self._dispatcher.stop_trace(
             trace_id, reason=reason, rollback=rollback, timeout_s=timeout_s
         )
@@ -716,9 +727,10 @@ class Dendrite:
         Raises:
             LifecycleError: The Dendrite has stopped.
             MalformedSignalError: An option is malformed.
-            TypeError: An option is unknown.
+            TypeError: An option is unknown, or the handler cannot be called.
+            ValueError: The type is unknown.
         """
-        return self.extension("watching").on(type, Filter(**filter))
+        return self.extension("watching").on(type, Filter.of(filter))
 
     async def watch(
         self, type: SignalType, handler: SignalHandler, **filter: Unpack[FilterOptions]
@@ -733,7 +745,7 @@ class Dendrite:
             MalformedSignalError: An option is malformed; see `FilterOptions`.
             SynapseError: The Synapse refused the subscription.
         """
-        return await self.extension("watching").watch(type, handler, Filter(**filter))
+        return await self.extension("watching").watch(type, handler, Filter.of(filter))
 
     @property
     def watchers(self) -> list[Watcher]:
@@ -1007,13 +1019,14 @@ class Dendrite:
         return await self.extension("workflow").respond_to_permission(permission, granted, reason, task)
 
 
-def _check_arguments(
-    role: str, heartbeat_s: float, discovery_s: float, grace_s: float, pathway_buffer: int
-) -> None:
+def _check_parts(role: str, synapse: object) -> None:
     if role not in {"orchestrator", "worker"}:
         raise ValueError(f'role is "orchestrator" or "worker", not {role!r}')
-    if heartbeat_s <= 0 or discovery_s < 0 or grace_s < 0 or pathway_buffer < 1:
-        raise ValueError("heartbeat_s, discovery_s, grace_s and pathway_buffer must be positive")
+    if not satisfies(synapse, Synapse):
+        # A URL is not shown: it may contain a password.
+        raise TypeError(
+            f"synapse is a connected Synapse, not {type(synapse).__name__}: await connect_synapse(url)"
+        )
 
 
 def _ignore(neuron_id: str, dendrite_id: str) -> None:

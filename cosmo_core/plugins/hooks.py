@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 from typing import Any, Final
 
 import attrs
 import pluggy
 
+from cosmo_core.arguments import did_you_mean
 from cosmo_core.contracts.boundary import must_pass
 from cosmo_core.errors import HookError, PluginConflictError
 from cosmo_core.plugins import specs
@@ -188,7 +188,7 @@ def check_plugin(marks: pluggy.PluginManager, name: str, plugin: object) -> None
             _check_options(name, hook, mark)
             _check_function(name, hook, getattr(plugin, attribute))
         elif not mark["optionalhook"]:
-            raise HookError(f"plugin {name!r}: unknown hook {hook}{_suggestion(hook, SPECS)}")
+            raise HookError(f"plugin {name!r}: unknown hook {hook}; {did_you_mean(hook, SPECS)}")
 
 
 def parameters(function: Callable[..., Any]) -> tuple[str, ...]:
@@ -228,8 +228,8 @@ def _wrong_parameters(hook: str, function: Callable[..., Any]) -> str | None:
         if parameter.name == "self":
             return "is a method of a class: register an instance, not the class"
         if parameter.name not in allowed:
-            suggestion = _suggestion(parameter.name, allowed)
-            return f"takes {parameter.name!r}, which the specification does not have{suggestion}"
+            suggestion = did_you_mean(parameter.name, allowed)
+            return f"takes {parameter.name!r}, which the specification does not have; {suggestion}"
         if parameter.kind is parameter.POSITIONAL_ONLY:
             return f"takes {parameter.name!r} by position only, but arguments are passed by name"
     return None
@@ -251,8 +251,3 @@ def _displayed(function: Callable[..., Any]) -> str:
     prefix = "async def" if inspect.iscoroutinefunction(function) else "def"
     names = signature.replace(parameters=bare, return_annotation=inspect.Signature.empty)
     return f"{prefix} {function.__name__}{names}"
-
-
-def _suggestion(word: str, known: Iterable[str]) -> str:
-    close = get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(known)}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from cosmo_core.arguments import MAX_INTEGER
 from cosmo_core.protocol.ids import TOKEN_PATTERN
 from cosmo_core.protocol.signal_type import SignalType
 
@@ -19,7 +20,8 @@ else:
     # With a type for the values at run time, every validation would copy the object.
     Object = dict
 Token = Annotated[str, Meta(pattern=f"^{TOKEN_PATTERN}$(?!\\n)")]
-Millis = Annotated[int, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
+Millis = Count
 Probability = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -93,7 +95,7 @@ class ThoughtDelta(Struct):
     """One piece of a streamed output; ``seq`` counts from 0."""
 
     delta: str
-    seq: Annotated[int, Meta(ge=0)]
+    seq: Count
 
 
 class Plan(Struct):
@@ -168,7 +170,7 @@ class Audit(Struct):
     kind: str
     domain: str
     outcome: str
-    attempt: Annotated[int, Meta(ge=0)]
+    attempt: Count
 
 
 class Clarification(Struct):
@@ -233,7 +235,7 @@ class Imprinted(Struct):
     engram_id: Token
     op: str
     id: str | None = None
-    version: Annotated[int, Meta(ge=1)] | None = None
+    version: Annotated[int, Meta(ge=1, le=MAX_INTEGER)] | None = None
     error: Any = None
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections import deque
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
+from os import PathLike, fspath
 from typing import Any, Final
 
 import attrs
 import msgspec
 
+from cosmo_core.arguments import MAX_SECONDS, check_wait
 from cosmo_core.errors import CosmoError, MalformedSignalError, UnencodableError
 from cosmo_core.protocol.ids import ULID_PATTERN, is_token, new_event
 from cosmo_core.protocol.payloads import PAYLOADS
@@ -122,7 +127,7 @@ class Signal:
             raise MalformedSignalError("ts", f"{self.ts!r} is not a valid point in time: {error}") from None
         try:
             msgspec.convert(self.payload, PAYLOADS[self.type])
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, OverflowError) as error:
             raise payload_error(self.type, error) from None
 
     def __hash__(self) -> int:
@@ -225,8 +230,16 @@ def new_unvalidated(
 
 
 def deadline_ms(seconds: float) -> int:
-    """Return a remaining time as ``deadline_ms``: whole milliseconds, 0 when the time is up."""
-    return int(seconds * 1000) if seconds > 0 else 0
+    """Return a remaining time as ``deadline_ms``: whole milliseconds, 0 when the time is up.
+
+    Raises:
+        TypeError: It is not a number.
+        ValueError: It is infinite, not a number (NaN), or above `MAX_SECONDS`.
+    """
+    if 0 < seconds <= MAX_SECONDS:
+        return int(seconds * 1000)
+    check_wait(seconds)
+    return 0
 
 
 def shorten_deadline(signal: Signal, seconds: float) -> Signal:
@@ -270,8 +283,8 @@ def _envelope_error(signal: Signal) -> MalformedSignalError:
     return MalformedSignalError("ts", f"{signal.ts!r} is not an RFC 3339 time stamp in UTC that ends in Z")
 
 
-def payload_error(type: SignalType, error: msgspec.ValidationError) -> MalformedSignalError:
-    """Convert msgspec's error about a payload to one that names the key."""
+def payload_error(type: SignalType, error: Exception) -> MalformedSignalError:
+    """Convert msgspec's error about a payload to one that names the key, if msgspec does."""
     reason, _, path = str(error).partition(" - at `$")
     missing = _missing(reason)
     field = f"payload{path.removesuffix('`')}" + (f".{missing[1]}" if missing else "")
@@ -295,7 +308,34 @@ class _Wire(msgspec.Struct, omit_defaults=True, gc=False):
     meta: dict[str, Any] = {}
 
 
-_encode_json: Final = msgspec.json.Encoder().encode
+def plain_value(value: Any) -> Any:
+    """Return what an object of a type that JSON does not know stands for, as msgspec's ``enc_hook``.
+
+    A subclass of ``str``, ``int`` or ``float`` stands for its value, a pydantic model for its fields, an
+    array or scalar of numpy and similar libraries for its numbers, a path for its text, and any other
+    sequence for its items.
+
+    Raises:
+        TypeError: It stands for no value.
+    """
+    if isinstance(value, str):
+        return str.__str__(value)
+    for number in (int, float):
+        if isinstance(value, number):
+            return number(value)
+    if isinstance(value, PathLike):
+        return fspath(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Sequence | deque):
+        return list(value)
+    for convert in ("model_dump", "tolist"):
+        if (method := getattr(value, convert, None)) is not None:
+            return method()
+    raise TypeError(f"an object of type {type(value).__qualname__} has no JSON form")
+
+
+_encode_json: Final = msgspec.json.Encoder(enc_hook=plain_value).encode
 _decode_signal: Final = msgspec.json.Decoder(Signal).decode
 _AT = re.compile(r"^(?P<reason>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
 
@@ -304,10 +344,12 @@ def encode(signal: Signal) -> bytes:
     """Encode ``signal`` as a frame, without the fields that have no value (P-1.8).
 
     Payloads may also contain values with an obvious JSON form: tuples and sets become arrays, dates and
-    UUIDs become strings, dataclasses and attrs classes become objects, NaN and the infinities become null.
+    UUIDs become strings, dataclasses and attrs classes become objects, NaN and the infinities become null;
+    see `plain_value` for others.
 
     Raises:
-        UnencodableError: ``payload`` or ``meta`` contains a value that JSON cannot represent.
+        UnencodableError: ``payload`` or ``meta`` contains a value that JSON cannot represent, or an integer
+            that does not fit into a double.
     """
     wire = _Wire(
         signal.v,
@@ -321,9 +363,12 @@ def encode(signal: Signal) -> bytes:
         signal.meta,
     )
     try:
-        return _encode_json(wire)
+        frame = _encode_json(wire)
+        if len(frame) >= _TOO_LONG:
+            _check_integers(frame)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise UnencodableError(f"{signal.type.value} {signal.id} cannot be sent as JSON: {error}") from error
+    return frame
 
 
 def decode(frame: bytes | bytearray | memoryview | str) -> Signal:
@@ -337,13 +382,44 @@ def decode(frame: bytes | bytearray | memoryview | str) -> Signal:
             is the only one raised, whatever the bytes are.
     """
     try:
-        return _decode_signal(frame)
+        signal = _decode_signal(frame)
+        if len(frame) >= _TOO_LONG:
+            _check_integers(frame.encode() if isinstance(frame, str) else bytes(frame))
+    except OverflowError as error:
+        raise MalformedSignalError("$", str(error)) from None
     except msgspec.ValidationError as error:
         raise _explain(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedSignalError("$", f"not JSON: {error}") from None
     except RecursionError:
         raise MalformedSignalError("$", "nested too deeply") from None
+    return signal
+
+
+# The digits of the shortest integer that no double can hold.
+_TOO_LONG: Final = 309
+_DIGITS: Final = bytes(ord("0") if chr(code) in "0123456789" else ord(" ") for code in range(256))
+
+
+def _check_integers(frame: bytes) -> None:
+    """Check that a frame has no integer beyond the range of a double (P-1.9).
+
+    msgspec decodes integers of any size. Only a run of digits can be one; of every third of its length one
+    byte is looked at first, so that this costs a hundredth of decoding a long text.
+
+    Raises:
+        OverflowError: It has one.
+    """
+    if b"000" in frame[:: _TOO_LONG // 3].translate(_DIGITS) and b"0" * _TOO_LONG in frame.translate(_DIGITS):
+        # The digits may also be text: then the frame is valid.
+        json.loads(frame, parse_int=_double)
+
+
+def _double(digits: str) -> float:
+    try:
+        return float(int(digits))
+    except OverflowError:
+        raise OverflowError(f"an integer of {len(digits)} digits does not fit into a double") from None
 
 
 def _explain(error: msgspec.ValidationError) -> MalformedSignalError:

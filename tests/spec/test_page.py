@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 
 from cosmo_core import EngramError, SignalType, decode
+from cosmo_core.arguments import MAX_INTEGER
 from cosmo_core.protocol.ids import TOKEN_PATTERN
 from cosmo_core.protocol.payloads import PAYLOADS
 from cosmo_core.protocol.schema import json_schema
@@ -37,6 +38,8 @@ def kind(schema: dict[str, Any]) -> str:
             items = kind(schema["items"]) if schema.get("items") else None
             return f"array of {items}s" if items else "array"
         case "integer" if "minimum" in schema:
+            # The page states the largest integer once, in P-1.9.
+            assert schema["maximum"] == MAX_INTEGER
             return f"integer from {schema['minimum']}"
         case "number" if "maximum" in schema:
             return f"number from {schema['minimum']} to {schema['maximum']}"

@@ -210,6 +210,9 @@ def test_only_the_codec_rejects_moments_that_do_not_exist(ts: str) -> None:
         (SignalType.BID, '{"cost": N}', "1" + "0" * 400),
         (SignalType.BID, '{"cost": N}', "1e999"),
         (SignalType.TASK, '{"input": {"n": N}}', "1e999"),
+        (SignalType.TASK, '{"input": {"n": N}}', "1" + "0" * 309),
+        (SignalType.TASK, '{"input": {"n": [{"m": N}]}}', "-" + "9" * 400),
+        (SignalType.TASK, '{"input": {"text": "a text", "n": N}}', "9" * 4000),
     ],
 )
 def test_only_the_codec_rejects_other_notations(type: SignalType, payload: str, number: str) -> None:

@@ -71,7 +71,7 @@ async def test_request_becomes_permission(returned: Any, payload: dict[str, Any]
 @pytest.mark.parametrize("returned", [clarify("which?"), {"__permission__": True, "action": "delete"}])
 async def test_request_names_neuron_and_carries_task(returned: Any) -> None:
     carried = {"input": {"prompt": "hi"}, "context_ref": "c", "capabilities": ["text"], "finalize": True}
-    signal = await answer(returned, {**carried, "deadline_ms": 2**60, "other": 1})
+    signal = await answer(returned, {**carried, "deadline_ms": 2**53 - 1, "other": 1})
     assert signal.directed == Directed("asker")
     assert signal.meta == {"task": carried}
 

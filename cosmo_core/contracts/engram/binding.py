@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, Protocol
 
 import attrs
 
+from cosmo_core.arguments import check_seconds
 from cosmo_core.contracts.engram.engram import ImprintReceipt, RecallResult
 from cosmo_core.errors import EngramNotBound
 from cosmo_core.protocol.ids import check_token
@@ -52,8 +53,7 @@ class EngramBinding:
         for field in ("directed_id", "directed_type"):
             if (value := getattr(self, field)) is not None:
                 check_token(field, value)
-        if self.timeout_s <= 0:
-            raise ValueError(f"EngramBinding {self.name!r}: timeout_s must be positive")
+        check_seconds("timeout_s", self.timeout_s, positive=True)
         if self.recall_mode not in RECALL_MODES:
             raise ValueError(f"EngramBinding {self.name!r}: recall_mode must be first, merge or all")
 
@@ -128,9 +128,13 @@ def check_bindings(
 
     Raises:
         EngramNotBound: The Neuron needs memory, and there is no binding.
+        TypeError: A binding is not an `EngramBinding`.
         ValueError: Two bindings have the same name.
     """
     bound = tuple(bindings)
+    for binding in bound:
+        if not isinstance(binding, EngramBinding):
+            raise TypeError(f"engrams is a list of EngramBinding(…), but it has {binding!r}")
     names = [binding.name for binding in bound]
     if len(set(names)) < len(names):
         raise ValueError(f"two EngramBindings have the same name: {', '.join(names)}")

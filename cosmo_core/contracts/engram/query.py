@@ -219,7 +219,10 @@ def _checked_vector(field: str, value: object) -> tuple[float, ...] | None:
         or not all(isinstance(number, int | float) and not isinstance(number, bool) for number in value)
     ):
         raise invalid(f"{field} must be a list of 1 to {MAX_DIMENSIONS} numbers")
-    length = math.hypot(*value)
+    try:
+        length = math.hypot(*value)
+    except OverflowError:
+        length = math.inf
     # Engrams store single precision, which cannot hold longer or shorter vectors.
     if not 1e-18 < length < 1e18:
         raise invalid(f"{field} must have a length between 1e-18 and 1e18, so that it has a direction")

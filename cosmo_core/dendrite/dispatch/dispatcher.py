@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
 
-from cosmo_core.contracts.options import TaskOptions, work_payload
+from cosmo_core.arguments import check_options
+from cosmo_core.contracts.options import TaskOptions, check_work, work_payload
 from cosmo_core.contracts.pathway import BackpressuredPathway, Pathway, TerminalPathway
 from cosmo_core.contracts.retry import RetryStrategy
 from cosmo_core.dendrite.discovery.directory import Directory
@@ -153,6 +154,10 @@ class Dispatcher:
                     raise
                 finally:
                     pathway.close()
+        except TypeError:
+            # Its caller may also have meant an option of `dispatch_and_wait`.
+            check_options("dispatch_and_wait", options, {*TaskOptions.__annotations__, "timeout_s", "retry"})
+            raise
         except TimeoutError:
             if not deadline.expired:
                 raise
@@ -194,9 +199,8 @@ class Dispatcher:
         return neuron if self._directory.knows(neuron) and not options.get("capabilities") else None
 
     async def _resolve(self, options: TaskOptions) -> str:
+        check_work("a TASK", options, TaskOptions)
         neuron, capabilities = options.get("neuron"), options.get("capabilities")
-        if isinstance(capabilities, str):
-            raise TypeError(f"capabilities is a list of names, not {capabilities!r}")
         if neuron is not None:
             check_token("neuron", neuron)
         elif not capabilities:
@@ -257,7 +261,7 @@ class Dispatcher:
 
     def _plain_task(self, neuron: str, options: TaskOptions, deadline_s: float | None) -> Signal | None:
         """Make a TASK from a Neuron and an input only; None if there are other options, which need checks."""
-        input = options["input"]
+        input = options.get("input")
         if len(options) != 2 or "neuron" not in options or not isinstance(input, dict):
             return None
         payload: dict[str, Any] = {"input": input}
@@ -269,6 +273,7 @@ class Dispatcher:
         self, neuron: str, options: TaskOptions, deadline_s: float | None, inbox: str
     ) -> Signal:
         """Make a TASK from any options, and check it."""
+        check_work("a TASK", options, TaskOptions)
         payload = work_payload(options)
         if deadline_s is not None:
             payload["deadline_ms"] = deadline_ms(deadline_s)

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
+from cosmo_core.arguments import check_wait
 from cosmo_core.contracts.pathway import Pathway
 from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import AXON_TYPES, SignalType
@@ -192,6 +193,7 @@ class Deadlines:
 
     def time_limit(self, timeout_s: float | None) -> Deadline:
         """Return a context that raises TimeoutError after ``timeout_s`` seconds; None for no limit."""
+        check_wait(timeout_s)
         return Deadline(self, timeout_s)
 
     def add(self, deadline: Deadline, loop: asyncio.AbstractEventLoop) -> None:

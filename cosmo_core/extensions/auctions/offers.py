@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from cosmo_core.contracts.offer import Bid, Select
-from cosmo_core.contracts.options import OfferOptions, work_payload
+from cosmo_core.contracts.options import OfferOptions, check_work, work_payload
 from cosmo_core.contracts.pathway import Pathway
 from cosmo_core.dendrite.extension import Ports
 from cosmo_core.errors import NoBidError, PathwayClosedError
@@ -54,6 +54,7 @@ class Offers:
         """Offer work and return the Pathway that follows its winner; see `Dendrite.dispatch_offer`."""
         self.ports.check_role(SignalType.TASK_OFFER)
         self.ports.check_dispatching()
+        check_work("an offer", options, OfferOptions, ("select", "deadline_ms"))
         work = work_payload(options)
         open_offer = OpenOffer(
             self, self._task_offer(options, deadline_ms), work, select, options.get("deadline_s")
@@ -72,12 +73,12 @@ class Offers:
         return pathway
 
     def _task_offer(self, options: OfferOptions, deadline_ms: int) -> Signal:
-        capabilities = options.get("capabilities")
-        if isinstance(capabilities, str) or not capabilities:
-            raise TypeError(f"capabilities must be a list of names that is not empty, not {capabilities!r}")
+        capabilities = list(options.get("capabilities") or ())
+        if not capabilities:
+            raise TypeError("an offer needs capabilities=[…], a list of names that is not empty")
         return Signal.new(
             SignalType.TASK_OFFER,
-            {"input": options["input"], "capabilities": list(capabilities), "deadline_ms": deadline_ms},
+            {"input": options["input"], "capabilities": capabilities, "deadline_ms": deadline_ms},
             trace_id=options.get("trace_id"),
             parent_id=options.get("parent_id"),
             meta={**(options.get("meta") or {}), "reply_to": self.ports.dendrite_id},

@@ -99,7 +99,10 @@ class Watching(Extension):
 
     def _add_watcher(self, type: SignalType, handler: SignalHandler, filter: Filter) -> Watcher:
         if self._closed:
-            raise LifecycleError(f"the Dendrite has stopped and cannot watch {type.value}")
+            raise LifecycleError(f"the Dendrite has stopped and cannot watch {type}")
+        type = SignalType(type)
+        if not callable(handler):
+            raise TypeError(f"a handler is a function of a Signal, not {handler!r}")
         watcher = Watcher(self, type, handler, filter, buffer=self.ports.buffer)
         watchers = self._watchers.setdefault(type, [])
         watchers.append(watcher)

@@ -6,6 +6,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from cosmo_core.arguments import check_options
 from cosmo_core.contracts.clarification import CARRIED
 from cosmo_core.contracts.options import EmitOptions, ResponseOptions, TaskOptions
 from cosmo_core.contracts.pathway import Pathway
@@ -15,7 +16,6 @@ from cosmo_core.protocol.payloads import Task, without_none
 from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import SignalType
 
-_OPTIONS: Final = frozenset(ResponseOptions.__annotations__)
 _RESPOND: Final = {
     SignalType.CLARIFICATION: "answer_clarification or respond_to_clarification",
     SignalType.PERMISSION: "grant_permission, deny_permission or respond_to_permission",
@@ -40,6 +40,7 @@ class Workflow(Extension):
         **optional: Any,
     ) -> Signal:
         """Make a Signal, send it to all listeners, and return it. Optional keys that are None are omitted."""
+        check_options(f"emit_{type.value.lower()}", options, {*EmitOptions.__annotations__, *optional})
         return await self._emit(
             Signal.new(type, required | without_none(**optional), trace_id=trace_id, **options)
         )
@@ -114,8 +115,7 @@ def _check_type(request: Signal, type: SignalType) -> None:
 
 
 def _again(request: Signal, key: str, entry: dict[str, Any], options: ResponseOptions) -> TaskOptions:
-    if unknown := sorted(options.keys() - _OPTIONS):
-        raise TypeError(f"a TASK that is dispatched again takes {sorted(_OPTIONS)}, not {unknown}")
+    check_options("a TASK that is dispatched again", options, ResponseOptions.__annotations__)
     what = f"{request.type.value} {request.id}"
     task: dict[str, Any] = {**_carried(request), **options, "trace_id": request.trace_id}
     if "input" not in task:

@@ -72,7 +72,7 @@ def _values(info: mi.Type) -> st.SearchStrategy[Any]:
         case mi.StrType():
             return st.text() if info.pattern is None else tokens()
         case mi.IntType():
-            return st.integers(min_value=info.ge)
+            return st.integers(min_value=info.ge, max_value=info.le)
         case mi.FloatType():
             return st.floats(min_value=info.ge, max_value=info.le, allow_nan=False, allow_infinity=False)
         case mi.LiteralType():

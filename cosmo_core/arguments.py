@@ -1,0 +1,83 @@
+"""Checks of arguments: numbers, and the names of options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+MAX_SECONDS: Final = 1e9
+"""The longest time that an argument can name, in seconds: 31 years. For no limit, use None."""
+
+MAX_INTEGER: Final = 2**53 - 1
+"""The largest integer of a payload and of an argument: every larger one is not exact in some JSON readers."""
+
+
+def check_seconds(name: str, value: float, *, positive: bool = False) -> float:
+    """Return a time in seconds if it is at least 0, or above 0, and at most `MAX_SECONDS`.
+
+    Raises:
+        TypeError: It is not a number.
+        ValueError: It is out of range, infinite, or not a number (NaN).
+    """
+    _check_type(name, value, (int, float))
+    if not (value > 0 if positive else value >= 0) or value > MAX_SECONDS:
+        least = "above 0" if positive else "from 0"
+        raise ValueError(f"{name} is a number of seconds {least} to {MAX_SECONDS:g}, not {value!r}")
+    return value
+
+
+def check_wait(timeout_s: float | None, name: str = "timeout_s") -> None:
+    """Check the time limit of a wait: None for no limit; a negative one has passed already.
+
+    Raises:
+        TypeError: It is not a number.
+        ValueError: It is infinite, not a number (NaN), or above `MAX_SECONDS`.
+    """
+    if timeout_s is not None:
+        check_seconds(name, timeout_s if not timeout_s < 0 else 0)
+
+
+def check_count(name: str, value: int, least: int = 1) -> int:
+    """Return a number of things if it is an integer from ``least`` to `MAX_INTEGER`.
+
+    Raises:
+        TypeError: It is not an integer.
+        ValueError: It is out of range.
+    """
+    _check_type(name, value, int)
+    if not least <= value <= MAX_INTEGER:
+        raise ValueError(f"{name} is an integer of at least {least}, not {value!r}")
+    return value
+
+
+def _check_type(name: str, value: object, types: type | tuple[type, ...]) -> None:
+    # True and False are integers in Python, and never meant as numbers.
+    if isinstance(value, bool) or not isinstance(value, types):
+        wanted = "an integer" if types is int else "a number"
+        raise TypeError(f"{name} is {wanted}, not {value!r}")
+
+
+def check_options(what: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Check the names of options.
+
+    Args:
+        what: What takes the options, for the error.
+        given: The names that were given.
+        known: The names that exist.
+
+    Raises:
+        TypeError: A name does not exist; the message suggests a similar one, or lists those that exist.
+    """
+    known = sorted(known)
+    for name in given:
+        if name not in known:
+            raise TypeError(f"{what} has no option {name!r}; {did_you_mean(name, known)}")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a question that names the most similar of the known names, or else a list of them."""
+    from difflib import get_close_matches  # imported on use: only errors need it
+
+    known = list(known)
+    close = get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]}?" if close else f"known: {', '.join(known) or 'none'}"
