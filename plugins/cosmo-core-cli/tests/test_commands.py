@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 
 import pytest
-
 from tests.conftest import Install, Invoke
 
 GROUP = "[cosmo.commands]\n"

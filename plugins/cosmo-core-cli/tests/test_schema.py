@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.conftest import Invoke
 
 from cosmo_core import SignalType, json_schema
-from tests.conftest import Invoke
 
 
 def test_schema_is_that_of_the_core(invoke: Invoke) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.conftest import Invoke
 
 from cosmo_core_cli.dispatch import MAX_STDIN
-from tests.conftest import Invoke
 
 Refused = Callable[..., str]
 BUS = ("--synapse", "zmq://127.0.0.1:1", "--synapse-option", "connect_timeout_s=0.05")

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import Invoke
 
 from cosmo_core import Signal, SignalType, encode
-from tests.conftest import Invoke
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from cosmo_testing.proxy import TcpProxy
 
 if TYPE_CHECKING:
-    from cosmo_synapse_zmq import ZmqSynapse
     from tests.conftest import Connect, Recorder, RunningHub, Slow
+
+    from cosmo_synapse_zmq import ZmqSynapse
 
     Proxy = Callable[[int], Awaitable[TcpProxy]]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -164,6 +165,10 @@ def cosmo(debug: bool) -> None:
 
     COSMO_SYNAPSE and COSMO_NAMESPACE are the defaults of --synapse and --namespace.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal may have an encoding without the characters of an answer.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def main() -> None:

@@ -252,7 +252,7 @@ def _decode_line(data: bytes) -> str | None:
     if len(data) > MAX_LINE:
         raise UserError(f"a line of stdin has more than {MAX_LINE} bytes")
     try:
-        return data.decode().rstrip("\r\n") if data else None
+        return data.decode("utf-8-sig").rstrip("\r\n") if data else None
     except UnicodeDecodeError as error:
         raise UserError(f"stdin is not UTF-8: {error.reason}") from None
 

@@ -14,7 +14,7 @@ from cosmo_core import Signal
 from cosmo_core_cli.answers import AnswerPrinter, exit_status, follow
 from cosmo_core_cli.bus import Bus, open_dendrite
 from cosmo_core_cli.errors import UserError
-from cosmo_core_cli.options import bus_options, complete_capability, complete_neuron, json_option
+from cosmo_core_cli.options import Seconds, bus_options, complete_capability, complete_neuron, json_option
 from cosmo_core_cli.output import print_signal
 from cosmo_core_cli.progress import Progress
 
@@ -38,7 +38,7 @@ MAX_STDIN: Final = 16 * 1024 * 1024
     "--timeout",
     "timeout_s",
     metavar="SECONDS",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(positive=True),
     default=30.0,
     show_default=True,
     help="How long to wait for the answer.",
@@ -148,6 +148,6 @@ def _read_stdin() -> str:
     if len(data) > MAX_STDIN:
         raise UserError(f"stdin has more than {MAX_STDIN} bytes: store it where the Neuron can fetch it")
     try:
-        return data.decode()
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"stdin is not UTF-8: {error.reason} at byte {error.start}") from None

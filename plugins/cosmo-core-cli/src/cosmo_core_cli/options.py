@@ -14,6 +14,7 @@ from typing import Any, Final
 import click
 
 from cosmo_core import CosmoError, NeuronRecord, SignalType
+from cosmo_core.arguments import MAX_SECONDS
 from cosmo_core.plugins import default_manager
 from cosmo_core_cli.bus import Bus, open_dendrite, wait_for_announcements
 from cosmo_core_cli.errors import UserError
@@ -23,6 +24,20 @@ COMPLETION_TIMEOUT_S: Final = 1.0
 
 json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 signal_type: Final = click.Choice([type.value for type in SignalType])
+
+
+class Seconds(click.FloatRange):
+    """A time in seconds, from 0 or above 0, that the core accepts: finite, and not NaN."""
+
+    def __init__(self, *, positive: bool = False) -> None:
+        super().__init__(min=0, min_open=positive, max=MAX_SECONDS)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number."""
+        seconds: float = super().convert(value, param, ctx)
+        if seconds != seconds:  # NaN, which is in every range
+            self.fail(f"{value!r} is not a number of seconds", param, ctx)
+        return seconds
 
 
 def bus_options(command: Callable[..., Any]) -> Callable[..., Any]:

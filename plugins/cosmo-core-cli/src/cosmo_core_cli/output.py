@@ -20,12 +20,17 @@ _SECRET: Final = re.compile(
 
 def print_json(document: Any) -> None:
     """Print one JSON document, indented."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    _print_utf8(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def print_json_line(document: Any) -> None:
     """Print one JSON document on one line."""
-    click.echo(compact_json(document))
+    _print_utf8(compact_json(document))
+
+
+def _print_utf8(document: str) -> None:
+    # JSON is UTF-8, whatever the encoding of the terminal is. Half of a surrogate pair becomes an escape.
+    click.echo(document.encode(errors="backslashreplace"))
 
 
 def print_signal(signal: Signal) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -137,7 +138,8 @@ def read_frames(file: BinaryIO) -> Iterator[Frame]:
     If the first line is not a JSON object, the whole file is parsed as one JSON document. If it is not one,
     each line is a frame, and the check reports its fault.
     """
-    lines = ((number, line) for number, line in enumerate(file, 1) if line.strip())
+    # Some editors begin a file with a byte order mark.
+    lines = ((number, line.removeprefix(BOM_UTF8)) for number, line in enumerate(file, 1) if line.strip())
     first = next(lines, None)
     if first is None:
         return

@@ -1,7 +1,7 @@
 """A pytest plugin for suites that test asynchronous code: ``addopts = "-p cosmo_testing.pytest_plugin"``.
 
-- A test fails if asyncio logs an error while it runs, such as "Task exception was never retrieved": an error
-  that the code under test has lost. An error that is logged only when garbage is collected fails the test
+- A test fails if asyncio logs "Task exception was never retrieved" while it runs: an error that the code
+  under test has lost. An error that is logged only when garbage is collected fails the test
   that runs then, the last one at the latest.
 - Hypothesis has no deadline, since an example may take long on a busy machine, and the tables of Unicode that
   it computes on a fresh checkout are made before the first test. They take seconds, which its health check
@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 
 class _Errors(logging.Handler):
-    """Keeps the errors that asyncio logs."""
+    """Keeps the exceptions of tasks and futures that asyncio reports as never retrieved."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -28,7 +28,8 @@ class _Errors(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep the text of an error, with its traceback. The record itself would keep objects alive."""
-        self._errors.append(logging.Formatter().format(record))
+        if "exception was never retrieved" in (text := logging.Formatter().format(record)):
+            self._errors.append(text)
 
     def taken(self) -> str:
         """Return the errors since the last call; an empty text if there are none."""
@@ -64,5 +65,5 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     if nextitem is None:
         gc.collect()
     if found := _errors.taken():
-        message = f"asyncio logged an error, which the code under test has lost, in {item.nodeid} or before"
+        message = f"the code under test lost an error, in {item.nodeid} or before"
         pytest.fail(f"{message}:\n\n{found}", pytrace=False)

@@ -8,7 +8,7 @@ import click
 
 from cosmo_core_cli.bus import Bus
 from cosmo_core_cli.errors import UserError
-from cosmo_core_cli.options import bus_options, json_option
+from cosmo_core_cli.options import Seconds, bus_options, json_option
 from cosmo_core_cli.output import print_json_line
 from cosmo_core_cli.run.hosting import Components, host
 from cosmo_core_cli.run.targets import Target, watched_folders
@@ -29,7 +29,7 @@ from cosmo_core_cli.run.targets import Target, watched_folders
     "--grace",
     "grace_s",
     metavar="SECONDS",
-    type=click.FloatRange(min=0),
+    type=Seconds(),
     default=5.0,
     show_default=True,
     help="How long running TASKs may take to finish at shutdown.",

@@ -184,6 +184,8 @@ async def _cancelled_after(turns: int, step: Coroutine[Any, Any, object], what: 
         await asyncio.sleep(0)
     in_time = task.cancel()
     done, _ = await asyncio.wait([task], timeout=STUCK_S)
+    # The exception of one that still runs is not read.
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
     need(bool(done), f"{what} that was cancelled still runs")
     if in_time:
         need(
