@@ -24,6 +24,8 @@ from cosmo_core.contracts.engram.query import MAX_DIMENSIONS as MAX_DIMENSIONS
 from cosmo_core.contracts.engram.query import MAX_ENTRY as MAX_ENTRY
 from cosmo_core.contracts.engram.query import MAX_LIMIT as MAX_LIMIT
 from cosmo_core.contracts.engram.query import MAX_NAME as MAX_NAME
+from cosmo_core.contracts.engram.query import MAX_QUERY_TEXT as MAX_QUERY_TEXT
+from cosmo_core.contracts.engram.query import MAX_QUERY_WORDS as MAX_QUERY_WORDS
 from cosmo_core.contracts.engram.query import MAX_TAGS as MAX_TAGS
 from cosmo_core.contracts.engram.query import OPS as OPS
 from cosmo_core.contracts.engram.query import Query as Query

@@ -24,6 +24,12 @@ MAX_NAME: Final = 512
 MAX_TAGS: Final = 64
 """Most tags of an entry or of a query."""
 
+MAX_QUERY_TEXT: Final = 65_536
+"""Longest ``text`` of a query, in characters."""
+
+MAX_QUERY_WORDS: Final = 5_000
+"""Most different words in the ``text`` of a query. The time of a search grows faster than their number."""
+
 MAX_DIMENSIONS: Final = 16_000
 """Most numbers in an embedding."""
 
@@ -234,4 +240,9 @@ def _checked_words(text: object) -> tuple[str, ...] | None:
         return None
     if not isinstance(text, str):
         raise invalid(f"text must be a string, not {type(text).__name__}")
-    return tuple(dict.fromkeys(words_in(text)))
+    if len(text) > MAX_QUERY_TEXT:
+        raise invalid(f"text has {len(text)} characters; the limit of a query is {MAX_QUERY_TEXT}")
+    words = tuple(dict.fromkeys(words_in(text)))
+    if len(words) > MAX_QUERY_WORDS:
+        raise invalid(f"text has {len(words)} words; the limit of a query is {MAX_QUERY_WORDS}: use fewer")
+    return words

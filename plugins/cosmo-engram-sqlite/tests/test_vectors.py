@@ -116,3 +116,43 @@ async def test_search_of_a_cancelled_caller_ends(
     async with asyncio.timeout(10):
         assert len((await engram.recall(Query(limit=5))).found) == 5
     assert compared < 200
+
+
+class Comparisons:
+    """Counts the comparisons of vectors in Python. Each waits until they may go on."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.reached, self.go_on = threading.Event(), threading.Event()
+
+    def compare(self, stored: bytes, wanted: bytes) -> float:
+        self.count += 1
+        self.reached.set()
+        assert self.go_on.wait(10)
+        return 0.5
+
+
+@pytest.fixture
+def comparisons(monkeypatch: pytest.MonkeyPatch) -> Comparisons:
+    made = Comparisons()
+    monkeypatch.setitem(sys.modules, "sqlite_vec", None)
+    monkeypatch.setattr(vectors, "cosine_distance", made.compare)
+    return made
+
+
+async def test_running_search_is_interrupted_at_once_and_waiting_ones_do_not_begin(
+    opened: Open, write: Callable[..., Write], comparisons: Comparisons
+) -> None:
+    engram = await opened()
+    await asyncio.gather(*(engram.imprint(write("append", {"embedding": [1.0, n]})) for n in range(500)))
+    searches = [asyncio.ensure_future(engram.recall(Query(vector=(1.0, 1.0)))) for _ in range(6)]
+    assert await asyncio.to_thread(comparisons.reached.wait, 10)
+    for search in searches:
+        search.cancel()
+    await asyncio.wait(searches)
+    other = asyncio.ensure_future(engram.recall(Query(vector=(1.0, 1.0), limit=5)))
+    comparisons.go_on.set()
+    async with asyncio.timeout(10):
+        assert len((await other).found) == 5
+    # A few of the interrupted search, and all of the last.
+    assert 500 < comparisons.count < 510

@@ -51,6 +51,10 @@ class Session(Protocol):
         """
         ...
 
+    def interrupt(self, call: Call) -> None:
+        """End a call whose caller was cancelled. In contrast to the other methods, any thread may call it."""
+        ...
+
     def close(self) -> None:
         """Release every resource. No method is called afterwards."""
         ...
@@ -115,7 +119,7 @@ class WorkerThread:
     async def call(self, work: Callable[[Any, Any], Any], argument: object) -> Any:
         """Return the result of ``work(session, argument)``, which runs in the thread.
 
-        A call that is cancelled while it is queued is not done.
+        A call that is cancelled while it is queued is not done. A search that has begun is interrupted.
 
         Raises:
             EngramError: ``ENGRAM_OVERLOADED``: the queue is full; or an error that the session returned.
@@ -123,12 +127,18 @@ class WorkerThread:
         if len(self._waiting) >= MAX_WAITING:
             self._drop_cancelled()
         future = self._loop.create_future()
-        self._waiting.append(Call(future, work, argument))
+        call = Call(future, work, argument)
+        self._waiting.append(call)
         if not self._busy:
             # Deferred, so that other calls of the same loop iteration join the batch.
             self._busy = True
             self._loop.call_soon(self._submit_batch)
-        return await future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if self._session is not None:
+                self._session.interrupt(call)
+            raise
 
     # --- in the event loop --------------------------------------------------------------------------
 

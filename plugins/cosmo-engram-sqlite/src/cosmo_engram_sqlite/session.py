@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
+from threading import Lock
 from typing import Final
 
 from cosmo_core.errors import EngramError
@@ -36,6 +37,8 @@ class SqliteSession:
         self._store = store
         self._is_file = is_file
         self._reading: Call | None = None
+        # Held while `_reading` changes, so that no call but the one meant is interrupted.
+        self._lock = Lock()
         self._release_loop: Callable[[], None]
         self._connection.set_progress_handler(self._is_cancelled, _STEPS)
 
@@ -52,6 +55,12 @@ class SqliteSession:
             same_kind = list(group)
             outcomes += self._read(same_kind) if reads else self._write(same_kind)
         return outcomes
+
+    def interrupt(self, call: Call) -> None:
+        """End the search of a cancelled caller, if it is running. Any thread may call this."""
+        with self._lock:
+            if self._reading is call:
+                self._connection.interrupt()
 
     def close(self) -> None:
         """Close the connection."""
@@ -72,11 +81,16 @@ class SqliteSession:
                 self._connection.execute("COMMIT")
 
     def _find(self, call: Call) -> object:
-        self._reading = call
+        self._set_reading(call)
         try:
-            return find(self._connection, call.argument)
+            # The caller may have been cancelled since the batch was made.
+            return None if call.future.cancelled() else find(self._connection, call.argument)
         finally:
-            self._reading = None
+            self._set_reading(None)
+
+    def _set_reading(self, call: Call | None) -> None:
+        with self._lock:
+            self._reading = call
 
     def _is_cancelled(self) -> bool:
         # SQLite calls this during a long statement, so the loop should not wait for it.
