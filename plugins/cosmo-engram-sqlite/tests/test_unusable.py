@@ -15,6 +15,7 @@ import pytest
 from cosmo_core import EngramError
 from cosmo_core.contracts.engram import Query, Write
 from cosmo_engram_sqlite import SqliteEngram
+from cosmo_engram_sqlite.writes import WriteLog
 
 Open = Callable[..., Awaitable[SqliteEngram]]
 MakeWrite = Callable[..., Write]
@@ -174,3 +175,71 @@ async def test_sqlite_without_fts5_is_unsupported(opened: Open, monkeypatch: pyt
     monkeypatch.setattr("cosmo_engram_sqlite.database._TABLES", tables)
     error = await refused(opened, "ENGRAM_UNSUPPORTED", "FTS5", path=":memory:")
     assert sqlite3.sqlite_version in str(error)
+
+
+def take_away(file: Path, aside: Path, act: str) -> None:
+    file.rename(aside)
+    if act == "deleted":
+        aside.unlink()
+    elif act == "replaced":
+        file.write_bytes(aside.read_bytes())
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
+@pytest.mark.parametrize("act", ["renamed", "deleted", "replaced"])
+async def test_file_that_is_gone_is_noticed_before_a_write_is_acknowledged(
+    path: Path, opened: Open, write: MakeWrite, suffix: str, act: str
+) -> None:
+    engram = await opened()
+    await engram.imprint(write("append", {"id": "kept"}))
+    file, aside = Path(f"{path}{suffix}"), path.with_name("aside")
+    take_away(file, aside, act)
+    calls = (engram.imprint(write("append", {})), engram.recall(Query()), engram.roll_back("trc_1"))
+    for error in await asyncio.gather(*calls, return_exceptions=True):
+        assert isinstance(error, EngramError)
+        assert (error.code, error.recoverable) == ("ENGRAM_UNAVAILABLE", True)
+        assert f"{file} was moved, deleted or replaced" in str(error)
+    if act != "deleted":
+        aside.replace(file)
+        await engram.imprint(write("append", {"id": "back"}))
+        assert [found.id for found in (await engram.recall(Query())).found] == ["back", "kept"]
+
+
+async def test_file_that_goes_during_a_commit_is_noticed(
+    path: Path, opened: Open, write: MakeWrite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engram = await opened()
+    await engram.imprint(write("append", {"id": "kept"}))
+    delete_oldest = WriteLog.delete_oldest
+
+    def delete_file(log: WriteLog) -> None:
+        delete_oldest(log)
+        path.unlink()
+
+    monkeypatch.setattr(WriteLog, "delete_oldest", delete_file)
+    with pytest.raises(EngramError, match="was moved, deleted or replaced"):
+        await engram.imprint(write("append", {}))
+
+
+async def test_new_store_takes_the_place_of_a_deleted_one_after_connecting_again(
+    path: Path, opened: Open, write: MakeWrite
+) -> None:
+    engram = await opened()
+    await engram.imprint(write("append", {}))
+    take_away(path, path.with_name("aside"), "deleted")
+    await engram.close()
+    await engram.connect()
+    await engram.imprint(write("append", {"id": "new"}))
+    assert [found.id for found in (await engram.recall(Query())).found] == ["new"]
+
+
+async def test_store_at_a_relative_path_or_link_stays_open_in_another_directory(
+    path: Path, opened: Open, write: MakeWrite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = path.with_name("link")
+    link.symlink_to(path)
+    monkeypatch.chdir(path.parent)
+    engrams = [await opened(path=each) for each in ("link", path.name)]
+    monkeypatch.chdir("/")
+    for engram in engrams:
+        await engram.imprint(write("append", {}))

@@ -74,6 +74,47 @@ CREATE INDEX writes_by_entry ON writes (entry, seq) WHERE entry IS NOT NULL;
 """
 
 
+class OpenFiles:
+    """The files of an open store, to notice that one was moved or deleted.
+
+    SQLite does not notice, and goes on writing to files that have no name any more.
+
+    Args:
+        path: The database. A connection to it must be open.
+        store: The name of the store in error messages.
+    """
+
+    def __init__(self, path: str | Path, *, store: str) -> None:
+        self._store = store
+        # The other files are beside the database itself, also if the path is a link to it.
+        real = Path(path).resolve()
+        files = (Path(path).absolute(), Path(f"{real}-wal"), Path(f"{real}-shm"))
+        self._identities = {file: _identity(file) for file in files}
+
+    def check(self) -> None:
+        """Check that each file is the one that was opened.
+
+        Raises:
+            EngramError: ``ENGRAM_UNAVAILABLE``: a file was moved, deleted or replaced.
+        """
+        for file, identity in self._identities.items():
+            if _identity(file) != identity:
+                raise EngramError(
+                    f"{self._store}: {file} was moved, deleted or replaced while it was open: put it back, "
+                    "or close the Engram and connect it again",
+                    code="ENGRAM_UNAVAILABLE",
+                    recoverable=True,
+                )
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def open_connection(
     path: str | Path, *, engram_id: str, store: str, writes: bool = True
 ) -> sqlite3.Connection:

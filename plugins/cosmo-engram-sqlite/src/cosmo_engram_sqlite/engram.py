@@ -15,7 +15,7 @@ from cosmo_core.errors import EngramError
 from cosmo_core.protocol.ids import check_token
 from cosmo_engram_sqlite import writes
 from cosmo_engram_sqlite.batching import WorkerThread
-from cosmo_engram_sqlite.database import open_connection
+from cosmo_engram_sqlite.database import OpenFiles, open_connection
 from cosmo_engram_sqlite.finding import find
 from cosmo_engram_sqlite.session import SqliteSession
 from cosmo_engram_sqlite.writes import WriteLog
@@ -159,7 +159,8 @@ class SqliteEngram:
     def _session(self, *, writes: bool) -> SqliteSession:
         connection = open_connection(self._path, engram_id=self._id, store=self._name, writes=writes)
         log = WriteLog(connection, engram_id=self._id, keeps_writes=self._guarantees.keeps_writes)
-        return SqliteSession(log, store=self._name, is_file=not self._is_memory)
+        files = None if self._is_memory else OpenFiles(self._path, store=self._name)
+        return SqliteSession(log, store=self._name, files=files)
 
     async def _end_threads(self) -> None:
         # The writer last: closing the last connection merges the write-ahead log into the file.

@@ -10,6 +10,7 @@ from typing import Final
 
 from cosmo_core.errors import EngramError
 from cosmo_engram_sqlite.batching import Call
+from cosmo_engram_sqlite.database import OpenFiles
 from cosmo_engram_sqlite.failures import failure, is_busy
 from cosmo_engram_sqlite.finding import find
 from cosmo_engram_sqlite.writes import WriteLog
@@ -28,14 +29,14 @@ class SqliteSession:
     Args:
         log: The log of writes on the connection, outside of a transaction.
         store: The name of the store in error messages.
-        is_file: Whether a commit waits for the disk.
+        files: The files of the store; None for a store in memory.
     """
 
-    def __init__(self, log: WriteLog, *, store: str, is_file: bool) -> None:
+    def __init__(self, log: WriteLog, *, store: str, files: OpenFiles | None) -> None:
         self._connection = log.connection
         self._log = log
         self._store = store
-        self._is_file = is_file
+        self._files = files
         self._reading: Call | None = None
         # Held while `_reading` changes, so that no call but the one meant is interrupted.
         self._lock = Lock()
@@ -50,6 +51,10 @@ class SqliteSession:
             release_loop: Ends the wait of the event loop; called before waiting for the disk.
         """
         self._release_loop = release_loop
+        try:
+            self._check_files()
+        except EngramError as error:
+            return [error] * len(calls)
         outcomes: list[object] = []
         for reads, group in groupby(calls, key=_is_read):
             same_kind = list(group)
@@ -65,6 +70,10 @@ class SqliteSession:
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+    def _check_files(self) -> None:
+        if self._files is not None:
+            self._files.check()
 
     # --- reading ------------------------------------------------------------------------------------
 
@@ -102,6 +111,8 @@ class SqliteSession:
     def _write(self, calls: list[Call]) -> list[object]:
         try:
             return self._write_together(calls)
+        except EngramError as error:
+            return [error for _ in calls]
         except sqlite3.Error as error:
             if len(calls) == 1 or is_busy(error):
                 return [failure(self._store, error) for _ in calls]
@@ -112,9 +123,11 @@ class SqliteSession:
             self._log.begin()
             outcomes = [self._attempt(call) for call in calls]
             self._log.delete_oldest()
-            if self._is_file:
+            if self._files is not None:
                 self._release_loop()
             self._connection.execute("COMMIT")
+            # Nothing is acknowledged that went to a file without a name.
+            self._check_files()
         except BaseException:
             # An error, such as that of a full disk, may have ended the transaction.
             if self._connection.in_transaction:
