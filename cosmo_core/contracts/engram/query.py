@@ -24,11 +24,11 @@ MAX_NAME: Final = 512
 MAX_TAGS: Final = 64
 """Most tags of an entry or of a query."""
 
-MAX_QUERY_TEXT: Final = 65_536
+MAX_QUERY_TEXT: Final = 524_288
 """Longest ``text`` of a query, in characters."""
 
-MAX_QUERY_WORDS: Final = 5_000
-"""Most different words in the ``text`` of a query. The time of a search grows faster than their number."""
+MAX_QUERY_WORDS: Final = 50_000
+"""Most different words in the ``text`` of a query."""
 
 MAX_DIMENSIONS: Final = 16_000
 """Most numbers in an embedding."""

@@ -127,3 +127,43 @@ async def test_longest_names_of_incompressible_characters_are_stored(
     for query in ({"id": name}, {"merge_key": name}, {"tags": [name]}):
         assert [hit.id for hit in (await engram.recall(Query.parse(query))).found] == [name]
     assert await engram.roll_back(name) == 1
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lower the number of entries that are ranked."""
+    for name, number in {"MAX_RANKED": 5, "_PROBED": 4, "_RECENT": 10}.items():
+        monkeypatch.setattr(f"cosmo_engram_postgres.finding.{name}", number)
+
+
+@pytest.mark.usefixtures("few")
+async def test_frequent_word_ranks_the_newest_entries(
+    trusted: PostgresServer, schema: str, open: Open, write: MakeWrite
+) -> None:
+    engram = await open(trusted, schema=schema)
+    for number in range(20):
+        # The oldest entries would be the best.
+        await engram.imprint(
+            write("add", {"id": f"e{number}", "text": "bus " * (20 - number), "tags": ["t"]})
+        )
+    for query in ({"text": "bus"}, {"text": "bus", "tags": ["t"]}, {"text": "bus stop", "match": "any"}):
+        findings = await engram.recall(Query.parse({**query, "limit": 3}))
+        assert [found.id for found in findings.found] == ["e15", "e16", "e17"]
+        assert findings.truncated
+        assert len((await engram.recall(Query.parse({**query, "limit": 9}))).found) == 5
+
+
+@pytest.mark.usefixtures("few")
+async def test_rare_words_rank_all_matching_entries(
+    trusted: PostgresServer, schema: str, open: Open, write: MakeWrite
+) -> None:
+    engram = await open(trusted, schema=schema)
+    for number in range(20):
+        text = {0: "rare rare", 9: "rare", 17: "new", 18: "new", 19: "new"}.get(number, "bus")
+        await engram.imprint(write("add", {"id": f"e{number}", "text": text}))
+    assert [found.id for found in (await engram.recall(Query.parse({"text": "rare"}))).found] == ["e0", "e9"]
+    # All of them are among the newest entries.
+    found = (await engram.recall(Query.parse({"text": "new"}))).found
+    assert [each.id for each in found] == ["e19", "e18", "e17"]
+    # Some match, but not many of the newest: any five of them are ranked.
+    assert len((await engram.recall(Query.parse({"text": "bus"}))).found) == 5

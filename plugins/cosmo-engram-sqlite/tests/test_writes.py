@@ -101,3 +101,11 @@ async def test_query_with_thousands_of_words_is_answered(opened: Open, write: Ma
         found = (await engram.recall(Query.parse({"text": " ".join(words), "match": match}))).found
         assert [each.id for each in found] == ["all"]
         assert 0 < found[0].score < 1
+
+
+async def test_query_with_too_many_words_is_refused(opened: Open, write: MakeWrite) -> None:
+    engram = await opened(path=":memory:")
+    text = " ".join(f"w{n}" for n in range(5_001))
+    with pytest.raises(EngramError, match="5001 words; the limit is 5000") as caught:
+        await engram.recall(Query.parse({"text": text}))
+    assert caught.value.code == "ENGRAM_INVALID"

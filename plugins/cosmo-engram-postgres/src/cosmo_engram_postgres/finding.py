@@ -17,6 +17,36 @@ _COSINE: Final = (
     " FROM (SELECT unnest(embedding) AS a, unnest(@query@::float8[]) AS b) AS pairs) AS compared"
 )
 
+MAX_RANKED: Final = 10_000
+"""Most entries that a query by words ranks, so that the work of a frequent word is bounded."""
+
+_PROBED: Final = 300
+"""How many of the newest entries show whether a query matches frequently: at least half of them."""
+
+_RECENT: Final = 2 * MAX_RANKED
+"""How many of the newest entries are searched for `MAX_RANKED` matches of a frequent query."""
+
+# PostgreSQL skips a part whose count is not the wanted one. The last part is exact up to MAX_RANKED matches.
+_RANK: Final = """
+WITH probe AS (
+    SELECT count(*) AS matching
+    FROM (SELECT words, tags FROM @schema@.entries ORDER BY written DESC LIMIT @probed@) AS newest
+    WHERE @conditions@
+), recent AS MATERIALIZED (
+    SELECT id, document, words, written
+    FROM (SELECT * FROM @schema@.entries ORDER BY written DESC LIMIT @recent@) AS newest
+    WHERE (SELECT matching FROM probe) >= @probed@ / 2 AND @conditions@ LIMIT @ranked@
+), candidates AS (
+    SELECT * FROM recent WHERE (SELECT count(*) FROM recent) = @ranked@
+    UNION ALL (
+        SELECT id, document, words, written FROM @schema@.entries
+        WHERE (SELECT count(*) FROM recent) < @ranked@ AND @conditions@ LIMIT @ranked@
+    )
+)
+SELECT id, document, ts_rank(words, @ranking@::tsquery, 32) AS score
+FROM candidates ORDER BY score DESC, written DESC LIMIT @limit@
+"""
+
 _RANKED: Final = 32
 """How many words of a query for all words rank the results: ranking compares the words pair by pair."""
 
@@ -77,6 +107,8 @@ def statement(query: Query, schema: Schema, database: Database) -> Statement | N
         )
     if query.vector is not None:
         _rank_by_vector(draft, query.vector, database)
+    elif query.words and query.id is None and query.merge_key is None:
+        return _ranked_statement(draft, query.words, query, schema)
     elif query.words:
         _rank_by_words(draft, query.words, query.match)
     return draft.statement(query.limit)
@@ -95,6 +127,21 @@ def _rank_by_vector(draft: _Draft, vector: Sequence[float], database: Database) 
         score = f"1 - {order}"
     draft.columns += f", {score} AS score"
     draft.order = f"{order}, {draft.order}"
+
+
+def _ranked_statement(draft: _Draft, words: Sequence[str], query: Query, schema: Schema) -> Statement:
+    ranking = as_tsquery(words[:_RANKED] if query.match == "all" else words, query.match)
+    sql = schema.fill(_RANK)
+    for mark, value in {
+        "@conditions@": " AND ".join(draft.conditions),
+        "@probed@": _PROBED,
+        "@recent@": _RECENT,
+        "@ranked@": MAX_RANKED,
+        "@ranking@": draft.add_argument(ranking),
+        "@limit@": draft.add_argument(query.limit + 1),
+    }.items():
+        sql = sql.replace(mark, str(value))
+    return Statement(sql, draft.arguments)
 
 
 def _rank_by_words(draft: _Draft, words: Sequence[str], match: Literal["all", "any"]) -> None:

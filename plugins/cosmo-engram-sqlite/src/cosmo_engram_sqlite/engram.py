@@ -16,7 +16,7 @@ from cosmo_core.protocol.ids import check_token
 from cosmo_engram_sqlite import writes
 from cosmo_engram_sqlite.batching import WorkerThread
 from cosmo_engram_sqlite.database import OpenFiles, open_connection
-from cosmo_engram_sqlite.finding import find
+from cosmo_engram_sqlite.finding import MAX_WORDS, find
 from cosmo_engram_sqlite.session import SqliteSession
 from cosmo_engram_sqlite.writes import WriteLog
 
@@ -114,8 +114,13 @@ class SqliteEngram:
         """Return the entries that meet every condition of ``query``, the best ``query.limit`` of them.
 
         Raises:
-            EngramError: The store is closed, or failed.
+            EngramError: The store is closed, or failed, or the query has more than `MAX_WORDS` words.
         """
+        if query.words is not None and len(query.words) > MAX_WORDS:
+            raise EngramError(
+                f"{self._name}: a query has {len(query.words)} words; the limit is {MAX_WORDS}: use fewer",
+                code="ENGRAM_INVALID",
+            )
         findings: Findings = await self._call(self._reader, find, query)
         return findings
 

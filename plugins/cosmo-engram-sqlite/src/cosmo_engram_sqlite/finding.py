@@ -10,6 +10,9 @@ from typing import Any, Final
 from cosmo_core.contracts.engram import Findings, Found, Query
 from cosmo_engram_sqlite.vectors import packed
 
+MAX_WORDS: Final = 5_000
+"""Most words in a query. The time that FTS5 needs grows with the square of their number."""
+
 _NOTHING: Final = Findings(())
 
 
