@@ -80,3 +80,28 @@ async def test_index_of_the_readme_is_used(
     )
     assert "entries_by_meaning" in "\n".join(row[0] for row in plan)
     assert (await engram.recall(query)).found[0].id == "e0"
+
+
+async def test_index_is_created_where_pgvector_is_installed(
+    trusted: PostgresServer,
+    vectorial: PostgresServer,
+    schema: str,
+    open: Open,
+    write: MakeWrite,
+    execute: Execute,
+) -> None:
+    indexes = "SELECT indexname FROM pg_indexes WHERE schemaname = $1 AND indexname LIKE '%vector%'"
+    for server, names in ((vectorial, ["entries_by_vector_8"]), (trusted, [])):
+        # The second host finds the index of the first.
+        for _ in range(2):
+            engram = await open(server, schema=schema, vector_index=8)
+        assert [row[0] for row in await execute(server.dsn, indexes, schema)] == names
+        await filled(engram, write)
+        nearest = (await engram.recall(Query.parse({"vector": embeddings(1, 8)[0], "limit": 100}))).found
+        assert (nearest[0].id, len(nearest)) == ("e0", 100)
+
+
+def test_dimensions_that_cannot_be_indexed_are_refused() -> None:
+    for dimensions in (0, 2_001):
+        with pytest.raises(ValueError, match="vector_index must be from 1 to 2000"):
+            PostgresEngram(engram_id="ctx", vector_index=dimensions)

@@ -40,6 +40,8 @@ IDLE_S: Final = 60.0
 _SETTINGS: Final = {
     "search_path": "pg_catalog",
     "jit": "off",
+    # Of pgvector: an index goes on until enough entries meet the other conditions.
+    "hnsw.iterative_scan": "strict_order",
     # By then the call has failed, and no caller waits for the answer.
     "statement_timeout": str(int(CALL_S * 1000)),
     "idle_in_transaction_session_timeout": str(int(CALL_S * 1000)),

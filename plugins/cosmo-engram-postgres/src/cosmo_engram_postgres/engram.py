@@ -16,10 +16,10 @@ from cosmo_engram_postgres.connections import Connections
 from cosmo_engram_postgres.dsn import Dsn, describe
 from cosmo_engram_postgres.failures import closed
 from cosmo_engram_postgres.finding import findings, statement
-from cosmo_engram_postgres.schema import Database, Schema, prepare
+from cosmo_engram_postgres.schema import MAX_INDEXED_DIMENSIONS, Database, Schema, prepare
 from cosmo_engram_postgres.writing import Writer
 
-_NUMBERS: Final = frozenset({"min_size", "max_size", "keeps_writes"})
+_NUMBERS: Final = frozenset({"min_size", "max_size", "keeps_writes", "vector_index"})
 
 
 @attrs.frozen
@@ -43,6 +43,8 @@ class PostgresEngram:
         min_size: How many connections stay open when they are idle.
         max_size: The most connections.
         keeps_writes: How many of the latest writes are known by their ids and can be undone.
+        vector_index: The number of dimensions of the embeddings for which there is to be an index, where
+            pgvector is installed. With it, a query by a vector may miss some of the nearest entries.
 
     Raises:
         MalformedSignalError: The id or the kind is not a valid token.
@@ -59,6 +61,7 @@ class PostgresEngram:
         min_size: int = 1,
         max_size: int = 10,
         keeps_writes: int = 100_000,
+        vector_index: int | None = None,
     ) -> None:
         check_token("engram_id", engram_id)
         check_token("engram_kind", engram_kind)
@@ -66,11 +69,16 @@ class PostgresEngram:
             raise ValueError("min_size must be from 0 to max_size, and max_size at least 1")
         if keeps_writes < 1:
             raise ValueError("keeps_writes must be positive")
+        if vector_index is not None and not 1 <= vector_index <= MAX_INDEXED_DIMENSIONS:
+            raise ValueError(
+                f"vector_index must be from 1 to {MAX_INDEXED_DIMENSIONS}, which pgvector can index"
+            )
         self._engram_id = engram_id
         self._engram_kind = engram_kind
         self._dsn = dsn
         self._place = describe(dsn)
         self._schema = Schema.for_engram(engram_id) if schema is None else Schema(schema)
+        self._vector_index = vector_index
         self._sizes = min_size, max_size
         self._guarantees = EngramGuarantees(durable=True, keeps_writes=keeps_writes)
         # Held while the Engram connects or closes.
@@ -172,7 +180,10 @@ class PostgresEngram:
         calls = Calls(connections, name=self._name, place=self._place)
         try:
             database = await calls.run(
-                lambda connection: prepare(connection, self._schema, self._engram_id), in_transaction=True
+                lambda connection: prepare(
+                    connection, self._schema, self._engram_id, vector_index=self._vector_index
+                ),
+                in_transaction=True,
             )
         except BaseException:
             await calls.close()
@@ -188,7 +199,7 @@ def from_url(url: str, *, engram_id: str, engram_kind: str = "context", **option
 
     Args:
         url: A DSN as PostgreSQL's own programs take it. Its query may also contain ``schema``, ``min_size``,
-            ``max_size`` and ``keeps_writes``, such as ``?schema=memory&max_size=20``.
+            ``max_size``, ``keeps_writes`` and ``vector_index``, such as ``?schema=memory&max_size=20``.
         engram_id: The address on the bus.
         engram_kind: What the Engram stores, a token.
         **options: Further arguments of `PostgresEngram`, except ``dsn``.

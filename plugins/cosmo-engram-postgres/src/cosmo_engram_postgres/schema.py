@@ -17,8 +17,19 @@ VERSION: Final = 1
 OLDEST_SERVER: Final = 13
 """The oldest supported version of PostgreSQL."""
 
+MAX_INDEXED_DIMENSIONS: Final = 2_000
+"""Most dimensions of an embedding that pgvector can index."""
+
 _MAX_NAME: Final = 63
 _FILES: Final = ("tables.sql", "imprint.sql", "undo.sql", "find.sql")
+
+
+# The expression and the condition are those of a query by a vector.
+_VECTOR_INDEX: Final = """
+CREATE INDEX IF NOT EXISTS entries_by_vector_{dimensions} ON @schema@.entries
+USING hnsw ((embedding::{vector}.vector({dimensions})) {vector}.vector_cosine_ops)
+WHERE cardinality(embedding) = {dimensions}
+"""
 
 
 @attrs.frozen
@@ -78,7 +89,9 @@ class Database:
     vector: str | None
 
 
-async def prepare(connection: PooledConnection, schema: Schema, engram_id: str) -> Database:
+async def prepare(
+    connection: PooledConnection, schema: Schema, engram_id: str, *, vector_index: int | None = None
+) -> Database:
     """Create the schema if it does not exist, and check it; return the features of the database.
 
     The connection must be in a transaction.
@@ -101,6 +114,8 @@ async def prepare(connection: PooledConnection, schema: Schema, engram_id: str) 
         "SELECT quote_ident(nspname) FROM pg_extension"
         " JOIN pg_namespace ON pg_namespace.oid = extnamespace WHERE extname = 'vector'"
     )
+    if vector is not None and vector_index is not None:
+        await connection.execute(schema.fill(_VECTOR_INDEX.format(vector=vector, dimensions=vector_index)))
     return Database(vector)
 
 
