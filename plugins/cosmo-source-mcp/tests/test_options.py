@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pytest
 
+from cosmo_core.errors import NeuronError
 from cosmo_source_mcp import mcp
 from cosmo_source_mcp.options import McpOptions
 from cosmo_source_mcp.targets import PRESETS, ServerUrl
@@ -160,3 +161,22 @@ def test_proxy_of_the_environment_is_used_except_for_local_servers(
     monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
     monkeypatch.setenv("no_proxy", "other.example")
     assert ServerUrl.parse(url).proxy == proxy
+
+
+async def test_server_inherits_the_proxies_and_the_certificates(
+    make: Make, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {
+        "SSL_CERT_FILE": "/ca.pem",
+        "https_proxy": "http://u:passw0rd@proxy:3128",
+        "NO_PROXY": "localhost",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("NODE_EXTRA_CA_CERTS", raising=False)
+    neuron = make(command=sys.executable, args=[SERVERS / "toolbox.py"], env={"NO_PROXY": "mine"})
+    wanted = {**given, "NO_PROXY": "mine", "NODE_EXTRA_CA_CERTS": "/ca.pem"}
+    for name, value in wanted.items():
+        assert (await ask(neuron, "surroundings", variable=name))["result"]["value"] == value
+    with pytest.raises(NeuronError, match=r"told \[redacted\]"):
+        await ask(neuron, "fail", reason="told passw0rd")

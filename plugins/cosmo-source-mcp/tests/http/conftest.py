@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,10 +25,11 @@ class Reply(NamedTuple):
     content_type: str = "application/json"
     headers: tuple[tuple[str, str], ...] = ()
     promised: int | None = None
+    pack: Callable[[bytes], bytes] = bytes
 
     def to(self, id: int) -> Reply:
-        """This reply with the id of the request in the place of ``ID``."""
-        return self._replace(body=self.body.replace(b"ID", str(id).encode()))
+        """This reply with the id of the request in the place of ``ID``, and packed."""
+        return self._replace(body=self.pack(self.body.replace(b"ID", str(id).encode())))
 
     def encode(self) -> bytes:
         length = len(self.body) if self.promised is None else self.promised
@@ -44,6 +46,7 @@ class Stub:
         url: Its URL.
         replies: The replies to the next calls of a tool; without any, it replies correctly.
         refusal: The reply to every request, if it is set.
+        token: The token that a request needs, if it is set.
         silent: The methods to which it does not reply.
         left: Set when a client stopped waiting for a reply.
         lost_status: The status for a request in an unknown session.
@@ -55,6 +58,7 @@ class Stub:
     url: str = ""
     replies: list[Reply] = field(default_factory=list)
     refusal: Reply | None = None
+    token: str = ""
     silent: set[str] = field(default_factory=set)
     left: asyncio.Event = field(default_factory=asyncio.Event)
     lost_status: int = 404
@@ -90,6 +94,8 @@ class Stub:
         session = headers.get("mcp-session-id")
         if self.refusal is not None:
             return self.refusal
+        if self.token and headers.get("authorization") != f"Bearer {self.token}":
+            return Reply(401, b'{"error": "who are you?"}')
         if session is not None and session not in self.sessions:
             return Reply(self.lost_status, b'{"error": "no such session"}')
         if method == "initialize":

@@ -95,7 +95,7 @@ def result_of(method: str, params: dict[str, Any]) -> dict[str, Any] | None:
     match method:
         case "initialize":
             about = {"name": "guide", "version": "1"}
-            abilities = {"tools": {}, "resources": {}, "prompts": {}, "logging": {}}
+            abilities: dict[str, Any] = {"tools": {}, "resources": {}, "prompts": {}, "logging": {}}
             return {"protocolVersion": "2025-11-25", "capabilities": abilities, "serverInfo": about}
         case "tools/list":
             names = ["age", "greet", "both", "visit", "roots", "count", "pid"]

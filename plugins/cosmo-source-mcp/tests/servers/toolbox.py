@@ -18,6 +18,7 @@ from mcp.types import (
     CallToolResult,
     ElicitRequest,
     ElicitRequestFormParams,
+    ElicitResult,
     ImageContent,
     InputRequiredResult,
     TextContent,
@@ -89,6 +90,8 @@ async def welcome(context: Context, place: str) -> CallToolResult | InputRequire
         asked = ElicitRequestFormParams(message=f"Who comes to {place}?", requested_schema=schema)
         return InputRequiredResult(input_requests={"name": ElicitRequest(params=asked)}, request_state=place)
     (answer,) = given.values()
+    assert isinstance(answer, ElicitResult)
+    assert answer.content
     text = f"Welcome to {context.request_state}, {answer.content['name']}."
     return CallToolResult(content=[TextContent(type="text", text=text)])
 
