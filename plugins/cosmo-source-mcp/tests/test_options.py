@@ -168,7 +168,7 @@ async def test_server_inherits_the_proxies_and_the_certificates(
 ) -> None:
     given = {
         "SSL_CERT_FILE": "/ca.pem",
-        "https_proxy": "http://u:passw0rd@proxy:3128",
+        "https_proxy": "http://u:passw0rd@proxy",
         "NO_PROXY": "localhost",
     }
     for name, value in given.items():

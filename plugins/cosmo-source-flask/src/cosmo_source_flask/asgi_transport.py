@@ -7,6 +7,7 @@ the body, checks of what the app sends, and a cancellation that does not wait fo
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 import httpx
@@ -15,11 +16,16 @@ from cosmo_core.errors import NeuronError
 from cosmo_source_flask.app import AppLoader, AsgiApp, Message, Receive, Send
 from cosmo_source_flask.body import BodyLimit, SlicedBody
 from cosmo_source_flask.failures import Failures, ProtocolViolationError
+from cosmo_source_flask.streaming import EXTENSION, Pieces
 
 CLOSE_GRACE_S: Final = 10.0
 """How long a shutdown waits for requests that still run, in seconds."""
 SHUTDOWN_GRACE_S: Final = 10.0
 """How long the app's own shutdown may take before it is cancelled, in seconds."""
+
+
+_BARE_FAILURE: Final = b"Internal Server Error"
+"""The body with which a framework answers an exception that the app does not handle. The error says more."""
 
 
 class AsgiTransport(httpx.AsyncBaseTransport):
@@ -83,7 +89,7 @@ class _AsgiHost:
             await asyncio.to_thread(self._loader.load)
         app = self._loader.load()
         state = await self._started(app) if self._has_lifespan else {}
-        call = _AsgiCall(app, state, self._failures, self._tasks)
+        call = _AsgiCall(app, state, self._failures, self._tasks, request.extensions.get(EXTENSION))
         response = await httpx.ASGITransport(call).handle_async_request(request)
         body = b"".join([chunk async for chunk in response.aiter_raw()])
         return httpx.Response(response.status_code, headers=response.headers, stream=SlicedBody(body))
@@ -114,18 +120,27 @@ class _AsgiCall:
         state: The state that the app's startup set for its requests.
         failures: Builds the errors, and has the size limit of the body.
         tasks: Holds the app's task until that ends, which may be after the caller has gone.
+        pieces: Takes the pieces of the body, if the caller wants them.
     """
 
     def __init__(
-        self, app: AsgiApp, state: dict[str, Any], failures: Failures, tasks: set[asyncio.Task[Any]]
+        self,
+        app: AsgiApp,
+        state: dict[str, Any],
+        failures: Failures,
+        tasks: set[asyncio.Task[Any]],
+        pieces: Pieces | None,
     ) -> None:
         self._app = app
         self._state = state
         self._failures = failures
         self._tasks = tasks
+        self._pieces = pieces
+        self._take: Callable[[bytes], None] | None = None
         self._limit = BodyLimit(failures.max_response_bytes)
         self._is_started = False
         self._is_complete = False
+        self._is_bare_failure = False
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Run the app to its end. If the caller is cancelled, the app is cancelled, but not waited for.
@@ -151,10 +166,21 @@ class _AsgiCall:
         if failure is not None:
             raise failure
 
-    async def _run(self, scope: Message, receive: Receive, send: Send) -> NeuronError | None:
+    async def _run(
+        self, scope: Message, receive: Receive, send: Send
+    ) -> NeuronError | KeyboardInterrupt | None:
         try:
             await self._app(scope, receive, send)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - an app may raise anything
+        except asyncio.CancelledError:
+            raise
+        except KeyboardInterrupt as error:
+            return error  # raised in the task of the caller, who answers first
+        except BaseException as error:  # noqa: BLE001 - an app may raise anything
+            # A framework answers by the app's handler for exceptions, and raises the exception again for the
+            # log of its server.
+            if self._is_complete and not self._is_bare_failure and not self._limit.exceeded:
+                self._failures.log_error("raised after its answer", error)
+                return None
             return self._failures.of(error, too_large=self._limit.exceeded)
         if self._limit.exceeded:
             return self._failures.too_large()
@@ -164,13 +190,20 @@ class _AsgiCall:
         """The message as httpx needs it. A violation is raised into the app."""
         if message["type"] == "http.response.start":
             self._is_started = True
-            return {**message, "status": _status_of(message), "headers": _headers_of(message)}
+            status, headers = _status_of(message), _headers_of(message)
+            self._is_bare_failure = status == httpx.codes.INTERNAL_SERVER_ERROR
+            if self._pieces is not None:
+                self._take = self._pieces.start(status, httpx.Headers(headers))
+            return {**message, "status": status, "headers": headers}
         if message["type"] == "http.response.body":
             if not self._is_started:
                 raise ProtocolViolationError("sent its body before http.response.start")
             body = _body_of(message)
             self._limit.count(len(body))
             self._is_complete = not message.get("more_body", False)
+            self._is_bare_failure = self._is_bare_failure and body == _BARE_FAILURE
+            if self._take is not None:
+                self._take(body)
             return {**message, "body": body}
         return message
 
@@ -238,7 +271,10 @@ class _Lifespan:
         except asyncio.CancelledError:
             self._finish_startup(ok=False)
             raise
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - an app may raise anything
+        except KeyboardInterrupt:
+            self._finish_startup(ok=False)
+            raise
+        except BaseException as error:  # noqa: BLE001 - an app may raise anything
             if not self._startup.done():
                 self._failures.log_info(f"is used without lifespan: it raised {type(error).__name__}")
             elif self._startup.result():

@@ -12,6 +12,7 @@ from cosmo_llm import read_up_to
 from cosmo_source_flask.failures import Failures
 from cosmo_source_flask.options import AppOptions
 from cosmo_source_flask.request import Request
+from cosmo_source_flask.streaming import EXTENSION, Pieces
 
 if TYPE_CHECKING:
     import urllib.request
@@ -42,9 +43,13 @@ class Reply:
 
 
 async def exchange(
-    transport: httpx.AsyncBaseTransport, request: Request, options: AppOptions, failures: Failures
+    transport: httpx.AsyncBaseTransport,
+    request: Request,
+    options: AppOptions,
+    failures: Failures,
+    pieces: Pieces | None = None,
 ) -> Reply:
-    """Send a request, and follow its redirects within the app.
+    """Send a request, and follow its redirects within the app; ``pieces`` takes the body as it comes.
 
     Each call has a client of its own, so that no call sees the cookies that another call received.
 
@@ -64,7 +69,10 @@ async def exchange(
     # Uncompressed, unless the caller asks for an encoding.
     headers = {"accept-encoding": "identity", **request.headers}
     async with client:
-        sent = client.build_request(request.method, request.url, headers=headers, **request.body)
+        extensions = None if pieces is None else {EXTENSION: pieces}
+        sent = client.build_request(
+            request.method, request.url, headers=headers, extensions=extensions, **request.body
+        )
         response = await client.send(sent, stream=True)
         redirects: list[str] = []
         while (following := _within_app(response, options)) is not None:

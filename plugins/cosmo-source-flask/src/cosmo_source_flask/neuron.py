@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,11 @@ from cosmo_source_flask.failures import Failures
 from cosmo_source_flask.options import AppOptions, AsgiOptions, WsgiOptions
 from cosmo_source_flask.output import to_output
 from cosmo_source_flask.request import to_request
+from cosmo_source_flask.streaming import Pieces
 from cosmo_source_flask.wsgi_transport import WsgiTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
 
     Transport = WsgiTransport | AsgiTransport
 
@@ -52,8 +54,8 @@ class _AppNeuron:
         """Run one TASK: one request, and the redirects that follow.
 
         Args:
-            input: ``{method, path, query, headers, cookies, json, data, files}``, each of them optional; an
-                input without any of these is itself the JSON body.
+            input: ``{method, path, query, headers, cookies, json, data, files, content_base64}``, each of
+                them optional; an input without any of these is itself the JSON body.
             context: Not used.
 
         Returns:
@@ -62,6 +64,16 @@ class _AppNeuron:
         Raises:
             NeuronError: The input is invalid, or the app failed; the README lists the codes.
         """
+        return await self._answer(input, None)
+
+    async def aclose(self) -> None:
+        """Release what the calls opened: an ASGI app is shut down, and the threads of a WSGI app end.
+
+        A view that runs in a thread continues to its end. A later call opens what it needs.
+        """
+        await self._transport.shut_down()
+
+    async def _answer(self, input: dict[str, Any], pieces: Pieces | None) -> dict[str, Any]:
         options = self._options
         request = to_request(
             input,
@@ -70,8 +82,10 @@ class _AppNeuron:
             base_headers=options.base_headers,
         )
         try:
-            async with asyncio.timeout(options.timeout):
-                reply = await exchange(self._transport, request, options, self._failures)
+            async with asyncio.timeout(options.timeout) as limit:
+                if pieces is not None:
+                    pieces.on_piece = partial(_extend, limit, options.timeout)
+                reply = await exchange(self._transport, request, options, self._failures, pieces)
             return to_output(reply)
         except TimeoutError:
             failure = self._failures.timed_out()
@@ -79,15 +93,30 @@ class _AppNeuron:
             failure = self._failures.violated("sent a body that cannot be decompressed")
         except (httpx.RemoteProtocolError, httpx.InvalidURL):
             failure = self._failures.violated("redirected to an invalid URL")
+        finally:
+            if pieces is not None:
+                pieces.end()
         # Raised outside the except block, so that __context__ does not keep the request and its headers.
         raise failure
 
-    async def aclose(self) -> None:
-        """Release what the calls opened: an ASGI app is shut down, and the threads of a WSGI app end.
+    async def _streamed(self, input: dict[str, Any]) -> AsyncGenerator[Any]:
+        pieces = Pieces()
+        answering = asyncio.create_task(self._answer(input, pieces))
+        try:
+            async for piece in pieces.until(answering):
+                yield piece
+            output = await answering
+            if rest := pieces.finish(output):
+                yield rest
+            yield output
+        finally:
+            answering.cancel()
+            await asyncio.wait([answering])
 
-        A view that runs in a thread continues to its end. A later call opens what it needs.
-        """
-        await self._transport.shut_down()
+
+def _extend(limit: asyncio.Timeout, seconds: float) -> None:
+    if not limit.expired():
+        limit.reschedule(asyncio.get_running_loop().time() + seconds)
 
 
 class WsgiNeuron(_AppNeuron):
@@ -104,13 +133,37 @@ class AsgiNeuron(_AppNeuron):
         super().__init__(options, partial(AsgiTransport, lifespan=options.lifespan))
 
 
+class StreamingWsgiNeuron(WsgiNeuron):
+    """The same as an async generator: the body as text, as it comes, and then the output."""
+
+    async def __call__(  # type: ignore[override]  # an Axon calls either kind
+        self, input: dict[str, Any], context: list[Any]
+    ) -> AsyncGenerator[Any]:
+        """Run one TASK; see `WsgiNeuron`. The time limit is that of each piece."""
+        async with aclosing(self._streamed(input)) as items:
+            async for item in items:
+                yield item
+
+
+class StreamingAsgiNeuron(AsgiNeuron):
+    """The same as an async generator: the body as text, as it comes, and then the output."""
+
+    async def __call__(  # type: ignore[override]  # an Axon calls either kind
+        self, input: dict[str, Any], context: list[Any]
+    ) -> AsyncGenerator[Any]:
+        """Run one TASK; see `AsgiNeuron`. The time limit is that of each piece."""
+        async with aclosing(self._streamed(input)) as items:
+            async for item in items:
+                yield item
+
+
 def wsgi(**options: Any) -> WsgiNeuron:
     """Make a Neuron for a WSGI app, such as a Flask app.
 
     Nothing runs yet: the first call imports an app that is given as an import string.
 
     Args:
-        **options: ``app``, ``default_method``, ``default_path``, ``base_headers``, ``timeout``,
+        **options: ``app``, ``default_method``, ``default_path``, ``base_headers``, ``timeout``, ``stream``,
             ``follow_redirects``, ``max_redirects``, ``max_response_bytes`` and ``threads``; the README
             describes each.
 
@@ -118,7 +171,8 @@ def wsgi(**options: Any) -> WsgiNeuron:
         TypeError: ``app`` is missing or not a WSGI app, or there is no such option.
         ValueError: The value of an option cannot work.
     """
-    return WsgiNeuron(WsgiOptions.parse(options))
+    parsed = WsgiOptions.parse(options)
+    return StreamingWsgiNeuron(parsed) if parsed.stream else WsgiNeuron(parsed)
 
 
 def asgi(**options: Any) -> AsgiNeuron:
@@ -127,7 +181,7 @@ def asgi(**options: Any) -> AsgiNeuron:
     Nothing runs yet: the first call imports an app that is given as an import string, and starts the app.
 
     Args:
-        **options: ``app``, ``default_method``, ``default_path``, ``base_headers``, ``timeout``,
+        **options: ``app``, ``default_method``, ``default_path``, ``base_headers``, ``timeout``, ``stream``,
             ``follow_redirects``, ``max_redirects``, ``max_response_bytes`` and ``lifespan``; the README
             describes each.
 
@@ -135,4 +189,5 @@ def asgi(**options: Any) -> AsgiNeuron:
         TypeError: ``app`` is missing or not an ASGI app, or there is no such option.
         ValueError: The value of an option cannot work.
     """
-    return AsgiNeuron(AsgiOptions.parse(options))
+    parsed = AsgiOptions.parse(options)
+    return StreamingAsgiNeuron(parsed) if parsed.stream else AsgiNeuron(parsed)

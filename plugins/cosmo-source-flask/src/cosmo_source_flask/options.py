@@ -44,6 +44,7 @@ class AppOptions(Options, frozen=True, kw_only=True):
         follow_redirects: Whether redirects within the app are followed.
         max_redirects: How many redirects are followed in a row.
         max_response_bytes: The size limit of the app's body.
+        stream: Whether the Neuron yields the body as it comes.
     """
 
     INTERFACE: ClassVar[Interface]
@@ -56,6 +57,7 @@ class AppOptions(Options, frozen=True, kw_only=True):
     follow_redirects: Flag = True
     max_redirects: AtLeastZero = DEFAULT_MAX_REDIRECTS
     max_response_bytes: AtLeastOne = DEFAULT_MAX_RESPONSE_BYTES
+    stream: Flag = False
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> Self:

@@ -17,15 +17,19 @@ _JSON_TYPE: Final = re.compile(r"\s*[\w.-]+/(?:[\w.+-]+\+)?json\s*(?:;.*)?", re.
 
 
 def to_output(reply: Reply) -> dict[str, Any]:
-    """Return ``{status, ok, json, response, headers, meta}``, all of which JSON can encode."""
+    """Return ``{status, ok, json, response, headers, meta}``, all of which JSON can encode.
+
+    The body is in it once: as ``json``, or else as ``response``.
+    """
     response = reply.response
     text, encoding = _decoded(reply.body, response.charset_encoding)
     is_json = encoding != BASE64 and _JSON_TYPE.fullmatch(response.headers.get("content-type", ""))
+    value = _parsed(text) if is_json else None
     return {
         "status": response.status_code,
         "ok": response.is_success,
-        "json": _parsed(text) if is_json else None,
-        "response": text,
+        "json": value,
+        "response": text if value is None else "",
         "headers": dict(response.headers),
         "meta": {
             "method": response.request.method,

@@ -20,7 +20,7 @@ import httpx
 from cosmo_llm import INPUT_INVALID
 from cosmo_llm.options import hidden_value, wrong_value
 
-FIELDS: Final = ("method", "path", "query", "headers", "cookies", "json", "data", "files")
+FIELDS: Final = ("method", "path", "query", "headers", "cookies", "json", "data", "files", "content_base64")
 """The fields of an input; an input without any of them is itself the JSON body."""
 
 DEFAULT_HOST: Final = "localhost"
@@ -123,9 +123,12 @@ def _url(host: str, path: str, query: object) -> httpx.URL:
 
 def _body(fields: dict[str, Any], headers: dict[str, str]) -> dict[str, Any]:
     """Return the body, and add its content type to the headers if they have none."""
-    given = [name for name in ("json", "data", "files") if name in fields]
-    if "json" in given and len(given) > 1:
-        raise ValueError(f"{' and '.join(given)} are two bodies; json comes alone")
+    given = [name for name in ("json", "content_base64", "data", "files") if name in fields]
+    if given[:1] in (["json"], ["content_base64"]) and len(given) > 1:
+        raise ValueError(f"{' and '.join(given)} are two bodies; {given[0]} comes alone")
+    if "content_base64" in given:
+        headers.setdefault("content-type", _DEFAULT_UPLOAD_TYPE)
+        return {"content": _decoded("content_base64", fields["content_base64"])}
     if "json" in given:
         headers.setdefault("content-type", "application/json")
         return {"content": _encoded(fields["json"])}
@@ -235,16 +238,16 @@ def _upload(name: str, value: object) -> tuple[str, bytes, str]:
     # The type becomes a header of the form's part.
     header = {"content-type": file.get("content_type") or _DEFAULT_UPLOAD_TYPE}
     content_type = checked_headers(name, header)["content-type"]
-    return filename, _upload_content(name, file.get("content_base64")), content_type
+    return filename, _decoded(f"{name}.content_base64", file.get("content_base64")), content_type
 
 
-def _upload_content(name: str, encoded: object) -> bytes:
+def _decoded(name: str, encoded: object) -> bytes:
     if isinstance(encoded, str):
         try:
             return base64.b64decode(encoded, validate=True)
         except ValueError:
             pass
-    raise ValueError(f"{name}.content_base64: the file's content in base64 is needed")
+    raise ValueError(f"{name}: the content in base64 is needed")
 
 
 def _checked_object(name: str, value: object, wanted: str) -> Mapping[Any, Any]:

@@ -31,6 +31,7 @@ import httpx
 
 from cosmo_source_flask.body import BodyLimit, SlicedBody
 from cosmo_source_flask.failures import ProtocolViolationError
+from cosmo_source_flask.streaming import EXTENSION
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from cosmo_source_flask.app import AppLoader
     from cosmo_source_flask.failures import Failures
+    from cosmo_source_flask.streaming import Pieces
 
     ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
@@ -74,7 +76,7 @@ class WsgiTransport(httpx.AsyncBaseTransport):
             NeuronError: The app failed.
         """
         environ = _to_environ(request, await request.aread())
-        call = _WsgiCall(self._loader, environ, self._failures)
+        call = _WsgiCall(self._loader, environ, self._failures, request.extensions.get(EXTENSION))
         try:
             return await self._threads.run(call)
         finally:
@@ -125,12 +127,15 @@ class _WsgiCall:
         loader: Loads the app.
         environ: The request.
         failures: Builds the errors, and has the size limit of the body.
+        pieces: Takes the pieces of the body, if the caller wants them.
 
     Attributes:
         abandoned: Set when the caller has gone; the body is then not read further.
     """
 
-    def __init__(self, loader: AppLoader, environ: dict[str, Any], failures: Failures) -> None:
+    def __init__(
+        self, loader: AppLoader, environ: dict[str, Any], failures: Failures, pieces: Pieces | None
+    ) -> None:
         self.abandoned = False
         self._loader = loader
         self._environ = environ
@@ -138,6 +143,8 @@ class _WsgiCall:
         self._limit = BodyLimit(failures.max_response_bytes)
         self._head: Head | None = None
         self._body = bytearray()
+        self._pieces = pieces
+        self._take: Callable[[bytes], None] | None = None
 
     def __call__(self) -> httpx.Response:
         """Call the app, and return its answer.
@@ -193,10 +200,15 @@ class _WsgiCall:
             raise ProtocolViolationError(f"gave a body of {type(chunk).__name__}, not of bytes")
         if not chunk:
             return
-        self._started()
+        status, headers = self._started()
         self._limit.count(len(chunk))
-        if self._environ["REQUEST_METHOD"] != "HEAD":
-            self._body += chunk
+        if self._environ["REQUEST_METHOD"] == "HEAD":
+            return
+        if self._pieces is not None and not self._body:
+            self._take = self._pieces.start(status, httpx.Headers(headers))
+        self._body += chunk
+        if self._take is not None:
+            self._take(chunk)
 
 
 def _parsed_head(status: str, headers: list[tuple[str, str]]) -> Head:

@@ -174,7 +174,7 @@ class BrokenAuth(httpx2.Auth):
     async def async_auth_flow(
         self, request: httpx2.Request
     ) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
-        if request.url:
+        if request.url.host:
             raise self._error
         yield request
 
