@@ -52,7 +52,7 @@ TWO_PROCESSES = ("-n", "2", "--dist", "loadscope")
 @nox.session
 def demo(session: nox.Session) -> None:
     """Run the greeter: against HuggingFace's router with HF_TOKEN set, else against a local chat server."""
-    install_from_checkout(session, "cosmo-compat", "cosmo-source-huggingface")
+    install_from_checkout(session, "cosmo-compat", "cosmo-source-huggingface", "cosmo-source-mcp")
     greeter = ("python", "docs/examples/greeter.py")
     if os.environ.get("HF_TOKEN"):
         print("HF_TOKEN is set: asking HuggingFace's router", flush=True)
@@ -177,11 +177,15 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(venv_backend="virtualenv")
 def live(session: nox.Session) -> None:
-    """Run the HuggingFace source against `transformers serve` with a tiny model made on the spot."""
+    """Run the sources against real servers.
+
+    That of HuggingFace runs against `transformers serve` with a tiny model made on the spot, that of MCP
+    against the conformance suite of MCP, which npm installs.
+    """
     # With pip, not uv: pip reads PIP_FIND_LINKS, PIP_EXTRA_INDEX_URL and pip.conf, where a machine may name a
     # CPU build of PyTorch.
     session.install(*nox.project.dependency_groups(CORE, "live"), silent=False)
-    install_from_checkout(session, "cosmo-compat", "cosmo-source-huggingface")
+    install_from_checkout(session, "cosmo-compat", "cosmo-source-huggingface", "cosmo-source-mcp")
     session.install(*nox.project.dependency_groups(CORE, "test"))
     session.run("pytest", "tests/live", *session.posargs, env={"COSMO_REQUIRE_LIVE": "1"})
 

@@ -1,6 +1,7 @@
-"""The client that the conformance suite of MCP tests: a Neuron of the MCP source, which calls every tool over a bus.
+"""The client that the conformance suite of MCP tests: a Neuron of the MCP source, called over a bus.
 
-The suite runs this program with the URL of its server as the argument, and names the scenario in the environment.
+The suite runs this program with the URL of its server as the argument, and names the scenario in the
+environment.
 """
 
 from __future__ import annotations

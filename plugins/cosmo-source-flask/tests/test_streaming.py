@@ -142,7 +142,7 @@ async def test_each_piece_begins_the_time_limit_again(
     *pieces, _ = [item async for item in neuron({"path": "/few"}, [])]
     assert "".join(pieces) == "café!"
     assert len(begun) == 3
-    assert all(before <= after and seconds == 30 for before, after, seconds in begun)
+    assert all(before and after and before <= after and seconds == 30 for before, after, seconds in begun)
 
 
 async def test_stream_that_stops_times_out(make_asgi: Make) -> None:
