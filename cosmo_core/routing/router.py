@@ -170,6 +170,8 @@ class Router:
     Args:
         max_waiting: How many deliveries of one subject may be queued for a queue group.
         max_deliveries: How many times a delivery is sent. With 1, a failed delivery counts as acknowledged.
+        max_queues: On how many subjects deliveries may be queued, or None for no limit.
+        max_queued_bytes: How many bytes of frames may be queued, or None for no limit.
         max_dead: How many dead letters are kept, the newest.
         max_dead_bytes: How many bytes of frames they may have, or None for no limit.
         on_dequeued: Called with each delivery that has left its queue.
@@ -177,6 +179,7 @@ class Router:
     Attributes:
         dead_letters: The dead letters, oldest first.
         discarded: How many deliveries were given up without an ``undelivered`` to call.
+        queues: How many queues there are: one for each group and subject for which deliveries wait.
         queued_bytes: How many bytes of frames are queued.
     """
 
@@ -185,13 +188,18 @@ class Router:
         *,
         max_waiting: int,
         max_deliveries: int = 1,
+        max_queues: int | None = None,
+        max_queued_bytes: int | None = None,
         max_dead: int = 1000,
         max_dead_bytes: int | None = None,
         on_dequeued: Callable[[Delivery], None] = lambda delivery: None,
     ) -> None:
         self.dead_letters: deque[DeadLetter] = deque(maxlen=max_dead)
         self.discarded = 0
+        self.queues = 0
         self.queued_bytes = 0
+        self._max_queues = max_queues
+        self._max_queued_bytes = max_queued_bytes
         self._max_dead_bytes = max_dead_bytes
         self._dead_bytes = 0
         self._table: SubjectTable[Consumer] = SubjectTable()
@@ -316,25 +324,34 @@ class Router:
         self.queued_bytes += len(delivery.frame)
 
     def _queue(self, delivery: Delivery) -> deque[Delivery]:
-        return self._queues.setdefault(delivery.group, {}).setdefault(delivery.subject, deque())
+        queues = self._queues.setdefault(delivery.group, {})
+        queue = queues.get(delivery.subject)
+        if queue is None:
+            queue = queues[delivery.subject] = deque()
+            self.queues += 1
+        return queue
 
     def queue_length(self, delivery: Delivery) -> int:
         """Return how many deliveries are in the queue of this one's group and subject."""
         return len(self._queues.get(delivery.group, {}).get(delivery.subject, ()))
 
-    def queue_count(self) -> int:
-        """Return how many queues there are: one for each group and subject for which deliveries wait."""
-        return sum(map(len, self._queues.values()))
-
     def _try_enqueue(self, delivery: Delivery) -> bool:
         if delivery.undelivered is not None:
             # Not queued: while a TASK waits here, no worker could send heartbeats for it.
             delivery.undelivered(delivery.frame, "overloaded")
-        elif self.queue_length(delivery) < self._max_waiting:
+        elif self._has_space(self.queue_length(delivery)):
             self.enqueue(delivery)
         else:
             return False
         return True
+
+    def _has_space(self, length: int) -> bool:
+        """Return whether one more delivery may be queued, in a queue of that length."""
+        return (
+            length < self._max_waiting
+            and (self._max_queued_bytes is None or self.queued_bytes < self._max_queued_bytes)
+            and (bool(length) or self._max_queues is None or self.queues < self._max_queues)
+        )
 
     def _group(self, name: str, subject: str) -> QueueGroup[Consumer] | None:
         return next((group for group in self._table.route(subject).groups if group.name == name), None)
@@ -440,6 +457,7 @@ class Router:
         self.queued_bytes -= len(delivery.frame)
         if not queues[subject]:
             del queues[subject]
+            self.queues -= 1
             if not queues:
                 del self._queues[group]
         return delivery

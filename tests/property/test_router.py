@@ -295,11 +295,11 @@ def test_removing_one_of_many_equal_consumers_looks_at_no_waiting_subject(
     for member in members[1:]:
         router.remove_consumer(member.consumer)
     assert routed == []
-    assert router.queue_count() == 200
+    assert router.queues == 200
     # The last one gets them, and with it they end.
     router.nack(members[0].consumer, members[0].numbers[0], "failed")
     router.remove_consumer(members[0].consumer)
-    assert router.queue_count() == 0
+    assert router.queues == 0
     assert reports.calls == []
     assert router.discarded == 199
 
@@ -312,7 +312,7 @@ def test_a_consumer_with_another_pattern_keeps_the_frames_that_it_matches() -> N
     for subject in ("w.a", "w.b", "w.c"):
         router.publish(subject, subject.encode())
     router.remove_consumer(wide.consumer)
-    assert (router.queue_count(), router.discarded) == (1, 2)
+    assert (router.queues, router.discarded) == (1, 2)
     ack_all(router, narrow)
     assert narrow.got[-1] == b"w.a"
 
@@ -368,3 +368,14 @@ def test_routes_with_many_targets_are_cached_within_a_limit(monkeypatch: pytest.
     for number in range(20):
         assert len(table.route(f"a.{number}").targets) == 30
         assert sum(len(route.targets) for route in table.cached.values()) <= 100
+
+
+def test_queues_are_limited_in_number_and_bytes() -> None:
+    router = Router(max_waiting=10, max_queues=2, max_queued_bytes=5)
+    Receiver(router, "w.>")
+    router.publish("w.a", b"in flight")
+    assert router.publish("w.a", b"1") is None
+    assert router.publish("w.b", b"2") is None
+    for subject, size, queued in (("w.c", 1, False), ("w.a", 3, True), ("w.b", 1, False)):
+        assert (router.publish(subject, bytes(size)) is None) is queued
+    assert (router.queues, router.queued_bytes) == (2, 5)

@@ -349,7 +349,7 @@ class RouterMachine(RuleBasedStateMachine):
         assert self.router.queued_bytes == sum(
             len(delivery.frame) for delivery in chain.from_iterable(waiting.values())
         )
-        assert self.router.queue_count() == len(waiting)
+        assert self.router.queues == len(waiting)
         for key, queue in waiting.items():
             self.check_queue(queue, self.queues.get(key, []))
         gone = {delivery.number for delivery in chain.from_iterable(self.queues.values())}

@@ -145,7 +145,7 @@ async def test_the_hub_drops_and_counts_frames_of_a_stalled_peer(
     value: int,
     size: int,
 ) -> None:
-    monkeypatch.setattr(f"cosmo_synapse_zmq.hub.{limit}", value)
+    monkeypatch.setattr(f"cosmo_synapse_zmq.session.{limit}", value)
     # With this lease, a stalled peer is not lost.
     hub = await start_hub(lease_s=LONG_S)
     way = await proxy(hub.port)

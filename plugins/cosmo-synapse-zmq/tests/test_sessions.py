@@ -160,7 +160,7 @@ async def connects(connect: Connect, url: str) -> bool:
 async def test_the_number_of_subscriptions_of_a_peer_is_limited(
     hub: RunningHub, connect: Connect, recorder: Callable[[], Recorder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cosmo_synapse_zmq.hub.MAX_SUBSCRIPTIONS", 2)
+    monkeypatch.setattr("cosmo_synapse_zmq.session.MAX_SUBSCRIPTIONS", 2)
     synapse, got = await connect(hub.url), recorder()
     subscriptions = [await synapse.subscribe("a", got) for _ in range(2)]
     with pytest.raises(SynapseError, match="at most 2 subscriptions are allowed"):

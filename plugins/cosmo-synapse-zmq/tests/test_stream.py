@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from cosmo_synapse_zmq import wire
-from cosmo_synapse_zmq.stream import ACK_EVERY, MAX_COMMANDS, ReliableStream
-from cosmo_synapse_zmq.wire import MAX_BATCH
+from cosmo_synapse_zmq.stream import ACK_EVERY, ReliableStream
+from cosmo_synapse_zmq.wire import MAX_BATCH, MAX_COMMANDS
 
 
 class Side:

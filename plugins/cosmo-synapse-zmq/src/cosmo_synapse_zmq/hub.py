@@ -12,17 +12,44 @@ from collections.abc import Callable
 from itertools import count
 from typing import Final
 
-import msgspec
 import zmq
 
-from cosmo_core import SynapseError, Undelivered
+from cosmo_core import SynapseError
 from cosmo_core.contracts.delivery import DEFAULT_MAX_FRAME
-from cosmo_core.routing import Consumer, Delivery, Leases, Router
+from cosmo_core.routing import Delivery, Leases, Router
 from cosmo_synapse_zmq import wire
 from cosmo_synapse_zmq.address import Address, check_lease
+from cosmo_synapse_zmq.connections import Connection, Connections
 from cosmo_synapse_zmq.keys import HubKeys, KeyAuthenticator
+from cosmo_synapse_zmq.limits import (
+    FREE_TRANSIT_BYTES,
+    HELLO_S,
+    MAX_BACKLOG_BYTES,
+    MAX_BEFORE_HELLO,
+    MAX_DATAGRAMS,
+    MAX_DEAD_ANSWERS,
+    MAX_DEAD_BYTES,
+    MAX_EARLY,
+    MAX_EARLY_BYTES,
+    MAX_HELLOS,
+    MAX_INBOX,
+    MAX_INBOX_BYTES,
+    MAX_PATTERN_TOKENS,
+    MAX_REFUSED,
+    MAX_SESSIONS,
+    MAX_TOTAL_BYTES,
+    MAX_TRANSIT_BYTES,
+    MAX_UNWELCOMED,
+    MAX_WAITING_BYTES,
+    MAX_WAITING_SUBJECTS,
+    MIN_BACKLOG_BYTES,
+)
+from cosmo_synapse_zmq.session import MALFORMED, Session
 from cosmo_synapse_zmq.sockets import DrainedSocket, cannot_open
-from cosmo_synapse_zmq.stream import ReliableStream, Send
+from cosmo_synapse_zmq.stream import Budget, Send
+
+_NOBLOCK: Final = int(zmq.NOBLOCK)
+_RCVMORE: Final = int(zmq.RCVMORE)
 
 MAX_FRAME: Final = 64 * 1024 * 1024
 """Bytes in the largest frame that a hub may be configured for."""
@@ -34,201 +61,25 @@ RECONNECT_S: Final = 1.0
 """For how many seconds a new hub keeps frames of reconnecting peers: their subscribers may reconnect
 later."""
 
-MAX_EARLY: Final = 10_000
-"""How many frames it keeps meanwhile."""
+DIRECT: Final = 16
+"""How many messages that are available at once are executed as they come. The next ones wait their turn."""
 
-MAX_SESSIONS: Final = 10_000
-"""How many peers may be connected."""
+QUANTUM: Final = 2
+"""How many commands of one peer are executed in its turn while several peers wait."""
 
-MAX_SUBSCRIPTIONS: Final = 10_000
-"""How many subscriptions one peer may have."""
+RUN_S: Final = 0.002
+"""For how many seconds turns are given before the hub receives again."""
 
-MAX_UNACKNOWLEDGED: Final = 10_000
-"""How many commands a peer may leave unacknowledged. Beyond that, frames outside of queue groups are
-dropped."""
+SWEEP_S: Final = 0.02
+"""Seconds between two looks at what waits in ZeroMQ, while the hub is busy."""
 
-MAX_BYTES: Final = 64 * 1024 * 1024
-"""How many bytes of frames these commands may have."""
+STALLED_BEATS: Final = 8
+"""For how many heartbeats a peer may acknowledge nothing while others wait for what is on its way to it."""
 
-# RecursionError: a message may be nested too deeply.
-_MALFORMED: Final = (msgspec.DecodeError, UnicodeDecodeError, SynapseError, RecursionError)
+MAX_LOGGED: Final = 20
+"""How many closed peers are named in the log within one heartbeat; others are counted."""
 
 logger = logging.getLogger("cosmo_synapse_zmq")
-
-
-class Session:
-    """The hub's state of one peer: its subscriptions, and the stream of commands to it.
-
-    Args:
-        hub: The hub.
-        router: The hub's router.
-        send: Sends a message to the peer.
-
-    Attributes:
-        stream: The commands to the peer.
-        paused: The subjects on which the peer must not publish now.
-        reconnecting: Whether another hub knew the peer before.
-    """
-
-    def __init__(self, hub: Hub, router: Router, send: Send) -> None:
-        self.stream = ReliableStream(wire.HubData, send, self._schedule_flush)
-        self.paused: set[str] = set()
-        self.reconnecting = False
-        self._hub = hub
-        self._router = router
-        self._consumers: dict[int, Consumer] = {}
-        self._dropped: dict[int, int] = {}
-        self._reported: dict[int, int] = {}
-        self._callbacks: dict[int, Callable[[bytes, Undelivered], None]] = {}
-
-    def _schedule_flush(self) -> None:
-        self._hub.flush_later(self)
-
-    # --- commands of the peer -----------------------------------------------------------------------
-
-    def execute(self, command: wire.PeerCommand) -> None:
-        """Execute a command of the peer.
-
-        Raises:
-            SynapseError: The command is invalid.
-        """
-        match command:
-            case wire.Publish():
-                self._hub.publish(self, command)
-            case wire.Subscribe():
-                self._subscribe(command)
-            case wire.GetDeadLetters():
-                self._send_dead_letters(command.request)
-            case wire.Leave():
-                self._hub.end_session(self)
-            case _ if (consumer := self._consumers.get(command.sub)) is not None:
-                self._execute_for(consumer, command)
-            case _:
-                # The subscription has ended meanwhile.
-                pass
-
-    def _execute_for(
-        self,
-        consumer: Consumer,
-        command: wire.Ack | wire.Unsubscribe | wire.Nack | wire.Requeue,
-    ) -> None:
-        match command:
-            case wire.Ack():
-                for number in command.numbers:
-                    self._router.ack(consumer, number)
-            case wire.Nack():
-                self._router.nack(consumer, command.number, command.reason)
-            case wire.Requeue():
-                self._router.requeue(consumer, command.number)
-            case wire.Unsubscribe():
-                self._router.remove_consumer(consumer)
-                self.stream.write(wire.Unsubscribed(command.sub))
-        if consumer.closed and not consumer.unacked:
-            # A closed consumer is kept until its deliveries are acknowledged.
-            self._consumers.pop(command.sub, None)
-            self._dropped.pop(command.sub, None)
-            self._reported.pop(command.sub, None)
-
-    def _subscribe(self, request: wire.Subscribe) -> None:
-        if (
-            request.sub in self._consumers
-            or len(self._consumers) >= MAX_SUBSCRIPTIONS
-            or request.prefetch < 1
-        ):
-            reason = (
-                f"at most {MAX_SUBSCRIPTIONS} subscriptions are allowed,"
-                " each with its own number and a prefetch of at least 1"
-            )
-            self.stream.write(wire.SubscribeRejected(request.sub, reason))
-            return
-        consumer = Consumer(
-            request.pattern,
-            self._sender(request.sub),
-            queue_group=request.queue_group,
-            prefetch=request.prefetch,
-            max_pending=0,
-        )
-        try:
-            # Confirmed before the first frame is delivered.
-            self.stream.write(wire.Subscribed(request.sub))
-            self._consumers[request.sub] = consumer
-            self._router.add_consumer(consumer)
-        except SynapseError as error:
-            del self._consumers[request.sub]
-            self.stream.write(wire.SubscribeRejected(request.sub, str(error)))
-        else:
-            if request.again:
-                self._hub.retry_early()
-
-    def _sender(self, sub: int) -> Callable[[bytes, int, float], bool]:
-        stream, dropped = self.stream, self._dropped
-
-        def send(frame: bytes, number: int, published_at: float) -> bool:
-            if number:
-                held_ms = int((time.monotonic() - published_at) * 1000)
-                stream.write(wire.Deliver(sub, frame, number, held_ms), len(frame))
-                return False
-            if stream.unacknowledged < MAX_UNACKNOWLEDGED and stream.unacknowledged_bytes < MAX_BYTES:
-                stream.write(wire.Deliver(sub, frame, 0, 0), len(frame))
-            else:
-                dropped[sub] = dropped.get(sub, 0) + 1
-            return True
-
-        return send
-
-    def _send_dead_letters(self, request: int) -> None:
-        for dead in self._router.dead_letters:
-            item = wire.DeadLetterItem(request, dead.subject, dead.frame, dead.deliveries, dead.reason)
-            self.stream.write(item, len(dead.frame))
-        self.stream.write(wire.DeadLetterItem(request, None, b"", 0, ""))
-
-    # --- commands to the peer -----------------------------------------------------------------------
-
-    def callback(self, number: int) -> Callable[[bytes, Undelivered], None] | None:
-        """Return the function that reports an undeliverable frame to the peer's callback; None for 0."""
-        if not number:
-            return None
-        callback = self._callbacks.get(number)
-        if callback is None:
-            if len(self._callbacks) >= MAX_SUBSCRIPTIONS:
-                self._callbacks.clear()
-            callback = self._callbacks[number] = self._make_callback(number)
-        return callback
-
-    def _make_callback(self, number: int) -> Callable[[bytes, Undelivered], None]:
-        def report(frame: bytes, cause: Undelivered) -> None:
-            self.stream.write(wire.Undeliverable(number, frame, cause), len(frame))
-
-        return report
-
-    def pause(self, subject: str) -> None:
-        """Make the peer stop publishing on a subject."""
-        if subject not in self.paused:
-            self.paused.add(subject)
-            self.stream.write(wire.PauseSubject(subject))
-
-    def resume(self, subject: str) -> None:
-        """Let the peer publish on a subject again."""
-        self.paused.discard(subject)
-        self.stream.write(wire.ResumeSubject(subject))
-
-    def send_heartbeat(self) -> None:
-        """Send a heartbeat, and the numbers of dropped frames that have changed."""
-        for sub, total in self._dropped.items():
-            if total != self._reported.get(sub):
-                self._reported[sub] = total
-                self.stream.write(wire.Dropped(sub, total))
-        self.stream.send_heartbeat()
-
-    def end(self, reason: str) -> None:
-        """Redeliver the peer's unacknowledged deliveries to others, and send it nothing more."""
-        self.stream.connected = False
-        # All are removed first, so that no delivery goes from one to another of them.
-        for consumer in self._consumers.values():
-            self._router.remove_consumer(consumer)
-        for consumer in self._consumers.values():
-            self._router.remove_lost_consumer(consumer, reason)
-        self._consumers.clear()
 
 
 class Hub:
@@ -245,6 +96,7 @@ class Hub:
 
     Attributes:
         rejected: How many malformed messages and commands were rejected.
+        closed: How many peers were closed because they exceeded a limit.
 
     Raises:
         SynapseError: The address is not on loopback, and there are no keys.
@@ -269,6 +121,7 @@ class Hub:
         check_lease(lease_s)
         address.check_keys(keys is not None, insecure)
         self.rejected = 0
+        self.closed = 0
         self._address = address
         self._keys = keys
         self._max_frame = max_frame
@@ -277,19 +130,41 @@ class Hub:
         self._detect_s = lease_s / 2
         self._leases: Leases[bytes] = Leases(lease_s / 2)
         self._router = Router(
-            max_waiting=max_waiting, max_deliveries=max_deliveries, on_dequeued=self._resume_publishers
+            max_waiting=max_waiting,
+            max_deliveries=max_deliveries,
+            max_dead_bytes=MAX_DEAD_BYTES,
+            max_queues=MAX_WAITING_SUBJECTS,
+            max_queued_bytes=MAX_WAITING_BYTES,
+            on_dequeued=self._resume_publishers,
         )
+        self._budget = Budget(FREE_TRANSIT_BYTES, MAX_TRANSIT_BYTES)
         # By subject: the sessions that must not publish on it now.
         self._paused: dict[str, list[Session]] = {}
         # A session keeps its id when the peer's connection, and with it the routing id, changes.
         self._sessions: dict[bytes, Session] = {}
-        self._session_ids: dict[bytes, bytes] = {}
+        self._by_routing_id: dict[bytes, Session] = {}
         self._routing_ids: dict[bytes, bytes] = {}
         self._local_peers: dict[bytes, Callable[[wire.Message], None]] = {}
         self._local_numbers = count()
         self._to_flush: list[Session] = []
         # Frames of reconnecting peers without a subscriber yet; None once the hub has run for `RECONNECT_S`.
         self._early: deque[tuple[Session, wire.Publish]] | None = deque()
+        self._early_bytes = 0
+        # How many more messages are executed as they come.
+        self._direct = DIRECT
+        # The sessions that wait for their turn: those that have not had one since they wait go first.
+        self._new: deque[Session] = deque()
+        self._waiting: deque[Session] = deque()
+        self._swept_at = 0.0
+        self._is_drained = True
+        self._tokens = 0
+        self._dead_requests: deque[tuple[Session, int]] = deque()
+        self._dead_answers = 0
+        # The sessions that will be closed, and why.
+        self._condemned: dict[Session, str] = {}
+        self._closed_before = 0
+        self._accept_failures = 0
+        self._has_discarded = False
 
     # --- life cycle ---------------------------------------------------------------------------------
 
@@ -309,13 +184,15 @@ class Hub:
             except zmq.ZMQError as error:
                 raise cannot_open(error) from None
             self._configure(socket)
+            self._socket = DrainedSocket(socket, self._receive, self._drained, self._read)
+            stack.callback(self._socket.close)
+            self._connections = Connections(socket, time.monotonic, self._accept_failed)
+            stack.callback(self._connections.close)
             self._address.check_path()
             try:
                 socket.bind(self._address.endpoint)
             except zmq.ZMQError as error:
                 raise SynapseError(f"cannot start a hub at {self._address}: {error.strerror}") from None
-            self._socket = DrainedSocket(socket, self._receive, self.flush)
-            stack.callback(self._socket.close)
             listening.set_result(self._address.with_endpoint(socket.getsockopt_string(zmq.LAST_ENDPOINT)))
             await self._supervise()
 
@@ -325,7 +202,9 @@ class Hub:
         # Sending to a peer that cannot be reached is an error, and no peer can take the id of another.
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         socket.setsockopt(zmq.MAXMSGSIZE, self._max_frame + wire.OVERHEAD)
-        # No limit in ZeroMQ: the sessions limit what is unacknowledged.
+        # No limit in ZeroMQ: the budget of the streams limits what is on its way, and `_sweep` what comes.
+        # With a limit, a peer could end the hub: ZeroMQ 4.3.5 fails an assertion if a connection breaks while
+        # its input is stopped at the limit, and a ping is due.
         socket.setsockopt(zmq.SNDHWM, 0)
         socket.setsockopt(zmq.RCVHWM, 0)
         # ZeroMQ's own thread answers heartbeats, so a peer with a blocked event loop keeps its lease.
@@ -344,42 +223,74 @@ class Hub:
                 # This process was stopped or blocked and received nothing: the peers are not at fault.
                 for session_id in self._sessions:
                     self._leases.renew(session_id, now)
+                for connection in self._connections.unwelcomed.values():
+                    connection.accepted_at = now
             before = now
             if self._early is not None and now - started >= RECONNECT_S:
                 self._discard_early()
+            self._answer_dead_letters()
             self._send_heartbeats(now)
             for session_id in self._leases.expire(now):
                 self._remove_session(session_id, "its process is gone or unreachable")
+            self._close_silent(now)
+            self._sweep(now)
+            self._log_closed()
 
     def _send_heartbeats(self, now: float) -> None:
-        for session_id, session in list(self._sessions.items()):
+        sessions = list(self._sessions.values())
+        for session in sessions:
             session.send_heartbeat()
+            session.open_gate()
+            session.stream.transmit_held()
             if session.stream.connected:
-                self._leases.renew(session_id, now)
+                self._leases.renew(session.id, now)
+        if any(session.stream.is_held for session in sessions):
+            for session in sessions:
+                if session.stalled_beats >= STALLED_BEATS and session.stream.unacknowledged_bytes > (
+                    FREE_TRANSIT_BYTES
+                ):
+                    self.condemn(session, f"it acknowledged nothing for {STALLED_BEATS * HEARTBEAT_S} s")
+            self.flush()
 
     # --- sessions -----------------------------------------------------------------------------------
 
     def _open_session(self, routing_id: bytes, hello: wire.Hello) -> None:
+        connection = self._connection(routing_id)
+        if connection is not None:
+            connection.hellos += 1
+            connection.told = False
+            if connection.hellos > MAX_HELLOS:
+                self._close_connection(connection, f"it said Hello {connection.hellos} times")
+                return
         reason = self._rejection(hello)
         if reason is not None:
             self._send(routing_id, wire.Rejection(reason))
             return
+        if connection is not None:
+            self._connections.welcome(connection)
         session_id, session = hello.session, self._sessions.get(hello.session)
-        previous = self._session_ids.get(routing_id, session_id)
-        if previous != session_id:
-            self._leases.end(previous)
-            self._remove_session(previous, "its peer began another session")
+        previous = self._by_routing_id.get(routing_id)
+        if previous is not None and previous is not session:
+            self._leases.end(previous.id)
+            self._remove_session(previous.id, "its peer began another session")
         resumed = session is not None
         if session is None:
-            session = self._sessions[session_id] = Session(self, self._router, self._sender(session_id))
+            send = self._sender(session_id)
+            session = Session(session_id, self, self._router, send, self._budget)
+            self._sessions[session_id] = session
             session.reconnecting = hello.reconnecting
         else:
-            self._session_ids.pop(self._routing_ids[session_id], None)
+            self._by_routing_id.pop(self._routing_ids[session_id], None)
+        same_connection = self._routing_ids.get(session_id) == routing_id
         self._routing_ids[session_id] = routing_id
-        self._session_ids[routing_id] = session_id
+        self._by_routing_id[routing_id] = session
         self._leases.renew(session_id, time.monotonic())
         self._send(routing_id, wire.Welcome(resumed, session.stream.received, self._max_frame))
-        session.stream.resume(hello.received if resumed else 0)
+        if same_connection and session.stream.connected:
+            # Nothing was lost on this connection.
+            session.stream.discard_acknowledged(hello.received)
+        else:
+            session.stream.resume(hello.received if resumed else 0)
 
     def _rejection(self, hello: wire.Hello) -> str | None:
         if hello.version != wire.VERSION:
@@ -392,27 +303,191 @@ class Hub:
 
     def end_session(self, session: Session) -> None:
         """End the session of a peer that leaves."""
-        session_id = next(name for name, each in self._sessions.items() if each is session)
-        self._leases.end(session_id)
-        self._remove_session(session_id, "its peer left")
+        self._leases.end(session.id)
+        self._remove_session(session.id, "its peer left")
 
     def _remove_session(self, session_id: bytes, reason: str) -> None:
         session = self._sessions.pop(session_id)
-        self._session_ids.pop(self._routing_ids.pop(session_id), None)
-        for sessions in self._paused.values():
+        self._by_routing_id.pop(self._routing_ids.pop(session_id), None)
+        for subject in session.paused:
+            sessions = self._paused.get(subject, [])
             if session in sessions:
                 sessions.remove(session)
+        self._condemned.pop(session, None)
         session.end(reason)
+
+    # --- closing peers ------------------------------------------------------------------------------
+
+    def condemn(self, session: Session, reason: str) -> None:
+        """Close the peer of a session when the commands at hand are executed."""
+        self._condemned.setdefault(session, reason)
+
+    def _close_condemned(self) -> None:
+        while self._condemned:
+            session, reason = next(iter(self._condemned.items()))
+            del self._condemned[session]
+            routing_id = self._routing_ids.get(session.id)
+            if routing_id is None:
+                # It has left meanwhile.
+                continue
+            connection = self._connection(routing_id)
+            self._leases.end(session.id)
+            self._remove_session(session.id, reason)
+            if connection is not None:
+                self._close_connection(connection, reason)
+            else:
+                self._log_close("a program of this process, or one that is gone,", reason)
+
+    def _close_connection(self, connection: Connection, reason: str) -> None:
+        session = self._by_routing_id.get(connection.routing_id or b"")
+        if session is not None:
+            self.condemn(session, reason)
+            return
+        self._log_close(connection.name, reason)
+        self._connections.close_one(connection)
+
+    def _log_close(self, name: str, reason: str) -> None:
+        self.closed += 1
+        if self.closed - self._closed_before <= MAX_LOGGED:
+            logger.warning("closed the connection of %s: %s", name, reason)
+
+    def _log_closed(self) -> None:
+        more = self.closed - self._closed_before - MAX_LOGGED
+        if more > 0:
+            logger.warning("closed the connections of %d more peers", more)
+        self._closed_before = self.closed
+
+    def _close_silent(self, now: float) -> None:
+        """Close the connections that do not say Hello."""
+        for connection in list(self._connections.unwelcomed.values()):
+            if now - connection.accepted_at < HELLO_S:
+                break
+            self._close_connection(connection, f"it did not say Hello within {HELLO_S} s")
+
+    def _accept_failed(self, reason: str) -> None:
+        if not self._accept_failures:
+            logger.warning(
+                "cannot accept a connection: %s; if too many files are open, raise the limit of open files"
+                " of the hub (ulimit -n)",
+                reason,
+            )
+        self._accept_failures += 1
+        self._close_oldest(f"no connection can be accepted: {reason}")
+
+    def _close_oldest(self, reason: str) -> None:
+        for connection in self._connections.unwelcomed.values():
+            self._close_connection(connection, f"it has not said Hello, and {reason}")
+            return
 
     # --- receiving ----------------------------------------------------------------------------------
 
+    def _read(self, socket: zmq.Socket[bytes]) -> list[bytes]:
+        """Read a message; learn the connection of a peer from its first one."""
+        routing_id = socket.recv(_NOBLOCK)
+        connection = self._connections.by_routing_id.get(routing_id)
+        if connection is not None:
+            raw = socket.recv(_NOBLOCK)
+        else:
+            frame = socket.recv(_NOBLOCK, copy=False)
+            raw = frame.bytes
+            try:
+                connection = self._connections.identify(routing_id, int(frame.get(zmq.SRCFD)))
+            except zmq.ZMQError:
+                # ZeroMQ's older protocols have no properties; it never says Hello, and is closed for that.
+                raw = b""
+            if len(self._connections.unwelcomed) > MAX_UNWELCOMED:
+                self._close_oldest(f"{MAX_UNWELCOMED} more have not")
+        while socket.get(_RCVMORE):
+            # A message of several parts is invalid.
+            socket.recv(_NOBLOCK)
+            raw = b""
+        if connection is not None:
+            connection.read_messages += 1
+            connection.read_bytes += len(raw)
+        return [routing_id, raw]
+
+    def _connection(self, routing_id: bytes) -> Connection | None:
+        """Return a peer's connection; None for a peer in this process."""
+        return self._connections.by_routing_id.get(routing_id)
+
     def _receive(self, parts: list[bytes]) -> None:
-        routing_id = parts[0]
+        routing_id, raw = parts
         try:
-            message = wire.decode_for_hub(parts[1] if len(parts) == 2 else b"")
-            self.handle(routing_id, message)
-        except _MALFORMED as error:
-            self._reject(error)
+            if raw[:2] == wire.PEER_DATA:
+                self._receive_data(routing_id, raw)
+                return
+            message = wire.decode_for_hub(raw)
+            if isinstance(message, wire.PeerData):
+                # Not in its usual encoding; so that it waits for its turn like others.
+                self._receive_data(routing_id, wire.encode(message))
+            else:
+                self.handle(routing_id, message)
+        except MALFORMED as error:
+            self.reject(error)
+            self._count_message(routing_id)
+
+    def _receive_data(self, routing_id: bytes, raw: bytes) -> None:
+        session = self._by_routing_id.get(routing_id)
+        if session is None:
+            wire.decode_for_hub(raw)
+            self._tell_unknown(routing_id)
+        elif self._direct and not self._new and not self._waiting:
+            self._direct -= 1
+            message = wire.decode_for_hub(raw)
+            if isinstance(message, wire.PeerData):
+                session.execute_all(message)
+        else:
+            self._put(session, raw)
+
+    def _put(self, session: Session, raw: bytes) -> None:
+        """Let a message wait for its peer's turn."""
+        session.put(raw)
+        if not session.is_waiting:
+            session.is_waiting = True
+            self._new.append(session)
+        if len(session.inbox) > MAX_INBOX:
+            self.condemn(session, f"it sent {MAX_INBOX} messages without waiting for acknowledgements")
+        elif self._budget.waiting > MAX_INBOX_BYTES:
+            largest = max((*self._new, *self._waiting), key=lambda each: each.inbox_bytes)
+            self.condemn(
+                largest, f"it has {largest.inbox_bytes} of {self._budget.waiting} bytes of waiting messages"
+            )
+            self._close_condemned()
+
+    def _run_waiting(self) -> None:
+        """Give the waiting peers their turns."""
+        until = time.monotonic() + RUN_S
+        while True:
+            queue = self._new or self._waiting
+            if not queue:
+                return
+            session = queue.popleft()
+            session.run(QUANTUM)
+            if session.has_waiting:
+                self._waiting.append(session)
+            else:
+                session.is_waiting = False
+            if time.monotonic() > until:
+                return
+
+    def _tell_unknown(self, routing_id: bytes) -> None:
+        """Tell a peer once that it has no session here."""
+        connection = self._connection(routing_id)
+        if connection is None or not connection.told:
+            self._send(routing_id, wire.UnknownSession())
+        if connection is not None:
+            connection.told = True
+            self._count_message(routing_id)
+
+    def _count_message(self, routing_id: bytes) -> None:
+        """Count a message that is outside of a session, or invalid."""
+        connection = self._connection(routing_id)
+        if connection is not None:
+            connection.messages += 1
+            if connection.messages == MAX_BEFORE_HELLO:
+                self._close_connection(
+                    connection, f"it sent {MAX_BEFORE_HELLO} messages outside of a session or invalid ones"
+                )
 
     def add_local_peer(self, receive: Callable[[wire.Message], None]) -> bytes:
         """Add a peer in this process, which gets its messages without encoding; return its routing id."""
@@ -435,26 +510,24 @@ class Hub:
             self._open_session(routing_id, message)
             return
         if isinstance(message, wire.Datagram):
+            connection = self._connection(routing_id)
+            if connection is not None:
+                connection.datagrams += 1
+                if connection.datagrams > MAX_DATAGRAMS:
+                    self._close_connection(connection, f"it sent {connection.datagrams} datagrams")
+                    return
             self.publish(None, wire.Publish(message.subject, message.frame, 0))
             return
-        session_id = self._session_ids.get(routing_id)
-        if session_id is None:
-            self._send(routing_id, wire.UnknownSession())
-            return
-        session = self._sessions[session_id]
-        if isinstance(message, wire.Heartbeat):
+        session = self._by_routing_id.get(routing_id)
+        if session is None:
+            self._tell_unknown(routing_id)
+        elif isinstance(message, wire.Heartbeat):
             session.stream.discard_acknowledged(message.received)
-        elif isinstance(message, wire.PeerData) and session.stream.accept(message.number, message.received):
-            for command in message.commands:
-                try:
-                    session.execute(command)
-                except _MALFORMED as error:
-                    self._reject(error)
-                if isinstance(command, wire.Leave):
-                    # The session has ended; commands after this one are ignored.
-                    break
+        elif isinstance(message, wire.PeerData):
+            session.execute_all(message)
 
-    def _reject(self, error: Exception) -> None:
+    def reject(self, error: Exception) -> None:
+        """Count a malformed message or command."""
         self.rejected += 1
         # Only the 1st, 10th, 100th, ... are logged: many malformed messages must not flood the log.
         if str(self.rejected).strip("0") == "1":
@@ -480,15 +553,43 @@ class Hub:
             and session is not None
             and session.reconnecting
             and len(early) < MAX_EARLY
+            and self._early_bytes < MAX_EARLY_BYTES
             and not self._router.has_consumers(command.subject)
         ):
             early.append((session, command))
+            self._early_bytes += len(command.frame)
             return
         callback = None if session is None else session.callback(command.callback)
         blocked = self._router.publish(command.subject, command.frame, callback, time.monotonic())
         for delivery in blocked or ():
-            self._router.enqueue(delivery)
-            self._pause_publisher(session, delivery.subject)
+            self._wait_or_discard(session, delivery)
+
+    def _wait_or_discard(self, session: Session | None, delivery: Delivery) -> None:
+        """Queue a delivery for which there was no space, and pause its publisher; or discard it."""
+        router, subject = self._router, delivery.subject
+        if session is None:
+            # A datagram has no session to pause.
+            router.discarded += 1
+            return
+        if subject in session.paused:
+            session.paused[subject] += 1
+            if session.paused[subject] > MAX_REFUSED:
+                self.condemn(session, f"it published {MAX_REFUSED} frames on {subject}, which is paused")
+                return
+        if router.queue_length(delivery) and router.queued_bytes < 2 * MAX_WAITING_BYTES:
+            router.enqueue(delivery)
+            self._pause_publisher(session, subject)
+            return
+        router.discarded += 1
+        if not self._has_discarded:
+            self._has_discarded = True
+            logger.warning(
+                "discarded a frame on %s: frames wait for queue groups on %d subjects, with %d bytes, and no"
+                " more may wait",
+                subject,
+                router.queues,
+                router.queued_bytes,
+            )
 
     def retry_early(self) -> None:
         """Publish the early frames again, because a subscriber has reconnected."""
@@ -496,10 +597,11 @@ class Hub:
         for _ in range(len(early)):
             # A frame that still has no subscriber is appended again, so the order stays.
             session, command = early.popleft()
+            self._early_bytes -= len(command.frame)
             try:
                 self.publish(session, command)
-            except _MALFORMED as error:
-                self._reject(error)
+            except MALFORMED as error:
+                self.reject(error)
 
     def _discard_early(self) -> None:
         early, self._early = self._early, None
@@ -507,9 +609,8 @@ class Hub:
             if (callback := session.callback(command.callback)) is not None:
                 callback(command.frame, "no_consumers")
 
-    def _pause_publisher(self, session: Session | None, subject: str) -> None:
-        # A datagram has no session to pause. Its sender limits how many it sends: they are heartbeats.
-        if session is not None and subject not in session.paused:
+    def _pause_publisher(self, session: Session, subject: str) -> None:
+        if subject not in session.paused:
             session.pause(subject)
             self._paused.setdefault(subject, []).append(session)
 
@@ -517,6 +618,51 @@ class Hub:
         if delivery.subject in self._paused and self._router.queue_length(delivery) <= self._half_full:
             for session in self._paused.pop(delivery.subject):
                 session.resume(delivery.subject)
+
+    # --- what sessions share ------------------------------------------------------------------------
+
+    def reserve_tokens(self, session: Session, count: int) -> None:
+        """Reserve space for the tokens of a pattern; close the peer with the most if there is none."""
+        self._tokens += count
+        if count > 0 and self._tokens > MAX_PATTERN_TOKENS:
+            largest = max(self._sessions.values(), key=lambda each: each.tokens)
+            self.condemn(
+                largest, f"its subscriptions have {largest.tokens} of {self._tokens} tokens of all patterns"
+            )
+
+    def request_dead_letters(self, session: Session, request: int) -> None:
+        """Answer a request for the dead letters, or with the next heartbeat if there were many."""
+        self._dead_requests.append((session, request))
+        if self._dead_answers < MAX_DEAD_ANSWERS:
+            self._answer_one()
+
+    def _answer_dead_letters(self) -> None:
+        self._dead_answers = 0
+        while self._dead_requests and self._dead_answers < MAX_DEAD_ANSWERS:
+            self._answer_one()
+
+    def _answer_one(self) -> None:
+        session, request = self._dead_requests.popleft()
+        if self._sessions.get(session.id) is session:
+            self._dead_answers += 1
+            session.send_dead_letters(request)
+
+    def _enforce_limits(self, flushed: list[Session]) -> None:
+        """Close the peers that exceed a limit after some streams were flushed."""
+        for session in flushed:
+            if (excess := session.excess) is not None:
+                self.condemn(session, excess)
+        self._close_condemned()
+        if self._budget.owed > MAX_TOTAL_BYTES:
+            for session in self._sessions.values():
+                session.recount_owed()
+        while self._budget.owed > MAX_TOTAL_BYTES and self._sessions:
+            # An honest peer acknowledges with every heartbeat.
+            worst = max(self._sessions.values(), key=lambda each: each.owed * (1 + each.stalled_beats))
+            self.condemn(
+                worst, f"it leaves {worst.owed} of {self._budget.owed} bytes unacknowledged of all peers"
+            )
+            self._close_condemned()
 
     # --- sending ------------------------------------------------------------------------------------
 
@@ -527,11 +673,44 @@ class Hub:
             asyncio.get_running_loop().call_soon(self.flush)
         self._to_flush.append(session)
 
+    def _drained(self, more: bool) -> bool:
+        """Handle the end of a pass; return whether peers still wait for their turns."""
+        self._is_drained = not more
+        if more:
+            now = time.monotonic()
+            if now - self._swept_at >= SWEEP_S:
+                self._sweep(now)
+        self.flush()
+        return bool(self._new or self._waiting)
+
+    def _sweep(self, now: float) -> None:
+        """Close the connections that have sent the most, if more waits in ZeroMQ than may wait."""
+        self._swept_at = now
+        total, backlogs = 0, []
+        for connection in self._connections.all():
+            if self._is_drained:
+                connection.resync(now)
+            backlog = connection.backlog()
+            total += backlog
+            if backlog > MIN_BACKLOG_BYTES:
+                backlogs.append((backlog, connection))
+        backlogs.sort(key=lambda each: each[0])
+        while total > MAX_BACKLOG_BYTES and backlogs:
+            backlog, connection = backlogs.pop()
+            total -= backlog
+            self._close_connection(connection, f"it sent {backlog} bytes that are not handled yet")
+        self._close_condemned()
+
     def flush(self) -> None:
-        """Flush the streams of all sessions that have something to send."""
+        """Give waiting peers their turns, and flush the streams that have something to send."""
+        self._direct = DIRECT
+        if self._new or self._waiting:
+            self._run_waiting()
         to_flush, self._to_flush = self._to_flush, []
         for session in to_flush:
             session.stream.flush()
+        if to_flush or self._condemned:
+            self._enforce_limits(to_flush)
 
     def _sender(self, session_id: bytes) -> Send:
         def send(message: wire.Message) -> bool:
@@ -562,6 +741,7 @@ async def serve_until_signal(hub: Hub, announce: Callable[[Address], None]) -> N
     Raises:
         SynapseError: The address is in use or cannot be bound.
     """
+    _allow_open_files(2 * MAX_SESSIONS)
     loop = asyncio.get_running_loop()
     listening: asyncio.Future[Address] = loop.create_future()
     serving = loop.create_task(hub.serve(listening))
@@ -570,3 +750,15 @@ async def serve_until_signal(hub: Hub, announce: Callable[[Address], None]) -> N
     listening.add_done_callback(lambda listening: announce(listening.result()))
     with contextlib.suppress(asyncio.CancelledError):
         await serving
+
+
+def _allow_open_files(count: int) -> None:
+    """Raise the soft limit of open files of this process, as far as it may: a connection needs one."""
+    try:
+        import resource
+    except ImportError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

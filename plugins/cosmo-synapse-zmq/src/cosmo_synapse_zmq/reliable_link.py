@@ -28,6 +28,9 @@ MAX_FAILURES: Final = 3
 REJECTED_RETRY_S: Final = 0.5
 """Seconds after which a peer that was accepted before tries again at a hub that has rejected it."""
 
+ACK_BYTES: Final = 64 * 1024
+"""After how many received bytes an acknowledgement is sent in any case."""
+
 TAKEOVER_RETRY_S: Final = 0.1
 """Seconds between two attempts to run the embedded hub, when its process is gone."""
 
@@ -61,6 +64,10 @@ class ConnectionListener(Protocol):
         """A message has arrived."""
         ...
 
+    def acknowledge(self) -> None:
+        """Acknowledge what was received."""
+        ...
+
 
 class Connection:
     """A DEALER socket, and the monitor of its state.
@@ -77,6 +84,8 @@ class Connection:
     ) -> None:
         self._listener = listener
         self._failures = 0
+        # Bytes that came since the last acknowledgement.
+        self._unacknowledged = 0
         socket = make_dealer(address, keys)
         socket.setsockopt(zmq.HEARTBEAT_IVL, int(lease_s * 1000 / 6))
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, int(lease_s * 1000 / 2))
@@ -116,6 +125,11 @@ class Connection:
             logger.warning("the hub sent a malformed message: %s", error)
         else:
             self._listener.receive(message)
+            # The hub limits how many bytes may be on their way.
+            self._unacknowledged += len(parts[0])
+            if self._unacknowledged >= ACK_BYTES:
+                self._unacknowledged = 0
+                self._listener.acknowledge()
 
     def send(self, message: wire.Message) -> bool:
         """Send a message; return whether it could be sent."""
@@ -351,6 +365,10 @@ class ReliableLink:
             self._connection = Connection(self._address, self._keys, self, self._lease_s)
         except SynapseError as error:
             self._fail(error)
+
+    def acknowledge(self) -> None:
+        """Acknowledge what was received."""
+        self.stream.send_heartbeat()
 
     def receive(self, message: wire.Message) -> None:
         """Handle a message of the hub."""

@@ -26,18 +26,22 @@ class DrainedSocket:
     Args:
         socket: The socket; this object closes it.
         receive: Called with every message, as its parts.
-        on_drained: Called when no more messages are available.
+        on_drained: Called with False when no more messages are available, and with True when `MAX_IN_A_ROW`
+            were read. It returns whether it must be called again soon.
+        read: Reads one message that is available, and returns its parts.
     """
 
     def __init__(
         self,
         socket: zmq.Socket[bytes],
         receive: Callable[[list[bytes]], None],
-        on_drained: Callable[[], None] = lambda: None,
+        on_drained: Callable[[bool], bool] = lambda more: False,
+        read: Callable[[zmq.Socket[bytes]], list[bytes]] | None = None,
     ) -> None:
         self._socket = socket
         self._receive = receive
         self._on_drained = on_drained
+        self._read = _read if read is None else read
         self._loop = asyncio.get_running_loop()
         self._draining = False
         self._fd = int(socket.get(zmq.FD))
@@ -47,15 +51,17 @@ class DrainedSocket:
     def _drain(self) -> None:
         # While this is set, `send` need not check for messages: this loop reads them.
         self._draining = True
-        socket, receive = self._socket, self._receive
+        socket, receive, read = self._socket, self._receive, self._read
+        more = True
         for _ in range(MAX_IN_A_ROW):
             # Cheaper than catching the exception of an empty socket.
             if socket.closed or not int(socket.get(_EVENTS)) & _POLLIN:
+                more = False
                 break
-            receive(socket.recv_multipart(_NOBLOCK))
-        self._on_drained()
+            receive(read(socket))
+        again = self._on_drained(more)
         self._draining = False
-        if not socket.closed and int(socket.get(_EVENTS)) & _POLLIN:
+        if not socket.closed and (again or int(socket.get(_EVENTS)) & _POLLIN):
             self._schedule_drain()
 
     def _schedule_drain(self) -> None:
@@ -86,6 +92,10 @@ class DrainedSocket:
         if not self._socket.closed:
             self._loop.remove_reader(self._fd)
             self._socket.close(linger_ms)
+
+
+def _read(socket: zmq.Socket[bytes]) -> list[bytes]:
+    return socket.recv_multipart(_NOBLOCK)
 
 
 def cannot_open(error: zmq.ZMQError) -> SynapseError:

@@ -6,10 +6,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from cosmo_synapse_zmq.wire import MAX_BATCH, Command, Heartbeat, Message
+import attrs
 
-MAX_COMMANDS: Final = 32
-"""How many commands are batched. With more, the other side would be idle while the batch fills."""
+from cosmo_synapse_zmq.wire import MAX_BATCH, MAX_COMMANDS, Command, Heartbeat, Message
+
+COMMAND_BYTES: Final = 64
+"""Bytes that a command is counted with beside its frame."""
 
 ACK_EVERY: Final = 64
 """After how many received messages an acknowledgement is sent, if no data was sent meanwhile."""
@@ -21,6 +23,29 @@ Send = Callable[[Message], bool]
 """Sends a message; returns False if the other side cannot be reached now."""
 
 
+@attrs.define
+class Budget:
+    """What all sessions of a hub share.
+
+    Attributes:
+        free: How many bytes may be on their way in each stream in any case.
+        transit: How many more bytes may be on their way in all streams together.
+        in_transit: How many are.
+        unacknowledged: How many bytes of frames are unacknowledged in all streams.
+        owed: How many of them must not be dropped, at most: those that are acknowledged are subtracted later.
+        lent: How many bytes of frames members of queue groups work on.
+        waiting: How many bytes of received messages wait for their turn.
+    """
+
+    free: int
+    transit: int
+    in_transit: int = 0
+    unacknowledged: int = 0
+    owed: int = 0
+    lent: int = 0
+    waiting: int = 0
+
+
 class ReliableStream:
     """Batches commands, numbers the messages, and keeps them until the other side acknowledges them.
 
@@ -28,24 +53,37 @@ class ReliableStream:
         make_message: Makes a data message.
         send: Sends a message.
         schedule_flush: Called when there is something to send; it must call `flush` soon.
+        budget: Limits what is on its way, together with other streams; None for no limit.
 
     Attributes:
         received: The number of the last message received.
         unacknowledged: How many commands are kept.
         unacknowledged_bytes: How many bytes of frames they have.
         connected: Whether the other side can be reached.
+        acknowledged: The number of the last message that the other side has acknowledged.
     """
 
-    def __init__(self, make_message: MakeMessage, send: Send, schedule_flush: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        make_message: MakeMessage,
+        send: Send,
+        schedule_flush: Callable[[], None],
+        budget: Budget | None = None,
+    ) -> None:
         self.received = 0
         self.unacknowledged = 0
         self.unacknowledged_bytes = 0
         self.connected = False
+        self.acknowledged = 0
+        self._budget = budget
+        self._in_transit = 0
+        # The messages that wait until enough of those before them are acknowledged.
+        self._held: deque[tuple[int, int, list[Command]]] = deque()
         self._make_message = make_message
         self._send = send
         self._schedule_flush = schedule_flush
         self._number = 0
-        self._acknowledged = 0
+        self._received_acknowledged = 0
         self._batch: list[Command] = []
         self._batch_bytes = 0
         # Number, bytes and commands of each message that the other side may not have.
@@ -56,6 +94,8 @@ class ReliableStream:
         self._batch.append(command)
         self.unacknowledged += 1
         self.unacknowledged_bytes += size
+        if self._budget is not None:
+            self._budget.unacknowledged += size
         self._batch_bytes += size
         if len(self._batch) == 1:
             self._schedule_flush()
@@ -70,12 +110,48 @@ class ReliableStream:
         size = self._batch_bytes
         self._batch, self._batch_bytes = [], 0
         self._number += 1
-        self._sent.append((self._number, size, commands))
+        message = (self._number, size, commands)
+        self._sent.append(message)
         if self.connected:
-            self._transmit(self._number, commands)
+            if self._held or not self._may_transmit(message):
+                self._held.append(message)
+            else:
+                self._transmit(self._number, commands)
+
+    def _may_transmit(self, message: tuple[int, int, list[Command]]) -> bool:
+        """Return whether a message may be sent now, and count it if so."""
+        budget = self._budget
+        if budget is None:
+            return True
+        _, size, commands = message
+        after = self._in_transit + size + COMMAND_BYTES * len(commands)
+        more = max(0, after - budget.free) - max(0, self._in_transit - budget.free)
+        if more and budget.in_transit + more > budget.transit:
+            return False
+        self._in_transit = after
+        budget.in_transit += more
+        return True
+
+    def _arrived(self, count: int) -> None:
+        """Count bytes that are not on their way any more."""
+        budget = self._budget
+        if budget is not None:
+            before, self._in_transit = self._in_transit, self._in_transit - count
+            budget.in_transit -= max(0, before - budget.free) - max(0, self._in_transit - budget.free)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether messages wait for the budget."""
+        return bool(self._held)
+
+    def transmit_held(self) -> None:
+        """Send the messages that waited, as far as the budget allows it now."""
+        while self._held and self.connected and self._may_transmit(self._held[0]):
+            number, _, commands = self._held.popleft()
+            self._transmit(number, commands)
 
     def _transmit(self, number: int, commands: list[Command]) -> None:
-        self._acknowledged = self.received
+        self._received_acknowledged = self.received
         self.connected = self._send(self._make_message(number, self.received, commands))
 
     def accept(self, number: int, acknowledged: int) -> bool:
@@ -84,32 +160,53 @@ class ReliableStream:
         if number != self.received + 1:
             return False
         self.received = number
-        if number - self._acknowledged >= ACK_EVERY and not self._batch:
+        if number - self._received_acknowledged >= ACK_EVERY and not self._batch:
             self.send_heartbeat()
         return True
 
     def send_heartbeat(self) -> None:
         """Acknowledge what was received, without data."""
         if self.connected:
-            self._acknowledged = self.received
+            self._received_acknowledged = self.received
             self.connected = self._send(Heartbeat(self.received))
 
     def discard_acknowledged(self, number: int) -> None:
         """Discard the messages up to ``number``, which the other side has received."""
-        sent = self._sent
+        sent, arrived = self._sent, 0
         while sent and sent[0][0] <= number:
-            _, size, commands = sent.popleft()
+            self.acknowledged, size, commands = sent.popleft()
             self.unacknowledged -= len(commands)
             self.unacknowledged_bytes -= size
+            if self._budget is not None:
+                self._budget.unacknowledged -= size
+            if self._held and self._held[0][0] == self.acknowledged:
+                # It is acknowledged, and was not sent on this connection.
+                self._held.popleft()
+            else:
+                arrived += size + COMMAND_BYTES * len(commands)
+        if arrived and self._budget is not None:
+            self._arrived(arrived)
+        if self._held:
+            self.transmit_held()
 
     def resume(self, received: int) -> None:
         """Continue on a new connection: resend what the other side has not received."""
+        if self._budget is not None:
+            self._arrived(self._in_transit)
+        self._held = deque(self._sent)
         self.connected = True
         self.discard_acknowledged(received)
-        for number, _, commands in list(self._sent):
-            if self.connected:
-                self._transmit(number, commands)
+        self.transmit_held()
         self.flush()
+
+    def end(self) -> None:
+        """Send nothing more, and give back what it took of the budget."""
+        self.connected = False
+        self._arrived(self._in_transit)
+        if self._budget is not None:
+            self._budget.unacknowledged -= self.unacknowledged_bytes
+            self._budget = None
+        self._held.clear()
 
     def pending(self) -> list[Command]:
         """Return all commands that the other side may not have, oldest first."""

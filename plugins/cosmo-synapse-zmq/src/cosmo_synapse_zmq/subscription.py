@@ -94,7 +94,7 @@ class ZmqSubscription:
             elif self._timer is None:
                 self._timer = self._loop.call_later(ACK_DELAY_S, self.flush_acks)
         elif not self._closing:
-            self._owner.send(wire.Nack(self.request.sub, number, repr(error)))
+            self._owner.send(wire.Nack(self.request.sub, number, repr(error)[: wire.MAX_REASON]))
 
     def flush_acks(self) -> None:
         """Send the collected acknowledgements to the hub."""

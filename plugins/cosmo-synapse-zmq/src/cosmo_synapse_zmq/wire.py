@@ -7,7 +7,7 @@ messages open the session, keep it alive, or go outside of it.
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
 
@@ -22,8 +22,17 @@ SESSION_BYTES: Final = 16
 MAX_BATCH: Final = 64 * 1024
 """Bytes of frames that are batched in one message; a larger frame gets its own message."""
 
-OVERHEAD: Final = MAX_BATCH + 64 * 1024
+MAX_COMMANDS: Final = 32
+"""How many commands one message may have. With more, the other side would be idle while the batch fills."""
+
+OVERHEAD: Final = 128 * 1024
 """Bytes that a message may have beyond the largest frame."""
+
+MAX_ACKS: Final = 1000
+"""How many deliveries one command may acknowledge."""
+
+MAX_REASON: Final = 1000
+"""Characters in the longest reason for a failed delivery. A longer one is cut."""
 
 
 MAX_PREFETCH: Final = 10_000
@@ -69,7 +78,7 @@ class Ack(Command, tag=4):
     """Acknowledge deliveries of a subscription."""
 
     sub: int
-    numbers: list[int]
+    numbers: Annotated[list[int], msgspec.Meta(max_length=MAX_ACKS)]
 
 
 class Nack(Command, tag=5):
@@ -238,7 +247,7 @@ class PeerData(Message, tag=6):
 
     number: int
     received: int
-    commands: list[PeerCommand]
+    commands: Annotated[list[PeerCommand], msgspec.Meta(max_length=MAX_COMMANDS)]
 
 
 class HubData(Message, tag=7):
@@ -252,6 +261,9 @@ class HubData(Message, tag=7):
 class UnknownSession(Message, tag=8):
     """The hub knows no session of this peer; the peer must send `Hello` again."""
 
+
+PEER_DATA: Final = b"\x94\x06"
+"""The first two bytes of every encoded `PeerData`."""
 
 encode: Final = msgspec.msgpack.Encoder().encode
 decode_for_hub: Final = msgspec.msgpack.Decoder(Hello | Datagram | Heartbeat | PeerData).decode

@@ -1,0 +1,219 @@
+"""The connections to a hub: which are open, which belong to whom, and closing one.
+
+ZeroMQ has no call that closes one connection of a ROUTER socket. It tells the file descriptor of each,
+though; when that is shut down, ZeroMQ's own thread closes the connection.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from cosmo_synapse_zmq.sockets import DrainedSocket
+
+MESSAGE_BYTES: Final = 80
+"""Bytes that ZeroMQ needs for each message beside its content."""
+
+OVERHEAD_BYTES: Final = 64
+"""Bytes that the header of a message may have, with encryption."""
+
+OVERHEAD_BYTES_PER_S: Final = 256
+"""Bytes of pings and answers to pings within a second, at most."""
+
+# In `struct tcp_info` of Linux.
+_BYTES_RECEIVED_AT: Final = 128
+_TCP_INFO_BYTES: Final = 136
+
+_MONITORED: Final = zmq.EVENT_ACCEPTED | zmq.EVENT_ACCEPT_FAILED | zmq.EVENT_DISCONNECTED
+
+
+@attrs.define(eq=False)
+class Connection:
+    """One connection.
+
+    Attributes:
+        fd: Its file descriptor.
+        inode: Its inode: file descriptors are used again, so this identifies it.
+        accepted_at: When it was accepted, in monotonic seconds.
+        routing_id: The id that its messages come with; None before the first message.
+        welcomed: Whether it has said Hello.
+        messages: How many messages came outside of a session.
+        datagrams: How many datagrams came.
+        hellos: How many times it said Hello.
+        told: Whether it was told that the hub does not know its session.
+        read_messages: How many messages the hub has read from it.
+        read_bytes: How many bytes they had.
+        is_tcp: Whether it is a TCP connection; None before it is known.
+        drift: How many of the received bytes were not parts of messages: greetings, headers, keys, pings.
+    """
+
+    fd: int
+    inode: int
+    accepted_at: float
+    routing_id: bytes | None = None
+    welcomed: bool = False
+    messages: int = 0
+    datagrams: int = 0
+    hellos: int = 0
+    told: bool = False
+    read_messages: int = 0
+    read_bytes: int = 0
+    is_tcp: bool | None = None
+    drift: int = 0
+    _synced_messages: int = 0
+    _synced_at: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """The address of the other side, or its process on this machine, for the log."""
+        try:
+            with socket.socket(fileno=os.dup(self.fd)) as copy:
+                if copy.family != socket.AF_UNIX:
+                    host, port, *_ = copy.getpeername()
+                    return f"{host}:{port}"
+                size = struct.calcsize("3i")
+                pid, _, _ = struct.unpack("3i", copy.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+                return f"process {pid}"
+        except (OSError, AttributeError):
+            return "a connection that is gone"
+
+    def backlog(self) -> int:
+        """Return how much memory its messages take that ZeroMQ has and the hub has not read, in bytes.
+
+        It is an estimate, and 0 where the system does not tell how many bytes a connection has received.
+        """
+        unread = self._unread() - self.drift
+        mean = self.read_bytes // self.read_messages if self.read_messages else 0
+        return unread + MESSAGE_BYTES * unread // max(mean, 8)
+
+    def resync(self, now: float) -> None:
+        """Count what is unread as overhead of what was read; the hub has read all complete messages.
+
+        The overhead is limited, because it may also be the beginning of a message.
+        """
+        messages, seconds = self.read_messages - self._synced_messages, now - self._synced_at
+        self._synced_messages, self._synced_at = self.read_messages, now
+        limit = OVERHEAD_BYTES * messages + int(OVERHEAD_BYTES_PER_S * seconds)
+        self.drift = min(self._unread(), self.drift + limit)
+
+    def _unread(self) -> int:
+        if self.is_tcp is False:
+            return 0
+        try:
+            copy = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=self.fd)
+            try:
+                info = copy.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+            finally:
+                copy.detach()
+            received: int = struct.unpack_from("=Q", info, _BYTES_RECEIVED_AT)[0]
+        except (OSError, AttributeError, struct.error):
+            self.is_tcp = False
+            return 0
+        self.is_tcp = True
+        return max(0, received - self.read_bytes)
+
+    def close(self) -> None:
+        """Close it, unless its file descriptor belongs to another connection now."""
+        try:
+            if _inode(self.fd) == self.inode:
+                with socket.socket(fileno=os.dup(self.fd)) as copy:
+                    copy.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            # It is closed already.
+            pass
+
+
+class Connections:
+    """All open connections of a hub's socket.
+
+    Args:
+        listener: The hub's ROUTER socket.
+        clock: Returns monotonic seconds.
+        on_accept_failed: Called when a connection could not be accepted, with the reason.
+    """
+
+    def __init__(
+        self,
+        listener: zmq.Socket[bytes],
+        clock: Callable[[], float],
+        on_accept_failed: Callable[[str], None],
+    ) -> None:
+        self.by_routing_id: dict[bytes, Connection] = {}
+        # In the order of their acceptance.
+        self.unwelcomed: dict[int, Connection] = {}
+        self._by_fd: dict[int, Connection] = {}
+        self._clock = clock
+        self._on_accept_failed = on_accept_failed
+        self._listener = listener
+        self._monitor = DrainedSocket(listener.get_monitor_socket(_MONITORED), self._observe)
+
+    def _observe(self, parts: list[bytes]) -> None:
+        event = parse_monitor_message(parts)
+        fd = event["value"]
+        if event["event"] == zmq.EVENT_ACCEPTED:
+            known = self._by_fd.get(fd)
+            if known is None or known.inode != _inode(fd):
+                self._forget(fd)
+                self._add(fd)
+        elif event["event"] == zmq.EVENT_ACCEPT_FAILED:
+            self._on_accept_failed(os.strerror(fd))
+        else:
+            self._forget(fd)
+
+    def _add(self, fd: int) -> Connection:
+        now = self._clock()
+        connection = self._by_fd[fd] = self.unwelcomed[fd] = Connection(fd, _inode(fd), now, synced_at=now)
+        return connection
+
+    def _forget(self, fd: int) -> None:
+        connection = self._by_fd.pop(fd, None)
+        if connection is None:
+            return
+        self.unwelcomed.pop(fd, None)
+        if connection.routing_id is not None:
+            self.by_routing_id.pop(connection.routing_id, None)
+
+    def all(self) -> list[Connection]:
+        """Return all open connections."""
+        return list(self._by_fd.values())
+
+    def identify(self, routing_id: bytes, fd: int) -> Connection:
+        """Record that the messages of ``routing_id`` come from the connection with file descriptor ``fd``."""
+        connection = self._by_fd.get(fd)
+        if connection is None or connection.routing_id is not None:
+            # The events of this connection have not been read yet.
+            self._forget(fd)
+            connection = self._add(fd)
+        connection.routing_id = routing_id
+        self.by_routing_id[routing_id] = connection
+        return connection
+
+    def welcome(self, connection: Connection) -> None:
+        """Record that a connection has said Hello."""
+        connection.welcomed = True
+        self.unwelcomed.pop(connection.fd, None)
+
+    def close_one(self, connection: Connection) -> None:
+        """Close a connection; what still comes from it is unknown from now on."""
+        self.unwelcomed.pop(connection.fd, None)
+        connection.close()
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._listener.disable_monitor()
+        self._monitor.close()
+
+
+def _inode(fd: int) -> int:
+    """Return the inode of a file descriptor, or 0 if it is closed; its event follows."""
+    try:
+        return os.fstat(fd).st_ino
+    except OSError:
+        return 0
