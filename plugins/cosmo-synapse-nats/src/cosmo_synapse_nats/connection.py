@@ -25,8 +25,11 @@ RECONNECT_S: Final = 0.2
 PENDING_BYTES: Final = 8 * 1024 * 1024
 """Bytes that may wait to be sent, also while no server can be reached."""
 
-CLOSE_S: Final = 2.0
-"""Seconds that closing a connection may take."""
+CLOSE_S: Final = 1.0
+"""Seconds that closing a connection may take, whatever the server does."""
+
+UNSUBSCRIBE_S: Final = 0.75
+"""Seconds that unsubscribing waits for a server that does not answer, for all subscriptions together."""
 
 FLUSH_S: Final = 10
 """Seconds after which nats-py gives up a round trip; `Connection.completes` waits less."""
@@ -103,8 +106,43 @@ class SecuredClient(Client):
     def __init__(self, servers: Servers) -> None:
         super().__init__()
         self.encrypted = False
+        self._stalled = False
         self._servers = servers
         self._context = servers.tls
+
+    def publish(
+        self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None
+    ) -> Coroutine[Any, Any, None]:
+        """Publish a message.
+
+        Raises:
+            OutboundBufferLimitError: The server reads nothing, and too much waits to be sent. Raised when
+                awaited; only the first publisher waits for that.
+        """
+        if self._pending_data_size > self._max_pending_size and self.is_connected:
+            return self._publish_stalled(subject, payload, reply, headers)
+        return super().publish(subject, payload, reply, headers)
+
+    async def _publish_stalled(
+        self, subject: str, payload: bytes, reply: str, headers: dict[str, str] | None
+    ) -> None:
+        if not self._stalled:
+            await self._flush_pending(force_flush=True)
+        self._stalled = self._pending_data_size > self._max_pending_size
+        if self._stalled:
+            raise errors.OutboundBufferLimitError
+        await super().publish(subject, payload, reply, headers)
+
+    def forget(self, subscription: ServerSubscription) -> None:
+        """Deliver nothing more to a subscription, and do not subscribe it again after a reconnect."""
+        self._remove_sub(subscription._id)
+        subscription._stop_processing()
+
+    def abort(self) -> None:
+        """Close the socket at once, whatever waits to be sent."""
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is not None:
+            writer.transport.abort()
 
     async def flush(self, timeout: int = FLUSH_S) -> None:
         """Wait until the server has read everything that was sent.
@@ -197,6 +235,8 @@ class Connection:
         self._stop_trying = asyncio.Event()
         self._closing = False
         self._round_trips: set[asyncio.Future[None]] = set()
+        # Those for which the server did not answer in time.
+        self._overdue: set[asyncio.Future[None]] = set()
         self._subscriptions: set[ServerSubscription] = set()
         self._connected = asyncio.Event()
 
@@ -285,14 +325,24 @@ class Connection:
         return subscription
 
     async def unsubscribe(self, subscription: ServerSubscription) -> None:
-        """Unsubscribe. Messages that the server sent before are delivered first."""
+        """Unsubscribe. Messages that the server sent before are delivered first.
+
+        It waits at most `UNSUBSCRIBE_S`, and not at all for a server that has not answered yet.
+        """
         self._subscriptions.discard(subscription)
-        if self.client.is_connected:
-            drain: Callable[[], Coroutine[Any, Any, None]] = subscription.drain
-            if not await self.completes(drain()):
-                self.error_log.record("a subscription did not end cleanly", subscription.subject)
-        else:
+        if not self.client.is_connected:
             await self._unsubscribe_now(subscription)
+        elif not await self.completes(self._drain(subscription), 0 if self._overdue else UNSUBSCRIBE_S):
+            self.error_log.record("a subscription did not end cleanly", subscription.subject)
+
+    async def _drain(self, subscription: ServerSubscription) -> None:
+        drain: Callable[[], Coroutine[Any, Any, None]] = subscription.drain
+        try:
+            await drain()
+        except BaseException:
+            # nats-py would subscribe again after a reconnect.
+            self.client.forget(subscription)
+            raise
 
     async def _unsubscribe_now(self, subscription: ServerSubscription) -> None:
         try:
@@ -323,21 +373,26 @@ class Connection:
             # Without a connection, flush() of nats-py returns at once.
             self._connected.clear()
             await self._connected.wait()
-        return await self.completes(self.client.flush())
+        return await self.completes(self.client.flush(), self.servers.connect_timeout_s)
 
-    async def completes(self, round_trip: Coroutine[Any, Any, None]) -> bool:
-        """Return whether a round trip to the server succeeds within ``connect_timeout_s``.
+    async def completes(self, round_trip: Coroutine[Any, Any, None], within_s: float) -> bool:
+        """Return whether a round trip to the server succeeds in time.
 
         A late one is not cancelled: it ends in the background.
         """
         task = asyncio.ensure_future(round_trip)
         self._round_trips.add(task)
         task.add_done_callback(self._round_trip_ended)
-        await asyncio.wait({task}, timeout=self.servers.connect_timeout_s)
+        try:
+            await asyncio.wait({task}, timeout=within_s)
+        finally:
+            if not task.done():
+                self._overdue.add(task)
         return task.done() and not task.cancelled() and task.exception() is None
 
     def _round_trip_ended(self, task: asyncio.Future[None]) -> None:
         self._round_trips.discard(task)
+        self._overdue.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self.error_log.record("a round trip to the server failed", describe(error))
 
@@ -358,6 +413,7 @@ class Connection:
                 await self.client.close()
         except (TimeoutError, OSError, errors.Error) as error:
             self.error_log.record("a connection did not close cleanly", describe(error))
+            self.client.abort()
 
     async def _on_error(self, error: Exception) -> None:
         if self._closing:

@@ -11,7 +11,7 @@ from typing import Final
 from nats import errors
 
 from cosmo_core.errors import SynapseError
-from cosmo_synapse_nats.connection import Connection
+from cosmo_synapse_nats.connection import CLOSE_S, Connection
 from cosmo_synapse_nats.failures import ErrorLog
 from cosmo_synapse_nats.options import Servers
 
@@ -72,7 +72,7 @@ class KeepaliveThread:
             self._thread.start()
 
     async def close(self) -> None:
-        """Stop the thread and close its connection."""
+        """Stop the thread and close its connection. A thread that takes longer than `CLOSE_S` ends later."""
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
         with self._lock:
             self._stopping = True
@@ -83,7 +83,15 @@ class KeepaliveThread:
                 self._wake()
             alive = self._thread.is_alive()
         if alive:
-            await ended.wait()
+            try:
+                async with asyncio.timeout(CLOSE_S):
+                    await ended.wait()
+            except TimeoutError:
+                with self._lock:
+                    # The event loop may be closed by then.
+                    self._report_end = _ignore
+                self._error_log.record("the keepalive thread did not end in time", "it ends later")
+                return
         self._thread.join()
 
     # --- called in the thread -----------------------------------------------------------------------
@@ -137,6 +145,10 @@ class KeepaliveThread:
             await connection.client.publish(subject, frame)
         except errors.Error as error:
             self._error_log.record("a heartbeat or a lease renewal could not be sent", error)
+
+
+def _ignore() -> None:
+    """Report nothing."""
 
 
 async def _wait_until(wake: asyncio.Event, when: float) -> None:

@@ -120,9 +120,8 @@ class NatsSynapse:
         await self._subscriptions.close()
         if self._queues is not None:
             await self._queues.close()
-        if self._keepalive is not None:
-            await self._keepalive.close()
-        await connection.close()
+        keepalive = [] if self._keepalive is None else [self._keepalive.close()]
+        await asyncio.gather(connection.close(), *keepalive)
         self._inbox = self._queues = self._keepalive = None
 
     # --- frames -------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as ServerSubscription
 
 from cosmo_core.errors import SynapseError
-from cosmo_synapse_nats.connection import Connection
+from cosmo_synapse_nats.connection import CLOSE_S, Connection
 from cosmo_synapse_nats.failures import describe
 
 MAX_WAITING: Final = 100_000
@@ -51,7 +51,13 @@ class SendQueue:
         if not self._task.done():
             self._task.cancel()
             await asyncio.wait({self._task})
-        await self._send_all()
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await self._send_all()
+        except TimeoutError:
+            self._connection.error_log.record(
+                "acknowledgements could not be sent", "the server does not read"
+            )
 
     async def _run(self) -> None:
         while True:
