@@ -18,6 +18,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -89,9 +90,9 @@ class Proof:
         self.outcome = Outcome(tasks)
         self._workers: list[Child] = []
         self._next_worker = 0
-        # The next disturbance is due when as many TASKs have ended.
-        self._due_after = 0
-        self._due = asyncio.Event()
+        # How many calls may be made before the disturbance that is due has ended.
+        self._last_call = 0
+        self._progress = asyncio.Condition()
 
     async def run(self, disturb: Sequence[Callable[[], Awaitable[str]]]) -> Outcome:
         """Send the TASKs, and make one disturbance after the other meanwhile."""
@@ -102,27 +103,41 @@ class Proof:
             stack.push_async_callback(self._kill_workers)
             self._workers = [await self._start_worker() for _ in range(WORKERS)]
             begun = time.monotonic()
-            disturbing = asyncio.create_task(self._disturb(disturb))
             numbers = iter(range(self.outcome.tasks))
-            await asyncio.gather(*(self._call(caller, numbers) for _ in range(OPEN)))
-            await disturbing
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._disturb(disturb))
+                for _ in range(OPEN):
+                    group.create_task(self._call(caller, numbers))
             self.outcome.seconds = time.monotonic() - begun
         return self.outcome
 
     async def _call(self, caller: Dendrite, numbers: Any) -> None:
         for number in numbers:
+            async with self._progress:
+                await self._progress.wait_for(partial(self._may_call, number))
             begun = time.monotonic()
             self.outcome.ended[await _ending(caller, number)] += 1
-            if self.outcome.ended.total() >= self._due_after:
-                self._due.set()
+            async with self._progress:
+                self._progress.notify_all()
             self.outcome.slowest_s = max(self.outcome.slowest_s, time.monotonic() - begun)
 
     async def _disturb(self, disturb: Sequence[Callable[[], Awaitable[str]]]) -> None:
+        distance = self.outcome.tasks / (len(disturb) + 1)
         for count, disturbance in enumerate(disturb, 1):
-            self._due_after = int(self.outcome.tasks * count / (len(disturb) + 1))
-            self._due.clear()
-            await self._due.wait()
+            async with self._progress:
+                self._last_call = int(distance * (count + 1))
+                self._progress.notify_all()
+                await self._progress.wait_for(partial(self._have_ended, distance * count))
             self.outcome.disturbances[await disturbance()] += 1
+        async with self._progress:
+            self._last_call = self.outcome.tasks
+            self._progress.notify_all()
+
+    def _may_call(self, number: int) -> bool:
+        return number < self._last_call
+
+    def _have_ended(self, tasks: float) -> bool:
+        return self.outcome.ended.total() >= tasks
 
     async def _start_worker(self) -> Child:
         child = await Child.start(str(FOLDER / "worker.py"), self.url, "brief=brief")
