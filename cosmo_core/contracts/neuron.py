@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from cosmo_core.contracts.engram import ImprintFn, RecallFn
 from cosmo_core.contracts.threads import MAX_THREADS, Threads
@@ -54,6 +55,9 @@ class _Remembers(Protocol):
 AnyNeuronFn: TypeAlias = NeuronFn | _Recalls | _Imprints | _Remembers
 """A Neuron, with or without memory."""
 
+
+ITEMS_PER_TURN: Final = 50
+"""The items that a streaming Neuron may yield before the event loop gets a turn, if it awaits nothing."""
 
 Emit = Callable[[str], Awaitable[None]]
 """Sends one piece of an output that is not complete."""
@@ -114,6 +118,7 @@ def streamer(neuron: NeuronFn) -> Stream:
     async def stream(input: dict[str, Any], context: list[Any], emit: Emit) -> Any:
         pieces: list[str] = []
         output: Any = None
+        turn = 0
         items: AsyncGenerator[Any] = neuron(input, context)
         async with aclosing(items):
             async for item in items:
@@ -122,6 +127,10 @@ def streamer(neuron: NeuronFn) -> Stream:
                     await emit(item)
                 else:
                     output = item
+                turn += 1
+                if not turn % ITEMS_PER_TURN:
+                    # A generator that awaits nothing must not keep the event loop from others.
+                    await asyncio.sleep(0)
         return {"response": "".join(pieces)} if output is None else output
 
     return stream

@@ -44,14 +44,17 @@ class Threads:
         context = copy_context()
 
         def call() -> None:
-            if future.cancelled():
-                return
+            settle, result = future.set_result, None
             try:
-                result, settle = context.run(function, *args), future.set_result
+                if not future.cancelled():
+                    result = context.run(function, *args)
             except (SystemExit, KeyboardInterrupt) as error:
-                result, settle = error, future.set_exception
+                settle, result = future.set_exception, error
             except BaseException as error:  # noqa: BLE001 - raised to the caller
-                result, settle = as_exception(error), future.set_exception
+                settle, result = future.set_exception, as_exception(error)
+            with self._lock:
+                # Before the caller continues: its next call must not start another thread.
+                self._unfinished -= 1
             # The event loop may have been closed meanwhile.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(lambda: future.done() or settle(result))
@@ -73,6 +76,3 @@ class Threads:
                     if self._calls.empty():
                         self._threads -= 1
                         return
-            else:
-                with self._lock:
-                    self._unfinished -= 1

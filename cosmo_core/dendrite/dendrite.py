@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 from cosmo_core.arguments import check_count, check_seconds, check_wait
 from cosmo_core.contracts.axon import Axon
+from cosmo_core.contracts.boundary import logged_failures
 from cosmo_core.contracts.clock import Clock, SystemClock
 from cosmo_core.contracts.dendrite import Role
 from cosmo_core.contracts.engram import Engram, ImprintReceipt, RecallMode, RecallResult
@@ -38,14 +41,14 @@ from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry
 from cosmo_core.dendrite.extension import EntityHost, ExtensionFactory, ExtensionSet, Ports
 from cosmo_core.dendrite.hosting.host import Host
 from cosmo_core.dendrite.hosting.reply_sender import ReplySender
-from cosmo_core.dendrite.hosting.stopped_traces import StoppedTraces
-from cosmo_core.dendrite.life_cycle import LifeCycle
+from cosmo_core.dendrite.hosting.stopped_work import StoppedWork
+from cosmo_core.dendrite.life_cycle import LifeCycle, StopTime
 from cosmo_core.dendrite.reliability.failure_detector import FailureDetector
 from cosmo_core.dendrite.reliability.undeliverable import UndeliverableHandler
 from cosmo_core.dendrite.reliability.watchdog import WatchdogOwner
 from cosmo_core.dendrite.reliability.work_heartbeat import WorkHeartbeat
 from cosmo_core.dendrite.transport.link import Link
-from cosmo_core.errors import LifecycleError
+from cosmo_core.errors import LifecycleError, UnknownPluginError
 from cosmo_core.protocol.ids import SeenIds, new_ulid
 from cosmo_core.protocol.payloads import without_none
 from cosmo_core.protocol.signal import Signal
@@ -53,6 +56,8 @@ from cosmo_core.protocol.signal_type import SignalType
 
 if TYPE_CHECKING:
     from cosmo_core.plugins import PluginManager
+
+logger = logging.getLogger("cosmo_core.dendrite")
 
 
 class Dendrite:
@@ -67,7 +72,8 @@ class Dendrite:
         heartbeat_s: Seconds between announcements. A Neuron that misses three is removed (P-4.6).
         discovery_s: Seconds that an unknown Neuron is searched for before `NoRouteError`. Raise it where
             an answer over the bus takes longer.
-        grace_s: Seconds that running Neurons may take to finish when the Dendrite stops.
+        grace_s: Seconds that running Neurons may take to finish when the Dendrite stops; stopping takes a
+            second more at most.
         pathway_buffer: The number of Signals that a Pathway buffers, and that wait for a busy watcher.
         expose_errors: Send callers the text of unexpected exceptions; by default only the type is sent.
         clock: The clock of heartbeats and expiry; the system's by default.
@@ -106,6 +112,8 @@ class Dendrite:
         self._plugins = plugins
         self._life_cycle = LifeCycle()
         self._lifetime = contextlib.AsyncExitStack()
+        self._stop_time: StopTime | None = None
+        self._ended = asyncio.Event()
         self._reason: str | None = None
         self._clock = SystemClock() if clock is None else clock
         self._inbox = new_ulid()
@@ -113,7 +121,7 @@ class Dendrite:
         self._extensions = ExtensionSet()
         self._pathways = PathwayRegistry()
         self._seen_tasks = SeenIds(self._clock.now)
-        self._stopped = StoppedTraces()
+        self._stopped = StoppedWork(self._clock.now)
         self._build_hosting(expose_errors)
         self._build_discovery()
         self._build_dispatching()
@@ -169,6 +177,7 @@ class Dendrite:
             directory,
             self._resolver,
             pathways,
+            life_cycle=self._life_cycle,
             dendrites=self._announcer.dendrites,
             inbox=self._inbox,
             buffer=self._buffer,
@@ -216,9 +225,16 @@ class Dendrite:
         """Return the extension of this name; its public methods are what it adds to the Dendrite.
 
         Raises:
-            UnknownPluginError: This Dendrite has no such extension; the message names those it has.
+            UnknownPluginError: This Dendrite has no such extension; the message names those it has, and says
+                why it is absent: left out of ``extensions``, disabled, in conflict, broken, or not installed.
         """
-        return self._extensions.get(name)
+        found = self._extensions.get(name)
+        if found is None:
+            present = ", ".join(repr(extension.name) for extension in self._extensions) or "none"
+            raise UnknownPluginError(
+                f"this Dendrite has no extension {name!r}; it has: {present}; {self.plugins.why_absent(name)}"
+            )
+        return found
 
     # --- life ---------------------------------------------------------------------------------------
 
@@ -243,15 +259,16 @@ class Dendrite:
         life = self._life_cycle
         if life.started:
             raise LifecycleError("this Dendrite was started before; make a new one")
-        life.started = True
+        life.started, life.thread = True, get_ident()
+        self._pathways.deadlines.loop = asyncio.get_running_loop()
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._note_end)
             # Executed in reverse order, when the Dendrite stops and when its start fails.
             self.plugins.load_hooks()
             self._link.open(self.plugins, self, self._undeliverable.handle)
-            stack.push_async_callback(self._host.close_neurons)
-            stack.push_async_callback(self._link.close)
-            stack.push_async_callback(self._dispatcher.close)
+            stack.push_async_callback(lambda: self._host.close_neurons(self._time()))
+            self._at_stop(stack, "subscriptions", self._link.close)
+            stack.push_async_callback(lambda: self._dispatcher.close(self._time()))
             await self._dispatcher.start()
             self._run_until_stop(stack, self._detector.run(self._clock, self._link.guarantees))
             for extension in self._extensions:
@@ -259,33 +276,48 @@ class Dendrite:
                 await extension.connect()
             for resolver in self._resolvers:
                 stack.callback(resolver.close)
-            stack.push_async_callback(lambda: self._announcer.deregister_all(self._reason))
-            # While the Dendrite drains, its running work still sends heartbeats.
+            self._at_stop(stack, "announcements", lambda: self._announcer.deregister_all(self._reason))
+            # While the Dendrite drains, it and its running work still send heartbeats.
+            self._run_until_stop(stack, self._announcer.run())
             self._run_until_stop(stack, self._work_heartbeat.run(self._clock))
             stack.callback(self._watchdog.close)
             # Neurons that finish may still use the extensions.
             for extension in self._extensions:
-                stack.push_async_callback(extension.stop)
-            stack.push_async_callback(lambda: self._host.drain(self._grace_s))
-            stack.push_async_callback(self._host.stop_accepting)
-            stack.push_async_callback(self._announcer.withdraw_all)
+                self._at_stop(stack, f"extension {extension.name!r}", extension.stop)
+            stack.push_async_callback(lambda: self._host.drain(self._time()))
+            self._at_stop(stack, "the intake of TASKs", self._host.stop_accepting)
+            self._at_stop(stack, "announcements", self._announcer.withdraw_all)
             for extension in self._extensions:
-                stack.push_async_callback(extension.drain)
+                self._at_stop(stack, f"the intake of extension {extension.name!r}", extension.drain)
             for extension in self._extensions:
                 await extension.start()
             await self._host.start()
             await self._neurons_changed()
             await self._announcer.start()
-            self._run_until_stop(stack, self._announcer.run())
             life.running = True
             await self.plugins.dendrite_started(self)
-            stack.push_async_callback(self.plugins.dendrite_stopping, self)
+            self._at_stop(stack, "hooks", self.plugins.dendrite_stopping, self)
             if life.stopping:
                 raise LifecycleError("the Dendrite was stopped while it started")
             self._lifetime = stack.pop_all()
 
     def _run_until_stop(self, stack: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
-        stack.push_async_callback(_cancel, asyncio.create_task(work))
+        self._at_stop(stack, "heartbeats", _cancel, asyncio.create_task(work))
+
+    def _at_stop(
+        self,
+        stack: contextlib.AsyncExitStack,
+        what: str,
+        step: Callable[..., Coroutine[Any, Any, None]],
+        *args: Any,
+    ) -> None:
+        stack.push_async_callback(lambda: self._time().run(what, step, *args))
+
+    def _time(self) -> StopTime:
+        """Return the time of the stop, which begins with the first call."""
+        if self._stop_time is None:
+            self._stop_time = StopTime(self._grace_s)
+        return self._stop_time
 
     def _note_end(self) -> None:
         self._life_cycle.running = False
@@ -298,14 +330,28 @@ class Dendrite:
     async def stop(self, reason: str | None = None) -> None:
         """Drain and stop: Neurons finish within ``grace_s``, or their TASKs are answered with ERROR.
 
-        Then the Axons are deregistered, the Pathways closed, and the Neurons' resources released. Stopping
-        twice, or before the start, does nothing. A Dendrite that is stopped while it starts does not start.
+        Then the Axons are deregistered, the Pathways closed, and the Neurons' resources released. All of it
+        ends within a second after ``grace_s``: a step that takes too long, such as one that waits for a bus
+        that does not answer, is logged and abandoned.
+
+        Stopping before the start does nothing. A second call waits for the end of the first. A Neuron may
+        stop its own host: its TASK is not waited for, and is answered when the Neuron returns. A Dendrite
+        that is stopped while it starts does not start.
         """
-        if not self._life_cycle.started or self._life_cycle.stopping:
+        life = self._life_cycle
+        if not life.started:
             return
-        self._life_cycle.stopping = True
-        self._reason = reason
-        await self._lifetime.aclose()
+        life.check_thread()
+        if not life.stopping:
+            life.stopping, life.stopper, self._reason = True, asyncio.current_task(), reason
+            try:
+                await self._lifetime.aclose()
+            finally:
+                self._ended.set()
+        elif not self._host.runs_caller():
+            await self._ended.wait()
+            # A Neuron that stopped its own host may still have to answer.
+            await self._host.drain(self._time())
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -337,32 +383,42 @@ class Dendrite:
             TypeError: ``axon`` is not an Axon.
             ValueError: A Neuron of this id is attached already.
             PluginError: A plugin's Neuron wrapper cannot be used.
+            Exception: The bus or an extension failed. In every case of an error the Axon is not attached.
         """
         self._life_cycle.check_stable()
         self._attach(axon)
-        try:
+        async with contextlib.AsyncExitStack() as undo:
+            undo.callback(self._host.undo_attach, axon.neuron_id)
             await self._host.serve(axon.neuron_id)
-        except BaseException:
-            self._host.undo_attach(axon.neuron_id)
-            raise
-        await self._neurons_changed()
-        await self._announcer.register(self._host.entity(axon))
+            undo.pop_all()
+            undo.push_async_callback(self._undo_add, axon.neuron_id)
+            await self._neurons_changed()
+            await self._announcer.register(self._host.entity(axon))
+            undo.pop_all()
+
+    async def _undo_add(self, neuron_id: str) -> None:
+        with logged_failures(logger, "Neuron %r could not be added, and not be detached cleanly", neuron_id):
+            # Otherwise it is being detached already, by a stop or by `detach_axon`.
+            if self._host.accepts(neuron_id):
+                await self.detach_axon(neuron_id, "it could not be added")
 
     async def detach_axon(self, neuron_id: str, reason: str | None = None) -> None:
         """Let a Neuron's TASKs end as `stop` does, close it, and deregister it; the Dendrite runs on.
+
+        It takes as long as `stop` at most. A Neuron may detach itself, and then answers its own TASK.
 
         Raises:
             LifecycleError: The Dendrite is not running.
             KeyError: No Neuron of this id is attached, or it is being detached already.
         """
         self._life_cycle.check_stable()
-        entity = self._host.entity(self._host.retire(neuron_id))
+        entity, time = self._host.entity(self._host.retire(neuron_id)), StopTime(self._grace_s)
         async with contextlib.AsyncExitStack() as stack:
             # Executed in reverse order, also when a step fails or the caller is cancelled.
-            stack.push_async_callback(self._neurons_changed)
-            stack.push_async_callback(self._announcer.deregister, entity, reason)
-            stack.push_async_callback(self._host.detach, neuron_id, self._grace_s)
-            await self._announcer.withdraw(entity)
+            stack.push_async_callback(time.run, "extensions", self._neurons_changed)
+            stack.push_async_callback(time.run, "announcements", self._announcer.deregister, entity, reason)
+            stack.push_async_callback(self._host.detach, neuron_id, time)
+            await time.run("announcements", self._announcer.withdraw, entity)
 
     def _attach(self, axon: Axon) -> None:
         if not isinstance(axon, Axon):

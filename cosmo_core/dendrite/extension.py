@@ -8,7 +8,7 @@ may use of its Dendrite. A program reaches what the extension adds with ``dendri
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import attrs
@@ -25,7 +25,7 @@ from cosmo_core.dendrite.discovery.resolver import Resolver
 from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry, Receive, Refuse
 from cosmo_core.dendrite.life_cycle import LifeCycle
 from cosmo_core.dendrite.transport.link import Receiver
-from cosmo_core.errors import PluginConflictError, UnknownPluginError
+from cosmo_core.errors import PluginConflictError
 from cosmo_core.protocol.ids import is_token
 from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import SignalType
@@ -108,7 +108,7 @@ class Ports:
             deliver it, the extension's ``undeliverable`` is called.
         send_or_raise: Publishes a Signal on a subject; raises RejectedError if a middleware dropped it.
         listen: Subscribes.
-        unsubscribe: Ends a subscription. Those that are left end when the Dendrite stops.
+        unsubscribe: Ends subscriptions, all at once. Those that are left end when the Dendrite stops.
         check_role: Raises RoleError if the Dendrite's role forbids a type.
         is_observed: Tells whether a middleware or an observer sees outbound Signals.
         emit: Sends a Signal to the Neuron it is directed to, or to all.
@@ -138,7 +138,7 @@ class Ports:
     send_shared: Callable[[str, Signal], Awaitable[Dropped | None]]
     send_or_raise: Callable[[str, Signal], Awaitable[None]]
     listen: Listen
-    unsubscribe: Callable[[Subscription], Awaitable[None]]
+    unsubscribe: Callable[..., Coroutine[Any, Any, None]]
     check_role: Callable[[SignalType], None]
     is_observed: Callable[[], bool]
     emit: Callable[[Signal], Awaitable[None]]
@@ -273,20 +273,9 @@ class ExtensionSet:
                     raise ValueError(f"undeliverable {type.value} Signals have a handler already")
             self._hosts.extend(extension.entity_hosts())
 
-    def get(self, name: str) -> Extension:
-        """Return an extension by its name.
-
-        Raises:
-            UnknownPluginError: The Dendrite has no such extension.
-        """
-        extension = self._extensions.get(name)
-        if extension is None:
-            present = ", ".join(map(repr, self._extensions)) or "none"
-            raise UnknownPluginError(
-                f"this Dendrite has no extension {name!r}; it has: {present}. Pass it in"
-                " Dendrite(extensions=…), or omit `extensions`; `cosmo plugins` lists the installed ones"
-            )
-        return extension
+    def get(self, name: str) -> Extension | None:
+        """Return an extension by its name; None if the Dendrite has no such extension."""
+        return self._extensions.get(name)
 
     def entity_hosts(self) -> Sequence[EntityHost]:
         """Return the hosts of all entities that the extensions announce."""

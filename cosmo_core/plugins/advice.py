@@ -11,9 +11,10 @@ NOUNS: Final[Mapping[str, str]] = {
     "cosmo.synapses": "Synapse",
     "cosmo.engrams": "Engram",
     "cosmo.context_neurons": "context Neuron",
+    "cosmo.extensions": "extension",
     "cosmo.commands": "command",
 }
-"""What the plugins of each factory group are called."""
+"""What the plugins of each group that are asked for by name are called."""
 
 FIRST_PARTY: Final[Mapping[str, Mapping[str, str]]] = {
     "cosmo.sources": {
@@ -92,6 +93,8 @@ def _remedy(group: str, name: str, installed: Mapping[str, str]) -> str:
     ours = FIRST_PARTY.get(group, {})
     if name in ours:
         return from_clone(ours[name])
+    if group == "cosmo.extensions" and not installed:
+        return "cosmo-core itself is not installed: in a clone of the repository, run: pip install ."
     for guess in get_close_matches(name, [*installed, *ours], n=1, cutoff=0.7):
         meant = f"did you mean {guess!r}?"
         return meant if guess in installed else f"{meant} {from_clone(ours[guess])}"

@@ -9,7 +9,9 @@ from typing import Any
 
 from cosmo_core.contracts.axon import Axon
 from cosmo_core.contracts.dendrite import DendriteInfo
+from cosmo_core.errors import PluginError
 from cosmo_core.plugins.entry_points import (
+    EXTENSION_GROUP,
     FACTORY_GROUPS,
     GROUPS,
     HOOK_GROUP,
@@ -106,6 +108,14 @@ class PluginManager:
         """
         self._extensions.load()
         return tuple(self._extensions.extensions)
+
+    def why_absent(self, extension: str) -> str:
+        """Return why a Dendrite may lack an extension, and what to do."""
+        try:
+            self._factories.load(self._factories.choose(EXTENSION_GROUP, extension))
+        except PluginError as error:
+            return str(error)
+        return "pass it in Dendrite(extensions=…), or omit `extensions`; `cosmo plugins` lists all"
 
     # --- hook plugins -------------------------------------------------------------------------------
 

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
 
-from cosmo_core import Axon, Dendrite, EngramBinding, NeuronFn, Signal, SignalType, UnknownPluginError
+from cosmo_core import (
+    Axon,
+    Dendrite,
+    EngramBinding,
+    LifecycleError,
+    NeuronFn,
+    Signal,
+    SignalType,
+    UnknownPluginError,
+)
 from cosmo_core.contracts.delivery import Undelivered
 from cosmo_core.dendrite.extension import EntityHost, Extension, HostedEntity, Ports
 from cosmo_core.errors import PluginConflictError
@@ -17,9 +27,11 @@ from cosmo_core.extensions.memory.extension import Memory
 from cosmo_core.extensions.watching.extension import Watching
 from cosmo_core.extensions.workflow.extension import Workflow
 from cosmo_core.plugins import PluginManager
+from cosmo_core.plugins.entry_points import Installed
 from cosmo_core.protocol.signal import Directed
 from cosmo_synapse_memory import MemorySynapse
-from tests.bus.common import Start, echo
+from cosmo_testing import FakeClock
+from tests.bus.common import Patterns, Start, echo
 
 TRACE = "trc_01ARZ3NDEKTSV4RRFFQ69G5FAV"
 
@@ -254,7 +266,6 @@ async def test_third_party_extension_runs_through_public_protocol(synapse: Memor
         "drain",
         "stop",
         "departed echo",
-        "departed book",
         "close",
     ]
     book = [signal for signal in seen if signal.directed and signal.directed.id == "book"]
@@ -378,3 +389,163 @@ async def test_failing_extension_does_not_hide_departures_and_stops_from_others(
     assert [signal.payload["ledger_closed"] for signal in stopped if len(signal.payload) > 2] == [True]
     assert "extension 'failing' failed on the departure of 'echo'" in caplog.text
     assert "extension 'failing' failed on STOP" in caplog.text
+
+
+# --- the seam ---------------------------------------------------------------------------------------
+
+
+class Broken(Ledger):
+    """An extension whose announcements fail at one function."""
+
+    name = "broken"
+    failing = ""
+
+    def entities(self) -> Sequence[HostedEntity]:
+        self._fail("entities")
+        return super().entities()
+
+    def serves(self, id: str) -> bool:
+        self._fail("serves")
+        return True
+
+    def load(self, id: str) -> int:
+        self._fail("load")
+        return 7
+
+    def _fail(self, function: str) -> None:
+        if function == self.failing:
+            raise OSError("disk full")
+
+
+@pytest.mark.parametrize("function", ["entities", "serves", "load"])
+async def test_extension_that_fails_to_announce_does_not_silence_neurons(
+    synapse: MemorySynapse, caplog: pytest.LogCaptureFixture, function: str
+) -> None:
+    clock = FakeClock()
+    options: dict[str, Any] = {"synapse": synapse, "plugins": PluginManager(), "clock": clock}
+    dendrite = Dendrite(**options, heartbeat_s=10.0, extensions=[Broken])
+    dendrite.attach_axon(Axon(neuron_id="echo", neuron_fn=echo))
+    beats: list[str] = []
+    async with Dendrite(**options) as observer, dendrite:
+        await observer.watch(
+            SignalType.HEARTBEAT, lambda beat: beats.append(str(beat.directed and beat.directed.id))
+        )
+        dendrite.extension("broken").failing = function
+        for _ in range(2):
+            await clock.advance(10.0)
+        # An entity whose load is unknown is announced with 0.
+        assert [id for id in beats if id != "book"] == ["echo", "echo"]
+        assert ("book" in beats) == (function == "load")
+    assert "disk full" in caplog.text
+    assert "middleware" not in caplog.text
+
+
+async def test_ports_refuse_signals_and_subscriptions_before_start(synapse: MemorySynapse) -> None:
+    dendrite = Dendrite(synapse=synapse, plugins=PluginManager(), extensions=[Ledger])
+    ports = dendrite.extension("ledger").ports
+    plan = Signal.new(SignalType.PLAN, {"steps": []})
+    subject = ports.subjects.broadcast(SignalType.PLAN)
+    for send in (ports.send, ports.send_shared, ports.send_or_raise):
+        with pytest.raises(LifecycleError, match="not running"):
+            await send(subject, plan)
+    with pytest.raises(LifecycleError, match="not running"):
+        await ports.listen(subject, print)
+
+
+class Changing(Extension):
+    """An extension that fails, or waits, when the Neurons change."""
+
+    name = "changing"
+
+    def __init__(self, ports: Ports) -> None:
+        super().__init__(ports)
+        self.fails, self.waits = False, False
+        self.entered, self.open = asyncio.Event(), asyncio.Event()
+
+    async def neurons_changed(self) -> None:
+        if self.fails:
+            raise OSError("disk full")
+        if self.waits:
+            self.entered.set()
+            await self.open.wait()
+
+
+@pytest.mark.parametrize("how", ["fails", "cancelled"])
+async def test_add_axon_that_does_not_complete_leaves_nothing(
+    synapse: MemorySynapse, patterns: Patterns, how: str
+) -> None:
+    options: dict[str, Any] = {"synapse": synapse, "plugins": PluginManager()}
+    async with Dendrite(**options) as observer, Dendrite(**options, extensions=[Changing]) as dendrite:
+        changing: Changing = dendrite.extension("changing")
+        await dendrite.add_axon(Axon(neuron_id="first", neuron_fn=echo))
+        before = patterns()
+        changing.fails, changing.waits = how == "fails", how == "cancelled"
+        adding = asyncio.create_task(dendrite.add_axon(Axon(neuron_id="echo", neuron_fn=echo)))
+        if how == "cancelled":
+            await changing.entered.wait()
+            changing.waits = False
+            adding.cancel()
+        with pytest.raises((OSError, asyncio.CancelledError)):
+            await adding
+        assert ([axon.neuron_id for axon in dendrite.axons], patterns()) == (["first"], before)
+        assert [record.neuron_id for record in observer.find_neurons()] == ["first"]
+        changing.fails = False
+        await dendrite.add_axon(Axon(neuron_id="echo", neuron_fn=echo))
+        assert (await observer.dispatch_and_wait(neuron="echo", input={})).payload == {"output": {}}
+
+
+async def test_axon_that_is_detached_while_it_is_added_leaves_no_ghost(synapse: MemorySynapse) -> None:
+    options: dict[str, Any] = {"synapse": synapse, "plugins": PluginManager()}
+    async with Dendrite(**options) as observer, Dendrite(**options, extensions=[Changing]) as dendrite:
+        changing: Changing = dendrite.extension("changing")
+        changing.waits = True
+        adding = asyncio.create_task(dendrite.add_axon(Axon(neuron_id="echo", neuron_fn=echo)))
+        await changing.entered.wait()
+        changing.waits = False
+        await dendrite.detach_axon("echo")
+        changing.open.set()
+        await adding
+        assert dendrite.axons == []
+        assert observer.find_neurons() == []
+
+
+async def test_close_alone_follows_failed_connect(synapse: MemorySynapse) -> None:
+    class Refusing(Ledger):
+        name = "refusing"
+
+        def receivers(self) -> Mapping[SignalType, Any]:
+            return {}
+
+        def undeliverables(self) -> Mapping[SignalType, Any]:
+            return {}
+
+        async def connect(self) -> None:
+            await super().connect()
+            raise OSError("disk full")
+
+    class Late(Refusing):
+        name = "late"
+
+    dendrite = Dendrite(synapse=synapse, plugins=PluginManager(), extensions=[Ledger, Refusing, Late])
+    with pytest.raises(OSError, match="disk full"):
+        await dendrite.start()
+    steps = [dendrite.extension(name).steps for name in ("ledger", "refusing", "late")]
+    assert steps == [["connect", "close"], ["connect", "close"], []]
+
+
+def test_error_for_absent_extension_says_why() -> None:
+    def error(**environ: str) -> str:
+        plugins = PluginManager(environ=environ)
+        dendrite = Dendrite(synapse=MemorySynapse(), plugins=plugins)
+        with pytest.raises(UnknownPluginError) as caught:
+            dendrite.extension("memory" if environ else "memry")
+        return str(caught.value)
+
+    assert "is disabled: COSMO_DISABLE_PLUGINS has 'memory'" in error(COSMO_DISABLE_PLUGINS="memory")
+    assert "did you mean 'memory'?" in error()
+    left_out = Dendrite(synapse=MemorySynapse(), plugins=PluginManager(), extensions=())
+    with pytest.raises(UnknownPluginError, match=r"it has: none; pass it in Dendrite\(extensions=…\)"):
+        left_out.extension("memory")
+    uninstalled = PluginManager(read=lambda: Installed((), ()))
+    with pytest.raises(UnknownPluginError, match="cosmo-core itself is not installed"):
+        Dendrite(synapse=MemorySynapse(), plugins=uninstalled).extension("memory")

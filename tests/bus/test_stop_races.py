@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
 
 from cosmo_core import Axon, RejectedError, Signal, SignalType
-from cosmo_core.dendrite.hosting.stopped_traces import StoppedTraces
+from cosmo_core.dendrite.hosting.stopped_work import StoppedWork
 from cosmo_core.plugins import Dropped, Forward, PluginManager, SignalMiddleware, hookimpl
 from cosmo_core.protocol.ids import new_trace_id
 from tests.bus.common import Start, run_loop_turns
@@ -77,7 +78,7 @@ async def test_stopped_task_is_not_counted_as_duplicate(start: Start) -> None:
 
 
 def test_earlier_stop_that_arrives_late_does_not_shorten_stop() -> None:
-    trace_id, stopped = new_trace_id(), StoppedTraces()
+    trace_id, stopped = new_trace_id(), StoppedWork(time.monotonic)
     earlier, task, later = (
         Signal.new(type, payload, trace_id=trace_id)
         for type, payload in (

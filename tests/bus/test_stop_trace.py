@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
 
 from cosmo_core import Axon, LifecycleError, MalformedSignalError, RoleError, Signal, SignalType
-from cosmo_core.dendrite.hosting.stopped_traces import MAX_STOPPED, StoppedTraces
+from cosmo_core.dendrite.hosting.stopped_work import MAX_STOPPED, StoppedWork
 from cosmo_core.protocol.ids import new_trace_id
 from cosmo_core.protocol.signal import address
 from tests.bus.common import Start
@@ -123,12 +124,12 @@ async def test_stop_trace_rejects_malformed_trace_id(start: Start) -> None:
 
 @pytest.mark.clause("P-9.5")
 def test_stopped_traces_are_bounded() -> None:
-    stopped = StoppedTraces()
+    stopped = StoppedWork(time.monotonic)
     tasks = [Signal.new(SignalType.TASK, {"input": {}}) for _ in range(MAX_STOPPED + 1)]
-    assert not stopped
+    assert not stopped.any
     for task in tasks:
         stopped.add(Signal.new(SignalType.STOP, {"rollback": False}, trace_id=task.trace_id))
-    assert stopped
+    assert bool(stopped.any)
     assert [stopped.covers(task) for task in (tasks[0], tasks[1], tasks[-1])] == [False, True, True]
     after = Signal.new(SignalType.TASK, {"input": {}}, trace_id=tasks[-1].trace_id)
     assert not stopped.covers(after)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cosmo_core.errors import UnknownPluginError
 from cosmo_core.plugins.advice import FIRST_PARTY, NOUNS, unknown
-from cosmo_core.plugins.entry_points import FACTORY_GROUPS
+from cosmo_core.plugins.entry_points import EXTENSION_GROUP, FACTORY_GROUPS
 
 if TYPE_CHECKING:
     from tests.plugins.conftest import Site
@@ -86,7 +86,7 @@ def test_unknown_third_party_name_suggests_no_name_of_a_distribution(
 
 
 def test_every_factory_group_has_a_noun() -> None:
-    assert set(NOUNS) == set(FACTORY_GROUPS)
+    assert set(NOUNS) == {*FACTORY_GROUPS, EXTENSION_GROUP}
     assert set(FIRST_PARTY) <= set(FACTORY_GROUPS)
 
 

@@ -38,7 +38,7 @@ async def test_announcements_carry_host_and_load(start: Start, synapse: Any) -> 
     for sent in synapse.of(*PRESENCE[:3]):
         host = sent.signal.meta.pop("dendrite")
         assert is_token(host)
-        assert sent.signal.meta == {"heartbeat_s": 7, "load": 0, "pulse_s": 1.0}
+        assert sent.signal.meta == {"role": "neuron", "heartbeat_s": 7, "load": 0, "pulse_s": 1.0}
     assert {sent.signal.type for sent in synapse.of(*PRESENCE[:3])} == set(PRESENCE[:3])
 
 

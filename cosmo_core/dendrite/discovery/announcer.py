@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import attrs
 
+from cosmo_core.contracts.boundary import logged_failures
 from cosmo_core.contracts.clock import Clock
 from cosmo_core.dendrite.discovery.directory import Directory
 from cosmo_core.dendrite.transport.link import Link
@@ -15,6 +16,8 @@ from cosmo_core.errors import SynapseError
 from cosmo_core.protocol.payloads import without_none
 from cosmo_core.protocol.signal import Directed, Signal
 from cosmo_core.protocol.signal_type import SignalType
+
+_DRAINING: Final = {"status": "draining"}
 
 logger = logging.getLogger("cosmo_core.dendrite")
 
@@ -53,6 +56,11 @@ class HostedEntity:
     meta: dict[str, Any]
     host: EntityHost
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Its role and its id: a Neuron and an Engram may have the same id."""
+        return self.registration["role"], self.id
+
 
 class Announcer:
     """Announces the entities of one Dendrite, answers DISCOVER, and fills the directories.
@@ -83,8 +91,8 @@ class Announcer:
         self._clock = clock
         self._heartbeat_s = heartbeat_s
         self._draining = False
-        # The ids of entities that accept no new work, and are hosted until their running work ends.
-        self._withdrawn: set[str] = set()
+        # The entities that accept no new work, and are hosted until their running work ends.
+        self._withdrawn: dict[tuple[str, str], HostedEntity] = {}
 
     async def start(self) -> None:
         """Subscribe to announcements, send REGISTER for each entity, and send DISCOVER."""
@@ -92,7 +100,8 @@ class Announcer:
         for type in (SignalType.REGISTER, SignalType.HEARTBEAT, SignalType.DEREGISTER):
             await self._link.listen(broadcast(type), self.receive)
         await self._link.listen(broadcast(SignalType.DISCOVER), self._answer_discover)
-        await self._announce_all(SignalType.REGISTER)
+        for entity in self._announced():
+            await self._announce(entity, SignalType.REGISTER)
         await self.discover({})
 
     def receive(self, signal: Signal) -> None:
@@ -111,9 +120,13 @@ class Announcer:
             for directory in self._directories:
                 directory.sweep()
             if self._draining:
-                continue
-            await self._try_announce_all(SignalType.REGISTER)
-            await self._try_announce_all(SignalType.HEARTBEAT, {"status": "ok"})
+                # Or others would take this host for gone while its last work runs.
+                await self._announce_all(SignalType.HEARTBEAT, _DRAINING)
+            else:
+                await self._announce_all(SignalType.REGISTER)
+                await self._announce_all(SignalType.HEARTBEAT, {"status": "ok"})
+            for entity in list(self._withdrawn.values()):
+                await self._try_announce(entity, SignalType.HEARTBEAT, _DRAINING)
 
     async def discover(self, criteria: dict[str, Any]) -> None:
         """Send DISCOVER with the payload ``criteria``; an empty one matches every entity."""
@@ -124,17 +137,18 @@ class Announcer:
 
     async def register(self, entity: HostedEntity) -> None:
         """Send REGISTER for an entity that was added."""
-        if not self._draining:
+        # It may have been detached meanwhile.
+        if not self._draining and self._is_announced(entity):
             await self._announce(entity, SignalType.REGISTER)
 
     async def withdraw(self, entity: HostedEntity) -> None:
         """Announce that an entity drains, and stop announcing it."""
-        self._withdrawn.add(entity.id)
-        await self._announce(entity, SignalType.HEARTBEAT, {"status": "draining"})
+        self._withdrawn[entity.key] = entity
+        await self._announce(entity, SignalType.HEARTBEAT, _DRAINING)
 
     async def deregister(self, entity: HostedEntity, reason: str | None) -> None:
         """Send DEREGISTER for an entity that was withdrawn and has ended."""
-        self._withdrawn.discard(entity.id)
+        self._withdrawn.pop(entity.key, None)
         await self._announce(entity, SignalType.DEREGISTER, without_none(reason=reason))
 
     # --- all entities, when the Dendrite stops ------------------------------------------------------
@@ -142,32 +156,44 @@ class Announcer:
     async def withdraw_all(self) -> None:
         """Announce that every entity drains, and stop answering DISCOVER."""
         self._draining = True
-        await self._try_announce_all(SignalType.HEARTBEAT, {"status": "draining"})
+        await self._announce_all(SignalType.HEARTBEAT, _DRAINING)
 
     async def deregister_all(self, reason: str | None) -> None:
         """Send DEREGISTER for every entity."""
-        await self._try_announce_all(SignalType.DEREGISTER, without_none(reason=reason))
-
-    async def _try_announce_all(self, type: SignalType, payload: dict[str, Any] | None = None) -> None:
-        try:
-            await self._announce_all(type, payload)
-        except SynapseError as error:
-            # The records of others expire. A lost bus must not end work that does not need it.
-            logger.warning("%s could not be sent: %s", type.value, error)
-        except Exception:
-            logger.exception("%s could not be sent: a middleware failed", type.value)
+        await self._announce_all(SignalType.DEREGISTER, without_none(reason=reason))
 
     async def _announce_all(self, type: SignalType, payload: dict[str, Any] | None = None) -> None:
         for entity in self._announced():
             # It may have been detached while the others were announced.
-            if self._is_announced(entity):
-                await self._announce(entity, type, payload)
+            if self._is_announced(entity) and not await self._try_announce(entity, type, payload):
+                return
+
+    async def _try_announce(
+        self, entity: HostedEntity, type: SignalType, payload: dict[str, Any] | None
+    ) -> bool:
+        """Announce an entity; tell whether the bus can be reached for the next one."""
+        try:
+            await self._announce(entity, type, payload)
+        except SynapseError as error:
+            # The records of others expire. A lost bus must not end work that does not need it.
+            logger.warning("%s could not be sent: %s", type.value, error)
+            return False
+        except Exception:
+            logger.exception("%s of %r could not be sent: a middleware failed", type.value, entity.id)
+        return True
 
     def _announced(self) -> list[HostedEntity]:
-        return [entity for host in self._hosts for entity in host.entities() if self._is_announced(entity)]
+        entities: list[HostedEntity] = []
+        for host in self._hosts:
+            with logged_failures(logger, "%r could not tell what it hosts, and is not announced", host):
+                entities.extend(host.entities())
+        return [entity for entity in entities if self._is_announced(entity)]
 
     def _is_announced(self, entity: HostedEntity) -> bool:
-        return entity.id not in self._withdrawn and entity.host.serves(entity.id)
+        served = False
+        with logged_failures(logger, "%r could not tell whether it serves %r", entity.host, entity.id):
+            served = entity.host.serves(entity.id)
+        return served and entity.key not in self._withdrawn
 
     async def _announce(
         self, entity: HostedEntity, type: SignalType, payload: dict[str, Any] | None = None
@@ -202,9 +228,13 @@ class Announcer:
             await self._link.send(subject, answer)
 
     def _meta(self, entity: HostedEntity) -> dict[str, Any]:
+        load = 0
+        with logged_failures(logger, "%r could not tell the load of %r", entity.host, entity.id):
+            load = entity.host.load(entity.id)
         return {
             **entity.meta,
+            "role": entity.registration["role"],
             "dendrite": self._inbox,
             "heartbeat_s": self._heartbeat_s,
-            "load": entity.host.load(entity.id),
+            "load": load,
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal
 
@@ -67,6 +68,8 @@ class Directory:
         # The dict's method itself: a method around it would double its cost, for every TASK.
         self.knows: Callable[[object], bool] = self._neurons.__contains__
         self._draining: dict[tuple[str, str], float] = {}
+        # The id of the last REGISTER, DEREGISTER or draining HEARTBEAT, by Neuron and host.
+        self._latest: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._loads: dict[str, _Load] = {}
         self._change: asyncio.Future[None] | None = None
         self._selections = 0
@@ -144,20 +147,35 @@ class Directory:
         """Record a REGISTER, HEARTBEAT or DEREGISTER."""
         neuron = signal.directed.id if signal.directed is not None else None
         host = signal.meta.get("dendrite", "unknown")
-        if neuron is None or not is_token(host):
+        described = signal.payload if signal.type is SignalType.REGISTER else signal.meta
+        # Other implementations may announce no role when a host leaves.
+        if neuron is None or not is_token(host) or described.get("role", self._role) != self._role:
             return
-        if signal.type is SignalType.REGISTER:
-            self._register(neuron, host, signal)
-        elif signal.type is SignalType.DEREGISTER:
-            self._depart(neuron, host)
-        elif signal.payload["status"] == "draining":
-            self._drain(neuron, host)
-        else:
+        if signal.type is SignalType.HEARTBEAT and signal.payload["status"] != "draining":
             self._refresh(neuron, host, signal)
+        elif self._is_latest(neuron, host, signal):
+            if signal.type is SignalType.REGISTER:
+                self._register(neuron, host, signal)
+            elif signal.type is SignalType.DEREGISTER:
+                self._depart(neuron, host)
+            else:
+                self._drain(neuron, host, self._expiry(signal))
+
+    def _is_latest(self, neuron: str, host: str, signal: Signal) -> bool:
+        """Tell whether an announcement is not older than the last one: a bus may repeat or delay it."""
+        if "dendrite" not in signal.meta:
+            # Several hosts have no name, and each has a clock of its own.
+            return True
+        if signal.id < self._latest.get((neuron, host), ""):
+            return False
+        self._latest[neuron, host] = signal.id
+        self._latest.move_to_end((neuron, host))
+        if len(self._latest) > MAX_NEURONS:
+            self._latest.popitem(last=False)
+        return True
 
     def _register(self, neuron: str, host: str, signal: Signal) -> None:
-        full = len(self._neurons) >= MAX_NEURONS and neuron not in self._neurons
-        if signal.payload["role"] != self._role or full:
+        if len(self._neurons) >= MAX_NEURONS and neuron not in self._neurons:
             return
         self._draining.pop((neuron, host), None)
         self._neurons.setdefault(neuron, {})[host] = NeuronRecord(
@@ -197,10 +215,9 @@ class Directory:
         self._next_expiry = min(self._next_expiry, expires)
         return expires
 
-    def _drain(self, neuron: str, host: str) -> None:
-        record = self._neurons.get(neuron, {}).get(host)
-        if record is not None and len(self._draining) < MAX_NEURONS:
-            self._draining[neuron, host] = record.expires
+    def _drain(self, neuron: str, host: str, expires: float) -> None:
+        if (neuron, host) in self._draining or len(self._draining) < MAX_NEURONS:
+            self._draining[neuron, host] = expires
         self._remove(neuron, host)
 
     def _depart(self, neuron: str, host: str) -> None:
@@ -210,8 +227,8 @@ class Directory:
 
     def mark_unreachable(self, neuron: str) -> None:
         """Remove every record of a Neuron until it is announced again: its hosts cannot be reached."""
-        for host in list(self._neurons.get(neuron, {})):
-            self._drain(neuron, host)
+        for host, record in list(self._neurons.get(neuron, {}).items()):
+            self._drain(neuron, host, record.expires)
 
     def pulse_s(self, neuron: str) -> float | None:
         """Return the longest interval between the work heartbeats of a Neuron's hosts, in seconds.

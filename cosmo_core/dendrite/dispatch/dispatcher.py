@@ -8,6 +8,7 @@ import logging
 import weakref
 from collections.abc import Awaitable, Callable
 from functools import partial
+from threading import get_ident
 from typing import Any, Final
 
 from cosmo_core.arguments import check_options
@@ -17,7 +18,7 @@ from cosmo_core.contracts.retry import RetryStrategy
 from cosmo_core.dendrite.discovery.directory import Directory
 from cosmo_core.dendrite.discovery.resolver import Resolver
 from cosmo_core.dendrite.dispatch.pathway_registry import Deadline, PathwayRegistry
-from cosmo_core.dendrite.life_cycle import not_running
+from cosmo_core.dendrite.life_cycle import LifeCycle, StopTime, not_running
 from cosmo_core.dendrite.transport.link import Link, rejected
 from cosmo_core.errors import CosmoError, PathwayClosedError
 from cosmo_core.protocol.ids import check_token, new_trace_id, new_ulid
@@ -40,6 +41,7 @@ class Dispatcher:
         directory: The known Neurons.
         resolver: Resolves a Neuron that is not in the directory.
         pathways: The open Pathways.
+        life_cycle: The state of the Dendrite.
         dendrites: Returns the ids of the Dendrites that host Neurons or Engrams.
         inbox: The inbox for answers.
         buffer: The number of Signals that a Pathway buffers.
@@ -53,6 +55,7 @@ class Dispatcher:
         resolver: Resolver,
         pathways: PathwayRegistry,
         *,
+        life_cycle: LifeCycle,
         dendrites: Callable[[], set[str]],
         inbox: str,
         buffer: int,
@@ -62,6 +65,7 @@ class Dispatcher:
         self._directory = directory
         self._resolver = resolver
         self._pathways = pathways
+        self._life_cycle = life_cycle
         self._dendrites = dendrites
         self._inbox = inbox
         self._buffer = buffer
@@ -69,7 +73,8 @@ class Dispatcher:
         # By the id of the STOP of a trace.
         self._collectors: dict[str, Callable[[Signal], None]] = {}
         self._running = False
-        self._may_dispatch = False
+        # The thread that may dispatch: that of the event loop. It is 0 where none may.
+        self._thread = 0
 
     async def start(self) -> None:
         """Subscribe to the inbox for answers."""
@@ -81,21 +86,23 @@ class Dispatcher:
             answers=True,
         )
         self._running = True
-        self._may_dispatch = self._link.allows(_TASK)
+        if self._link.allows(_TASK):
+            self._thread = self._life_cycle.thread
 
-    async def close(self) -> None:
+    async def close(self, time: StopTime) -> None:
         """Close every Pathway."""
-        self._running = self._may_dispatch = False
-        await self._pathways.close()
+        self._running, self._thread = False, 0
+        await self._pathways.close(time)
 
     def check_running(self) -> None:
         """Refuse an action that needs a running Dendrite.
 
         Raises:
-            LifecycleError: The Dendrite is not running.
+            LifecycleError: The Dendrite is not running, or runs in another event loop.
         """
         if not self._running:
             raise not_running()
+        self._life_cycle.check_thread()
 
     # --- sending ------------------------------------------------------------------------------------
 
@@ -192,7 +199,7 @@ class Dispatcher:
                 options = {**options, "trace_id": new_trace_id()}
 
     def _known_neuron(self, options: TaskOptions) -> str | None:
-        if not self._may_dispatch:
+        if self._thread != get_ident():
             self._link.check_role(_TASK)
             self.check_running()
         neuron = options.get("neuron")
@@ -212,7 +219,7 @@ class Dispatcher:
     def _open_plain(self, options: TaskOptions, deadline_s: float | None) -> tuple[Pathway, Signal] | None:
         """Make a TASK and open its Pathway, if no option needs a check and the directory knows the Neuron."""
         neuron = options.get("neuron")
-        if neuron is None or not self._may_dispatch or not self._directory.knows(neuron):
+        if neuron is None or self._thread != get_ident() or not self._directory.knows(neuron):
             return None
         task = self._plain_task(neuron, options, deadline_s)
         if task is None:

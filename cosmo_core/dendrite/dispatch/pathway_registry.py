@@ -12,6 +12,7 @@ from typing import Any, Final, Self
 
 from cosmo_core.arguments import check_wait
 from cosmo_core.contracts.pathway import Pathway
+from cosmo_core.dendrite.life_cycle import StopTime, foreign_loop
 from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import AXON_TYPES, SignalType
 
@@ -43,6 +44,7 @@ class PathwayRegistry:
         # The references are weak, so that an unreferenced Pathway is collected.
         self._open: dict[str, weakref.ref[Pathway] | dict[str, weakref.ref[Pathway]]] = {}
         self._background: set[asyncio.Task[Any]] = set()
+        self._closed = False
 
     def add_receiver(self, type: SignalType, receive: Receive, refuse: Refuse | None = None) -> None:
         """Call ``receive`` with every Signal of a type, and ``refuse`` with those that a middleware drops.
@@ -65,19 +67,20 @@ class PathwayRegistry:
             refs.extend(entry.values() if isinstance(entry, dict) else (entry,))
         return [pathway for ref in refs if (pathway := ref()) is not None]
 
-    async def close(self) -> None:
+    async def close(self, time: StopTime) -> None:
         """Close every Pathway, let handlers read what is buffered, and end the background tasks."""
         for pathway in self.pathways():
             pathway.close()
         # Callers that wait for an answer end here, and drop their deadlines.
         await asyncio.sleep(0)
         self.deadlines.close()
+        self._closed = True
         # A handler may stop the Dendrite; it must not wait for itself.
         if others := self._background - {asyncio.current_task()}:
             try:
-                await asyncio.wait(others, timeout=BACKGROUND_GRACE_S)
+                await asyncio.wait(others, timeout=min(BACKGROUND_GRACE_S, time.left()))
             finally:
-                await _cancel([work for work in others if not work.done()])
+                await _cancel([work for work in others if not work.done()], time)
 
     def add(self, pathway: Pathway) -> None:
         """Deliver to ``pathway`` from now on."""
@@ -147,7 +150,13 @@ class PathwayRegistry:
     # --- background tasks ---------------------------------------------------------------------------
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run ``work`` in the background, at most until the Dendrite stops. A failure is logged."""
+        """Run ``work`` in the background, at most until the Dendrite stops; after that it is not begun.
+
+        A failure is logged.
+        """
+        if self._closed:
+            work.close()
+            return
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._remove_background)
@@ -158,12 +167,12 @@ class PathwayRegistry:
             logger.error("a background task of the Dendrite failed: %s", error, exc_info=error)
 
 
-async def _cancel(stuck: Sequence[asyncio.Task[Any]]) -> None:
+async def _cancel(stuck: Sequence[asyncio.Task[Any]], time: StopTime) -> None:
     for work in stuck:
         work.cancel()
     if stuck:
         logger.warning("%d handlers did not finish in time and are cancelled", len(stuck))
-        await asyncio.wait(stuck, timeout=BACKGROUND_GRACE_S)
+        await asyncio.wait(stuck, timeout=min(BACKGROUND_GRACE_S, time.left()))
 
 
 # --- deadlines --------------------------------------------------------------------------------------
@@ -180,7 +189,7 @@ class Deadlines:
 
     Attributes:
         discard: Removes a deadline that has not expired.
-        loop: The event loop; None until the first deadline is set.
+        loop: The event loop. Stored: up to Python 3.11 every lookup of the running one is a system call.
     """
 
     def __init__(self) -> None:
@@ -250,14 +259,13 @@ class Deadline:
             return self
         loop = self._deadlines.loop
         if loop is None:
-            # Cached: up to Python 3.11 every lookup of the running loop is a system call.
             loop = self._deadlines.loop = asyncio.get_running_loop()
-        task = asyncio.current_task(loop)
-        if task is not None:
-            self._task = task
-            self._cancelling = task.cancelling()
-            self.due = loop.time() + self._timeout_s
-            self._deadlines.add(self, loop)
+        task = self._task = asyncio.current_task(loop)
+        if task is None:
+            raise foreign_loop()
+        self._cancelling = task.cancelling()
+        self.due = loop.time() + self._timeout_s
+        self._deadlines.add(self, loop)
         return self
 
     def expire(self) -> None:

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 from cosmo_core.contracts.axon import Axon
 from cosmo_core.contracts.boundary import logged_failures
 from cosmo_core.contracts.delivery import Subscription
+from cosmo_core.contracts.task_context import current_task
 from cosmo_core.dendrite.discovery.announcer import HostedEntity
-from cosmo_core.dendrite.hosting.neuron_runner import NeuronRunner, shutting_down_error
+from cosmo_core.dendrite.hosting.neuron_runner import NeuronRunner, cancelled_error, shutting_down_error
 from cosmo_core.dendrite.hosting.reply_sender import ReplySender
-from cosmo_core.dendrite.hosting.stopped_traces import StoppedTraces
+from cosmo_core.dendrite.hosting.stopped_work import StoppedWork
+from cosmo_core.dendrite.life_cycle import StopTime
 from cosmo_core.dendrite.transport.link import Link
 from cosmo_core.errors import LifecycleError
 from cosmo_core.protocol.ids import SeenIds
@@ -30,7 +32,7 @@ PULSE_S: Final = 1.0
 """Seconds between two work heartbeats of a host (P-4.14)."""
 
 CLOSE_TIMEOUT_S: Final = 5.0
-"""Seconds that a Neuron's ``aclose``, or its clean-up when it is stopped, may take."""
+"""Seconds that a Neuron's ``aclose``, or its clean-up when its trace is stopped, may take."""
 
 StopTrace = Callable[[Signal], Awaitable[dict[str, Any]]]
 """Handles the STOP of a whole trace beyond its TASKs; returns its part of the STOPPED payload."""
@@ -47,8 +49,8 @@ class Host:
     Args:
         link: The link to the Synapse.
         replies: Sends the replies.
-        seen: The ids of recent TASKs and STOPs; a repeated one has no effect.
-        stopped: The recently stopped traces.
+        seen: The ids of recent TASKs; a repeated one has no effect.
+        stopped: The recently stopped traces and TASKs.
         stop_trace: Called for every STOP of a whole trace.
         name: The id of this Dendrite.
     """
@@ -58,7 +60,7 @@ class Host:
         link: Link,
         replies: ReplySender,
         seen: SeenIds,
-        stopped: StoppedTraces,
+        stopped: StoppedWork,
         *,
         stop_trace: StopTrace,
         name: str,
@@ -97,6 +99,10 @@ class Host:
         """Return the number of TASKs that run or wait on a Neuron; 0 if it is not attached."""
         runner = self._runners.get(neuron_id)
         return 0 if runner is None else runner.load
+
+    def accepts(self, neuron_id: str) -> bool:
+        """Tell whether a Neuron is served and is not being detached."""
+        return neuron_id in self._accepting
 
     def can_accept(self, neuron_id: str) -> bool:
         """Tell whether a hosted Neuron would accept one more TASK."""
@@ -203,57 +209,73 @@ class Host:
         self._accepting.remove(neuron_id)
         return self._runners[neuron_id].axon
 
-    async def detach(self, neuron_id: str, grace_s: float) -> None:
+    def runs_caller(self) -> bool:
+        """Tell whether the caller runs for a TASK that is hosted here."""
+        task = current_task()
+        return task is not None and any(runner.runs_task(task.id) for runner in self._runners.values())
+
+    async def detach(self, neuron_id: str, time: StopTime) -> None:
         """End the subscriptions of a retired Neuron, let its TASKs finish as `drain` does, and close it."""
         runner = self._runners[neuron_id]
         tasks, stops = self._subscriptions.pop(neuron_id)
         async with contextlib.AsyncExitStack() as stack:
             # Executed in reverse order, even when the caller is cancelled.
-            stack.push_async_callback(_close, runner)
-            stack.callback(self._runners.pop, neuron_id)
-            stack.push_async_callback(self._link.unsubscribe, stops)
-            stack.push_async_callback(self._drain, [runner], grace_s)
+            stack.push_async_callback(_close, runner, time.left)
+            stack.callback(self._leave, neuron_id)
+            stack.push_async_callback(time.run, "subscriptions", self._link.unsubscribe, stops)
+            stack.push_async_callback(self._drain, [runner], time)
             stack.callback(runner.refuse_all)
-            await self._link.unsubscribe(tasks)
+            await time.run("subscriptions", self._link.unsubscribe, tasks)
+
+    def _leave(self, neuron_id: str) -> None:
+        # A Neuron that detached itself still has to answer: a stop waits for that.
+        for work in self._runners.pop(neuron_id).running():
+            self._replies.spawn(_ended(work))
 
     async def stop_accepting(self) -> None:
         """Accept no more TASKs."""
         self._stopping = True
         self._accepting.clear()
-        # A copy: an Axon may be detached during the loop.
-        for tasks, *_ in list(self._subscriptions.values()):
-            await self._link.unsubscribe(tasks)
-        for runner in self._runners.values():
-            runner.refuse_all()
-
-    async def drain(self, grace_s: float) -> None:
-        """Let the running and waiting TASKs finish; cancel them after ``grace_s`` seconds."""
-        await self._drain(list(self._runners.values()), grace_s)
-
-    async def _drain(self, ending: Sequence[NeuronRunner], grace_s: float) -> None:
         try:
-            async with asyncio.timeout(grace_s):
-                while running := self._running(ending):
+            await self._link.unsubscribe(*(tasks for tasks, *_ in self._subscriptions.values()))
+        finally:
+            for runner in self._runners.values():
+                runner.refuse_all()
+
+    async def drain(self, time: StopTime) -> None:
+        """Let the running and waiting TASKs finish; cancel them after the grace period.
+
+        A TASK whose Neuron calls this is neither waited for nor cancelled.
+        """
+        await self._drain(list(self._runners.values()), time)
+
+    async def _drain(self, ending: Sequence[NeuronRunner], time: StopTime) -> None:
+        caller = current_task()
+        own = None if caller is None else caller.id
+        try:
+            async with asyncio.timeout_at(time.grace_ends):
+                while running := self._running(ending, own):
                     await asyncio.wait(running)
         except TimeoutError:
             count = sum(runner.load for runner in ending)
-            logger.warning("%d TASKs did not finish within %s s and are cancelled", count, grace_s)
+            logger.warning("%d TASKs did not finish within %s s and are cancelled", count, time.grace_s)
         finally:
             # Also when the caller is cancelled: no work may outlive its host.
             for runner in ending:
-                runner.stop(lambda _: True, cancel_replies=True)
+                runner.stop(lambda task: task.id != own, cancel_replies=True)
             if self._stopping:
                 self._replies.stop_redelivery()
-            if running := self._running(ending):
-                await asyncio.wait(running, timeout=CLOSE_TIMEOUT_S)
+            if running := self._running(ending, own):
+                await asyncio.wait(running, timeout=time.left(share=0.5))
 
-    def _running(self, ending: Sequence[NeuronRunner]) -> list[asyncio.Task[None]]:
-        return [*(work for runner in ending for work in runner.running), *self._replies.pending]
+    def _running(self, ending: Sequence[NeuronRunner], own: str | None = None) -> list[asyncio.Task[None]]:
+        return [*(work for runner in ending for work in runner.running(own)), *self._replies.pending]
 
-    async def close_neurons(self) -> None:
-        """Let every Neuron release its resources."""
-        for runner in list(self._runners.values()):
-            await _close(runner)
+    async def close_neurons(self, time: StopTime) -> None:
+        """Let every Neuron release its resources, all at once."""
+        # The last step of a stop, so it may take all of the time that is left.
+        closing = (_close(runner, partial(time.left, share=1.0)) for runner in self._runners.values())
+        await asyncio.gather(*closing)
 
     # --- received Signals ---------------------------------------------------------------------------
 
@@ -263,24 +285,20 @@ class Host:
 
     def run(self, neuron_id: str, task: Signal) -> None:
         """Run a TASK that did not arrive on its Neuron's subject; a refusal is sent in the background."""
-        if neuron_id in self._accepting:
-            refusal = self._runners[neuron_id].accept(task)
-        else:
+        refusal: Awaitable[None] | None
+        if neuron_id not in self._accepting:
             refusal = self._replies.send(task, shutting_down_error(task, neuron_id))
+        elif self._stopped.covers_cause(task):
+            # The work was offered before its trace was stopped, and awarded afterwards.
+            refusal = self._replies.send(task, cancelled_error(task, self._runners[neuron_id].axon))
+        else:
+            refusal = self._runners[neuron_id].accept(task)
         if refusal is not None:
             self._replies.spawn(_await(refusal))
 
     def _stop(self, stop: Signal) -> None:
-        if stop.id in self._seen:
+        if not self._stopped.add(stop):
             return
-        self._seen.add(stop.id)
-        if stop.parent_id is not None:
-            # A bus may deliver a TASK after its STOP, so its id is recorded as seen. A TASK that was seen
-            # already must not count as a duplicate.
-            if stop.parent_id not in self._seen:
-                self._seen.add(stop.parent_id)
-        else:
-            self._stopped.add(stop)
         ending = [
             work for runner in self._runners.values() for work in runner.stop(partial(_is_stopped_by, stop))
         ]
@@ -306,10 +324,14 @@ def _is_stopped_by(stop: Signal, task: Signal) -> bool:
     return stop.trace_id == task.trace_id
 
 
-async def _close(runner: NeuronRunner) -> None:
+async def _ended(work: asyncio.Task[None]) -> None:
+    await asyncio.wait([work])
+
+
+async def _close(runner: NeuronRunner, left: Callable[[], float]) -> None:
     aclose = getattr(runner.neuron, "aclose", None)
     if aclose is None:
         return
     with logged_failures(logger, "Neuron %r did not close cleanly", runner.axon.neuron_id):
-        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+        async with asyncio.timeout(min(CLOSE_TIMEOUT_S, left())):
             await aclose()

@@ -11,7 +11,7 @@ from typing import Any
 from cosmo_core.contracts.axon import Axon, error_reply
 from cosmo_core.contracts.neuron import NeuronFn
 from cosmo_core.dendrite.hosting.reply_sender import ReplySender
-from cosmo_core.dendrite.hosting.stopped_traces import StoppedTraces
+from cosmo_core.dendrite.hosting.stopped_work import StoppedWork
 from cosmo_core.errors import SynapseError
 from cosmo_core.protocol.ids import SeenIds
 from cosmo_core.protocol.signal import Signal
@@ -30,7 +30,7 @@ class NeuronRunner:
     """
 
     def __init__(
-        self, axon: Axon, neuron: NeuronFn, replies: ReplySender, seen: SeenIds, stopped: StoppedTraces
+        self, axon: Axon, neuron: NeuronFn, replies: ReplySender, seen: SeenIds, stopped: StoppedWork
     ) -> None:
         self.axon = axon
         self.neuron = neuron
@@ -52,10 +52,13 @@ class NeuronRunner:
         """The number of TASKs that run or wait."""
         return len(self._running) + len(self._backlog)
 
-    @property
-    def running(self) -> list[asyncio.Task[None]]:
-        """The asyncio tasks that run TASKs."""
-        return [work for work, _ in self._running.values()]
+    def running(self, own: str | None = None) -> list[asyncio.Task[None]]:
+        """Return the asyncio tasks that run TASKs, without that of the TASK ``own``."""
+        return [work for id, (work, _) in self._running.items() if id != own]
+
+    def runs_task(self, task_id: str) -> bool:
+        """Tell whether a TASK runs."""
+        return task_id in self._running
 
     @property
     def tasks(self) -> list[Signal]:
@@ -82,8 +85,11 @@ class NeuronRunner:
         """
         if not self._seen.add(task.id):
             return None
-        if self._stopped and self._stopped.covers(task):
-            return self._replies.send(task, cancelled_error(task, self.axon))
+        if self._stopped.any:
+            if self._stopped.names(task):
+                return None
+            if self._stopped.covers(task):
+                return self._replies.send(task, cancelled_error(task, self.axon))
         deadline: float | None = None
         left_ms = task.payload.get("deadline_ms")
         if left_ms is not None:

@@ -21,6 +21,7 @@ from cosmo_core.contracts.delivery import (
 from cosmo_core.contracts.dendrite import DendriteInfo, Role
 from cosmo_core.contracts.structure import satisfies
 from cosmo_core.contracts.synapse import AnswerStore, Synapse, ThreadPublisher
+from cosmo_core.dendrite.life_cycle import not_running
 from cosmo_core.dendrite.transport.middleware import Chain
 from cosmo_core.errors import LifecycleError, MalformedSignalError, RejectedError, RoleError
 from cosmo_core.protocol.signal import Signal, decode, encode, shorten_deadline
@@ -81,7 +82,8 @@ class Link:
         self._answers = cast("AnswerStore", synapse) if stores else None
         self.tasks = self.subjects.neuron(SignalType.TASK, "")
         self._forbidden = ORCHESTRATION_TYPES if role == "worker" else frozenset[SignalType]()
-        self._outbound: Chain[_Route] | None = None
+        # Until `open`, every Signal is refused: it would pass no middleware.
+        self._outbound: Chain[_Route] | None = _refuse
         self._inbound: Chain[Receiver] | None = None
         self._observers: list[Contribution[SignalObserver]] = []
         self._failed_observers: set[int] = set()
@@ -257,9 +259,11 @@ class Link:
             answers: Whether this is an inbox, to which stored answers are delivered.
 
         Raises:
-            LifecycleError: The Dendrite stopped before it was subscribed.
+            LifecycleError: The Dendrite was not started, or stopped before it was subscribed.
             SynapseError: The Synapse refused the subscription.
         """
+        if self._outbound is _refuse:
+            raise not_running()
         inbound = self._inbound
         deliver = receive if inbound is None else self._with_middleware(inbound, receive, refuse)
         handler = self._frame_handler(deliver, self.subjects.type_of(pattern))
@@ -371,17 +375,22 @@ class Link:
                         "an observer of %s failed; further failures are not logged", observer.plugin
                     )
 
-    async def unsubscribe(self, subscription: Subscription) -> None:
-        """End one subscription."""
-        if subscription in self._subscriptions:
-            self._subscriptions.remove(subscription)
-        await subscription.unsubscribe()
+    async def unsubscribe(self, *subscriptions: Subscription) -> None:
+        """End subscriptions, all at once, because each may wait for the bus. A failure is logged."""
+        self._subscriptions = [each for each in self._subscriptions if each not in subscriptions]
+        ended = await asyncio.gather(*(each.unsubscribe() for each in subscriptions), return_exceptions=True)
+        for error in ended:
+            if error is not None:
+                logger.warning("a subscription could not be ended: %s", error)
 
     async def close(self) -> None:
         """End every subscription, and allow no new one."""
         self._closed = True
-        while self._subscriptions:
-            await self._subscriptions.pop().unsubscribe()
+        await self.unsubscribe(*reversed(self._subscriptions))
+
+
+async def _refuse(route: _Route, signal: Signal) -> Signal:
+    raise not_running()
 
 
 async def _deliver(receive: Receiver, signal: Signal) -> Signal:

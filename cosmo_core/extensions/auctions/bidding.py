@@ -88,15 +88,14 @@ class Bidder:
         self._draining = True
         await self.update_subscriptions()
         # A handler may stop the Dendrite; it must not wait for itself.
-        if deciding := self._deciding - {asyncio.current_task()}:
+        if deciding := self._deciding - {self._ports.life_cycle.stopper}:
             for decision in deciding:
                 decision.cancel()
             await asyncio.wait(deciding, timeout=CANCEL_TIMEOUT_S)
 
     async def _unsubscribe(self) -> None:
         subscriptions, self._subscriptions = self._subscriptions, []
-        for subscription in subscriptions:
-            await self._ports.unsubscribe(subscription)
+        await self._ports.unsubscribe(*subscriptions)
 
     def set_handler(self, handler: OfferHandler) -> None:
         """Let ``handler`` decide on offers, in place of automatic bids.
@@ -113,7 +112,7 @@ class Bidder:
     def _receive_offer(self, offer: Signal) -> Awaitable[None] | None:
         capabilities = offer.payload.get("capabilities") or ()
         able = self._able(capabilities)
-        if not able or self._draining or not self._offers.add(offer.id):
+        if not able or self._draining or self._ports.was_stopped(offer) or not self._offers.add(offer.id):
             return None
         if self._handler is not None:
             self._decide(offer, self._handler)

@@ -159,18 +159,16 @@ class EngramHost:
 
     async def close(self) -> None:
         """Accept no more requests, let every Engram finish the others, and close it; all stay attached."""
-        for engram_id, subscriptions in list(self._subscriptions.items()):
-            if engram_id == _BROADCAST:
-                for subscription in subscriptions:
-                    await self._ports.unsubscribe(subscription)
-            else:
-                await self._end(self._servers[engram_id], subscriptions)
+        finals = self._ports.unsubscribe(*self._subscriptions.get(_BROADCAST, ()))
+        served = [
+            (server, self._subscriptions[id]) for id, server in self._servers.items() if self.serves(id)
+        ]
+        await asyncio.gather(finals, *(self._end(server, subscriptions) for server, subscriptions in served))
 
     async def _end(self, server: EngramServer, subscriptions: list[Subscription]) -> None:
         try:
-            for subscription in subscriptions:
-                await self._ports.unsubscribe(subscription)
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._ports.unsubscribe(*subscriptions)
                 await server.wait_idle()
         except TimeoutError:
             logger.warning("%r is closed with %d unanswered requests", server.engram, server.load)

@@ -71,6 +71,7 @@ class Watching(Extension):
     def _check_running(self) -> None:
         if self._loop is None or self._closed:
             raise not_running()
+        self.ports.check_dispatching()
 
     # --- by type ------------------------------------------------------------------------------------
 
