@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
@@ -43,8 +43,14 @@ class Bus:
 
 
 @asynccontextmanager
-async def open_synapse(bus: Bus) -> AsyncIterator[Synapse]:
+async def open_synapse(
+    bus: Bus, close_s: Callable[[], float | None] = lambda: None
+) -> AsyncIterator[Synapse]:
     """Connect a Synapse, and close it at the end.
+
+    Args:
+        bus: The bus.
+        close_s: Returns the seconds that closing may take, when it begins; None for no limit.
 
     Raises:
         UserError: The Synapse rejects the URL or an option, or the bus cannot be reached.
@@ -55,7 +61,9 @@ async def open_synapse(bus: Bus) -> AsyncIterator[Synapse]:
     try:
         yield synapse
     finally:
-        await synapse.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(close_s()):
+                await synapse.close()
 
 
 @asynccontextmanager

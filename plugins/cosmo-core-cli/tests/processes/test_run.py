@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,14 @@ import pytest
 if TYPE_CHECKING:
     from tests.processes.conftest import Running, Start
 
+MANY = """
+from cosmo_core import Axon
+
+async def echo(input, context):
+    return input
+
+axons = [Axon(neuron_id=f"n{{n}}", neuron_fn=echo) for n in range({count})]
+"""
 ONE = "async def answerer(input, context):\n    return {'response': 'one'}\n"
 OTHER = "async def answerer(input, context):\n    return {'response': 'another'}\n"
 
@@ -56,6 +65,24 @@ def test_embedded_hub_needs_no_separate_process(cosmo: Start, tmp_path: Path) ->
     asked = cosmo("dispatch", "--neuron", "greeter", "Ann", COSMO_SYNAPSE=url)
     assert asked.end() == (0, ["Hello, Ann!"], [])
     assert hosting.end(signal.SIGTERM)[0] == 0
+
+
+@pytest.mark.parametrize("lost", [signal.SIGKILL, signal.SIGSTOP], ids=lambda lost: lost.name)
+@pytest.mark.parametrize("count", [1, 100])
+def test_shutdown_ends_in_time_without_its_hub(
+    cosmo: Start, tmp_path: Path, lost: signal.Signals, count: int
+) -> None:
+    (tmp_path / "many.py").write_text(MANY.format(count=count))
+    hub = cosmo("hub", "zmq://127.0.0.1:0")
+    hosting = cosmo("run", "many:axons", "--grace", "1", COSMO_SYNAPSE=hub.line().removeprefix("hub at "))
+    for _ in range(count):
+        assert hosting.line().startswith("hosting n")
+    hub.process.send_signal(lost)
+    began = time.monotonic()
+    hosting.process.send_signal(signal.SIGTERM)
+    assert hosting.process.wait(60) == 0
+    # The grace period and a second, and the end of the interpreter on a busy machine.
+    assert time.monotonic() - began < 2 + 4
 
 
 def test_changed_file_restarts_the_process(cosmo: Start, tmp_path: Path) -> None:

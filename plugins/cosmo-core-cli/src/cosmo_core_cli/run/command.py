@@ -51,7 +51,7 @@ def run(
     MODULE is an importable module, or the path of a file. AXON is the name of an Axon in it, of a list of
     Axons, of a function that returns one of these, or of a Neuron, which is hosted under its own name.
     One line is printed for each that is hosted. At shutdown no new TASKs are accepted, and running TASKs
-    may finish.
+    may finish; the process ends a second after that at most, even if the bus does not answer.
     """
     if not targets and not engrams:
         raise UserError("nothing to host. Name module:axon, as in workers:greeter, or --engram URL,ID")

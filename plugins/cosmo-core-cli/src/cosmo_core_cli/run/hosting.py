@@ -19,6 +19,12 @@ from cosmo_core_cli.run.targets import Target, axons_from, check_distinct, load_
 
 TERMINATION_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
+END_MARGIN_S: Final = 0.9
+"""Seconds after the grace period in which the Dendrite has stopped and the Synapse is closed."""
+
+MIN_CLOSE_S: Final = 0.1
+"""Seconds that the Synapse has to close, even if the Dendrite took longer."""
+
 
 @attrs.frozen
 class Components:
@@ -68,17 +74,27 @@ async def host(bus: Bus, components: Components, grace_s: float, announce: Calla
         UserError: As `open_synapse` and `Components.attach_to` do.
         CosmoError: The Dendrite could not start.
     """
-    async with open_synapse(bus) as synapse:
+    now, ends = asyncio.get_running_loop().time, float("inf")
+    async with open_synapse(bus, lambda: max(MIN_CLOSE_S, ends - now())) as synapse:
         dendrite = Dendrite(synapse=synapse, namespace=bus.namespace, role="worker", grace_s=grace_s)
         components.attach_to(dendrite)
         with termination_signals() as terminated:
-            with Progress("starting"):
-                await dendrite.start()
+            # In tasks, so that a signal also ends a start that waits for the bus.
+            starting = asyncio.create_task(dendrite.start())
+            terminating = asyncio.create_task(terminated.wait())
             try:
-                announce()
-                await terminated.wait()
+                with Progress("starting"):
+                    await asyncio.wait([starting, terminating], return_when=asyncio.FIRST_COMPLETED)
+                if starting.done():
+                    starting.result()
+                    announce()
+                    await terminating
                 click.echo(f"shutting down; running TASKs may finish within {grace_s:g} s", err=True)
             finally:
+                ends = now() + grace_s + END_MARGIN_S
+                terminating.cancel()
+                starting.cancel()
+                await asyncio.wait([starting, terminating])
                 await dendrite.stop("the process ends")
 
 
