@@ -32,9 +32,10 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
         return loop.run_until_complete(work)
     finally:
         # What was abandoned ends later.
-        for left in asyncio.all_tasks(loop):
-            left.cancel()
-        loop.run_until_complete(asyncio.sleep(300))
+        while left := asyncio.all_tasks(loop):
+            for task in left:
+                task.cancel()
+            loop.run_until_complete(asyncio.sleep(10))
         loop.close()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
@@ -18,9 +19,20 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from cosmo_core import Axon, CosmoError, Dendrite, NeuronError, Signal, SignalType, current_task, decode
+from cosmo_core import (
+    Axon,
+    CosmoError,
+    CurrentTask,
+    Dendrite,
+    NeuronError,
+    Signal,
+    SignalType,
+    current_task,
+    decode,
+)
 from cosmo_core.contracts.delivery import FrameHandler
 from cosmo_core.plugins import PluginManager
+from cosmo_core.protocol.signal import address
 from cosmo_synapse_memory import MemoryBus, MemorySynapse
 from cosmo_synapse_memory.synapse import MemorySubscription
 from cosmo_testing import VirtualTimeLoop, assert_valid_trace
@@ -36,7 +48,17 @@ DISCOVERY_TYPES: Final = {
     SignalType.DEREGISTER,
     SignalType.DISCOVER,
 }
+REPEATABLE_TYPES: Final = {
+    SignalType.TASK,
+    SignalType.STOP,
+    SignalType.REGISTER,
+    SignalType.HEARTBEAT,
+    SignalType.DEREGISTER,
+}
+REPEATED_S: Final = 100.0
+WINDOW: Final = 100
 TIMEOUT_S: Final = 20.0
+GRACE_S: Final = 15.0
 HEARTBEAT_S: Final = 30.0
 
 
@@ -64,6 +86,8 @@ class UnreliableSynapse(MemorySynapse):
         self.repeat = False
         self.delay = False
         self._flushing: asyncio.Task[None] | None = None
+        # The latest deliveries of types that may be repeated: when, to which handler, and the frame.
+        self.delivered: deque[tuple[float, str, FrameHandler, bytes]] = deque(maxlen=200)
         self._late: list[tuple[str, bytes, dict[str, Any]]] = []
 
     async def publish(self, subject: str, frame: bytes, **options: Any) -> None:
@@ -78,6 +102,8 @@ class UnreliableSynapse(MemorySynapse):
         self, pattern: str, handler: FrameHandler, *, queue_group: str | None = None
     ) -> MemorySubscription:
         def handle(frame: bytes) -> Awaitable[None] | None:
+            if decode(frame).type in REPEATABLE_TYPES:
+                self.delivered.append((asyncio.get_running_loop().time(), pattern, handler, frame))
             first = handler(frame)
             second = handler(frame) if self.repeat else None
             if first is None or second is None:
@@ -85,6 +111,16 @@ class UnreliableSynapse(MemorySynapse):
             return self._both(first, second)
 
         return await super().subscribe(pattern, handle, queue_group=queue_group)
+
+    async def deliver_again(self, which: int) -> None:
+        """Repeat a delivery of the last 100 seconds, to a subscription that still exists."""
+        since = asyncio.get_running_loop().time() - REPEATED_S
+        patterns = {subscription._consumer.pattern for subscription in self._subscriptions}
+        recent = [each for each in self.delivered if each[0] > since and each[1] in patterns]
+        if recent:
+            _, _, handler, frame = recent[which % len(recent)]
+            if (work := handler(frame)) is not None:
+                await work
 
     async def _both(self, first: Awaitable[None], second: Awaitable[None]) -> None:
         await first
@@ -130,6 +166,9 @@ class BusMachine(RuleBasedStateMachine):
         self.gate = asyncio.Event()
         # The id of a TASK or an award, once per start of a Neuron.
         self.begun: list[str] = []
+        # By stopped trace: the id of the STOP, and the hosts that acknowledged it.
+        self.stopped: dict[str, tuple[str, set[str]]] = {}
+        self.begun_after_stop: list[Signal] = []
         self.foreign_inputs: list[Any] = []
         self.traces: dict[str, dict[str, Signal]] = {}
         self.run(self.subscribe_all())
@@ -149,11 +188,22 @@ class BusMachine(RuleBasedStateMachine):
             return
         self.traces.setdefault(signal.trace_id, {}).setdefault(signal.id, signal)
 
-    def neuron(self, namespace: str) -> Callable[..., AsyncIterator[Any]]:
+    def note_begin(self, dendrite: Dendrite, task: CurrentTask) -> None:
+        self.begun.append(task.id)
+        stop_id, hosts = self.stopped.get(task.trace_id, ("", set()))
+        begun = self.traces[task.trace_id][task.id]
+        # An award counts as made when its bid was.
+        cause = begun.parent_id if begun.type is SignalType.TASK_AWARDED else begun.id
+        if dendrite._inbox in hosts and (cause or "") < stop_id:
+            self.begun_after_stop.append(begun)
+
+    def neuron(self, dendrite: Dendrite) -> Callable[..., AsyncIterator[Any]]:
+        namespace = dendrite.namespace
+
         async def neuron(input: dict[str, Any], context: list[Any]) -> AsyncIterator[Any]:
             task = current_task()
             assert task is not None
-            self.begun.append(task.id)
+            self.note_begin(dendrite, task)
             if input["namespace"] != namespace:
                 self.foreign_inputs.append(input)
             match input["behaviour"]:
@@ -171,10 +221,10 @@ class BusMachine(RuleBasedStateMachine):
 
         return neuron
 
-    def axon(self, namespace: str, name: str, limit: int) -> Axon:
+    def axon(self, dendrite: Dendrite, name: str, limit: int) -> Axon:
         return Axon(
             neuron_id=name,
-            neuron_fn=self.neuron(namespace),
+            neuron_fn=self.neuron(dendrite),
             capabilities=NEURONS[name],
             max_concurrency=limit,
             max_backlog=limit,
@@ -197,20 +247,25 @@ class BusMachine(RuleBasedStateMachine):
         namespace=st.sampled_from(NAMESPACES),
         names=st.sets(st.sampled_from(sorted(NEURONS))),
         limit=st.integers(1, 3),
+        heartbeat_s=st.sampled_from((2.0, HEARTBEAT_S)),
     )
-    def start(self, namespace: str, names: set[str], limit: int) -> None:
+    def start(self, namespace: str, names: set[str], limit: int, heartbeat_s: float) -> None:
         async def start() -> None:
             synapse = UnreliableSynapse(self.bus)
             await synapse.connect()
             dendrite = Dendrite(
                 synapse=synapse,
                 namespace=namespace,
-                heartbeat_s=HEARTBEAT_S,
+                heartbeat_s=heartbeat_s,
+                grace_s=GRACE_S,
                 clock=LoopClock(self.loop),
                 plugins=PluginManager(),
             )
+            # Small, so that one kind of Signal can flush a window that it shares with another.
+            for window in (dendrite._seen_tasks, dendrite._stopped._tasks, dendrite._stopped._stops):
+                window._capacity = WINDOW
             for name in sorted(names):
-                dendrite.attach_axon(self.axon(namespace, name, limit))
+                dendrite.attach_axon(self.axon(dendrite, name, limit))
             await dendrite.start()
             self.members.append(BusMember(namespace, synapse, dendrite))
             await self.run_ready_tasks()
@@ -241,7 +296,7 @@ class BusMachine(RuleBasedStateMachine):
     def attach(self, index: int, name: str, limit: int) -> None:
         member = self.pick(index)
         if member is not None and name not in {axon.neuron_id for axon in member.dendrite.axons}:
-            self.run(member.dendrite.add_axon(self.axon(member.namespace, name, limit)))
+            self.run(member.dendrite.add_axon(self.axon(member.dendrite, name, limit)))
             self.run(self.run_ready_tasks())
 
     @rule(index=st.integers(0, 4), name=st.sampled_from(sorted(NEURONS)))
@@ -310,10 +365,14 @@ class BusMachine(RuleBasedStateMachine):
         traces = [
             trace_id
             for trace_id, signals in self.traces.items()
-            if next(iter(signals.values())).type is SignalType.TASK
+            if next(iter(signals.values())).type in {SignalType.TASK, SignalType.TASK_OFFER}
         ]
         if member is not None and traces:
-            self.run(member.dendrite.stop_trace(traces[which % len(traces)]))
+            trace_id = traces[which % len(traces)]
+            answers = self.run(member.dendrite.stop_trace(trace_id))
+            if answers:
+                hosts = {answer.meta["dendrite"] for answer in answers}
+                self.stopped[trace_id] = (answers[0].parent_id or "", hosts)
 
     @rule()
     def open_gate(self) -> None:
@@ -327,6 +386,25 @@ class BusMachine(RuleBasedStateMachine):
     def set_faults(self, index: int, repeat: bool, delay: bool) -> None:
         if (member := self.pick(index)) is not None:
             member.synapse.repeat, member.synapse.delay = repeat, delay
+
+    @rule(index=st.integers(0, 4), which=st.integers(0, 199))
+    def repeat_delivery(self, index: int, which: int) -> None:
+        if (member := self.pick(index)) is not None:
+            self.loop.create_task(member.synapse.deliver_again(which))
+            self.run(self.run_ready_tasks())
+
+    @rule(index=st.integers(0, 4), name=st.sampled_from(sorted(NEURONS)))
+    def flood_with_stops(self, index: int, name: str) -> None:
+        """Stop more unknown TASKs than a window holds."""
+        if (member := self.pick(index)) is None:
+            return
+
+        async def flood() -> None:
+            for n in range(3 * WINDOW):
+                unknown: Any = {"parent_id": f"evt_{n:026d}", "directed": address(name)}
+                await member.dendrite.emit(Signal.new(SignalType.STOP, {"rollback": False}, **unknown))
+
+        self.run(flood())
 
     @rule(seconds=st.floats(0, 4 * HEARTBEAT_S))
     def pass_time(self, seconds: float) -> None:
@@ -346,6 +424,9 @@ class BusMachine(RuleBasedStateMachine):
             member.synapse.delay = False
         self.gate.set()
         await asyncio.sleep(TIMEOUT_S + 5)
+        # Each live host has announced itself again by then, and killed ones have expired.
+        await asyncio.sleep(5 * HEARTBEAT_S)
+        self.check_directories()
         for member in self.members:
             await self.disconnect(member)
         await self.recorder.close()
@@ -355,7 +436,21 @@ class BusMachine(RuleBasedStateMachine):
             or [self.loop.create_task(self.run_ready_tasks())]
         )
 
+    def check_directories(self) -> None:
+        """Each live Dendrite knows the Neurons of its namespace that are hosted, and no ghosts."""
+        alive = [member for member in self.members if member.alive]
+        for member in alive:
+            known = {(record.neuron_id, record.dendrite) for record in member.dendrite.find_neurons()}
+            hosted = {
+                (axon.neuron_id, other.dendrite._inbox)
+                for other in alive
+                if other.namespace == member.namespace
+                for axon in other.dendrite.axons
+            }
+            assert known == hosted
+
     def check(self) -> None:
+        assert not self.begun_after_stop, "a TASK was run after its trace was stopped"
         assert not self.foreign_inputs, "a Neuron got a TASK of another namespace"
         assert len(set(self.begun)) == len(self.begun), "a TASK was run twice"
         for dispatch in self.dispatches:
