@@ -14,7 +14,6 @@ import msgspec
 from cosmo_core.contracts.engram import Query, Write, text_of
 from cosmo_core.protocol.ids import new_ulid
 from cosmo_engram_postgres import PostgresEngram
-from cosmo_engram_postgres.connections import open_connection
 from cosmo_engram_postgres.finding import statement
 from cosmo_engram_postgres.lexemes import as_tsvector
 from cosmo_engram_postgres.schema import Database, Schema
@@ -150,7 +149,12 @@ class PostgresStores:
 
 
 async def _connect(dsn: str | None = None, **_: Any) -> Connection:
-    return await open_connection(dsn, engram_id="bench", connect_s=None)
+    # As the Engram connects: its statements name the schema, and are cached for ever.
+    settings = {"search_path": "pg_catalog"}
+    connection: Connection = await asyncpg.connect(
+        dsn, server_settings=settings, max_cached_statement_lifetime=0
+    )
+    return connection
 
 
 async def _nothing(_: object) -> None:
