@@ -92,9 +92,9 @@ async def test_index_is_created_where_pgvector_is_installed(
 ) -> None:
     indexes = "SELECT indexname FROM pg_indexes WHERE schemaname = $1 AND indexname LIKE '%vector%'"
     for server, names in ((vectorial, ["entries_by_vector_8"]), (trusted, [])):
+        engram = await open(server, schema=schema, vector_index=8)
         # The second host finds the index of the first.
-        for _ in range(2):
-            engram = await open(server, schema=schema, vector_index=8)
+        await open(server, schema=schema, vector_index=8)
         assert [row[0] for row in await execute(server.dsn, indexes, schema)] == names
         await filled(engram, write)
         nearest = (await engram.recall(Query.parse({"vector": embeddings(1, 8)[0], "limit": 100}))).found
