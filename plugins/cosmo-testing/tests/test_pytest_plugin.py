@@ -8,10 +8,13 @@ pytest_plugins = ["pytester"]
 
 SUITE = """
 import asyncio
+import itertools
+from types import SimpleNamespace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.internal import charmap
+from hypothesis.internal.conjecture import data
 
 
 async def fails(text):
@@ -35,6 +38,18 @@ def test_drawn(text):
     assert charmap._charmap is not None
 
 
+def test_drawn_slowly(monkeypatch):
+    # As on a machine on which a draw takes ten seconds.
+    clock = itertools.count(step=10.0)
+    monkeypatch.setattr(data, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+
+    @given(st.integers())
+    def check(number):
+        pass
+
+    check()
+
+
 async def test_retrieved():
     (found,) = await asyncio.gather(fails("retrieved"), return_exceptions=True)
     assert isinstance(found, ValueError)
@@ -54,7 +69,7 @@ def test_lost_exceptions_fail_tests_and_hypothesis_is_patient(pytester: pytest.P
     pytester.makeini("[pytest]\naddopts = -p cosmo_testing.pytest_plugin\nasyncio_mode = auto")
     pytester.makepyfile(SUITE)
     result = pytester.runpytest_subprocess()
-    result.assert_outcomes(passed=5, errors=2)
+    result.assert_outcomes(passed=6, errors=2)
     found = result.stdout.str()
     assert "::test_lost or before" in found
     assert "ValueError: lost\n" in found

@@ -3,9 +3,8 @@
 - A test fails if asyncio logs "Task exception was never retrieved" while it runs: an error that the code
   under test has lost. An error that is logged only when garbage is collected fails the test
   that runs then, the last one at the latest.
-- Hypothesis has no deadline, since an example may take long on a busy machine, and the tables of Unicode that
-  it computes on a fresh checkout are made before the first test. They take seconds, which its health check
-  would take for slow strategies of that test.
+- Hypothesis has no deadline for an example and accepts slow strategies, since both may take long on a busy
+  machine. The tables of Unicode that it computes on a fresh checkout are made before the first test.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import logging
 from collections.abc import Generator, Sequence
 
 import pytest
-from hypothesis import find, settings
+from hypothesis import HealthCheck, find, settings
 from hypothesis import strategies as st
 
 
@@ -42,7 +41,8 @@ _errors = _Errors()
 
 def pytest_configure() -> None:
     """Set the Hypothesis profile, and begin to listen to the errors of asyncio."""
-    settings.register_profile("patient", settings(), deadline=None)
+    checks = {*settings().suppress_health_check, HealthCheck.too_slow}
+    settings.register_profile("patient", settings(), deadline=None, suppress_health_check=checks)
     settings.load_profile("patient")
     logging.getLogger("asyncio").addHandler(_errors)
 
