@@ -11,6 +11,7 @@ from cosmo_core.contracts.delivery import (
     Subscription,
     UndeliveredHandler,
 )
+from cosmo_core.errors import SynapseError
 
 
 @runtime_checkable
@@ -117,4 +118,13 @@ class ThreadPublisher(Protocol):
 
         It is for heartbeats: a failure is not reported.
         """
+        ...
+
+
+@runtime_checkable
+class FailureReporter(Protocol):
+    """A Synapse that reports when its connection has ended for good, so that a program can end, too."""
+
+    async def wait_failed(self) -> SynapseError:
+        """Return why the connection has ended for good, once it has."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import ssl
 from collections.abc import Callable, Coroutine
@@ -16,7 +17,14 @@ from nats.aio.subscription import Subscription as ServerSubscription
 from nats.js.api import Header
 
 from cosmo_core.errors import SynapseAuthError, SynapseError
-from cosmo_synapse_nats.failures import ErrorLog, connect_failure, describe, is_auth_error, logger
+from cosmo_synapse_nats.failures import (
+    ErrorLog,
+    connect_failure,
+    describe,
+    is_auth_error,
+    is_rejection,
+    logger,
+)
 from cosmo_synapse_nats.options import Servers
 
 RECONNECT_S: Final = 0.2
@@ -30,6 +38,9 @@ CLOSE_S: Final = 1.0
 
 UNSUBSCRIBE_S: Final = 0.75
 """Seconds that unsubscribing waits for a server that does not answer, for all subscriptions together."""
+
+REJECTED_S: Final = 10.0
+"""Seconds for which a server may reject a program that it accepted before the connection ends for good."""
 
 FLUSH_S: Final = 10
 """Seconds after which nats-py gives up a round trip; `Connection.completes` waits less."""
@@ -77,15 +88,15 @@ def check_keys(servers: Servers) -> None:
 
 def _content(servers: Servers, option: str, path: str | Path) -> bytes:
     try:
-        _warn_if_readable(servers, path)
         return Path(path).read_bytes()
     except OSError as error:
         raise SynapseAuthError(f"{servers}: cannot read {option} from {path}: {error.strerror}") from error
 
 
-def _warn_if_readable(servers: Servers, path: str | Path) -> None:
-    if os.name == "posix" and Path(path).stat().st_mode & 0o077:
-        logger.warning("%s: other users may read the secrets in %s: chmod 600 it", servers, path)
+def _warn_of_readable_keys(servers: Servers) -> None:
+    for path in (servers.credentials, servers.nkeys_seed):
+        if path is not None and os.name == "posix" and Path(path).stat().st_mode & 0o077:
+            logger.warning("%s: other users may read the secrets in %s: chmod 600 it", servers, path)
 
 
 class TlsNotOfferedError(errors.Error):
@@ -107,6 +118,8 @@ class SecuredClient(Client):
         super().__init__()
         self.encrypted = False
         self._stalled = False
+        # The bytes that may wait to be sent; -1 if the connection has ended for good.
+        self._send_limit = PENDING_BYTES
         self._servers = servers
         self._context = servers.tls
 
@@ -118,20 +131,28 @@ class SecuredClient(Client):
         Raises:
             OutboundBufferLimitError: The server reads nothing, and too much waits to be sent. Raised when
                 awaited; only the first publisher waits for that.
+            ConnectionClosedError: The connection has ended for good.
         """
-        if self._pending_data_size > self._max_pending_size and self.is_connected:
-            return self._publish_stalled(subject, payload, reply, headers)
+        if self._pending_data_size > self._send_limit:
+            return self._publish_beyond_limit(subject, payload, reply, headers)
         return super().publish(subject, payload, reply, headers)
 
-    async def _publish_stalled(
+    async def _publish_beyond_limit(
         self, subject: str, payload: bytes, reply: str, headers: dict[str, str] | None
     ) -> None:
-        if not self._stalled:
-            await self._flush_pending(force_flush=True)
-        self._stalled = self._pending_data_size > self._max_pending_size
-        if self._stalled:
-            raise errors.OutboundBufferLimitError
+        if self._send_limit < 0:
+            raise errors.ConnectionClosedError
+        if self.is_connected:
+            if not self._stalled:
+                await self._flush_pending(force_flush=True)
+            self._stalled = self._pending_data_size > self._send_limit
+            if self._stalled:
+                raise errors.OutboundBufferLimitError
         await super().publish(subject, payload, reply, headers)
+
+    def end(self) -> None:
+        """Publish nothing any more."""
+        self._send_limit = -1
 
     def forget(self, subscription: ServerSubscription) -> None:
         """Deliver nothing more to a subscription, and do not subscribe it again after a reconnect."""
@@ -156,6 +177,30 @@ class SecuredClient(Client):
             self._transport.writelines(self._pending)
             self._pending, self._pending_data_size = [], 0
         await super().flush(timeout)
+
+    def _connect_command(self) -> bytes:
+        # Also before a reconnect: the files may be newer than the connection. nats-py reads a seed only once.
+        try:
+            check_keys(self._servers)
+        except SynapseError as error:
+            raise errors.Error(f"nats: authentication is not possible: {error}") from error
+        if self._servers.nkeys_seed is not None:
+            self._setup_nkeys_connect()
+        return super()._connect_command()
+
+    async def _attempt_reconnect(self) -> None:
+        # nats-py raises this if the connection is closed at the end of an attempt.
+        with contextlib.suppress(asyncio.InvalidStateError):
+            await super()._attempt_reconnect()
+
+    async def _process_err(self, err_msg: str) -> None:
+        error = errors.Error(f"nats: {err_msg}")
+        if self.is_connected and is_rejection(error):
+            # The server ends the connection. nats-py would not reconnect, but there may be new credentials.
+            await self._error_cb(error)
+            await self._process_op_err(error)
+        else:
+            await super()._process_err(err_msg)
 
     async def _process_pong(self) -> None:
         if self._pongs and self._pongs[0].done():
@@ -220,6 +265,7 @@ class Connection:
         where: The same, without secrets.
         client: The nats-py client.
         error_log: The errors of the connection.
+        failed: Why the connection has ended for good, once it has.
     """
 
     def __init__(
@@ -231,6 +277,9 @@ class Connection:
         self.servers = servers
         self._name = name
         self._on_reconnected = on_reconnected
+        self.failed: asyncio.Future[SynapseError] = asyncio.get_running_loop().create_future()
+        # When the server first rejected this program, after it had accepted it.
+        self._rejected_at: float | None = None
         self._attempts: list[Exception] | None = None
         self._stop_trying = asyncio.Event()
         self._closing = False
@@ -248,6 +297,7 @@ class Connection:
             SynapseError: No server can be reached, or the server is not a usable NATS server.
         """
         check_keys(self.servers)
+        _warn_of_readable_keys(self.servers)
         attempts: list[Exception] = []
         self._attempts = attempts
         connecting = asyncio.ensure_future(self._connect())
@@ -420,10 +470,25 @@ class Connection:
             return
         if self._attempts is None:
             self.error_log.record("an error of the connection", describe(error))
+            if not self.client.is_connected:
+                # nats-py leaves the socket of a failed attempt open.
+                self.client.abort()
+                if is_rejection(error):
+                    self._on_rejected(error)
             return
         self._attempts.append(error)
         if is_auth_error(error) or len(self._attempts) >= len(self.servers.hosts):
             self._stop_trying.set()
+
+    def _on_rejected(self, error: Exception) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._rejected_at is None:
+            self._rejected_at = now
+        elif now - self._rejected_at > REJECTED_S and not self.failed.done():
+            message = f"{self.where} does not accept this program any more ({describe(error)}): renew its "
+            self.failed.set_result(SynapseAuthError(message + "credentials, and start it again"))
+            self.error_log.record("the connection has ended for good", describe(error))
+            self.client.end()
 
     async def _on_disconnect(self) -> None:
         self.client.encrypted = False
@@ -432,11 +497,14 @@ class Connection:
             self.error_log.record("the connection broke", "reconnecting")
 
     async def _on_reconnect(self) -> None:
+        self._rejected_at = None
         self._connected.set()
         self._on_reconnected()
 
     async def _on_closed(self) -> None:
-        if not self._closing and self._attempts is None:
-            self.error_log.record(
-                "the server closed the connection for good", describe(self.client.last_error or EOFError())
-            )
+        if self._closing or self._attempts is not None or self.failed.done():
+            return
+        cause = describe(self.client.last_error or EOFError())
+        self.error_log.record("the server closed the connection for good", cause)
+        message = f"{self.where} closed the connection for good ({cause}); close() this Synapse and "
+        self.failed.set_result(SynapseError(message + "connect() again"))

@@ -70,6 +70,11 @@ def is_auth_error(error: Exception) -> bool:
     return isinstance(error, errors.Error) and any(words in text for words in _AUTH_ERRORS)
 
 
+def is_rejection(error: Exception) -> bool:
+    """Return whether the server rejects this program as a whole."""
+    return is_auth_error(error) and "permissions violation" not in str(error).lower()
+
+
 def describe(error: BaseException) -> str:
     """Return the text of an error, or its type if it has no text."""
     return str(error) or type(error).__name__

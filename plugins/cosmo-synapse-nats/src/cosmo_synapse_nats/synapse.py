@@ -108,6 +108,17 @@ class NatsSynapse:
             self._queues.on_reconnected()
         self._subscriptions.on_reconnected()
 
+    async def wait_failed(self) -> SynapseError:
+        """Return why the connection has ended for good, once it has.
+
+        Raises:
+            SynapseClosedError: The Synapse is not connected.
+        """
+        connection = self._connection
+        if connection is None:
+            raise self._closed("watch the connection")
+        return await asyncio.shield(connection.failed)
+
     async def close(self) -> None:
         """End every subscription, cancel running handlers, and disconnect from the server."""
         async with self._connecting:
@@ -293,11 +304,11 @@ class NatsSynapse:
                 f"cannot {action}: {self._servers} cannot be reached, and the buffer of unsent data is full; "
                 "try again later"
             )
-        if isinstance(error, errors.ConnectionClosedError):
-            return SynapseError(
-                f"cannot {action}: {self._servers} closed the connection for good (the log says why); "
-                "close() this Synapse and connect() again"
-            )
+        connection = self._connection
+        ended = isinstance(error, errors.ConnectionClosedError)
+        if ended and connection is not None and connection.failed.done():
+            failure = connection.failed.result()
+            return type(failure)(f"cannot {action}: {failure}")
         return SynapseError(f"cannot {action}: {self._servers} reports: {error}")
 
     def __repr__(self) -> str:

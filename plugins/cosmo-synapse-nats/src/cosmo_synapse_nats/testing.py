@@ -55,6 +55,7 @@ class NatsServer:
         self._process: subprocess.Popen[bytes] | None = None
         self.port = port
         self.log = Path(self._home.name) / "log"
+        self._ports = Path(self._home.name) / "ports"
 
     @classmethod
     def start(cls, port: int = 0, *, jetstream: bool = False, config: str = "") -> NatsServer:
@@ -95,15 +96,19 @@ class NatsServer:
             RuntimeError: It did not start; the message is the end of its log.
         """
         self.kill()
-        ports = Path(self._home.name) / "ports"
+        ports = self._ports
         shutil.rmtree(ports, ignore_errors=True)
         ports.mkdir()
-        settings = Path(self._home.name) / "nats.conf"
-        settings.write_text(self._settings(ports))
+        settings = self._write_settings()
         self._process = subprocess.Popen(  # noqa: S603 - our own binary
             [self._binary, "-c", str(settings)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         self._wait_until(lambda: self._is_ready(ports))
+
+    def set_config(self, config: str) -> None:
+        """Write another configuration. A running server reads it when it gets SIGHUP."""
+        self._config = config
+        self._write_settings()
 
     def kill(self) -> None:
         """Kill it, as a crash would (SIGKILL). Killing it twice is not an error."""
@@ -128,6 +133,11 @@ class NatsServer:
 
     def __repr__(self) -> str:
         return f"<NatsServer {self.url} {'stopped' if self._process is None else 'running'}>"
+
+    def _write_settings(self) -> Path:
+        path = Path(self._home.name) / "nats.conf"
+        path.write_text(self._settings(self._ports))
+        return path
 
     def _settings(self, ports: Path) -> str:
         # JSON is a subset of the configuration language, so every path is quoted correctly.

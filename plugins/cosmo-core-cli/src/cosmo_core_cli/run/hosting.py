@@ -11,7 +11,9 @@ from typing import Final
 import attrs
 import click
 
-from cosmo_core import Axon, Dendrite, Engram
+from cosmo_core import Axon, Dendrite, Engram, Synapse
+from cosmo_core.contracts.structure import satisfies
+from cosmo_core.contracts.synapse import FailureReporter
 from cosmo_core_cli.bus import Bus, open_synapse
 from cosmo_core_cli.errors import UserError
 from cosmo_core_cli.progress import Progress
@@ -72,7 +74,7 @@ async def host(bus: Bus, components: Components, grace_s: float, announce: Calla
 
     Raises:
         UserError: As `open_synapse` and `Components.attach_to` do.
-        CosmoError: The Dendrite could not start.
+        CosmoError: The Dendrite could not start, or the connection to the bus has ended for good.
     """
     now, ends = asyncio.get_running_loop().time, float("inf")
     async with open_synapse(bus, lambda: max(MIN_CLOSE_S, ends - now())) as synapse:
@@ -88,7 +90,7 @@ async def host(bus: Bus, components: Components, grace_s: float, announce: Calla
                 if starting.done():
                     starting.result()
                     announce()
-                    await terminating
+                    await _until(terminated, synapse)
                 click.echo(f"shutting down; running TASKs may finish within {grace_s:g} s", err=True)
             finally:
                 ends = now() + grace_s + END_MARGIN_S
@@ -96,6 +98,22 @@ async def host(bus: Bus, components: Components, grace_s: float, announce: Calla
                 starting.cancel()
                 await asyncio.wait([starting, terminating])
                 await dendrite.stop("the process ends")
+
+
+async def _until(terminated: asyncio.Event, synapse: Synapse) -> None:
+    """Wait for the event; raise if the connection to the bus ends for good before."""
+    if not satisfies(synapse, FailureReporter):
+        await terminated.wait()
+        return
+    ended = asyncio.ensure_future(terminated.wait())
+    failed = asyncio.ensure_future(synapse.wait_failed())
+    try:
+        await asyncio.wait({ended, failed}, return_when=asyncio.FIRST_COMPLETED)
+        if failed.done():
+            raise failed.result()
+    finally:
+        ended.cancel()
+        failed.cancel()
 
 
 @contextmanager
