@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from cosmo_core import SynapseError
 from cosmo_core.contracts.delivery import HeldFrame
-from cosmo_synapse_nats.durable import streams
+from cosmo_synapse_nats.durable import queues, streams
 
 DURABLE = "?durable=true&ack_wait_s=1&retry_s=0.05"
 
@@ -206,6 +207,26 @@ async def test_a_flood_is_rejected_and_drains_afterwards(
     await stuck.until(40 - len(reports.frames))
     await one.publish("stuck", b"again", undelivered=must_be_delivered)
     assert (await stuck.until(41 - len(reports.frames)))[-1] == b"again"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux can limit another process")
+async def test_a_frame_is_rejected_while_the_disk_is_full(
+    store: Any, connect: Any, recorder: Any, slow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import resource
+
+    monkeypatch.setattr(queues, "FIRST_ATTEMPT_S", 0.3)
+    one, other = await connect(store, "?durable=true"), await connect(store, "?durable=true")
+    stuck, reports = slow(), recorder()
+    await other.subscribe("work", stuck, queue_group="g")
+    await one.publish("work", b"x", undelivered=reports.report)
+    # As if the disk was full: the server gets an error when it writes.
+    resource.prlimit(store.pid, resource.RLIMIT_FSIZE, (1, 1))
+    await one.publish("work", b"lost", undelivered=reports.report)
+    assert reports.frames == [b"overloaded: lost"]
+    with pytest.raises(SynapseError, match="did not store the frame on inbox: its disk seems to be full"):
+        await one.store_answer("inbox", b"x", "id")
+    assert stuck.frames == [b"x"]
 
 
 async def test_close_returns_unfinished_frames_at_once(

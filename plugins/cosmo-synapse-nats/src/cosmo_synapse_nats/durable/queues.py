@@ -8,6 +8,8 @@ from functools import partial
 from itertools import count
 from typing import Any, Final, TypeVar
 
+from nats import errors
+
 from cosmo_core.contracts.delivery import DeadLetter, FrameHandler, UndeliveredHandler
 from cosmo_core.errors import SynapseError
 from cosmo_synapse_nats.connection import STREAM_HEADER, Connection
@@ -28,7 +30,10 @@ from cosmo_synapse_nats.inbox import Inbox
 from cosmo_synapse_nats.keepalive import KeepaliveThread
 from cosmo_synapse_nats.options import Durability
 
-FULL: Final = frozenset({10023, 10047, 10077})
+NO_STORAGE: Final = 10047
+"""The server's code for a store that is full."""
+
+FULL: Final = frozenset({10023, NO_STORAGE, 10077})
 """The server's codes for a stream or a store that is full."""
 
 IN_PROCESS: Final = 10158
@@ -39,6 +44,12 @@ TRANSIENT: Final = frozenset({IN_PROCESS, 10005, 10008, 10009})
 
 FIRST_ATTEMPT_S: Final = 1.0
 """Seconds until a frame that the server did not confirm is published again; they double each time."""
+
+MAX_UNCONFIRMED: Final = 2
+"""Attempts that a server without replicas may leave unconfirmed, while it answers other requests.
+
+A server whose disk is full sends no error.
+"""
 
 LAST_ATTEMPT_S: Final = 4.0
 """The most seconds between two attempts."""
@@ -190,19 +201,32 @@ class DurableQueues:
         self, subject: str, frame: bytes, address: str, headers: dict[str, str]
     ) -> dict[str, Any]:
         """Publish until the server answers for good. It stores a frame that is sent twice once, by its id."""
-        wait_s = FIRST_ATTEMPT_S
+        connection, wait_s, unconfirmed = self._shared.connection, FIRST_ATTEMPT_S, 0
         while True:
+            reconnects = connection.client.stats["reconnects"]
             msg = await self._inbox.request(subject, frame, address, headers, wait_s)
             if msg is None:
-                self._shared.connection.error_log.check_denied(subject)
-                # The connection broke, or the server that had to answer is gone.
+                connection.error_log.check_denied(subject)
+                # The connection broke, or the server that had to answer is gone, or its disk is full.
                 wait_s = min(2 * wait_s, LAST_ATTEMPT_S)
+                unconfirmed += connection.client.stats["reconnects"] == reconnects
+                if unconfirmed >= MAX_UNCONFIRMED and await self._cannot_store(headers[STREAM_HEADER]):
+                    return {"error": {"err_code": NO_STORAGE, "description": "its disk seems to be full"}}
                 continue
             # No data: the server has not opened its store yet.
             answer: dict[str, Any] = json.loads(msg.data) if msg.data else {"error": {"err_code": IN_PROCESS}}
             if answer.get("error", {}).get("err_code") not in TRANSIENT:
                 return answer
             await asyncio.sleep(RETRY_S)
+
+    async def _cannot_store(self, stream: str) -> bool:
+        """Report whether the server answers, and has no replica to wait for before it confirms a frame."""
+        if not self._shared.connection.client.is_connected:
+            return False
+        try:
+            return (await self._js.stream_info(stream)).config.num_replicas == 1
+        except (errors.Error, TimeoutError):
+            return False
 
     def _on_store_error(self, subject: str, address: str, error: dict[str, Any]) -> None:
         if error.get("err_code") in FULL:
