@@ -29,6 +29,8 @@ PLUGINS: dict[str, dict[str, Any]] = {
     path.parent.name: nox.project.load_toml(path)
     for path in sorted(Path("plugins").glob("cosmo-*/pyproject.toml"))
 }
+AIMOCK = "@copilotkit/aimock@1.43.0"
+"""The mock provider of npm for `live`."""
 WHEELS = Path("dist", "all.txt")
 """The wheels that `build` makes: each distribution with the path of its wheel."""
 
@@ -175,19 +177,34 @@ def bench(session: nox.Session) -> None:
     session.run("python", "tests/bench/run.py", *session.posargs)
 
 
-@nox.session(venv_backend="virtualenv")
+@nox.session
+def live_providers(session: nox.Session) -> None:
+    """Install LiteLLM's proxy and two mock providers for `live`, in an environment of their own."""
+    session.install(*nox.project.dependency_groups(CORE, "live-providers"))
+    if shutil.which("npm"):
+        session.run(
+            "npm", "install", "--silent", "--prefix", session.virtualenv.location, AIMOCK, external=True
+        )
+    else:
+        session.warn("npm is missing: the tests with aimock are skipped")
+
+
+@nox.session(venv_backend="virtualenv", requires=["live_providers"])
 def live(session: nox.Session) -> None:
     """Run the sources against real servers.
 
-    That of HuggingFace runs against `transformers serve` with a tiny model made on the spot, that of MCP
-    against the conformance suite of MCP, which npm installs.
+    Those of language models run against `transformers serve` with a tiny model made on the spot, LiteLLM's
+    proxy and two mocks; that of MCP against the conformance suite of MCP, which npm installs.
     """
     # With pip, not uv: pip reads PIP_FIND_LINKS, PIP_EXTRA_INDEX_URL and pip.conf, where a machine may name a
     # CPU build of PyTorch.
     session.install(*nox.project.dependency_groups(CORE, "live"), silent=False)
-    install_from_checkout(session, "cosmo-compat", "cosmo-source-huggingface", "cosmo-source-mcp")
+    sources = ("cosmo-source-huggingface", "cosmo-source-mcp", "cosmo-source-ollama")
+    install_from_checkout(session, "cosmo-compat", *sources)
     session.install(*nox.project.dependency_groups(CORE, "test"))
-    session.run("pytest", "tests/live", *session.posargs, env={"COSMO_REQUIRE_LIVE": "1"})
+    providers = session.cache_dir.parent.resolve() / "live_providers"
+    env = {"COSMO_REQUIRE_LIVE": "1", "COSMO_LIVE_PROVIDERS": str(providers)}
+    session.run("pytest", "tests/live", *session.posargs, env=env)
 
 
 def install_editable(session: nox.Session, *groups: str) -> None:

@@ -1,4 +1,4 @@
-"""Fixtures: a tiny model, `transformers serve` for it, and Neurons that use the server.
+"""Fixtures: a tiny model, `transformers serve` for it, Neurons that use the server, and other providers.
 
 Where transformers is not installed, these tests are skipped. `nox -s live` installs it, and sets
 COSMO_REQUIRE_LIVE, with which they fail instead.
@@ -13,9 +13,9 @@ import subprocess
 import sys
 import sysconfig
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
@@ -28,12 +28,15 @@ from cosmo_core import Axon, Dendrite, Neuron
 from cosmo_synapse_memory import MemorySynapse
 
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"  # only the name is that of the known model
-NEEDED = ("fastapi", "openai", "torch", "transformers", "uvicorn")
-LISTENING = re.compile(r"Uvicorn running on (http://127\.0\.0\.1:\d+)")
+NEEDED = ("fastapi", "ollama", "openai", "torch", "transformers", "uvicorn")
+LISTENING = re.compile(r"(?:running|listening) on (http://127\.0\.0\.1:\d+)")
+PROVIDERS = os.environ.get("COSMO_LIVE_PROVIDERS")
+"""The environment with LiteLLM's proxy and the mock providers."""
 START_S = 120
 STOP_S = 10
 
 Say = Callable[[str], None]
+Running = Callable[..., AbstractContextManager[str]]
 
 
 def pytest_pycollect_makemodule() -> None:
@@ -79,8 +82,17 @@ def _serving(folder: Path, env: dict[str, str], say: Say) -> Iterator[str]:
     """Serve the model in ``folder`` on a free port; the path of the model is its name."""
     script = shutil.which("transformers", path=sysconfig.get_path("scripts"))
     assert script, "transformers is installed without its command"
-    with subprocess.Popen(  # noqa: S603 - the command that was just looked up
-        [script, "serve", MODEL, "--host", "127.0.0.1", "--port", "0", "--device", "cpu"],
+    command = [script, "serve", MODEL, "--host", "127.0.0.1", "--port", "0", "--device", "cpu"]
+    with _running(command, folder, env, say) as url:
+        httpx.get(f"{url}/health", trust_env=False, timeout=STOP_S).raise_for_status()
+        yield url
+
+
+@contextmanager
+def _running(command: Sequence[str], folder: Path, env: dict[str, str], say: Say) -> Iterator[str]:
+    """Run a server until the end, and yield its URL, which it prints."""
+    with subprocess.Popen(  # noqa: S603 - one of the commands in this file
+        command,
         cwd=folder,
         env=env,
         stdout=subprocess.PIPE,
@@ -89,14 +101,42 @@ def _serving(folder: Path, env: dict[str, str], say: Say) -> Iterator[str]:
         errors="replace",
     ) as server:
         assert server.stdout is not None
-        output = ServerOutput(server.stdout)
+        output = ServerOutput(server.stdout, Path(command[0]).name)
         try:
-            url = output.url(say)
-            httpx.get(f"{url}/health", trust_env=False, timeout=STOP_S).raise_for_status()
-            yield url
+            yield output.url(say)
         finally:
             _end(server)
             output.reader.join(STOP_S)
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory, say: Say) -> Running:
+    """Run a command of the environment of the providers, in a folder with these files, and yield its URL."""
+
+    @contextmanager
+    def running(command: Sequence[str], files: Mapping[str, str], **settings: str) -> Iterator[str]:
+        folder = tmp_path_factory.mktemp("provider")
+        for name, text in files.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        path = _provider(command[0])
+        say(f"starting {command[0]}")
+        with _running([path, *command[1:]], folder, {**os.environ, **settings}, say) as url:
+            yield url
+
+    return running
+
+
+def _provider(path: str) -> str:
+    """The path of a command in the environment of the providers; without it, the test is skipped."""
+    command = Path(PROVIDERS or "", path)
+    if PROVIDERS and command.exists():
+        return str(command)
+    reason = f"{path} is not installed; `nox -s live` installs it"
+    # npm is not part of Python: where it is missing, the tests with its mock are skipped.
+    is_required = shutil.which("npm") if path.startswith("node_modules") else True
+    if os.environ.get("COSMO_REQUIRE_LIVE") and is_required:
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
 
 
 def _end(server: subprocess.Popen[str]) -> None:
@@ -110,8 +150,9 @@ def _end(server: subprocess.Popen[str]) -> None:
 class ServerOutput:
     """Reads the output of a server, which would stall on a full pipe, and finds its URL in it."""
 
-    def __init__(self, pipe: IO[str]) -> None:
+    def __init__(self, pipe: IO[str], name: str) -> None:
         self._pipe = pipe
+        self._name = name
         self._last = deque[str](maxlen=50)
         self._url: Future[str | None] = Future()
         self.reader = Thread(target=self._read, daemon=True)
@@ -125,7 +166,7 @@ class ServerOutput:
             say(f"... {waited_s + 5} s")
         url = self._url.result() if self._url.done() else None
         if url is None:
-            pytest.fail(f"transformers serve does not listen; its last output:\n{''.join(self._last)}")
+            pytest.fail(f"{self._name} does not listen; its last output:\n{''.join(self._last)}")
         return url
 
     def _read(self) -> None:

@@ -162,7 +162,7 @@ async def test_stop_ends_the_answer_at_its_text(chat: Chat, stream: bool) -> Non
 async def test_an_unknown_model_is_an_error_that_names_it(chat: Chat, stream: bool) -> None:
     with pytest.raises(RemoteError, match=r"400 Bad Request.*'no-owner/no-model'") as refused:
         await ask(await chat(stream=stream, model="no-owner/no-model"))
-    assert (refused.value.code, refused.value.recoverable) == ("INPUT_INVALID", False)
+    assert (refused.value.code, refused.value.recoverable) == ("MODEL_NOT_FOUND", False)
 
 
 async def test_an_api_that_the_server_does_not_have_is_not_found(chat: Chat, stream: bool) -> None:
@@ -197,14 +197,14 @@ async def test_a_cancelled_stream_does_not_block_the_server(chat: Chat) -> None:
     assert len(words(await ask(dendrite, max_new_tokens=8))) == 8
 
 
-async def test_a_stream_that_times_out_does_not_block_the_server(chat: Chat) -> None:
-    await time_out(await chat(stream=True, timeout=0.5))
+async def test_a_call_that_times_out_does_not_block_the_server(chat: Chat, stream: bool) -> None:
+    await time_out(await chat(stream=stream, timeout=0.5))
     assert len(words(await ask(await chat(max_new_tokens=8)))) == 8
 
 
-async def test_a_stream_that_times_out_in_the_queue_is_never_generated(chat: Chat) -> None:
+async def test_a_call_that_times_out_in_the_queue_is_never_generated(chat: Chat, stream: bool) -> None:
     dendrite = await chat(stream=True)
     first = await begin_endless(dendrite)
-    await time_out(await chat(stream=True, timeout=0.5))
+    await time_out(await chat(stream=stream, timeout=0.5))
     await stop(dendrite, first)
     assert len(words(await ask(dendrite, max_new_tokens=8))) == 8

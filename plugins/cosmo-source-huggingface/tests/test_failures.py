@@ -124,7 +124,7 @@ async def test_a_400_with_model_not_found_is_model_not_found(
             "MODEL_NOT_FOUND",
         ),
         # transformers
-        ("x is not a local folder and is not a valid model identifier listed on", "INPUT_INVALID"),
+        ("Server is pinned to 'owner/model'; requested 'no-owner/no-model'.", "MODEL_NOT_FOUND"),
         ({"message": "The model `x` does not exist"}, "MODEL_NOT_FOUND"),
         ({"message": "Unknown model: x"}, "MODEL_NOT_FOUND"),
         ({"message": "model 'x' not found"}, "MODEL_NOT_FOUND"),

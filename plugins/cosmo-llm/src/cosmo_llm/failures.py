@@ -56,7 +56,8 @@ PROVIDER_MALFORMED: Final = Failure("PROVIDER_MALFORMED", recoverable=False)
 _MAX_SEARCHED: Final = 2_000
 _UNKNOWN_MODEL: Final = re.compile(
     r"\b(?:invalid|unknown|no such|unrecogni[sz]ed) model\b"
-    r"|\bmodel\b.{0,200}?\b(?:not found|not exist|not a valid model|cannot be found|not loaded)\b",
+    r"|\bmodel\b.{0,200}?\b(?:not found|not exist|not a valid model|cannot be found|not loaded)\b"
+    r"|\bpinned to\b.{0,200}?\brequested\b",
     re.IGNORECASE | re.DOTALL,
 )
 _BY_STATUS: Final = {
