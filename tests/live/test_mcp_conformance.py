@@ -47,7 +47,7 @@ PASSING = (
 )
 FAILING = {
     "auth/2025-03-26-oauth-metadata-backcompat": (
-        "metadata at the server's origin names another issuer; the SDK refuses it, by section 3.3 of RFC 8414"
+        "the metadata at the origin names another issuer; the SDK refuses it, by RFC 8414, section 3.3"
     ),
 }
 

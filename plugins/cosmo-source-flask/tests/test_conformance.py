@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-JSON_TYPE = "application/json"
 STATUS = "an app's HTTP status is an output, whatever it is"
 
 
 class TestWsgi(SourceConformance):
     llm = False
+    content_type = "application/json"
     secrets: ClassVar[Mapping[str, Any]] = {"base_headers": {"Authorization": "Bearer of-the-test-42"}}
     invalid_inputs = (
         {"path": "no-slash"},
@@ -59,7 +59,7 @@ class TestWsgi(SourceConformance):
             if scenario.fault == "raises":
                 raise LookupError(scenario.words)
             if scenario.fault != "malformed":
-                start_response("200 OK", [("Content-Type", JSON_TYPE), ("Set-Cookie", "seen=1")])
+                start_response("200 OK", [("Content-Type", self.content_type), ("Set-Cookie", "seen=1")])
             yield environ["wsgi.input"].read() or b"{}"
             if scenario.fault == "stalled":
                 scenario.stall_in_thread()
@@ -79,7 +79,7 @@ class TestAsgi(TestWsgi):
             if scenario.fault == "raises":
                 raise LookupError(scenario.words)
             if scenario.fault != "malformed":
-                headers = [(b"content-type", JSON_TYPE.encode()), (b"set-cookie", b"seen=1")]
+                headers = [(b"content-type", self.content_type.encode()), (b"set-cookie", b"seen=1")]
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
             body = (await receive())["body"] or b"{}"
             await send({"type": "http.response.body", "body": body, "more_body": True})
@@ -96,3 +96,15 @@ class TestAsgi(TestWsgi):
                 await send({"type": f"lifespan.{step}.complete"})
 
         yield {"app": app, "timeout": 0.3 if scenario.fault == "stalled" else 30}
+
+
+class TestWsgiStreaming(TestWsgi):
+    content_type = "text/plain"
+    options: ClassVar[Mapping[str, Any]] = {"stream": True}
+    streams = True
+
+
+class TestAsgiStreaming(TestAsgi):
+    content_type = "text/plain"
+    options: ClassVar[Mapping[str, Any]] = {"stream": True}
+    streams = True

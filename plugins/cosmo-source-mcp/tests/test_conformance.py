@@ -60,6 +60,15 @@ def http_event_answer(request: ReceivedRequest, serial: int) -> Response:
     return http_answer(request, serial)
 
 
+def http_reporting_answer(request: ReceivedRequest, serial: int) -> Response:
+    """An answer after a report of progress."""
+    if not is_call(request):
+        return http_answer(request, serial)
+    progress = {"progressToken": request.json["params"]["_meta"]["progressToken"], "progress": 1, "total": 2}
+    report = {"jsonrpc": "2.0", "method": "notifications/progress", "params": progress}
+    return event_response([report, answer_to(request.json)])
+
+
 def is_call(request: ReceivedRequest) -> bool:
     return request.method == "POST" and request.json["method"] == "tools/call"
 
@@ -94,6 +103,15 @@ class TestHttp(SourceConformance):
 
 class TestHttpEvents(TestHttp):
     answers = staticmethod(http_event_answer)
+
+
+class TestStreaming(TestHttp):
+    answers = staticmethod(http_reporting_answer)
+    options: ClassVar[Mapping[str, Any]] = {"stream": True}
+    streams = True
+    not_applicable: ClassVar[Mapping[str, str]] = {
+        "source:stream-joined": "the texts are progress and log messages, not the answer",
+    }
 
 
 class TestStdio(TestHttp):

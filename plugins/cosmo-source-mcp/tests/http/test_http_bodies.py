@@ -138,7 +138,11 @@ async def test_cr_ends_an_event_at_once(make: Make, ask: Ask) -> None:
     answered = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while head := await reader.readuntil(b"\r\n\r\n"):
+        while not reader.at_eof():
+            try:
+                head = await reader.readuntil(b"\r\n\r\n")
+            except asyncio.IncompleteReadError:
+                break
             size = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")]
             message = json.loads(await reader.readexactly(int(size[0].split(b":")[1])))
             if "id" not in message:
