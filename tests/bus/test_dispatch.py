@@ -202,6 +202,30 @@ async def test_cancelled_caller_stops_worker(start: Start) -> None:
     await gate.cancelled.wait()
 
 
+@pytest.mark.clause("P-9.8")
+async def test_caller_cancelled_while_it_sends_stops_worker_and_closes_pathway(
+    start: Start, synapse: MemorySynapse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+    await start(gate, role="worker")
+    orchestrator = await start()
+    publish = synapse.publish
+
+    async def publish_and_hang(subject: str, frame: bytes, **options: Any) -> None:
+        await publish(subject, frame, **options)
+        if ".TASK." in subject:
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(synapse, "publish", publish_and_hang)
+    caller = asyncio.create_task(orchestrator.dispatch(neuron="gate", input={}))
+    await gate.entered.wait()
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    await gate.cancelled.wait()
+    assert orchestrator._pathways.pathways() == []
+
+
 @pytest.mark.clause("P-9.1")
 async def test_stop_of_one_task_keeps_other_tasks_of_trace(start: Start) -> None:
     gate = Gate()

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import pytest
 
-from cosmo_core import Dendrite, HookError, NeuronFn, RejectedError, Signal, SignalType
+from cosmo_core import Dendrite, Directed, HookError, NeuronFn, RejectedError, Signal, SignalType
 from cosmo_core.plugins import Dropped, ErrorInfo, Forward, PluginManager, SignalEvent, hookimpl
 from cosmo_synapse_memory import MemorySynapse
 from tests.bus.common import Start, echo
@@ -105,6 +105,30 @@ async def test_dispatch_raises_when_middleware_drops_task(start: Start) -> None:
     with pytest.raises(RejectedError, match=r"TASK evt_\w+: no work on Sundays"):
         await orchestrator.dispatch_and_wait(neuron="echo", input={})
     assert orchestrator._pathways.pathways() == []
+
+
+async def test_emit_raises_when_middleware_drops_task(start: Start) -> None:
+    await start(echo, role="worker")
+    orchestrator = await start(plugins=plugins(middleware("outbound", drop_tasks)))
+    task = Signal.new(SignalType.TASK, {"input": {}}, directed=Directed("echo"))
+    with pytest.raises(RejectedError, match=f"TASK {task.id}: no work on Sundays"):
+        await orchestrator.emit(task)
+    with pytest.raises(RejectedError, match="no work on Sundays"):
+        await orchestrator.dispatch_task(neuron="echo", input={})
+
+
+async def test_task_through_a_middleware_is_reported_when_undeliverable(
+    start: Start, connect_faulty: Any
+) -> None:
+    synapse = await connect_faulty()
+    await start(echo, synapse=synapse, role="worker")
+    orchestrator = await start(synapse=synapse, plugins=plugins(middleware("outbound", redact)))
+    synapse.task_fault = "no_consumers"
+    pathway = await orchestrator.dispatch(neuron="echo", input={})
+    assert (await pathway.wait(timeout_s=5)).payload["code"] == "NO_ROUTE"
+    sent = [signal.id for signal in synapse.sent].index(pathway.task_id)
+    assert synapse.message_ids[sent] == pathway.task_id
+    assert synapse.undelivered_handlers[sent] is not None
 
 
 @pytest.mark.clause("P-5.12")

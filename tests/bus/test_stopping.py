@@ -135,6 +135,43 @@ async def test_stop_cancels_and_answers_tasks_after_grace_period(
     assert "3 TASKs did not finish within 0.02 s" in caplog.text
 
 
+@pytest.mark.parametrize("asynchronous", [True, False])
+async def test_answer_that_cannot_be_sent_is_cancelled_after_grace_period(
+    start: Start, synapse: MemorySynapse, monkeypatch: pytest.MonkeyPatch, asynchronous: bool
+) -> None:
+    async def waits(input: dict[str, Any], context: list[Any]) -> Any:
+        await asyncio.sleep(0)
+        return {}
+
+    async def returns(input: dict[str, Any], context: list[Any]) -> Any:
+        return {}
+
+    sending, cancelled = asyncio.Event(), asyncio.Event()
+    worker = await start(
+        Axon(neuron_id="n", neuron_fn=waits if asynchronous else returns), role="worker", grace_s=0.02
+    )
+    orchestrator = await start()
+    publish = synapse.publish
+
+    async def hang(subject: str, frame: bytes, **options: Any) -> None:
+        if ".AGENT_OUTPUT." not in subject:
+            await publish(subject, frame, **options)
+            return
+        sending.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    monkeypatch.setattr(synapse, "publish", hang)
+    pathway = await orchestrator.dispatch(neuron="n", input={})
+    await sending.wait()
+    await worker.stop()
+    # Before the bound for work that ignores its cancellation.
+    assert cancelled.is_set()
+    pathway.close()
+
+
 async def test_stop_closes_neuron_once(start: Start, caplog: pytest.LogCaptureFixture) -> None:
     class Pooled:
         __name__ = "pooled"
