@@ -29,6 +29,10 @@ def redacted(address: str) -> str:
     return _NOT_A_PORT.sub(r"\1…", shown)
 
 
+MAX_LISTED: Final = 20
+"""The number of known names that an error lists."""
+
+
 class CosmoError(Exception):
     """The base class of all exceptions of the core and its plugins."""
 
@@ -145,7 +149,9 @@ class NoRouteError(CosmoError):
 
     def __init__(self, wanted: str, known: Iterable[str]) -> None:
         self.known = sorted(known)
-        listed = ", ".join(self.known) or "none"
+        listed = ", ".join(self.known[:MAX_LISTED]) or "none"
+        if len(self.known) > MAX_LISTED:
+            listed += f" and {len(self.known) - MAX_LISTED} more"
         super().__init__(f"no live {wanted} in this namespace; known: {listed}")
 
 

@@ -26,6 +26,7 @@ from cosmo_core.contracts.neuron import (
 from cosmo_core.contracts.task_context import set_current
 from cosmo_core.errors import NeuronError
 from cosmo_core.protocol.ids import check_token
+from cosmo_core.protocol.payloads import MAX_CAPABILITIES
 from cosmo_core.protocol.signal import Directed, Signal, new_unvalidated, plain_value
 from cosmo_core.protocol.signal_type import SignalType
 
@@ -58,7 +59,7 @@ class Axon:
     Args:
         neuron_id: The id; a token. Several Dendrites may host one id; they share its TASKs.
         neuron_fn: The Neuron.
-        capabilities: Tokens by which callers find the Neuron without its id.
+        capabilities: Tokens by which callers find the Neuron without its id, at most `MAX_CAPABILITIES`.
         version: The version of the Neuron; it is announced only.
         input_type: Any type msgspec can check, such as a TypedDict or a dataclass. A TASK whose input
             does not fit is answered with ERROR ``INPUT_INVALID`` and never reaches the Neuron (P-5.14).
@@ -98,6 +99,9 @@ class Axon:
             raise TypeError(f"context_fetcher is an async function of a reference, not {context_fetcher!r}")
         self.neuron_id = check_token("neuron_id", neuron_id)
         self.capabilities = tuple(check_token("capability", name) for name in capabilities)
+        if len(self.capabilities) > MAX_CAPABILITIES:
+            given = len(self.capabilities)
+            raise ValueError(f"Axon {neuron_id!r} has {given} capabilities, of at most {MAX_CAPABILITIES}")
         self.version = version
         self.input_type = input_type
         self.output_type = output_type

@@ -20,6 +20,10 @@ else:
     # With a type for the values at run time, every validation would copy the object.
     Object = dict
 Token = Annotated[str, Meta(pattern=f"^{TOKEN_PATTERN}$(?!\\n)")]
+MAX_CAPABILITIES: Final = 1_000
+"""The most capabilities of a Neuron, and that a TASK, an offer or a DISCOVER can ask for."""
+
+Capabilities = Annotated[list[Token], Meta(max_length=MAX_CAPABILITIES)]
 Count = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
 Millis = Count
 Probability = Annotated[float, Meta(ge=0, le=1)]
@@ -34,7 +38,7 @@ class Task(Struct):
 
     input: Object
     context_ref: str | None = None
-    capabilities: list[Token] | None = None
+    capabilities: Capabilities | None = None
     finalize: bool | None = None
     deadline_ms: Millis | None = None
 
@@ -63,7 +67,7 @@ class TaskOffer(Struct):
     """Work that Neurons may bid for."""
 
     input: Object
-    capabilities: list[Token] | None = None
+    capabilities: Capabilities | None = None
     deadline_ms: Millis | None = None
 
 
@@ -243,7 +247,7 @@ class Register(Struct):
     """A participant announces itself."""
 
     role: str
-    capabilities: list[Token]
+    capabilities: Capabilities
     version: str | None = None
 
 
@@ -263,7 +267,7 @@ class Discover(Struct):
     """Asks participants to announce themselves to the sender."""
 
     neuron: Token | None = None
-    capabilities: list[Token] | None = None
+    capabilities: Capabilities | None = None
 
 
 class Stop(Struct):

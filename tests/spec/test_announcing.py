@@ -7,11 +7,23 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from cosmo_core import Axon, Dendrite, Directed, NoRouteError, Signal, SignalType, encode
+from cosmo_core import (
+    Axon,
+    Dendrite,
+    Directed,
+    MalformedSignalError,
+    NoRouteError,
+    Signal,
+    SignalType,
+    encode,
+)
 from cosmo_core.dendrite.discovery import directory as module
 from cosmo_core.dendrite.discovery.directory import Directory
 from cosmo_core.protocol.ids import is_token
+from cosmo_core.protocol.payloads import MAX_CAPABILITIES
 
 Start = Callable[..., Awaitable[Dendrite]]
 PRESENCE = (SignalType.REGISTER, SignalType.HEARTBEAT, SignalType.DEREGISTER, SignalType.DISCOVER)
@@ -122,6 +134,65 @@ def test_invalid_load_counts_as_zero(load: Any, taken: int) -> None:
 
 
 @pytest.mark.clause("P-4.13")
+def test_hosts_of_one_neuron_are_bounded_and_the_rest_is_counted_and_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "MAX_NEURONS", 2)
+    view = Directory(lambda: 0.0, 30)
+    for host in ("h1", "h2", "h3", "h4", "h1"):
+        view.receive(register(dendrite=host))
+    assert [record.dendrite for record in view.records()] == ["h1", "h2"]
+    assert view.ignored == 2
+    assert caplog.text.count("further ones are ignored") == 1
+    view.receive(Signal.new(SignalType.DEREGISTER, {}, directed=Directed("a"), meta={"dendrite": "h1"}))
+    view.receive(register(dendrite="h3"))
+    assert [record.dendrite for record in view.records()] == ["h2", "h3"]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([SignalType.REGISTER, SignalType.HEARTBEAT, SignalType.DEREGISTER]),
+            st.sampled_from(["h1", "h2", "h3"]),
+            st.integers(0, 9),
+        ),
+        max_size=20,
+    )
+)
+def test_load_of_a_neuron_is_the_sum_of_its_hosts(events: list[tuple[SignalType, str, int]]) -> None:
+    view = Directory(lambda: 0.0, 30)
+    payloads: dict[SignalType, dict[str, Any]] = {
+        SignalType.REGISTER: {"role": "neuron", "capabilities": []},
+        SignalType.HEARTBEAT: {"status": "ok"},
+        SignalType.DEREGISTER: {},
+    }
+    for type, host, load in events:
+        meta = {"dendrite": host, "load": load}
+        view.receive(Signal.new(type, payloads[type], directed=Directed("a"), meta=meta))
+        loads = [record.load for record in view.records()]
+        assert view._busyness("a") == (sum(loads) / len(loads) if loads else 0)
+
+
+@pytest.mark.clause("P-4.13")
+def test_capabilities_are_bounded() -> None:
+    names = [f"c{number}" for number in range(MAX_CAPABILITIES + 1)]
+    for type in (SignalType.REGISTER, SignalType.TASK, SignalType.TASK_OFFER, SignalType.DISCOVER):
+        payload = {"role": "neuron", "input": {}, "capabilities": names}
+        with pytest.raises(MalformedSignalError, match=r"payload.capabilities: .* length <= 1000"):
+            Signal.new(type, payload)
+        Signal.new(type, {**payload, "capabilities": names[1:]})
+    with pytest.raises(ValueError, match="'a' has 1001 capabilities, of at most 1000"):
+        Axon(neuron_id="a", neuron_fn=lambda input, context: {}, capabilities=names)
+
+
+def test_error_lists_some_of_many_known_names() -> None:
+    error = NoRouteError("Neuron 'a'", [f"n{number:05}" for number in range(80_000)])
+    assert str(error).endswith("n00018, n00019 and 79980 more")
+    assert len(error.known) == 80_000
+    assert str(NoRouteError("Neuron 'a'", "bc")).endswith("known: b, c")
+
+
+@pytest.mark.clause("P-4.13")
 def test_directory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert module.MAX_NEURONS == 100_000
     monkeypatch.setattr(module, "MAX_NEURONS", 2)
@@ -129,4 +200,4 @@ def test_directory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in "abc":
         view.receive(register(name, dendrite="h"))
     view.receive(register("a", dendrite="other"))
-    assert [record.neuron_id for record in view.records()] == ["a", "a", "b"]
+    assert [record.neuron_id for record in view.records()] == ["a", "b"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal
@@ -16,11 +17,13 @@ from cosmo_core.protocol.ids import is_token
 from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import SignalType
 
+logger = logging.getLogger("cosmo_core.dendrite")
+
 MISSED_HEARTBEATS: Final = 3
 """The number of missed heartbeats after which a Neuron is removed (P-4.6)."""
 
 MAX_NEURONS: Final = 100_000
-"""The number of Neurons in a directory; further announcements are ignored (P-4.13)."""
+"""The number of records in a directory, one for each host of a Neuron; further ones are ignored (P-4.13)."""
 
 _LONGEST_HEARTBEAT_S: Final = 86_400.0
 _MAX_LOAD: Final = 1_000_000
@@ -32,10 +35,12 @@ class _Load:
 
     Attributes:
         own: The unanswered TASKs that this Dendrite dispatched by capability.
+        announced: The sum of the loads that its hosts announced.
         others: The TASKs of other Dendrites, from the last announcement.
     """
 
     own: int = 0
+    announced: int = 0
     others: int = 0
 
 
@@ -51,6 +56,7 @@ class Directory:
 
     Attributes:
         knows: Tells whether a Neuron has a live host, by its id.
+        ignored: The number of announcements that were ignored because the directory was full.
     """
 
     def __init__(
@@ -65,6 +71,8 @@ class Directory:
         self._heartbeat_s = heartbeat_s
         self._role = role
         self._neurons: dict[str, dict[str, NeuronRecord]] = {}
+        self._count = 0
+        self.ignored = 0
         # The dict's method itself: a method around it would double its cost, for every TASK.
         self.knows: Callable[[object], bool] = self._neurons.__contains__
         self._draining: dict[tuple[str, str], float] = {}
@@ -125,6 +133,8 @@ class Directory:
     def _has_capabilities(self, neuron: str, capabilities: Sequence[str]) -> bool:
         # All replicas must have them: the bus decides which of them gets the TASK.
         hosts = self._neurons.get(neuron, {}).values()
+        if not capabilities:
+            return bool(hosts)
         return bool(hosts) and all(set(capabilities).issubset(record.capabilities) for record in hosts)
 
     def no_route(self, neuron: str | None, capabilities: Sequence[str]) -> NoRouteError:
@@ -175,10 +185,15 @@ class Directory:
         return True
 
     def _register(self, neuron: str, host: str, signal: Signal) -> None:
-        if len(self._neurons) >= MAX_NEURONS and neuron not in self._neurons:
+        known = self._neurons.get(neuron, {}).get(host)
+        if known is None and self._count >= MAX_NEURONS:
+            if not self.ignored:
+                logger.warning("the directory has %d records; further ones are ignored", MAX_NEURONS)
+            self.ignored += 1
             return
+        self._count += known is None
         self._draining.pop((neuron, host), None)
-        self._neurons.setdefault(neuron, {})[host] = NeuronRecord(
+        self._neurons.setdefault(neuron, {})[host] = record = NeuronRecord(
             neuron,
             tuple(signal.payload["capabilities"]),
             signal.payload.get("version"),
@@ -187,14 +202,14 @@ class Directory:
             _announced_load(signal),
             _announced_seconds(signal, "pulse_s"),
         )
-        self._update_load(neuron)
+        self._update_load(neuron, record.load - (known.load if known else 0))
         self.notify()
 
-    def _update_load(self, neuron: str) -> None:
-        announced = sum(record.load for record in self._neurons[neuron].values())
+    def _update_load(self, neuron: str, change: int) -> None:
         load = self._loads.setdefault(neuron, _Load())
+        load.announced += change
         # The announced load includes the TASKs of this Dendrite.
-        load.others = max(0, announced - load.own)
+        load.others = max(0, load.announced - load.own)
 
     def notify(self) -> None:
         """Wake every caller of `wait_for_change`."""
@@ -204,10 +219,10 @@ class Directory:
 
     def _refresh(self, neuron: str, host: str, signal: Signal) -> None:
         hosts = self._neurons.get(neuron, {})
-        if host in hosts:
+        if (known := hosts.get(host)) is not None:
             load = _announced_load(signal)
-            hosts[host] = attrs.evolve(hosts[host], expires=self._expiry(signal), load=load)
-            self._update_load(neuron)
+            hosts[host] = attrs.evolve(known, expires=self._expiry(signal), load=load)
+            self._update_load(neuron, load - known.load)
 
     def _expiry(self, signal: Signal) -> float:
         beat = _announced_seconds(signal, "heartbeat_s")
@@ -242,7 +257,9 @@ class Directory:
     def _remove(self, neuron: str, host: str) -> None:
         hosts = self._neurons.get(neuron)
         if hosts is not None:
-            hosts.pop(host, None)
+            if (gone := hosts.pop(host, None)) is not None:
+                self._count -= 1
+                self._update_load(neuron, -gone.load)
             if not hosts:
                 del self._neurons[neuron]
                 self._loads.pop(neuron, None)
