@@ -20,6 +20,7 @@ from cosmo_context.refining import Refiner
 from cosmo_context.registry import Registry, neuron_registry
 from cosmo_context.rendered import Fragment, Rendered, Status
 from cosmo_context.variables import DynamicVariableRegistry, Moved
+from cosmo_core.arguments import check_seconds
 
 Layout = Literal["priority", "cache"]
 
@@ -171,10 +172,8 @@ class Settings:
             raise ValueError(f'layout must be "priority" or "cache", not {self.layout!r}')
         if self.on_error not in {"raise", "skip", "placeholder"}:
             raise ValueError(f'on_error must be "raise", "skip" or "placeholder", not {self.on_error!r}')
-        if self.timeout_s is not None and not self.timeout_s > 0:
-            raise ValueError(
-                f"timeout_s must be a positive number of seconds, or None, not {self.timeout_s!r}"
-            )
+        if self.timeout_s is not None:
+            check_seconds("timeout_s", self.timeout_s, positive=True)
 
 
 class Composition:

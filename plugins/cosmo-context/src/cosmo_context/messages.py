@@ -178,14 +178,17 @@ class Turns:
             self.messages.append(Message(other, blocks_of(NOTHING_SAID)))
         self.messages.append(message)
 
-    def add_question(self, blocks: list[Block]) -> None:
-        """Append what the user says now. If the assistant still uses tools, put it before what was asked."""
-        if self.messages and self.messages[-1].role == "tool":
-            asked = next(message for message in reversed(self.messages) if message.role == "user")
-            asked.blocks[:0] = blocks
-            asked.original = None
-        else:
+    def add_asked(self, blocks: list[Block], *, is_question: bool) -> None:
+        """Append what the user says now. Without a question, it may belong to the one that is being answered.
+
+        Then the assistant still uses tools, and the blocks are put before that question.
+        """
+        if is_question or not self.messages or self.messages[-1].role != "tool":
             self.add(Message("user", blocks))
+            return
+        asked = next(message for message in reversed(self.messages) if message.role == "user")
+        asked.blocks[:0] = blocks
+        asked.original = None
 
     def last_block(self) -> Block | None:
         """Return the last block of a content, to mark it; None if no message has content."""

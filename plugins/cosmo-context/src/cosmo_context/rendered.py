@@ -128,9 +128,9 @@ class Rendered:
            conversations.
         2. The conversations, see `Turns`. Messages with more keys than role and content are not changed
            unless they are joined.
-        3. One message of the user: all other fragments, the user's question last. If the conversations end
-           with the result of a tool, these fragments are put into the last message of the user, since the
-           assistant is still answering it.
+        3. One message of the user: all other fragments, the user's question last. If there is no question,
+           and the conversations end with the result of a tool, these fragments are put into the last message
+           of the user, since the assistant is still answering it.
 
         Args:
             question: The content of the user's question, for a prompt that does not contain it in a fragment.
@@ -205,7 +205,8 @@ def _as_messages(
     if not any(fragment.parts is not None for fragment in tail):
         asked += blocks_of(question)
     turns.extend(conversation)
-    turns.add_question(asked)
+    has_question = bool(question) or any(fragment.parts is not None for fragment in tail)
+    turns.add_asked(asked, is_question=has_question)
     system += turns.system
     messages = [Message("system", system), *turns.messages] if system else turns.messages
     return [message.as_dict(plain=not cache_control) for message in messages]

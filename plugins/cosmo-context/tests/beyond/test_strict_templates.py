@@ -267,6 +267,13 @@ async def test_unfinished_answer_is_sent_without_a_history_neuron() -> None:
     ]
 
 
+async def test_new_question_ends_an_answer_that_was_interrupted() -> None:
+    history = [user("old"), call("c1"), result("c1")]
+    found = await sent([*history, user(QUESTION)], "history")
+    assert found == [*history, assistant(NOTHING_SAID), user(QUESTION)]
+    need_acceptable(found)
+
+
 async def test_system_message_that_does_not_fit_is_an_error() -> None:
     messages = [system("word " * 100), user("old"), assistant(), user("Why?")]
     with pytest.raises(NeuronError, match="60 tokens has no room for the system message") as caught:
