@@ -46,6 +46,18 @@ async def test_error_of_a_tool_is_an_error_signal_with_its_message(toolbox: Make
     assert "out of paper" in reply.payload["message"]
 
 
+@pytest.mark.parametrize("toolbox", ["stdio"], indirect=True)
+@pytest.mark.parametrize("tool", ["echo", "echo_list"])
+async def test_result_of_almost_a_frame_travels(toolbox: Make, tool: str) -> None:
+    text = "x" * 900_000
+    value: Any = text if tool == "echo" else [text]
+    call = {"tool": tool, "arguments": {"value": value}}
+    async with hosted(toolbox()) as orchestrator:
+        reply = await orchestrator.dispatch_and_wait(neuron="tools", input=call)
+    output = reply.raise_for_error().payload["output"]
+    assert (output["response"] or output["result"]["result"]) == value
+
+
 async def test_stopping_the_host_ends_the_server(by_hand: Make) -> None:
     neuron = by_hand()
     async with hosted(neuron) as orchestrator:
