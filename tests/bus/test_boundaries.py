@@ -256,7 +256,7 @@ async def test_selecting_function_fails_its_offer(start: Start, make: Callable[[
         raise make()
 
     with pytest.raises((RuntimeError, StopAsyncIteration)):
-        await orchestrator.dispatch_offer(capabilities=["x"], input={}, select=select, deadline_ms=20)
+        await orchestrator.dispatch_offer(capabilities=["x"], input={}, select=select, deadline_ms=200)
 
 
 @every_exception

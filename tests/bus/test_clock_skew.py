@@ -147,7 +147,7 @@ async def test_bidding_time_reduces_deadline_of_award(start: Start, connect_faul
     orchestrator = await start(synapse=synapse)
     async with asyncio.timeout(5):
         await orchestrator.dispatch_offer(
-            capabilities=["x"], input={}, select="lowest_cost", deadline_ms=50, deadline_s=60
+            capabilities=["x"], input={}, select="lowest_cost", deadline_ms=200, deadline_s=60
         )
     [award] = synapse.sent_of(SignalType.TASK_AWARDED)
-    assert 59_000 <= award.payload["deadline_ms"] <= 59_950
+    assert 59_000 <= award.payload["deadline_ms"] <= 59_800

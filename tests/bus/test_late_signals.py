@@ -216,7 +216,7 @@ async def test_work_that_is_awarded_after_its_trace_was_stopped_does_not_run(sta
     await orchestrator.watch(SignalType.BID, bids.put_nowait)
     offering = asyncio.create_task(
         orchestrator.dispatch_offer(
-            capabilities=["x"], input={}, select="lowest_cost", deadline_ms=100, trace_id=trace_id
+            capabilities=["x"], input={}, select="lowest_cost", deadline_ms=300, trace_id=trace_id
         )
     )
     await bids.get()

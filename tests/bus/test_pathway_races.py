@@ -216,7 +216,7 @@ async def test_late_award_failure_does_not_affect_current_winner(
     monkeypatch.setattr(synapse, "publish", fail)
     async with asyncio.timeout(5):
         offering = asyncio.create_task(
-            orchestrator.dispatch_offer(capabilities=["x"], input={}, select=select, deadline_ms=5)
+            orchestrator.dispatch_offer(capabilities=["x"], input={}, select=select, deadline_ms=200)
         )
         await awarding.wait()
         await first.stop()

@@ -297,7 +297,7 @@ async def test_lost_winner_is_replaced_by_next_best_bidder(
 
     async with asyncio.timeout(5):
         pathway = await pair.orchestrator.dispatch_offer(
-            capabilities=["x"], input={}, select="lowest_cost", deadline_ms=20
+            capabilities=["x"], input={}, select="lowest_cost", deadline_ms=200
         )
     assert pathway.neuron == "stuck"
     await clock.advance(5)

@@ -74,7 +74,7 @@ async def test_cancelled_call_cancels_the_app(make_asgi: Make, ask: Ask, gate: G
 
 async def test_timeout_cancels_the_app(make_asgi: Make, ask: Ask, gate: Gate) -> None:
     with pytest.raises(NeuronError, match="did not answer completely") as caught:
-        await ask(make_asgi(gate, lifespan=False, timeout=0.01))
+        await ask(make_asgi(gate, lifespan=False, timeout=0.2))
     assert (caught.value.code, caught.value.recoverable) == ("TIMEOUT", True)
     async with asyncio.timeout(5):
         await gate.cancelled.wait()

@@ -107,7 +107,7 @@ async def test_cancelled_call_does_not_cancel_the_startup(
 
 async def test_slow_startup_times_out_the_call(make_asgi: Make, ask: Ask, recorder: RecordingApp) -> None:
     recorder.may_start.clear()
-    neuron = make_asgi(recorder.app, timeout=0.01)
+    neuron = make_asgi(recorder.app, timeout=0.2)
     with pytest.raises(NeuronError) as caught:
         await ask(neuron)
     assert caught.value.code == "TIMEOUT"

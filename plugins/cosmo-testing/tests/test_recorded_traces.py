@@ -129,7 +129,7 @@ async def test_offer_on_a_bus_is_valid_despite_failures(bus: Dendrite, recorder:
 
     await bus.wait_until_ready(neuron="refuse")
     pathway = await bus.dispatch_offer(
-        capabilities=["any"], input={}, deadline_ms=20, select=refusing_first, finalize=True
+        capabilities=["any"], input={}, deadline_ms=300, select=refusing_first, finalize=True
     )
     assert (await pathway.wait()).type is SignalType.AGENT_OUTPUT
     await bus.stop()  # Declining goes on in the background.

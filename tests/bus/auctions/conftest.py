@@ -149,11 +149,11 @@ class AuctionDriver:
         self.end_bidding(orchestrator)
         return await offering
 
-    async def offer_without_award(self, orchestrator: Dendrite, deadline_ms: int = 5, **offer: Any) -> None:
-        """Make an offer, wait for its deadline and accept no bid."""
+    async def offer_without_award(self, orchestrator: Dendrite, **offer: Any) -> None:
+        """Make an offer, wait for its deadline, which leaves time to bid, and accept no bid."""
         with pytest.raises(NoBidError):
             await orchestrator.dispatch_offer(
-                **{**self.work, **offer}, select=lambda _: None, deadline_ms=deadline_ms
+                **{**self.work, **offer}, select=lambda _: None, deadline_ms=200
             )
 
     @staticmethod

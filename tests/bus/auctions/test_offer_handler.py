@@ -70,7 +70,7 @@ async def test_offer_handler_error_is_logged_and_handler_is_called_again(
 
     orchestrator = await start()
     for _ in range(2):
-        await auction.offer_without_award(orchestrator, 5)
+        await auction.offer_without_award(orchestrator)
     assert [f"the handler of offers failed on {offer.id}" in caplog.text for offer in offers] == [True, True]
 
 
