@@ -51,7 +51,8 @@ def test_call_after_its_event_loop_ended_fails() -> None:
         synapse = MemorySynapse()
         await synapse.connect()
         dendrite = Dendrite(synapse=synapse, plugins=PluginManager())
-        dendrite.attach_axon(Axon(neuron_id="echo", neuron_fn=echo))
+        # A plain function: no watchdog is left behind for it.
+        dendrite.attach_axon(Axon(neuron_id="echo", neuron_fn=lambda input, context: input))
         await dendrite.start()
         return dendrite
 

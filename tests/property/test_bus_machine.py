@@ -17,7 +17,13 @@ import attrs
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from cosmo_core import (
     Axon,
@@ -102,7 +108,8 @@ class UnreliableSynapse(MemorySynapse):
         self, pattern: str, handler: FrameHandler, *, queue_group: str | None = None
     ) -> MemorySubscription:
         def handle(frame: bytes) -> Awaitable[None] | None:
-            if decode(frame).type in REPEATABLE_TYPES:
+            signal = decode(frame)
+            if signal.type in REPEATABLE_TYPES and signal.payload.get("status") != "ok":
                 self.delivered.append((asyncio.get_running_loop().time(), pattern, handler, frame))
             first = handler(frame)
             second = handler(frame) if self.repeat else None
@@ -166,6 +173,8 @@ class BusMachine(RuleBasedStateMachine):
         self.gate = asyncio.Event()
         # The id of a TASK or an award, once per start of a Neuron.
         self.begun: list[str] = []
+        # The Neurons that their hosts deregistered: namespace, id and host, and when others know it.
+        self.departed: dict[tuple[str, str, str], float] = {}
         # By stopped trace: the id of the STOP, and the hosts that acknowledged it.
         self.stopped: dict[str, tuple[str, set[str]]] = {}
         self.begun_after_stop: list[Signal] = []
@@ -277,7 +286,15 @@ class BusMachine(RuleBasedStateMachine):
         member = self.pick(index)
         if member is not None:
             member.alive = False
+            hosted = [axon.neuron_id for axon in member.dendrite.axons]
             self.run(self.disconnect(member))
+            for name in hosted:
+                self.note_departure(member, name)
+
+    def note_departure(self, member: BusMember, name: str) -> None:
+        # A frame may be late by a second.
+        late_s = 1.5 if member.synapse.delay else 0.0
+        self.departed[member.namespace, name, member.dendrite._inbox] = self.loop.time() + late_s
 
     async def disconnect(self, member: BusMember) -> None:
         member.synapse.delay = False
@@ -296,6 +313,7 @@ class BusMachine(RuleBasedStateMachine):
     def attach(self, index: int, name: str, limit: int) -> None:
         member = self.pick(index)
         if member is not None and name not in {axon.neuron_id for axon in member.dendrite.axons}:
+            self.departed.pop((member.namespace, name, member.dendrite._inbox), None)
             self.run(member.dendrite.add_axon(self.axon(member.dendrite, name, limit)))
             self.run(self.run_ready_tasks())
 
@@ -304,6 +322,7 @@ class BusMachine(RuleBasedStateMachine):
         member = self.pick(index)
         if member is not None and name in {axon.neuron_id for axon in member.dendrite.axons}:
             self.run(member.dendrite.detach_axon(name))
+            self.note_departure(member, name)
 
     # --- work ---------------------------------------------------------------------------------------
 
@@ -359,7 +378,7 @@ class BusMachine(RuleBasedStateMachine):
             waiting[index % len(waiting)].cancel()
             self.run(self.run_ready_tasks())
 
-    @rule(index=st.integers(0, 4), which=st.integers(0, 20))
+    @rule(index=st.integers(0, 4), which=st.one_of(st.integers(0, 1), st.integers(0, 20)))
     def stop_trace(self, index: int, which: int) -> None:
         member = self.pick(index)
         traces = [
@@ -368,7 +387,8 @@ class BusMachine(RuleBasedStateMachine):
             if next(iter(signals.values())).type in {SignalType.TASK, SignalType.TASK_OFFER}
         ]
         if member is not None and traces:
-            trace_id = traces[which % len(traces)]
+            # The latest one first: it may still run, or take bids.
+            trace_id = traces[-1 - which % len(traces)]
             answers = self.run(member.dendrite.stop_trace(trace_id))
             if answers:
                 hosts = {answer.meta["dendrite"] for answer in answers}
@@ -411,6 +431,16 @@ class BusMachine(RuleBasedStateMachine):
         self.run(asyncio.sleep(seconds))
 
     # --- invariants ---------------------------------------------------------------------------------
+
+    @invariant()
+    def no_ghosts(self) -> None:
+        now = self.loop.time()
+        gone = {place for place, known_at in self.departed.items() if known_at <= now}
+        for member in self.members:
+            if member.alive:
+                records = member.dendrite.find_neurons()
+                known = {(member.namespace, record.neuron_id, record.dendrite) for record in records}
+                assert not known & gone, "a Neuron that was deregistered is known"
 
     def teardown(self) -> None:
         try:
