@@ -241,8 +241,11 @@ class Router:
             # Another consumer of the same pattern will get the same frames.
             return
         del self._members[group, pattern]
-        for subject in [subject for subject in self._queues.get(group, ()) if matches(pattern, subject)]:
-            self._drain(group, subject)
+        prefix = _literal_prefix(pattern)
+        waiting = [subject for subject in self._queues.get(group, ()) if subject.startswith(prefix)]
+        for subject in waiting:
+            if matches(pattern, subject):
+                self._drain(group, subject)
 
     def remove_lost_consumer(self, consumer: Consumer, reason: str) -> None:
         """Remove a consumer that is gone for good, and redeliver its unacknowledged deliveries.
@@ -439,10 +442,11 @@ class Router:
         queues = None if group is None else self._queues.get(group)
         if group is None or queues is None:
             return
+        prefix = _literal_prefix(consumer.pattern)
         for subject in list(queues):
             if not consumer.has_capacity:
                 return
-            if matches(consumer.pattern, subject):
+            if subject.startswith(prefix) and matches(consumer.pattern, subject):
                 while subject in queues and consumer.has_capacity:
                     self._deliver_next(consumer, group, subject)
 
@@ -468,6 +472,11 @@ class Router:
         else:
             delivery.undelivered(delivery.frame, cause)
         self._on_dequeued(delivery)
+
+
+def _literal_prefix(pattern: str) -> str:
+    """Return the beginning of a pattern without wildcards: looking at it first is much quicker."""
+    return pattern.partition("*")[0].partition(">")[0]
 
 
 def _with_capacity(group: QueueGroup[Consumer]) -> Consumer | None:

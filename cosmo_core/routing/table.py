@@ -50,17 +50,13 @@ class Route(Generic[T]):
     groups: tuple[QueueGroup[T], ...]
 
 
-@attrs.frozen
-class _Entry(Generic[T]):
-    target: T
-    queue_group: str | None
-
-
 @attrs.define
 class _Node(Generic[T]):
     children: dict[str, _Node[T]] = attrs.field(factory=dict)
-    # By the identity of the target: removing one costs the same however many there are.
-    entries: dict[int, _Entry[T]] = attrs.field(factory=dict)
+    # By group or None, then by the identity of the target: a change costs the same however many there are.
+    entries: dict[str | None, dict[int, T]] = attrs.field(factory=dict)
+    # The same as tuples, while they have not changed.
+    members: dict[str | None, tuple[T, ...]] = attrs.field(factory=dict)
 
 
 class SubjectTable(Generic[T]):
@@ -75,7 +71,8 @@ class SubjectTable(Generic[T]):
         self.cached: dict[str, Route[T]] = {}
         self._cached_targets = 0
         # Subjects that reach the same members share one group, so that their rotation is common.
-        self._groups: dict[tuple[str, tuple[int, ...]], QueueGroup[T]] = {}
+        self._groups: dict[tuple[str, int], QueueGroup[T]] = {}
+        self._equal_groups: dict[tuple[str, tuple[int, ...]], QueueGroup[T]] = {}
 
     def add(self, pattern: str, target: T, queue_group: str | None = None) -> None:
         """Route the frames of ``pattern`` to ``target``, alone or as a member of a queue group.
@@ -89,7 +86,8 @@ class SubjectTable(Generic[T]):
         node = self._root
         for token in pattern.split("."):
             node = node.children.setdefault(token, _Node())
-        node.entries[id(target)] = _Entry(target, queue_group)
+        node.entries.setdefault(queue_group, {})[id(target)] = target
+        node.members.clear()
         self._clear_cache()
 
     def remove(self, pattern: str, target: T) -> None:
@@ -101,7 +99,11 @@ class SubjectTable(Generic[T]):
             if child is None:
                 return
             path.append(child)
-        path[-1].entries.pop(id(target), None)
+        for group, entries in list(path[-1].entries.items()):
+            entries.pop(id(target), None)
+            if not entries:
+                del path[-1].entries[group]
+        path[-1].members.clear()
         for parent, token in zip(reversed(path[:-1]), reversed(tokens), strict=True):
             if parent.children[token].entries or parent.children[token].children:
                 break
@@ -119,34 +121,43 @@ class SubjectTable(Generic[T]):
     def _resolve(self, subject: str) -> Route[T]:
         tokens = check_subject(subject).split(".")
         targets: list[T] = []
-        groups: dict[str, list[T]] = {}
-        for entry in _matching(self._root, tokens, 0):
-            if entry.queue_group is None:
-                targets.append(entry.target)
-            else:
-                groups.setdefault(entry.queue_group, []).append(entry.target)
-        count = len(targets) + sum(map(len, groups.values()))
+        groups: dict[str, tuple[T, ...]] = {}
+        for node in _matching(self._root, tokens, 0):
+            if not node.members:
+                node.members = {name: tuple(entries.values()) for name, entries in node.entries.items()}
+            for name, members in node.members.items():
+                if name is None:
+                    targets += members
+                else:
+                    # Usually one node only: then its tuple is used as it is.
+                    groups[name] = groups[name] + members if name in groups else members
+        count = len(targets)
         if len(self.cached) >= MAX_CACHED_ROUTES or self._cached_targets + count > MAX_CACHED_TARGETS:
             self._clear_cache()
         self._cached_targets += count
         route = Route(
             tuple(targets),
-            tuple(self._shared_group(name, tuple(members)) for name, members in groups.items()),
+            tuple(self._shared_group(name, members) for name, members in groups.items()),
         )
         self.cached[subject] = route
         return route
 
     def _shared_group(self, name: str, members: tuple[T, ...]) -> QueueGroup[T]:
-        # By identity, as in `remove`: targets need not be hashable.
-        key = (name, tuple(map(id, members)))
-        group = self._groups.get(key)
+        # By the identity of the tuple, which a node or the group keeps: targets need not be hashable.
+        group = self._groups.get((name, id(members)))
         if group is None:
-            group = self._groups[key] = QueueGroup(name, members)
+            same = (name, tuple(map(id, members)))
+            group = self._equal_groups.get(same)
+            if group is None:
+                group = self._equal_groups[same] = QueueGroup(name, members)
+            if group.members is members:
+                self._groups[name, id(members)] = group
         return group
 
     def _clear_cache(self) -> None:
         self.cached.clear()
         self._groups.clear()
+        self._equal_groups.clear()
         self._cached_targets = 0
 
 
@@ -201,13 +212,13 @@ def _check_length(what: str, text: str) -> None:
         )
 
 
-def _matching(node: _Node[T], tokens: list[str], at: int) -> list[_Entry[T]]:
+def _matching(node: _Node[T], tokens: list[str], at: int) -> list[_Node[T]]:
     if at == len(tokens):
-        return list(node.entries.values())
-    found: list[_Entry[T]] = []
+        return [node]
+    found: list[_Node[T]] = []
     rest = node.children.get(">")
     if rest is not None:
-        found += rest.entries.values()
+        found.append(rest)
     for branch in (node.children.get("*"), node.children.get(tokens[at])):
         if branch is not None:
             found += _matching(branch, tokens, at + 1)

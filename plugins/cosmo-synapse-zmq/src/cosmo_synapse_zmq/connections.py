@@ -21,6 +21,9 @@ from cosmo_synapse_zmq.sockets import DrainedSocket
 MESSAGE_BYTES: Final = 80
 """Bytes that ZeroMQ needs for each message beside its content."""
 
+TYPICAL_BYTES: Final = 256
+"""Bytes that the messages of a connection are expected to have before the first was read."""
+
 OVERHEAD_BYTES: Final = 64
 """Bytes that the header of a message may have, with encryption."""
 
@@ -90,7 +93,7 @@ class Connection:
         It is an estimate, and 0 where the system does not tell how many bytes a connection has received.
         """
         unread = self._unread() - self.drift
-        mean = self.read_bytes // self.read_messages if self.read_messages else 0
+        mean = self.read_bytes // self.read_messages if self.read_messages else TYPICAL_BYTES
         return unread + MESSAGE_BYTES * unread // max(mean, 8)
 
     def resync(self, now: float) -> None:

@@ -22,6 +22,7 @@ from cosmo_synapse_zmq.address import Address, check_lease
 from cosmo_synapse_zmq.connections import Connection, Connections
 from cosmo_synapse_zmq.keys import HubKeys, KeyAuthenticator
 from cosmo_synapse_zmq.limits import (
+    FREE_PATTERN_TOKENS,
     FREE_TRANSIT_BYTES,
     HELLO_S,
     MAX_BACKLOG_BYTES,
@@ -43,6 +44,7 @@ from cosmo_synapse_zmq.limits import (
     MAX_WAITING_BYTES,
     MAX_WAITING_SUBJECTS,
     MIN_BACKLOG_BYTES,
+    RECEIVE_BUFFER,
 )
 from cosmo_synapse_zmq.session import MALFORMED, Session
 from cosmo_synapse_zmq.sockets import DrainedSocket, cannot_open
@@ -61,7 +63,7 @@ RECONNECT_S: Final = 1.0
 """For how many seconds a new hub keeps frames of reconnecting peers: their subscribers may reconnect
 later."""
 
-DIRECT: Final = 16
+DIRECT: Final = 4
 """How many messages that are available at once are executed as they come. The next ones wait their turn."""
 
 QUANTUM: Final = 2
@@ -207,6 +209,7 @@ class Hub:
         # its input is stopped at the limit, and a ping is due.
         socket.setsockopt(zmq.SNDHWM, 0)
         socket.setsockopt(zmq.RCVHWM, 0)
+        socket.setsockopt(zmq.RCVBUF, RECEIVE_BUFFER)
         # ZeroMQ's own thread answers heartbeats, so a peer with a blocked event loop keeps its lease.
         socket.setsockopt(zmq.HEARTBEAT_IVL, int(self._detect_s * 1000 / 3))
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, int(self._detect_s * 1000))
@@ -420,6 +423,13 @@ class Hub:
             if isinstance(message, wire.PeerData):
                 # Not in its usual encoding; so that it waits for its turn like others.
                 self._receive_data(routing_id, wire.encode(message))
+            elif (
+                isinstance(message, wire.Hello)
+                and (session := self._by_routing_id.get(routing_id)) is not None
+                and session.has_waiting
+            ):
+                # After the messages that came before it.
+                self._put(session, raw)
             else:
                 self.handle(routing_id, message)
         except MALFORMED as error:
@@ -462,7 +472,7 @@ class Hub:
             if not queue:
                 return
             session = queue.popleft()
-            session.run(QUANTUM)
+            session.run(QUANTUM if self._new or self._waiting else wire.MAX_COMMANDS)
             if session.has_waiting:
                 self._waiting.append(session)
             else:
@@ -621,14 +631,23 @@ class Hub:
 
     # --- what sessions share ------------------------------------------------------------------------
 
-    def reserve_tokens(self, session: Session, count: int) -> None:
-        """Reserve space for the tokens of a pattern; close the peer with the most if there is none."""
+    def handle_hello(self, session: Session, hello: wire.Hello) -> None:
+        """Handle a Hello that has waited for the turn of its peer."""
+        self.handle(self._routing_ids[session.id], hello)
+
+    def reserve_tokens(self, session: Session, count: int) -> bool:
+        """Reserve space for the tokens of a pattern, or return False; close the peer with the most then."""
+        if count > 0 and self._tokens + count > MAX_PATTERN_TOKENS:
+            if not self._condemned:
+                largest = max(self._sessions.values(), key=lambda each: each.tokens)
+                self.condemn(
+                    largest,
+                    f"its subscriptions have {largest.tokens} of {self._tokens} tokens of all patterns",
+                )
+            if session.tokens > FREE_PATTERN_TOKENS:
+                return False
         self._tokens += count
-        if count > 0 and self._tokens > MAX_PATTERN_TOKENS:
-            largest = max(self._sessions.values(), key=lambda each: each.tokens)
-            self.condemn(
-                largest, f"its subscriptions have {largest.tokens} of {self._tokens} tokens of all patterns"
-            )
+        return True
 
     def request_dead_letters(self, session: Session, request: int) -> None:
         """Answer a request for the dead letters, or with the next heartbeat if there were many."""
@@ -698,7 +717,7 @@ class Hub:
         while total > MAX_BACKLOG_BYTES and backlogs:
             backlog, connection = backlogs.pop()
             total -= backlog
-            self._close_connection(connection, f"it sent {backlog} bytes that are not handled yet")
+            self._close_connection(connection, f"messages of about {backlog} bytes wait for the hub")
         self._close_condemned()
 
     def flush(self) -> None:

@@ -23,7 +23,7 @@ what was on its way to the previous one."""
 MAX_DATAGRAMS: Final = 32
 """How many datagrams one connection may send: an honest peer opens one for each."""
 
-MAX_HELLOS: Final = 100
+MAX_HELLOS: Final = 16
 """How many times one connection may say Hello."""
 
 MAX_UNWELCOMED: Final = 1000
@@ -34,14 +34,18 @@ MAX_SESSIONS: Final = 10_000
 
 # --- from a peer to the hub -------------------------------------------------------------------------
 
-MAX_BACKLOG_BYTES: Final = 32 * MIB
+RECEIVE_BUFFER: Final = 64 * KIB
+"""Bytes that the system keeps of each connection. It is also the most that is read of one at a time, so that
+no connection keeps ZeroMQ's thread from others."""
+
+MAX_BACKLOG_BYTES: Final = 16 * MIB
 """Bytes of messages that wait in ZeroMQ for the hub, complete or not, in all. Beyond that, those connections
 are closed that have sent the most. It is known on Linux and for TCP only."""
 
 MIN_BACKLOG_BYTES: Final = 4 * KIB
 """A connection with less than that is not closed for it."""
 
-MAX_INBOX_BYTES: Final = 32 * MIB
+MAX_INBOX_BYTES: Final = 16 * MIB
 """Bytes of messages that wait to be executed while the hub is busy, in all. Beyond that the peer with the
 most is closed."""
 
@@ -55,7 +59,10 @@ MAX_PATTERN_TOKENS: Final = 100_000
 """How many tokens the patterns of all subscriptions may have, in all. Beyond that the peer with the most is
 closed."""
 
-WILDCARD_TOKENS: Final = 9
+FREE_PATTERN_TOKENS: Final = 200
+"""How many tokens the patterns of each peer may have in any case."""
+
+WILDCARD_TOKENS: Final = 49
 """How many tokens more a pattern with a wildcard counts for, because it may match each frame."""
 
 MAX_REFUSED: Final = 2048
@@ -70,7 +77,7 @@ dropped; beyond twice as many the peer is closed."""
 MAX_BYTES: Final = 64 * MIB
 """How many bytes of frames these commands may have."""
 
-MAX_TOTAL_BYTES: Final = 64 * MIB
+MAX_TOTAL_BYTES: Final = 32 * MIB
 """How many bytes of frames all peers together may leave unacknowledged. Beyond that, frames outside of queue
 groups are dropped for peers with more than `FREE_TRANSIT_BYTES`, and for other frames the peer is closed that
 has the most, and for the longest time."""
@@ -78,16 +85,16 @@ has the most, and for the longest time."""
 FREE_TRANSIT_BYTES: Final = 32 * KIB
 """How many bytes may be on their way to each peer in any case."""
 
-MAX_TRANSIT_BYTES: Final = 24 * MIB
+MAX_TRANSIT_BYTES: Final = 16 * MIB
 """How many more bytes may be on their way to all peers together. More wait for acknowledgements."""
 
 # --- in the hub -------------------------------------------------------------------------------------
 
-MAX_WAITING_BYTES: Final = 32 * MIB
+MAX_WAITING_BYTES: Final = 16 * MIB
 """Bytes of frames that may wait for queue groups, in all. Beyond that, publishers are paused on subjects on
 which frames wait, and frames on other subjects are discarded."""
 
-MAX_WAITING_SUBJECTS: Final = 2000
+MAX_WAITING_SUBJECTS: Final = 1000
 """On how many subjects frames may wait for queue groups, in all."""
 
 MAX_LENT_BYTES: Final = 64 * MIB

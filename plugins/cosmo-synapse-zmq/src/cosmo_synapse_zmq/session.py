@@ -53,8 +53,12 @@ class SessionOwner(Protocol):
         """Answer a request for the dead letters, now or later."""
         ...
 
-    def reserve_tokens(self, session: Session, count: int) -> None:
-        """Reserve space for the tokens of a pattern."""
+    def handle_hello(self, session: Session, hello: wire.Hello) -> None:
+        """Handle a Hello that has waited for the turn of its peer."""
+        ...
+
+    def reserve_tokens(self, session: Session, count: int) -> bool:
+        """Reserve space for the tokens of a pattern; return False if there is none."""
         ...
 
     def reject(self, error: Exception) -> None:
@@ -159,7 +163,9 @@ class Session:
         except MALFORMED as error:
             self._owner.reject(error)
             return
-        if isinstance(message, wire.PeerData) and self.stream.accept(message.number, message.received):
+        if isinstance(message, wire.Hello):
+            self._owner.handle_hello(self, message)
+        elif isinstance(message, wire.PeerData) and self.stream.accept(message.number, message.received):
             self._commands.extend(message.commands)
 
     @property
@@ -242,6 +248,12 @@ class Session:
             )
             self.stream.write(wire.SubscribeRejected(request.sub, reason))
             return
+        count = _tokens(request.pattern)
+        if not self._owner.reserve_tokens(self, count):
+            reason = "the hub has too many subscriptions; this program has many of them"
+            self.stream.write(wire.SubscribeRejected(request.sub, reason))
+            return
+        self.tokens += count
         consumer = Consumer(
             request.pattern,
             self._sender(request.sub),
@@ -256,11 +268,9 @@ class Session:
             self._router.add_consumer(consumer)
         except SynapseError as error:
             del self._consumers[request.sub]
+            self._release_tokens(consumer)
             self.stream.write(wire.SubscribeRejected(request.sub, str(error)))
         else:
-            count = _tokens(request.pattern)
-            self.tokens += count
-            self._owner.reserve_tokens(self, count)
             if request.again:
                 self._owner.retry_early()
 

@@ -126,7 +126,8 @@ class ReliableStream:
         _, size, commands = message
         after = self._in_transit + size + COMMAND_BYTES * len(commands)
         more = max(0, after - budget.free) - max(0, self._in_transit - budget.free)
-        if more and budget.in_transit + more > budget.transit:
+        is_batch = not self._in_transit and size <= 2 * MAX_BATCH
+        if more and budget.in_transit + more > budget.transit and not is_batch:
             return False
         self._in_transit = after
         budget.in_transit += more

@@ -1,0 +1,176 @@
+"""The limits of a hub: a peer that exceeds one is closed and named, and other peers go on."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cosmo_synapse_zmq import wire
+
+if TYPE_CHECKING:
+    from tests.conftest import Connect, RawPeer, Recorder, RunningHub, Slow, StartHub
+
+    RawConnect = Callable[..., RawPeer]
+    Eventually = Callable[..., Awaitable[None]]
+
+HUB = "cosmo_synapse_zmq.hub."
+SESSION = "cosmo_synapse_zmq.session."
+FRAME = bytes(1000)
+
+
+async def data(one: RawPeer, *commands: wire.PeerCommand, number: int = 1, received: int = 0) -> None:
+    await one.send(wire.PeerData(number, received, list(commands)))
+
+
+async def no_hello(one: RawPeer) -> None:
+    for _ in range(20):
+        await one.send(wire.Heartbeat(1))
+
+
+async def datagrams(one: RawPeer) -> None:
+    for _ in range(20):
+        await one.send(wire.Datagram("nobody", FRAME))
+
+
+async def hellos(one: RawPeer) -> None:
+    for _ in range(20):
+        await one.send(wire.Hello(wire.VERSION, b"sixteen bytes ok", 0))
+
+
+async def unacknowledged_reports(one: RawPeer) -> None:
+    await one.send(wire.Hello(wire.VERSION, b"sixteen bytes ok", 0))
+    for number in range(1, 40):
+        await data(one, *16 * [wire.Publish("nobody", FRAME, number)], number=number)
+
+
+async def paused_subject(one: RawPeer) -> None:
+    await one.send(wire.Hello(wire.VERSION, b"sixteen bytes ok", 0))
+    await data(one, wire.Subscribe(1, "mine", "g", 1))
+    for number in range(2, 60):
+        await data(one, *32 * [wire.Publish("mine", b"x", 0)], number=number)
+
+
+async def tokens(one: RawPeer) -> None:
+    await one.send(wire.Hello(wire.VERSION, b"sixteen bytes ok", 0))
+    for number in range(1, 30):
+        await data(one, wire.Subscribe(number, "a.b.*", "g", 1), number=number)
+
+
+async def dead_letter_requests(one: RawPeer) -> None:
+    await one.send(wire.Hello(wire.VERSION, b"sixteen bytes ok", 0))
+    await data(one, *(wire.GetDeadLetters(request) for request in range(32)))
+
+
+WAYS: dict[str, tuple[Callable[[RawPeer], Awaitable[None]], dict[str, int], str]] = {
+    "messages without Hello": (no_hello, {HUB + "MAX_BEFORE_HELLO": 10}, "outside of a session"),
+    "datagrams": (datagrams, {HUB + "MAX_DATAGRAMS": 10}, "datagrams"),
+    "Hellos": (hellos, {HUB + "MAX_HELLOS": 10}, "said Hello 11 times"),
+    "reports without acknowledgement": (
+        unacknowledged_reports,
+        {SESSION + "MAX_UNACKNOWLEDGED": 100},
+        "commands with",
+    ),
+    "too much in all": (unacknowledged_reports, {HUB + "MAX_TOTAL_BYTES": 100_000}, "of all peers"),
+    "a paused subject": (paused_subject, {HUB + "MAX_REFUSED": 100}, "which is paused"),
+    "patterns": (tokens, {HUB + "MAX_PATTERN_TOKENS": 300}, "tokens of all patterns"),
+    "dead letters": (
+        dead_letter_requests,
+        {HUB + "MAX_DEAD_ANSWERS": 1, SESSION + "MAX_DEAD_REQUESTS": 5},
+        "dead letters 5 times at once",
+    ),
+}
+
+
+@pytest.mark.parametrize(("act", "limits", "reason"), WAYS.values(), ids=WAYS)
+async def test_a_peer_that_exceeds_a_limit_is_closed_and_named(
+    hub: RunningHub,
+    raw_peer: RawConnect,
+    connect: Connect,
+    recorder: Callable[[], Recorder],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    act: Callable[[RawPeer], Awaitable[None]],
+    limits: dict[str, int],
+    reason: str,
+) -> None:
+    honest, got = await connect(hub.url), recorder()
+    await honest.subscribe("honest", got)
+    for name, value in limits.items():
+        monkeypatch.setattr(name, value)
+    one = raw_peer(hub.url)
+    await act(one)
+    await one.wait_disconnected()
+    assert hub.hub.closed >= 1
+    (line, *_) = [record.getMessage() for record in caplog.records if "closed the" in record.getMessage()]
+    assert line.startswith("closed the connection of 127.0.0.1:")
+    assert reason in line
+    await honest.publish("honest", b"x")
+    assert await got.until(1) == [b"x"]
+    assert not hub.serving.done()
+
+
+async def test_a_connection_without_hello_is_closed(
+    hub: RunningHub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(HUB + "HELLO_S", 0.0)
+    loop = asyncio.get_running_loop()
+    with socket.create_connection(("127.0.0.1", hub.port)) as half_open:
+        half_open.setblocking(False)
+        async with asyncio.timeout(10):
+            while await loop.sock_recv(half_open, 1000):
+                pass
+    assert "it did not say Hello within 0.0 s" in caplog.text
+
+
+async def test_an_incomplete_message_is_closed_when_too_much_waits(
+    hub: RunningHub, connect: Connect, raw_peer: RawConnect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HUB + "MAX_BACKLOG_BYTES", 100_000)
+    greeting = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
+    ready = b"\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
+    incomplete = b"\x02" + (10**6).to_bytes(8, "big") + bytes(500_000)
+    reader, writer = await asyncio.open_connection("127.0.0.1", hub.port)
+    writer.write(greeting + bytes([4, len(ready)]) + ready + incomplete)
+    async with asyncio.timeout(10):
+        # Until the end, or a reset because of unread bytes.
+        try:
+            while await reader.read(1000):
+                pass
+        except ConnectionError:
+            pass
+    writer.transport.abort()
+    assert hub.hub.closed == 1
+    await (await connect(hub.url)).dead_letters()
+
+
+async def test_a_member_with_too_many_bytes_gets_more_after_it_has_acknowledged(
+    hub: RunningHub, connect: Connect, slow: Callable[[], Slow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MAX_LENT_BYTES", "FREE_LENT_BYTES"):
+        monkeypatch.setattr(SESSION + name, 2500)
+    worker, publisher, working = await connect(hub.url), await connect(hub.url), slow()
+    await worker.subscribe("work", working, queue_group="g")
+    for _ in range(10):
+        await publisher.publish("work", FRAME)
+    await publisher.dead_letters()
+    await working.until(3)
+    assert len(working.frames) == 3
+    working.release.set()
+    assert await working.until(10) == 10 * [FRAME]
+
+
+async def test_all_frames_arrive_though_little_may_be_on_its_way(
+    start_hub: StartHub, connect: Connect, recorder: Callable[[], Recorder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HUB + "FREE_TRANSIT_BYTES", 5000)
+    monkeypatch.setattr(HUB + "MAX_TRANSIT_BYTES", 0)
+    hub = await start_hub()
+    one, other, got = await connect(hub.url), await connect(hub.url), recorder()
+    await other.subscribe("a", got)
+    for number in range(100):
+        await one.publish("a", b"%03d" % number + FRAME)
+    assert [int(frame[:3]) for frame in await got.until(100)] == list(range(100))
