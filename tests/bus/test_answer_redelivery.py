@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cosmo_core import Axon, Signal, SignalType, Undelivered, encode
+from cosmo_core import Axon, Signal, SignalType, SynapseError, Undelivered, encode
 from cosmo_core.dendrite.reliability import redelivery as outbox
 from tests.bus.common import Start
 from tests.bus.direct_delivery import (
@@ -246,3 +246,45 @@ async def test_detached_axon_still_resends_undelivered_answers(
     assert (await pathway.wait(timeout_s=5)).type is OUTPUT
     async with asyncio.timeout(5):
         await detaching
+
+
+@pytest.mark.clause("P-5.17")
+async def test_task_whose_answer_cannot_be_sent_is_not_acknowledged(
+    start: Start, connect_faulty: Any, count: Count, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synapse = await connect_faulty(takeover_s=4.0)
+    await start(count, synapse=synapse, role="worker")
+    publish = synapse.publish
+
+    async def broken(subject: str, frame: bytes, **options: Any) -> None:
+        raise SynapseError("the bus is gone")
+
+    monkeypatch.setattr(synapse, "publish", broken)
+    task = make_task()
+    with pytest.raises(SynapseError, match="the bus is gone"):
+        await deliver(synapse, task)
+    monkeypatch.setattr(synapse, "publish", publish)
+    assert await deliver(synapse, task)
+    (answer,) = synapse.sent_of(OUTPUT)
+    assert answer.payload["output"] == {"run": 1}
+    assert count.runs == 1
+
+
+@pytest.mark.parametrize("durable", [True, False])
+async def test_answers_go_to_the_store_of_a_durable_synapse(
+    start: Start, connect_faulty: Any, count: Count, monkeypatch: pytest.MonkeyPatch, durable: bool
+) -> None:
+    synapse = await connect_faulty(takeover_s=4.0, durable=durable)
+    stored: list[str] = []
+
+    async def store_answer(subject: str, frame: bytes, message_id: str) -> None:
+        stored.append(message_id)
+        await synapse.publish(subject, frame)
+
+    monkeypatch.setattr(synapse, "store_answer", store_answer, raising=False)
+    monkeypatch.setattr(synapse, "subscribe_answers", synapse.subscribe, raising=False)
+    await start(count, synapse=synapse, role="worker")
+    orchestrator = await start(synapse=synapse)
+    answer = await orchestrator.dispatch_and_wait(neuron="count", input={})
+    assert answer.payload["output"] == {"run": 1}
+    assert stored == ([answer.id] if durable else [])

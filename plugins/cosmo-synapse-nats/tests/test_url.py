@@ -98,3 +98,7 @@ def test_a_password_that_is_not_percent_encoded_is_not_shown(url: str) -> None:
         from_url(url)
     assert "1234" not in str(caught.value)
     assert "xyz" not in str(caught.value)
+
+
+def test_by_default_a_lost_members_frames_are_taken_over_within_four_seconds() -> None:
+    assert from_url("nats://one?durable=true").guarantees.takeover_s == 4
