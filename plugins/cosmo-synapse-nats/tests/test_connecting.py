@@ -218,6 +218,17 @@ async def test_a_connection_is_encrypted_with_a_trusted_certificate(
     assert "certificate verify failed" in await fails_to_connect(from_url(url), SynapseError)
 
 
+async def test_the_error_for_a_missing_client_certificate_names_it(start: Any, certificate: Path) -> None:
+    key = certificate.with_name("key.pem")
+    files = f'cert_file: "{certificate}", key_file: "{key}", ca_file: "{certificate}"'
+    server = start(config=f"tls {{ {files}, verify: true }}")
+    context = ssl.create_default_context(cafile=certificate)
+    message = await fails_to_connect(
+        from_url(f"tls://127.0.0.1:{server.port}", tls=context), SynapseAuthError, within_s=3
+    )
+    assert "wants a certificate of this program: load one into the context of tls=" in message
+
+
 async def test_no_secret_is_sent_to_a_server_that_offers_no_tls() -> None:
     received = bytearray()
 
