@@ -172,7 +172,8 @@ async def test_storing_an_answer_raises_if_the_server_does_not_confirm(store: An
 async def test_a_redelivered_frame_whose_handler_runs_is_not_handled_again(
     store: Any, connect: Any, recorder: Any, slow: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, other = await connect(store, DURABLE), await connect(store, DURABLE)
+    query = "?durable=true&ack_wait_s=0.3"
+    one, other = await connect(store, query), await connect(store, query)
     stuck, reports = slow(), recorder()
     await other.subscribe("work", stuck, queue_group="g")
     # As if the lease could not be renewed.
@@ -180,7 +181,7 @@ async def test_a_redelivered_frame_whose_handler_runs_is_not_handled_again(
     await one.publish("work", b"x", undelivered=reports.report)
     await stuck.until(1)
     # More often than max_deliveries.
-    await asyncio.sleep(4.5)
+    await asyncio.sleep(1.5)
     stuck.release.set()
     await one.publish("work", b"end", undelivered=reports.report)
     assert await stuck.until(2) == [b"x", b"end"]
