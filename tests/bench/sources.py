@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 import time
@@ -38,7 +39,7 @@ PROVIDERS: Final = (
         "huggingface",
         {"model": "tiny"},
         "/v1/chat/completions",
-        {"model": "tiny", "messages": MESSAGES},
+        {"model": "tiny", "messages": MESSAGES, "stream_options": {"include_usage": True}},
     ),
     Provider("ollama", {"model": "llama3"}, "/api/chat", {"model": "llama3", "messages": MESSAGES}),
 )
@@ -107,8 +108,11 @@ async def _throughput(provider: Provider, url: str, requests: int, rounds: int) 
             await neuron({"prompt": PROMPT}, [])
 
         async def post() -> None:
-            body = {**provider.body, "stream": False}
-            (await client.post(provider.path, json=body)).raise_for_status().json()
+            # A Neuron asks for a stream, whatever it returns.
+            response = await client.post(provider.path, json={**provider.body, "stream": True})
+            for line in response.raise_for_status().text.splitlines():
+                if (part := line.removeprefix("data: ")).startswith("{"):
+                    json.loads(part)
 
         return await alternate(
             lambda: per_second(_at_once(ask, requests), requests),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ssl
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,31 @@ if TYPE_CHECKING:
 
 VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 LOOPBACK = ["http://127.0.0.1:9", "http://localhost:9", "http://[::1]:9", "https://127.0.0.1:9"]
+FIRST_CALL = """
+import asyncio, sys, threading
+from cosmo_core.errors import NeuronError
+from cosmo_llm import Failures
+from cosmo_llm.http import Endpoint, HttpOptions, Transport
+
+imported = []
+
+class Finder:
+    def find_spec(name, path=None, target=None):
+        if threading.current_thread() is threading.main_thread():
+            imported.append(name)
+
+async def main():
+    transport = Transport(HttpOptions(endpoint=Endpoint.parse("https://127.0.0.1:9"), max_retries=0))
+    try:
+        await transport.fetch(transport.call("/", {}, Failures(server="the toy", timeout_s=30)))
+    except NeuronError as error:
+        large = ("anyio", "certifi", "h11")
+        print(error.code, [name for name in imported if name.partition(".")[0] in large])
+
+sys.meta_path.insert(0, Finder)
+asyncio.run(main())
+"""
+
 FAILURES = Failures(server="the toy", timeout_s=30)
 
 
@@ -146,7 +173,7 @@ async def test_certificates_that_cannot_be_loaded_are_an_error_of_the_call(
     file.write_text("-----BEGIN CERTIFICATE-----\nnothing\n-----END CERTIFICATE-----\n")
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
     transport = Transport(HttpOptions(endpoint=Endpoint.parse("https://models.example")))
-    with pytest.raises(NeuronError, match="certificates of this machine cannot be loaded") as caught:
+    with pytest.raises(NeuronError, match="certificates cannot be loaded") as caught:
         await transport.fetch(transport.call("/", {}, FAILURES))
     assert caught.value.code == "PROVIDER_UNREACHABLE"
 
@@ -169,6 +196,13 @@ async def test_certificates_are_loaded_only_for_tls_and_never_in_the_event_loop(
     await clients.aclose()
     assert bool(threads) == url.startswith("https:")
     assert threading.main_thread() not in threads
+
+
+def test_the_first_call_of_a_process_imports_nothing_in_the_event_loop() -> None:
+    done = subprocess.run(  # noqa: S603 - our own
+        [sys.executable, "-c", FIRST_CALL], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "PROVIDER_UNREACHABLE []\n", "")
 
 
 async def test_clients_of_a_process_share_the_loaded_certificates(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 from urllib.request import getproxies, proxy_bypass
 
+import anyio
 import httpx
 
 from cosmo_core.errors import NeuronError
@@ -60,12 +61,21 @@ class Route:
         return cls(proxy, uses_tls)
 
     async def client(self) -> httpx.AsyncClient:
-        """Make a client. Certificates are loaded in a thread, because that takes up to a second.
+        """Make a client, in a thread: certificates and modules of the first client take up to a second.
 
         Raises:
             NeuronError: The certificates cannot be loaded.
         """
-        context = await _tls_context() if self.uses_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        try:
+            return await asyncio.to_thread(self._make_client)
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            failure = PROVIDER_UNREACHABLE.error(f"certificates cannot be loaded: {error}")
+        raise failure
+
+    def _make_client(self) -> httpx.AsyncClient:
+        _import_backend()
+        chosen = os.environ.get(_CERTIFICATE_FILE), os.environ.get(_CERTIFICATE_FOLDER)
+        context = _load_tls_context(*chosen) if self.uses_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         is_tls_proxy = self.proxy is not None and self.proxy.scheme == "https"
         return httpx.AsyncClient(
             verify=context,
@@ -118,13 +128,10 @@ def _check_certificates() -> None:
         raise ValueError(f"{_CERTIFICATE_FOLDER}={folder!r}: there is no such folder")
 
 
-async def _tls_context() -> ssl.SSLContext:
-    chosen = os.environ.get(_CERTIFICATE_FILE), os.environ.get(_CERTIFICATE_FOLDER)
-    try:
-        return await asyncio.to_thread(_load_tls_context, *chosen)
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        failure = PROVIDER_UNREACHABLE.error(f"the certificates of this machine cannot be loaded: {error}")
-    raise failure
+@functools.cache
+def _import_backend() -> None:
+    """Let anyio, which httpx uses, import its backend now instead of at the first connection."""
+    anyio.run(anyio.sleep, 0)
 
 
 @functools.lru_cache(maxsize=8)
