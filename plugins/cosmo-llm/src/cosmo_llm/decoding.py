@@ -257,7 +257,7 @@ def text_of(content: object) -> str:
     """The text of a message's content, which is a string, a list of parts, or absent, as beside tool calls.
 
     Raises:
-        UnexpectedShapeError: It is none of these.
+        UnexpectedShapeError: It is of another type.
     """
     if content is None:
         return ""

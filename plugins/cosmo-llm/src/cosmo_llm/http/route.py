@@ -160,7 +160,7 @@ class Clients:
         self._by_loop: dict[asyncio.AbstractEventLoop, httpx.AsyncClient] = {}
 
     async def current(self) -> httpx.AsyncClient:
-        """The client for the running loop, made if there is none.
+        """The client for the running loop, made on first use.
 
         Raises:
             NeuronError: The user has closed the injected client, or certificates cannot be loaded.
