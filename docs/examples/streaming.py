@@ -1,7 +1,7 @@
 """A streamed answer, and a Neuron that is faster than its reader.
 
 Every text that a Neuron yields is a THOUGHT_DELTA on the Pathway of its TASK. A slow reader misses the oldest
-ones, and the Pathway counts them. With back-pressure the Neuron is slowed down, and nothing is missed.
+ones. With back-pressure the Neuron is slowed down, and nothing is missed.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ async def read_slowly(pathway: Pathway) -> str:
         read += 1
         ahead = max(ahead, written - read)
         await asyncio.sleep(0)  # lets other tasks run between two words
-    return f"{read} of {written} words read, {pathway.dropped} Signals missed, the poet {ahead} words ahead"
+    return f"{read} of {written} words read, {written - read} missed, the poet {ahead} words ahead"
 
 
 async def main() -> None:

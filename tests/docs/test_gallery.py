@@ -68,12 +68,12 @@ async def test_back_pressure_slows_the_neuron_and_drops_nothing(run: Run) -> Non
     poem, whole, hasty, held = await run("streaming.py")
     assert whole == f"the whole answer: {{'response': {poem!r}}}"
     numbers = re.compile(
-        r"backpressure=(\w+): (\d+) of 5200 words read, (\d+) Signals missed, the poet (\d+) words ahead"
+        r"backpressure=(\w+): (\d+) of 5200 words read, (\d+) missed, the poet (\d+) words ahead"
     )
     results = [found.groups() for line in (hasty, held) if (found := numbers.fullmatch(line))]
     (_, read, missed, ahead), (_, held_read, held_missed, held_ahead) = results
     assert int(read) < 5200
-    assert int(read) + int(missed) == 5200
+    assert int(missed) > 0
     assert (held_read, held_missed) == ("5200", "0")
     assert int(held_ahead) < int(ahead)
 
