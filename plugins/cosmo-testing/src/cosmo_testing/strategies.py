@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -95,20 +96,25 @@ def directed() -> st.SearchStrategy[Directed]:
     return st.builds(Directed, names, names, st.lists(tokens(), max_size=3).map(tuple))
 
 
-@st.composite
-def signals(draw: st.DrawFn, type: SignalType | None = None) -> Signal:
+def signals(type: SignalType | None = None) -> st.SearchStrategy[Signal]:
     """Return a strategy for valid Signals, of one type or of all."""
-    chosen = type if type is not None else draw(st.sampled_from(SignalType))
-    return Signal(
-        v=draw(st.sampled_from(["1", "1.0", "1.7", "1.2.3"])),
-        id=draw(event_ids()),
-        trace_id=draw(trace_ids()),
-        type=chosen,
-        ts=draw(_time_stamps()),
-        payload=draw(payloads(chosen)),
-        parent_id=draw(st.none() | event_ids()),
-        directed=draw(st.none() | directed()),
-        meta=draw(json_objects()),
+    return st.sampled_from(SignalType).flatmap(_signals_of) if type is None else _signals_of(type)
+
+
+@cache
+def _signals_of(type: SignalType) -> st.SearchStrategy[Signal]:
+    # Once per type: to make and validate the strategies takes longer than to draw from them.
+    return st.builds(
+        Signal,
+        v=st.sampled_from(["1", "1.0", "1.7", "1.2.3"]),
+        id=event_ids(),
+        trace_id=trace_ids(),
+        type=st.just(type),
+        ts=_time_stamps(),
+        payload=payloads(type),
+        parent_id=st.none() | event_ids(),
+        directed=st.none() | directed(),
+        meta=json_objects(),
     )
 
 
