@@ -34,6 +34,9 @@ AIMOCK = "@copilotkit/aimock@1.43.0"
 WHEELS = Path("dist", "all.txt")
 """The wheels that `build` makes: each distribution with the path of its wheel."""
 
+# Hypothesis computes its tables of Unicode once for all suites, and not in each folder.
+os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(".hypothesis").resolve()))
+
 # The plugins whose tests take longest come first: with `-j`, sessions start in this order.
 LONGEST = {
     "cosmo-testing": 0,

@@ -64,8 +64,11 @@ def test_last():
 """
 
 
-def test_lost_exceptions_fail_tests_and_hypothesis_is_patient(pytester: pytest.Pytester) -> None:
+def test_lost_exceptions_fail_tests_and_hypothesis_is_patient(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # In another process, since the plugin is one per process; without tables of Unicode from an earlier run.
+    monkeypatch.delenv("HYPOTHESIS_STORAGE_DIRECTORY", raising=False)
     pytester.makeini("[pytest]\naddopts = -p cosmo_testing.pytest_plugin\nasyncio_mode = auto")
     pytester.makepyfile(SUITE)
     result = pytester.runpytest_subprocess()
