@@ -36,9 +36,9 @@ asyncio.run(fail())
 """
 
 
-def test_the_distribution_requires_only_the_core_attrs_httpx_and_msgspec() -> None:
+def test_the_distribution_requires_only_the_core_and_its_four_libraries() -> None:
     needed = {re.split(r"[<>=!~ ]", line, maxsplit=1)[0] for line in requires("cosmo-llm") or []}
-    assert needed == {"attrs", "cosmo-core", "httpx", "msgspec"}
+    assert needed == {"anyio", "attrs", "cosmo-core", "httpx", "msgspec"}
     assert "cosmo-plugin" in metadata("cosmo-llm")["Keywords"]
 
 
