@@ -46,11 +46,9 @@ class AxonPort(Protocol):
 
     async def emit(self, task: Signal, signal: Signal) -> None:
         """Send ``signal`` to the sender of ``task``."""
-        ...
 
     def error_payload(self, error: BaseException, task: Signal) -> dict[str, Any]:
         """Return the payload of the ERROR for an unexpected exception."""
-        ...
 
 
 class Axon:

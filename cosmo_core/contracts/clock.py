@@ -12,11 +12,9 @@ class Clock(Protocol):
 
     def now(self) -> float:
         """Return the time in seconds since an arbitrary start."""
-        ...
 
     async def sleep(self, seconds: float) -> None:
         """Return after this many seconds."""
-        ...
 
 
 class SystemClock:

@@ -94,14 +94,12 @@ class Subscription(Protocol):
     @property
     def dropped(self) -> int:
         """The number of frames that were dropped because the handler was too slow."""
-        ...
 
     async def unsubscribe(self) -> None:
         """Deliver no frame that arrives after this returns. Calling it again has no effect.
 
         Frames that have arrived before still reach the handler, and calls in progress continue.
         """
-        ...
 
 
 @attrs.frozen(kw_only=True)

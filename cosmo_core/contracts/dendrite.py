@@ -20,4 +20,3 @@ class DendriteInfo(Protocol):
     @property
     def axons(self) -> Sequence[Axon]:
         """The attached Axons."""
-        ...

@@ -35,7 +35,6 @@ class NeuronFn(Protocol):
 
     def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
         """Answer one TASK."""
-        ...
 
 
 class _Recalls(Protocol):

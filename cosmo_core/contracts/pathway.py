@@ -82,15 +82,12 @@ class PathwayOwner(Protocol):
 
     def remove(self, pathway: Pathway) -> None:
         """Stop delivering to ``pathway``."""
-        ...
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` in the background, at most until the Dendrite stops."""
-        ...
 
     def time_limit(self, timeout_s: float | None) -> TimeLimit:
         """Return a context that raises TimeoutError after ``timeout_s`` seconds; None for no limit."""
-        ...
 
 
 class Pathway:

@@ -26,7 +26,6 @@ class Synapse(Protocol):
     @property
     def guarantees(self) -> Guarantees:
         """The guarantees of this Synapse."""
-        ...
 
     async def connect(self) -> None:
         """Connect to the bus. Connecting again has no effect.
@@ -35,11 +34,9 @@ class Synapse(Protocol):
             SynapseAuthError: The bus refused the credentials.
             SynapseError: The bus cannot be reached.
         """
-        ...
 
     async def close(self) -> None:
         """End every subscription and release every resource. Closing it again has no effect."""
-        ...
 
     async def publish(
         self,
@@ -64,7 +61,6 @@ class Synapse(Protocol):
             FrameTooLargeError: The frame is larger than ``guarantees.max_frame``; nothing was sent.
             SynapseError: The subject is malformed, or the bus cannot be reached.
         """
-        ...
 
     async def subscribe(
         self, pattern: str, handler: FrameHandler, *, queue_group: str | None = None
@@ -77,7 +73,6 @@ class Synapse(Protocol):
             SynapseClosedError: The Synapse is not connected.
             SynapseError: The pattern or the queue group is malformed, or the bus cannot be reached.
         """
-        ...
 
 
 @runtime_checkable
@@ -86,7 +81,6 @@ class DeadLetters(Protocol):
 
     async def dead_letters(self) -> list[DeadLetter]:
         """Return the stored dead letters, oldest first."""
-        ...
 
 
 @runtime_checkable
@@ -99,14 +93,12 @@ class AnswerStore(Protocol):
         Raises:
             SynapseError: As `Synapse.publish` does, or the frame was not stored in time.
         """
-        ...
 
     async def subscribe_answers(self, pattern: str, handler: FrameHandler) -> Subscription:
         """Subscribe as `Synapse.subscribe` does, as the one subscriber, who gets stored answers, too.
 
         Each stored answer is delivered once, those of the time without a connection when it is restored.
         """
-        ...
 
 
 @runtime_checkable
@@ -118,7 +110,6 @@ class ThreadPublisher(Protocol):
 
         It is for heartbeats: a failure is not reported.
         """
-        ...
 
 
 @runtime_checkable
@@ -127,4 +118,3 @@ class FailureReporter(Protocol):
 
     async def wait_failed(self) -> SynapseError:
         """Return why the connection has ended for good, once it has."""
-        ...

@@ -73,15 +73,12 @@ class WatcherOwner(Protocol):
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` in the background, at most until the Dendrite stops."""
-        ...
 
     def remove_watcher(self, watcher: Watcher) -> None:
         """Pass no more Signals to ``watcher``."""
-        ...
 
     async def unsubscribed(self, type: SignalType) -> None:
         """Return when the subscriptions of ``type`` have ended, if it has no Watcher left."""
-        ...
 
 
 class Watcher:
@@ -168,7 +165,6 @@ class OnOwner(Protocol):
 
     def on(self, type: SignalType, **filter: Unpack[FilterOptions]) -> Callable[[H], H]:
         """Return the decorator that watches a type."""
-        ...
 
 
 class OnType:

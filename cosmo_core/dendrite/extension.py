@@ -54,7 +54,6 @@ class Listen(Protocol):
         refuse: Refuse | None = None,
     ) -> Awaitable[Subscription]:
         """Call ``receive`` with every Signal that arrives, and ``refuse`` with those a middleware drops."""
-        ...
 
 
 class Pathways(PathwayOwner, Protocol):
@@ -62,11 +61,9 @@ class Pathways(PathwayOwner, Protocol):
 
     def add(self, pathway: Pathway) -> None:
         """Deliver to ``pathway`` from now on."""
-        ...
 
     def change_task(self, pathway: Pathway, task_id: str) -> None:
         """Let ``pathway`` follow another TASK of its trace."""
-        ...
 
 
 class Neurons(Protocol):
@@ -74,23 +71,18 @@ class Neurons(Protocol):
 
     def __iter__(self) -> Iterator[Axon]:
         """Iterate over the attached Axons."""
-        ...
 
     def can_accept(self, neuron_id: str) -> bool:
         """Tell whether a hosted Neuron would accept one more TASK."""
-        ...
 
     def load(self, neuron_id: str) -> int:
         """Return the number of TASKs that run or wait on a Neuron."""
-        ...
 
     def run(self, neuron_id: str, task: Signal) -> None:
         """Run a TASK that the extension received; its reply goes to the sender of the TASK."""
-        ...
 
     async def listen_for_stops(self) -> None:
         """Subscribe to STOPs of whole traces, also where no Neuron is hosted."""
-        ...
 
 
 @attrs.frozen(kw_only=True)

@@ -43,7 +43,6 @@ class SignalMiddleware(Protocol):
 
     async def __call__(self, signal: Signal, forward: Forward, /) -> Signal | Dropped:
         """Pass the Signal on, or drop it."""
-        ...
 
 
 @attrs.frozen

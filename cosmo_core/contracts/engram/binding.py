@@ -84,7 +84,6 @@ class RecallFn(Protocol):
             EngramTimeout: No Engram answered in time.
             EngramError: No Engram could answer.
         """
-        ...
 
 
 class ImprintFn(Protocol):
@@ -118,7 +117,6 @@ class ImprintFn(Protocol):
                 the same ``imprint_id`` is safe.
             EngramError: The write was not done.
         """
-        ...
 
 
 def check_bindings(

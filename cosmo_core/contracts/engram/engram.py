@@ -128,17 +128,14 @@ class Engram(Protocol):
     @property
     def engram_id(self) -> str:
         """The address on the bus, a token. Engrams with the same id are one store with several hosts."""
-        ...
 
     @property
     def engram_kind(self) -> str:
         """What the Engram stores, a token such as ``context``. One RECALL can ask all Engrams of a kind."""
-        ...
 
     @property
     def guarantees(self) -> EngramGuarantees:
         """The properties that the Engram promises."""
-        ...
 
     async def connect(self) -> None:
         """Open the store. A second call has no effect.
@@ -146,11 +143,9 @@ class Engram(Protocol):
         Raises:
             EngramError: The store cannot be reached, or is not usable.
         """
-        ...
 
     async def close(self) -> None:
         """Finish the running writes and release every resource. A second call has no effect."""
-        ...
 
     async def recall(self, query: Query) -> Findings:
         """Return the entries that meet every condition of ``query``, the best ``query.limit`` of them.
@@ -161,7 +156,6 @@ class Engram(Protocol):
         Raises:
             EngramError: The store is closed, or failed.
         """
-        ...
 
     async def imprint(self, write: Write) -> ImprintReceipt:
         """Do a write once per ``write.imprint_id``; a repeated write returns the receipt of the first one.
@@ -188,7 +182,6 @@ class Engram(Protocol):
         Raises:
             EngramError: The write was not done.
         """
-        ...
 
     async def roll_back(self, trace_id: str) -> int:
         """Undo the writes of a trace that are not committed, the latest first; return how many were undone.
@@ -200,7 +193,6 @@ class Engram(Protocol):
         Raises:
             EngramError: Nothing was undone.
         """
-        ...
 
     async def commit(self, trace_id: str) -> None:
         """Make the writes of a trace permanent: they can no longer be undone.
@@ -208,4 +200,3 @@ class Engram(Protocol):
         Raises:
             EngramError: The store is closed, or failed.
         """
-        ...

@@ -27,15 +27,12 @@ class EntityHost(Protocol):
 
     def entities(self) -> Sequence[HostedEntity]:
         """Return the attached entities, whether they are served yet or not."""
-        ...
 
     def serves(self, id: str) -> bool:
         """Tell whether an entity is served."""
-        ...
 
     def load(self, id: str) -> int:
         """Return the number of requests that an entity works on; 0 if it is not attached."""
-        ...
 
 
 @attrs.frozen

@@ -47,11 +47,9 @@ class AuctionActions(Protocol):
 
     def award(self, bid: Bid) -> None:
         """Award the work to a bidder."""
-        ...
 
     def decline(self, bids: Sequence[Bid], reason: str) -> None:
         """Decline bids."""
-        ...
 
     def end_without_winner(self, failure: Signal | None, error: Exception | None) -> None:
         """Handle that no bid is left, or none was selected.
@@ -60,7 +58,6 @@ class AuctionActions(Protocol):
             failure: The ERROR of the last winner; None if there was no winner.
             error: The exception of the function that selects.
         """
-        ...
 
 
 class Auction:
