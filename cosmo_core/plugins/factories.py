@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
+import attrs
+
 from cosmo_core.errors import PluginConflictError, PluginError, UnknownPluginError
 from cosmo_core.plugins.advice import unknown
 from cosmo_core.plugins.entry_points import Entry, Installed, import_object
@@ -13,6 +15,7 @@ from cosmo_core.plugins.report import PluginRecord, Status, status_of
 from cosmo_core.plugins.switches import DISABLE, PREFER, Switches, canonical
 
 
+@attrs.define(eq=False)
 class Factories:
     """The installed entry points by group and name, read on first use and imported on demand.
 
@@ -21,11 +24,10 @@ class Factories:
         switches: The switches from the environment.
     """
 
-    def __init__(self, read: Callable[[], Installed], switches: Switches) -> None:
-        self._read = read
-        self._switches = switches
-        self._loaded: dict[Entry, Any] = {}
-        self._errors: dict[Entry, PluginError] = {}
+    _read: Callable[[], Installed]
+    _switches: Switches
+    _loaded: dict[Entry, Any] = attrs.field(factory=dict, init=False)
+    _errors: dict[Entry, PluginError] = attrs.field(factory=dict, init=False)
 
     @cached_property
     def installed(self) -> Installed:

@@ -7,12 +7,15 @@ from collections import deque
 from collections.abc import Callable
 from itertools import count
 
+import attrs
+
 from cosmo_core.contracts.delivery import DeadLetter, Undelivered, UndeliveredHandler
 from cosmo_core.routing.table import QueueGroup, SubjectTable, matches
 
 logger = logging.getLogger("cosmo_core.routing")
 
 
+@attrs.define(eq=False)
 class Delivery:
     """A frame for a queue group, until one of its consumers acknowledges it.
 
@@ -27,24 +30,13 @@ class Delivery:
         attempts: How many times it was sent to a consumer.
     """
 
-    __slots__ = ("attempts", "frame", "group", "number", "published_at", "subject", "undelivered")
-
-    def __init__(
-        self,
-        number: int,
-        subject: str,
-        frame: bytes,
-        group: str,
-        undelivered: UndeliveredHandler | None,
-        published_at: float,
-    ) -> None:
-        self.number = number
-        self.subject = subject
-        self.frame = frame
-        self.group = group
-        self.undelivered = undelivered
-        self.published_at = published_at
-        self.attempts = 0
+    number: int
+    subject: str
+    frame: bytes
+    group: str
+    undelivered: UndeliveredHandler | None
+    published_at: float
+    attempts: int = 0
 
 
 Send = Callable[[bytes, int, float], bool]
@@ -53,6 +45,7 @@ when it was published. Returns True if the receiver has already handled it. It n
 acknowledges the delivery before it returns."""
 
 
+@attrs.define(eq=False)
 class Consumer:
     """A subscription: at most ``prefetch`` frames in flight, and at most ``max_pending`` more in its buffer.
 
@@ -73,32 +66,16 @@ class Consumer:
         closed: Whether the consumer was removed and gets no more frames.
     """
 
-    __slots__ = (
-        "_max_pending",
-        "_pending",
-        "closed",
-        "dropped",
-        "in_flight",
-        "pattern",
-        "prefetch",
-        "queue_group",
-        "send",
-        "unacked",
-    )
-
-    def __init__(
-        self, pattern: str, send: Send, *, queue_group: str | None = None, prefetch: int, max_pending: int
-    ) -> None:
-        self.pattern = pattern
-        self.send = send
-        self.queue_group = queue_group
-        self.prefetch = prefetch
-        self.in_flight = 0
-        self.unacked: dict[int, Delivery] = {}
-        self.dropped = 0
-        self.closed = False
-        self._max_pending = max_pending
-        self._pending: deque[bytes] = deque()
+    pattern: str
+    send: Send
+    queue_group: str | None = attrs.field(default=None, kw_only=True)
+    prefetch: int = attrs.field(kw_only=True)
+    _max_pending: int = attrs.field(kw_only=True)
+    in_flight: int = attrs.field(default=0, init=False)
+    unacked: dict[int, Delivery] = attrs.field(factory=dict, init=False)
+    dropped: int = attrs.field(default=0, init=False)
+    closed: bool = attrs.field(default=False, init=False)
+    _pending: deque[bytes] = attrs.field(factory=deque, init=False)
 
     @property
     def has_capacity(self) -> bool:

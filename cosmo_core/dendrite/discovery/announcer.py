@@ -59,6 +59,7 @@ class HostedEntity:
         return self.registration["role"], self.id
 
 
+@attrs.define(eq=False)
 class Announcer:
     """Announces the entities of one Dendrite, answers DISCOVER, and fills the directories.
 
@@ -71,25 +72,15 @@ class Announcer:
         heartbeat_s: Seconds between two announcements.
     """
 
-    def __init__(
-        self,
-        link: Link,
-        *,
-        inbox: str,
-        directories: Sequence[Directory],
-        hosts: Sequence[EntityHost],
-        clock: Clock,
-        heartbeat_s: float,
-    ) -> None:
-        self._link = link
-        self._inbox = inbox
-        self._directories = directories
-        self._hosts = hosts
-        self._clock = clock
-        self._heartbeat_s = heartbeat_s
-        self._draining = False
-        # The entities that accept no new work, and are hosted until their running work ends.
-        self._withdrawn: dict[tuple[str, str], HostedEntity] = {}
+    _link: Link
+    _inbox: str
+    _directories: Sequence[Directory]
+    _hosts: Sequence[EntityHost]
+    _clock: Clock
+    _heartbeat_s: float
+    _draining: bool = attrs.field(default=False, init=False)
+    # The entities that accept no new work, and are hosted until their running work ends.
+    _withdrawn: dict[tuple[str, str], HostedEntity] = attrs.field(factory=dict, init=False)
 
     async def start(self) -> None:
         """Subscribe to announcements, send REGISTER for each entity, and send DISCOVER."""

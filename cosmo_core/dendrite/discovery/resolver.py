@@ -7,6 +7,8 @@ import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
+import attrs
+
 from cosmo_core.dendrite.discovery.directory import Directory
 from cosmo_core.errors import LifecycleError
 from cosmo_core.protocol.payloads import without_none
@@ -15,6 +17,7 @@ STALL_TURNS: Final = 10
 """Turns of the event loop, after the time limit, in which an answer that has arrived may be read."""
 
 
+@attrs.define(eq=False)
 class Resolver:
     """Resolves the Neurons, or the Engrams, of a namespace.
 
@@ -24,17 +27,10 @@ class Resolver:
         discovery_s: Seconds to wait for an announcement before `NoRouteError`.
     """
 
-    def __init__(
-        self,
-        directory: Directory,
-        discover: Callable[[dict[str, Any]], Awaitable[None]],
-        *,
-        discovery_s: float,
-    ) -> None:
-        self._directory = directory
-        self._discover = discover
-        self._discovery_s = discovery_s
-        self._closed = False
+    _directory: Directory
+    _discover: Callable[[dict[str, Any]], Awaitable[None]]
+    _discovery_s: float
+    _closed: bool = attrs.field(default=False, init=False)
 
     def close(self) -> None:
         """End every wait with LifecycleError."""

@@ -11,6 +11,8 @@ from functools import partial
 from threading import get_ident
 from typing import Any, Final
 
+import attrs
+
 from cosmo_core.arguments import check_options
 from cosmo_core.contracts.options import TaskOptions, check_work, work_payload
 from cosmo_core.contracts.pathway import BackpressuredPathway, Pathway, TerminalPathway
@@ -33,6 +35,7 @@ logger = logging.getLogger("cosmo_core.dendrite")
 _TASK: Final = SignalType.TASK
 
 
+@attrs.define(eq=False)
 class Dispatcher:
     """Sends the TASKs of one Dendrite and follows them.
 
@@ -48,33 +51,20 @@ class Dispatcher:
         discovery_s: Seconds to wait for the acknowledgements of a STOP when no such Dendrite is known.
     """
 
-    def __init__(
-        self,
-        link: Link,
-        directory: Directory,
-        resolver: Resolver,
-        pathways: PathwayRegistry,
-        *,
-        life_cycle: LifeCycle,
-        dendrites: Callable[[], set[str]],
-        inbox: str,
-        buffer: int,
-        discovery_s: float,
-    ) -> None:
-        self._link = link
-        self._directory = directory
-        self._resolver = resolver
-        self._pathways = pathways
-        self._life_cycle = life_cycle
-        self._dendrites = dendrites
-        self._inbox = inbox
-        self._buffer = buffer
-        self._discovery_s = discovery_s
-        # By the id of the STOP of a trace.
-        self._collectors: dict[str, Callable[[Signal], None]] = {}
-        self._running = False
-        # The thread that may dispatch: that of the event loop. It is 0 where none may.
-        self._thread = 0
+    _link: Link
+    _directory: Directory
+    _resolver: Resolver
+    _pathways: PathwayRegistry
+    _life_cycle: LifeCycle
+    _dendrites: Callable[[], set[str]]
+    _inbox: str
+    _buffer: int
+    _discovery_s: float
+    # By the id of the STOP of a trace.
+    _collectors: dict[str, Callable[[Signal], None]] = attrs.field(factory=dict, init=False)
+    _running: bool = attrs.field(default=False, init=False)
+    # The thread that may dispatch: that of the event loop. It is 0 where none may.
+    _thread: int = attrs.field(default=0, init=False)
 
     async def start(self) -> None:
         """Subscribe to the inbox for answers."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Final, NamedTuple
 
+import attrs
+
 from cosmo_core.contracts.clock import Clock
 from cosmo_core.contracts.delivery import Guarantees
 from cosmo_core.contracts.pathway import Pathway
@@ -32,6 +34,7 @@ class _LastHeartbeat(NamedTuple):
     max_silent_ticks: int | None
 
 
+@attrs.define(eq=False)
 class FailureDetector:
     """Ends the TASKs of lost workers: sends STOP, in case the worker still runs, and ERROR to the Pathway.
 
@@ -44,14 +47,13 @@ class FailureDetector:
         dispatcher: Sends the STOPs.
     """
 
-    def __init__(self, pathways: PathwayRegistry, directory: Directory, dispatcher: Dispatcher) -> None:
-        self._pathways = pathways
-        self._directory = directory
-        self._dispatcher = dispatcher
-        self._takeover_s = 0.0
-        self._tick = 0
-        # By TASK, for the unanswered ones that are older than a tick.
-        self._last_heartbeats: dict[str, _LastHeartbeat] = {}
+    _pathways: PathwayRegistry
+    _directory: Directory
+    _dispatcher: Dispatcher
+    _takeover_s: float = attrs.field(default=0.0, init=False)
+    _tick: int = attrs.field(default=0, init=False)
+    # By TASK, for the unanswered ones that are older than a tick.
+    _last_heartbeats: dict[str, _LastHeartbeat] = attrs.field(factory=dict, init=False)
 
     async def run(self, clock: Clock, guarantees: Guarantees) -> None:
         """Check for lost workers every `TICK_S`, until cancelled.

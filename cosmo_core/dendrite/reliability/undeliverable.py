@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+import attrs
+
 from cosmo_core.contracts.delivery import Undelivered, undelivered_message
 from cosmo_core.dendrite.discovery.directory import Directory
 from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry
@@ -23,6 +25,7 @@ _CODES: Final[dict[Undelivered, str]] = {
 }
 
 
+@attrs.frozen(eq=False)
 class UndeliverableHandler:
     """Handles the Signals that this Dendrite sent and that the Synapse could not deliver.
 
@@ -32,12 +35,9 @@ class UndeliverableHandler:
         other: Called with every Signal that is not a TASK.
     """
 
-    def __init__(
-        self, pathways: PathwayRegistry, directory: Directory, other: Callable[[Signal, Undelivered], None]
-    ) -> None:
-        self._pathways = pathways
-        self._directory = directory
-        self._other = other
+    _pathways: PathwayRegistry
+    _directory: Directory
+    _other: Callable[[Signal, Undelivered], None]
 
     def handle(self, frame: bytes, why: Undelivered) -> None:
         """Handle one frame that was not delivered."""

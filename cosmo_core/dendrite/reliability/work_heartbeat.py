@@ -6,6 +6,8 @@ import logging
 from collections.abc import Iterator
 from typing import Final
 
+import attrs
+
 from cosmo_core.contracts.clock import Clock
 from cosmo_core.dendrite.hosting.host import PULSE_S, Host
 from cosmo_core.dendrite.transport.link import Link
@@ -22,6 +24,7 @@ _WORK: Final = frozenset({SignalType.TASK, SignalType.TASK_AWARDED})
 logger = logging.getLogger("cosmo_core.dendrite")
 
 
+@attrs.define(eq=False)
 class WorkHeartbeat:
     """Sends the ids of the TASKs that run or wait here to their senders. Without TASKs nothing is sent.
 
@@ -31,11 +34,10 @@ class WorkHeartbeat:
         name: The id of this Dendrite.
     """
 
-    def __init__(self, link: Link, host: Host, *, name: str) -> None:
-        self._link = link
-        self._host = host
-        self._name = name
-        self._failing = False
+    _link: Link
+    _host: Host
+    _name: str
+    _failing: bool = attrs.field(default=False, init=False)
 
     async def run(self, clock: Clock) -> None:
         """Send work heartbeats every `PULSE_S`, until cancelled."""

@@ -66,6 +66,7 @@ class _NoHostError(Exception):
     """The Engram has no host that is subscribed to its requests."""
 
 
+@attrs.define(eq=False)
 class Requests:
     """Sends requests to single Engrams, and waits for their answers.
 
@@ -75,14 +76,12 @@ class Requests:
         resolver: Resolves an Engram that is not in the directory.
     """
 
-    def __init__(self, ports: Ports, directory: Directory, resolver: Resolver) -> None:
-        self._ports = ports
-        self._directory = directory
-        self._resolver = resolver
-        self._meta = {"reply_to": ports.dendrite_id}
-        self._waiting: dict[str, asyncio.Future[Signal]] = {}
-        self._closed = False
-        self._loop: asyncio.AbstractEventLoop | None = None
+    _ports: Ports
+    _directory: Directory
+    _resolver: Resolver
+    _waiting: dict[str, asyncio.Future[Signal]] = attrs.field(factory=dict, init=False)
+    _closed: bool = attrs.field(default=False, init=False)
+    _loop: asyncio.AbstractEventLoop | None = attrs.field(default=None, init=False)
 
     def connect(self) -> None:
         """Serve the threads of this event loop's Neurons from now on, too."""
@@ -116,7 +115,7 @@ class Requests:
                     cause.trace_id,
                     cause.parent_id,
                     address(engram_id),
-                    dict(self._meta),
+                    {"reply_to": self._ports.dendrite_id},
                 )
                 try:
                     answer = await self._exchange(engram_id, request)

@@ -7,6 +7,8 @@ import logging
 import weakref
 from collections.abc import Callable, Sequence
 
+import attrs
+
 from cosmo_core.contracts.delivery import Subscription
 from cosmo_core.contracts.pathway import H, Pathway, PathwayOwner, SignalHandler, any_of
 from cosmo_core.contracts.watcher import Filter, Watcher
@@ -219,6 +221,7 @@ class ObservedPathway(Pathway):
 # --- subscriptions ----------------------------------------------------------------------------------
 
 
+@attrs.define(eq=False)
 class SharedSubscription:
     """A subscription that exists while it is wanted, and passes each Signal on once.
 
@@ -229,21 +232,17 @@ class SharedSubscription:
         wanted: Tells whether the Signals are wanted at present.
     """
 
-    def __init__(
-        self,
-        ports: Ports,
-        patterns: Sequence[str],
-        receive: Callable[[Signal], None],
-        *,
-        wanted: Callable[[], bool],
-    ) -> None:
-        self.patterns = patterns
-        self._ports = ports
-        self._receive = receive
-        self._wanted = wanted
-        self._seen = SeenIds(ports.clock.now)
-        self._lock = asyncio.Lock()
-        self._subscriptions: list[Subscription] = []
+    _ports: Ports
+    patterns: Sequence[str]
+    _receive: Callable[[Signal], None]
+    _wanted: Callable[[], bool]
+    _seen: SeenIds = attrs.field(init=False)
+    _lock: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
+    _subscriptions: list[Subscription] = attrs.field(factory=list, init=False)
+
+    @_seen.default
+    def _new_window(self) -> SeenIds:
+        return SeenIds(self._ports.clock.now)
 
     async def update(self) -> None:
         """Subscribe if Signals are wanted now, otherwise unsubscribe; return when that is done.
@@ -264,7 +263,7 @@ class SharedSubscription:
                 elif listening:
                     await self._ports.unsubscribe(self._subscriptions.pop())
                 else:
-                    self._seen = SeenIds(self._ports.clock.now)
+                    self._seen = self._new_window()
                     return
 
     def _receive_once(self, signal: Signal) -> None:
