@@ -58,7 +58,6 @@ from cosmo_core.extensions.watching.extension import ObservedPathway as Observed
 from cosmo_core.plugins.open import Neuron as Neuron
 from cosmo_core.plugins.open import connect_synapse as connect_synapse
 from cosmo_core.plugins.open import engram_from_url as engram_from_url
-from cosmo_core.protocol.schema import json_schema as json_schema
 from cosmo_core.protocol.signal import Directed as Directed
 from cosmo_core.protocol.signal import RemoteError as RemoteError
 from cosmo_core.protocol.signal import Signal as Signal

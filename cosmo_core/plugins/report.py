@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from textwrap import indent
 from typing import Final, Literal, TypeAlias
 
 import attrs
@@ -12,7 +11,6 @@ from cosmo_core.errors import PluginConflictError, PluginError, PluginIncompatib
 Status: TypeAlias = Literal["available", "loaded", "disabled", "failed", "conflict", "incompatible"]
 
 PROBLEMS: Final = frozenset({"failed", "conflict", "incompatible"})
-HEADINGS: Final = ("GROUP", "NAME", "DISTRIBUTION", "VERSION", "STATUS")
 
 
 def status_of(error: PluginError) -> Status:
@@ -45,7 +43,7 @@ class PluginRecord:
 
 @attrs.frozen
 class PluginReport:
-    """The status of every plugin. As a string it is a table.
+    """The status of every plugin.
 
     Attributes:
         records: One per plugin, by group, name and distribution.
@@ -57,20 +55,3 @@ class PluginReport:
     def problems(self) -> tuple[PluginRecord, ...]:
         """The installed plugins that cannot be used although they are not disabled."""
         return tuple(record for record in self.records if record.status in PROBLEMS)
-
-    def __str__(self) -> str:
-        if not self.records:
-            return "no plugins"
-        rows = [HEADINGS, *(_cells(record) for record in self.records)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        causes = [None, *(record.cause for record in self.records)]
-        return "\n".join(_line(row, widths, cause) for row, cause in zip(rows, causes, strict=True))
-
-
-def _cells(record: PluginRecord) -> tuple[str, ...]:
-    return (record.group, record.name, record.distribution or "-", record.version or "-", record.status)
-
-
-def _line(row: tuple[str, ...], widths: list[int], cause: str | None) -> str:
-    line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-    return line if cause is None else f"{line}\n{indent(cause, '    ')}"

@@ -1,1 +1,1 @@
-"""The wire format: Signals, types, payloads, ids, the codec, the JSON Schema and the subjects."""
+"""The wire format: Signals, types, payloads, ids, the codec and the subjects."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cosmo_core.errors import PluginLoadError
-from cosmo_core.plugins import PluginRecord, PluginReport, hookimpl
+from cosmo_core.plugins import PluginRecord, hookimpl
 
 if TYPE_CHECKING:
     from tests.plugins.conftest import Site
@@ -68,27 +68,3 @@ def test_report_shows_the_current_status(site: Site) -> None:
         PluginRecord("cosmo.sources", "good", "acme", "1.0", "loaded"),
     )
     assert manager.report().problems == manager.report().records[:1]
-
-
-TABLE = """\
-GROUP          NAME    DISTRIBUTION         VERSION  STATUS
-cosmo.sources  ollama  cosmo-source-ollama  0.1.0    available
-cosmo.hooks    audit   acme-audit           12       failed
-    cannot be imported
-    at all
-cosmo.hooks    local   -                    -        loaded"""
-
-
-def test_report_as_text_is_a_table_with_causes() -> None:
-    report = PluginReport(
-        (
-            PluginRecord("cosmo.sources", "ollama", "cosmo-source-ollama", "0.1.0", "available"),
-            PluginRecord("cosmo.hooks", "audit", "acme-audit", "12", "failed", "cannot be imported\nat all"),
-            PluginRecord("cosmo.hooks", "local", None, None, "loaded"),
-        )
-    )
-    assert str(report) == TABLE
-
-
-def test_empty_report_says_so() -> None:
-    assert str(PluginReport(())) == "no plugins"

@@ -15,8 +15,8 @@ from cosmo_core import EngramError, SignalType, decode
 from cosmo_core.arguments import MAX_INTEGER
 from cosmo_core.protocol.ids import TOKEN_PATTERN
 from cosmo_core.protocol.payloads import PAYLOADS
-from cosmo_core.protocol.schema import json_schema
 from cosmo_core.protocol.signal_type import ORCHESTRATION_TYPES
+from cosmo_core_cli.schema import json_schema
 
 CHECKOUT = Path(__file__).parents[2]
 PAGE = (CHECKOUT / "docs" / "protocol.md").read_text("utf-8")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from cosmo_core import Directed, MalformedSignalError, Signal, SignalType, decode, encode
 from cosmo_core.protocol.payloads import PAYLOADS
-from cosmo_core.protocol.schema import json_schema
+from cosmo_core_cli.schema import json_schema
 from cosmo_testing.strategies import json_objects, json_values, payloads, signals
 
 SCHEMA = json_schema()

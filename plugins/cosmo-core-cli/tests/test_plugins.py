@@ -7,6 +7,9 @@ import json
 import pytest
 from tests.conftest import Install, Invoke
 
+from cosmo_core.plugins import PluginRecord, PluginReport
+from cosmo_core_cli.plugins import table
+
 
 def test_plugins_are_listed_without_importing_them(invoke: Invoke, install: Install) -> None:
     install("thirdparty", points="[cosmo.sources]\nbad = boom:make\n", boom="raise RuntimeError('boom')")
@@ -53,3 +56,27 @@ def test_malformed_plugin_switch_is_a_user_error(invoke: Invoke, install: Instal
     assert shown.exit_code == 2
     assert shown.stderr.startswith("cosmo: COSMO_PREFER_PLUGINS has 'zmq'; write group:name=distribution")
     assert invoke("schema", env={"COSMO_PREFER_PLUGINS": "zmq"}).exit_code == 0
+
+
+TABLE = """\
+GROUP          NAME    DISTRIBUTION         VERSION  STATUS
+cosmo.sources  ollama  cosmo-source-ollama  0.1.0    available
+cosmo.hooks    audit   acme-audit           12       failed
+    cannot be imported
+    at all
+cosmo.hooks    local   -                    -        loaded"""
+
+
+def test_report_as_text_is_a_table_with_causes() -> None:
+    report = PluginReport(
+        (
+            PluginRecord("cosmo.sources", "ollama", "cosmo-source-ollama", "0.1.0", "available"),
+            PluginRecord("cosmo.hooks", "audit", "acme-audit", "12", "failed", "cannot be imported\nat all"),
+            PluginRecord("cosmo.hooks", "local", None, None, "loaded"),
+        )
+    )
+    assert table(report) == TABLE
+
+
+def test_empty_report_says_so() -> None:
+    assert table(PluginReport(())) == "no plugins"

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from tests.conftest import Invoke
 
-from cosmo_core import SignalType, json_schema
+from cosmo_core import SignalType
+from cosmo_core_cli.schema import json_schema
 
 
-def test_schema_is_that_of_the_core(invoke: Invoke) -> None:
+def test_schema_is_that_of_the_payloads(invoke: Invoke) -> None:
     assert json.loads(invoke("schema").stdout) == json_schema()
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from textwrap import indent
+from typing import Final
 
 import attrs
 import click
 
 from cosmo_core import PluginError
-from cosmo_core.plugins import PluginManager, default_manager
+from cosmo_core.plugins import PluginManager, PluginReport, default_manager
 from cosmo_core_cli.errors import ExitStatus
 from cosmo_core_cli.options import json_option
-from cosmo_core_cli.output import print_json, printable, redacted
+from cosmo_core_cli.output import columns, print_json, printable, redacted
 from cosmo_core_cli.progress import Progress
+
+_HEADINGS: Final = ("GROUP", "NAME", "DISTRIBUTION", "VERSION", "STATUS")
 
 
 @click.command()
@@ -32,7 +36,7 @@ def plugins(ctx: click.Context, check: bool, as_json: bool) -> None:
     if as_json:
         print_json([attrs.asdict(record) for record in report.records])
     else:
-        click.echo(printable(redacted(str(report))))
+        click.echo(printable(redacted(table(report))))
     if check and report.problems:
         ctx.exit(ExitStatus.FAILED)
 
@@ -47,3 +51,17 @@ def _import_all(manager: PluginManager) -> None:
                 manager.extensions()
             elif record.status == "available":
                 manager.factory(record.group, record.name)
+
+
+def table(report: PluginReport) -> str:
+    """Return a report as a table; the cause of a fault is below its plugin."""
+    if not report.records:
+        return "no plugins"
+    rows = [
+        (record.group, record.name, record.distribution or "-", record.version or "-", record.status)
+        for record in report.records
+    ]
+    heading, *lines = columns(_HEADINGS, rows).splitlines()
+    for line, record in zip(lines, report.records, strict=True):
+        heading += f"\n{line}" + ("" if record.cause is None else f"\n{indent(record.cause, '    ')}")
+    return heading
