@@ -201,6 +201,7 @@ class Dendrite:
             send_shared=link.send_shared,
             send_or_raise=link.send_or_raise,
             listen=link.listen,
+            listen_all=link.listen_all,
             unsubscribe=link.unsubscribe,
             check_role=link.check_role,
             is_observed=link.is_observed,
@@ -679,7 +680,7 @@ class Dendrite:
 
         Raises:
             LifecycleError: The Dendrite is not running.
-            KeyError: No Engram of this id is served.
+            KeyError: No Engram of this id is served, or it is being detached already.
         """
         await self.extension("memory").detach_engram(engram_id, reason)
 

@@ -100,6 +100,7 @@ class Ports:
             deliver it, the extension's ``undeliverable`` is called.
         send_or_raise: Publishes a Signal on a subject; raises RejectedError if a middleware dropped it.
         listen: Subscribes.
+        listen_all: Calls functions that each subscribe; if one fails, those before it are undone.
         unsubscribe: Ends subscriptions, all at once. Those that are left end when the Dendrite stops.
         check_role: Raises RoleError if the Dendrite's role forbids a type.
         is_observed: Tells whether a middleware or an observer sees outbound Signals.
@@ -130,6 +131,7 @@ class Ports:
     send_shared: Callable[[str, Signal], Awaitable[Dropped | None]]
     send_or_raise: Callable[[str, Signal], Awaitable[None]]
     listen: Listen
+    listen_all: Callable[..., Awaitable[list[Subscription]]]
     unsubscribe: Callable[..., Coroutine[Any, Any, None]]
     check_role: Callable[[SignalType], None]
     is_observed: Callable[[], bool]

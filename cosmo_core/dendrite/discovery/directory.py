@@ -112,7 +112,10 @@ class Directory:
 
     def count_dispatch(self, pathway: Pathway) -> None:
         """Count the TASK of a Pathway in the load of its Neuron, until it is answered or the Pathway ends."""
-        load = self._loads.setdefault(pathway.neuron, _Load())
+        load = self._loads.get(pathway.neuron)
+        if load is None:
+            # It left after it was found; nothing would remove its load.
+            return
         load.own += 1
 
         def subtract() -> None:

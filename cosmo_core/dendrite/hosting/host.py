@@ -174,20 +174,14 @@ class Host:
     async def _subscribe(
         self, name: str, stop_subject: str, listen: Callable[[], Awaitable[Subscription]]
     ) -> None:
-        """Subscribe to STOPs first, then to TASKs; undo the first if the second fails."""
-        subscriptions = [await self._link.listen(stop_subject, self._stop)]
-        try:
-            subscriptions.insert(0, await listen())
-            self._check_not_stopping()
-        except BaseException:
-            for subscription in subscriptions:
-                await self._link.unsubscribe(subscription)
-            raise
-        self._subscriptions[name] = subscriptions
-
-    def _check_not_stopping(self) -> None:
+        """Subscribe to STOPs first, then to TASKs, or to neither."""
+        stops, tasks = await self._link.listen_all(
+            partial(self._link.listen, stop_subject, self._stop), listen
+        )
         if self._stopping:
+            await self._link.unsubscribe(stops, tasks)
             raise LifecycleError("the Dendrite is stopping and cannot serve another Neuron")
+        self._subscriptions[name] = [tasks, stops]
 
     def undo_attach(self, neuron_id: str) -> None:
         """Remove a Neuron that could not be served."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from time import monotonic
@@ -87,7 +88,8 @@ class Link:
         self._inbound: Chain[Receiver] | None = None
         self._observers: list[Contribution[SignalObserver]] = []
         self._failed_observers: set[int] = set()
-        self._subscriptions: list[Subscription] = []
+        # By identity: ending one costs the same however many there are.
+        self._subscriptions: dict[int, Subscription] = {}
         self._closed = False
 
     def open(self, plugins: PluginManager, dendrite: DendriteInfo, undeliverable: UndeliveredHandler) -> None:
@@ -275,8 +277,18 @@ class Link:
             # `close` has ended the others already.
             await subscription.unsubscribe()
             raise LifecycleError(f"the Dendrite stopped before it was subscribed to {pattern}")
-        self._subscriptions.append(subscription)
+        self._subscriptions[id(subscription)] = subscription
         return subscription
+
+    async def listen_all(self, *sources: Callable[[], Awaitable[Subscription]]) -> list[Subscription]:
+        """Call functions that each subscribe, in order; if one fails or is cancelled, undo those before."""
+        async with contextlib.AsyncExitStack() as undo:
+            subscriptions = []
+            for subscribe in sources:
+                subscriptions.append(await subscribe())
+                undo.push_async_callback(self.unsubscribe, subscriptions[-1])
+            undo.pop_all()
+            return subscriptions
 
     def _frame_handler(self, receive: Receiver, expected: SignalType | None) -> FrameHandler:
         def handle(frame: bytes) -> Awaitable[None] | None:
@@ -377,7 +389,8 @@ class Link:
 
     async def unsubscribe(self, *subscriptions: Subscription) -> None:
         """End subscriptions, all at once, because each may wait for the bus. A failure is logged."""
-        self._subscriptions = [each for each in self._subscriptions if each not in subscriptions]
+        for subscription in subscriptions:
+            self._subscriptions.pop(id(subscription), None)
         ended = await asyncio.gather(*(each.unsubscribe() for each in subscriptions), return_exceptions=True)
         for error in ended:
             if error is not None:
@@ -386,7 +399,7 @@ class Link:
     async def close(self) -> None:
         """End every subscription, and allow no new one."""
         self._closed = True
-        await self.unsubscribe(*reversed(self._subscriptions))
+        await self.unsubscribe(*reversed(self._subscriptions.values()))
 
 
 async def _refuse(route: _Route, signal: Signal) -> Signal:

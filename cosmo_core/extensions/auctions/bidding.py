@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -76,12 +77,12 @@ class Bidder:
 
     async def _subscribe(self) -> None:
         broadcast, listen = self._ports.subjects.broadcast, self._ports.listen
-        self._subscriptions = [
-            await listen(broadcast(SignalType.TASK_OFFER), self._receive_offer),
+        self._subscriptions = await self._ports.listen_all(
+            partial(listen, broadcast(SignalType.TASK_OFFER), self._receive_offer),
             # Other implementations of the protocol award and decline on the broadcast subject.
-            await listen(broadcast(SignalType.TASK_AWARDED), self.receive_award, refuse=self.refuse_award),
-            await listen(broadcast(SignalType.TASK_DECLINED), self.receive_decline),
-        ]
+            partial(listen, broadcast(SignalType.TASK_AWARDED), self.receive_award, refuse=self.refuse_award),
+            partial(listen, broadcast(SignalType.TASK_DECLINED), self.receive_decline),
+        )
 
     async def drain(self) -> None:
         """Make no more bids. An open bid can still win, as long as its Neuron accepts work."""

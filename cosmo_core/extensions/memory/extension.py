@@ -111,7 +111,7 @@ class Memory(Extension):
     async def detach_engram(self, engram_id: str, reason: str | None) -> None:
         """See `Dendrite.detach_engram`."""
         self.ports.life_cycle.check_stable()
-        entity = self._host.entity(self._host.served(engram_id))
+        entity = self._host.entity(self._host.retire(engram_id))
         await self.ports.withdraw(entity)
         try:
             await self._host.detach(engram_id)

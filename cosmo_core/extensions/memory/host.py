@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -38,6 +38,8 @@ class EngramHost:
         self._ports = ports
         self._servers: dict[str, EngramServer] = {}
         self._subscriptions: dict[str, list[Subscription]] = {}
+        # The ids of the Engrams that are served and not being detached.
+        self._accepting: set[str] = set()
         # Engrams may be attached concurrently.
         self._lock = asyncio.Lock()
 
@@ -58,12 +60,13 @@ class EngramHost:
         directed = Directed(id=engram.engram_id, type=kind, capabilities=(kind,))
         return HostedEntity(engram.engram_id, directed, {"role": "engram", "capabilities": [kind]}, {}, self)
 
-    def served(self, engram_id: str) -> Engram:
-        """Return an attached Engram.
+    def retire(self, engram_id: str) -> Engram:
+        """Return a served Engram, which is then detached.
 
         Raises:
-            KeyError: No Engram of this id is attached.
+            KeyError: No Engram of this id is served, or it is being detached already.
         """
+        self._accepting.remove(engram_id)
         return self._servers[engram_id].engram
 
     def serves(self, engram_id: str) -> bool:
@@ -112,6 +115,7 @@ class EngramHost:
                 if _BROADCAST not in self._subscriptions:
                     self._subscriptions[_BROADCAST] = await self._subscribe_to_finals()
                 self._subscriptions[engram_id] = await self._subscribe(server)
+                self._accepting.add(engram_id)
         except BaseException:
             # An Engram that cannot be served must not stay open.
             self._servers.pop(engram_id, None)
@@ -127,22 +131,18 @@ class EngramHost:
             (subjects.broadcast(SignalType.RECALL), server.answer_addressed, None),
             (subjects.broadcast(SignalType.IMPRINT), server.answer_addressed, None),
         ]
-        async with contextlib.AsyncExitStack() as undo:
-            subscriptions = []
-            for pattern, receive, refuse in sources:
-                subscription = await self._ports.listen(
-                    pattern, receive, queue_group=engram_id, refuse=refuse
-                )
-                undo.push_async_callback(self._ports.unsubscribe, subscription)
-                subscriptions.append(subscription)
-            undo.pop_all()
-            return subscriptions
+        listen = partial(self._ports.listen, queue_group=engram_id)
+        return await self._ports.listen_all(
+            *(partial(listen, pattern, receive, refuse=refuse) for pattern, receive, refuse in sources)
+        )
 
     async def _subscribe_to_finals(self) -> list[Subscription]:
         subjects = self._ports.subjects
         # FINAL to all listeners, and FINAL to the inbox of a requester.
         patterns = (subjects.broadcast(SignalType.FINAL), subjects.addressed_pattern(SignalType.FINAL))
-        return [await self._ports.listen(pattern, self._commit) for pattern in patterns]
+        return await self._ports.listen_all(
+            *(partial(self._ports.listen, pattern, self._commit) for pattern in patterns)
+        )
 
     async def detach(self, engram_id: str) -> None:
         """Accept no more requests for an Engram, let it finish the others, and close it.

@@ -201,3 +201,30 @@ async def test_waiting_caller_gets_an_error_when_its_dendrite_stops(
     with pytest.raises(EngramError) as caught:
         await asking
     assert caught.value.code == "ENGRAM_STOPPED"
+
+
+async def test_engram_that_is_being_detached_is_deregistered_once(
+    engram: Any, host: Any, synapse: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = engram()
+    dendrite, asker = await host(kept), await host()
+    kept.gate = asyncio.Event()
+    asking = asyncio.create_task(asker.recall("ctx", {}))
+    await kept.asked.wait()
+    sent: list[str] = []
+    publish = synapse.publish
+
+    async def record(subject: str, *args: Any, **options: Any) -> None:
+        sent.append(subject.rpartition(".")[2])
+        await publish(subject, *args, **options)
+
+    monkeypatch.setattr(synapse, "publish", record)
+    leaving = asyncio.create_task(dendrite.detach_engram("ctx"))
+    await asyncio.sleep(0)
+    with pytest.raises(KeyError):
+        await dendrite.detach_engram("ctx")
+    assert "DEREGISTER" not in sent
+    kept.gate.set()
+    await asking
+    await leaving
+    assert sent.count("DEREGISTER") == 1
