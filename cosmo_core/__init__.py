@@ -22,7 +22,6 @@ from cosmo_core.contracts.engram import RecallResult as RecallResult
 from cosmo_core.contracts.neuron import NeuronFn as NeuronFn
 from cosmo_core.contracts.offer import Bid as Bid
 from cosmo_core.contracts.pathway import Pathway as Pathway
-from cosmo_core.contracts.records import NeuronRecord as NeuronRecord
 from cosmo_core.contracts.retry import RetryStrategy as RetryStrategy
 from cosmo_core.contracts.synapse import DeadLetters as DeadLetters
 from cosmo_core.contracts.synapse import Synapse as Synapse
@@ -31,6 +30,7 @@ from cosmo_core.contracts.task_context import CurrentTask as CurrentTask
 from cosmo_core.contracts.task_context import current_task as current_task
 from cosmo_core.contracts.watcher import Watcher as Watcher
 from cosmo_core.dendrite import Dendrite as Dendrite
+from cosmo_core.dendrite.discovery.directory import NeuronRecord as NeuronRecord
 from cosmo_core.errors import CosmoError as CosmoError
 from cosmo_core.errors import EngramError as EngramError
 from cosmo_core.errors import EngramNotBound as EngramNotBound

@@ -1,9 +1,11 @@
-"""Checks of arguments: numbers, and the names of options."""
+"""Checks of arguments: numbers, the names of options, and objects that a contract describes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, TypeGuard, TypeVar
+
+T = TypeVar("T")
 
 MAX_SECONDS: Final = 1e9
 """The longest time that an argument can name, in seconds: 31 years. For no limit, use None."""
@@ -81,3 +83,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     known = list(known)
     close = get_close_matches(name, known, n=1)
     return f"did you mean {close[0]}?" if close else f"known: {', '.join(known) or 'none'}"
+
+
+def satisfies(value: object, contract: Callable[..., T]) -> TypeGuard[T]:
+    """Report whether an object has every public attribute of a contract, a class such as `Engram`.
+
+    What a wrapper passes on by ``__getattr__`` counts. `isinstance` ignores it since Python 3.12.
+    """
+    return all(hasattr(value, name) for name in vars(contract) if not name.startswith("_"))

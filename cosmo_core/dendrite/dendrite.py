@@ -13,12 +13,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
-from cosmo_core.arguments import check_count, check_seconds, check_wait
+from cosmo_core.arguments import check_count, check_seconds, check_wait, satisfies
 from cosmo_core.contracts.axon import Axon
 from cosmo_core.contracts.boundary import logged_failures
-from cosmo_core.contracts.clock import Clock, SystemClock
 from cosmo_core.contracts.dendrite import Role
-from cosmo_core.contracts.engram import Engram, ImprintReceipt, RecallMode, RecallResult
+from cosmo_core.contracts.engram import Engram, EngramRecord, ImprintReceipt, RecallMode, RecallResult
 from cosmo_core.contracts.offer import OH, Select
 from cosmo_core.contracts.options import (
     EmitOptions,
@@ -28,13 +27,11 @@ from cosmo_core.contracts.options import (
     TaskOptions,
 )
 from cosmo_core.contracts.pathway import H, Pathway, SignalHandler
-from cosmo_core.contracts.records import EngramRecord, NeuronRecord
 from cosmo_core.contracts.retry import RetryStrategy
-from cosmo_core.contracts.structure import satisfies
 from cosmo_core.contracts.synapse import Synapse
 from cosmo_core.contracts.watcher import Filter, OnType, Watcher
 from cosmo_core.dendrite.discovery.announcer import Announcer
-from cosmo_core.dendrite.discovery.directory import Directory
+from cosmo_core.dendrite.discovery.directory import Directory, NeuronRecord
 from cosmo_core.dendrite.discovery.resolver import Resolver
 from cosmo_core.dendrite.dispatch.dispatcher import Dispatcher
 from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry
@@ -42,7 +39,7 @@ from cosmo_core.dendrite.extension import EntityHost, ExtensionFactory, Extensio
 from cosmo_core.dendrite.hosting.host import Host
 from cosmo_core.dendrite.hosting.reply_sender import ReplySender
 from cosmo_core.dendrite.hosting.stopped_work import StoppedWork
-from cosmo_core.dendrite.life_cycle import LifeCycle, StopTime
+from cosmo_core.dendrite.life_cycle import Clock, LifeCycle, StopTime, SystemClock
 from cosmo_core.dendrite.reliability.failure_detector import FailureDetector
 from cosmo_core.dendrite.reliability.undeliverable import UndeliverableHandler
 from cosmo_core.dendrite.reliability.watchdog import WatchdogOwner

@@ -15,7 +15,6 @@ import attrs
 
 from cosmo_core.contracts.axon import Axon
 from cosmo_core.contracts.boundary import logged_failures
-from cosmo_core.contracts.clock import Clock
 from cosmo_core.contracts.delivery import Subscription, Undelivered
 from cosmo_core.contracts.options import TaskOptions
 from cosmo_core.contracts.pathway import Pathway, PathwayOwner
@@ -23,7 +22,7 @@ from cosmo_core.dendrite.discovery.announcer import EntityHost, HostedEntity
 from cosmo_core.dendrite.discovery.directory import Directory
 from cosmo_core.dendrite.discovery.resolver import Resolver
 from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry, Receive, Refuse
-from cosmo_core.dendrite.life_cycle import LifeCycle
+from cosmo_core.dendrite.life_cycle import Clock, LifeCycle
 from cosmo_core.dendrite.transport.link import Receiver
 from cosmo_core.errors import PluginConflictError
 from cosmo_core.protocol.ids import is_token

@@ -1,40 +1,41 @@
-"""Loaders that import all plugins of a group; a broken plugin is reported and does not affect the others."""
+"""The loader that imports all plugins of a group; a broken plugin is reported, and the others work."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
+
+import attrs
 
 from cosmo_core.errors import PluginError, PluginLoadError
-from cosmo_core.plugins.entry_points import EXTENSION_GROUP, HOOK_GROUP, Entry
+from cosmo_core.plugins.entry_points import Entry
 from cosmo_core.plugins.factories import Factories
 from cosmo_core.plugins.switches import STRICT
-
-if TYPE_CHECKING:
-    from cosmo_core.plugins.hooks import HookRegistry
 
 _log = logging.getLogger("cosmo_core.plugins")
 
 
-class GroupLoader(ABC):
+@attrs.define(eq=False)
+class GroupLoader:
     """Loads every plugin of an entry-point group, once.
 
     Args:
         factories: The installed entry points.
         group: The group.
+        register: Registers an imported plugin.
         strict: Whether a plugin that cannot be used is an error.
     """
 
-    def __init__(self, factories: Factories, group: str, *, strict: bool) -> None:
-        self._factories = factories
-        self._group = group
-        self._strict = strict
-        self._errors: list[PluginError] = []
-        # None until the entry points were read; then the names that are left to load.
-        self._pending: list[str] | None = None
-        self._lock = threading.RLock()
+    _factories: Factories
+    _group: str
+    _register: Callable[[Entry, Any], None]
+    _strict: bool
+    _errors: list[PluginError] = attrs.field(factory=list, init=False)
+    # None until the entry points were read; then the names that are left to load.
+    _pending: list[str] | None = attrs.field(default=None, init=False)
+    _lock: threading.RLock = attrs.field(factory=threading.RLock, init=False)
 
     def load(self) -> None:
         """Load the plugins, if this was not done yet.
@@ -80,35 +81,3 @@ class GroupLoader(ABC):
             failure = PluginLoadError(f"{entry} cannot be registered: {type(error).__name__}: {error}")
             self._factories.record_error(entry, failure)
             raise failure from error
-
-    @abstractmethod
-    def _register(self, entry: Entry, plugin: Any) -> None:
-        """Register an imported plugin."""
-
-
-class HookLoader(GroupLoader):
-    """Loads the group ``cosmo.hooks`` into a registry."""
-
-    def __init__(self, factories: Factories, registry: HookRegistry, *, strict: bool) -> None:
-        super().__init__(factories, HOOK_GROUP, strict=strict)
-        self._registry = registry
-
-    def _register(self, entry: Entry, plugin: Any) -> None:
-        self._registry.register(plugin, entry.name, distribution=entry.distribution, version=entry.version)
-
-
-class ExtensionLoader(GroupLoader):
-    """Loads the group ``cosmo.extensions``.
-
-    Attributes:
-        extensions: The loaded Extension classes, in the order of their names.
-    """
-
-    def __init__(self, factories: Factories, *, strict: bool) -> None:
-        super().__init__(factories, EXTENSION_GROUP, strict=strict)
-        self.extensions: list[Any] = []
-
-    def _register(self, entry: Entry, plugin: Any) -> None:
-        if not callable(plugin) or getattr(plugin, "name", None) != entry.name:
-            raise PluginError(f"{entry} is not an Extension class with the name {entry.name!r}: {plugin!r}")
-        self.extensions.append(plugin)

@@ -15,6 +15,7 @@ from cosmo_core.plugins.entry_points import (
     FACTORY_GROUPS,
     GROUPS,
     HOOK_GROUP,
+    Entry,
     Installed,
     read_core,
     read_installed,
@@ -22,7 +23,7 @@ from cosmo_core.plugins.entry_points import (
 from cosmo_core.plugins.factories import Factories, owners
 from cosmo_core.plugins.hook_calls import Contribution, collect, first_decision, run_started, run_stopping
 from cosmo_core.plugins.hooks import HookRegistry
-from cosmo_core.plugins.loading import ExtensionLoader, HookLoader
+from cosmo_core.plugins.loading import GroupLoader
 from cosmo_core.plugins.report import PluginRecord, PluginReport
 from cosmo_core.plugins.shapes import (
     Direction,
@@ -55,8 +56,11 @@ class PluginManager:
         switches = Switches.read(os.environ if environ is None else environ)
         self._factories = Factories(read, switches)
         self._hooks = HookRegistry()
-        self._loader = HookLoader(self._factories, self._hooks, strict=switches.strict)
-        self._extensions = ExtensionLoader(self._factories, strict=switches.strict)
+        self._extensions: list[Any] = []
+        self._hook_loader = GroupLoader(self._factories, HOOK_GROUP, self._add_hooks, switches.strict)
+        self._extension_loader = GroupLoader(
+            self._factories, EXTENSION_GROUP, self._add_extension, switches.strict
+        )
 
     @classmethod
     def discover(
@@ -106,8 +110,13 @@ class PluginManager:
         Raises:
             PluginError: An extension cannot be used, and ``COSMO_STRICT_PLUGINS`` is set.
         """
-        self._extensions.load()
-        return tuple(self._extensions.extensions)
+        self._extension_loader.load()
+        return tuple(self._extensions)
+
+    def _add_extension(self, entry: Entry, plugin: Any) -> None:
+        if not callable(plugin) or getattr(plugin, "name", None) != entry.name:
+            raise PluginError(f"{entry} is not an Extension class with the name {entry.name!r}: {plugin!r}")
+        self._extensions.append(plugin)
 
     def why_absent(self, extension: str) -> str:
         """Return why a Dendrite may lack an extension, and what to do."""
@@ -141,7 +150,10 @@ class PluginManager:
         Raises:
             PluginError: A plugin cannot be used, and ``COSMO_STRICT_PLUGINS`` is set.
         """
-        self._loader.load()
+        self._hook_loader.load()
+
+    def _add_hooks(self, entry: Entry, plugin: Any) -> None:
+        self._hooks.register(plugin, entry.name, distribution=entry.distribution, version=entry.version)
 
     def report(self) -> PluginReport:
         """Return the status of every plugin, without importing any.

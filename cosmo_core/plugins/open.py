@@ -24,10 +24,7 @@ def Neuron(source: str, **options: Any) -> NeuronFn:  # noqa: N802 - the promise
         PluginLoadError: The source is installed but cannot be imported.
         PluginConflictError: Several distributions provide a source with this name.
     """
-    # Imported on use: reading entry points costs more than the rest of the core together.
-    from cosmo_core.plugins.manager import default_manager
-
-    neuron: NeuronFn = default_manager().factory("cosmo.sources", source)(**options)
+    neuron: NeuronFn = _factory("cosmo.sources", source)(**options)
     return neuron
 
 
@@ -40,17 +37,10 @@ async def connect_synapse(url: str, **options: Any) -> Synapse:
         SynapseAuthError: The bus rejected this program.
         SynapseError: The URL has no scheme, or the Synapse could not connect.
     """
-    try:
-        scheme = urlsplit(url).scheme
-    except ValueError:
-        # The text of that error quotes the URL, which may contain a password.
-        raise SynapseError("the URL of a Synapse is malformed: write one such as memory://") from None
+    scheme = _scheme(url)
     if not scheme:
-        raise SynapseError("the URL of a Synapse has no scheme: write one such as memory://")
-    # Imported on use: reading entry points costs more than the rest of the core together.
-    from cosmo_core.plugins.manager import default_manager
-
-    synapse: Synapse = default_manager().factory("cosmo.synapses", scheme)(url, **options)
+        raise SynapseError("the URL of a Synapse has no scheme, or is malformed: write one such as memory://")
+    synapse: Synapse = _factory("cosmo.synapses", scheme)(url, **options)
     await synapse.connect()
     return synapse
 
@@ -63,15 +53,24 @@ def engram_from_url(url: str, **options: Any) -> Engram:
             how to install one.
         EngramError: The URL has no scheme.
     """
-    try:
-        scheme = urlsplit(url).scheme
-    except ValueError:
-        scheme = ""
+    scheme = _scheme(url)
     if not scheme:
-        # Without the URL: it often contains a password.
-        raise EngramError("the URL of an Engram has no scheme: write one such as sqlite://")
+        raise EngramError("the URL of an Engram has no scheme, or is malformed: write one such as sqlite://")
+    engram: Engram = _factory("cosmo.engrams", scheme)(url, **options)
+    return engram
+
+
+def _scheme(url: str) -> str:
+    """Return the scheme of a URL; an empty one without a scheme, or if it is malformed."""
+    try:
+        return urlsplit(url).scheme
+    except ValueError:
+        # The text of that error quotes the URL, which may contain a password.
+        return ""
+
+
+def _factory(group: str, name: str) -> Any:
     # Imported on use: reading entry points costs more than the rest of the core together.
     from cosmo_core.plugins.manager import default_manager
 
-    engram: Engram = default_manager().factory("cosmo.engrams", scheme)(url, **options)
-    return engram
+    return default_manager().factory(group, name)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cosmo_core import Engram, Synapse
-from cosmo_core.contracts.structure import satisfies
+from cosmo_core.arguments import satisfies
 from cosmo_core.contracts.synapse import DeadLetters, ThreadPublisher
 from cosmo_engram_sqlite import SqliteEngram
 from cosmo_synapse_memory import MemorySynapse

@@ -9,6 +9,7 @@ from cosmo_core.contracts.engram.binding import check_bindings as check_bindings
 from cosmo_core.contracts.engram.binding import declared_memory as declared_memory
 from cosmo_core.contracts.engram.engram import Engram as Engram
 from cosmo_core.contracts.engram.engram import EngramGuarantees as EngramGuarantees
+from cosmo_core.contracts.engram.engram import EngramRecord as EngramRecord
 from cosmo_core.contracts.engram.engram import Findings as Findings
 from cosmo_core.contracts.engram.engram import Found as Found
 from cosmo_core.contracts.engram.engram import Hit as Hit

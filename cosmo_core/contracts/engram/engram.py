@@ -116,6 +116,21 @@ class ImprintReceipt:
     version: int | None = None
 
 
+@attrs.frozen
+class EngramRecord:
+    """One Engram as one Dendrite hosts it.
+
+    Attributes:
+        engram_id: Its address.
+        kind: Its kind.
+        dendrite: The Dendrite that hosts it.
+    """
+
+    engram_id: str
+    kind: str
+    dendrite: str
+
+
 @runtime_checkable
 class Engram(Protocol):
     """A store of entries that a Dendrite puts on the bus.

@@ -9,8 +9,8 @@ from typing import Any, Final, Protocol
 import attrs
 
 from cosmo_core.contracts.boundary import logged_failures
-from cosmo_core.contracts.clock import Clock
 from cosmo_core.dendrite.discovery.directory import Directory
+from cosmo_core.dendrite.life_cycle import Clock
 from cosmo_core.dendrite.transport.link import Link
 from cosmo_core.errors import SynapseError
 from cosmo_core.protocol.payloads import without_none

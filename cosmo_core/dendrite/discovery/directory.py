@@ -11,7 +11,6 @@ from typing import Final, Literal
 import attrs
 
 from cosmo_core.contracts.pathway import Pathway
-from cosmo_core.contracts.records import NeuronRecord
 from cosmo_core.errors import NoRouteError
 from cosmo_core.protocol.ids import is_token
 from cosmo_core.protocol.signal import Signal
@@ -27,6 +26,29 @@ MAX_NEURONS: Final = 100_000
 
 _LONGEST_HEARTBEAT_S: Final = 86_400.0
 _MAX_LOAD: Final = 1_000_000
+
+
+@attrs.frozen
+class NeuronRecord:
+    """One Neuron as one Dendrite hosts it.
+
+    Attributes:
+        neuron_id: Its address.
+        capabilities: The capabilities that it announced.
+        version: The version that it announced.
+        dendrite: The Dendrite that hosts it; replicas differ in this.
+        expires: When it counts as gone, in seconds of the directory's clock.
+        load: The number of TASKs that ran or waited there at its last announcement.
+        pulse_s: Seconds between two work heartbeats of its host; None if the host sends none.
+    """
+
+    neuron_id: str
+    capabilities: tuple[str, ...]
+    version: str | None
+    dendrite: str
+    expires: float
+    load: int = 0
+    pulse_s: float | None = None
 
 
 @attrs.define

@@ -7,12 +7,12 @@ from typing import Final, NamedTuple
 
 import attrs
 
-from cosmo_core.contracts.clock import Clock
 from cosmo_core.contracts.delivery import Guarantees
 from cosmo_core.contracts.pathway import Pathway
 from cosmo_core.dendrite.discovery.directory import Directory
 from cosmo_core.dendrite.dispatch.dispatcher import Dispatcher
 from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry
+from cosmo_core.dendrite.life_cycle import Clock
 from cosmo_core.protocol.signal import Signal
 
 TICK_S: Final = 0.5

@@ -8,8 +8,8 @@ from typing import Final
 
 import attrs
 
-from cosmo_core.contracts.clock import Clock
 from cosmo_core.dendrite.hosting.host import PULSE_S, Host
+from cosmo_core.dendrite.life_cycle import Clock
 from cosmo_core.dendrite.transport.link import Link
 from cosmo_core.errors import SynapseError
 from cosmo_core.protocol.ids import is_token

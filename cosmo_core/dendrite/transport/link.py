@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import attrs
 
+from cosmo_core.arguments import satisfies
 from cosmo_core.contracts.boundary import must_pass
 from cosmo_core.contracts.delivery import (
     FrameHandler,
@@ -20,7 +21,6 @@ from cosmo_core.contracts.delivery import (
     UndeliveredHandler,
 )
 from cosmo_core.contracts.dendrite import DendriteInfo, Role
-from cosmo_core.contracts.structure import satisfies
 from cosmo_core.contracts.synapse import AnswerStore, Synapse, ThreadPublisher
 from cosmo_core.dendrite.life_cycle import not_running
 from cosmo_core.dendrite.transport.middleware import Chain

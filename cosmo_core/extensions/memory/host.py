@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import msgspec
 
+from cosmo_core.arguments import satisfies
 from cosmo_core.contracts.boundary import logged_failures, must_pass
 from cosmo_core.contracts.delivery import Subscription
 from cosmo_core.contracts.engram import Engram, Found, Query, Write
-from cosmo_core.contracts.structure import satisfies
 from cosmo_core.dendrite.dispatch.pathway_registry import Refuse
 from cosmo_core.dendrite.extension import HostedEntity, Ports
 from cosmo_core.dendrite.transport.link import Receiver

@@ -17,7 +17,7 @@ from typing import Any, Self
 import attrs
 
 from cosmo_core import Axon, CosmoError, Engram, engram_from_url
-from cosmo_core.contracts.structure import satisfies
+from cosmo_core.arguments import satisfies
 from cosmo_core_cli.errors import UserError
 
 

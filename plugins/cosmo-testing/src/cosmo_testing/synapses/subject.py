@@ -10,8 +10,8 @@ from typing import ClassVar, Final
 
 import attrs
 
+from cosmo_core.arguments import satisfies
 from cosmo_core.contracts.delivery import Guarantees
-from cosmo_core.contracts.structure import satisfies
 from cosmo_core.contracts.synapse import Synapse, ThreadPublisher
 from cosmo_testing.conformance.kit import Condition, Subject, asked_once, claimed, supplied
 

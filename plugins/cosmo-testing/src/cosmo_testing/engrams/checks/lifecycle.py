@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, TypeVar
 
+from cosmo_core.arguments import satisfies
 from cosmo_core.contracts.engram import Engram, EngramGuarantees, Query
-from cosmo_core.contracts.structure import satisfies
 from cosmo_core.errors import EngramError
 from cosmo_core.protocol.ids import is_token
 from cosmo_testing.conformance.kit import requirement

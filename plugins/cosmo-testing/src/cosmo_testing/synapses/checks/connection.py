@@ -6,8 +6,8 @@ import asyncio
 import traceback
 from typing import Final
 
+from cosmo_core.arguments import satisfies
 from cosmo_core.contracts.delivery import Guarantees
-from cosmo_core.contracts.structure import satisfies
 from cosmo_core.contracts.synapse import DeadLetters, Synapse
 from cosmo_core.errors import FrameTooLargeError, SynapseClosedError, SynapseError
 from cosmo_testing.conformance.leftovers import leftovers

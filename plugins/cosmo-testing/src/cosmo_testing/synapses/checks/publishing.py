@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
-from cosmo_core.contracts.structure import satisfies
+from cosmo_core.arguments import satisfies
 from cosmo_core.contracts.synapse import Synapse, ThreadPublisher
 from cosmo_core.errors import FrameTooLargeError
 from cosmo_testing.conformance import steps

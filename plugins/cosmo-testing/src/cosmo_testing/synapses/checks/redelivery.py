@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Awaitable
 from typing import Final
 
+from cosmo_core.arguments import satisfies
 from cosmo_core.contracts.delivery import DeadLetter, HeldFrame
-from cosmo_core.contracts.structure import satisfies
 from cosmo_core.contracts.synapse import DeadLetters, Synapse
 from cosmo_testing.conformance.steps import bounded, need
 from cosmo_testing.synapses.checks.groups import ask
