@@ -24,10 +24,10 @@ from cosmo_core.contracts.options import (
     FilterOptions,
     OfferOptions,
     ResponseOptions,
+    RetryStrategy,
     TaskOptions,
 )
 from cosmo_core.contracts.pathway import H, Pathway, SignalHandler
-from cosmo_core.contracts.retry import RetryStrategy
 from cosmo_core.contracts.synapse import Synapse
 from cosmo_core.contracts.watcher import Filter, OnType, Watcher
 from cosmo_core.dendrite.discovery.announcer import Announcer
@@ -41,7 +41,6 @@ from cosmo_core.dendrite.hosting.reply_sender import ReplySender
 from cosmo_core.dendrite.hosting.stopped_work import StoppedWork
 from cosmo_core.dendrite.life_cycle import Clock, LifeCycle, StopTime, SystemClock
 from cosmo_core.dendrite.reliability.failure_detector import FailureDetector
-from cosmo_core.dendrite.reliability.undeliverable import UndeliverableHandler
 from cosmo_core.dendrite.reliability.watchdog import WatchdogOwner
 from cosmo_core.dendrite.reliability.work_heartbeat import WorkHeartbeat
 from cosmo_core.dendrite.transport.link import Link
@@ -180,8 +179,9 @@ class Dendrite:
             buffer=self._buffer,
             discovery_s=self._discovery_s,
         )
-        self._detector = FailureDetector(pathways, directory, self._dispatcher)
-        self._undeliverable = UndeliverableHandler(pathways, directory, self._extensions.undeliverable)
+        self._detector = FailureDetector(
+            pathways, directory, self._dispatcher, self._extensions.undeliverable
+        )
         pathways.add_receiver(SignalType.REGISTER, self._announcer.receive)
         pathways.add_receiver(SignalType.HEARTBEAT, self._detector.receive)
         pathways.add_receiver(SignalType.STOPPED, self._dispatcher.receive_stopped)
@@ -263,7 +263,7 @@ class Dendrite:
             stack.callback(self._note_end)
             # Executed in reverse order, when the Dendrite stops and when its start fails.
             self.plugins.load_hooks()
-            self._link.open(self.plugins, self, self._undeliverable.handle)
+            self._link.open(self.plugins, self, self._detector.handle_undelivered)
             stack.push_async_callback(lambda: self._host.close_neurons(self._time()))
             self._at_stop(stack, "subscriptions", self._link.close)
             stack.push_async_callback(lambda: self._dispatcher.close(self._time()))

@@ -18,7 +18,7 @@ from cosmo_core import (
     SignalType,
     current_task,
 )
-from cosmo_core.contracts.retry import is_transient, jittered
+from cosmo_core.contracts.options import is_transient, jittered
 from tests.bus.common import Start
 
 

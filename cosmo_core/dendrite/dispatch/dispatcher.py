@@ -14,9 +14,8 @@ from typing import Any, Final
 import attrs
 
 from cosmo_core.arguments import check_options
-from cosmo_core.contracts.options import TaskOptions, check_work, work_payload
+from cosmo_core.contracts.options import RetryStrategy, TaskOptions, check_work, work_payload
 from cosmo_core.contracts.pathway import BackpressuredPathway, Pathway, TerminalPathway
-from cosmo_core.contracts.retry import RetryStrategy
 from cosmo_core.dendrite.discovery.directory import Directory
 from cosmo_core.dendrite.discovery.resolver import Resolver
 from cosmo_core.dendrite.dispatch.pathway_registry import Deadline, PathwayRegistry

@@ -1,25 +1,37 @@
-"""The failure detector: ends a TASK whose worker sends neither an answer nor work heartbeats."""
+"""The failure detector: ends a TASK that was not delivered, or whose worker sends no work heartbeats."""
 
 from __future__ import annotations
 
+import logging
 import math
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import attrs
 
-from cosmo_core.contracts.delivery import Guarantees
+from cosmo_core.contracts.delivery import Guarantees, Undelivered, undelivered_message
 from cosmo_core.contracts.pathway import Pathway
 from cosmo_core.dendrite.discovery.directory import Directory
 from cosmo_core.dendrite.dispatch.dispatcher import Dispatcher
 from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry
 from cosmo_core.dendrite.life_cycle import Clock
-from cosmo_core.protocol.signal import Signal
+from cosmo_core.protocol.signal import Signal, decode
+from cosmo_core.protocol.signal_type import SignalType
 
 TICK_S: Final = 0.5
 """Seconds between two checks."""
 
 MAX_SILENT_INTERVALS: Final = 2.75
 """Heartbeat intervals of silence after which a worker is lost (P-5.19): two heartbeats missed, not three."""
+
+_CODES: Final[dict[Undelivered, str]] = {
+    "no_consumers": "NO_ROUTE",
+    "overloaded": "OVERLOADED",
+    "lost": "WORKER_LOST",
+    "failed": "WORKER_LOST",
+}
+
+logger = logging.getLogger("cosmo_core.dendrite")
 
 
 class _LastHeartbeat(NamedTuple):
@@ -36,7 +48,10 @@ class _LastHeartbeat(NamedTuple):
 
 @attrs.define(eq=False)
 class FailureDetector:
-    """Ends the TASKs of lost workers: sends STOP, in case the worker still runs, and ERROR to the Pathway.
+    """Ends TASKs that get no answer, with an ERROR to the Pathway.
+
+    Those are the TASKs that the Synapse could not deliver (P-5.18), and those of lost workers, which are also
+    sent STOP, in case they still run.
 
     Time is counted in ticks of this process. While it sleeps or is blocked there are no ticks, so its own
     pauses do not count as silence of a worker.
@@ -45,11 +60,13 @@ class FailureDetector:
         pathways: The open Pathways.
         directory: The directory, which knows the heartbeat interval of each host.
         dispatcher: Sends the STOPs.
+        other: Called with every Signal that was not delivered and is not a TASK.
     """
 
     _pathways: PathwayRegistry
     _directory: Directory
     _dispatcher: Dispatcher
+    _other: Callable[[Signal, Undelivered], None]
     _takeover_s: float = attrs.field(default=0.0, init=False)
     _tick: int = attrs.field(default=0, init=False)
     # By TASK, for the unanswered ones that are older than a tick.
@@ -112,3 +129,25 @@ class FailureDetector:
             " was sent STOP, in case it still runs; try again"
         )
         pathway.deliver(pathway.local_error("WORKER_LOST", message))
+
+    # --- undeliverable Signals ----------------------------------------------------------------------
+
+    def handle_undelivered(self, frame: bytes, why: Undelivered) -> None:
+        """Handle a frame of this Dendrite that the Synapse could not deliver."""
+        signal = decode(frame)
+        if signal.type is SignalType.TASK:
+            self._end_undelivered(signal, why)
+        else:
+            self._other(signal, why)
+
+    def _end_undelivered(self, task: Signal, why: Undelivered) -> None:
+        """Answer a TASK for a Neuron with ERROR; see P-5.18."""
+        neuron = "" if task.directed is None else task.directed.id or ""
+        if why in {"no_consumers", "lost"}:
+            self._directory.mark_unreachable(neuron)
+        message = undelivered_message(why, f"Neuron {neuron!r}", "TASK")
+        pathway = self._pathways.find(task.trace_id, task.id)
+        if pathway is None:
+            logger.warning("TASK %s was not delivered, and no Pathway follows it: %s", task.id, message)
+        else:
+            pathway.deliver(pathway.local_error(_CODES[why], message, recoverable=why != "failed"))

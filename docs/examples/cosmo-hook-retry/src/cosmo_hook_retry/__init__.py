@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from cosmo_core import NeuronError, NeuronFn
 from cosmo_core.contracts.neuron import invoker, is_streaming
-from cosmo_core.contracts.retry import jittered
+from cosmo_core.contracts.options import jittered
 from cosmo_core.plugins import NeuronWrapper, hookimpl
 
 COSMO_API = 1
