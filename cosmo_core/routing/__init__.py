@@ -4,7 +4,6 @@ The package has no socket and no clock. The memory Synapse calls it directly, an
 behind one socket. A third-party Synapse can use it in the same way.
 """
 
-from cosmo_core.routing.leases import Leases as Leases
 from cosmo_core.routing.router import Consumer as Consumer
 from cosmo_core.routing.router import Delivery as Delivery
 from cosmo_core.routing.router import Router as Router

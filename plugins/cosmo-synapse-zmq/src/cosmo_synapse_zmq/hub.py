@@ -16,11 +16,12 @@ import zmq
 
 from cosmo_core import SynapseError
 from cosmo_core.contracts.delivery import DEFAULT_MAX_FRAME
-from cosmo_core.routing import Delivery, Leases, Router
+from cosmo_core.routing import Delivery, Router
 from cosmo_synapse_zmq import wire
 from cosmo_synapse_zmq.address import Address, check_lease
 from cosmo_synapse_zmq.connections import Connection, Connections
 from cosmo_synapse_zmq.keys import HubKeys, KeyAuthenticator
+from cosmo_synapse_zmq.leases import Leases
 from cosmo_synapse_zmq.limits import (
     FREE_PATTERN_TOKENS,
     FREE_TRANSIT_BYTES,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosmo_core.routing import Leases
+from cosmo_synapse_zmq.leases import Leases
 
 LEASE_S = 3.0
 
