@@ -222,7 +222,7 @@ class HalfOpen:
 
 def attack(way: str, url: str, count: int) -> None:
     """Attack until this process is killed. It prints a line when all clients are connected."""
-    os.nice(10)
+    os.nice(19)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     context.set(zmq.MAX_SOCKETS, count + 10)
     half_open: list[HalfOpen] = []

@@ -130,6 +130,17 @@ async def test_a_frame_that_waited_has_its_waiting_time(
     assert 0.09 < second.held_s <= time.monotonic() - started
 
 
+async def test_a_frame_that_waited_can_be_published_again(
+    hub: RunningHub, connect: Connect, recorder: Callable[[], Recorder]
+) -> None:
+    publisher, receiver, got = await connect(hub.url), await connect(hub.url), recorder()
+    await receiver.subscribe("again", got)
+    await publisher.publish("again", HeldFrame(b"waited", 1.5))
+    publisher.publish_from_thread("again", HeldFrame(b"from a thread", 1.5))
+    await publisher.publish("again", b"next")
+    assert sorted(await got.until(3)) == [b"from a thread", b"next", b"waited"]
+
+
 @pytest.mark.parametrize(
     ("limit", "value", "size"), [("MAX_UNACKNOWLEDGED", 50, 10), ("MAX_BYTES", 100_000, 5000)]
 )

@@ -265,7 +265,15 @@ class UnknownSession(Message, tag=8):
 PEER_DATA: Final = b"\x94\x06"
 """The first two bytes of every encoded `PeerData`."""
 
-encode: Final = msgspec.msgpack.Encoder().encode
+
+def _encode_other(value: object) -> bytes:
+    """Return the bytes of a frame of a subclass of bytes: a frame that waited may be published again."""
+    if isinstance(value, bytes):
+        return bytes(value)
+    raise TypeError(f"a frame must be bytes, not {type(value).__name__}")
+
+
+encode: Final = msgspec.msgpack.Encoder(enc_hook=_encode_other).encode
 decode_for_hub: Final = msgspec.msgpack.Decoder(Hello | Datagram | Heartbeat | PeerData).decode
 decode_for_peer: Final = msgspec.msgpack.Decoder(
     Welcome | Rejection | Heartbeat | HubData | UnknownSession
