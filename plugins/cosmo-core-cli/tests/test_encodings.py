@@ -57,7 +57,7 @@ def test_json_is_utf8_on_every_terminal(monkeypatch: pytest.MonkeyPatch) -> None
     print_json_line(document)
     print_json(document)
     stdout.flush()
-    line, *rest = stdout.buffer.getvalue().splitlines()  # type: ignore[attr-defined]
+    line, *rest = stdout.buffer.getvalue().splitlines()
     assert "é → 🙂".encode() in line
     assert json.loads(line) == json.loads(b"".join(rest)) == document
 

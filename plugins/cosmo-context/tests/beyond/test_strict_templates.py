@@ -315,7 +315,7 @@ async def test_other_conversations_are_made_acceptable(
 
 
 async def test_results_without_ids_belong_to_their_calls_in_order() -> None:
-    calls = [{"function": {"name": name, "arguments": {}}} for name in ("f", "g")]
+    calls: list[dict[str, Any]] = [{"function": {"name": name, "arguments": {}}} for name in ("f", "g")]
     history = [
         user("a"),
         {"role": "assistant", "content": "", "tool_calls": calls},
