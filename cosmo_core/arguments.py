@@ -10,6 +10,8 @@ T = TypeVar("T")
 MAX_SECONDS: Final = 1e9
 """The longest time that an argument can name, in seconds: 31 years. For no limit, use None."""
 
+_LONGEST_SHOWN_BITS: Final = 128
+
 MAX_INTEGER: Final = 2**53 - 1
 """The largest integer of a payload and of an argument: every larger one is not exact in some JSON readers."""
 
@@ -24,7 +26,7 @@ def check_seconds(name: str, value: float, *, positive: bool = False) -> float:
     _check_type(name, value, (int, float))
     if not (value > 0 if positive else value >= 0) or value > MAX_SECONDS:
         least = "above 0" if positive else "from 0"
-        raise ValueError(f"{name} is a number of seconds {least} to {MAX_SECONDS:g}, not {value!r}")
+        raise ValueError(f"{name} is a number of seconds {least} to {MAX_SECONDS:g}, not {_shown(value)}")
     return value
 
 
@@ -36,6 +38,7 @@ def check_wait(timeout_s: float | None, name: str = "timeout_s") -> None:
         ValueError: It is infinite, not a number (NaN), or above `MAX_SECONDS`.
     """
     if timeout_s is not None:
+        _check_type(name, timeout_s, (int, float))
         check_seconds(name, timeout_s if not timeout_s < 0 else 0)
 
 
@@ -48,7 +51,9 @@ def check_count(name: str, value: int, least: int = 1) -> int:
     """
     _check_type(name, value, int)
     if not least <= value <= MAX_INTEGER:
-        raise ValueError(f"{name} is an integer of at least {least}, not {value!r}")
+        raise ValueError(
+            f"{name} is an integer of at least {least} and at most {MAX_INTEGER}, not {_shown(value)}"
+        )
     return value
 
 
@@ -57,6 +62,12 @@ def _check_type(name: str, value: object, types: type | tuple[type, ...]) -> Non
     if isinstance(value, bool) or not isinstance(value, types):
         wanted = "an integer" if types is int else "a number"
         raise TypeError(f"{name} is {wanted}, not {value!r}")
+
+
+def _shown(value: float) -> str:
+    # Python refuses to write an integer of more than 4,300 digits.
+    is_huge = isinstance(value, int) and value.bit_length() > _LONGEST_SHOWN_BITS
+    return f"an integer of {int(value).bit_length()} bits" if is_huge else repr(value)
 
 
 def check_options(what: str, given: Iterable[str], known: Iterable[str]) -> None:

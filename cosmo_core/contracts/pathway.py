@@ -11,6 +11,7 @@ from contextlib import aclosing
 from types import TracebackType, coroutine
 from typing import Any, Final, Protocol, Self, TypeVar
 
+from cosmo_core.arguments import check_wait
 from cosmo_core.contracts.boundary import logged_failures, must_pass
 from cosmo_core.errors import PathwayClosedError
 from cosmo_core.protocol.signal import Signal, address
@@ -183,6 +184,8 @@ class Pathway:
         return self._wait(frozenset((type,)), timeout_s)
 
     async def _wait(self, wanted: frozenset[SignalType], timeout_s: float | None) -> Signal:
+        if timeout_s is not None:
+            check_wait(timeout_s)
         if self._signals is None and not self._closed:
             # A Neuron in this process that awaits nothing has answered after one turn, and the rest is not
             # needed.

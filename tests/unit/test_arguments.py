@@ -6,7 +6,10 @@ import contextlib
 import dataclasses
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -36,6 +39,8 @@ from cosmo_core.arguments import (
     did_you_mean,
 )
 from cosmo_core.contracts.engram import Query
+from cosmo_core.contracts.pathway import Pathway
+from cosmo_core.protocol.ids import new_trace_id
 from cosmo_core.protocol.signal import deadline_ms
 from cosmo_synapse_memory import MemorySynapse
 
@@ -87,6 +92,41 @@ def test_wait_needs_a_finite_limit_or_none(value: float) -> None:
         check_wait(value)
     with pytest.raises(ValueError, match="timeout_s is a number of seconds"):
         deadline_ms(value)
+
+
+WAITS: list[Callable[[Dendrite, Any], Awaitable[object]]] = [
+    lambda dendrite, value: dendrite.dispatch_and_wait(neuron="n", input={}, timeout_s=value),
+    lambda dendrite, value: _answered(dendrite, lambda pathway: pathway.wait(timeout_s=value)),
+    lambda dendrite, value: _answered(
+        dendrite, lambda pathway: pathway.wait_for(SignalType.AGENT_OUTPUT, timeout_s=value)
+    ),
+    lambda dendrite, value: dendrite.wait_until_ready(neuron="n", timeout_s=value),
+    lambda dendrite, value: dendrite.stop_trace(new_trace_id(), timeout_s=value),
+    lambda dendrite, value: dendrite.recall("e", {"text": "x"}, timeout_s=value),
+    lambda dendrite, value: dendrite.imprint("e", op="append", entry={}, timeout_s=value),
+]
+
+
+async def _answered(dendrite: Dendrite, wait: Callable[[Pathway], Awaitable[object]]) -> None:
+    """Wait for an answer that has arrived already."""
+    async with await dendrite.dispatch(neuron="n", input={}) as pathway:
+        await pathway.wait(timeout_s=5)
+        await wait(pathway)
+
+
+@pytest.mark.parametrize("wait", WAITS)
+async def test_every_wait_refuses_a_limit_that_cannot_work(
+    wait: Callable[[Dendrite, Any], Awaitable[object]],
+) -> None:
+    async with _hosting(echo) as dendrite:
+        value: Any
+        for value in ("5", True, 1j, [], b"1", Decimal(1), Fraction(1, 2), timedelta(1)):
+            with pytest.raises(TypeError, match="timeout_s is a number, not "):
+                await wait(dendrite, value)
+        for value in (math.inf, math.nan, 1e308, 10**400, 10**5000):
+            with pytest.raises(ValueError, match="timeout_s is a number of seconds") as caught:
+                await wait(dendrite, value)
+            assert len(str(caught.value)) < 200
 
 
 @pytest.mark.parametrize(("value", "error"), [(0, ValueError), (HUGE, ValueError), (1.0, TypeError)])

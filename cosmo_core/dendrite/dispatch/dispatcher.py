@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import attrs
 
-from cosmo_core.arguments import check_options
+from cosmo_core.arguments import MAX_SECONDS, check_options, check_wait
 from cosmo_core.contracts.options import RetryStrategy, TaskOptions, check_work, work_payload
 from cosmo_core.contracts.pathway import BackpressuredPathway, Pathway, TerminalPathway
 from cosmo_core.dendrite.discovery.directory import Directory
@@ -136,6 +136,8 @@ class Dispatcher:
 
     async def ask(self, options: TaskOptions, timeout_s: float | None) -> Signal:
         """Send a TASK and return its answer. Raises as `Dendrite.dispatch_and_wait` does."""
+        if type(timeout_s) is not float or not timeout_s <= MAX_SECONDS:
+            check_wait(timeout_s)
         deadline = Deadline(self._pathways.deadlines, timeout_s)
         try:
             with deadline:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import attrs
 
+from cosmo_core.arguments import check_wait
 from cosmo_core.contracts.delivery import Undelivered, undelivered_message
 from cosmo_core.contracts.engram import (
     DEFAULT_LIMIT,
@@ -345,6 +346,7 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 
 def _time_limit(binding: EngramBinding, timeout_s: float | None, cause: Cause) -> float:
     """Return the time limit of a call in seconds: at most the time until the deadline of its cause."""
+    check_wait(timeout_s)
     allowed = binding.timeout_s if timeout_s is None else timeout_s
     if allowed <= 0:
         raise EngramTimeout(f"{binding.name!r} was called with a time limit of {allowed:g} s")
