@@ -225,3 +225,8 @@ def test_what_grows_with_the_parts_is_bounded() -> None:
 def test_tool_calls_that_are_not_objects_are_refused(fragments: list[Any]) -> None:
     with pytest.raises(UnexpectedShapeError, match="tool call"):
         joined({"tool_calls": fragments})
+
+
+def test_the_names_of_objects_are_converted_as_texts_are() -> None:
+    found = assembled({"secret": ["a secret"]}, lambda text: text.replace("secret", "[redacted]"))
+    assert found == {"[redacted]": ["a [redacted]"]}

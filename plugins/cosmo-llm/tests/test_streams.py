@@ -131,7 +131,8 @@ def test_lines_do_not_depend_on_where_the_stream_is_cut(
     for start, stop in zip([0, *cuts], [*cuts, len(body)], strict=True):
         found += parser.feed(body[start:stop])
     found += parser.end()
-    assert found == [line.strip() for line in lines if line.strip()]
+    first = [line.removeprefix(b"\xef\xbb\xbf") for line in lines[:1]]
+    assert found == [line.strip() for line in [*first, *lines[1:]] if line.strip()]
     assert parser.end() == []
 
 

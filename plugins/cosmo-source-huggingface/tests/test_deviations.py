@@ -87,6 +87,7 @@ HARMLESS = {
     "byte-order-mark": "data: \ufeff{}\n\n".encode(),
     "empty-finish": event({"choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": ""}]}),
     "null-content": event(text(None)),
+    "no-error": event({"error": None, "detail": "", "choices": []}),
 }
 
 
@@ -171,10 +172,58 @@ async def test_a_byte_order_mark_before_a_stream_is_skipped(stream: bool) -> Non
     assert (await output(b"\xef\xbb\xbf" + event(text("Hi")), STOP, stream=stream))["response"] == "Hi"
 
 
+@pytest.mark.parametrize("place", [0, 1])
+async def test_a_byte_order_mark_within_a_stream_is_skipped(place: int, stream: bool) -> None:
+    parts = [event(text("Hel")), event(text("lo"))]
+    parts[place] = b"\xef\xbb\xbf" + parts[place]
+    assert (await output(*parts, STOP, stream=stream))["response"] == "Hello"
+
+
+async def test_a_single_part_of_content_may_come_without_its_list(stream: bool) -> None:
+    found = await output(text({"type": "text", "text": "Hel"}), text("lo"), STOP, stream=stream)
+    assert found["response"] == "Hello"
+    content = found["meta"]["choices"][0]["message"]["content"]
+    assert content == [{"type": "text", "text": "Hello"}]
+
+
+@pytest.mark.parametrize("order", [("0", "1"), ("1", "0"), (0, "1"), ("0", 1)])
+async def test_tool_calls_with_their_index_as_text_are_joined_in_its_order(
+    order: tuple[str | int, str | int], stream: bool
+) -> None:
+    def delta(index: str | int, arguments: str, **more: Any) -> dict[str, Any]:
+        return text(None, tool_calls=[{"index": index, "function": {"arguments": arguments}, **more}])
+
+    first, second = order
+    parts = [
+        delta(first, "{", id=f"call-{first}"),
+        delta(second, "[", id=f"call-{second}"),
+        delta(first, "}"),
+        delta(str(second), "]"),
+    ]
+    found = await output(*parts, STOP, stream=stream)
+    calls = found["meta"]["choices"][0]["message"]["tool_calls"]
+    assert [call["id"] for call in calls] == ["call-0", "call-1"]
+    assert {call["id"]: call["function"]["arguments"] for call in calls} == {
+        f"call-{first}": "{}",
+        f"call-{second}": "[]",
+    }
+
+
+async def test_an_absent_tool_call_is_skipped(stream: bool) -> None:
+    found = await output(text("Hi", tool_calls=[None]), STOP, stream=stream)
+    assert found["meta"]["choices"][0]["message"]["tool_calls"] == []
+
+
+async def test_a_single_tool_call_may_come_without_its_list(stream: bool) -> None:
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    found = await output(text(None, tool_calls=call), STOP, stream=stream)
+    assert found["meta"]["choices"][0]["message"]["tool_calls"] == [call]
+
+
 # --- broken -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("reason", ["", None, 0, False, {}])
+@pytest.mark.parametrize("reason", ["", " ", "null", "None", None, 0, False, {}])
 async def test_a_stream_that_ends_without_a_finish_reason_is_cut(reason: object, stream: bool) -> None:
     last = {"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}
     assert await code(text("Hi"), last, stream=stream) == "PROVIDER_UNREACHABLE"
@@ -185,6 +234,12 @@ async def test_a_stream_that_ends_without_a_finish_reason_is_cut(reason: object,
     [
         ({"finish_reason": "error"}, "PROVIDER_ERROR"),
         ({"finish_reason": "abort"}, "PROVIDER_ERROR"),
+        ({"finish_reason": "ERROR"}, "PROVIDER_ERROR"),
+        ({"finish_reason": "network_error"}, "PROVIDER_ERROR"),
+        ({"finish_reason": "cancelled"}, "PROVIDER_ERROR"),
+        ({"finish_reason": "failed"}, "PROVIDER_ERROR"),
+        ({"finish_reason": "timeout"}, "PROVIDER_ERROR"),
+        ({"finish_reason": "insufficient_system_resource"}, "PROVIDER_ERROR"),
         ({"finish_reason": "error", "error": {"code": 502, "message": "upstream"}}, "PROVIDER_ERROR"),
         ({"finish_reason": None, "error": {"code": 429, "message": "slow down"}}, "RATE_LIMITED"),
         ({"finish_reason": "stop", "error": "broken"}, "PROVIDER_ERROR"),
@@ -195,6 +250,32 @@ async def test_an_error_in_a_choice_is_an_error(choice: dict[str, Any], expected
     assert await code(text("Hi"), streamed, DONE, stream=stream) == expected
     whole = json.dumps({"choices": [{"index": 0, "message": {"content": "Hi"}, **choice}]}).encode()
     assert await code(whole, stream=stream) == expected
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter", "tool_calls", "eos_token", "stop_sequence"])
+async def test_other_reasons_to_end_an_answer_are_not_errors(reason: str, stream: bool) -> None:
+    last = {"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}
+    assert (await output(text("Hi"), last, stream=stream))["response"] == "Hi"
+
+
+@pytest.mark.parametrize(
+    "reported",
+    [
+        {"object": "error", "message": "out of memory", "type": "InternalError", "code": 500},
+        {"type": "error", "message": "out of memory"},
+        {"errors": [{"message": "out of memory"}]},
+        {"detail": "out of memory"},
+        {"code": 500, "message": "out of memory"},
+        {"status": 500, "message": "out of memory"},
+    ],
+)
+async def test_an_error_of_any_form_is_an_error_also_when_done_follows(
+    reported: dict[str, Any], stream: bool
+) -> None:
+    for body in (event(text("Hi")) + event(reported) + DONE, json.dumps(reported).encode()):
+        with pytest.raises(NeuronError, match="reported an error: out of memory") as caught:
+            await items(body, stream=stream)
+        assert caught.value.code == "PROVIDER_ERROR"
 
 
 @pytest.mark.parametrize(

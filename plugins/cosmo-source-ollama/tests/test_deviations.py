@@ -169,3 +169,18 @@ async def test_a_model_that_is_missing_may_be_reported_with_400(ask: Ask, stream
         with pytest.raises(NeuronError, match="ollama pull") as caught:
             await ask(ollama(model="llama3", client=client, stream=stream))
     assert caught.value.code == "MODEL_NOT_FOUND"
+
+
+@pytest.mark.parametrize("line", [b"null\n", b"[]\n", b'"ping"\n', b"1\n"])
+async def test_a_line_that_is_not_an_object_is_skipped(line: bytes, stream: bool) -> None:
+    assert (await output(text("Hel"), line, text("lo"), LAST, stream=stream))["response"] == "Hello"
+
+
+@pytest.mark.parametrize("cut", [b'{"mess', b'{"message": {"content": "lo"', b"{"])
+async def test_a_last_line_that_is_cut_means_that_the_stream_was_cut(cut: bytes, stream: bool) -> None:
+    assert await code(text("Hel"), cut, stream=stream) == "PROVIDER_UNREACHABLE"
+
+
+async def test_an_absent_tool_call_is_skipped(stream: bool) -> None:
+    part = {"message": {"role": "assistant", "content": "Hi", "tool_calls": [None]}, "done": False}
+    assert "tool_calls" not in (await output(part, LAST, stream=stream))["meta"]["message"]

@@ -118,7 +118,7 @@ def test_content_without_a_form_in_ollama_is_refused(input: dict[str, Any], says
     assert (caught.value.code, caught.value.recoverable) == ("INPUT_INVALID", False)
 
 
-@pytest.mark.parametrize("arguments", ["", " ", None, {}, "{}"])
+@pytest.mark.parametrize("arguments", ["", " ", "null", None, {}, "{}"])
 def test_empty_arguments_of_a_tool_call_are_an_empty_object(arguments: object) -> None:
     call = {"id": "a", "function": {"name": "clock", "arguments": arguments}}
     (message,) = translated({"role": "assistant", "content": None, "tool_calls": [call]})

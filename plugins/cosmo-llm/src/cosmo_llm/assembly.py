@@ -7,6 +7,7 @@ provider adds to its API. `add_to` merges a part; `assembled` returns the result
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cosmo_llm.failures import UnexpectedShapeError
@@ -19,9 +20,12 @@ MAX_NAME_LENGTH: Final = 1_024
 MAX_OPEN_ITEMS: Final = 128
 """How many items at the end of a list can be continued by a later part, such as tool calls."""
 
+_INDEX: Final = re.compile(r"[0-9]{1,9}")
 _LABELS: Final = frozenset(
     {"id", "type", "role", "object", "format", "model", "status", "language", "provider"}
 )
+_LISTS: Final = frozenset({"content", "tool_calls"})
+"""What is a list of objects; some providers send a single object without the list."""
 _LABEL_ENDS: Final = ("_id", "_type", "_at", "_reason", "_tier", "_fingerprint")
 
 
@@ -73,14 +77,14 @@ def assembled(value: Any, text: Callable[[str], str] = str) -> Any:
 
     Args:
         value: What `add_to` has made, or a part of it, or any JSON value.
-        text: Applied to every string in it.
+        text: Applied to every string in it, and to the names of its objects.
     """
     if isinstance(value, _Text):
         return text(mended("".join(value.pieces)))
     if isinstance(value, str):
         return text(mended(value))
     if isinstance(value, dict):
-        return {mended(name): assembled(each, text) for name, each in value.items()}
+        return {text(mended(name)): assembled(each, text) for name, each in value.items()}
     if isinstance(value, list):
         return [assembled(each, text) for each in value]
     return value
@@ -100,12 +104,12 @@ def _merged(name: str, old: Any, new: Any, rule: Rule) -> Any:
         return old
     if isinstance(new, str):
         return _merged_text(name, old, new, rule)
-    if isinstance(new, dict):
+    if isinstance(new, dict) and not (rule.joins and (name in _LISTS or isinstance(old, list))):
         whole = old if isinstance(old, dict) else {}
         add_to(whole, new, rule)
         return whole
-    if isinstance(new, list):
-        return _merged_list(name, old, new, rule)
+    if isinstance(new, (list, dict)):
+        return _merged_list(name, old, new if isinstance(new, list) else [new], rule)
     return new
 
 
@@ -172,8 +176,12 @@ def _add_calls(calls: list[Any], fragments: list[Any]) -> None:
     """Add the tool calls of one delta, each of which begins a call or continues one."""
     added: list[dict[str, Any]] = []
     for fragment in fragments:
+        if fragment is None:
+            continue
         if not isinstance(fragment, dict):
             raise UnexpectedShapeError("a tool call is not an object")
+        if (index := _number_of(fragment.get("index"))) is not None:
+            fragment = {**fragment, "index": index}
         call = _continued(calls[-MAX_OPEN_ITEMS:], fragment, added)
         if call is None:
             calls.append(call := {})
@@ -199,6 +207,11 @@ def _continued(
             continue
         return None if _begins_another(call, fragment, any(call is each for each in added)) else call
     return None
+
+
+def _number_of(index: object) -> int | None:
+    """An index as a number: a few providers send it as text."""
+    return int(index) if isinstance(index, str) and _INDEX.fullmatch(index) else None
 
 
 def _begins_another(call: dict[str, Any], fragment: dict[str, Any], was_added: bool) -> bool:

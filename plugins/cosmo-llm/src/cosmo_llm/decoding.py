@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -20,7 +21,8 @@ MAX_BODY_BYTES: Final = 16 << 20
 
 _DONE: Final = "[DONE]"
 _BEFORE_JSON: Final = b"\xef\xbb\xbf \t\r\n"
-_FAILED: Final = frozenset({"error", "abort"})
+_FAILED: Final = re.compile(r"error|abort|cancel|fail|time_?out|insufficient_system_resource", re.IGNORECASE)
+"""What is in the reason for which an answer ended, if it ended because of a failure."""
 
 
 class TextFilter:
@@ -222,7 +224,7 @@ class EventDecoder(AnswerDecoder):
     def _event(self, name: str, data: str) -> str:
         if name == "error":
             reported = object_in(data)
-            raise self._failures.reported({"message": data} if reported is None else reported)
+            raise self._failures.reported({"error": data} if reported is None else reported)
         if not data or (name != "message" and (object_in(data) or {}).get(self.KEY) is None):
             return ""
         if data[0] != "{" and is_json(data):
@@ -243,14 +245,17 @@ class LineDecoder(AnswerDecoder):
         return self._lines(self._parser.feed(chunk))
 
     def _decoded_end(self) -> Iterator[str]:
-        yield from self._lines(self._parser.end())
+        # The connection may have ended in the middle of the last line.
+        yield from self._lines(line for line in self._parser.end() if is_json(line))
         self._check_end()
 
     def _lines(self, lines: Iterable[bytes]) -> Iterator[str]:
         for line in lines:
             if self.done:
                 return
-            yield self._read(line, self.add)
+            # As in events, a value that is not an object carries nothing.
+            if line[:1] == b"{" or not is_json(line):
+                yield self._read(line, self.add)
 
 
 def text_of(content: object) -> str:
@@ -265,7 +270,14 @@ def text_of(content: object) -> str:
         return content
     if isinstance(content, list):
         return "".join(map(_text_of_part, content))
+    if isinstance(content, dict) and "type" in content:  # one part without its list
+        return _text_of_part(content)
     raise UnexpectedShapeError("content is not a string")
+
+
+def is_reason(value: object) -> bool:
+    """Whether a ``finish_reason`` says that a choice is finished: some servers send an empty one before."""
+    return isinstance(value, str) and value.strip().lower() not in ("", "null", "none")
 
 
 def check_finish(choice: dict[str, Any], reason: object, failures: Failures) -> None:
@@ -275,7 +287,7 @@ def check_finish(choice: dict[str, Any], reason: object, failures: Failures) -> 
         NeuronError: The provider reports an error in the answer.
     """
     error = choice.get("error")
-    if error or (isinstance(reason, str) and reason in _FAILED):
+    if error or (isinstance(reason, str) and _FAILED.search(reason)):
         raise failures.reported({"error": error or f"the answer ended with {reason!r}"})
 
 

@@ -55,8 +55,10 @@ PROVIDER_MALFORMED: Final = Failure("PROVIDER_MALFORMED", recoverable=False)
 
 _MAX_SEARCHED: Final = 2_000
 _UNKNOWN_MODEL: Final = re.compile(
-    r"\b(?:invalid|unknown|no such|unrecogni[sz]ed) model\b"
-    r"|\bmodel\b.{0,200}?\b(?:not found|not exist|not a valid model|cannot be found|not loaded)\b"
+    r"\b(?:invalid|unknown|unsupported|no such|unrecogni[sz]ed|not a valid|no) model\b"
+    r"|\bmodel_not_found\b"
+    r"|\bmodel\b.{0,200}?\b(?:not found|not exist|cannot be found|not loaded)\b"
+    r"|\bmodel(?: \S{1,200})? (?:is )?not (?:available|supported)\b"
     r"|\bpinned to\b.{0,200}?\brequested\b",
     re.IGNORECASE | re.DOTALL,
 )
@@ -249,7 +251,7 @@ def read_answer(
     """
     try:
         answer = parse_object(data, halves=halves)
-        if not answer.get("error"):
+        if not _is_error(answer):
             return read(answer)
     except RecursionError:
         failure = failures.malformed("nested too deep")
@@ -261,6 +263,22 @@ def read_answer(
     raise failure
 
 
+def _is_error(answer: Mapping[str, Any]) -> bool:
+    """Whether an object that came with a successful status reports an error, in any of the usual forms."""
+    if answer.get("error") or "error" in (answer.get("object"), answer.get("type")):
+        return True
+    if answer.get("choices") is not None:
+        return False
+    has_code = any(answer.get(name) for name in ("code", "status", "status_code"))
+    return bool(
+        answer.get("errors") or answer.get("detail") or (has_code and _is_text(answer.get("message")))
+    )
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
 def object_in(body: bytes | str) -> dict[str, Any] | None:
     """The JSON object that a provider sent; ``None`` for anything else."""
     try:
@@ -270,7 +288,10 @@ def object_in(body: bytes | str) -> dict[str, Any] | None:
 
 
 def _text_in(answer: Mapping[str, Any]) -> str:
-    text = answer.get("error") or answer.get("message") or answer.get("detail") or answer
+    names = ("error", "message", "detail", "errors")
+    text = next((value for value in map(answer.get, names) if value), answer)
+    if isinstance(text, list) and len(text) == 1:
+        text = text[0]
     if isinstance(text, dict):
         text = text.get("message") or text
     return str(text)

@@ -65,7 +65,7 @@ def _call_with(call: object, convert: Callable[[Any], Any]) -> object:
     match call:
         case {"function": {**function}, **rest}:
             given = function.get("arguments")
-            is_empty = given is None or (isinstance(given, str) and not given.strip())
+            is_empty = given is None or (isinstance(given, str) and given.strip() in ("", "null"))
             return {**rest, "function": {**function, "arguments": convert({} if is_empty else given)}}
     return call
 

@@ -41,7 +41,7 @@ class SSEParser:
         max_event_bytes: The limit on the bytes of one event.
     """
 
-    __slots__ = ("_after_cr", "_data", "_event", "_held", "_line", "_max", "_started")
+    __slots__ = ("_after_cr", "_data", "_event", "_held", "_line", "_max")
 
     def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._max = max_event_bytes
@@ -50,7 +50,6 @@ class SSEParser:
         self._event = ""
         self._held = 0
         self._after_cr = False
-        self._started = False
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """Parse the next bytes and return the events that they complete.
@@ -83,11 +82,9 @@ class SSEParser:
             raise PROVIDER_MALFORMED.error(f"a streamed event is larger than {self._max} bytes")
 
     def _end_line(self) -> ServerSentEvent | None:
-        line = bytes(self._line)
+        # Not only the first line: a server that joins several streams leaves the mark of each.
+        line = bytes(self._line).removeprefix(_BOM)
         self._line.clear()
-        if not self._started:
-            self._started = True
-            line = line.removeprefix(_BOM)
         if not line:
             return self._end_event()
         name, _, value = line.partition(b":")

@@ -182,7 +182,7 @@ def parse_object(data: bytes | str, *, halves: bool = False) -> dict[str, Any]:
     return value
 
 
-def is_json(text: str) -> bool:
+def is_json(text: str | bytes) -> bool:
     """Whether a text is a complete JSON value of any type."""
     try:
         json.loads(text)

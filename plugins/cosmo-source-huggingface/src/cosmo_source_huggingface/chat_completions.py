@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cosmo_llm import UnexpectedShapeError, to_messages, to_output, with_arguments
 from cosmo_llm.assembly import DELTA, HEAD, PART, add_to, assembled
-from cosmo_llm.decoding import EventDecoder, check_finish, text_of
+from cosmo_llm.decoding import EventDecoder, check_finish, is_reason, text_of
 from cosmo_llm.http.neuron import merged
 from cosmo_source_huggingface.options import LIMITS, OPENAI_KEYS
 
@@ -77,7 +77,7 @@ class CompletionDecoder(EventDecoder):
     @property
     def complete(self) -> bool:
         """Whether all choices are finished."""
-        finished = [choice for choice in self._choices.values() if _is_reason(choice.get("finish_reason"))]
+        finished = [choice for choice in self._choices.values() if is_reason(choice.get("finish_reason"))]
         return len(finished) == max(len(self._choices), self._expected)
 
     def whole(self, answer: dict[str, Any]) -> dict[str, Any]:
@@ -117,8 +117,7 @@ class CompletionDecoder(EventDecoder):
         index = part["index"] if type(part.get("index")) is int else place
         # A few servers call it a message; with both, the message repeats what the deltas have brought.
         delta = part.get("message") if part.get("delta") is None else part["delta"]
-        if delta is None:
-            delta = {}
+        delta = delta or {}
         if not isinstance(delta, dict):
             raise UnexpectedShapeError("a choice whose delta is not an object")
         text = text_of(delta.get("content"))
@@ -136,14 +135,9 @@ def _as_text(arguments: Any) -> Any:
     return json.dumps(arguments) if isinstance(arguments, dict) else arguments
 
 
-def _is_reason(value: object) -> bool:
-    """Whether a ``finish_reason`` says that a choice is finished: some servers send an empty one before."""
-    return isinstance(value, str) and value != ""
-
-
 def _choices_in(answer: dict[str, Any]) -> list[dict[str, Any] | None]:
     choices = answer.get("choices")
-    if choices is None:
+    if not choices:
         return []
     if not isinstance(choices, list):
         raise UnexpectedShapeError("choices is not a list")

@@ -11,10 +11,11 @@ from cosmo_llm import Failure, Provider, failure_of_status, failures, names_unkn
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# HuggingFace and OpenAI report a word in `code`, TGI in `error_type`.
+# HuggingFace and OpenAI report a word in `code` or in `type`, TGI in `error_type`.
 _BY_WORD: Final = {
     "model_not_found": failures.MODEL_NOT_FOUND,
     "model_not_supported": failures.MODEL_NOT_FOUND,
+    "invalid_model": failures.MODEL_NOT_FOUND,
     "overloaded": failures.RATE_LIMITED,
     "validation": failures.INPUT_INVALID,
 }
@@ -42,8 +43,10 @@ class HuggingFace(Provider):
             return None
         error = answer.get("error")
         code = error.get("code") if isinstance(error, dict) else answer.get("error_type")
-        if isinstance(code, str) and code in _BY_WORD:
-            return _BY_WORD[code]
+        kind = error.get("type") if isinstance(error, dict) else answer.get("type")
+        for word in (code, kind):
+            if isinstance(word, str) and word in _BY_WORD:
+                return _BY_WORD[word]
         if names_unknown_model(answer):
             return failures.MODEL_NOT_FOUND
         if isinstance(code, str) and _STATUS.fullmatch(code):

@@ -58,7 +58,7 @@ EXTRA_BODY: Final = "extra_body"
 LIMITS: Final = ("max_tokens", "max_completion_tokens")
 """The names for the maximum length of the answer in OpenAI's API; in an input they override the option."""
 
-_VERSION: Final = re.compile(r"v[0-9]+(?:(?:alpha|beta)[0-9]*)?")
+_VERSION: Final = re.compile(r"v[0-9]+(?:\.[0-9]+)*(?:(?:alpha|beta)[0-9]*)?", re.IGNORECASE)
 _COMPLETIONS: Final = "/chat/completions"
 _DEPLOYMENTS: Final = "deployments"
 _KEY: Final = re.compile(r"[!-~]+")

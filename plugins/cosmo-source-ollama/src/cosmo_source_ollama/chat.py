@@ -100,7 +100,7 @@ def _from_parts(role: str, parts: list[Any], images: list[Any]) -> dict[str, Any
             case _:
                 kind = part.get("type") if isinstance(part, dict) else part
                 raise INPUT_INVALID.error(
-                    f"Ollama accepts text and images; a {role} message has a part {kind!r}"
+                    f"Ollama accepts text and images; a message of role {role!r} has a part {kind!r}"
                 )
     content: dict[str, Any] = {"content": "\n".join(texts)}
     return {**content, "images": images} if images else content
@@ -110,8 +110,8 @@ def _image(role: str, url: str) -> str:
     head, comma, data = url.partition(",")
     if not (comma and head.startswith("data:") and head.endswith(";base64")):
         raise INPUT_INVALID.error(
-            f"a {role} message has an image by its URL, which Ollama does not fetch: send the image itself, "
-            "as data:image/png;base64,…"
+            f"a message of role {role!r} has an image by its URL, which Ollama does not fetch: send "
+            "the image itself, as data:image/png;base64,…"
         )
     return data
 
@@ -123,7 +123,7 @@ def _arguments(role: str, given: object) -> object:
         return parse_object(given)
     except ValueError as error:
         raise INPUT_INVALID.error(
-            f"a {role} message has a tool call whose arguments are not a JSON object: {error}"
+            f"a message of role {role!r} has a tool call whose arguments are not a JSON object: {error}"
         ) from None
 
 
@@ -162,7 +162,7 @@ class ChatDecoder(LineDecoder):
         self._has_message = self._has_message or message is not None
         self.done = part.get("done") is True
         # Ollama sends whole tool calls, which do not continue each other.
-        calls = (message or {}).get("tool_calls") or []
+        calls = [call for call in (message or {}).get("tool_calls") or [] if call is not None]
         rest = {name: value for name, value in (message or {}).items() if name != "tool_calls"}
         add_to(self._message, rest, DELTA)
         if calls:

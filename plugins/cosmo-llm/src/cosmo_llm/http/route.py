@@ -27,6 +27,8 @@ MAX_CONNECTIONS: Final = 100
 
 _CERTIFICATE_FILE: Final = "SSL_CERT_FILE"
 _CERTIFICATE_FOLDER: Final = "SSL_CERT_DIR"
+_KEY_LOG: Final = "SSLKEYLOGFILE"
+"""Python writes the keys of TLS connections to this file, and fails if it cannot."""
 _SOCKS: Final = ("socks5", "socks5h")
 
 
@@ -69,7 +71,14 @@ class Route:
         try:
             return await asyncio.to_thread(self._make_client)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-            failure = PROVIDER_UNREACHABLE.error(f"certificates cannot be loaded: {error}")
+            given = [
+                f"{name}={os.environ[name]}"
+                for name in (_CERTIFICATE_FILE, _CERTIFICATE_FOLDER, _KEY_LOG)
+                if os.environ.get(name)
+            ]
+            failure = PROVIDER_UNREACHABLE.error(
+                f"certificates cannot be loaded: {error}; check {', '.join(given) or 'those of the system'}"
+            )
         raise failure
 
     def _make_client(self) -> httpx.AsyncClient:
