@@ -41,6 +41,13 @@ async def hellos(one: RawPeer) -> None:
         await one.send(wire.Hello(wire.VERSION, b"sixteen bytes ok", 0))
 
 
+async def endless_work(one: RawPeer) -> None:
+    await one.send(wire.Hello(wire.VERSION, b"sixteen bytes ok", 0))
+    await data(one, wire.Subscribe(1, "mine", "g", 1000))
+    for number in range(2, 20):
+        await data(one, *16 * [wire.Publish("mine", FRAME, 0)], number=number, received=2**62)
+
+
 async def unacknowledged_reports(one: RawPeer) -> None:
     await one.send(wire.Hello(wire.VERSION, b"sixteen bytes ok", 0))
     for number in range(1, 40):
@@ -73,6 +80,11 @@ WAYS: dict[str, tuple[Callable[[RawPeer], Awaitable[None]], dict[str, int], str]
         unacknowledged_reports,
         {SESSION + "MAX_UNACKNOWLEDGED": 100},
         "commands with",
+    ),
+    "unfinished work": (
+        endless_work,
+        {HUB + "MAX_LENT_BYTES": 50_000, HUB + "FREE_LENT_BYTES": 1000},
+        "bytes of frames of all peers",
     ),
     "too much in all": (unacknowledged_reports, {HUB + "MAX_TOTAL_BYTES": 100_000}, "of all peers"),
     "a paused subject": (paused_subject, {HUB + "MAX_REFUSED": 100}, "which is paused"),

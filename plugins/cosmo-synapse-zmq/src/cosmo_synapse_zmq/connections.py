@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -16,6 +17,7 @@ import attrs
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
+from cosmo_synapse_zmq.limits import MAX_GONE
 from cosmo_synapse_zmq.sockets import DrainedSocket
 
 MESSAGE_BYTES: Final = 80
@@ -50,10 +52,12 @@ class Connection:
         messages: How many messages came outside of a session.
         datagrams: How many datagrams came.
         hellos: How many times it said Hello.
+        closed: Whether the hub has closed it; what still comes from it is discarded.
         told: Whether it was told that the hub does not know its session.
         read_messages: How many messages the hub has read from it.
         read_bytes: How many bytes they had.
         is_tcp: Whether it is a TCP connection; None before it is known.
+        waiting: How much memory its unread messages took at the last look.
         drift: How many of the received bytes were not parts of messages: greetings, headers, keys, pings.
     """
 
@@ -65,11 +69,13 @@ class Connection:
     messages: int = 0
     datagrams: int = 0
     hellos: int = 0
+    closed: bool = False
     told: bool = False
     read_messages: int = 0
     read_bytes: int = 0
     is_tcp: bool | None = None
     drift: int = 0
+    waiting: int = 0
     _synced_messages: int = 0
     _synced_at: float = 0.0
 
@@ -94,7 +100,8 @@ class Connection:
         """
         unread = self._unread() - self.drift
         mean = self.read_bytes // self.read_messages if self.read_messages else TYPICAL_BYTES
-        return unread + MESSAGE_BYTES * unread // max(mean, 8)
+        self.waiting = unread + MESSAGE_BYTES * unread // max(mean, 8)
+        return self.waiting
 
     def resync(self, now: float) -> None:
         """Count what is unread as overhead of what was read; the hub has read all complete messages.
@@ -139,6 +146,7 @@ class Connections:
     Args:
         listener: The hub's ROUTER socket.
         clock: Returns monotonic seconds.
+        on_accepted: Called when a connection was accepted.
         on_accept_failed: Called when a connection could not be accepted, with the reason.
     """
 
@@ -146,13 +154,19 @@ class Connections:
         self,
         listener: zmq.Socket[bytes],
         clock: Callable[[], float],
+        on_accepted: Callable[[], None],
         on_accept_failed: Callable[[str], None],
     ) -> None:
         self.by_routing_id: dict[bytes, Connection] = {}
+        # Bytes that were waiting in ZeroMQ from connections that are gone.
+        self.orphaned = 0
         # In the order of their acceptance.
         self.unwelcomed: dict[int, Connection] = {}
         self._by_fd: dict[int, Connection] = {}
+        # Routing ids of closed connections that are gone, oldest first: their messages may still be unread.
+        self._gone: deque[bytes] = deque()
         self._clock = clock
+        self._on_accepted = on_accepted
         self._on_accept_failed = on_accept_failed
         self._listener = listener
         self._monitor = DrainedSocket(listener.get_monitor_socket(_MONITORED), self._observe)
@@ -165,6 +179,7 @@ class Connections:
             if known is None or known.inode != _inode(fd):
                 self._forget(fd)
                 self._add(fd)
+                self._on_accepted()
         elif event["event"] == zmq.EVENT_ACCEPT_FAILED:
             self._on_accept_failed(os.strerror(fd))
         else:
@@ -179,17 +194,30 @@ class Connections:
         connection = self._by_fd.pop(fd, None)
         if connection is None:
             return
+        self.orphaned += connection.waiting
         self.unwelcomed.pop(fd, None)
-        if connection.routing_id is not None:
+        if connection.routing_id is None:
+            return
+        if not connection.closed:
             self.by_routing_id.pop(connection.routing_id, None)
+            return
+        self._gone.append(connection.routing_id)
+        if len(self._gone) > MAX_GONE:
+            self.by_routing_id.pop(self._gone.popleft(), None)
 
     def all(self) -> list[Connection]:
         """Return all open connections."""
         return list(self._by_fd.values())
 
-    def identify(self, routing_id: bytes, fd: int) -> Connection:
-        """Record that the messages of ``routing_id`` come from the connection with file descriptor ``fd``."""
+    def identify(self, routing_id: bytes, fd: int) -> Connection | None:
+        """Record that the messages of ``routing_id`` come from the connection with file descriptor ``fd``.
+
+        Returns:
+            The connection, or None if it is gone.
+        """
         connection = self._by_fd.get(fd)
+        if connection is None and not _inode(fd):
+            return None
         if connection is None or connection.routing_id is not None:
             # The events of this connection have not been read yet.
             self._forget(fd)
@@ -206,6 +234,8 @@ class Connections:
     def close_one(self, connection: Connection) -> None:
         """Close a connection; what still comes from it is unknown from now on."""
         self.unwelcomed.pop(connection.fd, None)
+        connection.closed = True
+        connection.welcomed = False
         connection.close()
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import logging
 import signal
 import time
@@ -23,6 +24,7 @@ from cosmo_synapse_zmq.connections import Connection, Connections
 from cosmo_synapse_zmq.keys import HubKeys, KeyAuthenticator
 from cosmo_synapse_zmq.leases import Leases
 from cosmo_synapse_zmq.limits import (
+    FREE_LENT_BYTES,
     FREE_PATTERN_TOKENS,
     FREE_TRANSIT_BYTES,
     HELLO_S,
@@ -36,6 +38,7 @@ from cosmo_synapse_zmq.limits import (
     MAX_HELLOS,
     MAX_INBOX,
     MAX_INBOX_BYTES,
+    MAX_LENT_BYTES,
     MAX_PATTERN_TOKENS,
     MAX_REFUSED,
     MAX_SESSIONS,
@@ -81,6 +84,12 @@ STALLED_BEATS: Final = 8
 
 MAX_LOGGED: Final = 20
 """How many closed peers are named in the log within one heartbeat; others are counted."""
+
+LARGE_BLOCK: Final = 128 * 1024
+"""Bytes from which a freed block of memory is returned to the system, if the process runs only a hub."""
+
+# In `malloc.h` of glibc.
+_M_MMAP_THRESHOLD: Final = -3
 
 logger = logging.getLogger("cosmo_synapse_zmq")
 
@@ -158,7 +167,10 @@ class Hub:
         # The sessions that wait for their turn: those that have not had one since they wait go first.
         self._new: deque[Session] = deque()
         self._waiting: deque[Session] = deque()
+        self._accepted = asyncio.Event()
         self._swept_at = 0.0
+        # How much waited in ZeroMQ at the last look.
+        self._backlog = 0
         self._is_drained = True
         self._tokens = 0
         self._dead_requests: deque[tuple[Session, int]] = deque()
@@ -189,7 +201,7 @@ class Hub:
             self._configure(socket)
             self._socket = DrainedSocket(socket, self._receive, self._drained, self._read)
             stack.callback(self._socket.close)
-            self._connections = Connections(socket, time.monotonic, self._accept_failed)
+            self._connections = Connections(socket, time.monotonic, self._accepted.set, self._accept_failed)
             stack.callback(self._connections.close)
             self._address.check_path()
             try:
@@ -221,7 +233,7 @@ class Hub:
         """Send heartbeats, and end sessions whose lease has expired."""
         started = before = time.monotonic()
         while True:
-            await asyncio.sleep(HEARTBEAT_S)
+            await self._until_heartbeat(before + HEARTBEAT_S)
             now = time.monotonic()
             if now - before > 2 * HEARTBEAT_S:
                 # This process was stopped or blocked and received nothing: the peers are not at fault.
@@ -239,6 +251,18 @@ class Hub:
             self._close_silent(now)
             self._sweep(now)
             self._log_closed()
+
+    async def _until_heartbeat(self, until: float) -> None:
+        """Wait; look meanwhile at what waits in ZeroMQ: incomplete messages do not wake the hub."""
+        while (left := until - time.monotonic()) > 0:
+            if self._connections.unwelcomed or self._backlog > MAX_BACKLOG_BYTES // 4:
+                await asyncio.sleep(min(left, SWEEP_S))
+                self._sweep(time.monotonic())
+                continue
+            self._accepted.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._accepted.wait()
 
     def _send_heartbeats(self, now: float) -> None:
         sessions = list(self._sessions.values())
@@ -389,18 +413,36 @@ class Hub:
         """Read a message; learn the connection of a peer from its first one."""
         routing_id = socket.recv(_NOBLOCK)
         connection = self._connections.by_routing_id.get(routing_id)
-        if connection is not None:
+        if connection is not None and connection.welcomed:
             raw = socket.recv(_NOBLOCK)
         else:
+            # Not copied yet: it may have to be discarded faster than ZeroMQ receives.
             frame = socket.recv(_NOBLOCK, copy=False)
+            if connection is None:
+                try:
+                    connection = self._connections.identify(routing_id, int(frame.get(zmq.SRCFD)))
+                except zmq.ZMQError:
+                    # ZeroMQ's older protocols have no properties; it never says Hello, and is closed later.
+                    frame = zmq.Frame(b"")
+                if len(self._connections.unwelcomed) > MAX_UNWELCOMED:
+                    self._close_oldest(f"{MAX_UNWELCOMED} more have not")
+            size = len(frame)
+            is_excess = self._backlog > MAX_BACKLOG_BYTES and size > MIN_BACKLOG_BYTES
+            if is_excess or (connection is not None and connection.closed):
+                while socket.get(_RCVMORE):
+                    socket.recv(_NOBLOCK, copy=False)
+                if connection is not None:
+                    connection.read_messages += 1
+                    connection.read_bytes += size
+                    if not connection.closed:
+                        self._close_connection(
+                            connection, f"it sent {size} bytes before Hello while {self._backlog} bytes wait"
+                        )
+                else:
+                    self._connections.orphaned = max(0, self._connections.orphaned - size)
+                self._sweep_if_due()
+                return []
             raw = frame.bytes
-            try:
-                connection = self._connections.identify(routing_id, int(frame.get(zmq.SRCFD)))
-            except zmq.ZMQError:
-                # ZeroMQ's older protocols have no properties; it never says Hello, and is closed for that.
-                raw = b""
-            if len(self._connections.unwelcomed) > MAX_UNWELCOMED:
-                self._close_oldest(f"{MAX_UNWELCOMED} more have not")
         while socket.get(_RCVMORE):
             # A message of several parts is invalid.
             socket.recv(_NOBLOCK)
@@ -408,6 +450,8 @@ class Hub:
         if connection is not None:
             connection.read_messages += 1
             connection.read_bytes += len(raw)
+        if len(raw) > RECEIVE_BUFFER:
+            self._sweep_if_due()
         return [routing_id, raw]
 
     def _connection(self, routing_id: bytes) -> Connection | None:
@@ -415,6 +459,9 @@ class Hub:
         return self._connections.by_routing_id.get(routing_id)
 
     def _receive(self, parts: list[bytes]) -> None:
+        if not parts:
+            # Its connection is closed.
+            return
         routing_id, raw = parts
         try:
             if raw[:2] == wire.PEER_DATA:
@@ -673,6 +720,12 @@ class Hub:
             if (excess := session.excess) is not None:
                 self.condemn(session, excess)
         self._close_condemned()
+        while self._budget.lent > 2 * MAX_LENT_BYTES and self._sessions:
+            most = max(self._sessions.values(), key=lambda each: each.lent)
+            if most.lent <= FREE_LENT_BYTES:
+                break
+            self.condemn(most, f"it works on {most.lent} of {self._budget.lent} bytes of frames of all peers")
+            self._close_condemned()
         if self._budget.owed > MAX_TOTAL_BYTES:
             for session in self._sessions.values():
                 session.recount_owed()
@@ -697,16 +750,22 @@ class Hub:
         """Handle the end of a pass; return whether peers still wait for their turns."""
         self._is_drained = not more
         if more:
-            now = time.monotonic()
-            if now - self._swept_at >= SWEEP_S:
-                self._sweep(now)
+            self._sweep_if_due()
         self.flush()
         return bool(self._new or self._waiting)
+
+    def _sweep_if_due(self) -> None:
+        now = time.monotonic()
+        if now - self._swept_at >= SWEEP_S:
+            self._is_drained = False
+            self._sweep(now)
 
     def _sweep(self, now: float) -> None:
         """Close the connections that have sent the most, if more waits in ZeroMQ than may wait."""
         self._swept_at = now
-        total, backlogs = 0, []
+        if self._is_drained:
+            self._connections.orphaned = 0
+        total, backlogs = self._connections.orphaned, []
         for connection in self._connections.all():
             if self._is_drained:
                 connection.resync(now)
@@ -714,6 +773,7 @@ class Hub:
             total += backlog
             if backlog > MIN_BACKLOG_BYTES:
                 backlogs.append((backlog, connection))
+        self._backlog = total
         backlogs.sort(key=lambda each: each[0])
         while total > MAX_BACKLOG_BYTES and backlogs:
             backlog, connection = backlogs.pop()
@@ -762,6 +822,7 @@ async def serve_until_signal(hub: Hub, announce: Callable[[Address], None]) -> N
         SynapseError: The address is in use or cannot be bound.
     """
     _allow_open_files(2 * MAX_SESSIONS)
+    _return_large_blocks()
     loop = asyncio.get_running_loop()
     listening: asyncio.Future[Address] = loop.create_future()
     serving = loop.create_task(hub.serve(listening))
@@ -770,6 +831,12 @@ async def serve_until_signal(hub: Hub, announce: Callable[[Address], None]) -> N
     listening.add_done_callback(lambda listening: announce(listening.result()))
     with contextlib.suppress(asyncio.CancelledError):
         await serving
+
+
+def _return_large_blocks() -> None:
+    """Let glibc return freed blocks of messages to the system at once; by default it keeps many of them."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK)
 
 
 def _allow_open_files(count: int) -> None:

@@ -1,7 +1,26 @@
 """The limits of a hub, which protect it and its peers from any peer: for each peer, and for all together.
 
-All limits "in all" together keep the memory that 1,000 hostile peers can take below 256 MB. A peer that
-exceeds a limit is closed, and the log says which one and why. A peer that is closed may connect again.
+A peer that exceeds a limit is closed, and the log says which one and why. It may connect again.
+
+The limits are chosen so that 1,000 hostile peers take less than 256 MB in a process that runs only a hub:
+
+=============================================================  =====
+what                                                             MiB
+=============================================================  =====
+buffers of ZeroMQ and the state of 1,000 peers, 40 KiB each       39
+`MAX_BACKLOG_BYTES`, and as much between two looks                32
+`MAX_INBOX_BYTES`                                                  8
+`MAX_TOTAL_BYTES` unacknowledged                                  32
+`MAX_TRANSIT_BYTES`, and 1,000 times `FREE_TRANSIT_BYTES`         24
+twice `MAX_WAITING_BYTES`                                         32
+twice `MAX_LENT_BYTES`                                            48
+`MAX_DEAD_BYTES`                                                   8
+`MAX_PATTERN_TOKENS`, 100 bytes each                              10
+`MAX_GONE` connections                                             5
+together, which is 250 MB                                        238
+=============================================================  =====
+
+`MAX_EARLY_BYTES` is in use in the first second of a hub only, before frames wait elsewhere.
 """
 
 from __future__ import annotations
@@ -29,6 +48,9 @@ MAX_HELLOS: Final = 16
 MAX_UNWELCOMED: Final = 1000
 """How many connections may not have said Hello yet. Beyond that the oldest is closed."""
 
+MAX_GONE: Final = 10_000
+"""How many closed connections are remembered, so that what they have sent before is discarded unread."""
+
 MAX_SESSIONS: Final = 10_000
 """How many peers may be connected."""
 
@@ -40,12 +62,13 @@ no connection keeps ZeroMQ's thread from others."""
 
 MAX_BACKLOG_BYTES: Final = 16 * MIB
 """Bytes of messages that wait in ZeroMQ for the hub, complete or not, in all. Beyond that, those connections
-are closed that have sent the most. It is known on Linux and for TCP only."""
+are closed that have sent the most. It is known on Linux and for TCP only. Connections
+without Hello that send more then are closed, and their messages are discarded."""
 
 MIN_BACKLOG_BYTES: Final = 4 * KIB
 """A connection with less than that is not closed for it."""
 
-MAX_INBOX_BYTES: Final = 16 * MIB
+MAX_INBOX_BYTES: Final = 8 * MIB
 """Bytes of messages that wait to be executed while the hub is busy, in all. Beyond that the peer with the
 most is closed."""
 
@@ -82,7 +105,7 @@ MAX_TOTAL_BYTES: Final = 32 * MIB
 groups are dropped for peers with more than `FREE_TRANSIT_BYTES`, and for other frames the peer is closed that
 has the most, and for the longest time."""
 
-FREE_TRANSIT_BYTES: Final = 32 * KIB
+FREE_TRANSIT_BYTES: Final = 8 * KIB
 """How many bytes may be on their way to each peer in any case."""
 
 MAX_TRANSIT_BYTES: Final = 16 * MIB
@@ -92,18 +115,19 @@ MAX_TRANSIT_BYTES: Final = 16 * MIB
 
 MAX_WAITING_BYTES: Final = 16 * MIB
 """Bytes of frames that may wait for queue groups, in all. Beyond that, publishers are paused on subjects on
-which frames wait, and frames on other subjects are discarded."""
+which frames wait, up to twice as many, and frames on other subjects are discarded."""
 
 MAX_WAITING_SUBJECTS: Final = 1000
 """On how many subjects frames may wait for queue groups, in all."""
 
-MAX_LENT_BYTES: Final = 64 * MIB
-"""Bytes of frames that members of queue groups may work on, in all."""
+MAX_LENT_BYTES: Final = 24 * MIB
+"""Bytes of frames that members of queue groups may work on, in all. Beyond that, peers with more than
+`FREE_LENT_BYTES` get no more; beyond twice as many the peer with the most is closed."""
 
 FREE_LENT_BYTES: Final = 64 * KIB
 """Bytes of frames that the members in one peer may work on in any case."""
 
-MAX_DEAD_BYTES: Final = 16 * MIB
+MAX_DEAD_BYTES: Final = 8 * MIB
 """Bytes of dead letters. Beyond that the oldest are discarded."""
 
 MAX_DEAD_ANSWERS: Final = 16
