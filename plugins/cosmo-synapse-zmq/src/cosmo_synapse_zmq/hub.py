@@ -73,6 +73,9 @@ DIRECT: Final = 4
 QUANTUM: Final = 2
 """How many commands of one peer are executed in its turn while several peers wait."""
 
+SHORT: Final = 2048
+"""Bytes up to which a message is short: a peer that sends one now and then does not wait for long ones."""
+
 RUN_S: Final = 0.002
 """For how many seconds turns are given before the hub receives again."""
 
@@ -165,7 +168,10 @@ class Hub:
         # How many more messages are executed as they come.
         self._direct = DIRECT
         # The sessions that wait for their turn: those that have not had one since they wait go first.
+        # Among these, peers with one short message have a queue of their own: it gets every other turn.
+        self._short: deque[Session] = deque()
         self._new: deque[Session] = deque()
+        self._is_short_turn = False
         self._waiting: deque[Session] = deque()
         self._accepted = asyncio.Event()
         self._swept_at = 0.0
@@ -489,7 +495,7 @@ class Hub:
         if session is None:
             wire.decode_for_hub(raw)
             self._tell_unknown(routing_id)
-        elif self._direct and not self._new and not self._waiting:
+        elif self._direct and not self._has_waiting:
             self._direct -= 1
             message = wire.decode_for_hub(raw)
             if isinstance(message, wire.PeerData):
@@ -502,25 +508,31 @@ class Hub:
         session.put(raw)
         if not session.is_waiting:
             session.is_waiting = True
-            self._new.append(session)
+            (self._short if len(raw) <= SHORT else self._new).append(session)
         if len(session.inbox) > MAX_INBOX:
             self.condemn(session, f"it sent {MAX_INBOX} messages without waiting for acknowledgements")
         elif self._budget.waiting > MAX_INBOX_BYTES:
-            largest = max((*self._new, *self._waiting), key=lambda each: each.inbox_bytes)
+            largest = max((*self._short, *self._new, *self._waiting), key=lambda each: each.inbox_bytes)
             self.condemn(
                 largest, f"it has {largest.inbox_bytes} of {self._budget.waiting} bytes of waiting messages"
             )
             self._close_condemned()
 
+    @property
+    def _has_waiting(self) -> bool:
+        return bool(self._short or self._new or self._waiting)
+
     def _run_waiting(self) -> None:
         """Give the waiting peers their turns."""
         until = time.monotonic() + RUN_S
         while True:
-            queue = self._new or self._waiting
+            self._is_short_turn = not self._is_short_turn
+            others = self._new or self._waiting
+            queue = self._short if self._short and (self._is_short_turn or not others) else others
             if not queue:
                 return
             session = queue.popleft()
-            session.run(QUANTUM if self._new or self._waiting else wire.MAX_COMMANDS)
+            session.run(QUANTUM if self._has_waiting else wire.MAX_COMMANDS)
             if session.has_waiting:
                 self._waiting.append(session)
             else:
@@ -752,7 +764,7 @@ class Hub:
         if more:
             self._sweep_if_due()
         self.flush()
-        return bool(self._new or self._waiting)
+        return self._has_waiting
 
     def _sweep_if_due(self) -> None:
         now = time.monotonic()
@@ -784,7 +796,7 @@ class Hub:
     def flush(self) -> None:
         """Give waiting peers their turns, and flush the streams that have something to send."""
         self._direct = DIRECT
-        if self._new or self._waiting:
+        if self._has_waiting:
             self._run_waiting()
         to_flush, self._to_flush = self._to_flush, []
         for session in to_flush:
