@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cosmo_core.routing import Router
 from cosmo_synapse_zmq import wire
+from cosmo_synapse_zmq.session import Session
+from cosmo_synapse_zmq.stream import Budget
 
 if TYPE_CHECKING:
     from tests.conftest import Connect, RawPeer, Recorder, RunningHub, Slow, StartHub
@@ -186,3 +189,25 @@ async def test_all_frames_arrive_though_little_may_be_on_its_way(
     for number in range(100):
         await one.publish("a", b"%03d" % number + FRAME)
     assert [int(frame[:3]) for frame in await got.until(100)] == list(range(100))
+
+
+async def test_short_messages_get_every_other_turn(hub: RunningHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[bytes] = []
+    monkeypatch.setattr(Session, "_take", lambda session, raw: ran.append(session.id))
+    budget = Budget(0, 0)
+    for name, size in ((b"long one", 9000), (b"long two", 9000), (b"short one", 10), (b"short two", 10)):
+        session = Session(name, hub.hub, Router(max_waiting=1), lambda message: True, budget)
+        hub.hub._put(session, bytes(size))
+    hub.hub._run_waiting()
+    assert ran == [b"short one", b"long one", b"short two", b"long two"]
+
+
+async def test_excess_before_hello_is_closed_and_named(
+    hub: RunningHub, raw_peer: RawConnect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(HUB + "MAX_BACKLOG_BYTES", -1)
+    one = raw_peer(hub.url)
+    await one.send(wire.Datagram("nobody", bytes(10_000)))
+    await one.wait_disconnected()
+    assert hub.hub.closed == 1
+    assert "closed the connection of 127.0.0.1:" in caplog.text
