@@ -19,6 +19,9 @@ _USERINFO: Final = re.compile(r"^(\s*[a-z][a-z0-9+.-]*://|).*@", re.IGNORECASE |
 # What is in the place of a port and is not a number may be a password.
 _NOT_A_PORT: Final = re.compile(r"((?://|[@,])(?:\[[\w:.%]*\]|[^\[\]/:?#,@]*):)(?!\d*(?:[/?#,]|$))[^/?#,]+")
 
+# No address has a fragment: it is part of a password that is not percent-encoded.
+_FRAGMENT: Final = re.compile(r"(://[^#]*#).+", re.DOTALL)
+
 
 def redacted(address: str) -> str:
     """Return a URL or DSN without its user, its passwords and similar options, for messages and reprs.
@@ -26,7 +29,7 @@ def redacted(address: str) -> str:
     It need not be valid: everything before the last ``@`` counts as a password.
     """
     shown = _USERINFO.sub(r"\1…@", _SECRET_OPTION.sub(r"\1…", address))
-    return _NOT_A_PORT.sub(r"\1…", shown)
+    return _FRAGMENT.sub(r"\1…", _NOT_A_PORT.sub(r"\1…", shown))
 
 
 MAX_LISTED: Final = 20

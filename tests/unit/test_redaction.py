@@ -31,6 +31,7 @@ S = "S3cret"
         (f"host=h password='{S} {S}", "host=h password=…"),
         (f"host=h password={S} {S}@{S}", "host=h password=…"),
         (f"Server=h;Pwd={S};User=u", "Server=h;Pwd=…"),
+        (f"zmq://h:1#{S}", "zmq://h:1#…"),
         ("zmq://[::1]:4222", "zmq://[::1]:4222"),
         ("sqlite:////var/lib/memory.db", "sqlite:////var/lib/memory.db"),
         ("zmq+ipc:///run/cosmo.sock?hub=auto", "zmq+ipc:///run/cosmo.sock?hub=auto"),

@@ -91,6 +91,14 @@ async def test_dsn_that_is_not_a_url_is_refused_without_quoting_it(dsn: str) -> 
     assert "DSN" in str(error)
 
 
+async def test_url_that_is_not_percent_encoded_is_refused_without_quoting_it() -> None:
+    engram = from_url(f"postgresql://me:x?{SECRET}@127.0.0.1/db", engram_id="memory")
+    with pytest.raises(EngramError) as caught:
+        await engram.connect()
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+    assert "DSN" in str(caught.value)
+
+
 @pytest.mark.parametrize("option", ["sslcert", "sslcrl", "sslkey", "sslrootcert"])
 async def test_missing_file_is_named(option: str, tmp_path: Path) -> None:
     path = tmp_path / "absent.pem"

@@ -218,6 +218,9 @@ SECRET_URLS = [
     "zmq+ipc://name:hunter2@/run/cosmo.sock?hub=yes",
     "zmq+ipc:///run/cosmo.sock?hub=hunter2",
     "http://name:hunter2@host",
+    "zmq://host:hunter2",
+    "zmq://host:7071#hunter2",
+    "zmq+ipc:///run/cosmo.sock#hunter2",
 ]
 
 

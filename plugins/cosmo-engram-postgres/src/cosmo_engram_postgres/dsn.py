@@ -6,7 +6,7 @@ import os
 import re
 from difflib import get_close_matches
 from typing import Final, NoReturn
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 import attrs
 
@@ -89,7 +89,7 @@ class Dsn:
         ports = _PORTS.findall(parts.netloc.rpartition("@")[2])
         for option, value in options:
             if option not in OPTIONS:
-                if "@" in parts.query and "@" not in parts.netloc:
+                if "@" in unquote(parts.query) and "@" not in parts.netloc:
                     # A part of a password that is not percent-encoded. The driver refuses it without a quote.
                     return cls(dsn)
                 refuse(f"its DSN has an unknown option {option!r}: {_advice(option)}")

@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 import attrs
 
-from cosmo_core import SynapseError
+from cosmo_core.errors import SynapseError, redacted
 
 MAX_LEASE_S: Final = 3600.0
 """Seconds in the longest lease of a hub and its peers."""
@@ -29,15 +29,9 @@ def check_lease(lease_s: float) -> None:
         raise ValueError(f"lease_s must be more than 0 and at most {MAX_LEASE_S} seconds, not {lease_s!r}")
 
 
-def redacted(url: str) -> str:
-    """Return ``url`` without the user, the password and the values of its query, for errors.
-
-    It need not be a valid URL: all that is before the last ``@`` counts as a password.
-    """
-    before, at, after = url.rpartition("@")
-    scheme, separator, _ = before.partition("://")
-    shown = f"{scheme}{separator}***@{after}" if at and separator else f"***@{after}" if at else url
-    return re.sub(r"([?&;][^=&;#]*=)(?!auto$)[^&;#]+", r"\1***", shown)
+def _shown(url: str) -> str:
+    """Return ``url`` without secrets and without the values of its query, for errors."""
+    return re.sub(r"([?&;][^=&;#]*=)(?!auto$)[^&;#]+", r"\1…", redacted(url))
 
 
 @attrs.frozen
@@ -76,12 +70,12 @@ class Address:
         hub = query.pop("hub", None)
         if query or parts.fragment or parts.username or hub not in {None, "auto"}:
             raise SynapseError(
-                f"invalid URL of a hub: {redacted(url)!r}; use zmq://host:port or zmq+ipc://path?hub=auto"
+                f"invalid URL of a hub: {_shown(url)!r}; use zmq://host:port or zmq+ipc://path?hub=auto"
             )
         if parts.scheme == "zmq+ipc":
             path = parts.netloc + parts.path
             if not path:
-                raise SynapseError(f"the URL {redacted(url)!r} has no path; use zmq+ipc:///run/cosmo.sock")
+                raise SynapseError(f"the URL {_shown(url)!r} has no path; use zmq+ipc:///run/cosmo.sock")
             return cls(f"ipc://{path}", path=Path(path), embedded=hub is not None)
         return cls._tcp(url, parts, hub)
 
@@ -93,10 +87,10 @@ class Address:
             host = port = None
         if parts.scheme != "zmq" or host is None or port is None or parts.path not in {"", "/"}:
             raise SynapseError(
-                f"invalid URL of a hub: {redacted(url)!r}; use zmq://host:port or zmq+ipc://path"
+                f"invalid URL of a hub: {_shown(url)!r}; use zmq://host:port or zmq+ipc://path"
             )
         if hub is not None:
-            raise SynapseError(f"{redacted(url)!r}: ?hub=auto needs zmq+ipc://; start a hub for zmq://")
+            raise SynapseError(f"{_shown(url)!r}: ?hub=auto needs zmq+ipc://; start a hub for zmq://")
         bracketed = f"[{host}]" if ":" in host else host
         return cls(f"tcp://{bracketed}:{port}", host=host)
 
