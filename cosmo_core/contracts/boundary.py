@@ -29,9 +29,18 @@ def as_exception(error: BaseException) -> Exception:
     """Return ``error``, or a RuntimeError in place of one that no future can carry or no caller expects."""
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error
-    wrapper = RuntimeError(f"raised {type(error).__name__}: {error}")
+    wrapper = RuntimeError(f"raised {described(error)}")
     wrapper.__cause__ = error
     return wrapper
+
+
+def described(error: BaseException) -> str:
+    """Return the type and the text of an exception, also of one whose text cannot be read or encoded."""
+    try:
+        text = str(error).encode(errors="backslashreplace").decode()
+    except BaseException:  # noqa: BLE001 - the method of a foreign class
+        text = "its text cannot be read"
+    return f"{type(error).__name__}: {text}"
 
 
 @contextlib.contextmanager

@@ -162,7 +162,7 @@ async def run_stopping(stopping: Sequence[Implementation], arguments: Mapping[st
         except Exception as error:  # noqa: BLE001 - gathered: the other plugins have to close too
             errors.append(error)
         except BaseException as error:  # noqa: BLE001 - raised below, for the same reason
-            interruption = interruption or error
+            interruption = error if interruption is None else interruption
     group = ExceptionGroup("plugins failed to stop", errors) if errors else None
     if interruption is not None:
         raise interruption from group

@@ -16,7 +16,7 @@ import attrs
 import pluggy
 
 from cosmo_core.arguments import did_you_mean
-from cosmo_core.contracts.boundary import must_pass
+from cosmo_core.contracts.boundary import described, must_pass
 from cosmo_core.errors import HookError, PluginConflictError
 from cosmo_core.plugins import specs
 from cosmo_core.plugins.specs import ASYNC_HOOKS
@@ -69,7 +69,7 @@ class HookPlugin:
             error.add_note(f"from {self}")
             if isinstance(error, Exception) or must_pass(error):
                 raise
-            raise HookError(f"{self} raised {error!r}") from error
+            raise HookError(f"{self} raised {described(error)}") from error
 
 
 @attrs.frozen

@@ -23,6 +23,25 @@ class Panic(BaseException):
     """As a library in Rust raises it."""
 
 
+class Unreadable(BaseException):
+    """As a broken class has it: its text cannot be read, and it counts as false."""
+
+    def __str__(self) -> str:
+        raise Panic("no text")
+
+    __repr__ = __str__
+
+    def __bool__(self) -> bool:
+        return False
+
+
+class UnreadableError(Exception):
+    """The same, as an `Exception`."""
+
+    __str__ = __repr__ = Unreadable.__str__
+    __bool__ = Unreadable.__bool__
+
+
 RAISED: list[Callable[[], BaseException]] = [
     lambda: GeneratorExit(),
     lambda: Panic("out of memory"),
@@ -30,10 +49,11 @@ RAISED: list[Callable[[], BaseException]] = [
     lambda: BaseExceptionGroup("several", [GeneratorExit(), Panic()]),
     lambda: StopIteration("too far"),
     lambda: StopAsyncIteration(),
+    lambda: Unreadable(),
+    lambda: UnreadableError(),
 ]
-every_exception = pytest.mark.parametrize(
-    "make", RAISED, ids=["exit", "panic", "cancelled", "group", "stop", "async-stop"]
-)
+NAMES = ["exit", "panic", "cancelled", "group", "stop", "async-stop", "unreadable", "unreadable-error"]
+every_exception = pytest.mark.parametrize("make", RAISED, ids=NAMES)
 
 
 async def answer(start: Start, neuron: Any, **axon: Any) -> Signal:
@@ -72,6 +92,41 @@ async def test_any_exception_of_neuron_is_answered_with_error(
     reply = await answer(start, neuron, context_fetcher=fetch if form == "fetcher" else None)
     assert (reply.type, reply.payload["code"]) == (SignalType.ERROR, "NEURON_ERROR")
     assert reply.payload["recoverable"] is False
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: Unreadable(), "Unreadable: its text cannot be read"),
+        (lambda: UnreadableError(), "UnreadableError: its text cannot be read"),
+        (lambda: ValueError("\ud800"), "ValueError: \\ud800"),
+    ],
+)
+async def test_exposed_text_that_cannot_be_read_is_replaced(
+    start: Start, make: Callable[[], BaseException], text: str
+) -> None:
+    async def broken(input: dict[str, Any], context: list[Any]) -> Any:
+        raise make()
+
+    await start(broken, role="worker", expose_errors=True)
+    orchestrator = await start()
+    reply = await orchestrator.dispatch_and_wait(neuron="broken", input={}, timeout_s=5)
+    assert (reply.payload["code"], reply.payload["message"]) == ("NEURON_ERROR", text)
+
+
+async def test_exit_of_generator_in_awaited_task_ends_only_its_task(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail() -> None:
+        raise GeneratorExit
+
+    async def broken(input: dict[str, Any], context: list[Any]) -> Any:
+        await asyncio.create_task(fail())
+
+    reply = await answer(start, broken)
+    assert reply.payload["code"] == "NEURON_ERROR"
+    # Nothing reaches the event loop, which would log it as a failed callback.
+    assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
 async def test_stopped_neuron_still_counts_as_cancelled(start: Start) -> None:
@@ -255,7 +310,7 @@ async def test_selecting_function_fails_its_offer(start: Start, make: Callable[[
     def select(bids: list[Any]) -> Any:
         raise make()
 
-    with pytest.raises((RuntimeError, StopAsyncIteration)):
+    with pytest.raises((RuntimeError, StopAsyncIteration, UnreadableError)):
         await orchestrator.dispatch_offer(capabilities=["x"], input={}, select=select, deadline_ms=200)
 
 

@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Any
 
 from cosmo_core.contracts.axon import Axon, error_reply
+from cosmo_core.contracts.boundary import must_pass
 from cosmo_core.contracts.neuron import NeuronFn
 from cosmo_core.dendrite.hosting.reply_sender import ReplySender
 from cosmo_core.dendrite.hosting.stopped_work import StoppedWork
@@ -132,7 +133,8 @@ class NeuronRunner:
             if answered:
                 delivery.set_result(None)
             else:
-                delivery.set_exception(error or SynapseError(f"TASK {task_id} ended without an answer"))
+                unanswered = SynapseError(f"TASK {task_id} ended without an answer")
+                delivery.set_exception(unanswered if error is None else error)
 
     def _start(self, task: Signal, deadline: float | None) -> None:
         loop = self._loop
@@ -152,8 +154,9 @@ class NeuronRunner:
                 # The cancellation ends here: the TASK is answered with ERROR.
                 answer = cancelled_error(task, self.axon)
             except BaseException as error:  # noqa: BLE001 - raised below
-                # SystemExit or KeyboardInterrupt: it ends the process, once the TASK is answered.
-                ending = error
+                if must_pass(error):
+                    # SystemExit or KeyboardInterrupt: it ends the process, once the TASK is answered.
+                    ending = error
                 answer = task.reply(SignalType.ERROR, self._replies.error_payload(error, task))
             self._replying.add(task.id)
             await self._replies.send(task, answer)

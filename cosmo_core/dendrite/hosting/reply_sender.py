@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from cosmo_core.contracts.axon import error_reply
+from cosmo_core.contracts.boundary import described
 from cosmo_core.contracts.clarification import ASKING_TYPES
 from cosmo_core.dendrite.reliability.redelivery import RedeliveryBuffer
 from cosmo_core.dendrite.transport.link import Link
@@ -85,7 +86,7 @@ class ReplySender:
         if info is not None:
             return {"code": info.code, "message": info.message, "recoverable": info.recoverable}
         name = type(error).__name__
-        text = f"{name}: {error}" if self._expose_errors else f"{name}; see {task.id} in the worker's log"
+        text = described(error) if self._expose_errors else f"{name}; see {task.id} in the worker's log"
         return {"code": "NEURON_ERROR", "message": text, "recoverable": False}
 
     # --- replies ------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from cosmo_core.contracts.boundary import must_pass
+from cosmo_core.contracts.boundary import described, must_pass
 from cosmo_core.errors import HookError
 from cosmo_core.plugins import Contribution, Dropped, SignalMiddleware
 from cosmo_core.protocol.signal import Signal
@@ -38,7 +38,8 @@ def _step(link: Contribution[SignalMiddleware], following: Chain[To]) -> Chain[T
         except BaseException as error:
             if isinstance(error, Exception) or must_pass(error):
                 raise
-            raise HookError(f"the middleware of {link.plugin} raised {error!r} for {signal.id}") from error
+            reason = f"the middleware of {link.plugin} raised {described(error)} for {signal.id}"
+            raise HookError(reason) from error
         if not isinstance(result, Signal | Dropped):
             raise HookError(
                 f"the middleware of {link.plugin} returned {result!r} for {signal.id};"

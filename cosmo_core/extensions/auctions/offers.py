@@ -315,7 +315,9 @@ class OpenOffer:
         self._close()
         if not self.awarded.done() and failure is None:
             capabilities = self.offer.payload["capabilities"]
-            self._complete_award(error or NoBidError(capabilities, self._bidding_s, self.auction.bids))
+            no_bid = NoBidError(capabilities, self._bidding_s, self.auction.bids)
+            # Not `or`: an exception may have a truth value of its own.
+            self._complete_award(no_bid if error is None else error)
             return
         if error is not None:
             logger.error(
