@@ -190,6 +190,38 @@ def test_neuron_that_exits_is_answered_and_ends_process(kind: str, raised: str, 
     assert "never retrieved" not in ended.stderr
 
 
+BIDDING = """
+import asyncio
+from cosmo_core import Axon, Dendrite, connect_synapse
+
+
+async def echo(input, context):
+    return input
+
+
+async def exit(offer):
+    raise SystemExit(3)
+
+
+async def main():
+    synapse = await connect_synapse("memory://")
+    async with Dendrite(synapse=synapse) as dendrite:
+        await dendrite.add_axon(Axon(neuron_id="echo", neuron_fn=echo, capabilities=["x"]))
+        dendrite.on_task_offer(exit)
+        await dendrite.dispatch_offer(capabilities=["x"], input={}, deadline_s=30)
+
+asyncio.run(main())
+"""
+
+
+def test_handler_of_offers_that_exits_ends_process_without_further_reports() -> None:
+    ended = subprocess.run(  # noqa: S603 - this program
+        [sys.executable, "-c", BIDDING], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 3, ended.stderr
+    assert "never retrieved" not in ended.stderr
+
+
 # --- hooks --------------------------------------------------------------------------------------------
 
 

@@ -150,7 +150,13 @@ class Bidder:
             return
         decision = asyncio.get_running_loop().create_task(_run_handler(handler, offer))
         self._deciding.add(decision)
-        decision.add_done_callback(self._deciding.discard)
+        decision.add_done_callback(self._decided)
+
+    def _decided(self, decision: asyncio.Task[None]) -> None:
+        self._deciding.discard(decision)
+        if not decision.cancelled():
+            # Only one that ends the process. The event loop raises it, so it must not be logged as well.
+            decision.exception()
 
     # --- sending bids -------------------------------------------------------------------------------
 
