@@ -245,3 +245,8 @@ def test_options_are_passed_to_the_synapse() -> None:
     assert from_url("memory://", max_frame=10).guarantees.max_frame == 10
     with pytest.raises(ValueError, match="start at 1"):
         from_url("memory://", max_pending=0)
+
+
+def test_unknown_option_is_refused_with_a_suggestion() -> None:
+    with pytest.raises(TypeError, match="has no option 'max_fram'; did you mean max_frame"):
+        from_url("memory://", max_fram=3)

@@ -295,3 +295,10 @@ async def test_too_many_open_files_is_a_synapse_error(
         opening = second.serve(asyncio.get_running_loop().create_future())
     with pytest.raises(SynapseError, match=r"Too many open files; .* raise the limit"):
         await opening
+
+
+def test_unknown_options_are_refused_with_a_suggestion() -> None:
+    with pytest.raises(SynapseError, match=r"\?hub=auto is the only option in the URL of a hub"):
+        from_url("zmq://127.0.0.1:7271?lease_s=3", insecure=True)
+    with pytest.raises(TypeError, match="has no option 'lease'; did you mean lease_s"):
+        from_url("zmq://127.0.0.1:7271", insecure=True, lease=3)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import weakref
 from collections.abc import Iterable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from cosmo_core.arguments import check_options
 from cosmo_core.contracts.delivery import DEFAULT_MAX_FRAME, FrameHandler, Guarantees, UndeliveredHandler
 from cosmo_core.errors import FrameTooLargeError, SynapseClosedError, SynapseError, redacted
 from cosmo_core.protocol.ids import is_token
@@ -214,7 +216,9 @@ def from_url(url: str, **options: Any) -> MemorySynapse:
 
     Raises:
         SynapseError: The name is not a token, or the URL has a path, a query or a fragment.
+        TypeError: An option is unknown.
     """
+    check_options("a memory Synapse", options, inspect.signature(MemorySynapse).parameters)
     parts = urlsplit(url)
     if parts.path not in {"", "/"} or parts.query or parts.fragment:
         raise SynapseError(

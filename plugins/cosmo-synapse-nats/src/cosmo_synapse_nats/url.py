@@ -8,6 +8,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import attrs
 
+from cosmo_core.arguments import check_options, did_you_mean
 from cosmo_core.errors import SynapseError, redacted
 from cosmo_synapse_nats.options import Durability, Servers
 from cosmo_synapse_nats.synapse import NatsSynapse
@@ -62,9 +63,7 @@ def from_url(url: str, **options: Any) -> NatsSynapse:
         raise SynapseError(f"{where}: use nats://host:port or tls://host:port, with an optional query")
     given = {**_identity(userinfo), **_query(where, parts.query), **options}
     durable = given.pop("durable", False)
-    unknown = given.keys() - _SERVERS - _LIMITS - _DURABILITY
-    if unknown:
-        raise TypeError(f"unknown option of a NATS Synapse: {', '.join(sorted(unknown))}")
+    check_options("a NATS Synapse", given, _SERVERS | _LIMITS | _DURABILITY)
     if not durable and (unused := given.keys() & _DURABILITY):
         raise SynapseError(f"{where}: {', '.join(sorted(unused))} needs durable=true")
     servers = Servers(hosts=hosts, encrypted=parts.scheme == "tls", **_only(given, _SERVERS))
@@ -116,9 +115,8 @@ def _query(where: str, query: str) -> dict[str, object]:
     for name, text in parse_qsl(query, keep_blank_values=True):
         convert = _QUERY.get(name)
         if convert is None:
-            raise SynapseError(
-                f"{where}: {name} is not an option of a URL; the options are {', '.join(sorted(_QUERY))}"
-            )
+            advice = did_you_mean(name, sorted(_QUERY))
+            raise SynapseError(f"{where}: {name} is not an option of a URL; {advice}")
         try:
             values[name] = convert(text)
         except ValueError:

@@ -68,7 +68,11 @@ class Address:
             raise SynapseError("a zmq:// URL cannot have a password; use key_file and server_key")
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         hub = query.pop("hub", None)
-        if query or parts.fragment or parts.username or hub not in {None, "auto"}:
+        if query:
+            raise SynapseError(
+                f"{_shown(url)!r}: ?hub=auto is the only option in the URL of a hub; give others as keywords"
+            )
+        if parts.fragment or parts.username or hub not in {None, "auto"}:
             raise SynapseError(
                 f"invalid URL of a hub: {_shown(url)!r}; use zmq://host:port or zmq+ipc://path?hub=auto"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import math
 from typing import Any, Final
@@ -19,6 +20,7 @@ from cosmo_core import (
     SynapseError,
     UndeliveredHandler,
 )
+from cosmo_core.arguments import check_options
 from cosmo_core.contracts.delivery import DEFAULT_MAX_FRAME
 from cosmo_core.routing import check_pattern, check_subject
 from cosmo_synapse_zmq import wire
@@ -429,7 +431,9 @@ def from_url(
 
     Raises:
         SynapseError: The URL is invalid, keys cannot be read, or keys are required and missing.
+        TypeError: An option is unknown.
     """
+    check_options("a ZeroMQ Synapse", options, inspect.signature(ZmqSynapse).parameters)
     if (key_file is None) is not (server_key is None):
         raise SynapseError("key_file and server_key must be given together: this peer's key, and the hub's")
     keys = None if key_file is None or server_key is None else PeerKeys.load(key_file, server_key)
