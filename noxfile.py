@@ -41,11 +41,13 @@ os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(".hypothesis").re
 LONGEST = {
     "cosmo-testing": 0,
     "cosmo-engram-postgres": 1,
-    "cosmo-context": 2,
-    "cosmo-core-cli": 3,
-    "cosmo-synapse-zmq": 4,
-    "cosmo-synapse-nats": 5,
-    "cosmo-engram-sqlite": 6,
+    "cosmo-source-mcp": 2,
+    "cosmo-synapse-nats": 3,
+    "cosmo-core-cli": 4,
+    "cosmo-synapse-zmq": 5,
+    "cosmo-context": 6,
+    "cosmo-source-huggingface": 7,
+    "cosmo-engram-sqlite": 8,
 }
 ORDERED = sorted(PLUGINS, key=lambda name: LONGEST.get(name, len(LONGEST)))
 CHECKS = ["suite", "faults", "short_soak", *(f"plugin({name})" for name in ORDERED), "types", "docs", "lint"]
