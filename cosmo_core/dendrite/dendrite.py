@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
@@ -486,6 +487,7 @@ class Dendrite:
         """Send a Signal: a TASK or STOP to the Neuron it is directed to, any other to all listeners.
 
         Raises:
+            TypeError: It is not a Signal.
             RoleError: The role of this Dendrite forbids the type; nothing was sent.
             RejectedError: A middleware of this Dendrite dropped it.
             UnencodableError: JSON cannot carry it.
@@ -646,10 +648,13 @@ class Dendrite:
         Raises:
             LifecycleError: The Dendrite is not running, or hosts no Neuron.
             RejectedError: A middleware of this Dendrite dropped the bid.
-            ValueError: The Neuron cannot do it, or has bid for it already, or there are too many open bids.
+            ValueError: The Neuron cannot do it, or has bid for it already, there are too many open bids, or
+                ``cost`` is not a finite number.
             MalformedSignalError: A number is outside of what the protocol allows.
             SynapseError: The Synapse refused it.
         """
+        if not math.isfinite(cost):
+            raise ValueError(f"cost is a finite number, not {cost!r}")
         terms = without_none(cost=cost, eta_ms=eta_ms, confidence=confidence)
         return await self.extension("auctions").bid(offer, neuron, terms)
 

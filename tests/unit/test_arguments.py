@@ -296,6 +296,11 @@ async def test_options_of_every_method_are_checked() -> None:
             lambda: dendrite.emit_final(trace, 1, parent="x"),
             "emit_final has no option 'parent'",
         ),
+        (
+            lambda: dendrite.bid(Signal.new(SignalType.TASK_OFFER, {"input": {}}), cost=math.nan),
+            "cost is a finite number",
+        ),
+        (lambda: dendrite.emit({"type": "FINAL"}), "emit sends a Signal"),
         (lambda: dendrite.watch(SignalType.FINAL, print, neurn="a"), "did you mean neuron"),
         (lambda: dendrite.watch(SignalType.FINAL, "print"), "a handler is a function"),
         (lambda: dendrite.watch("FINALE", print), "FINALE"),

@@ -97,6 +97,8 @@ class Dispatcher:
 
     async def emit(self, signal: Signal) -> None:
         """Send a Signal to its Neuron, or to all listeners. Raises as `Dendrite.emit` does."""
+        if not isinstance(signal, Signal):
+            raise TypeError(f"emit sends a Signal, such as one of Signal.new(…), not {signal!r}")
         self.check_running()
         subjects, neuron = self._link.subjects, signal.directed.id if signal.directed is not None else None
         if neuron is not None and signal.type is _TASK:

@@ -104,3 +104,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Return the virtual time in seconds, from 0 on."""
         return self._jumping.now
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Wait for the threads of the default executor without a time limit, which would pass at once."""
+        await super().shutdown_default_executor()
