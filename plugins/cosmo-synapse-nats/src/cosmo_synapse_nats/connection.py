@@ -186,6 +186,9 @@ class SecuredClient(Client):
             raise errors.Error(f"nats: authentication is not possible: {error}") from error
         if self._servers.nkeys_seed is not None:
             self._setup_nkeys_connect()
+        if (transport := self._transport) is not None:
+            # From Python 3.12 on, `writelines` of a socket looks at no limit, and fails once it is closed.
+            transport.writelines = lambda payload: transport.write(b"".join(payload))  # type: ignore[method-assign]
         return super()._connect_command()
 
     async def _attempt_reconnect(self) -> None:
