@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 from collections.abc import Awaitable, Callable, Iterable
@@ -72,7 +73,8 @@ class Axon:
 
     Raises:
         MalformedSignalError: The id or a capability is not a token.
-        TypeError: ``neuron_fn`` cannot be called with (input, context), or another argument has a wrong type.
+        TypeError: ``neuron_fn`` cannot be called with (input, context), msgspec cannot check ``input_type``
+            or ``output_type``, or another argument has a wrong type.
         ValueError: A limit is out of range, or two Engrams are bound to one name.
         EngramNotBound: The Neuron needs ``recall`` or ``imprint``, and ``engrams`` is empty.
     """
@@ -101,8 +103,8 @@ class Axon:
             given = len(self.capabilities)
             raise ValueError(f"Axon {neuron_id!r} has {given} capabilities, of at most {MAX_CAPABILITIES}")
         self.version = version
-        self.input_type = input_type
-        self.output_type = output_type
+        self.input_type = _check_type("input_type", input_type)
+        self.output_type = _check_type("output_type", output_type)
         self.context_fetcher = context_fetcher
         self.max_concurrency = check_count("max_concurrency", max_concurrency)
         self.max_backlog = check_count("max_backlog", max_backlog, 0)
@@ -206,6 +208,26 @@ def _deltas(task: Signal, port: AxonPort) -> Emit:
 def error_reply(task: Signal, code: str, message: str, *, recoverable: bool) -> Signal:
     """Make the ERROR that answers ``task``."""
     return task.reply(SignalType.ERROR, {"code": code, "message": message, "recoverable": recoverable})
+
+
+def _check_type(name: str, type: Any) -> Any:
+    if type is None:
+        return None
+    # Imported on use: only Axons with types need it.
+    from msgspec.inspect import CustomType, type_info
+
+    reason: object = "no JSON value is an object of this class"
+    try:
+        with contextlib.suppress(msgspec.ValidationError):
+            msgspec.convert(None, type)
+        if type is object or not isinstance(type_info(type), CustomType):
+            return type
+    except Exception as error:  # noqa: BLE001 - msgspec raises what evaluating annotations raises
+        reason = error
+    raise TypeError(
+        f"{name}={type!r}: msgspec cannot check it: {reason}; use a TypedDict, a dataclass, a msgspec.Struct"
+        " or another type of JSON values"
+    )
 
 
 def _check(code: str, what: str, value: Any, type: Any) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
@@ -648,13 +647,11 @@ class Dendrite:
         Raises:
             LifecycleError: The Dendrite is not running, or hosts no Neuron.
             RejectedError: A middleware of this Dendrite dropped the bid.
-            ValueError: The Neuron cannot do it, or has bid for it already, there are too many open bids, or
-                ``cost`` is not a finite number.
-            MalformedSignalError: A number is outside of what the protocol allows.
+            TypeError: ``offer`` is not a Signal.
+            ValueError: The Neuron cannot do it, or has bid for it already, or there are too many open bids.
+            MalformedSignalError: A number is outside of what the protocol allows; a cost is finite.
             SynapseError: The Synapse refused it.
         """
-        if not math.isfinite(cost):
-            raise ValueError(f"cost is a finite number, not {cost!r}")
         terms = without_none(cost=cost, eta_ms=eta_ms, confidence=confidence)
         return await self.extension("auctions").bid(offer, neuron, terms)
 

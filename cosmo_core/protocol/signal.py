@@ -229,6 +229,16 @@ def new_unvalidated(
     return signal
 
 
+def check_signal(name: str, value: object) -> None:
+    """Check that an argument is a Signal.
+
+    Raises:
+        TypeError: It is not.
+    """
+    if not isinstance(value, Signal):
+        raise TypeError(f"{name} is a Signal, as Signal.new(type, payload) makes one, not {value!r}")
+
+
 def deadline_ms(seconds: float) -> int:
     """Return a remaining time as ``deadline_ms``: whole milliseconds, 0 when the time is up.
 

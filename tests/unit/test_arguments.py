@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime as dt
 import math
+import re
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypedDict
 
 import attrs
 import pytest
@@ -266,6 +268,19 @@ async def test_dendrite_refuses_a_function_as_an_axon() -> None:
     await synapse.close()
 
 
+async def test_methods_name_an_argument_that_is_not_a_signal() -> None:
+    async with _hosting(echo) as dendrite:
+        calls: dict[str, Callable[[Any], Any]] = {
+            "signal": dendrite.emit,
+            "offer": lambda given: dendrite.bid(given, cost=1),
+            "clarification": lambda given: dendrite.respond_to_clarification(given, "yes"),
+            "permission": dendrite.grant_permission,
+        }
+        for name, call in calls.items():
+            with pytest.raises(TypeError, match=f"^{name} is a Signal, as Signal.new.* not 'FINAL'"):
+                await call("FINAL")
+
+
 async def test_options_of_every_method_are_checked() -> None:
     synapse = MemorySynapse()
     await synapse.connect()
@@ -300,7 +315,7 @@ async def test_options_of_every_method_are_checked() -> None:
             lambda: dendrite.bid(Signal.new(SignalType.TASK_OFFER, {"input": {}}), cost=math.nan),
             "cost is a finite number",
         ),
-        (lambda: dendrite.emit({"type": "FINAL"}), "emit sends a Signal"),
+        (lambda: dendrite.emit({"type": "FINAL"}), "signal is a Signal"),
         (lambda: dendrite.watch(SignalType.FINAL, print, neurn="a"), "did you mean neuron"),
         (lambda: dendrite.watch(SignalType.FINAL, "print"), "a handler is a function"),
         (lambda: dendrite.watch("FINALE", print), "FINALE"),
@@ -406,6 +421,28 @@ async def test_output_that_stands_for_no_value_is_invalid() -> None:
         reply = await dendrite.dispatch_and_wait(neuron="n", input={})
         assert reply.payload["code"] == "OUTPUT_INVALID"
         assert "an object of type object has no JSON form" in reply.payload["message"]
+
+
+@dataclasses.dataclass
+class Reading:
+    at: dt.datetime
+    degrees: float = 0.5
+
+
+class Readings(TypedDict):
+    values: list[Reading]
+
+
+@pytest.mark.parametrize("name", ["input_type", "output_type"])
+@pytest.mark.parametrize("type", ["Point", 5, int | Scalar, Scalar], ids=repr)
+def test_axon_names_a_type_that_msgspec_cannot_check(name: str, type: Any) -> None:
+    with pytest.raises(TypeError, match=re.escape(f"{name}={type!r}: msgspec cannot check it: ")):
+        Axon(neuron_id="n", neuron_fn=echo, **{name: type})
+
+
+@pytest.mark.parametrize("type", [Reading, Readings, dict[str, int], list[int] | None, Any, None], ids=repr)
+def test_axon_takes_types_of_json_values(type: Any) -> None:
+    assert Axon(neuron_id="n", neuron_fn=echo, input_type=type).input_type is type
 
 
 async def test_output_type_is_checked_on_the_value() -> None:

@@ -24,7 +24,7 @@ from cosmo_core.dendrite.transport.link import Link, rejected
 from cosmo_core.errors import CosmoError, PathwayClosedError
 from cosmo_core.protocol.ids import check_token, new_trace_id, new_ulid
 from cosmo_core.protocol.payloads import without_none
-from cosmo_core.protocol.signal import Signal, address, deadline_ms, new_unvalidated
+from cosmo_core.protocol.signal import Signal, address, check_signal, deadline_ms, new_unvalidated
 from cosmo_core.protocol.signal_type import SignalType
 
 logger = logging.getLogger("cosmo_core.dendrite")
@@ -97,8 +97,7 @@ class Dispatcher:
 
     async def emit(self, signal: Signal) -> None:
         """Send a Signal to its Neuron, or to all listeners. Raises as `Dendrite.emit` does."""
-        if not isinstance(signal, Signal):
-            raise TypeError(f"emit sends a Signal, such as one of Signal.new(…), not {signal!r}")
+        check_signal("signal", signal)
         self.check_running()
         subjects, neuron = self._link.subjects, signal.directed.id if signal.directed is not None else None
         if neuron is not None and signal.type is _TASK:

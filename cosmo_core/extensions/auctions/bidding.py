@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final
@@ -16,10 +17,10 @@ from cosmo_core.contracts.boundary import logged_failures
 from cosmo_core.contracts.delivery import Subscription
 from cosmo_core.contracts.offer import OfferHandler
 from cosmo_core.dendrite.extension import Ports
-from cosmo_core.errors import LifecycleError, RejectedError
+from cosmo_core.errors import LifecycleError, MalformedSignalError, RejectedError
 from cosmo_core.extensions.auctions.auction import BIDS_STAND_S
 from cosmo_core.protocol.ids import SeenIds
-from cosmo_core.protocol.signal import Signal
+from cosmo_core.protocol.signal import Signal, check_signal
 from cosmo_core.protocol.signal_type import SignalType
 
 MAX_DECIDING: Final = 1_000
@@ -162,6 +163,7 @@ class Bidder:
 
     async def bid(self, offer: Signal, neuron: str | None, terms: dict[str, Any]) -> Signal:
         """Bid for an offer and return the BID; see `Dendrite.bid`."""
+        check_signal("offer", offer)
         if offer.type is not SignalType.TASK_OFFER:
             raise ValueError(f"only a TASK_OFFER can be bid for, not a {offer.type.value}")
         if self._draining or not self._subscriptions:
@@ -182,6 +184,8 @@ class Bidder:
         bid = offer.reply(
             SignalType.BID, terms, directed=axon.directed, meta={"dendrite": self._ports.dendrite_id}
         )
+        if not math.isfinite(terms["cost"]):
+            raise MalformedSignalError("payload.cost", f"cost is a finite number, not {terms['cost']!r}")
         # Stored first: the award may arrive before the sending returns.
         self._bids.add(offer, bid, axon.neuron_id)
         try:

@@ -13,7 +13,7 @@ from cosmo_core.contracts.pathway import Pathway
 from cosmo_core.dendrite.extension import Extension
 from cosmo_core.errors import MalformedSignalError
 from cosmo_core.protocol.payloads import Task, without_none
-from cosmo_core.protocol.signal import Signal
+from cosmo_core.protocol.signal import Signal, check_signal
 from cosmo_core.protocol.signal_type import SignalType
 
 _RESPOND: Final = {
@@ -104,6 +104,7 @@ def _decision(permission: Signal, *, granted: bool, reason: str | None, ttl_ms: 
 
 
 def _check_type(request: Signal, type: SignalType) -> None:
+    check_signal(type.value.lower(), request)
     if request.type is not type:
         hint = f"; use {_RESPOND[request.type]}" if request.type in _RESPOND else ""
         raise MalformedSignalError(

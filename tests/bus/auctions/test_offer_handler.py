@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 
 import pytest
@@ -149,6 +150,9 @@ async def test_bid_rejects_invalid_arguments(start: Start, make_axon: MakeAxon) 
     for name in ("b", "unknown"):
         with pytest.raises(ValueError, match=rf"'{name}' cannot bid.*\['x'\]"):
             await worker.bid(offer, neuron=name, cost=1)
+    for cost in (math.nan, math.inf, 10**400, True, "1"):
+        with pytest.raises(MalformedSignalError, match=r"payload\.cost"):
+            await worker.bid(offer, cost=cost)  # type: ignore[arg-type]
     with pytest.raises(MalformedSignalError, match="confidence"):
         await worker.bid(offer, cost=1, confidence=2)
     await worker.bid(offer, cost=1)
