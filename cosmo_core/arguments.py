@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final, TypeGuard, TypeVar
 
+import msgspec
+
 T = TypeVar("T")
 
 MAX_SECONDS: Final = 1e9
@@ -16,17 +18,17 @@ MAX_INTEGER: Final = 2**53 - 1
 """The largest integer of a payload and of an argument: every larger one is not exact in some JSON readers."""
 
 
-def check_seconds(name: str, value: float, *, positive: bool = False) -> float:
-    """Return a time in seconds if it is at least 0, or above 0, and at most `MAX_SECONDS`.
+def check_seconds(name: str, value: float, *, positive: bool = False, most: float = MAX_SECONDS) -> float:
+    """Return a time in seconds if it is at least 0, or above 0, and at most ``most``.
 
     Raises:
         TypeError: It is not a number.
         ValueError: It is out of range, infinite, or not a number (NaN).
     """
     _check_type(name, value, (int, float))
-    if not (value > 0 if positive else value >= 0) or value > MAX_SECONDS:
+    if not (value > 0 if positive else value >= 0) or value > most:
         least = "above 0" if positive else "from 0"
-        raise ValueError(f"{name} is a number of seconds {least} to {MAX_SECONDS:g}, not {_shown(value)}")
+        raise ValueError(f"{name} is a number of seconds {least} to {most:g}, not {_shown(value)}")
     return value
 
 
@@ -42,19 +44,39 @@ def check_wait(timeout_s: float | None, name: str = "timeout_s") -> None:
         check_seconds(name, timeout_s if not timeout_s < 0 else 0)
 
 
-def check_count(name: str, value: int, least: int = 1) -> int:
-    """Return a number of things if it is an integer from ``least`` to `MAX_INTEGER`.
+def check_count(name: str, value: int, least: int = 1, most: int = MAX_INTEGER) -> int:
+    """Return a number of things if it is an integer from ``least`` to ``most``.
 
     Raises:
         TypeError: It is not an integer.
         ValueError: It is out of range.
     """
     _check_type(name, value, int)
-    if not least <= value <= MAX_INTEGER:
-        raise ValueError(
-            f"{name} is an integer of at least {least} and at most {MAX_INTEGER}, not {_shown(value)}"
-        )
+    if not least <= value <= most:
+        raise ValueError(f"{name} is an integer of at least {least} and at most {most}, not {_shown(value)}")
     return value
+
+
+def check_flag(name: str, value: object) -> None:
+    """Check that an argument is True or False, so that a text such as "false" does not count as True.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} is True or False, not {value!r}")
+
+
+def parse_option(text: str, type: type[T]) -> T:
+    """Return the value of an option in a URL as a ``bool``, ``int`` or ``float``, written as in JSON.
+
+    Raises:
+        ValueError: It has another form. The message does not show the text, which may be a secret.
+    """
+    try:
+        return msgspec.json.decode(text.lower(), type=type)
+    except (msgspec.DecodeError, UnicodeError):
+        raise ValueError("a number is written as in 5 or 0.5, and a flag is true or false") from None
 
 
 def _check_type(name: str, value: object, types: type | tuple[type, ...]) -> None:

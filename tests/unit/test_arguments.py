@@ -35,10 +35,12 @@ from cosmo_core.arguments import (
     MAX_INTEGER,
     MAX_SECONDS,
     check_count,
+    check_flag,
     check_options,
     check_seconds,
     check_wait,
     did_you_mean,
+    parse_option,
 )
 from cosmo_core.contracts.engram import Query
 from cosmo_core.contracts.pathway import Pathway
@@ -200,7 +202,42 @@ def test_vector_beyond_a_double_is_an_invalid_query() -> None:
     assert caught.value.code == "ENGRAM_INVALID"
 
 
+def test_limits_can_be_lower() -> None:
+    assert (check_count("n", 5, most=5), check_seconds("s", 5, most=5)) == (5, 5)
+    with pytest.raises(ValueError, match="n is an integer of at least 1 and at most 5, not 6"):
+        check_count("n", 6, most=5)
+    with pytest.raises(ValueError, match="s is a number of seconds from 0 to 5, not 6"):
+        check_seconds("s", 6, most=5)
+
+
 # --- options ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("5", 5), ("-1", -1), ("0.5", 0.5), ("1E3", 1000.0), ("true", True), ("False", False)]
+)
+def test_option_of_a_url_is_written_as_in_json(text: str, value: object) -> None:
+    assert parse_option(text, type(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "type"),
+    [
+        *[(text, int) for text in ("", "1_0", "1.5", "0x1", "true", "\u0661", "5s", "null", "[5]", "\ud800")],
+        *[(text, float) for text in ("nan", "inf", "1_0", "1e400", "true", "half")],
+        *[(text, bool) for text in ("1", "yes", "on", "", "null")],
+    ],
+)
+def test_option_of_a_url_of_another_form_is_refused_and_not_shown(text: str, type: type) -> None:
+    with pytest.raises(ValueError, match=r"^a number is written as in 5 or 0\.5, and a flag is true "):
+        parse_option(text, type)
+
+
+@pytest.mark.parametrize("value", ["false", 0, 1, None])
+def test_flag_is_true_or_false(value: object) -> None:
+    check_flag("insecure", False)
+    with pytest.raises(TypeError, match=f"insecure is True or False, not {value!r}"):
+        check_flag("insecure", value)
 
 
 def test_unknown_option_is_named_with_a_suggestion() -> None:

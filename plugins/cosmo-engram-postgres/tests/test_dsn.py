@@ -36,13 +36,14 @@ async def refused(dsn: str) -> EngramError:
 @pytest.mark.parametrize(
     ("option", "advice"),
     [
-        ("sslmod=require", "did you mean 'sslmode'?"),
-        ("conect_timeout=3", "did you mean 'connect_timeout'?"),
+        ("sslmod=require", "did you mean sslmode?"),
+        ("conect_timeout=3", "did you mean connect_timeout?"),
         ("tls=true", "use sslmode=require"),
         ("ssl=true", "use sslmode=require"),
         ("channel_binding=require", "leave it out, and use sslmode=verify-full"),
         ("work_mem=1MB", "options=-c name=value"),
-        (f"passwrd={SECRET}", "did you mean 'password'?"),
+        (f"passwrd={SECRET}", "did you mean password?"),
+        ("schma=memory", "did you mean schema?"),
     ],
 )
 async def test_unknown_option_is_named_with_advice(option: str, advice: str) -> None:

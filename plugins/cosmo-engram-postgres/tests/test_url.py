@@ -50,8 +50,15 @@ def test_invalid_arguments_are_refused() -> None:
     with pytest.raises(EngramError, match="not a valid database URL") as caught:
         from_url("postgres://u:s3cret\u2100x@h/db", engram_id="ctx")
     assert "s3cret" not in str(caught.value)
-    with pytest.raises(TypeError):
-        from_url("postgres://h/db", engram_id="ctx", colour="red")
+    for number in ("1_0", "0x1", "1.5", "nan", "", "true"):
+        with pytest.raises(EngramError, match="keeps_writes in the URL of an Engram: a number is written as"):
+            from_url(f"postgres://h/db?keeps_writes={number}", engram_id="ctx")
+    with pytest.raises(TypeError, match="has no option 'max_sise'; did you mean max_size"):
+        from_url("postgres://h/db", engram_id="ctx", max_sise=3)
+    for name in ("min_size", "max_size", "keeps_writes", "vector_index"):
+        for wrong in (-1, 2**53, 1.5, True, "5", float("nan")):
+            with pytest.raises((TypeError, ValueError), match=f"{name} is an integer"):
+                PostgresEngram(engram_id="ctx", **{name: wrong})  # type: ignore[arg-type]
     with pytest.raises(MalformedSignalError):
         PostgresEngram(engram_id="two words")
     for options in (
@@ -60,7 +67,7 @@ def test_invalid_arguments_are_refused() -> None:
         {"keeps_writes": 0},
         {"schema": "x" * 64},
     ):
-        with pytest.raises(ValueError, match=r"min_size|keeps_writes|schema"):
+        with pytest.raises(ValueError, match=r"min_size|max_size|keeps_writes|schema"):
             PostgresEngram(engram_id="ctx", **options)
 
 

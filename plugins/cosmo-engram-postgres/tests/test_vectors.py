@@ -103,5 +103,5 @@ async def test_index_is_created_where_pgvector_is_installed(
 
 def test_dimensions_that_cannot_be_indexed_are_refused() -> None:
     for dimensions in (0, 2_001):
-        with pytest.raises(ValueError, match="vector_index must be from 1 to 2000"):
+        with pytest.raises(ValueError, match="vector_index is an integer of at least 1 and at most 2000"):
             PostgresEngram(engram_id="ctx", vector_index=dimensions)

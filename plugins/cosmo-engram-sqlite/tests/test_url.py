@@ -57,8 +57,11 @@ def test_engram_from_url_finds_this_plugin() -> None:
 def test_invalid_arguments_are_refused() -> None:
     with pytest.raises(TypeError, match="colour"):
         from_url("sqlite://", engram_id="ctx", colour="red")
-    with pytest.raises(ValueError, match="keeps_writes must be positive"):
-        SqliteEngram(engram_id="ctx", keeps_writes=0)
+    with pytest.raises(TypeError, match="has no option 'keep_writes'; did you mean keeps_writes"):
+        engram_from_url("sqlite://", engram_id="ctx", keep_writes=5)
+    for number in (0, -1, 2**53, 1.5, True, "5", float("nan")):
+        with pytest.raises((TypeError, ValueError), match="keeps_writes is an integer"):
+            SqliteEngram(engram_id="ctx", keeps_writes=number)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="path must be a file"):
         SqliteEngram(engram_id="ctx", path="")
     with pytest.raises(MalformedSignalError, match="engram_id"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 
 import pytest
@@ -243,8 +244,12 @@ async def test_a_url_without_a_scheme_is_rejected(url: str) -> None:
 
 def test_options_are_passed_to_the_synapse() -> None:
     assert from_url("memory://", max_frame=10).guarantees.max_frame == 10
-    with pytest.raises(ValueError, match="start at 1"):
-        from_url("memory://", max_pending=0)
+    for name in ("max_frame", "max_in_flight", "max_pending"):
+        for wrong in (0, 2**53, 1.5, True, "5", math.nan):
+            with pytest.raises((TypeError, ValueError), match=f"{name} is an integer"):
+                from_url("memory://", **{name: wrong})
+    with pytest.raises(ValueError, match="max_waiting is an integer"):
+        MemoryBus(max_waiting=0)
 
 
 def test_unknown_option_is_refused_with_a_suggestion() -> None:

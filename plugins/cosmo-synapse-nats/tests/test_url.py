@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,6 +58,11 @@ def test_no_repr_shows_a_secret(password: str, token: str) -> None:
         ("nats://u:hunter2@one?durable=perhaps", "durable=perhaps is not a valid value"),
         ("nats://u:hunter2@one?replicas=many&durable=true", "replicas=many is not a valid value"),
         ("nats://u:hunter2@one?password=x", "password is not an option of a URL"),
+        (
+            "nats://one?connect_timeout_s=nan",
+            "connect_timeout_s=nan is not a valid value: a number",
+        ),
+        ("nats://one?durable=true&replicas=1_0", "replicas=1_0 is not a valid value"),
         ("nats://one?durabel=true", "did you mean durable?"),
         ("nats://u:hunter2@one?replicas=3", "replicas needs durable=true"),
     ],
@@ -69,8 +77,18 @@ def test_an_invalid_url_is_rejected_without_its_secrets(url: str, message: str) 
 def test_options_out_of_range_are_rejected() -> None:
     with pytest.raises(TypeError, match="a NATS Synapse has no option 'colour'"):
         from_url("nats://one", colour="red")
-    with pytest.raises(ValueError, match="start at 1"):
-        from_url("nats://one", max_pending=0)
+    for name in ("max_frame", "max_in_flight", "max_pending"):
+        for value in (0, 2**53, 1.5, True, "5", math.nan):
+            with pytest.raises((TypeError, ValueError), match=f"{name} is an integer"):
+                from_url("nats://one", **{name: value})
+    for field in attrs.fields(Durability):
+        for value in (-1, math.nan, math.inf, 10**400, True, "5"):
+            with pytest.raises((TypeError, ValueError), match=f"{field.name} is (a number|an integer)"):
+                from_url("nats://one", durable=True, **{field.name: value})
+    with pytest.raises(ValueError, match="ack_wait_s is a number of seconds from 0 to"):
+        from_url("nats://one?durable=true&ack_wait_s=1e300")
+    with pytest.raises(TypeError, match="durable is True or False, not 'false'"):
+        from_url("nats://one", durable="false")
     with pytest.raises(ValueError, match="connect_timeout_s"):
         from_url("nats://one", connect_timeout_s=0)
     with pytest.raises(ValueError, match="at least one server"):

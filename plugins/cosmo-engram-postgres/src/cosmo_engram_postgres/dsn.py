@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from difflib import get_close_matches
 from typing import Final, NoReturn
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 import attrs
 
+from cosmo_core.arguments import did_you_mean
 from cosmo_core.errors import EngramError
 
 OPTIONS: Final = (
@@ -38,6 +38,9 @@ OPTIONS: Final = (
     "user",
 )
 """The options of a DSN. They mean what they mean to PostgreSQL's own programs."""
+
+OUR_OPTIONS: Final = ("keeps_writes", "max_size", "min_size", "schema", "vector_index")
+"""The options of a URL that are those of `PostgresEngram`."""
 
 _FILES: Final = frozenset({"sslcert", "sslcrl", "sslkey", "sslrootcert"})
 _ADVICE: Final = {
@@ -113,9 +116,8 @@ class Dsn:
 def _advice(option: str) -> str:
     if option in _ADVICE:
         return _ADVICE[option]
-    close = get_close_matches(option, OPTIONS, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else "leave it out; "
-    return f"{hint}The options are {', '.join(OPTIONS)}; settings of the server go into options=-c name=value"
+    advice = did_you_mean(option, (*OPTIONS, *OUR_OPTIONS))
+    return f"{advice}; settings of the server go into options=-c name=value"
 
 
 def describe(dsn: str | None) -> str:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import attrs
 
+from cosmo_core.arguments import check_count, check_options, parse_option
 from cosmo_core.contracts.engram import EngramGuarantees, Findings, ImprintReceipt, Query, Write
 from cosmo_core.errors import EngramError
 from cosmo_core.protocol.ids import check_token
 from cosmo_engram_postgres.calls import Calls
 from cosmo_engram_postgres.connections import Connections
-from cosmo_engram_postgres.dsn import Dsn, describe
+from cosmo_engram_postgres.dsn import OUR_OPTIONS, Dsn, describe
 from cosmo_engram_postgres.failures import closed
 from cosmo_engram_postgres.finding import findings, statement
 from cosmo_engram_postgres.schema import MAX_INDEXED_DIMENSIONS, Database, Schema, prepare
 from cosmo_engram_postgres.writing import Writer
 
-_NUMBERS: Final = frozenset({"min_size", "max_size", "keeps_writes", "vector_index"})
+_NUMBERS: Final = frozenset(OUR_OPTIONS) - {"schema"}
 
 
 @attrs.frozen
@@ -48,6 +50,7 @@ class PostgresEngram:
 
     Raises:
         MalformedSignalError: The id or the kind is not a valid token.
+        TypeError: A number is not an integer.
         ValueError: A number is out of range, or the name of the schema is too long.
     """
 
@@ -65,14 +68,11 @@ class PostgresEngram:
     ) -> None:
         check_token("engram_id", engram_id)
         check_token("engram_kind", engram_kind)
-        if not 0 <= min_size <= max_size or max_size < 1:
-            raise ValueError("min_size must be from 0 to max_size, and max_size at least 1")
-        if keeps_writes < 1:
-            raise ValueError("keeps_writes must be positive")
-        if vector_index is not None and not 1 <= vector_index <= MAX_INDEXED_DIMENSIONS:
-            raise ValueError(
-                f"vector_index must be from 1 to {MAX_INDEXED_DIMENSIONS}, which pgvector can index"
-            )
+        check_count("max_size", max_size)
+        check_count("min_size", min_size, 0, max_size)
+        check_count("keeps_writes", keeps_writes)
+        if vector_index is not None:
+            check_count("vector_index", vector_index, most=MAX_INDEXED_DIMENSIONS)
         self._engram_id = engram_id
         self._engram_kind = engram_kind
         self._dsn = dsn
@@ -206,9 +206,10 @@ def from_url(url: str, *, engram_id: str, engram_kind: str = "context", **option
 
     Raises:
         EngramError: The URL is not valid, or a number in it is not. The message contains no secret.
-        TypeError: An option does not exist.
+        TypeError: An option does not exist; the message suggests a similar one.
         ValueError: An option is out of range.
     """
+    check_options("a PostgreSQL Engram", options, inspect.signature(PostgresEngram).parameters)
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -218,7 +219,8 @@ def from_url(url: str, *, engram_id: str, engram_kind: str = "context", **option
             "characters of user and password percent-encoded",
             code="ENGRAM_INVALID",
         ) from None
-    ours, theirs = {}, []
+    ours: dict[str, Any] = {}
+    theirs = []
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
         if name == "schema":
             ours[name] = value
@@ -230,7 +232,8 @@ def from_url(url: str, *, engram_id: str, engram_kind: str = "context", **option
     return PostgresEngram(engram_id=engram_id, engram_kind=engram_kind, dsn=dsn, **{**ours, **options})
 
 
-def _number(name: str, value: str) -> Any:
-    if not value.isdecimal():
-        raise EngramError(f"{name} in the URL of an Engram must be a number", code="ENGRAM_INVALID")
-    return int(value)
+def _number(name: str, text: str) -> int:
+    try:
+        return parse_option(text, int)
+    except ValueError as error:
+        raise EngramError(f"{name} in the URL of an Engram: {error}", code="ENGRAM_INVALID") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 from collections.abc import Callable
 from functools import partial
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+from cosmo_core.arguments import check_count, check_options
 from cosmo_core.contracts.engram import EngramGuarantees, Findings, ImprintReceipt, Query, Write
 from cosmo_core.errors import EngramError
 from cosmo_core.protocol.ids import check_token
@@ -40,6 +42,7 @@ class SqliteEngram:
 
     Raises:
         MalformedSignalError: The id or the kind is not a valid token.
+        TypeError: ``keeps_writes`` is not an integer.
         ValueError: The path is empty, or ``keeps_writes`` is not positive.
     """
 
@@ -53,8 +56,7 @@ class SqliteEngram:
     ) -> None:
         if not os.fspath(path):
             raise ValueError(f"SqliteEngram {engram_id!r}: path must be a file, or {MEMORY!r}")
-        if keeps_writes < 1:
-            raise ValueError(f"SqliteEngram {engram_id!r}: keeps_writes must be positive")
+        check_count("keeps_writes", keeps_writes)
         self._id = check_token("engram_id", engram_id)
         self._kind = check_token("engram_kind", engram_kind)
         self._path = path
@@ -188,8 +190,9 @@ def from_url(url: str, *, engram_id: str, engram_kind: str = "context", **option
 
     Raises:
         EngramError: ``ENGRAM_INVALID``: the URL has another form.
-        TypeError: An option does not exist.
+        TypeError: An option does not exist; the message suggests a similar one.
     """
+    check_options("a SQLite Engram", options, inspect.signature(SqliteEngram).parameters)
     try:
         parts = urlsplit(url)
     except ValueError:

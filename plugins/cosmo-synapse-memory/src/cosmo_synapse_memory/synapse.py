@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from cosmo_core.arguments import check_options
+from cosmo_core.arguments import check_count, check_options
 from cosmo_core.contracts.delivery import DEFAULT_MAX_FRAME, FrameHandler, Guarantees, UndeliveredHandler
 from cosmo_core.errors import FrameTooLargeError, SynapseClosedError, SynapseError, redacted
 from cosmo_core.protocol.ids import is_token
@@ -28,6 +28,7 @@ class MemoryBus:
     """
 
     def __init__(self, *, max_waiting: int = MAX_WAITING) -> None:
+        check_count("max_waiting", max_waiting)
         self.router = Router(max_waiting=max_waiting, on_dequeued=self._wake)
         # By group and subject: set when there is space in a full queue.
         self._space: dict[tuple[str, str], asyncio.Event] = {}
@@ -119,6 +120,7 @@ class MemorySynapse:
             queue group.
 
     Raises:
+        TypeError: A limit is not an integer.
         ValueError: A limit is less than 1.
     """
 
@@ -130,8 +132,9 @@ class MemorySynapse:
         max_in_flight: int = 1000,
         max_pending: int = 1000,
     ) -> None:
-        if min(max_frame, max_in_flight, max_pending) < 1:
-            raise ValueError("max_frame, max_in_flight and max_pending start at 1")
+        check_count("max_frame", max_frame)
+        check_count("max_in_flight", max_in_flight)
+        check_count("max_pending", max_pending)
         self.guarantees = Guarantees(max_frame=max_frame)
         self._bus = MemoryBus(max_waiting=max_pending) if bus is None else bus
         self._max_frame = max_frame
@@ -222,7 +225,8 @@ def from_url(url: str, **options: Any) -> MemorySynapse:
     parts = urlsplit(url)
     if parts.path not in {"", "/"} or parts.query or parts.fragment:
         raise SynapseError(
-            f"invalid URL of a memory Synapse: {redacted(url)!r}; use memory:// or memory://name"
+            f"invalid URL of a memory Synapse: {redacted(url)!r}; use memory:// or memory://name,"
+            " and keywords for options"
         )
     if not parts.netloc:
         return MemorySynapse(**options)

@@ -8,6 +8,7 @@ from typing import Final
 
 import attrs
 
+from cosmo_core.arguments import check_count, check_seconds
 from cosmo_core.protocol.ids import is_token
 
 HEADROOM: Final = 4096
@@ -47,8 +48,7 @@ class Servers:
     def __attrs_post_init__(self) -> None:
         if not self.hosts:
             raise ValueError("a NATS Synapse needs at least one server")
-        if self.connect_timeout_s <= 0:
-            raise ValueError("connect_timeout_s must be more than 0")
+        check_seconds("connect_timeout_s", self.connect_timeout_s, positive=True)
         if self.tls is not None and not isinstance(self.tls, ssl.SSLContext):
             raise TypeError(
                 "tls needs an ssl.SSLContext, such as ssl.create_default_context(cafile=…), not "
@@ -119,10 +119,8 @@ class Durability:
 
     def __attrs_post_init__(self) -> None:
         for name in ("max_deliveries", "max_bytes", "max_waiting", "max_dead", "replicas"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} starts at 1")
+            check_count(name, getattr(self, name))
         for name in ("ack_wait_s", "duplicates_s", "store_timeout_s", "answers_s"):
-            if getattr(self, name) < 0.1:
+            if check_seconds(name, getattr(self, name)) < 0.1:
                 raise ValueError(f"{name} starts at 0.1")
-        if self.retry_s < 0:
-            raise ValueError("retry_s starts at 0")
+        check_seconds("retry_s", self.retry_s)

@@ -7,6 +7,7 @@ import asyncio
 import attrs
 from nats import errors
 
+from cosmo_core.arguments import check_count
 from cosmo_core.contracts.delivery import (
     DEFAULT_MAX_FRAME,
     DeadLetter,
@@ -40,6 +41,7 @@ class NatsSynapse:
         max_pending: How many more may wait for it.
 
     Raises:
+        TypeError: A limit is not an integer.
         ValueError: A limit is less than 1.
     """
 
@@ -52,8 +54,9 @@ class NatsSynapse:
         max_in_flight: int = 1000,
         max_pending: int = 1000,
     ) -> None:
-        if min(max_frame, max_in_flight, max_pending) < 1:
-            raise ValueError("max_frame, max_in_flight and max_pending start at 1")
+        check_count("max_frame", max_frame)
+        check_count("max_in_flight", max_in_flight)
+        check_count("max_pending", max_pending)
         self.guarantees = _guarantees(durability, max_frame)
         self._servers = servers
         self._durability = durability

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import attrs
 
-from cosmo_core.arguments import check_options, did_you_mean
+from cosmo_core.arguments import check_flag, check_options, did_you_mean, parse_option
 from cosmo_core.errors import SynapseError, redacted
 from cosmo_synapse_nats.options import Durability, Servers
 from cosmo_synapse_nats.synapse import NatsSynapse
@@ -16,17 +15,11 @@ from cosmo_synapse_nats.synapse import NatsSynapse
 DEFAULT_PORT: Final = 4222
 
 
-def _boolean(text: str) -> bool:
-    if text.lower() not in {"true", "false"}:
-        raise ValueError(text)
-    return text.lower() == "true"
-
-
 _SERVERS: Final = frozenset(field.name for field in attrs.fields(Servers)) - {"hosts", "encrypted"}
 _DURABILITY: Final = frozenset(field.name for field in attrs.fields(Durability))
 _LIMITS: Final = frozenset({"max_frame", "max_in_flight", "max_pending"})
-_QUERY: Final[dict[str, Callable[[str], object]]] = {
-    "durable": _boolean,
+_QUERY: Final[dict[str, type]] = {
+    "durable": bool,
     "prefix": str,
     "connect_timeout_s": float,
     **dict.fromkeys(_LIMITS, int),
@@ -46,7 +39,7 @@ def from_url(url: str, **options: Any) -> NatsSynapse:
 
     Raises:
         SynapseError: The URL, or an option in it, is invalid. The message contains no secret.
-        TypeError: An option is unknown.
+        TypeError: An option is unknown, or has a value of a wrong type.
         ValueError: An option is out of its range.
     """
     try:
@@ -62,7 +55,7 @@ def from_url(url: str, **options: Any) -> NatsSynapse:
     if parts.scheme not in {"nats", "tls"} or parts.path not in {"", "/"} or parts.fragment:
         raise SynapseError(f"{where}: use nats://host:port or tls://host:port, with an optional query")
     given = {**_identity(userinfo), **_query(where, parts.query), **options}
-    durable = given.pop("durable", False)
+    check_flag("durable", durable := given.pop("durable", False))
     check_options("a NATS Synapse", given, _SERVERS | _LIMITS | _DURABILITY)
     if not durable and (unused := given.keys() & _DURABILITY):
         raise SynapseError(f"{where}: {', '.join(sorted(unused))} needs durable=true")
@@ -111,14 +104,13 @@ def _identity(userinfo: str) -> dict[str, str]:
 
 
 def _query(where: str, query: str) -> dict[str, object]:
-    values = {}
+    values: dict[str, object] = {}
     for name, text in parse_qsl(query, keep_blank_values=True):
-        convert = _QUERY.get(name)
-        if convert is None:
+        if name not in _QUERY:
             advice = did_you_mean(name, sorted(_QUERY))
             raise SynapseError(f"{where}: {name} is not an option of a URL; {advice}")
         try:
-            values[name] = convert(text)
-        except ValueError:
-            raise SynapseError(f"{where}: {name}={text} is not a valid value") from None
+            values[name] = text if _QUERY[name] is str else parse_option(text, _QUERY[name])
+        except ValueError as error:
+            raise SynapseError(f"{where}: {name}={text} is not a valid value: {error}") from None
     return values

@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 import attrs
 
+from cosmo_core.arguments import check_flag, check_seconds
 from cosmo_core.errors import SynapseError, redacted
 
 MAX_LEASE_S: Final = 3600.0
@@ -23,10 +24,10 @@ def check_lease(lease_s: float) -> None:
     """Check the option ``lease_s`` of a hub or a peer.
 
     Raises:
-        ValueError: It is not a number of seconds in range.
+        TypeError: It is not a number.
+        ValueError: It is not above 0, or above `MAX_LEASE_S`.
     """
-    if not 0 < lease_s <= MAX_LEASE_S:
-        raise ValueError(f"lease_s must be more than 0 and at most {MAX_LEASE_S} seconds, not {lease_s!r}")
+    check_seconds("lease_s", lease_s, positive=True, most=MAX_LEASE_S)
 
 
 def _shown(url: str) -> str:
@@ -117,8 +118,10 @@ class Address:
         """Check that an address off loopback is used with keys.
 
         Raises:
+            TypeError: ``insecure`` is not True or False.
             SynapseError: The address is not on loopback, no keys are given, and ``insecure`` is False.
         """
+        check_flag("insecure", insecure)
         if not (given or insecure or self.is_local):
             raise SynapseError(
                 f"{self} is not on loopback, and without keys any program may read and publish there;"

@@ -16,6 +16,7 @@ from typing import Final
 import zmq
 
 from cosmo_core import SynapseError
+from cosmo_core.arguments import check_count
 from cosmo_core.contracts.delivery import DEFAULT_MAX_FRAME
 from cosmo_core.routing import Delivery, Router
 from cosmo_synapse_zmq import wire
@@ -115,6 +116,7 @@ class Hub:
 
     Raises:
         SynapseError: The address is not on loopback, and there are no keys.
+        TypeError: A limit is not a number, or ``insecure`` is not True or False.
         ValueError: A limit is out of range.
     """
 
@@ -129,10 +131,9 @@ class Hub:
         max_deliveries: int = 3,
         lease_s: float = 3.0,
     ) -> None:
-        if not 0 < max_frame <= MAX_FRAME or max_waiting < 1 or max_deliveries < 1:
-            raise ValueError(
-                f"max_frame must be from 1 to {MAX_FRAME}, and max_waiting and max_deliveries at least 1"
-            )
+        check_count("max_frame", max_frame, most=MAX_FRAME)
+        check_count("max_waiting", max_waiting)
+        check_count("max_deliveries", max_deliveries)
         check_lease(lease_s)
         address.check_keys(keys is not None, insecure)
         self.rejected = 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import math
 from typing import Any, Final
 
 import attrs
@@ -20,7 +19,7 @@ from cosmo_core import (
     SynapseError,
     UndeliveredHandler,
 )
-from cosmo_core.arguments import check_options
+from cosmo_core.arguments import check_count, check_options, check_seconds
 from cosmo_core.contracts.delivery import DEFAULT_MAX_FRAME
 from cosmo_core.routing import check_pattern, check_subject
 from cosmo_synapse_zmq import wire
@@ -64,6 +63,7 @@ class ZmqSynapse:
 
     Raises:
         SynapseError: The address is not on loopback, and there are no keys.
+        TypeError: A limit is not a number, or ``insecure`` is not True or False.
         ValueError: A limit is out of range.
     """
 
@@ -78,11 +78,9 @@ class ZmqSynapse:
         connect_timeout_s: float = 5.0,
         lease_s: float = 3.0,
     ) -> None:
-        if not 1 <= max_in_flight <= MAX_PREFETCH or max_pending < 0 or not 0 < connect_timeout_s < math.inf:
-            raise ValueError(
-                f"max_in_flight must be from 1 to {MAX_PREFETCH}, max_pending at least 0, and"
-                " connect_timeout_s a positive number of seconds"
-            )
+        check_count("max_in_flight", max_in_flight, most=MAX_PREFETCH)
+        check_count("max_pending", max_pending, 0)
+        check_seconds("connect_timeout_s", connect_timeout_s, positive=True)
         check_lease(lease_s)
         address.check_keys(keys is not None, insecure)
         self.guarantees = Guarantees(
