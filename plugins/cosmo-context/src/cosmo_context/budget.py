@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
 from cosmo_context.context import Context
 from cosmo_context.errors import BudgetExceededError
 from cosmo_context.formatting import Formatted, OnError, ask_shorter
-from cosmo_context.neuron import REQUIRED, Neuron
+from cosmo_context.neuron import REQUIRED, Neuron, is_number
 from cosmo_context.rendered import Status
+from cosmo_core.arguments import check_count
 
 CountTokens = Callable[[str], int]
 """Counts the tokens of a text. Use the tokenizer of the model where the limit is tight."""
@@ -30,8 +31,13 @@ def approximate_tokens(text: str) -> int:
 
 
 def _not_negative(budget: Budget, field: attrs.Attribute[int], value: int) -> None:
-    if value < 0:
-        raise ValueError(f"Budget.{field.name} must not be negative, not {value!r}")
+    check_count(f"Budget.{field.name}", value, 0)
+
+
+def _numbers(budget: Budget, field: attrs.Attribute[Any], importance: Mapping[str, object]) -> None:
+    for name, value in importance.items():
+        if not is_number(value):
+            raise TypeError(f"Budget.importance[{name!r}] must be a number, not {value!r}")
 
 
 @attrs.frozen
@@ -44,12 +50,15 @@ class Budget:
         importance: Importance by name of Neuron; it overrides `Neuron.importance`.
 
     Raises:
-        ValueError: A number is negative, or no tokens are left for the prompt.
+        TypeError: A limit is not an integer, or an importance is not a number.
+        ValueError: A limit is negative, or no tokens are left for the prompt.
     """
 
     max_tokens: int = attrs.field(validator=_not_negative)
     reserve: int = attrs.field(default=0, kw_only=True, validator=_not_negative)
-    importance: Mapping[str, float] = attrs.field(default=MappingProxyType({}), kw_only=True)
+    importance: Mapping[str, float] = attrs.field(
+        default=MappingProxyType({}), kw_only=True, validator=_numbers
+    )
 
     def __attrs_post_init__(self) -> None:
         if self.limit < 1:

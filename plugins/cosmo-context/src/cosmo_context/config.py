@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import attrs
 
+from cosmo_core.arguments import check_options
+
 
 class AutomationMode(StrEnum):
     """The autonomy of a program."""
@@ -25,12 +27,12 @@ def _mode(value: AutomationMode | str) -> AutomationMode:
 
 
 def _at_least_one(config: ContextConfig, field: attrs.Attribute[int], value: object) -> None:
-    if not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"ContextConfig.{field.name} must be a whole number of at least 1, not {value!r}")
 
 
 def _share(config: ContextConfig, field: attrs.Attribute[float], value: object) -> None:
-    if not isinstance(value, (int, float)) or not 0 <= value <= 1:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
         raise ValueError(f"ContextConfig.{field.name} must be a number from 0 to 1, not {value!r}")
 
 
@@ -75,7 +77,8 @@ def make_config(mode: AutomationMode | str = AutomationMode.COPILOT, **overrides
 
     Raises:
         ValueError: The mode does not exist, or a value is out of range.
-        TypeError: A setting does not exist.
+        TypeError: A setting does not exist; the message suggests a similar one.
     """
+    check_options("make_config", overrides, attrs.fields_dict(ContextConfig).keys() - {"mode"})
     mode = _mode(mode)
     return ContextConfig(mode=mode, **(_PRESETS[mode] | overrides))

@@ -59,7 +59,7 @@ class Neuron(ABC):
     def __init__(self, name: str, *, priority: float = 50) -> None:
         if not isinstance(name, str):
             raise TypeError(f"the name of a context Neuron must be a string, not {name!r}")
-        if not _is_number(priority):
+        if not is_number(priority):
             raise TypeError(f"the priority of context Neuron {name!r} must be a number, not {priority!r}")
         self._name = name
         self._priority = priority
@@ -112,5 +112,6 @@ class StateNeuron(Neuron):
         return self.fragment(ctx, **kwargs)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not math.isnan(value)
+def is_number(value: object) -> bool:
+    """Report whether a value is a number that can be compared: not a bool, and not NaN."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)

@@ -105,8 +105,8 @@ async def test_separators_count_as_tokens(scripted: Make) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Budget(-1), "Budget.max_tokens must not be negative, not -1"),
-        (lambda: Budget(5, reserve=-1), "Budget.reserve must not be negative, not -1"),
+        (lambda: Budget(-1), "Budget.max_tokens is an integer of at least 0 and at most .*, not -1"),
+        (lambda: Budget(5, reserve=-1), "Budget.reserve is an integer of at least 0 and at most .*, not -1"),
         (lambda: Budget(5, reserve=5), r"Budget.reserve \(5\) leaves none of 5 tokens for the prompt"),
         (lambda: Budget(0), r"Budget.reserve \(0\) leaves none of 0 tokens"),
     ],
@@ -114,6 +114,21 @@ async def test_separators_count_as_tokens(scripted: Make) -> None:
 def test_budget_without_tokens_for_the_prompt_is_refused(make: Callable[[], Budget], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("value", [1.5, True, "5", float("nan"), None])
+def test_budget_of_another_type_is_refused(value: Any) -> None:
+    with pytest.raises(TypeError, match=r"Budget\.max_tokens is an integer, not"):
+        Budget(value)
+    with pytest.raises(TypeError, match=r"Budget\.reserve is an integer, not"):
+        Budget(5, reserve=value)
+
+
+@pytest.mark.parametrize("value", [True, "5", float("nan"), None])
+def test_importance_that_is_not_a_number_is_refused(value: Any) -> None:
+    with pytest.raises(TypeError, match=r"Budget.importance\['task'\] must be a number, not"):
+        Budget(5, importance={"task": value})
+    assert Budget(5, importance={"task": REQUIRED}).importance == {"task": REQUIRED}
 
 
 # --- shortening ---------------------------------------------------------------------------------------

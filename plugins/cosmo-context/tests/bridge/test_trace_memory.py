@@ -97,10 +97,13 @@ def test_least_recent_trace_and_oldest_items_are_forgotten() -> None:
     assert fed_state(memory) == {"facts": [1, 2, 3, 4]}
 
 
-@pytest.mark.parametrize("limits", [{"max_traces": 0}, {"max_items": 0}])
-def test_limits_must_be_at_least_one(limits: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="must be at least 1"):
-        TraceMemory(**limits)
+@pytest.mark.parametrize("name", ["max_traces", "max_items"])
+def test_limits_must_be_at_least_one(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} is an integer of at least 1"):
+        TraceMemory(**{name: 0})
+    for value in (1.5, True, "5", float("nan")):
+        with pytest.raises(TypeError, match=f"{name} is an integer, not"):
+            TraceMemory(**{name: value})  # type: ignore[arg-type]
 
 
 async def test_memory_follows_a_pathway_or_whole_dendrites() -> None:

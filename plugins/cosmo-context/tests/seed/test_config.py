@@ -58,7 +58,7 @@ def test_unknown_mode_is_an_error_that_lists_the_modes(make: Any, mode: Any) -> 
         make(mode)
 
 
-@pytest.mark.parametrize("value", [0, -1, 1.5, 2.0, "3", None])
+@pytest.mark.parametrize("value", [0, -1, 1.5, 2.0, "3", None, True])
 @pytest.mark.parametrize("setting", ["history_rounds", "summary_threshold", "offload_threshold"])
 def test_count_must_be_a_whole_number_of_at_least_one(setting: str, value: Any) -> None:
     with pytest.raises(
@@ -85,7 +85,7 @@ def test_trigger_is_a_share(value: float) -> None:
     assert ContextConfig(token_budget_trigger=value).token_budget_trigger == value
 
 
-@pytest.mark.parametrize("value", [-0.01, 1.01, float("nan"), float("inf"), "0.5", None])
+@pytest.mark.parametrize("value", [-0.01, 1.01, float("nan"), float("inf"), "0.5", None, True])
 def test_trigger_outside_of_zero_to_one_is_an_error(value: Any) -> None:
     with pytest.raises(
         ValueError, match=r"^ContextConfig\.token_budget_trigger must be a number from 0 to 1"
@@ -98,6 +98,8 @@ def test_unknown_setting_is_an_error() -> None:
         ContextConfig(automation_mode="pilot")  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="rounds"):
         make_config("pilot", rounds=3)
+    with pytest.raises(TypeError, match="has no option 'history_round'; did you mean history_rounds"):
+        make_config("pilot", history_round=3)
 
 
 def test_settings_are_immutable() -> None:

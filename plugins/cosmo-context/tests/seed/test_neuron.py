@@ -42,7 +42,7 @@ def test_name_must_be_a_string(name: Any) -> None:
         Placed(name)
 
 
-@pytest.mark.parametrize("priority", [None, "1", float("nan"), 1j])
+@pytest.mark.parametrize("priority", [None, "1", float("nan"), 1j, True])
 def test_priority_must_be_a_number(priority: Any) -> None:
     with pytest.raises(TypeError, match="the priority of context Neuron 'mine' must be a number"):
         Placed("mine", priority=priority)

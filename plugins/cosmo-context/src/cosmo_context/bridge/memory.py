@@ -11,6 +11,7 @@ import attrs
 
 from cosmo_context.context import Context
 from cosmo_core import Dendrite, Pathway, Signal, SignalType
+from cosmo_core.arguments import check_count
 from cosmo_core.plugins import SignalEvent, SignalObserver, hookimpl
 
 OBSERVED: Final = (
@@ -47,14 +48,13 @@ class TraceMemory:
         max_items: How many messages of each Neuron, and how many other items, are remembered per trace.
 
     Raises:
+        TypeError: A limit is not an integer.
         ValueError: A limit is below 1.
     """
 
     def __init__(self, *, max_traces: int = 256, max_items: int = 256) -> None:
-        if max_traces < 1 or max_items < 1:
-            raise ValueError(f"max_traces ({max_traces}) and max_items ({max_items}) must be at least 1")
-        self._max_traces = max_traces
-        self._max_items = max_items
+        self._max_traces = check_count("max_traces", max_traces)
+        self._max_items = check_count("max_items", max_items)
         self._traces: OrderedDict[str, _Trace] = OrderedDict()
 
     # --- writing --------------------------------------------------------------------------------------

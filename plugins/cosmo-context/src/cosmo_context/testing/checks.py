@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import inspect
-import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
@@ -17,7 +16,7 @@ from cosmo_context.builder import PromptBuilder
 from cosmo_context.context import Context
 from cosmo_context.data import marking, parts, unmarked
 from cosmo_context.errors import ContextNeuronError, RegistryError
-from cosmo_context.neuron import Fits, Neuron, Stability
+from cosmo_context.neuron import Fits, Neuron, Stability, is_number
 from cosmo_context.registry import Registry
 from cosmo_context.state import ContextState
 from cosmo_context.testing.calls import (
@@ -71,7 +70,7 @@ async def check_placement(subject: ContextNeuronUnderTest) -> None:
     neuron = subject.neuron()
     for what in ("priority", "importance"):
         value = getattr(neuron, what)
-        need(_is_number(value), f"the {what} is {value!r}, not a number")
+        need(is_number(value), f"the {what} is {value!r}, not a number")
     stability: object = neuron.stability
     need(isinstance(stability, Stability), f"the stability is {stability!r}, not a Stability")
 
@@ -98,10 +97,6 @@ async def check_entry_point(subject: ContextNeuronUnderTest) -> None:
         raise UnmetError(str(error)) from error
     need(type(found) is type(neuron), f"{neuron.name!r} finds {found!r}, not a {type(neuron).__name__}")
     need(found.name == neuron.name, f"{neuron.name!r} finds a Neuron of the name {found.name!r}")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not math.isnan(value)
 
 
 _NO_SUCH_OPTION: Final = {"no_such_option": 1}
