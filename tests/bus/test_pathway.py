@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cosmo_core import (
+    PathwayClosedError,
     Signal,
     SignalType,
 )
@@ -114,6 +115,38 @@ async def test_pathway_handler_can_stop_its_dendrite(start: Start) -> None:
 
     await orchestrator.dispatch_and_subscribe({SignalType.AGENT_OUTPUT: stop}, neuron="echo", input={})
     await stopped.wait()
+
+
+async def test_stop_leaves_no_timer_of_waiting_callers(start: Start) -> None:
+    started, release = asyncio.Event(), asyncio.Event()
+
+    async def slow(input: dict[str, Any], context: list[Any]) -> Any:
+        started.set()
+        await release.wait()
+
+    await start(slow, role="worker")
+    orchestrator = await start()
+    pathway = await orchestrator.dispatch(neuron="slow", input={})
+    waiting = asyncio.create_task(pathway.wait(timeout_s=60))
+    await started.wait()
+    await asyncio.sleep(0)  # the caller waits now
+    assert orchestrator._pathways.deadlines._timer is not None
+    await orchestrator.stop()
+    release.set()
+    with pytest.raises(PathwayClosedError):
+        await waiting
+    assert orchestrator._pathways.deadlines._timer is None
+
+
+async def test_repr_of_pathway_tells_whether_it_is_open(start: Start) -> None:
+    await start(echo, role="worker")
+    orchestrator = await start()
+    pathway = await orchestrator.dispatch(neuron="echo", input={})
+    place = f"{pathway.task_id} to 'echo' on {pathway.trace_id}>"
+    assert repr(pathway) == f"<Pathway open {place}"
+    await pathway.wait()
+    pathway.close()
+    assert repr(pathway) == f"<Pathway closed {place}"
 
 
 async def test_unreferenced_pathway_is_collected(start: Start) -> None:

@@ -450,6 +450,47 @@ async def test_output_is_the_value_that_an_object_stands_for(returned: Any, outp
         assert reply.raise_for_error().payload == {"output": output}
 
 
+async def test_output_may_be_values_of_numpy() -> None:
+    numpy = pytest.importorskip("numpy")
+
+    async def returns(input: dict[str, Any], context: list[Any]) -> Any:
+        return {
+            "float": numpy.float32(1.5),
+            "double": numpy.float64(0.1),
+            "int": numpy.int64(7),
+            "flag": numpy.bool_(True),
+            "text": numpy.str_("a"),
+            "array": numpy.arange(4).reshape(2, 2),
+        }
+
+    async with _hosting(returns) as dendrite:
+        reply = await dendrite.dispatch_and_wait(neuron="n", input={})
+        assert reply.raise_for_error().payload["output"] == {
+            "float": 1.5,
+            "double": 0.1,
+            "int": 7,
+            "flag": True,
+            "text": "a",
+            "array": [[0, 1], [2, 3]],
+        }
+
+
+async def test_output_may_be_a_model_of_pydantic() -> None:
+    pydantic = pytest.importorskip("pydantic")
+    inner: Any = pydantic.create_model("Inner", when=(dt.date, ...), label=(str, ...))
+    outer: Any = pydantic.create_model("Outer", inner=(inner, ...), none=(int | None, None))
+
+    async def returns(input: dict[str, Any], context: list[Any]) -> Any:
+        one = inner(when=dt.date(2024, 1, 2), label=Markup("a"))
+        return [outer(inner=one), one]
+
+    async with _hosting(returns) as dendrite:
+        reply = await dendrite.dispatch_and_wait(neuron="n", input={})
+        value = {"when": "2024-01-02", "label": "a"}
+        output = {"value": [{"inner": value, "none": None}, value]}
+        assert reply.raise_for_error().payload["output"] == output
+
+
 async def test_output_that_stands_for_no_value_is_invalid() -> None:
     async def returns(input: dict[str, Any], context: list[Any]) -> Any:
         return object()
