@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -99,20 +98,6 @@ class _AppNeuron:
         # Raised outside the except block, so that __context__ does not keep the request and its headers.
         raise failure
 
-    async def _streamed(self, input: dict[str, Any]) -> AsyncGenerator[Any]:
-        pieces = Pieces()
-        answering = asyncio.create_task(self._answer(input, pieces))
-        try:
-            async for piece in pieces.until(answering):
-                yield piece
-            output = await answering
-            if rest := pieces.finish(output):
-                yield rest
-            yield output
-        finally:
-            answering.cancel()
-            await asyncio.wait([answering])
-
 
 def _extend(limit: asyncio.Timeout, seconds: float) -> None:
     if not limit.expired():
@@ -133,28 +118,31 @@ class AsgiNeuron(_AppNeuron):
         super().__init__(options, partial(AsgiTransport, lifespan=options.lifespan))
 
 
-class StreamingWsgiNeuron(WsgiNeuron):
-    """The same as an async generator: the body as text, as it comes, and then the output."""
-
+class _StreamingNeuron(_AppNeuron):
     async def __call__(  # type: ignore[override]  # an Axon calls either kind
         self, input: dict[str, Any], context: list[Any]
     ) -> AsyncGenerator[Any]:
-        """Run one TASK; see `WsgiNeuron`. The time limit is that of each piece."""
-        async with aclosing(self._streamed(input)) as items:
-            async for item in items:
-                yield item
+        """Run one TASK, as a Neuron that does not stream does. The time limit is that of each piece."""
+        pieces = Pieces()
+        answering = asyncio.create_task(self._answer(input, pieces))
+        try:
+            async for piece in pieces.until(answering):
+                yield piece
+            output = await answering
+            if rest := pieces.finish(output):
+                yield rest
+            yield output
+        finally:
+            answering.cancel()
+            await asyncio.wait([answering])
 
 
-class StreamingAsgiNeuron(AsgiNeuron):
+class StreamingWsgiNeuron(_StreamingNeuron, WsgiNeuron):
     """The same as an async generator: the body as text, as it comes, and then the output."""
 
-    async def __call__(  # type: ignore[override]  # an Axon calls either kind
-        self, input: dict[str, Any], context: list[Any]
-    ) -> AsyncGenerator[Any]:
-        """Run one TASK; see `AsgiNeuron`. The time limit is that of each piece."""
-        async with aclosing(self._streamed(input)) as items:
-            async for item in items:
-                yield item
+
+class StreamingAsgiNeuron(_StreamingNeuron, AsgiNeuron):
+    """The same as an async generator: the body as text, as it comes, and then the output."""
 
 
 def wsgi(**options: Any) -> WsgiNeuron:
