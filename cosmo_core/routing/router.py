@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 
 import attrs
@@ -218,11 +218,8 @@ class Router:
             # Another consumer of the same pattern will get the same frames.
             return
         del self._members[group, pattern]
-        prefix = _literal_prefix(pattern)
-        waiting = [subject for subject in self._queues.get(group, ()) if subject.startswith(prefix)]
-        for subject in waiting:
-            if matches(pattern, subject):
-                self._drain(group, subject)
+        for subject in self._waiting(group, pattern):
+            self._drain(group, subject)
 
     def remove_lost_consumer(self, consumer: Consumer, reason: str) -> None:
         """Remove a consumer that is gone for good, and redeliver its unacknowledged deliveries.
@@ -382,10 +379,11 @@ class Router:
         dead = self.dead_letters
         if len(dead) == dead.maxlen:
             self._dead_bytes -= len(dead.popleft().frame)
-        letter = DeadLetter(
-            subject=delivery.subject, frame=delivery.frame, deliveries=delivery.attempts, reason=reason
+        dead.append(
+            DeadLetter(
+                subject=delivery.subject, frame=delivery.frame, deliveries=delivery.attempts, reason=reason
+            )
         )
-        dead.append(letter)
         self._dead_bytes += len(delivery.frame)
         while self._max_dead_bytes is not None and self._dead_bytes > self._max_dead_bytes:
             self._dead_bytes -= len(dead.popleft().frame)
@@ -416,16 +414,22 @@ class Router:
     def fill(self, consumer: Consumer) -> None:
         """Send queued deliveries to one consumer while it has capacity."""
         group = consumer.queue_group
-        queues = None if group is None else self._queues.get(group)
-        if group is None or queues is None:
+        if group is None:
             return
-        prefix = _literal_prefix(consumer.pattern)
-        for subject in list(queues):
+        for subject in self._waiting(group, consumer.pattern):
+            while consumer.has_capacity and subject in self._queues.get(group, ()):
+                self._deliver_next(consumer, group, subject)
             if not consumer.has_capacity:
                 return
-            if subject.startswith(prefix) and matches(consumer.pattern, subject):
-                while subject in queues and consumer.has_capacity:
-                    self._deliver_next(consumer, group, subject)
+
+    def _waiting(self, group: str, pattern: str) -> Iterator[str]:
+        """Yield the subjects that match a pattern, and for which deliveries wait in a group."""
+        # Looking at the beginning without wildcards first is much quicker.
+        prefix = pattern.partition("*")[0].partition(">")[0]
+        # A copy: a queue is removed when it is empty.
+        for subject in list(self._queues.get(group, ())):
+            if subject.startswith(prefix) and matches(pattern, subject):
+                yield subject
 
     def _deliver_next(self, consumer: Consumer, group: str, subject: str) -> None:
         delivery = self._dequeue(group, subject)
@@ -449,11 +453,6 @@ class Router:
         else:
             delivery.undelivered(delivery.frame, cause)
         self._on_dequeued(delivery)
-
-
-def _literal_prefix(pattern: str) -> str:
-    """Return the beginning of a pattern without wildcards: looking at it first is much quicker."""
-    return pattern.partition("*")[0].partition(">")[0]
 
 
 def _with_capacity(group: QueueGroup[Consumer]) -> Consumer | None:
