@@ -374,7 +374,7 @@ def encode(signal: Signal) -> bytes:
     )
     try:
         frame = _encode_json(wire)
-        if len(frame) >= _TOO_LONG:
+        if len(frame) >= _SHORTEST_TOO_LONG:
             _check_integers(frame)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise UnencodableError(f"{signal.type.value} {signal.id} cannot be sent as JSON: {error}") from error
@@ -393,7 +393,7 @@ def decode(frame: bytes | bytearray | memoryview | str) -> Signal:
     """
     try:
         signal = _decode_signal(frame)
-        if len(frame) >= _TOO_LONG:
+        if len(frame) >= _SHORTEST_TOO_LONG:
             _check_integers(frame.encode() if isinstance(frame, str) else bytes(frame))
     except OverflowError as error:
         raise MalformedSignalError("$", str(error)) from None
@@ -406,8 +406,10 @@ def decode(frame: bytes | bytearray | memoryview | str) -> Signal:
     return signal
 
 
-# The digits of the shortest integer that no double can hold.
+# The digits of the shortest integer that no double can hold, and the length of a frame that can have one:
+# each frame also has two ids, of 30 characters.
 _TOO_LONG: Final = 309
+_SHORTEST_TOO_LONG: Final = _TOO_LONG + 2 * 30
 _DIGITS: Final = bytes(ord("0") if chr(code) in "0123456789" else ord(" ") for code in range(256))
 
 
