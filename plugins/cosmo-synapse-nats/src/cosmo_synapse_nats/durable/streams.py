@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from hashlib import blake2b
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from nats import errors
 from nats.aio.msg import Msg
@@ -39,46 +39,52 @@ def tasks_stream(servers: Servers, durability: Durability) -> api.StreamConfig:
 
     A frame is removed when every queue group that had a consumer when it was stored has acknowledged it.
     """
-    return api.StreamConfig(
-        name=servers.tasks,
-        subjects=[f"{servers.tasks}.>"],
+    return _stream(
+        servers.tasks,
+        durability,
         retention=api.RetentionPolicy.INTEREST,
         discard=api.DiscardPolicy.NEW,
         discard_new_per_subject=True,
         max_msgs_per_subject=durability.max_waiting,
         max_bytes=durability.max_bytes,
-        storage=api.StorageType.FILE,
-        num_replicas=durability.replicas,
         duplicate_window=durability.duplicates_s,
     )
 
 
 def answers_stream(servers: Servers, durability: Durability) -> api.StreamConfig:
     """Return the configuration of the stream of answers; each is removed after ``answers_s``."""
-    return api.StreamConfig(
-        name=servers.answers,
-        subjects=[f"{servers.answers}.>"],
-        retention=api.RetentionPolicy.LIMITS,
-        discard=api.DiscardPolicy.OLD,
+    return _stream(
+        servers.answers,
+        durability,
         max_age=durability.answers_s,
         max_bytes=durability.max_bytes,
-        storage=api.StorageType.FILE,
-        num_replicas=durability.replicas,
         duplicate_window=min(durability.duplicates_s, durability.answers_s),
     )
 
 
 def dead_stream(servers: Servers, durability: Durability) -> api.StreamConfig:
     """Return the configuration of the stream of dead letters; the oldest are removed first."""
+    return _stream(
+        servers.dead, durability, max_msgs=durability.max_dead, duplicate_window=durability.duplicates_s
+    )
+
+
+def _stream(
+    name: str,
+    durability: Durability,
+    *,
+    retention: api.RetentionPolicy = api.RetentionPolicy.LIMITS,
+    discard: api.DiscardPolicy = api.DiscardPolicy.OLD,
+    **limits: Any,
+) -> api.StreamConfig:
     return api.StreamConfig(
-        name=servers.dead,
-        subjects=[f"{servers.dead}.>"],
-        retention=api.RetentionPolicy.LIMITS,
-        discard=api.DiscardPolicy.OLD,
-        max_msgs=durability.max_dead,
+        name=name,
+        subjects=[f"{name}.>"],
+        retention=retention,
+        discard=discard,
         storage=api.StorageType.FILE,
         num_replicas=durability.replicas,
-        duplicate_window=durability.duplicates_s,
+        **limits,
     )
 
 
