@@ -62,8 +62,8 @@ no connection keeps ZeroMQ's thread from others."""
 
 MAX_BACKLOG_BYTES: Final = 16 * MIB
 """Bytes of messages that wait in ZeroMQ for the hub, complete or not, in all. Beyond that, those connections
-are closed that have sent the most. It is known on Linux and for TCP only. Connections
-without Hello that send more then are closed, and their messages are discarded."""
+are closed that have sent the most. Connections without Hello that send more then are closed, and their
+messages are discarded. The bytes are known on Linux and for TCP only."""
 
 MIN_BACKLOG_BYTES: Final = 4 * KIB
 """A connection with less than that is not closed for it."""
