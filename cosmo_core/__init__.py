@@ -20,6 +20,7 @@ from cosmo_core.contracts.engram import ImprintReceipt as ImprintReceipt
 from cosmo_core.contracts.engram import RecallFn as RecallFn
 from cosmo_core.contracts.engram import RecallResult as RecallResult
 from cosmo_core.contracts.neuron import NeuronFn as NeuronFn
+from cosmo_core.contracts.neuron_types import convert_output as convert_output
 from cosmo_core.contracts.offer import Bid as Bid
 from cosmo_core.contracts.options import RetryStrategy as RetryStrategy
 from cosmo_core.contracts.pathway import Pathway as Pathway
@@ -42,6 +43,7 @@ from cosmo_core.errors import MalformedSignalError as MalformedSignalError
 from cosmo_core.errors import NeuronError as NeuronError
 from cosmo_core.errors import NoBidError as NoBidError
 from cosmo_core.errors import NoRouteError as NoRouteError
+from cosmo_core.errors import OutputTypeError as OutputTypeError
 from cosmo_core.errors import PathwayClosedError as PathwayClosedError
 from cosmo_core.errors import PluginConflictError as PluginConflictError
 from cosmo_core.errors import PluginError as PluginError

@@ -81,6 +81,20 @@ class NeuronError(CosmoError):
         self.recoverable = recoverable
 
 
+class OutputTypeError(CosmoError, ValueError):
+    """The output of a Neuron does not fit the type that the caller asked for.
+
+    Attributes:
+        neuron_id: The Neuron.
+        reason: The first value that does not fit, and its path in the output.
+    """
+
+    def __init__(self, neuron_id: str, type_name: str, reason: str) -> None:
+        super().__init__(f"the output of Neuron {neuron_id!r} is not a valid {type_name}: {reason}")
+        self.neuron_id = neuron_id
+        self.reason = reason
+
+
 # --- Engrams ----------------------------------------------------------------------------------------
 
 
