@@ -61,6 +61,7 @@ from cosmo_core.plugins.open import Neuron as Neuron
 from cosmo_core.plugins.open import connect_synapse as connect_synapse
 from cosmo_core.plugins.open import engram_from_url as engram_from_url
 from cosmo_core.protocol.signal import Directed as Directed
+from cosmo_core.protocol.signal import QuestionError as QuestionError
 from cosmo_core.protocol.signal import RemoteError as RemoteError
 from cosmo_core.protocol.signal import Signal as Signal
 from cosmo_core.protocol.signal import decode as decode

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol, Self, TypeVar
 
 from cosmo_core.arguments import check_wait
 from cosmo_core.contracts.boundary import logged_failures, must_pass
+from cosmo_core.contracts.task_context import outside_task
 from cosmo_core.errors import PathwayClosedError
 from cosmo_core.protocol.signal import Signal, address
 from cosmo_core.protocol.signal_type import (
@@ -26,6 +27,10 @@ from cosmo_core.protocol.signal_type import (
 
 SignalHandler = Callable[[Signal], Awaitable[None] | None]
 H = TypeVar("H", bound=SignalHandler)
+
+CANCELLED: Final = "its caller was cancelled"
+TIMED_OUT: Final = "its caller's time limit passed"
+LEFT: Final = "its caller left before the answer"
 
 # Named once: up to Python 3.11, looking up an enum's member costs as much as a call.
 _THOUGHT_DELTA: Final = SignalType.THOUGHT_DELTA
@@ -42,7 +47,7 @@ def _one_turn() -> Generator[None]:
 def call_handler(name: object, handler: SignalHandler, signal: Signal) -> Awaitable[None] | None:
     """Call a plain or async handler; return the awaitable of an async one. A failure is logged."""
     try:
-        result = handler(signal)
+        result = outside_task(handler, signal)
     except BaseException as error:
         if must_pass(error):
             raise
@@ -90,6 +95,9 @@ class PathwayOwner(Protocol):
     def time_limit(self, timeout_s: float | None) -> TimeLimit:
         """Return a context that raises TimeoutError after ``timeout_s`` seconds; None for no limit."""
 
+    def stop_task(self, pathway: Pathway, reason: str) -> None:
+        """Send STOP for the TASK of ``pathway`` in the background."""
+
 
 class Pathway:
     """Follows one TASK, and the other Signals of its trace that are not answers to other TASKs.
@@ -98,6 +106,10 @@ class Pathway:
     ``async for``. It buffers up to ``buffer`` Signals from the moment it opens; beyond that the oldest is
     dropped, and `dropped` counts it. A wait, a handler and an iteration each begin with the oldest buffered
     Signal, so each of them sees all, even when it starts after the Pathway closed.
+
+    A TASK whose caller leaves before the answer is stopped (P-9.8): when `close` is called or the ``async
+    with`` block ends, and when the last wait or iteration outside of such a block times out or is cancelled.
+    `keep_running` lets it run. A handler does not count as a reader here.
 
     A TASK has one answer. A bus that loses a worker may give its TASK to another one, so a second answer and
     a repeated THOUGHT_DELTA are ignored (P-11.8).
@@ -119,7 +131,9 @@ class Pathway:
         "_changed",
         "_closed",
         "_first",
+        "_kept",
         "_owner",
+        "_readers",
         "_settled",
         "_signals",
         "_waiters",
@@ -143,6 +157,10 @@ class Pathway:
         self._owner = owner
         self._buffer = buffer
         self._closed = False
+        # Whether the TASK runs on when its caller leaves, or was stopped already.
+        self._kept = False
+        # The number of iterations and `async with` blocks; waits are in the list of waiters.
+        self._readers = 0
         # Made on first use: many Pathways are open at once, and most have one Signal or none.
         self._signals: list[Signal] | None = None
         self._waiters: list[tuple[frozenset[SignalType], asyncio.Future[Signal]]] | None = None
@@ -169,7 +187,8 @@ class Pathway:
         An ERROR is returned, not raised: see `Signal.raise_for_error`.
 
         Raises:
-            TimeoutError: None arrived within ``timeout_s`` seconds. The Pathway stays open.
+            TimeoutError: None arrived within ``timeout_s`` seconds. The Pathway stays open, and gets the
+                answer of a TASK that is stopped for this.
             PathwayClosedError: The Pathway closed before one arrived.
         """
         return self._wait(TERMINAL_TYPES, timeout_s)
@@ -178,10 +197,14 @@ class Pathway:
         """Return the first Signal of one type.
 
         Raises:
-            TimeoutError: None arrived within ``timeout_s`` seconds. The Pathway stays open.
+            TimeoutError: None arrived within ``timeout_s`` seconds. The Pathway stays open, as after `wait`.
             PathwayClosedError: The Pathway closed before one arrived.
         """
         return self._wait(frozenset((type,)), timeout_s)
+
+    async def result(self, timeout_s: float | None = None) -> Any:
+        """Wait as `wait` does, and return the output of the answer; raises what `Signal.output` does, too."""
+        return (await self.wait(timeout_s)).output
 
     async def _wait(self, wanted: frozenset[SignalType], timeout_s: float | None) -> Signal:
         if timeout_s is not None:
@@ -189,7 +212,11 @@ class Pathway:
         if self._signals is None and not self._closed:
             # A Neuron in this process that awaits nothing has answered after one turn, and the rest is not
             # needed.
-            await _one_turn()
+            try:
+                await _one_turn()
+            except asyncio.CancelledError:
+                self._leave(CANCELLED)
+                raise
         for signal in self._signals or ():
             if signal.type in wanted:
                 return signal
@@ -200,15 +227,22 @@ class Pathway:
         if self._waiters is None:
             self._waiters = []
         self._waiters.append(entry)
+        reason = ""
         try:
             if timeout_s is None:
                 return await future
             with self._owner.time_limit(timeout_s):
                 return await future
+        except asyncio.CancelledError:
+            reason = CANCELLED
+            raise
         except TimeoutError:
+            reason = TIMED_OUT
             raise self._timeout_error(wanted, timeout_s) from None
         finally:
             self._waiters.remove(entry)
+            if reason:
+                self._leave(reason)
 
     def _timeout_error(self, types: frozenset[SignalType], timeout_s: float | None) -> TimeoutError:
         return TimeoutError(f"Neuron {self.neuron!r} did not answer {self.task_id} within {timeout_s} s")
@@ -232,12 +266,13 @@ class Pathway:
         return register
 
     async def _feed(self, type: SignalType, handler: SignalHandler) -> None:
-        async for signal in self:
-            if signal.type is not type:
-                continue
-            name = f"the {type.value} handler of {self._name}"
-            if (call := call_handler(name, handler, signal)) is not None:
-                await finish_call(name, call, signal)
+        async with aclosing(self._iterate(0, True)) as signals:
+            async for signal in signals:
+                if signal.type is not type:
+                    continue
+                name = f"the {type.value} handler of {self._name}"
+                if (call := call_handler(name, handler, signal)) is not None:
+                    await finish_call(name, call, signal)
 
     @property
     def _name(self) -> str:
@@ -245,21 +280,68 @@ class Pathway:
 
     # --- iterating ----------------------------------------------------------------------------------
 
-    async def __aiter__(self) -> AsyncGenerator[Signal]:
-        """Yield every Signal, from the oldest one buffered until the Pathway closes."""
+    def __aiter__(self) -> AsyncGenerator[Signal]:
+        return self.signals()
+
+    def signals(self, *, follow: bool = False) -> AsyncGenerator[Signal]:
+        """Yield every Signal, from the oldest one buffered until the answer; ``async for`` does the same.
+
+        It goes on until the Pathway closes where FINAL is to come, and if ``follow`` is set.
+        """
+        return self._iterate(1, follow)
+
+    async def text(self) -> AsyncGenerator[str]:
+        """Yield the text of every THOUGHT_DELTA until the answer; raises what `Signal.output` does.
+
+        A Neuron that does not stream has one text: the ``response`` of its output, or the ``value``.
+        """
+        streamed = False
+        async with aclosing(self.signals()) as signals:
+            async for signal in signals:
+                if signal.type is _THOUGHT_DELTA:
+                    streamed = True
+                    yield signal.payload["delta"]
+                elif signal.type in TERMINAL_TYPES:
+                    output = signal.output
+                    if streamed or not isinstance(output, dict):
+                        return
+                    text = output.get("response", output.get("value"))
+                    if isinstance(text, str):
+                        yield text
+                    return
+
+    async def _iterate(self, readers: int, follow: bool) -> AsyncGenerator[Signal]:
+        """Yield every Signal, from the oldest one buffered until the answer, or until the Pathway closes.
+
+        Args:
+            readers: 1 if the TASK is stopped when this is cancelled and has no other reader, 0 otherwise.
+            follow: Whether to go on after the answer.
+        """
         position = self._first
-        while True:
-            # Signals may have been dropped since the last step.
-            position = max(position, self._first)
-            signals = self._signals
-            if signals is not None and position - self._first < len(signals):
-                signal = signals[position - self._first]
-                position += 1
-                yield signal
-            elif self._closed:
-                return
-            else:
-                await self._wait_for_change()
+        self._readers += readers
+        reason = ""
+        try:
+            while True:
+                # Signals may have been dropped since the last step.
+                position = max(position, self._first)
+                signals = self._signals
+                if signals is not None and position - self._first < len(signals):
+                    signal = signals[position - self._first]
+                    position += 1
+                    yield signal
+                    if not follow and self._is_last(signal.type):
+                        return
+                elif self._closed:
+                    return
+                else:
+                    await self._wait_for_change()
+        except asyncio.CancelledError:
+            reason = CANCELLED
+            raise
+        finally:
+            self._readers -= readers
+            if readers and reason:
+                self._leave(reason)
 
     async def _wait_for_change(self) -> None:
         if self._changed is None:
@@ -292,7 +374,7 @@ class Pathway:
                 if type in types and not future.done():
                     future.set_result(signal)
         if type in CLOSING_TYPES and self._ends_with(type):
-            self.close()
+            self.end()
         elif self._changed is not None:
             self._wake()
 
@@ -318,6 +400,10 @@ class Pathway:
     def _ends_with(self, type: SignalType) -> bool:
         return True
 
+    def _is_last(self, type: SignalType) -> bool:
+        """Tell whether an iteration ends after a type: at the answer, unless FINAL follows it."""
+        return type in ANSWER_TYPES and not (self.finalized and type is SignalType.AGENT_OUTPUT)
+
     def local_error(self, code: str, message: str, *, recoverable: bool = True) -> Signal:
         """Make the ERROR that answers the followed TASK when its host cannot; only this Pathway sees it."""
         return Signal.new(
@@ -342,8 +428,8 @@ class Pathway:
         if changed is not None and not changed.done():
             changed.set_result(None)
 
-    def close(self) -> None:
-        """Receive no more Signals. Buffered ones can still be read. Closing it again has no effect."""
+    def end(self) -> None:
+        """Receive no more Signals, as `close` does, but let the TASK run."""
         if self._closed:
             return
         self._closed = True
@@ -356,10 +442,38 @@ class Pathway:
         if self._changed is not None:
             self._wake()
 
+    # --- the end ------------------------------------------------------------------------------------
+
+    def keep_running(self) -> Self:
+        """Let the TASK run when its caller leaves before the answer; return this Pathway."""
+        self._kept = True
+        return self
+
+    def close(self) -> None:
+        """Receive no more Signals, and stop the TASK if it is not answered. Buffered ones can still be read.
+
+        Closing it again has no effect.
+        """
+        self.stop(LEFT)
+        self.end()
+
+    def stop(self, reason: str) -> None:
+        """Stop the TASK, unless it is answered, was stopped already, or is to keep running."""
+        if self.answer is None and not self._closed and not self._kept:
+            self._kept = True
+            self._owner.stop_task(self, reason)
+
+    def _leave(self, reason: str) -> None:
+        """Stop the TASK if its last reader has left."""
+        if not self._readers and not self._waiters:
+            self.stop(reason)
+
     async def __aenter__(self) -> Self:
+        self._readers += 1
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._readers -= 1
         self.close()
 
     def __del__(self) -> None:
@@ -455,12 +569,11 @@ class BackpressuredPathway(Pathway):
 
     # --- reading ------------------------------------------------------------------------------------
 
-    async def __aiter__(self) -> AsyncGenerator[Signal]:
-        """Yield every Signal, from the oldest one buffered until the Pathway closes."""
+    async def _iterate(self, readers: int, follow: bool) -> AsyncGenerator[Signal]:
         cursor, position = object(), self._first
         self._cursors[cursor] = position
         try:
-            async with aclosing(super().__aiter__()) as signals:
+            async with aclosing(super()._iterate(readers, follow)) as signals:
                 async for signal in signals:
                     position = max(position, self._first)
                     yield signal
@@ -482,9 +595,9 @@ class BackpressuredPathway(Pathway):
         self._loop.call_soon(self._wake_waiting)
         return await super()._wait(wanted, timeout_s)
 
-    def close(self) -> None:
-        """Receive no more Signals. Buffered ones can still be read. Closing it again has no effect."""
-        super().close()
+    def end(self) -> None:
+        """Receive no more Signals, as `close` does, but let the TASK run."""
+        super().end()
         self._wake_waiting()
         end, self._end = self._end, None
         if end is not None:

@@ -115,7 +115,7 @@ class Dendrite:
         self._inbox = new_ulid()
         self._link = Link(synapse, namespace, role)
         self._extensions = ExtensionSet()
-        self._pathways = PathwayRegistry()
+        self._pathways = PathwayRegistry(self._link)
         self._seen_tasks = SeenIds(self._clock.now)
         self._stopped = StoppedWork(self._clock.now)
         self._build_hosting(expose_errors)
@@ -179,9 +179,7 @@ class Dendrite:
             buffer=self._buffer,
             discovery_s=self._discovery_s,
         )
-        self._detector = FailureDetector(
-            pathways, directory, self._dispatcher, self._extensions.undeliverable
-        )
+        self._detector = FailureDetector(pathways, directory, self._extensions.undeliverable)
         pathways.add_receiver(SignalType.REGISTER, self._announcer.receive)
         pathways.add_receiver(SignalType.HEARTBEAT, self._detector.receive)
         pathways.add_receiver(SignalType.STOPPED, self._dispatcher.receive_stopped)
@@ -204,7 +202,6 @@ class Dendrite:
             is_observed=link.is_observed,
             emit=self._dispatcher.emit,
             dispatch=self._dispatcher.dispatch,
-            stop_task=self._dispatcher.stop_task,
             check_dispatching=self._dispatcher.check_running,
             resolve=self._resolver.resolve,
             is_hosted=self._directory.is_hosted,

@@ -105,7 +105,6 @@ class Ports:
         is_observed: Tells whether a middleware or an observer sees outbound Signals.
         emit: Sends a Signal to the Neuron it is directed to, or to all.
         dispatch: Sends a TASK and returns the Pathway that follows it.
-        stop_task: Sends STOP for the TASK of a Pathway, with a reason.
         check_dispatching: Raises LifecycleError unless the Dendrite can send.
         resolve: Returns the id of a live Neuron by its id, or by capabilities; raises NoRouteError.
         is_hosted: Tells whether a Dendrite hosts a Neuron and does not drain it.
@@ -136,7 +135,6 @@ class Ports:
     is_observed: Callable[[], bool]
     emit: Callable[[Signal], Awaitable[None]]
     dispatch: Callable[[TaskOptions], Awaitable[Pathway]]
-    stop_task: Callable[[Pathway, str], None]
     check_dispatching: Callable[[], None]
     resolve: Callable[[str | None, Sequence[str]], Awaitable[str]]
     is_hosted: Callable[[str, str], bool]

@@ -18,7 +18,7 @@ from cosmo_core.arguments import MAX_SECONDS, check_wait
 from cosmo_core.errors import CosmoError, MalformedSignalError, UnencodableError
 from cosmo_core.protocol.ids import ULID_PATTERN, is_token, new_event
 from cosmo_core.protocol.payloads import PAYLOADS
-from cosmo_core.protocol.signal_type import SignalType
+from cosmo_core.protocol.signal_type import TERMINAL_TYPES, SignalType
 
 EVENT_ID_PATTERN: Final = f"evt_{ULID_PATTERN}"
 TRACE_ID_PATTERN: Final = f"trc_{ULID_PATTERN}"
@@ -74,6 +74,23 @@ class RemoteError(CosmoError):
         self.recoverable: bool = signal.payload["recoverable"]
         self.signal = signal
         super().__init__(f"{self.code}: {signal.payload['message']}")
+
+
+class QuestionError(CosmoError):
+    """A CLARIFICATION or PERMISSION where an output was expected, raised by `Signal.output`.
+
+    Answer it with `Dendrite.respond_to_clarification` or `Dendrite.respond_to_permission`.
+
+    Attributes:
+        signal: The question.
+    """
+
+    def __init__(self, signal: Signal) -> None:
+        self.signal = signal
+        kind, neuron = signal.type.value, signal.directed.id if signal.directed is not None else None
+        asked = signal.payload.get("question", signal.payload.get("action"))
+        how = f"dendrite.respond_to_{kind.lower()}(error.signal, …)"
+        super().__init__(f"Neuron {neuron!r} answered with {kind}: {asked}; answer it with {how}")
 
 
 def _keys_only(value: dict[str, Any]) -> str:
@@ -194,6 +211,24 @@ class Signal:
         if self.type is SignalType.ERROR:
             raise RemoteError(self)
         return self
+
+    @property
+    def output(self) -> Any:
+        """The output of an AGENT_OUTPUT, an object where an Axon made it (P-5.8), or the result of a FINAL.
+
+        Raises:
+            RemoteError: This Signal is an ERROR.
+            QuestionError: It is a CLARIFICATION or a PERMISSION.
+            TypeError: It is of another type, which has no output.
+        """
+        if self.type is SignalType.AGENT_OUTPUT:
+            return self.payload["output"]
+        if self.type is SignalType.FINAL:
+            return self.payload["result"]
+        self.raise_for_error()
+        if self.type in TERMINAL_TYPES:
+            raise QuestionError(self)
+        raise TypeError(f"{self.type.value} has no output; the Signals that end a TASK do")
 
 
 # The slots themselves: setting them bypasses the frozen class and its validation.

@@ -128,7 +128,8 @@ async def test_close_releases_neuron_and_ends_subscription(start: Start, synapse
     dendrite = await start(counter, pathway_buffer=4)
     before = len(synapse._subscriptions)
     async with asyncio.timeout(5):
-        async with await dendrite.dispatch(neuron="counter", input={"to": 100}, backpressure=True):
+        pathway = await dendrite.dispatch(neuron="counter", input={"to": 100}, backpressure=True)
+        async with pathway.keep_running():
             await run_loop_turns(50)
             assert len(synapse._subscriptions) == before + 1
         while counter.last < 100:

@@ -141,7 +141,11 @@ async def test_pathway_of_emitter_sees_emitted_signal_once(start: Start) -> None
     await both.emit_plan(pathway.trace_id, ["stop here"])
     await both.emit_final(pathway.trace_id, "done", parent_id=answer.id)
     assert pathway.closed
-    assert [signal.type.value async for signal in pathway] == ["AGENT_OUTPUT", "PLAN", "FINAL"]
+    assert [signal.type.value async for signal in pathway.signals(follow=True)] == [
+        "AGENT_OUTPUT",
+        "PLAN",
+        "FINAL",
+    ]
 
 
 async def test_emitted_error_answers_its_parent_task(start: Start) -> None:

@@ -64,7 +64,8 @@ async def test_dispatching_and_observing_pathway_each_see_signal_once(start: Sta
     pathway = await both.dispatch(neuron="echo", input={}, trace_id=trace_id)
     await pathway.wait()
     await both.emit_final(trace_id, "done")
-    assert [signal.type.value async for signal in pathway] == ["AGENT_OUTPUT", "FINAL"]
+    followed = [signal.type.value async for signal in pathway.signals(follow=True)]
+    assert followed == ["AGENT_OUTPUT", "FINAL"]
     assert [signal.type.value async for signal in observed] == ["TASK", "AGENT_OUTPUT", "FINAL"]
 
 

@@ -53,7 +53,7 @@ class OpenTask:
     async def read(self) -> list[Signal]:
         """Close the Pathway and return its Signals."""
         self.pathway.close()
-        return [signal async for signal in self.pathway]
+        return [signal async for signal in self.pathway.signals(follow=True)]
 
 
 @pytest.fixture

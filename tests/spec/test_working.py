@@ -215,16 +215,34 @@ async def test_wait_ends_with_a_terminal_type(start: Start, synapse: Any, type: 
 
 
 @pytest.mark.clause("P-11.5")
-async def test_closing_a_pathway_sends_nothing(start: Start, synapse: Any) -> None:
+async def test_pathway_that_ends_with_its_dendrite_sends_nothing(start: Start, synapse: Any) -> None:
     stuck = Stuck()
     await start(stuck, role="worker")
     orchestrator = await start()
-    async with await orchestrator.dispatch(neuron="stuck", input={}):
-        await stuck.running.wait()
-        before = len(synapse.sent)
+    pathway = await orchestrator.dispatch(neuron="stuck", input={})
+    await stuck.running.wait()
+    before = len(synapse.sent)
     await orchestrator.stop()
+    assert pathway.closed
     assert len(synapse.sent) == before
     assert not stuck.cancelled.is_set()
+
+
+@pytest.mark.clause("P-11.5", "P-9.8")
+@pytest.mark.parametrize("kept", [False, True])
+async def test_leaving_a_pathway_stops_its_task_unless_it_is_to_keep_running(
+    start: Start, synapse: Any, kept: bool
+) -> None:
+    stuck = Stuck()
+    await start(stuck, role="worker")
+    orchestrator = await start()
+    async with await orchestrator.dispatch(neuron="stuck", input={}) as pathway:
+        await stuck.running.wait()
+        if kept:
+            pathway.keep_running()
+    await orchestrator.stop()
+    stops = [sent.signal for sent in synapse.of(SignalType.STOP)]
+    assert [stop.parent_id for stop in stops] == ([] if kept else [pathway.task_id])
 
 
 # --- roles ------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import weakref
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -15,20 +14,18 @@ import attrs
 
 from cosmo_core.arguments import MAX_SECONDS, check_options, check_wait
 from cosmo_core.contracts.options import RetryStrategy, TaskOptions, check_work, work_payload
-from cosmo_core.contracts.pathway import BackpressuredPathway, Pathway, TerminalPathway
+from cosmo_core.contracts.pathway import CANCELLED, BackpressuredPathway, Pathway, TerminalPathway
+from cosmo_core.contracts.task_context import running_task, with_cause, within_task
 from cosmo_core.dendrite.discovery.directory import Directory
 from cosmo_core.dendrite.discovery.resolver import Resolver
 from cosmo_core.dendrite.dispatch.pathway_registry import Deadline, PathwayRegistry
 from cosmo_core.dendrite.life_cycle import LifeCycle, StopTime, not_running
 from cosmo_core.dendrite.transport.link import Link, rejected
-from cosmo_core.errors import CosmoError, PathwayClosedError
+from cosmo_core.errors import PathwayClosedError
 from cosmo_core.protocol.ids import check_token, new_trace_id, new_ulid
 from cosmo_core.protocol.payloads import without_none
 from cosmo_core.protocol.signal import Signal, address, check_signal, deadline_ms, new_unvalidated
 from cosmo_core.protocol.signal_type import SignalType
-
-logger = logging.getLogger("cosmo_core.dendrite")
-
 
 # Named once: up to Python 3.11, looking up an enum's member costs as much as a call.
 _TASK: Final = SignalType.TASK
@@ -112,7 +109,7 @@ class Dispatcher:
     async def send_task(self, options: TaskOptions) -> Signal:
         """Send a TASK and return it. Raises as `Dendrite.dispatch` does."""
         neuron = self._known_neuron(options) or await self._resolve(options)
-        deadline_s = options.get("deadline_s")
+        options, deadline_s = with_cause(options), within_task(options.get("deadline_s"))
         task = self._plain_task(neuron, options, deadline_s) or self._checked_task(
             neuron, options, deadline_s, self._inbox
         )
@@ -127,11 +124,11 @@ class Dispatcher:
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError):
                 # The TASK may have been published already.
-                self.stop_task(pathway, "the caller was cancelled")
-            pathway.close()
+                pathway.stop(CANCELLED)
+            pathway.end()
             raise
         if dropped is not None:
-            pathway.close()
+            pathway.end()
             raise rejected(task, dropped)
         return pathway
 
@@ -139,20 +136,16 @@ class Dispatcher:
         """Send a TASK and return its answer. Raises as `Dendrite.dispatch_and_wait` does."""
         if type(timeout_s) is not float or not timeout_s <= MAX_SECONDS:
             check_wait(timeout_s)
+        if running_task() is not None:
+            timeout_s = within_task(timeout_s)
         deadline = Deadline(self._pathways.deadlines, timeout_s)
         try:
             with deadline:
                 pathway = await self.dispatch(options, timeout_s)
                 try:
                     return await pathway.wait()
-                except asyncio.CancelledError:
-                    reason = (
-                        "the caller's time limit passed" if deadline.expired else "the caller was cancelled"
-                    )
-                    self.stop_task(pathway, reason)
-                    raise
                 finally:
-                    pathway.close()
+                    pathway.end()
         except TypeError:
             # Its caller may also have meant an option of `dispatch_and_wait`.
             check_options("dispatch_and_wait", options, {*TaskOptions.__annotations__, "timeout_s", "retry"})
@@ -174,6 +167,7 @@ class Dispatcher:
             PathwayClosedError: The Pathway of the last attempt closed.
         """
         attempt = 1
+        options = with_cause(options)
         if not retry.new_trace and options.get("trace_id") is None:
             options = {**options, "trace_id": new_trace_id()}
         while True:
@@ -213,6 +207,8 @@ class Dispatcher:
         neuron = options.get("neuron")
         if neuron is None or self._thread != get_ident() or not self._directory.knows(neuron):
             return None
+        if running_task() is not None:
+            return None
         task = self._plain_task(neuron, options, deadline_s)
         if task is None:
             return None
@@ -223,7 +219,7 @@ class Dispatcher:
     async def _open_checked(self, options: TaskOptions, deadline_s: float | None) -> tuple[Pathway, Signal]:
         """Make a TASK with any options and open its Pathway; resolve its Neuron, and check the options."""
         neuron = self._known_neuron(options) or await self._resolve(options)
-        deadline_s = options.get("deadline_s", deadline_s)
+        options, deadline_s = with_cause(options), within_task(options.get("deadline_s", deadline_s))
         if options.get("backpressure"):
             pathway, task = await self._open_backpressured(neuron, options, deadline_s)
         else:
@@ -298,27 +294,6 @@ class Dispatcher:
             raise rejected(task, dropped)
 
     # --- stopping -----------------------------------------------------------------------------------
-
-    def stop_task(self, pathway: Pathway, reason: str) -> None:
-        """Send STOP for a Pathway's TASK to its Neuron, in the background."""
-        if not self._running:
-            return
-        stop = new_unvalidated(
-            SignalType.STOP,
-            {"rollback": False, "reason": reason},
-            trace_id=pathway.trace_id,
-            parent_id=pathway.task_id,
-            directed=address(pathway.neuron),
-        )
-        self._pathways.spawn(
-            self._send_stop(self._link.subjects.neuron(SignalType.STOP, pathway.neuron), stop)
-        )
-
-    async def _send_stop(self, subject: str, stop: Signal) -> None:
-        try:
-            await self._link.send_or_raise(subject, stop)
-        except CosmoError as error:
-            logger.warning("STOP of TASK %s could not be sent: %s", stop.parent_id, error)
 
     async def stop_trace(
         self, trace_id: str, *, reason: str | None, rollback: bool, timeout_s: float

@@ -12,8 +12,11 @@ from typing import Any, Final, Self
 
 from cosmo_core.arguments import check_wait
 from cosmo_core.contracts.pathway import Pathway
+from cosmo_core.contracts.task_context import outside_task
 from cosmo_core.dendrite.life_cycle import StopTime, foreign_loop
-from cosmo_core.protocol.signal import Signal
+from cosmo_core.dendrite.transport.link import Link
+from cosmo_core.errors import CosmoError
+from cosmo_core.protocol.signal import Signal, address, new_unvalidated
 from cosmo_core.protocol.signal_type import AXON_TYPES, SignalType
 
 BACKGROUND_GRACE_S: Final = 1.0
@@ -30,12 +33,16 @@ class PathwayRegistry:
 
     Signals that no Axon sends as an answer, such as BID or HEARTBEAT, also go to the receiver of their type.
 
+    Args:
+        link: The link to the Synapse, for STOPs.
+
     Attributes:
         deadlines: The deadlines of all waits in this Dendrite.
         time_limit: Returns a context that raises TimeoutError after a number of seconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, link: Link) -> None:
+        self._link = link
         self.deadlines = Deadlines()
         self.time_limit = self.deadlines.time_limit
         self._receivers: dict[SignalType, Receive] = {}
@@ -70,7 +77,7 @@ class PathwayRegistry:
     async def close(self, time: StopTime) -> None:
         """Close every Pathway, let handlers read what is buffered, and end the background tasks."""
         for pathway in self.pathways():
-            pathway.close()
+            pathway.end()
         # Callers that wait for an answer end here, and drop their deadlines.
         await asyncio.sleep(0)
         self.deadlines.close()
@@ -147,17 +154,36 @@ class PathwayRegistry:
             if (pathway := ref()) is not None:
                 pathway.deliver(signal)
 
+    # --- stopping -----------------------------------------------------------------------------------
+
+    def stop_task(self, pathway: Pathway, reason: str) -> None:
+        """Send STOP for a Pathway's TASK to its Neuron, in the background."""
+        stop = new_unvalidated(
+            SignalType.STOP,
+            {"rollback": False, "reason": reason},
+            trace_id=pathway.trace_id,
+            parent_id=pathway.task_id,
+            directed=address(pathway.neuron),
+        )
+        self.spawn(self._send_stop(self._link.subjects.neuron(SignalType.STOP, pathway.neuron), stop))
+
+    async def _send_stop(self, subject: str, stop: Signal) -> None:
+        try:
+            await self._link.send_or_raise(subject, stop)
+        except CosmoError as error:
+            logger.warning("STOP of TASK %s could not be sent: %s", stop.parent_id, error)
+
     # --- background tasks ---------------------------------------------------------------------------
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` in the background, at most until the Dendrite stops; after that it is not begun.
 
-        A failure is logged.
+        It does not belong to the TASK that the caller runs for. A failure is logged.
         """
         if self._closed:
             work.close()
             return
-        task = asyncio.get_running_loop().create_task(work)
+        task = outside_task(asyncio.get_running_loop().create_task, work)
         self._background.add(task)
         task.add_done_callback(self._remove_background)
 

@@ -12,7 +12,6 @@ import attrs
 from cosmo_core.contracts.delivery import Guarantees, Undelivered, undelivered_message
 from cosmo_core.contracts.pathway import Pathway
 from cosmo_core.dendrite.discovery.directory import Directory
-from cosmo_core.dendrite.dispatch.dispatcher import Dispatcher
 from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry
 from cosmo_core.dendrite.life_cycle import Clock
 from cosmo_core.protocol.signal import Signal, decode
@@ -59,13 +58,11 @@ class FailureDetector:
     Args:
         pathways: The open Pathways.
         directory: The directory, which knows the heartbeat interval of each host.
-        dispatcher: Sends the STOPs.
         other: Called with every Signal that was not delivered and is not a TASK.
     """
 
     _pathways: PathwayRegistry
     _directory: Directory
-    _dispatcher: Dispatcher
     _other: Callable[[Signal, Undelivered], None]
     _takeover_s: float = attrs.field(default=0.0, init=False)
     _tick: int = attrs.field(default=0, init=False)
@@ -123,7 +120,7 @@ class FailureDetector:
         return _LastHeartbeat(self._tick - 1, math.ceil(silence_s / TICK_S))
 
     def _end(self, pathway: Pathway) -> None:
-        self._dispatcher.stop_task(pathway, "its worker sent no work heartbeat")
+        self._pathways.stop_task(pathway, "its worker sent no work heartbeat")
         message = (
             f"the host of Neuron {pathway.neuron!r} has stopped sending work heartbeats for the TASK; it"
             " was sent STOP, in case it still runs; try again"

@@ -12,6 +12,7 @@ from typing import Any, Final
 from cosmo_core.contracts.offer import Bid, Select
 from cosmo_core.contracts.options import OfferOptions, check_work, work_payload
 from cosmo_core.contracts.pathway import Pathway
+from cosmo_core.contracts.task_context import with_cause, within_task
 from cosmo_core.dendrite.extension import Ports
 from cosmo_core.errors import NoBidError, PathwayClosedError
 from cosmo_core.extensions.auctions.auction import BIDS_STAND_S, TOO_LATE, Auction
@@ -55,10 +56,9 @@ class Offers:
         self.ports.check_role(SignalType.TASK_OFFER)
         self.ports.check_dispatching()
         check_work("an offer", options, OfferOptions, ("select", "deadline_ms"))
-        work = work_payload(options)
-        open_offer = OpenOffer(
-            self, self._task_offer(options, deadline_ms), work, select, options.get("deadline_s")
-        )
+        options, work = with_cause(options), work_payload(options)
+        deadline_s = within_task(options.get("deadline_s"))
+        open_offer = OpenOffer(self, self._task_offer(options, deadline_ms), work, select, deadline_s)
         pathway = open_offer.open_pathway(ENDING_TYPES if options.get("scope") == "terminal" else None)
         self._open[open_offer.offer.id] = open_offer
         try:
@@ -182,11 +182,16 @@ class OfferPathway(Pathway):
         if self._only is None or signal.type in self._only:
             super().deliver(signal)
 
-    def close(self) -> None:
-        """Receive no more Signals, and stop the work if it is not answered."""
+    def end(self) -> None:
+        """Receive no more Signals, and close the offer."""
         if not self.closed:
-            self._open_offer.cancel(self)
-            super().close()
+            self._open_offer.cancel()
+            super().end()
+
+    def stop(self, reason: str) -> None:
+        """Stop the work, if a bidder has it and it is not answered."""
+        if self._open_offer.auction.winner is not None:
+            super().stop(reason)
 
     def __del__(self) -> None:
         if not self.closed:
@@ -231,6 +236,7 @@ class OpenOffer:
     def open_pathway(self, only: frozenset[SignalType] | None) -> OfferPathway:
         """Return the Pathway of this offer; only its caller references it."""
         pathway = OfferPathway(self, self._offers, only)
+        pathway.finalized = "finalize" in self._work
         self._pathway = weakref.ref(pathway)
         self._offers.ports.pathways.add(pathway)
         return pathway
@@ -328,7 +334,7 @@ class OpenOffer:
         if pathway is None:
             return
         if failure is None:
-            pathway.close()
+            pathway.end()
         else:
             pathway.deliver(failure)
 
@@ -365,16 +371,14 @@ class OpenOffer:
             self.auction.remove_bidder(neuron, dendrite)
         elif pathway is not None:
             # It may still run: two bidders must never do the work at once.
-            self._offers.ports.stop_task(pathway, "the work is awarded to another bidder")
+            self._offers.ports.pathways.stop_task(pathway, "the work is awarded to another bidder")
             message = f"Neuron {neuron!r} left before it answered, and there is no other bid; try again"
             self.auction.winner_failed(pathway.local_error("WORKER_LOST", message))
 
-    def cancel(self, pathway: Pathway) -> None:
-        """Stop the work and close the offer, as its Pathway closes."""
+    def cancel(self) -> None:
+        """Close the offer, as its Pathway closes."""
         if self.auction.closed:
             return
-        if self.auction.winner is not None:
-            self._offers.ports.stop_task(pathway, "its Pathway was closed")
         self._close()
         self._complete_award(
             PathwayClosedError(f"the Pathway of {self.offer.id} closed before its work was awarded")

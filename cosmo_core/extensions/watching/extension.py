@@ -35,6 +35,7 @@ class Watching(Extension):
         # For its Watchers and Pathways, whose owner it is.
         self.spawn = ports.pathways.spawn
         self.time_limit = ports.pathways.time_limit
+        self.stop_task = ports.pathways.stop_task
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._watchers: dict[SignalType, list[Watcher]] = {}
@@ -193,6 +194,11 @@ class ObservedPathway(Pathway):
 
     def __init__(self, owner: PathwayOwner, trace_id: str, buffer: int = 1024) -> None:
         super().__init__(owner, trace_id, "", "", buffer)
+        # It has no TASK of its own that could be stopped.
+        self.keep_running()
+
+    def _is_last(self, type: SignalType) -> bool:
+        return False
 
     def _may_come_after_answer(self, type: SignalType) -> bool:
         # A trace has many TASKs; a Signal that is delivered twice is filtered before.
