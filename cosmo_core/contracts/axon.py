@@ -15,6 +15,7 @@ from cosmo_core.arguments import check_count
 from cosmo_core.contracts.boundary import must_pass
 from cosmo_core.contracts.clarification import AskBack, parse_question, question_reply
 from cosmo_core.contracts.engram import EngramBinding, check_bindings
+from cosmo_core.contracts.keywords import WORK_KEYWORDS, declared_keywords
 from cosmo_core.contracts.neuron import (
     AnyNeuronFn,
     Emit,
@@ -132,6 +133,15 @@ class Axon:
     def runs_in_loop(self) -> bool:
         """Whether the Neuron runs in the event loop and could block it; a plain function has a thread."""
         return self._stream is not None or self._invoke is self.neuron_fn
+
+    @property
+    def work_keywords(self) -> list[str]:
+        """Those of ``ask``, ``stream``, ``map`` and ``race`` that the Neuron needs.
+
+        If there are any, the Dendrite that hosts it needs the role of an orchestrator.
+        """
+        declared = declared_keywords(self.neuron_fn, WORK_KEYWORDS)
+        return [name for name, has_default in declared.items() if not has_default]
 
     async def answer(self, task: Signal, port: AxonPort, deadline: float | None = None) -> Signal:
         """Run the Neuron on ``task`` and return the Signal that ends it.

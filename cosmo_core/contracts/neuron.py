@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
-from cosmo_core.contracts.engram import ImprintFn, RecallFn
+from cosmo_core.contracts.keywords import MEMORY_KEYWORDS, WORK_KEYWORDS
 from cosmo_core.contracts.threads import MAX_THREADS, Threads
 
 
@@ -25,7 +25,9 @@ class NeuronFn(Protocol):
     object it yields is the output. A plain function works too; it runs in a thread, which runs to its end
     even when its TASK is stopped, and is abandoned when the process ends.
 
-    A Neuron that declares the keywords ``recall`` or ``imprint`` gets them, if its Axon binds Engrams.
+    A Neuron that declares the keywords ``recall`` or ``imprint`` gets them, if its Axon binds Engrams. One
+    that declares ``ask``, ``stream``, ``map`` or ``race`` gets these methods of its Dendrite, which needs the
+    role of an orchestrator: see `AskFn`. What it asks belongs to its own TASK (P-5.21).
 
     To ask a question first, return `clarify` or `ask_permission` instead of an output.
 
@@ -37,22 +39,8 @@ class NeuronFn(Protocol):
         """Answer one TASK."""
 
 
-class _Recalls(Protocol):
-    def __call__(self, input: dict[str, Any], context: list[Any], *, recall: RecallFn) -> Any: ...
-
-
-class _Imprints(Protocol):
-    def __call__(self, input: dict[str, Any], context: list[Any], *, imprint: ImprintFn) -> Any: ...
-
-
-class _Remembers(Protocol):
-    def __call__(
-        self, input: dict[str, Any], context: list[Any], *, recall: RecallFn, imprint: ImprintFn
-    ) -> Any: ...
-
-
-AnyNeuronFn: TypeAlias = NeuronFn | _Recalls | _Imprints | _Remembers
-"""A Neuron, with or without memory."""
+AnyNeuronFn: TypeAlias = Callable[..., Any]
+"""A Neuron with any keywords that it gets from its host, such as ``recall`` or ``ask``. An Axon checks it."""
 
 
 ITEMS_PER_TURN: Final = 50
@@ -71,7 +59,7 @@ def is_streaming(neuron: NeuronFn) -> bool:
 
 
 def check_neuron(neuron: Callable[..., Any]) -> None:
-    """Check that a Neuron can be called with (input, context), and with the memory that it declares.
+    """Check that a Neuron can be called with (input, context), and with the functions that it declares.
 
     Raises:
         TypeError: It cannot; or it is a plain generator function.
@@ -84,9 +72,9 @@ def check_neuron(neuron: Callable[..., Any]) -> None:
         signature = inspect.signature(neuron)
     except ValueError:
         return  # Some functions that are written in C have no signature.
-    memory = {name: None for name in ("recall", "imprint") if name in signature.parameters}
+    given = {name: None for name in (*MEMORY_KEYWORDS, *WORK_KEYWORDS) if name in signature.parameters}
     try:
-        signature.bind({}, [], **memory)
+        signature.bind({}, [], **given)
     except TypeError as error:
         raise TypeError(f"a Neuron takes (input, context); {neuron!r} takes {signature}: {error}") from None
 

@@ -14,17 +14,52 @@ from cosmo_core.protocol.signal import Directed, Signal
 from cosmo_core.protocol.signal_type import SignalType
 
 
-class WorkOptions(TypedDict, total=False):
-    """The options that a dispatched TASK and an offer share.
+class CauseOptions(TypedDict, total=False):
+    """The options that all work has.
 
     Attributes:
-        input: The Neuron's input: an object that JSON can carry. Every listener for offers sees an offer's.
-        trace_id: The trace to continue; a new one by default.
-        parent_id: The id of the Signal that causes this work.
+        trace_id: The trace to continue; a new one by default, and in a Neuron that of its TASK.
+        parent_id: The id of the Signal that causes this work; in a Neuron its TASK by default.
         context_ref: Passed to the context fetcher of the Axon that runs it.
         meta: Further content of the Signal's ``meta``.
         deadline_s: The answer is useful for this many seconds from now. A worker that cannot start before
             that rejects the TASK (P-5.9).
+    """
+
+    trace_id: str | None
+    parent_id: str | None
+    context_ref: str | None
+    meta: dict[str, Any] | None
+    deadline_s: float | None
+
+
+class StreamOptions(CauseOptions, total=False):
+    """The options of ``stream``: `CauseOptions`, and these.
+
+    Attributes:
+        capabilities: Capabilities that the Neuron must have, if it is None: the least busy one is asked.
+        timeout_s: Seconds until the answer, 30 by default; None for no limit.
+    """
+
+    capabilities: Sequence[str]
+    timeout_s: float | None
+
+
+class AskOptions(StreamOptions, total=False):
+    """The options of ``ask``, ``map`` and ``race``: `StreamOptions`, and this one.
+
+    Attributes:
+        retry: When to try again. Each attempt then has the strategy's time instead of ``timeout_s``.
+    """
+
+    retry: RetryStrategy | None
+
+
+class WorkOptions(CauseOptions, total=False):
+    """The options that a dispatched TASK and an offer share: `CauseOptions`, and these.
+
+    Attributes:
+        input: The Neuron's input: an object that JSON can carry. Every listener for offers sees an offer's.
         scope: ``"terminal"`` follows only the Signals that end work: FINAL, ERROR, CLARIFICATION and
             PERMISSION (P-11.4).
         finalize: Also send the output as FINAL, which ends the trace; by default if ``scope`` is
@@ -32,11 +67,6 @@ class WorkOptions(TypedDict, total=False):
     """
 
     input: Required[dict[str, Any]]
-    trace_id: str | None
-    parent_id: str | None
-    context_ref: str | None
-    meta: dict[str, Any] | None
-    deadline_s: float | None
     scope: Literal["all", "terminal"]
     finalize: bool | None
 

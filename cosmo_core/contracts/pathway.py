@@ -8,6 +8,7 @@ import logging
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable
 from contextlib import aclosing
+from time import monotonic
 from types import TracebackType, coroutine
 from typing import Any, Final, Protocol, Self, TypeVar
 
@@ -283,20 +284,29 @@ class Pathway:
     def __aiter__(self) -> AsyncGenerator[Signal]:
         return self.signals()
 
-    def signals(self, *, follow: bool = False) -> AsyncGenerator[Signal]:
+    def signals(self, timeout_s: float | None = None, *, follow: bool = False) -> AsyncGenerator[Signal]:
         """Yield every Signal, from the oldest one buffered until the answer; ``async for`` does the same.
 
         It goes on until the Pathway closes where FINAL is to come, and if ``follow`` is set.
-        """
-        return self._iterate(1, follow)
 
-    async def text(self) -> AsyncGenerator[str]:
-        """Yield the text of every THOUGHT_DELTA until the answer; raises what `Signal.output` does.
+        Raises:
+            TimeoutError: The last one did not arrive within ``timeout_s`` seconds.
+        """
+        check_wait(timeout_s)
+        return self._iterate(1, follow, timeout_s)
+
+    async def text(self, timeout_s: float | None = None) -> AsyncGenerator[str]:
+        """Yield the text of every THOUGHT_DELTA until the answer.
 
         A Neuron that does not stream has one text: the ``response`` of its output, or the ``value``.
+
+        Raises:
+            RemoteError: The answer is an ERROR.
+            QuestionError: It is a CLARIFICATION or a PERMISSION.
+            TimeoutError: It did not arrive within ``timeout_s`` seconds.
         """
         streamed = False
-        async with aclosing(self.signals()) as signals:
+        async with aclosing(self.signals(timeout_s)) as signals:
             async for signal in signals:
                 if signal.type is _THOUGHT_DELTA:
                     streamed = True
@@ -310,16 +320,20 @@ class Pathway:
                         yield text
                     return
 
-    async def _iterate(self, readers: int, follow: bool) -> AsyncGenerator[Signal]:
+    async def _iterate(
+        self, readers: int, follow: bool, timeout_s: float | None = None
+    ) -> AsyncGenerator[Signal]:
         """Yield every Signal, from the oldest one buffered until the answer, or until the Pathway closes.
 
         Args:
             readers: 1 if the TASK is stopped when this is cancelled and has no other reader, 0 otherwise.
             follow: Whether to go on after the answer.
+            timeout_s: Seconds until the last one.
         """
         position = self._first
         self._readers += readers
         reason = ""
+        ends = None if timeout_s is None else monotonic() + timeout_s
         try:
             while True:
                 # Signals may have been dropped since the last step.
@@ -333,11 +347,17 @@ class Pathway:
                         return
                 elif self._closed:
                     return
-                else:
+                elif ends is None:
                     await self._wait_for_change()
+                else:
+                    with self._owner.time_limit(ends - monotonic()):
+                        await self._wait_for_change()
         except asyncio.CancelledError:
             reason = CANCELLED
             raise
+        except TimeoutError:
+            reason = TIMED_OUT
+            raise self._timeout_error(TERMINAL_TYPES, timeout_s) from None
         finally:
             self._readers -= readers
             if readers and reason:
@@ -569,11 +589,13 @@ class BackpressuredPathway(Pathway):
 
     # --- reading ------------------------------------------------------------------------------------
 
-    async def _iterate(self, readers: int, follow: bool) -> AsyncGenerator[Signal]:
+    async def _iterate(
+        self, readers: int, follow: bool, timeout_s: float | None = None
+    ) -> AsyncGenerator[Signal]:
         cursor, position = object(), self._first
         self._cursors[cursor] = position
         try:
-            async with aclosing(super()._iterate(readers, follow)) as signals:
+            async with aclosing(super()._iterate(readers, follow, timeout_s)) as signals:
                 async for signal in signals:
                     position = max(position, self._first)
                     yield signal

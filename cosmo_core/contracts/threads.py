@@ -1,14 +1,15 @@
-"""Threads for the calls of plain functions, so that they block neither the event loop nor each other."""
+"""Threads for the calls of plain functions, and the calls that these make into the event loop."""
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import queue
 import threading
-from collections.abc import Callable
-from contextvars import copy_context
-from typing import Any, Final
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextvars import ContextVar, copy_context
+from typing import Any, Final, TypeVar
 
 from cosmo_core.contracts.boundary import as_exception
 
@@ -17,6 +18,10 @@ MAX_THREADS: Final = 256
 
 IDLE_S: Final = 10.0
 """Seconds after which a thread without a call ends."""
+
+T = TypeVar("T")
+RunInLoop = Callable[[Coroutine[Any, Any, T]], T]
+"""Runs a coroutine in the event loop, and returns its result to the calling thread."""
 
 
 class Threads:
@@ -37,11 +42,13 @@ class Threads:
     async def run(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call ``function`` in a thread, in the caller's context, and return its result.
 
-        If the caller is cancelled, a call that has started runs to its end; one that waits does not start.
+        If the caller is cancelled, a call that has started runs to its end, but what it runs in the event
+        loop is cancelled; one that waits does not start.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        context = copy_context()
+        context, works = copy_context(), _Works()
+        context.run(_works.set, works)
 
         def call() -> None:
             settle, result = future.set_result, None
@@ -65,7 +72,11 @@ class Threads:
                 self._threads += 1
             self._calls.put(call)
             self._unfinished += 1
-        return await future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            works.cancel()
+            raise
 
     def _serve(self) -> None:
         while True:
@@ -76,3 +87,88 @@ class Threads:
                     if self._calls.empty():
                         self._threads -= 1
                         return
+
+
+# --- from a thread into the event loop --------------------------------------------------------------
+
+
+class _Works:
+    """The coroutines that a plain function runs in the event loop, so that they are cancelled with it."""
+
+    def __init__(self) -> None:
+        self._running: set[concurrent.futures.Future[Any]] = set()
+        self._cancelled = False
+
+    def add(self, work: concurrent.futures.Future[Any]) -> None:
+        self._running.add(work)
+        work.add_done_callback(self._running.discard)
+        if self._cancelled:
+            work.cancel()
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        for work in list(self._running):
+            work.cancel()
+
+
+_works: Final[ContextVar[_Works | None]] = ContextVar("cosmo_core_works", default=None)
+
+
+def run_in_loop(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop | None) -> T:
+    """Run ``work`` in ``loop``, in the context of the calling thread, and return its result to it.
+
+    Raises:
+        RuntimeError: The caller is in the event loop, and would wait for itself.
+    """
+    if loop is None or loop is _running_loop():
+        work.close()
+        raise RuntimeError(
+            "a Neuron that is a plain function calls what it gets, such as recall or ask, from a thread only;"
+            " make it `async def`, and await them"
+        )
+    future = asyncio.run_coroutine_threadsafe(work, loop)
+    if (works := _works.get()) is not None:
+        works.add(future)
+    return future.result()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+class BlockingStream:
+    """A `Stream` for a thread: an iterator of texts, which then has ``output``."""
+
+    def __init__(self, stream: Any, run: RunInLoop[Any]) -> None:
+        self._stream = stream
+        self._run = run
+
+    def __iter__(self) -> Iterator[str]:
+        texts = aiter(self._stream)
+        try:
+            while (text := self._run(_next(texts))) is not None:
+                yield text
+        finally:
+            self._run(self._stream.aclose())
+
+    @property
+    def output(self) -> Any:
+        """The output; raises as `Stream.output` does."""
+        return self._stream.output
+
+
+async def _next(texts: AsyncIterator[str]) -> str | None:
+    return await anext(texts, None)
+
+
+def blocking(call: Callable[..., Any], run: RunInLoop[Any]) -> Callable[..., Any]:
+    """Adapt a function that returns a coroutine or a `Stream` to a thread, which gets the result itself."""
+
+    def call_and_wait(*args: Any, **options: Any) -> Any:
+        result = call(*args, **options)
+        return run(result) if asyncio.iscoroutine(result) else BlockingStream(result, run)
+
+    return call_and_wait

@@ -9,32 +9,42 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from functools import partial
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, Unpack, overload
 
-from cosmo_core.arguments import check_count, check_seconds, check_wait, satisfies
+from cosmo_core.arguments import check_count, check_options, check_seconds, check_wait, satisfies
+from cosmo_core.contracts.asking import Stream
 from cosmo_core.contracts.axon import Axon
 from cosmo_core.contracts.boundary import logged_failures
+from cosmo_core.contracts.callable_axon import CallableAxon
+from cosmo_core.contracts.callable_axon import neuron as neuron_axon
 from cosmo_core.contracts.dendrite import Role
 from cosmo_core.contracts.engram import Engram, EngramRecord, ImprintReceipt, RecallMode, RecallResult
+from cosmo_core.contracts.keywords import WORK_KEYWORDS, with_keywords
+from cosmo_core.contracts.neuron import AnyNeuronFn
 from cosmo_core.contracts.offer import OH, Select
 from cosmo_core.contracts.options import (
+    AskOptions,
     EmitOptions,
     FilterOptions,
     OfferOptions,
     ResponseOptions,
     RetryStrategy,
+    StreamOptions,
     TaskOptions,
 )
 from cosmo_core.contracts.pathway import H, Pathway, SignalHandler
 from cosmo_core.contracts.synapse import Synapse
+from cosmo_core.contracts.threads import run_in_loop
 from cosmo_core.contracts.watcher import Filter, OnType, Watcher
 from cosmo_core.dendrite.discovery.announcer import Announcer
 from cosmo_core.dendrite.discovery.directory import Directory, NeuronRecord
 from cosmo_core.dendrite.discovery.resolver import Resolver
 from cosmo_core.dendrite.dispatch.dispatcher import Dispatcher
 from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry
+from cosmo_core.dendrite.dispatch.short_form import CONCURRENCY, ShortForm, Target
 from cosmo_core.dendrite.extension import EntityHost, ExtensionFactory, ExtensionSet, Ports
 from cosmo_core.dendrite.hosting.host import Host
 from cosmo_core.dendrite.hosting.reply_sender import ReplySender
@@ -44,7 +54,8 @@ from cosmo_core.dendrite.reliability.failure_detector import FailureDetector
 from cosmo_core.dendrite.reliability.watchdog import WatchdogOwner
 from cosmo_core.dendrite.reliability.work_heartbeat import WorkHeartbeat
 from cosmo_core.dendrite.transport.link import Link
-from cosmo_core.errors import LifecycleError, UnknownPluginError
+from cosmo_core.errors import LifecycleError, RoleError, UnknownPluginError
+from cosmo_core.plugins.open import connect_synapse
 from cosmo_core.protocol.ids import SeenIds, new_ulid
 from cosmo_core.protocol.payloads import without_none
 from cosmo_core.protocol.signal import Signal
@@ -54,6 +65,23 @@ if TYPE_CHECKING:
     from cosmo_core.plugins import PluginManager
 
 logger = logging.getLogger("cosmo_core.dendrite")
+
+T = TypeVar("T")
+
+
+class DendriteOptions(TypedDict, total=False):
+    """The options of `Dendrite.open`, as in `Dendrite`."""
+
+    namespace: str
+    role: Role
+    heartbeat_s: float
+    discovery_s: float
+    grace_s: float
+    pathway_buffer: int
+    expose_errors: bool
+    clock: Clock | None
+    plugins: PluginManager | None
+    extensions: Iterable[ExtensionFactory] | None
 
 
 class Dendrite:
@@ -125,6 +153,52 @@ class Dendrite:
         self._extensions.fill(factories, self._ports(), self._pathways)
         self._entity_hosts.extend(self._extensions.entity_hosts())
 
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(
+        cls,
+        url: str,
+        *neurons: Axon | AnyNeuronFn,
+        wait_for: Iterable[str] = (),
+        timeout_s: float = 30.0,
+        **options: Unpack[DendriteOptions],
+    ) -> AsyncGenerator[Self]:
+        """Connect to a bus, host Neurons on it, and end both with the block.
+
+        ``async with Dendrite.open("memory://", shout) as dendrite:`` is short for a Synapse, an Axon for each
+        function, and a started Dendrite.
+
+        Args:
+            url: The URL of the bus, as for `connect_synapse`.
+            *neurons: The Neurons to host: Axons, or functions, whose names are their ids.
+            wait_for: The ids of Neurons of others that must be there before the block begins, so that the
+                parts of a program may start in any order.
+            timeout_s: Seconds to wait for them.
+            **options: As for `Dendrite`.
+
+        Raises:
+            TypeError: Two Neurons have one id, one has none, or an option is unknown.
+            TimeoutError: A Neuron of ``wait_for`` was not there in time; the message names those that are.
+            CosmoError: Any error that `connect_synapse`, `attach_axon` or `start` raises.
+        """
+        check_options("Dendrite.open", options, [*DendriteOptions.__annotations__, "wait_for", "timeout_s"])
+        if isinstance(wait_for, str):
+            raise TypeError(f"wait_for is a list of ids, not {wait_for!r}")
+        axons = [each if isinstance(each, Axon) else neuron_axon(each) for each in neurons]
+        ids = [axon.neuron_id for axon in axons]
+        if len(set(ids)) < len(ids):
+            raise TypeError(f"two Neurons have one id: {', '.join(ids)}; set another with @neuron(id=…)")
+        async with connect_synapse(url) as synapse:
+            dendrite = cls(synapse=synapse, **options)
+            for axon in axons:
+                dendrite.attach_axon(axon)
+            async with dendrite:
+                ends = asyncio.get_running_loop().time() + timeout_s
+                for name in wait_for:
+                    left = ends - asyncio.get_running_loop().time()
+                    await dendrite.wait_until_ready(neuron=name, timeout_s=left)
+                yield dendrite
+
     # --- its components -----------------------------------------------------------------------------
 
     def _build_hosting(self, expose_errors: bool) -> None:
@@ -179,6 +253,7 @@ class Dendrite:
             buffer=self._buffer,
             discovery_s=self._discovery_s,
         )
+        self._short = ShortForm(self._dispatcher)
         self._detector = FailureDetector(pathways, directory, self._extensions.undeliverable)
         pathways.add_receiver(SignalType.REGISTER, self._announcer.receive)
         pathways.add_receiver(SignalType.HEARTBEAT, self._detector.receive)
@@ -362,6 +437,7 @@ class Dendrite:
 
         Raises:
             LifecycleError: The Dendrite was started.
+            RoleError: The Neuron needs ``ask`` or such, and the role of this Dendrite is that of a worker.
             TypeError: ``axon`` is not an Axon.
             ValueError: A Neuron of this id is attached already.
             PluginError: A plugin's Neuron wrapper cannot be used.
@@ -375,6 +451,7 @@ class Dendrite:
 
         Raises:
             LifecycleError: The Dendrite is not running.
+            RoleError: As for `attach_axon`.
             TypeError: ``axon`` is not an Axon.
             ValueError: A Neuron of this id is attached already.
             PluginError: A plugin's Neuron wrapper cannot be used.
@@ -417,14 +494,27 @@ class Dendrite:
 
     def _attach(self, axon: Axon) -> None:
         if not isinstance(axon, Axon):
-            raise TypeError(f"expected Axon(neuron_id=…, neuron_fn=…), not {axon!r}")
+            raise TypeError(
+                f"expected an Axon, as @neuron or Axon(neuron_id=…, neuron_fn=…) makes one, not {axon!r}"
+            )
         if axon.engrams:
             self.extension("memory")
+        if self.role == "worker" and (needed := axon.work_keywords):
+            raise RoleError(
+                f'Neuron {axon.neuron_id!r} needs {" and ".join(needed)}, and a Dendrite with role="worker"'
+                ' may not send TASKs: host it on one with role="orchestrator"'
+            )
         self.plugins.load_hooks()
         wrappers = [found.value for found in self.plugins.neuron_wrappers(axon)]
         for extension in self._extensions:
             wrappers.extend(extension.neuron_wrappers(axon))
+        if self.role == "orchestrator":
+            functions = {name: getattr(self, name) for name in WORK_KEYWORDS}
+            wrappers.append(partial(with_keywords, functions=functions, run=self._run_from_thread))
         self._host.attach(axon, wrappers)
+
+    def _run_from_thread(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return run_in_loop(work, self._pathways.deadlines.loop)
 
     @property
     def axons(self) -> list[Axon]:
@@ -519,6 +609,171 @@ class Dendrite:
         for type, handler in handlers.items():
             pathway.on(type)(handler)
         return pathway
+
+    # --- the short form -----------------------------------------------------------------------------
+
+    @overload
+    def ask(
+        self, neuron: str | Axon | None, input: object, *, output_type: type[T], **options: Unpack[AskOptions]
+    ) -> Coroutine[Any, Any, T]: ...
+
+    @overload
+    def ask(
+        self,
+        neuron: CallableAxon[..., Coroutine[Any, Any, T]],
+        input: object,
+        *,
+        output_type: None = None,
+        **options: Unpack[AskOptions],
+    ) -> Coroutine[Any, Any, T]: ...
+
+    @overload
+    def ask(
+        self,
+        neuron: str | None,
+        input: object,
+        *,
+        output_type: None = None,
+        **options: Unpack[AskOptions],
+    ) -> Coroutine[Any, Any, dict[str, Any]]: ...
+
+    def ask(
+        self, neuron: Target, input: object, *, output_type: Any = None, **options: Unpack[AskOptions]
+    ) -> Coroutine[Any, Any, Any]:
+        """Send a TASK and return the output.
+
+        When the time limit passes or the caller is cancelled, the worker is sent STOP.
+
+        Args:
+            neuron: The id of the Neuron, or its Axon; None to select one by ``capabilities``.
+            input: The input: a dictionary, or an object that stands for one, such as a dataclass.
+            output_type: Convert the output to this type; by default to that of the Axon, if one is given.
+            **options: See `AskOptions`.
+
+        Raises:
+            RemoteError: The answer is an ERROR.
+            QuestionError: The Neuron asks a question.
+            OutputTypeError: The output does not fit ``output_type``.
+            TimeoutError: No answer in time.
+            CosmoError: Any other error that `dispatch` raises.
+        """
+        return self._short.ask(neuron, input, output_type, options)
+
+    def stream(
+        self, neuron: Target, input: object, *, output_type: Any = None, **options: Unpack[StreamOptions]
+    ) -> Stream:
+        """Send a TASK and iterate over the texts of its answer: ``async for text in dendrite.stream(…)``.
+
+        The stream then has the `Stream.output`. Its Neuron is slowed down while the texts are not read.
+        Arguments and errors are those of `ask`; see `StreamOptions`.
+        """
+        return self._short.stream(neuron, input, output_type, options)
+
+    @overload
+    def map(
+        self,
+        neuron: str | Axon | None,
+        inputs: Iterable[object],
+        *,
+        output_type: type[T],
+        concurrency: int = CONCURRENCY,
+        return_exceptions: Literal[False] = False,
+        **options: Unpack[AskOptions],
+    ) -> Coroutine[Any, Any, list[T]]: ...
+
+    @overload
+    def map(
+        self,
+        neuron: CallableAxon[..., Coroutine[Any, Any, T]],
+        inputs: Iterable[object],
+        *,
+        output_type: None = None,
+        concurrency: int = CONCURRENCY,
+        return_exceptions: Literal[False] = False,
+        **options: Unpack[AskOptions],
+    ) -> Coroutine[Any, Any, list[T]]: ...
+
+    @overload
+    def map(
+        self,
+        neuron: str | Axon | None,
+        inputs: Iterable[object],
+        *,
+        output_type: Any = None,
+        concurrency: int = CONCURRENCY,
+        return_exceptions: bool = False,
+        **options: Unpack[AskOptions],
+    ) -> Coroutine[Any, Any, list[Any]]: ...
+
+    def map(
+        self,
+        neuron: Target,
+        inputs: Iterable[object],
+        *,
+        output_type: Any = None,
+        concurrency: int = CONCURRENCY,
+        return_exceptions: bool = False,
+        **options: Unpack[AskOptions],
+    ) -> Coroutine[Any, Any, list[Any]]:
+        """Send a TASK for each input, and return the outputs in the order of the inputs.
+
+        The first exception stops the other TASKs and is raised.
+
+        Args:
+            neuron: The id of the Neuron, or its Axon; None to select one by ``capabilities`` for each.
+            inputs: The inputs, each as for `ask`. Any iterable; it is read as far as TASKs are sent.
+            output_type: Convert each output to this type; by default as `ask` does.
+            concurrency: The number of TASKs at once.
+            return_exceptions: Return exceptions in place of outputs, and stop nothing.
+            **options: See `AskOptions`; ``timeout_s`` is the time limit of each TASK.
+
+        Raises:
+            CosmoError: Any error that `ask` raises.
+        """
+        return self._short.map(neuron, inputs, output_type, concurrency, return_exceptions, options)
+
+    @overload
+    def race(
+        self,
+        neurons: Iterable[str | Axon],
+        input: object,
+        *,
+        output_type: type[T],
+        **options: Unpack[AskOptions],
+    ) -> Coroutine[Any, Any, T]: ...
+
+    @overload
+    def race(
+        self,
+        neurons: Iterable[str | Axon],
+        input: object,
+        *,
+        output_type: None = None,
+        **options: Unpack[AskOptions],
+    ) -> Coroutine[Any, Any, Any]: ...
+
+    def race(
+        self,
+        neurons: Iterable[str | Axon],
+        input: object,
+        *,
+        output_type: Any = None,
+        **options: Unpack[AskOptions],
+    ) -> Coroutine[Any, Any, Any]:
+        """Send one input to several Neurons, return the first output, and stop the others.
+
+        Args:
+            neurons: The Neurons, each as for `ask`.
+            input: The input.
+            output_type: As for `ask`.
+            **options: See `AskOptions`.
+
+        Raises:
+            ExceptionGroup: All failed; it has their errors in the order of ``neurons``.
+        """
+        return self._short.race(neurons, input, output_type, options)
+
+    # --- dispatching and waiting --------------------------------------------------------------------
 
     def dispatch_and_wait(
         self,

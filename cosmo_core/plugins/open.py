@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,21 +29,48 @@ def Neuron(source: str, **options: Any) -> NeuronFn:  # noqa: N802 - the promise
     return neuron
 
 
-async def connect_synapse(url: str, **options: Any) -> Synapse:
-    """Return a connected Synapse for ``url``; its scheme names the plugin, as in ``memory://``.
+class ConnectingSynapse:
+    """A Synapse that is about to connect: ``await`` it, or use it as ``async with``, which also closes it."""
+
+    def __init__(self, url: str, options: dict[str, Any]) -> None:
+        self._url = url
+        self._options = options
+        self._connected: list[Synapse] = []
+
+    async def _connect(self) -> Synapse:
+        scheme = _scheme(self._url)
+        if not scheme:
+            raise SynapseError(
+                "the URL of a Synapse has no scheme, or is malformed: write one such as memory://"
+            )
+        synapse: Synapse = _factory("cosmo.synapses", scheme)(self._url, **self._options)
+        await synapse.connect()
+        return synapse
+
+    def __await__(self) -> Generator[Any, Any, Synapse]:
+        return self._connect().__await__()
+
+    async def __aenter__(self) -> Synapse:
+        self._connected.append(await self._connect())
+        return self._connected[-1]
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._connected.pop().close()
+
+
+def connect_synapse(url: str, **options: Any) -> ConnectingSynapse:
+    """Connect a Synapse for ``url``; its scheme names the plugin, as in ``memory://``.
+
+    ``await connect_synapse(url)`` returns the Synapse, and the caller closes it; ``async with
+    connect_synapse(url) as synapse`` closes it at the end of the block.
 
     Raises:
         UnknownPluginError: No installed plugin has the scheme; the message lists the installed ones and says
-            how to install one.
+            how to install one. Raised when it connects, as the following are.
         SynapseAuthError: The bus rejected this program.
         SynapseError: The URL has no scheme, or the Synapse could not connect.
     """
-    scheme = _scheme(url)
-    if not scheme:
-        raise SynapseError("the URL of a Synapse has no scheme, or is malformed: write one such as memory://")
-    synapse: Synapse = _factory("cosmo.synapses", scheme)(url, **options)
-    await synapse.connect()
-    return synapse
+    return ConnectingSynapse(url, options)
 
 
 def engram_from_url(url: str, **options: Any) -> Engram:

@@ -6,7 +6,6 @@ from cosmo_core.contracts.engram.binding import ImprintFn as ImprintFn
 from cosmo_core.contracts.engram.binding import RecallFn as RecallFn
 from cosmo_core.contracts.engram.binding import RecallMode as RecallMode
 from cosmo_core.contracts.engram.binding import check_bindings as check_bindings
-from cosmo_core.contracts.engram.binding import declared_memory as declared_memory
 from cosmo_core.contracts.engram.engram import Engram as Engram
 from cosmo_core.contracts.engram.engram import EngramGuarantees as EngramGuarantees
 from cosmo_core.contracts.engram.engram import EngramRecord as EngramRecord

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, Literal, Protocol
 
@@ -10,6 +9,7 @@ import attrs
 
 from cosmo_core.arguments import check_seconds
 from cosmo_core.contracts.engram.engram import ImprintReceipt, RecallResult
+from cosmo_core.contracts.keywords import MEMORY_KEYWORDS, declared_keywords
 from cosmo_core.errors import EngramNotBound
 from cosmo_core.protocol.ids import check_token
 
@@ -136,22 +136,12 @@ def check_bindings(
     names = [binding.name for binding in bound]
     if len(set(names)) < len(names):
         raise ValueError(f"two EngramBindings have the same name: {', '.join(names)}")
-    if not bound and (needed := [name for name, optional in declared_memory(neuron).items() if not optional]):
+    if not bound and (
+        needed := [
+            name for name, optional in declared_keywords(neuron, MEMORY_KEYWORDS).items() if not optional
+        ]
+    ):
         raise EngramNotBound(
             f"the Neuron declares {' and '.join(needed)}: give its Axon engrams=[EngramBinding(…)]"
         )
     return bound
-
-
-def declared_memory(neuron: Callable[..., Any]) -> dict[str, bool]:
-    """Return the memory keywords that a Neuron declares, each with whether it has a default."""
-    try:
-        parameters = inspect.signature(neuron).parameters
-    except (TypeError, ValueError):
-        # Some functions that are written in C have no signature.
-        return {}
-    return {
-        name: parameters[name].default is not inspect.Parameter.empty
-        for name in ("recall", "imprint")
-        if name in parameters and parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
-    }

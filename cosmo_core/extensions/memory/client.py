@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -21,11 +19,12 @@ from cosmo_core.contracts.engram import (
     ImprintReceipt,
     RecallMode,
     RecallResult,
-    declared_memory,
     invalid,
 )
+from cosmo_core.contracts.keywords import with_keywords
 from cosmo_core.contracts.neuron import NeuronFn
 from cosmo_core.contracts.task_context import current_task
+from cosmo_core.contracts.threads import run_in_loop
 from cosmo_core.dendrite.discovery.directory import Directory
 from cosmo_core.dendrite.discovery.resolver import Resolver
 from cosmo_core.dendrite.extension import Ports
@@ -200,22 +199,9 @@ class Requests:
             if not waiting.done():
                 waiting.set_exception(_stopped_error())
 
-    # --- threads ------------------------------------------------------------------------------------
-
     def run_from_thread(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Run ``work`` in the event loop, and return its result to the calling thread.
-
-        Raises:
-            RuntimeError: The caller is in the event loop, and would wait for itself.
-        """
-        if self._loop is None or self._loop is _running_loop():
-            work.close()
-            raise RuntimeError(
-                "a Neuron that is a plain function calls recall and imprint from its own thread only; make it"
-                " `async def`, and await them"
-            )
-        # The current TASK of the thread is set for ``work``, too.
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        """Run ``work`` in the event loop, and return its result to the calling thread."""
+        return run_in_loop(work, self._loop)
 
 
 def _stopped_error() -> EngramError:
@@ -337,13 +323,6 @@ class EngramClient:
         return engrams[0]
 
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
-
-
 def _time_limit(binding: EngramBinding, timeout_s: float | None, cause: Cause) -> float:
     """Return the time limit of a call in seconds: at most the time until the deadline of its cause."""
     check_wait(timeout_s)
@@ -430,29 +409,11 @@ def with_memory(neuron: NeuronFn, bindings: Iterable[EngramBinding], requests: R
 
     A call of them belongs to the TASK that its caller runs for; many TASKs run at once.
     """
-    declared = declared_memory(neuron)
-    if not declared:
-        return neuron
     client = EngramClient(requests, {binding.name: binding for binding in bindings}, _current_cause)
-    target = neuron if inspect.isroutine(neuron) or isinstance(neuron, partial) else neuron.__call__
-    is_async = inspect.iscoroutinefunction(target) or inspect.isasyncgenfunction(target)
     functions: dict[str, Callable[..., Any]] = {"recall": client.recall, "imprint": client.imprint}
-    if not is_async:
-        functions = {name: _blocking(call, requests) for name, call in functions.items()}
-    given: dict[str, Any] = {name: functions[name] for name in declared}
-    injected: NeuronFn = partial(target, **given)
-    return injected
+    return with_keywords(neuron, functions, requests.run_from_thread)
 
 
 def _current_cause() -> Cause:
     task = current_task()
     return Cause() if task is None else Cause(task.trace_id, task.id, task.time_left_s())
-
-
-def _blocking(call: Callable[..., Coroutine[Any, Any, Any]], requests: Requests) -> Callable[..., Any]:
-    """Adapt a call to a Neuron that is a plain function, which runs in a thread."""
-
-    def blocking(*args: Any, **options: Any) -> Any:
-        return requests.run_from_thread(call(*args, **options))
-
-    return blocking

@@ -1,0 +1,137 @@
+"""The short form of work: sends TASKs and returns outputs, where the dispatcher returns Signals."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, Final, cast
+
+import msgspec
+
+from cosmo_core.arguments import check_count, check_options
+from cosmo_core.contracts.asking import Stream
+from cosmo_core.contracts.axon import Axon
+from cosmo_core.contracts.neuron_types import convert_output
+from cosmo_core.contracts.options import AskOptions, StreamOptions, TaskOptions
+from cosmo_core.dendrite.dispatch.dispatcher import Dispatcher
+from cosmo_core.protocol.signal import plain_value
+
+TIMEOUT_S: Final = 30.0
+"""The default time limit of an answer, in seconds."""
+
+CONCURRENCY: Final = 8
+"""The default number of TASKs of a ``map`` that run at once."""
+
+Target = str | Axon | None
+"""The id of a Neuron, or its Axon; None where capabilities select it."""
+
+
+class ShortForm:
+    """Sends TASKs with a dispatcher. `Dendrite` is the manual of the methods."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+
+    async def ask(self, neuron: Target, input: object, output_type: Any, options: AskOptions) -> Any:
+        """Return the output of a Neuron."""
+        check_options("ask", options, AskOptions.__annotations__)
+        retry = options.pop("retry", None)
+        timeout_s = options.pop("timeout_s", TIMEOUT_S)
+        task = _task(neuron, input, options)
+        if retry is None:
+            answer = await self._dispatcher.ask(task, timeout_s)
+        else:
+            answer = await self._dispatcher.ask_with_retries(task, retry)
+        return _converted(answer.output, neuron, output_type)
+
+    def stream(self, neuron: Target, input: object, output_type: Any, options: StreamOptions) -> Stream:
+        """Return the texts of an answer; the TASK is sent when they are read."""
+        check_options("stream", options, StreamOptions.__annotations__)
+        timeout_s = options.pop("timeout_s", TIMEOUT_S)
+        task: TaskOptions = {**_task(neuron, input, options), "backpressure": True}
+        return Stream(
+            lambda: self._dispatcher.dispatch(task, timeout_s),
+            timeout_s,
+            lambda output: _converted(output, neuron, output_type),
+        )
+
+    async def map(
+        self,
+        neuron: Target,
+        inputs: Iterable[object],
+        output_type: Any,
+        concurrency: int,
+        return_exceptions: bool,
+        options: AskOptions,
+    ) -> list[Any]:
+        """Return the outputs for many inputs, in their order."""
+        check_options("map", options, [*AskOptions.__annotations__, "concurrency", "return_exceptions"])
+        free = asyncio.Semaphore(check_count("concurrency", concurrency))
+        outputs: list[Any] = []
+
+        async def run(index: int, input: object) -> None:
+            try:
+                outputs[index] = await self.ask(neuron, input, output_type, options.copy())
+            except Exception as error:
+                if not return_exceptions:
+                    raise
+                outputs[index] = error
+            finally:
+                free.release()
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for index, input in enumerate(inputs):
+                    await free.acquire()
+                    outputs.append(None)
+                    group.create_task(run(index, input))
+        except BaseExceptionGroup as failed:
+            # The first one cancelled the others.
+            raise failed.exceptions[0] from None
+        return outputs
+
+    async def race(
+        self, neurons: Iterable[str | Axon], input: object, output_type: Any, options: AskOptions
+    ) -> Any:
+        """Return the first output of several Neurons, and stop the others."""
+        check_options("race", options, AskOptions.__annotations__)
+        if isinstance(neurons, (str, Axon)) or not (neurons := list(neurons)):
+            raise TypeError(f"race takes several Neurons, not {neurons!r}")
+        works = [
+            asyncio.create_task(self.ask(neuron, input, output_type, options.copy())) for neuron in neurons
+        ]
+        pending = set(works)
+        try:
+            while pending:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                for work in done:
+                    if work.exception() is None:
+                        return work.result()
+        finally:
+            for work in pending:
+                work.cancel()
+            await asyncio.wait(works)
+        failures = [error for work in works if isinstance(error := work.exception(), Exception)]
+        raise ExceptionGroup(f"none of {len(works)} Neurons answered with an output", failures)
+
+
+def _task(neuron: Target, input: object, options: StreamOptions | AskOptions) -> TaskOptions:
+    task: dict[str, Any] = {"input": input if isinstance(input, dict) else _plain(input), **options}
+    if neuron is not None:
+        task["neuron"] = neuron.neuron_id if isinstance(neuron, Axon) else neuron
+    return cast("TaskOptions", task)
+
+
+def _plain(input: object) -> dict[str, Any]:
+    plain = msgspec.to_builtins(input, enc_hook=plain_value)
+    if not isinstance(plain, dict):
+        raise TypeError(
+            f"the input of a Neuron is an object: a dictionary, a dataclass or such, not {input!r}"
+        )
+    return plain
+
+
+def _converted(output: Any, neuron: Target, output_type: Any) -> Any:
+    if isinstance(neuron, Axon):
+        output_type, neuron = output_type or neuron.output_type, neuron.neuron_id
+    return output if output_type is None else convert_output(output, output_type, neuron or "")
