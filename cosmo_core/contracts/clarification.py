@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, Final
+from zlib import crc32
 
 import attrs
 import msgspec
@@ -17,6 +18,12 @@ ASKING_TYPES: Final = frozenset({SignalType.CLARIFICATION, SignalType.PERMISSION
 
 CARRIED: Final = ("input", "context_ref", "capabilities", "finalize")
 """The payload keys of a TASK that ``meta.task`` of the question carries, to dispatch the TASK again."""
+
+MAX_SAME_QUESTION: Final = 10
+"""How many answers to one question a Neuron may get; asking once more is ERROR ``ASKED_AGAIN`` (P-8.9).
+
+Without it, a Neuron that does not read the answer and a program that always gives it would never end.
+"""
 
 _MARKERS: Final = {
     "__error__": SignalType.ERROR,
@@ -40,7 +47,8 @@ def clarify(question: str, context: Any = None) -> AskBack:
     the same input and one more entry in ``input["clarifications"]``: ``{"question": …, "answer": …}``. The
     entries are in the order of the answers.
 
-    The question carries the input with all changes that the Neuron made to it.
+    The question carries the input with all changes that the Neuron made to it. A question that was answered
+    `MAX_SAME_QUESTION` times and is asked once more is ERROR ``ASKED_AGAIN``.
 
     Args:
         question: The question.
@@ -92,7 +100,7 @@ def question_reply(task: Signal, neuron_id: str, request: AskBack) -> Signal:
     """Make the Signal that answers ``task`` with its Neuron's question.
 
     Raises:
-        NeuronError: The payload of the question does not fit its type.
+        NeuronError: The payload of the question does not fit its type, or it was asked too often.
     """
     _check(request.type, request.payload)
     carried = {key: task.payload[key] for key in CARRIED if task.payload.get(key) is not None}
@@ -102,8 +110,23 @@ def question_reply(task: Signal, neuron_id: str, request: AskBack) -> Signal:
         trace_id=task.trace_id,
         parent_id=task.id,
         directed=address(neuron_id),
-        meta={"task": carried},
+        meta={"task": carried, "asked": _asked(task, neuron_id, request)},
     )
+
+
+def _asked(task: Signal, neuron_id: str, request: AskBack) -> list[int]:
+    """Return the checksums of the questions that were asked and answered before, and of this one."""
+    payload, earlier = request.payload, task.meta.get("asked")
+    question = crc32(repr([payload.get(key) for key in ("question", "action", "scope")]).encode())
+    asked = [*(earlier if isinstance(earlier, list) else ()), question]
+    if asked.count(question) > MAX_SAME_QUESTION:
+        text = payload.get("question", payload.get("action"))
+        raise NeuronError(
+            f"Neuron {neuron_id!r} asked {text!r:.100} again after {MAX_SAME_QUESTION} answers: it has to"
+            " read them from the list 'clarifications' or 'permissions' of its input",
+            code="ASKED_AGAIN",
+        )
+    return asked
 
 
 def _check(type: SignalType, payload: dict[str, Any]) -> None:

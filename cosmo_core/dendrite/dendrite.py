@@ -1299,7 +1299,7 @@ class Dendrite:
             **task: See `ResponseOptions`.
 
         Returns:
-            The Pathway of the new TASK; its Neuron may ask again.
+            The Pathway of the new TASK; its Neuron may ask again, the same question up to ten times (P-8.9).
 
         Raises:
             MalformedSignalError: ``clarification`` is not a CLARIFICATION, or lacks what is needed to

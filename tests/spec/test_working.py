@@ -302,4 +302,4 @@ async def test_meta_keys_of_the_core_are_documented(start: Start, synapse: Any) 
     await worker.stop()
     keys = {key for sent in synapse.sent for key in sent.signal.meta}
     presence = {"dendrite", "role", "heartbeat_s", "load", "pulse_s", "pulse_to", "tasks"}
-    assert keys == presence | {"reply_to", "task", "tenant"}
+    assert keys == presence | {"reply_to", "task", "asked", "tenant"}

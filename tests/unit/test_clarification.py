@@ -73,13 +73,13 @@ async def test_request_names_neuron_and_carries_task(returned: Any) -> None:
     carried = {"input": {"prompt": "hi"}, "context_ref": "c", "capabilities": ["text"], "finalize": True}
     signal = await answer(returned, {**carried, "deadline_ms": 2**53 - 1, "other": 1})
     assert signal.directed == Directed("asker")
-    assert signal.meta == {"task": carried}
+    assert signal.meta == {"task": carried, "asked": signal.meta["asked"]}
 
 
 @pytest.mark.clause("P-8.2")
 async def test_request_carries_only_set_task_fields() -> None:
     signal = await answer(clarify("which?"), {"context_ref": None})
-    assert signal.meta == {"task": {"input": {}}}
+    assert signal.meta == {"task": {"input": {}}, "asked": signal.meta["asked"]}
 
 
 @pytest.mark.parametrize("returned", [returned for returned, _ in [*CLARIFICATIONS, *PERMISSIONS]])

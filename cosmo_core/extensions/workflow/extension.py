@@ -128,6 +128,8 @@ def _again(request: Signal, key: str, entry: dict[str, Any], options: ResponseOp
             )
         task["neuron"] = request.directed.id
     task["input"] = _folded(task["input"], key, entry)
+    if "asked" in request.meta:
+        task["meta"] = {**(task.get("meta") or {}), "asked": request.meta["asked"]}
     return cast("TaskOptions", task)
 
 
