@@ -32,6 +32,7 @@ FIRST_PARTY: Final[Mapping[str, Mapping[str, str]]] = {
         "zmq+ipc": "cosmo-synapse-zmq",
         "nats": "cosmo-synapse-nats",
         "tls": "cosmo-synapse-nats",
+        "cosmo": "cosmo-compat",
     },
     "cosmo.engrams": {
         "sqlite": "cosmo-engram-sqlite",
@@ -43,7 +44,12 @@ FIRST_PARTY: Final[Mapping[str, Mapping[str, str]]] = {
 """For each group: the names that this project's plugins provide, and the distribution of each."""
 
 REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
-    "cosmo-compat": ("cosmo-context", "cosmo-engram-sqlite", "cosmo-synapse-memory"),
+    "cosmo-compat": (
+        "cosmo-context",
+        "cosmo-engram-sqlite",
+        "cosmo-synapse-memory",
+        "cosmo-synapse-zmq",
+    ),
     "cosmo-context": (),
     "cosmo-core-cli": (),
     "cosmo-engram-postgres": (),

@@ -19,7 +19,26 @@ from cosmo_core.protocol import ids
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", sorted(set(cosmonapse.__all__) - {"InMemoryEngram"}))
+LAYERS = {
+    "Axon": cosmo_core.Axon,
+    "Cortex": cosmo_core.Dendrite,
+    "Dendrite": cosmo_core.Dendrite,
+    "DendriteProtocolError": cosmo_core.RoleError,
+    "EngramBinding": cosmo_core.EngramBinding,
+    "Hit": cosmo_core.Hit,
+    "InMemoryEngram": cosmo_engram_sqlite.SqliteEngram,
+    "RecallResult": cosmo_core.RecallResult,
+}
+# Wraps an object of the core, has no counterpart, or is a function.
+OWN = {"MemoryRegistryStore", "Pathway", "new_event_id"}
+
+
+@pytest.mark.parametrize(("name", "base"), LAYERS.items())
+def test_layer_is_a_class_of_the_core_or_of_a_plugin(name: str, base: type) -> None:
+    assert issubclass(getattr(cosmonapse, name), base)
+
+
+@pytest.mark.parametrize("name", sorted(set(cosmonapse.__all__) - LAYERS.keys() - OWN))
 def test_name_is_an_object_of_the_core_or_of_a_plugin(name: str) -> None:
     homes = (cosmo_core, ids, cosmo_synapse_memory, cosmo_engram_sqlite)
     assert any(getattr(cosmonapse, name) is getattr(home, name, None) for home in homes)

@@ -1,43 +1,46 @@
 """The import name ``cosmonapse``, with which programs written for that library run on cosmo.
 
-All names are objects of the core or of a plugin, except the class `InMemoryEngram`.
+The names are objects of the core or of a plugin, or, where those of cosmonapse behave in another way, thin
+layers over them.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from cosmo_core import (
-    Axon,
-    Dendrite,
     Directed,
-    EngramBinding,
     EngramError,
     EngramNotBound,
     EngramTimeout,
-    Hit,
     ImprintReceipt,
     Neuron,
     NeuronFn,
     NeuronRecord,
-    Pathway,
     PathwayClosedError,
-    RecallResult,
     RetryStrategy,
     Signal,
     SignalType,
     Synapse,
     connect_synapse,
 )
-from cosmo_core.protocol.ids import new_trace_id
+from cosmo_core.protocol.ids import new_trace_id, new_ulid
 from cosmo_synapse_memory import MemorySynapse
+from cosmonapse.axon import Axon, EngramBinding, Hit, RecallResult
+from cosmonapse.dendrite import Cortex, Dendrite, DendriteProtocolError
+from cosmonapse.pathway import Pathway
+from cosmonapse.storage import MemoryRegistryStore
 
 if TYPE_CHECKING:
     from cosmo_engram_postgres import PostgresEngram as PostgresEngram
     from cosmonapse.engram import InMemoryEngram, SqliteEngram
 
+COSMO_API = 1
+
 __all__ = [
     "Axon",
+    "Cortex",
     "Dendrite",
+    "DendriteProtocolError",
     "Directed",
     "EngramBinding",
     "EngramError",
@@ -46,6 +49,7 @@ __all__ = [
     "Hit",
     "ImprintReceipt",
     "InMemoryEngram",
+    "MemoryRegistryStore",
     "MemorySynapse",
     "Neuron",
     "NeuronFn",
@@ -59,6 +63,7 @@ __all__ = [
     "SqliteEngram",
     "Synapse",
     "connect_synapse",
+    "new_event_id",
     "new_trace_id",
 ]
 
@@ -69,6 +74,12 @@ _ON_USE: Final = {
     "PostgresEngram": "cosmo_engram_postgres",
     "SqliteEngram": "cosmonapse.engram",
 }
+
+
+def new_event_id() -> str:
+    """Return a new id of a Signal: ``evt_`` + ULID."""
+    return "evt_" + new_ulid()
+
 
 # Hidden from type checkers, which would otherwise accept every name.
 if not TYPE_CHECKING:
