@@ -156,8 +156,9 @@ def types(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["shared"])
 def docs(session: nox.Session) -> None:
-    """Build the site into docs/_build; a warning is an error."""
+    """Build the site into docs/_build, where a warning is an error, and test what it shows."""
     run_shared(session, "sphinx-build", "-n", "-W", "--keep-going", "-q", "docs", "docs/_build")
+    run_shared(session, "pytest", "tests/site", *session.posargs)
 
 
 @nox.session

@@ -17,6 +17,8 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "index_entries",
     "prose",
     "public_names",
     "repository_links",
@@ -41,7 +43,16 @@ napoleon_use_ivar = True
 maximum_signature_line_length = 90
 
 html_theme = "furo"
+pygments_dark_style = "github-dark"
 html_title = f"cosmo {release}"
 html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_js_files = ["tables.js"]
+html_search_scorer = str(Path(__file__).parent / "_ext" / "scorer.js")
 html_copy_source = False
 html_show_sphinx = False
+
+# A copy of a shell session or of an interpreter session has only what was typed.
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+copybutton_line_continuation_character = "\\"
