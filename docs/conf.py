@@ -53,6 +53,6 @@ html_copy_source = False
 html_show_sphinx = False
 
 # A copy of a shell session or of an interpreter session has only what was typed.
-copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_text = r">>> |\.\.\. |\w*\$ +"
 copybutton_prompt_is_regexp = True
 copybutton_line_continuation_character = "\\"
