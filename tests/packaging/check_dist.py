@@ -1,7 +1,8 @@
-"""Checks the files of built distributions: the types marker, the licence, and no stray files."""
+"""Checks built distributions: the types marker, the licence, no stray files, and the links of the README."""
 
 from __future__ import annotations
 
+import re
 import sys
 import tarfile
 import zipfile
@@ -15,6 +16,11 @@ BORROWED_NAMES: Final[Mapping[str, frozenset[str]]] = {"cosmo_compat": frozenset
 DATA: Final[Mapping[str, str]] = {"cosmo_core_cli": "-tpl", "cosmo_engram_postgres": ".sql"}
 """The suffix of the data files of a package."""
 
+LINK: Final = re.compile(r"\]\((?!https?://|#)([^)\s]+)\)")
+"""A link to a file, in Markdown."""
+
+CODE: Final = re.compile(r"^```.*?^```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
+
 IN_AN_SDIST: Final = frozenset({".gitignore", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml"})
 
 
@@ -22,6 +28,7 @@ def faults(wheel: Path) -> Iterator[str]:
     """Yield what is wrong with a wheel."""
     with zipfile.ZipFile(wheel) as archive:
         files = [PurePosixPath(name) for name in archive.namelist() if not name.endswith("/")]
+        description = "".join(archive.read(str(file)).decode() for file in files if file.name == "METADATA")
     metadata = [file for file in files if file.parts[0].endswith(".dist-info")]
     code = [file for file in files if file not in metadata]
     name = wheel.name.partition("-")[0]
@@ -33,6 +40,8 @@ def faults(wheel: Path) -> Iterator[str]:
             yield f"{package}/py.typed is missing"
     if not any(file.name == "LICENSE" for file in metadata):
         yield "the licence is missing"
+    for target in LINK.findall(CODE.sub("", description)):
+        yield f"its README links to {target}, which is not in the wheel"
     yield from _strays(code)
 
 

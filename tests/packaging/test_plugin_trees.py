@@ -26,7 +26,7 @@ def test_folder_of_a_plugin_has_the_name_of_its_distribution(plugin: Path, proje
 
 
 def test_plugin_has_its_own_readme_licence_and_tests(plugin: Path, project: dict[str, Any]) -> None:
-    assert (plugin / project["readme"]).read_text("utf-8").startswith(f"# {plugin.name}\n")
+    assert (plugin / "README.md").read_text("utf-8").startswith(f"# {plugin.name}\n")
     assert (plugin / "LICENSE").read_bytes() == (plugin.parents[1] / "LICENSE").read_bytes()
     assert project["license-files"] == ["LICENSE"]
     assert list(plugin.glob("tests/**/test_*.py"))

@@ -211,6 +211,10 @@ STRAY_IN_A_WHEEL = [
         {**WHEEL, "cosmo_a/__pycache__/a.py": ""},
         ["cosmo_a/__pycache__/a.py is a stray file"],
     ),
+    (
+        {**WHEEL, "cosmo_a-1.dist-info/METADATA": "[a](../b.md) [c](#c) [d](https://d.example) `e[f](g)`"},
+        ["its README links to ../b.md, which is not in the wheel"],
+    ),
     ({**WHEEL, "tests/a.py": "", "tests/py.typed": ""}, ["it contains cosmo_a, tests"]),
 ]
 
