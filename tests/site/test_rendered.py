@@ -52,7 +52,7 @@ MARKDOWN: Final = MarkdownIt("commonmark").enable("table")
 
 def _sources(*patterns: str) -> list[Path]:
     found = {page for pattern in patterns for page in CHECKOUT.glob(pattern)}
-    return sorted(page for page in found if not {"_build", ".venv", ".nox"} & set(page.parts))
+    return sorted(page for page in found if "_build" not in page.relative_to(CHECKOUT).parts)
 
 
 PAGES: Final = [
