@@ -1,5 +1,7 @@
 """A bus for agents: plain async functions, typed Signals, and plugins for everything that varies."""
 
+import typing
+
 from cosmo_core.contracts.asking import AskFn as AskFn
 from cosmo_core.contracts.asking import MapFn as MapFn
 from cosmo_core.contracts.asking import RaceFn as RaceFn
@@ -74,3 +76,17 @@ from cosmo_core.protocol.signal import Signal as Signal
 from cosmo_core.protocol.signal import decode as decode
 from cosmo_core.protocol.signal import encode as encode
 from cosmo_core.protocol.signal_type import SignalType as SignalType
+
+if typing.TYPE_CHECKING:
+    from cosmo_core import sync as sync
+else:
+
+    def __getattr__(name: str) -> typing.Any:
+        """Import ``sync`` on use, and say where to find what is in a plugin."""
+        from importlib import import_module
+
+        if name == "sync":
+            return import_module("cosmo_core.sync")
+        if (advice := import_module("cosmo_core.plugins.advice").elsewhere(name)) is not None:
+            raise ImportError(advice, name="cosmo_core")
+        raise AttributeError(f"module 'cosmo_core' has no attribute {name!r}")

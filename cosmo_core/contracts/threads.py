@@ -129,7 +129,11 @@ def run_in_loop(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop | 
     future = asyncio.run_coroutine_threadsafe(work, loop)
     if (works := _works.get()) is not None:
         works.add(future)
-    return future.result()
+    try:
+        return future.result()
+    finally:
+        # It is done, unless the thread was interrupted.
+        future.cancel()
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -67,6 +67,31 @@ REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
 """The distributions in ``plugins/``, and the others of them that each one requires."""
 
 
+CLASSES: Final[Mapping[str, str]] = {
+    "HuggingFaceNeuron": "cosmo-source-huggingface",
+    "McpNeuron": "cosmo-source-mcp",
+    "MemorySynapse": "cosmo-synapse-memory",
+    "NatsSynapse": "cosmo-synapse-nats",
+    "OllamaNeuron": "cosmo-source-ollama",
+    "PostgresEngram": "cosmo-engram-postgres",
+    "PromptBuilder": "cosmo-context",
+    "SqliteEngram": "cosmo-engram-sqlite",
+    "ZmqSynapse": "cosmo-synapse-zmq",
+}
+"""The classes of this project's plugins that programs use by name, and the distribution of each."""
+
+
+def elsewhere(name: str) -> str | None:
+    """Return the error text for a name that is not in `cosmo_core` but in a plugin; None for any other."""
+    if (distribution := CLASSES.get(name)) is None:
+        return None
+    package = distribution.replace("-", "_")
+    return (
+        f"{name} is not in cosmo_core but in the plugin {distribution}: write `from {package} import {name}`;"
+        f" to install it, {from_clone(distribution)}"
+    )
+
+
 def unknown(group: str, name: str, installed: Mapping[str, str]) -> str:
     """Return the error text for a name that no installed plugin provides.
 

@@ -111,8 +111,9 @@ class ShortForm:
             for work in pending:
                 work.cancel()
             await asyncio.wait(works)
-        failures = [error for work in works if isinstance(error := work.exception(), Exception)]
-        raise ExceptionGroup(f"none of {len(works)} Neurons answered with an output", failures)
+            # A loser may have failed, too.
+            failures = [error for work in works if not work.cancelled() and (error := work.exception())]
+        raise BaseExceptionGroup(f"none of {len(works)} Neurons answered with an output", failures)
 
 
 def _task(neuron: Target, input: object, options: StreamOptions | AskOptions) -> TaskOptions:

@@ -1,0 +1,30 @@
+"""Names that are looked for in `cosmo_core`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import pytest
+
+import cosmo_core
+from cosmo_core.plugins.advice import CLASSES
+
+
+def test_sync_is_imported_on_use() -> None:
+    assert cosmo_core.sync is import_module("cosmo_core.sync")
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_import_of_a_class_of_a_plugin_says_where_it_is(name: str) -> None:
+    package = CLASSES[name].replace("-", "_")
+    with pytest.raises(
+        ImportError, match=f"write `from {package} import {name}`.* ./plugins/{CLASSES[name]}"
+    ):
+        exec(f"from cosmo_core import {name}", {})  # noqa: S102 - the name is a parameter of the test
+    assert getattr(import_module(package), name)
+
+
+def test_unknown_name_is_an_attribute_error() -> None:
+    assert not hasattr(cosmo_core, "Nonsense")
+    with pytest.raises(ImportError, match="cannot import name 'Nonsense'"):
+        exec("from cosmo_core import Nonsense", {})  # noqa: S102 - an import of what does not exist
