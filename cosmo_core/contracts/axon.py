@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 from collections.abc import Awaitable, Callable, Iterable
@@ -25,10 +24,16 @@ from cosmo_core.contracts.neuron import (
     is_streaming,
     streamer,
 )
+from cosmo_core.contracts.neuron_types import (
+    convert,
+    convert_input,
+    find_description,
+    find_type,
+)
 from cosmo_core.contracts.task_context import set_current
 from cosmo_core.errors import NeuronError
 from cosmo_core.protocol.ids import check_token
-from cosmo_core.protocol.payloads import MAX_CAPABILITIES
+from cosmo_core.protocol.payloads import MAX_CAPABILITIES, MAX_DESCRIPTION, check_schema_size, without_none
 from cosmo_core.protocol.signal import Directed, Signal, new_unvalidated, plain_value
 from cosmo_core.protocol.signal_type import SignalType
 
@@ -61,10 +66,17 @@ class Axon:
         neuron_fn: The Neuron.
         capabilities: Tokens by which callers find the Neuron without its id, at most `MAX_CAPABILITIES`.
         version: The version of the Neuron; it is announced only.
-        input_type: Any type msgspec can check, such as a TypedDict or a dataclass. A TASK whose input
-            does not fit is answered with ERROR ``INPUT_INVALID`` and never reaches the Neuron (P-5.14).
+        description: What the Neuron does, for `Dendrite.describe_neuron`: at most `MAX_DESCRIPTION`
+            characters. By default it is the first paragraph of the docstring.
+        input_type: The type of the input: a TypedDict, a dataclass, an attrs class, a msgspec.Struct, a
+            pydantic model, or another type of JSON values. The Neuron gets an object of it; a TypedDict is
+            the dictionary that came, with its unknown keys. A TASK whose input does not fit is answered with
+            ERROR ``INPUT_INVALID`` and never reaches the Neuron (P-5.14). By default it is the annotation of
+            the Neuron's first parameter, unless that is ``dict[str, Any]`` or the like. ``Any`` checks
+            nothing.
         output_type: The type of the output; one that does not fit becomes ERROR ``OUTPUT_INVALID``. A
-            question is not checked.
+            question is not checked. By default it is the annotation of what the Neuron returns, or yields
+            beside texts.
         context_fetcher: Turns the TASK's ``context_ref`` (or None) into the Neuron's ``context``.
         engrams: The Engrams that ``recall`` and ``imprint`` of the Neuron reach, by name.
         max_concurrency: The number of TASKs that run at once, and of the threads of a plain function. A
@@ -74,9 +86,10 @@ class Axon:
 
     Raises:
         MalformedSignalError: The id or a capability is not a token.
-        TypeError: ``neuron_fn`` cannot be called with (input, context), msgspec cannot check ``input_type``
-            or ``output_type``, or another argument has a wrong type.
-        ValueError: A limit is out of range, or two Engrams are bound to one name.
+        TypeError: ``neuron_fn`` cannot be called with (input, context), the type of its input or output
+            cannot be resolved or checked, or another argument has a wrong type.
+        ValueError: A limit is out of range, two Engrams are bound to one name, the description is too long,
+            or the JSON Schema of a type is larger than `MAX_SCHEMA_BYTES`.
         EngramNotBound: The Neuron needs ``recall`` or ``imprint``, and ``engrams`` is empty.
     """
 
@@ -87,6 +100,7 @@ class Axon:
         neuron_fn: AnyNeuronFn,
         capabilities: Iterable[str] = (),
         version: str | None = None,
+        description: str | None = None,
         input_type: Any = None,
         output_type: Any = None,
         context_fetcher: ContextFetcher | None = None,
@@ -104,14 +118,29 @@ class Axon:
             given = len(self.capabilities)
             raise ValueError(f"Axon {neuron_id!r} has {given} capabilities, of at most {MAX_CAPABILITIES}")
         self.version = version
-        self.input_type = _check_type("input_type", input_type)
-        self.output_type = _check_type("output_type", output_type)
         self.context_fetcher = context_fetcher
         self.max_concurrency = check_count("max_concurrency", max_concurrency)
         self.max_backlog = check_count("max_backlog", max_backlog, 0)
         self.directed = Directed(id=neuron_id, type="neuron", capabilities=self.capabilities)
         # Its host adds `recall` and `imprint` before the first call.
         self._set_neuron(cast("NeuronFn", neuron_fn), engrams)
+        self.input_type, self.input_schema = find_type(neuron_fn, "input", input_type)
+        self.output_type, self.output_schema = find_type(neuron_fn, "output", output_type)
+        self.description = find_description(neuron_fn) if description is None else description
+        # The part of its REGISTER that is sent on request.
+        self.details = without_none(
+            description=self.description, input_schema=self.input_schema, output_schema=self.output_schema
+        )
+        self._check_details()
+
+    def _check_details(self) -> None:
+        if not isinstance(self.description, str | None):
+            raise TypeError(f"Axon {self.neuron_id!r}: description is a text, not {self.description!r}")
+        if (size := len(self.description or "")) > MAX_DESCRIPTION:
+            limit = f"of at most {MAX_DESCRIPTION}"
+            raise ValueError(f"Axon {self.neuron_id!r}: description has {size} characters, {limit}")
+        for name in self.details.keys() - {"description"}:
+            check_schema_size(f"Axon {self.neuron_id!r}: {name}", self.details[name])
 
     def wrapped(self, wrappers: Iterable[Callable[[NeuronFn], NeuronFn]]) -> Axon:
         """Return a copy of this Axon with its Neuron inside ``wrappers``; the first is the outermost."""
@@ -160,7 +189,7 @@ class Axon:
         context: list[Any] = []
         try:
             if self.input_type is not None:
-                _check("INPUT_INVALID", f"the input of Neuron {self.neuron_id!r}", input, self.input_type)
+                input = self._converted_input(input)
             if self.context_fetcher is not None:
                 context = await self.context_fetcher(task.payload.get("context_ref"))
             if self._stream is None:
@@ -192,12 +221,27 @@ class Axon:
             # An object such as a dataclass is the output itself.
             payload = {"output": output if isinstance(output, dict) else {"value": output}}
         if self.output_type is not None:
-            _check("OUTPUT_INVALID", f"the output of Neuron {self.neuron_id!r}", output, self.output_type)
+            self._check_output(output)
         return new_unvalidated(_AGENT_OUTPUT, payload, task.trace_id, task.id, task.directed)
+
+    def _converted_input(self, input: dict[str, Any]) -> Any:
+        try:
+            return convert_input(input, self.input_type)
+        except msgspec.ValidationError as error:
+            reason = f"the input of Neuron {self.neuron_id!r} is invalid: {error}"
+            raise NeuronError(reason, code="INPUT_INVALID") from None
+
+    def _check_output(self, output: Any) -> None:
+        try:
+            # The values in a dictionary or a list may still be objects.
+            convert(self._plain(output), self.output_type)
+        except msgspec.ValidationError as error:
+            reason = f"the output of Neuron {self.neuron_id!r} is invalid: {error}"
+            raise NeuronError(reason, code="OUTPUT_INVALID") from None
 
     def _plain(self, output: Any) -> Any:
         try:
-            return msgspec.to_builtins(output, enc_hook=plain_value)
+            return msgspec.to_builtins(output, str_keys=True, enc_hook=plain_value)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             reason = f"the output of Neuron {self.neuron_id!r} cannot be sent as JSON: {error}"
             raise NeuronError(reason, code="OUTPUT_INVALID") from error
@@ -218,30 +262,3 @@ def _deltas(task: Signal, port: AxonPort) -> Emit:
 def error_reply(task: Signal, code: str, message: str, *, recoverable: bool) -> Signal:
     """Make the ERROR that answers ``task``."""
     return task.reply(SignalType.ERROR, {"code": code, "message": message, "recoverable": recoverable})
-
-
-def _check_type(name: str, type: Any) -> Any:
-    if type is None:
-        return None
-    # Imported on use: only Axons with types need it.
-    from msgspec.inspect import CustomType, type_info
-
-    reason: object = "no JSON value is an object of this class"
-    try:
-        with contextlib.suppress(msgspec.ValidationError):
-            msgspec.convert(None, type)
-        if type is object or not isinstance(type_info(type), CustomType):
-            return type
-    except Exception as error:  # noqa: BLE001 - msgspec raises what evaluating annotations raises
-        reason = error
-    raise TypeError(
-        f"{name}={type!r}: msgspec cannot check it: {reason}; use a TypedDict, a dataclass, a msgspec.Struct"
-        " or another type of JSON values"
-    )
-
-
-def _check(code: str, what: str, value: Any, type: Any) -> None:
-    try:
-        msgspec.convert(value, type)
-    except msgspec.ValidationError as error:
-        raise NeuronError(f"{what} is invalid: {error}", code=code) from None

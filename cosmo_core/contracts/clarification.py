@@ -45,7 +45,7 @@ def clarify(question: str, context: Any = None) -> AskBack:
 
     The TASK ends with CLARIFICATION (P-8.1). `Dendrite.respond_to_clarification` runs the Neuron again, with
     the same input and one more entry in ``input["clarifications"]``: ``{"question": …, "answer": …}``. The
-    entries are in the order of the answers.
+    entries are in the order of the answers. A type of the input that is not a TypedDict declares the key.
 
     The question carries the input with all changes that the Neuron made to it. A question that was answered
     `MAX_SAME_QUESTION` times and is asked once more is ERROR ``ASKED_AGAIN``.

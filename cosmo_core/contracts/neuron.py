@@ -17,7 +17,8 @@ class NeuronFn(Protocol):
     """Anything that satisfies ``async fn(input, context) -> output``.
 
     Args of the call:
-        input: The ``input`` object of the TASK. It is the Neuron's own copy.
+        input: The ``input`` object of the TASK, or the object of the Axon's ``input_type`` that it stands
+            for. It is the Neuron's own copy.
         context: What the Axon's context fetcher returned; empty without one.
 
     The output is any JSON value; a value that is not an object arrives as ``{"value": output}`` (P-5.8).
@@ -35,7 +36,7 @@ class NeuronFn(Protocol):
     The Neuron may be called again afterwards, and then opens its resources again.
     """
 
-    def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
+    def __call__(self, input: Any, context: list[Any]) -> Any:
         """Answer one TASK."""
 
 

@@ -1,14 +1,162 @@
-"""The types of inputs and outputs: how the values of JSON become objects of them."""
+"""The types of a Neuron's inputs and outputs: found in its annotations, checked, and described.
+
+A value of JSON becomes an object of such a type. Pydantic models are recognised without importing pydantic.
+"""
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, get_origin
+import inspect
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Mapping,
+    MutableMapping,
+)
+from functools import partial
+from types import NoneType, SimpleNamespace, UnionType
+from typing import Any, Final, Literal, Never, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from cosmo_core.contracts.clarification import AskBack
+from cosmo_core.contracts.neuron import is_streaming
 from cosmo_core.errors import OutputTypeError
+from cosmo_core.protocol.payloads import MAX_DESCRIPTION
+from cosmo_core.protocol.signal import plain_value
 
 T = TypeVar("T")
+
+Side = Literal["input", "output"]
+
+_MODES: Final = {"input": "validation", "output": "serialization"}
+# What returns a value later, and the position of the value's type in its arguments.
+_DEFERRED: Final[dict[Any, int]] = {
+    AsyncIterator: 0,
+    AsyncGenerator: 0,
+    AsyncIterable: 0,
+    Awaitable: 0,
+    Coroutine: 2,
+}
+_OBJECTS: Final = (dict, Mapping, MutableMapping)
+_OF_ANYTHING: Final = ((), (str, Any), (str, object), (Any, Any))
+
+
+# --- from annotations -------------------------------------------------------------------------------
+
+
+def find_type(neuron: Callable[..., Any], side: Side, given: Any = None) -> tuple[Any, dict[str, Any] | None]:
+    """Return the type of a Neuron's inputs or outputs, and its JSON Schema; None for each that is missing.
+
+    The type is ``given``, or else that of the annotation of the first parameter or of the return. Only this
+    annotation is resolved. It is None if every JSON object fits, as for ``Any`` and ``dict[str, Any]``. A
+    question, and the texts of a Neuron that streams, are not part of the output.
+
+    Raises:
+        TypeError: The annotation cannot be resolved, or msgspec cannot check the type.
+    """
+    where, type = f"{side}_type={given!r}", given
+    try:
+        if given is None:
+            function = _function(neuron)
+            module = getattr(function, "__module__", "builtins")
+            where = f"the type of the {side} of {module}.{function.__qualname__}"
+            type = _annotated(neuron, function, side)
+        return type, None if type in (None, Any, object) else _json_schema(type, side)
+    except (NameError, AttributeError, SyntaxError) as error:
+        advice = f"define it at module level, outside of `if TYPE_CHECKING`, or pass {side}_type=…"
+        raise TypeError(f"{where}: it cannot be resolved: {error}; {advice}") from error
+    except Exception as error:
+        types = "a TypedDict, a dataclass, a msgspec.Struct, a pydantic model or another type of JSON values"
+        advice = f"use {types}, or pass {side}_type=Any to check nothing"
+        raise TypeError(f"{where}: msgspec cannot check it: {error}; {advice}") from error
+
+
+def find_description(neuron: Callable[..., Any]) -> str | None:
+    """Return the first paragraph of a Neuron's docstring in one line, cut to `MAX_DESCRIPTION`."""
+    while isinstance(neuron, partial):
+        neuron = neuron.func
+    paragraph, _, _ = inspect.cleandoc(neuron.__doc__ or "").partition("\n\n")
+    return " ".join(paragraph.split())[:MAX_DESCRIPTION] or None
+
+
+def _function(neuron: Callable[..., Any]) -> Any:
+    """Return the function that has the annotations of a Neuron, inside decorators and partial calls."""
+    neuron = inspect.unwrap(neuron)
+    if isinstance(neuron, partial):
+        return _function(neuron.func)
+    return neuron if inspect.isroutine(neuron) else inspect.unwrap(type(neuron).__call__)
+
+
+def _annotated(neuron: Callable[..., Any], function: Any, side: Side) -> Any:
+    try:
+        signature = inspect.signature(neuron)
+    except ValueError:
+        return None  # Some functions that are written in C have no signature.
+    first = next(iter(signature.parameters.values()))
+    hint = signature.return_annotation if side == "output" else first.annotation
+    if hint is signature.empty or (side == "input" and first.kind is first.VAR_POSITIONAL):
+        return None
+    # `get_type_hints` of the function itself would resolve all of its annotations.
+    parameters = getattr(function, "__type_params__", ())
+    only = SimpleNamespace(__annotations__={side: hint}, __type_params__=parameters)
+    hint = get_type_hints(only, getattr(function, "__globals__", {}), include_extras=True)[side]
+    unchecked: list[Any] = [NoneType, NoReturn, Never]
+    if side == "output":
+        unchecked.append(AskBack)
+        if is_streaming(neuron):
+            unchecked.append(str)
+        if (position := _DEFERRED.get(get_origin(hint) or hint)) is not None:
+            hint = get_args(hint)[position] if get_args(hint) else Any
+    members = tuple(member for member in _members(hint) if member not in unchecked)
+    return None if not members or any(map(_fits_every_object, members)) else Union[members]  # noqa: UP007
+
+
+def _members(hint: Any) -> list[Any]:
+    """Return the members of a union, or the one type; both may be behind an alias of the statement `type`."""
+    hint = getattr(hint, "__value__", hint)
+    if get_origin(hint) in (Union, UnionType):
+        return [member for each in get_args(hint) for member in _members(each)]
+    return [hint]
+
+
+def _fits_every_object(type: Any) -> bool:
+    any_object = (get_origin(type) or type) in _OBJECTS and get_args(type) in _OF_ANYTHING
+    return any_object or type in (Any, object)
+
+
+# --- schemas ----------------------------------------------------------------------------------------
+
+
+def _json_schema(type: Any, side: Side) -> dict[str, Any]:
+    definitions: dict[str, Any] = {}
+
+    def of_custom(found: Any) -> dict[str, Any]:
+        if (base := _base(found)) is not None:
+            # msgspec takes an empty schema for none.
+            return msgspec.json.schema(base) or {"$comment": "any value"}
+        if not _is_model(found):
+            raise TypeError(f"no JSON value is an object of class {found.__qualname__}")
+        # The definitions of a nested model move to the root, where msgspec has its own.
+        prefix = "" if found is type else f"{found.__name__}.{len(definitions)}."
+        schema: dict[str, Any] = found.model_json_schema(
+            mode=_MODES[side], ref_template=f"#/$defs/{prefix}{{model}}"
+        )
+        definitions.update({prefix + name: each for name, each in schema.pop("$defs", {}).items()})
+        return schema
+
+    schema = msgspec.json.schema(type, schema_hook=of_custom)
+    if definitions:
+        schema["$defs"] = {**schema.get("$defs", {}), **definitions}
+    # What a model adds to its schema may be any object.
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(schema, enc_hook=plain_value))
+    return plain
+
+
+# --- values -----------------------------------------------------------------------------------------
 
 
 def convert(value: Any, type: Any) -> Any:
@@ -18,6 +166,18 @@ def convert(value: Any, type: Any) -> Any:
         msgspec.ValidationError: The value does not fit; the message has the path of the first misfit.
     """
     return msgspec.convert(value, type, str_keys=True, dec_hook=_decode)
+
+
+def convert_input(input: dict[str, Any], type: Any) -> Any:
+    """Convert the input of a TASK to a type.
+
+    If the type is a TypedDict, or another dictionary, the result is ``input`` itself, with its unknown keys:
+    its values are replaced by the converted ones. So are those of the dictionaries and lists in it.
+
+    Raises:
+        msgspec.ValidationError: The input does not fit.
+    """
+    return _merged(input, convert(input, type))
 
 
 def convert_output(output: dict[str, Any], type: type[T], neuron_id: str) -> T:
@@ -49,18 +209,42 @@ def convert_output(output: dict[str, Any], type: type[T], neuron_id: str) -> T:
         raise OutputTypeError(neuron_id, name, str(error)) from None
 
 
-def is_model(type: Any) -> bool:
+def _merged(raw: Any, converted: Any) -> Any:
+    """Return ``converted``, but with the dictionaries of ``raw`` in place of those without unknown keys."""
+    if raw is converted:
+        return raw
+    if type(raw) is type(converted) is dict and raw.keys() >= converted.keys():
+        for key, value in converted.items():
+            raw[key] = _merged(raw[key], value)
+        return raw
+    if type(raw) is type(converted) is list:
+        return list(map(_merged, raw, converted))
+    return converted
+
+
+def _is_model(type: Any) -> bool:
     """Tell whether a type is a pydantic model, without importing pydantic."""
     return hasattr(type, "__pydantic_core_schema__") and hasattr(type, "model_validate_json")
 
 
+def _base(found: Any) -> Any:
+    """Return what a class takes from JSON: anything for ``object``, a text for a subclass of ``str``."""
+    if found is object:
+        return Any
+    bases = (str, int, float) if isinstance(found, type) else ()
+    return next((base for base in bases if issubclass(found, base)), None)
+
+
 def _decode(type: Any, value: Any) -> Any:
-    if not is_model(type):
+    if (base := _base(type)) is not None:
+        return value if base is Any else type(convert(value, base))
+    if not _is_model(type):
         # An exception that msgspec does not take for a failed validation.
         raise NotImplementedError(f"msgspec cannot check a {type.__qualname__}")
+    # Not `model_validate`: strict models take a date, an enum or a set from JSON only.
+    text = msgspec.json.encode(value)
     try:
-        # Not `model_validate`: strict models take a date, an enum or a set from JSON only.
-        return type.model_validate_json(msgspec.json.encode(value))
+        return type.model_validate_json(text)
     except ValueError as error:
         raise ValueError(_first_misfit(error)) from None
 

@@ -40,6 +40,7 @@ from cosmo_core.contracts.synapse import Synapse
 from cosmo_core.contracts.threads import run_in_loop
 from cosmo_core.contracts.watcher import Filter, OnType, Watcher
 from cosmo_core.dendrite.discovery.announcer import Announcer
+from cosmo_core.dendrite.discovery.describer import Describer, NeuronDescription
 from cosmo_core.dendrite.discovery.directory import Directory, NeuronRecord
 from cosmo_core.dendrite.discovery.resolver import Resolver
 from cosmo_core.dendrite.dispatch.dispatcher import Dispatcher
@@ -231,6 +232,9 @@ class Dendrite:
             heartbeat_s=self._heartbeat_s,
         )
         self._directory, self._resolver = self._open_directory("neuron")
+        self._describer = Describer(
+            self._link, self._life_cycle, self._inbox, self._announcer, self._directory
+        )
 
     def _open_directory(self, role: Literal["neuron", "engram"]) -> tuple[Directory, Resolver]:
         departed = self._extensions.neuron_departed if role == "neuron" else _ignore
@@ -255,7 +259,7 @@ class Dendrite:
         )
         self._short = ShortForm(self._dispatcher)
         self._detector = FailureDetector(pathways, directory, self._extensions.undeliverable)
-        pathways.add_receiver(SignalType.REGISTER, self._announcer.receive)
+        pathways.add_receiver(SignalType.REGISTER, self._describer.receive)
         pathways.add_receiver(SignalType.HEARTBEAT, self._detector.receive)
         pathways.add_receiver(SignalType.STOPPED, self._dispatcher.receive_stopped)
 
@@ -346,6 +350,7 @@ class Dendrite:
                 await extension.connect()
             for resolver in self._resolvers:
                 stack.callback(resolver.close)
+            stack.callback(self._describer.close)
             self._at_stop(stack, "announcements", lambda: self._announcer.deregister_all(self._reason))
             # While the Dendrite drains, it and its running work still send heartbeats.
             self._run_until_stop(stack, self._announcer.run())
@@ -526,6 +531,22 @@ class Dendrite:
     def find_neurons(self, capability: str | None = None) -> list[NeuronRecord]:
         """Return the live Neurons of the namespace, or those that have a capability."""
         return self._directory.records(capability)
+
+    async def describe_neuron(self, neuron_id: str, *, timeout_s: float | None = 1.0) -> NeuronDescription:
+        """Ask the hosts of a Neuron what it does, and for the JSON Schemas of its inputs and outputs.
+
+        Args:
+            neuron_id: The Neuron; of several replicas the first answer counts.
+            timeout_s: Seconds to wait; None for no limit.
+
+        Raises:
+            NoRouteError: No host answered in time.
+            LifecycleError: The Dendrite is not running, or stopped first.
+            MalformedSignalError: The id is not a token.
+            RejectedError: A middleware of this Dendrite dropped the DISCOVER.
+            SynapseError: The Synapse refused it.
+        """
+        return await self._describer.describe(neuron_id, timeout_s)
 
     async def wait_until_ready(
         self,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec.json import encode
 
 from cosmo_core.arguments import MAX_INTEGER
 from cosmo_core.protocol.ids import TOKEN_PATTERN
@@ -22,6 +23,12 @@ else:
 Token = Annotated[str, Meta(pattern=f"^{TOKEN_PATTERN}$(?!\\n)")]
 MAX_CAPABILITIES: Final = 1_000
 """The most capabilities of a Neuron, and that a TASK, an offer or a DISCOVER can ask for."""
+
+MAX_DESCRIPTION: Final = 1_024
+"""The most characters of the description of a Neuron (P-4.18)."""
+
+MAX_SCHEMA_BYTES: Final = 65_536
+"""The most bytes, as JSON, of the schema of a Neuron's inputs, and of that of its outputs (P-4.18)."""
 
 Capabilities = Annotated[list[Token], Meta(max_length=MAX_CAPABILITIES)]
 Count = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
@@ -244,11 +251,19 @@ class Imprinted(Struct):
 
 
 class Register(Struct):
-    """A participant announces itself."""
+    """A participant announces itself; the last three keys describe a Neuron on request (P-4.17)."""
 
     role: str
     capabilities: Capabilities
     version: str | None = None
+    description: Annotated[str, Meta(max_length=MAX_DESCRIPTION)] | None = None
+    input_schema: Object | None = None
+    output_schema: Object | None = None
+
+    def __post_init__(self) -> None:
+        for name, schema in (("input_schema", self.input_schema), ("output_schema", self.output_schema)):
+            if schema is not None:
+                check_schema_size(name, schema)
 
 
 class Deregister(Struct):
@@ -264,10 +279,11 @@ class Heartbeat(Struct):
 
 
 class Discover(Struct):
-    """Asks participants to announce themselves to the sender."""
+    """Asks participants to announce themselves to the sender, and to describe themselves (P-4.17)."""
 
     neuron: Token | None = None
     capabilities: Capabilities | None = None
+    details: bool | None = None
 
 
 class Stop(Struct):
@@ -324,3 +340,13 @@ PAYLOADS: Final[dict[SignalType, type[Struct]]] = {
 def without_none(**values: Any) -> dict[str, Any]:
     """Return the keys of a payload that have a value; the others are omitted (P-1.8)."""
     return {key: value for key, value in values.items() if value is not None}
+
+
+def check_schema_size(what: str, schema: dict[str, Any]) -> None:
+    """Check that the schema of a Neuron's inputs or outputs may be sent.
+
+    Raises:
+        ValueError: It is larger than `MAX_SCHEMA_BYTES`.
+    """
+    if (size := len(encode(schema))) > MAX_SCHEMA_BYTES:
+        raise ValueError(f"{what} has {size} bytes as JSON, of at most {MAX_SCHEMA_BYTES}")

@@ -356,9 +356,9 @@ class _Wire(msgspec.Struct, omit_defaults=True, gc=False):
 def plain_value(value: Any) -> Any:
     """Return what an object of a type that JSON does not know stands for, as msgspec's ``enc_hook``.
 
-    A subclass of ``str``, ``int`` or ``float`` stands for its value, a pydantic model for its fields, an
-    array or scalar of numpy and similar libraries for its numbers, a path for its text, and any other
-    sequence for its items.
+    A subclass of ``str``, ``int`` or ``float`` stands for its value, a pydantic model for its fields by
+    their aliases, an array or scalar of numpy and similar libraries for its numbers, a path for its text, and
+    any other sequence for its items.
 
     Raises:
         TypeError: It stands for no value.
@@ -374,9 +374,11 @@ def plain_value(value: Any) -> Any:
         return dict(value)
     if isinstance(value, Sequence | deque):
         return list(value)
-    for convert in ("model_dump", "tolist"):
-        if (method := getattr(value, convert, None)) is not None:
-            return method()
+    if (dump := getattr(value, "model_dump", None)) is not None:
+        # As the model reads them: by their aliases, and a number or a date as JSON has it.
+        return dump(mode="json", by_alias=True)
+    if (to_list := getattr(value, "tolist", None)) is not None:
+        return to_list()
     raise TypeError(f"an object of type {type(value).__qualname__} has no JSON form")
 
 

@@ -406,7 +406,8 @@ class Record:
 class Model:
     """Looks like a pydantic model."""
 
-    def model_dump(self) -> dict[str, Any]:
+    def model_dump(self, *, mode: str, by_alias: bool) -> dict[str, Any]:
+        assert (mode, by_alias) == ("json", True)
         return {"x": Level(1)}
 
 

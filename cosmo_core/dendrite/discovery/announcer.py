@@ -45,6 +45,7 @@ class HostedEntity:
         registration: The payload of its REGISTER.
         meta: The part of every announcement's ``meta`` that describes it.
         host: The host that serves it.
+        details: The part of its REGISTER that is sent only on request (P-4.17).
     """
 
     id: str
@@ -52,6 +53,7 @@ class HostedEntity:
     registration: dict[str, Any]
     meta: dict[str, Any]
     host: EntityHost
+    details: dict[str, Any] = attrs.field(factory=dict)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -204,12 +206,14 @@ class Announcer:
 
     async def _register_with(self, entities: Sequence[HostedEntity], discover: Signal) -> None:
         subject = self._link.subjects.reply(SignalType.REGISTER, discover.meta.get("reply_to"))
+        # Of all Neurons at once, they could be many times larger than the request.
+        detailed = discover.payload.get("details") and discover.payload.get("neuron") is not None
         for entity in entities:
             if self._draining or not self._is_announced(entity):
                 continue
             answer = discover.reply(
                 SignalType.REGISTER,
-                entity.registration,
+                {**entity.registration, **entity.details} if detailed else entity.registration,
                 directed=entity.directed,
                 meta=self._meta(entity),
             )

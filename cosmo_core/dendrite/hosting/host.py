@@ -82,7 +82,8 @@ class Host:
     def entity(self, axon: Axon) -> HostedEntity:
         """Return the announcement of a Neuron."""
         registration = without_none(role="neuron", capabilities=list(axon.capabilities), version=axon.version)
-        return HostedEntity(axon.neuron_id, axon.directed, registration, {"pulse_s": PULSE_S}, self)
+        meta = {"pulse_s": PULSE_S}
+        return HostedEntity(axon.neuron_id, axon.directed, registration, meta, self, axon.details)
 
     def serves(self, neuron_id: str) -> bool:
         """Tell whether an attached Neuron is served."""

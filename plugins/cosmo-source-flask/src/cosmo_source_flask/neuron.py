@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from cosmo_source_flask.streaming import Pieces
 from cosmo_source_flask.wsgi_transport import WsgiTransport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import Callable
 
     Transport = WsgiTransport | AsgiTransport
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Generic, Protocol, Self, TypeVar
 
@@ -14,7 +14,7 @@ from cosmo_llm.options import Converter, Flag, Temperature, Text, json_object, w
 from cosmo_llm.redaction import Secrets
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import Sequence
 
     from cosmo_llm.failures import Provider
 
