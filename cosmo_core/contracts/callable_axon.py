@@ -12,7 +12,7 @@ from cosmo_core.contracts.engram import EngramBinding
 from cosmo_core.contracts.neuron import AnyNeuronFn
 
 P = ParamSpec("P")
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 
 class AxonOptions(TypedDict, total=False):
@@ -20,6 +20,7 @@ class AxonOptions(TypedDict, total=False):
 
     capabilities: Iterable[str]
     version: str | None
+    description: str | None
     input_type: Any
     output_type: Any
     context_fetcher: ContextFetcher | None
@@ -28,10 +29,10 @@ class AxonOptions(TypedDict, total=False):
     max_backlog: int
 
 
-class CallableAxon(Axon, Generic[P, R]):
+class CallableAxon(Axon, Generic[P, R_co]):
     """An Axon that can be called as its function, which `neuron` makes."""
 
-    def __init__(self, function: Callable[P, R], id: str | None, options: AxonOptions) -> None:
+    def __init__(self, function: Callable[P, R_co], id: str | None, options: AxonOptions) -> None:
         name = getattr(function, "__name__", None) if id is None else id
         if isinstance(function, Axon):
             raise TypeError(f"@neuron makes an Axon of a function, and {function!r} is one already")
@@ -42,19 +43,19 @@ class CallableAxon(Axon, Generic[P, R]):
         self._function = function
         update_wrapper(self, function, updated=())
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the function itself, without a bus."""
         return self._function(*args, **kwargs)
 
 
 @overload
-def neuron(function: Callable[P, R], /) -> CallableAxon[P, R]: ...
+def neuron(function: Callable[P, R_co], /) -> CallableAxon[P, R_co]: ...
 
 
 @overload
 def neuron(
     *, id: str | None = None, **options: Unpack[AxonOptions]
-) -> Callable[[Callable[P, R]], CallableAxon[P, R]]: ...
+) -> Callable[[Callable[P, R_co]], CallableAxon[P, R_co]]: ...
 
 
 def neuron(function: Any = None, /, *, id: str | None = None, **options: Unpack[AxonOptions]) -> Any:

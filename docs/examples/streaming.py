@@ -8,13 +8,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from cosmo_core import Axon, Dendrite, Pathway, SignalType, connect_synapse
+from cosmo_core import Dendrite, Pathway, neuron
 
 POEM = "The bus is late, the signals wait, a trace runs on and on."
 
 written = 0
 
 
+@neuron
 async def poet(input: dict[str, Any], context: list[Any]) -> AsyncIterator[str]:
     global written
     written = 0
@@ -25,9 +26,7 @@ async def poet(input: dict[str, Any], context: list[Any]) -> AsyncIterator[str]:
 
 async def read_slowly(pathway: Pathway) -> str:
     read, ahead = 0, 0
-    async for signal in pathway:
-        if signal.type is not SignalType.THOUGHT_DELTA:
-            break
+    async for _ in pathway.text():
         read += 1
         ahead = max(ahead, written - read)
         await asyncio.sleep(0)  # lets other tasks run between two words
@@ -35,23 +34,17 @@ async def read_slowly(pathway: Pathway) -> str:
 
 
 async def main() -> None:
-    synapse = await connect_synapse("memory://")
-    async with Dendrite(synapse=synapse, pathway_buffer=16) as dendrite:
-        await dendrite.add_axon(Axon(neuron_id="poet", neuron_fn=poet))
-
-        async with await dendrite.dispatch(neuron="poet", input={"verses": 1}) as pathway:
-            async for signal in pathway:
-                if signal.type is not SignalType.THOUGHT_DELTA:
-                    break
-                print(signal.payload["delta"], end="", flush=True)
-        print(f"\nthe whole answer: {signal.payload['output']}")
+    async with Dendrite.open("memory://", poet, pathway_buffer=16) as dendrite:
+        stream = dendrite.stream("poet", {"verses": 1})
+        async for text in stream:
+            print(text, end="", flush=True)
+        print(f"\nthe whole answer: {stream.output}")
 
         for backpressure in (False, True):
             async with await dendrite.dispatch(
                 neuron="poet", input={"verses": 400}, backpressure=backpressure
             ) as pathway:
                 print(f"backpressure={backpressure}: {await read_slowly(pathway)}")
-    await synapse.close()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import re
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from cosmo_testing import ChatServer
 
 FOLDER = Path(__file__).parents[2] / "docs" / "examples"
 PROGRAMS = sorted(FOLDER.glob("*.py"))
+REPORT = FOLDER / "report.py"
 LONGEST = 59
 
 RunPython = Callable[..., Awaitable[tuple[int | None, str]]]
@@ -31,6 +33,44 @@ def run(run_python: RunPython) -> Run:
         return printed.splitlines()
 
     return run
+
+
+@pytest.mark.parametrize("url", ["memory://", "zmq+ipc://{folder}/bus?hub=auto", "nats"])
+async def test_three_agents_write_a_report_on_every_bus(
+    run_python: RunPython, nats_url: Callable[[], str], tmp_path: Path, url: str
+) -> None:
+    url = nats_url() if url == "nats" else url.format(folder=tmp_path)
+    status, printed = await run_python(REPORT, "tea", url)
+    assert (status, printed) == (
+        0,
+        "What is tea? Read on. Where is tea? Read on. How old is tea? Read on. How good is tea? Read on. ",
+    )
+
+
+def test_report_is_at_most_34_lines() -> None:
+    assert len(REPORT.read_text("utf-8").splitlines()) <= 34
+
+
+async def test_ctrl_c_stops_all_agents_of_the_report() -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", REPORT, "tea " * 200),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(30):
+            assert await process.stdout.read(4) == b"What"
+        process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(1):
+            printed = await process.stdout.read()
+            await process.wait()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert printed.rstrip().endswith(b"KeyboardInterrupt")
+    assert b"took too long" not in printed
 
 
 async def test_capability_routing_selects_the_least_busy_neuron(run: Run) -> None:

@@ -116,11 +116,11 @@ class Recalled:
     name: str
     key: str = attrs.field(default=_KNOWLEDGE, kw_only=True)
     query: MakeQuery = attrs.field(default=asked_words, kw_only=True)
-    item: MakeItem = attrs.field(kw_only=True)
-
-    @item.default
-    def _default_item(self) -> MakeItem:
-        return _knowledge if self.key == _KNOWLEDGE else _text
+    item: MakeItem = attrs.field(
+        # Not `@item.default`: type checkers other than mypy would take the argument for required.
+        default=attrs.Factory(lambda self: _knowledge if self.key == _KNOWLEDGE else _text, takes_self=True),
+        kw_only=True,
+    )
 
 
 async def feed_recalled(ctx: Context, recalls: Sequence[Recalled], recall: RecallFn) -> None:
