@@ -254,6 +254,75 @@ async def test_task_held_by_host_middleware_is_not_lost(pair: WorkerPair, stuck:
     assert stuck.started == 0
 
 
+class HoldingMiddleware:
+    """An inbound middleware that holds each delivery of a TASK until it is released."""
+
+    def __init__(self) -> None:
+        self.held: list[asyncio.Event] = []
+        self.passed = asyncio.Event()
+        self._news = asyncio.Event()
+
+    async def wait_until_held(self, count: int) -> None:
+        async with asyncio.timeout(5):
+            while len(self.held) < count:
+                self._news.clear()
+                await self._news.wait()
+
+    @hookimpl
+    def cosmo_signal_middleware(self, dendrite: Dendrite, direction: str) -> Any:
+        async def middleware(signal: Signal, forward: Any) -> Any:
+            if signal.type is SignalType.TASK:
+                release = asyncio.Event()
+                self.held.append(release)
+                self._news.set()
+                await release.wait()
+                self.passed.set()
+            return await forward(signal)
+
+        return middleware if direction == "inbound" else None
+
+
+@pytest.mark.extension("watching")
+@pytest.mark.clause("P-4.14")
+@pytest.mark.parametrize("released", [0, 1])
+async def test_task_that_host_also_watches_is_named_until_both_deliveries_pass_middleware(
+    pair: WorkerPair, stuck: Stuck, released: int
+) -> None:
+    holding, plugins = HoldingMiddleware(), PluginManager()
+    plugins.register(holding, name="holding")
+    await pair.start(axon(stuck), worker={"plugins": plugins})
+    await pair.worker.watch(SignalType.TASK, lambda signal: None)
+    pathway = await pair.orchestrator.dispatch(neuron="stuck", input={})
+    await holding.wait_until_held(2)
+    holding.held[released].set()
+    async with asyncio.timeout(5):
+        await holding.passed.wait()
+    await pair.clock.advance(1)
+    [beat] = work_heartbeats(pair.there)
+    assert beat.meta["tasks"] == [pathway.task_id]
+    for release in holding.held:
+        release.set()
+
+
+@pytest.mark.extension("watching")
+@pytest.mark.clause("P-4.14", "P-5.19")
+async def test_task_held_by_middleware_of_a_watcher_only_is_lost_with_its_worker(
+    pair: WorkerPair, start: Start, connect_faulty: Any, stuck: Stuck
+) -> None:
+    await pair.start(axon(stuck))
+    holding, plugins = HoldingMiddleware(), PluginManager()
+    plugins.register(holding, name="holding")
+    synapse = await connect_faulty(pair.here._bus)
+    other = await start(synapse=synapse, clock=pair.clock, plugins=plugins)
+    await other.watch(SignalType.TASK, lambda signal: None)
+    pathway = await pair.orchestrator.dispatch(neuron="stuck", input={})
+    await holding.wait_until_held(1)
+    await pair.kill()
+    await pair.clock.advance(DETECTED_S)
+    assert (await pathway.wait(timeout_s=5)).payload["code"] == "WORKER_LOST"
+    holding.held[0].set()
+
+
 @pytest.mark.clause("P-4.14")
 async def test_work_heartbeat_is_split_beyond_task_limit(pair: WorkerPair, stuck: Stuck) -> None:
     await pair.start(axon(stuck, max_concurrency=1, max_backlog=3 * MAX_NAMED))

@@ -70,14 +70,15 @@ class Link:
         subjects: The subjects of the Dendrite's namespace.
         malformed: The number of received frames that were not valid Signals.
         tasks: The prefix of the subject of every TASK; the id of its Neuron follows.
-        in_middleware: The Signals that are in inbound middleware now, by id.
+        in_middleware: The deliveries that are in inbound middleware now, and that a drop is answered for, by
+            identity: one Signal may be in several deliveries.
     """
 
     def __init__(self, synapse: Synapse, namespace: str, role: Role) -> None:
         self.subjects = Subjects(namespace)
         self.malformed = 0
         self._undeliverable: UndeliveredHandler | None = None
-        self.in_middleware: dict[str, Signal] = {}
+        self.in_middleware: dict[int, Signal] = {}
         self._synapse = synapse
         stores = synapse.guarantees.durable and satisfies(synapse, AnswerStore)
         self._answers = cast("AnswerStore", synapse) if stores else None
@@ -324,14 +325,15 @@ class Link:
             def deliver(passed: Signal) -> None:
                 works.append(receive(shorten_deadline(passed, monotonic() - since)))
 
-            self.in_middleware[signal.id] = signal
+            if refuse is not None:
+                self.in_middleware[id(signal)] = signal
             try:
                 async with in_order:
                     reason = await self._run_middleware(inbound, deliver, signal)
                     if reason is not None and refuse is not None and not works:
                         await refuse(signal, reason)
             finally:
-                self.in_middleware.pop(signal.id, None)
+                self.in_middleware.pop(id(signal), None)
             # Outside the lock: a TASK may take long, and must not delay those after it.
             for work in works:
                 if work is not None:
