@@ -371,6 +371,11 @@ class Pathway:
 
     # --- for the Dendrite ---------------------------------------------------------------------------
 
+    def receive(self, signal: Signal) -> Awaitable[None] | None:
+        """Add a received Signal now, or with the returned awaitable when there is space for it."""
+        self.deliver(signal)
+        return None
+
     def deliver(self, signal: Signal) -> None:
         """Add a received Signal: buffer it, and wake the waits and iterations."""
         type = signal.type

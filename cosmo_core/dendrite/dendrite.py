@@ -260,7 +260,7 @@ class Dendrite:
         self._short = ShortForm(self._dispatcher)
         self._detector = FailureDetector(pathways, directory, self._extensions.undeliverable)
         pathways.add_receiver(SignalType.REGISTER, self._describer.receive)
-        pathways.add_receiver(SignalType.HEARTBEAT, self._detector.receive)
+        pathways.add_receiver(SignalType.HEARTBEAT, self._detector.receive, self._detector.refuse)
         pathways.add_receiver(SignalType.STOPPED, self._dispatcher.receive_stopped)
 
     def _ports(self) -> Ports:

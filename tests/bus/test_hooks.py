@@ -137,7 +137,7 @@ async def test_task_through_a_middleware_is_reported_when_undeliverable(
     [
         ("inbound", drop_tasks, "no work on Sundays"),
         ("outbound", drop_answers, "classified"),
-        ("inbound", explode, "middleware of the receiver failed"),
+        ("inbound", explode, "the middleware of hook0 failed"),
         ("outbound", explode, "middleware of the worker failed"),
     ],
 )

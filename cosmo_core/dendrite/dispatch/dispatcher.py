@@ -246,7 +246,10 @@ class Dispatcher:
 
         # A queue group of one member: a publisher waits while its member is at the in-flight limit.
         subscription = await self._link.listen(
-            self._link.subjects.inbox_pattern(inbox), receive, queue_group=inbox
+            self._link.subjects.inbox_pattern(inbox),
+            receive,
+            queue_group=inbox,
+            refuse=self._pathways.refuse,
         )
         self.check_running()
         pathway = BackpressuredPathway(self._pathways, task.trace_id, task.id, neuron, self._buffer)

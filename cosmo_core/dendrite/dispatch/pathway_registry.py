@@ -17,7 +17,7 @@ from cosmo_core.dendrite.life_cycle import StopTime, foreign_loop
 from cosmo_core.dendrite.transport.link import Link
 from cosmo_core.errors import CosmoError
 from cosmo_core.protocol.signal import Signal, address, new_unvalidated
-from cosmo_core.protocol.signal_type import AXON_TYPES, SignalType
+from cosmo_core.protocol.signal_type import ANSWER_TYPES, AXON_TYPES, SignalType
 
 BACKGROUND_GRACE_S: Final = 1.0
 """Seconds that the handlers of a Pathway may take to finish after their Dendrite stopped."""
@@ -142,17 +142,34 @@ class PathwayRegistry:
             pathway.deliver(signal)
 
     async def refuse(self, signal: Signal, reason: str) -> None:
-        """Handle a Signal that a middleware dropped on its way in."""
+        """Handle a Signal that a middleware dropped on its way in.
+
+        A Pathway that would wait for it in vain gets ERROR ``REJECTED`` in its place.
+        """
         if (refuse := self._refusals.get(signal.type)) is not None:
             await refuse(signal, reason)
+        for pathway in self._on_trace(signal.trace_id):
+            if signal.type is SignalType.FINAL:
+                missed = pathway.finalized
+            else:
+                answers = signal.type in ANSWER_TYPES and signal.parent_id == pathway.task_id
+                missed = answers and pathway.answer is None
+            if missed:
+                message = f"a middleware of this Dendrite dropped {signal.type.value} {signal.id}: {reason}"
+                error = pathway.local_error("REJECTED", message, recoverable=False)
+                if (waiting := pathway.receive(error)) is not None:
+                    await waiting
 
     def _deliver_to_trace(self, signal: Signal) -> None:
-        entry = self._open.get(signal.trace_id)
+        for pathway in self._on_trace(signal.trace_id):
+            pathway.deliver(signal)
+
+    def _on_trace(self, trace_id: str) -> list[Pathway]:
+        entry = self._open.get(trace_id)
         if entry is None:
-            return
-        for ref in list(entry.values()) if isinstance(entry, dict) else (entry,):
-            if (pathway := ref()) is not None:
-                pathway.deliver(signal)
+            return []
+        refs = entry.values() if isinstance(entry, dict) else (entry,)
+        return [pathway for ref in refs if (pathway := ref()) is not None]
 
     # --- stopping -----------------------------------------------------------------------------------
 

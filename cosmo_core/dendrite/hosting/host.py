@@ -169,7 +169,12 @@ class Host:
         if _BROADCAST not in self._subscriptions:
             # Other implementations of the protocol address a Neuron on the broadcast subject.
             broadcast = self._link.subjects.broadcast
-            addressed = partial(self._link.listen, broadcast(SignalType.TASK), self._accept_addressed)
+            addressed = partial(
+                self._link.listen,
+                broadcast(SignalType.TASK),
+                self._accept_addressed,
+                refuse=self._refuse_addressed,
+            )
             await self._subscribe(_BROADCAST, broadcast(SignalType.STOP), addressed)
 
     async def _subscribe(
@@ -268,8 +273,15 @@ class Host:
     # --- received Signals ---------------------------------------------------------------------------
 
     def _accept_addressed(self, task: Signal) -> Awaitable[None] | None:
-        runner = self._runners.get(task.directed.id or "") if task.directed is not None else None
+        runner = self._addressed(task)
         return None if runner is None else runner.accept(task)
+
+    async def _refuse_addressed(self, task: Signal, reason: str) -> None:
+        if self._addressed(task) is not None:
+            await self._replies.reject(task, reason)
+
+    def _addressed(self, task: Signal) -> NeuronRunner | None:
+        return self._runners.get(task.directed.id or "") if task.directed is not None else None
 
     def run(self, neuron_id: str, task: Signal) -> None:
         """Run a TASK that did not arrive on its Neuron's subject; a refusal is sent in the background."""

@@ -92,6 +92,10 @@ class FailureDetector:
             if last is not None:
                 self._last_heartbeats[task_id] = _LastHeartbeat(self._tick, last.max_silent_ticks)
 
+    async def refuse(self, heartbeat: Signal, reason: str) -> None:
+        """Handle a work heartbeat that a middleware dropped: it still shows that the worker lives."""
+        self.receive(heartbeat)
+
     def check(self) -> None:
         """Advance by one tick, and end the TASKs whose worker was silent for too long."""
         self._tick += 1

@@ -109,8 +109,8 @@ class Link:
 
         outbound = plugins.signal_middleware(dendrite, "outbound")
         inbound = plugins.signal_middleware(dendrite, "inbound")
-        self._outbound = compile_chain(outbound, self._publish) if outbound else None
-        self._inbound = compile_chain(inbound, _deliver) if inbound else None
+        self._outbound = compile_chain(outbound, self._publish, "outbound") if outbound else None
+        self._inbound = compile_chain(inbound, _deliver, "inbound") if inbound else None
         self._observers = plugins.signal_observers(dendrite)
         self._undeliverable = undeliverable
 
@@ -345,17 +345,11 @@ class Link:
         self, inbound: Chain[Receiver], deliver: Receiver, signal: Signal
     ) -> str | None:
         """Send a Signal through the inbound middleware; return the reason if it was dropped."""
-        try:
-            result = await inbound(deliver, signal)
-        except Exception:
-            logger.exception("inbound middleware failed on %s %s", signal.type.value, signal.id)
-            reason = "a middleware of the receiver failed"
-        else:
-            if isinstance(result, Signal):
-                return None
-            reason = result.reason
-        self._observe("dropped", signal, reason)
-        return reason
+        result = await inbound(deliver, signal)
+        if isinstance(result, Signal):
+            return None
+        self._observe("dropped", signal, result.reason)
+        return result.reason
 
     def _ignore_malformed(self, error: MalformedSignalError) -> None:
         self.malformed += 1

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from cosmo_core.contracts.boundary import described, must_pass
 from cosmo_core.errors import HookError
-from cosmo_core.plugins import Contribution, Dropped, SignalMiddleware
+from cosmo_core.plugins import Contribution, Direction, Dropped, SignalMiddleware
 from cosmo_core.protocol.signal import Signal
 
 To = TypeVar("To")
@@ -15,12 +16,33 @@ Chain = Callable[[To, Signal], Awaitable[Signal | Dropped]]
 """Sends a Signal to a destination. A middleware sees the Signal only."""
 
 
-def compile_chain(links: Sequence[Contribution[SignalMiddleware]], last: Chain[To]) -> Chain[To]:
-    """Return one function that sends a Signal through ``links`` in their order, then to ``last``."""
+logger = logging.getLogger("cosmo_core.dendrite")
+
+
+def compile_chain(
+    links: Sequence[Contribution[SignalMiddleware]], last: Chain[To], direction: Direction
+) -> Chain[To]:
+    """Return one function that sends a Signal through ``links`` in their order, then to ``last``.
+
+    An outbound middleware that fails raises to the sender. An inbound one has no caller to raise to: its
+    failure is logged and drops the Signal.
+    """
     chain = last
     for link in reversed(links):
-        chain = _step(link, chain)
+        step = _step(link, chain)
+        chain = step if direction == "outbound" else _dropping_failures(link, step)
     return chain
+
+
+def _dropping_failures(link: Contribution[SignalMiddleware], step: Chain[To]) -> Chain[To]:
+    async def dropping(to: To, signal: Signal) -> Signal | Dropped:
+        try:
+            return await step(to, signal)
+        except Exception:
+            logger.exception("the middleware of %s failed on %s %s", link.plugin, signal.type, signal.id)
+            return Dropped(f"the middleware of {link.plugin} failed")
+
+    return dropping
 
 
 def _step(link: Contribution[SignalMiddleware], following: Chain[To]) -> Chain[To]:
