@@ -69,6 +69,14 @@ async def test_port_out_of_range_is_refused(dsn: str) -> None:
     assert "1 to 65535" in str(error)
 
 
+@pytest.mark.parametrize("option", ["user", "password", "port", "connect_timeout", "options"])
+async def test_repeated_option_is_refused(option: str) -> None:
+    value = "5" if option in {"port", "connect_timeout"} else SECRET
+    error = await refused(f"postgresql://127.0.0.1/db?{option}={value}&sslmode=disable&{option}={value}")
+    assert error.code == "ENGRAM_INVALID"
+    assert f"its DSN has the option {option!r} twice: give it once" in str(error)
+
+
 async def test_port_out_of_range_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPORT", "99999")
     error = await refused("postgresql://me@127.0.0.1/db")

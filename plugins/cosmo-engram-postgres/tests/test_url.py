@@ -47,6 +47,12 @@ def test_repr_names_the_database_without_the_password(dsn: str | None, place: st
 def test_invalid_arguments_are_refused() -> None:
     with pytest.raises(EngramError, match="max_size in the URL"):
         from_url("postgres://h/db?max_size=many", engram_id="ctx")
+    for option in ("max_size=2", "schema=s3cret"):
+        name = option.partition("=")[0]
+        with pytest.raises(EngramError, match=f"{name} in the URL .* given twice; give it once") as caught:
+            from_url(f"postgres://u:s3cret@h/db?{option}&sslmode=disable&{option}", engram_id="ctx")
+        assert caught.value.code == "ENGRAM_INVALID"
+        assert "s3cret" not in str(caught.value)
     with pytest.raises(EngramError, match="not a valid database URL") as caught:
         from_url("postgres://u:s3cret\u2100x@h/db", engram_id="ctx")
     assert "s3cret" not in str(caught.value)

@@ -65,6 +65,9 @@ def test_no_repr_shows_a_secret(password: str, token: str) -> None:
         ("nats://one?durable=true&replicas=1_0", "replicas=1_0 is not a valid value"),
         ("nats://one?durabel=true", "did you mean durable?"),
         ("nats://u:hunter2@one?replicas=3", "replicas needs durable=true"),
+        ("nats://u:hunter2@one?durable=true&durable=true", "durable is given twice; give it once"),
+        ("nats://one?durable=true&prefix=a&replicas=1&prefix=hunter2", "prefix is given twice"),
+        ("nats://one?max_frame=&max_frame=5", "max_frame= is not a valid value"),
     ],
 )
 def test_an_invalid_url_is_rejected_without_its_secrets(url: str, message: str) -> None:

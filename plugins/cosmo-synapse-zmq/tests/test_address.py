@@ -309,5 +309,7 @@ async def test_too_many_open_files_is_a_synapse_error(
 def test_unknown_options_are_refused_with_a_suggestion() -> None:
     with pytest.raises(SynapseError, match=r"\?hub=auto is the only option in the URL of a hub"):
         from_url("zmq://127.0.0.1:7271?lease_s=3", insecure=True)
+    with pytest.raises(SynapseError, match="hub is given twice; give it once"):
+        from_url("zmq+ipc:///run/cosmo.sock?hub=auto&hub=auto")
     with pytest.raises(TypeError, match="has no option 'lease'; did you mean lease_s"):
         from_url("zmq://127.0.0.1:7271", insecure=True, lease=3)

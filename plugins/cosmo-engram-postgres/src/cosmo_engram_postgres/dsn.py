@@ -88,6 +88,7 @@ class Dsn:
             # The driver refuses it.
             return cls(dsn)
         kept = []
+        seen = set[str]()
         connect_s = None
         ports = _PORTS.findall(parts.netloc.rpartition("@")[2])
         for option, value in options:
@@ -96,6 +97,9 @@ class Dsn:
                     # A part of a password that is not percent-encoded. The driver refuses it without a quote.
                     return cls(dsn)
                 refuse(f"its DSN has an unknown option {option!r}: {_advice(option)}")
+            if option in seen:
+                refuse(f"its DSN has the option {option!r} twice: give it once")
+            seen.add(option)
             if option in _FILES and not os.access(value, os.R_OK):
                 refuse(f"the file {value!r} of {option} in its DSN cannot be read: check the path")
             if option == "port":

@@ -222,6 +222,8 @@ def from_url(url: str, *, engram_id: str, engram_kind: str = "context", **option
     ours: dict[str, Any] = {}
     theirs = []
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        if name in ours:
+            raise _invalid_option(name, "it is given twice; give it once")
         if name == "schema":
             ours[name] = value
         elif name in _NUMBERS:
@@ -236,4 +238,8 @@ def _number(name: str, text: str) -> int:
     try:
         return parse_option(text, int)
     except ValueError as error:
-        raise EngramError(f"{name} in the URL of an Engram: {error}", code="ENGRAM_INVALID") from None
+        raise _invalid_option(name, error) from None
+
+
+def _invalid_option(name: str, reason: object) -> EngramError:
+    return EngramError(f"{name} in the URL of an Engram: {reason}", code="ENGRAM_INVALID")

@@ -109,6 +109,8 @@ def _query(where: str, query: str) -> dict[str, object]:
         if name not in _QUERY:
             advice = did_you_mean(name, sorted(_QUERY))
             raise SynapseError(f"{where}: {name} is not an option of a URL; {advice}")
+        if name in values:
+            raise SynapseError(f"{where}: {name} is given twice; give it once")
         try:
             values[name] = text if _QUERY[name] is str else parse_option(text, _QUERY[name])
         except ValueError as error:

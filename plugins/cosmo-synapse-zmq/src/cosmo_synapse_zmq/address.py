@@ -67,12 +67,15 @@ class Address:
             ) from None
         if parts.password is not None:
             raise SynapseError("a zmq:// URL cannot have a password; use key_file and server_key")
-        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        options = parse_qsl(parts.query, keep_blank_values=True)
+        query = dict(options)
         hub = query.pop("hub", None)
         if query:
             raise SynapseError(
                 f"{_shown(url)!r}: ?hub=auto is the only option in the URL of a hub; give others as keywords"
             )
+        if len(options) > 1:
+            raise SynapseError(f"{_shown(url)!r}: hub is given twice; give it once")
         if parts.fragment or parts.username or hub not in {None, "auto"}:
             raise SynapseError(
                 f"invalid URL of a hub: {_shown(url)!r}; use zmq://host:port or zmq+ipc://path?hub=auto"
