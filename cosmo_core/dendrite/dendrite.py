@@ -936,8 +936,9 @@ class Dendrite:
         This Dendrite owns it from then on: it opens, announces and closes it.
 
         Returns:
-            An awaitable that completes when the Engram is served, or raises EngramError if it does not
-            open. Before the start it completes at once.
+            An awaitable that completes when the Engram is served and announced. It raises EngramError if it
+            does not open, and what the bus or a middleware raises; then, and if it is cancelled, the Engram
+            is closed and not attached. Before the start it completes at once.
 
         Raises:
             LifecycleError: The Dendrite was started, and is not running.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from cosmo_core.contracts.axon import Axon
+from cosmo_core.contracts.boundary import logged_failures
 from cosmo_core.contracts.delivery import Undelivered
 from cosmo_core.contracts.engram import Engram, EngramBinding, EngramRecord
 from cosmo_core.dendrite.dispatch.pathway_registry import Receive, Refuse
@@ -19,6 +22,8 @@ from cosmo_core.protocol.signal_type import SignalType
 
 if TYPE_CHECKING:
     from cosmo_core.plugins import NeuronWrapper
+
+logger = logging.getLogger("cosmo_core.dendrite")
 
 # Cached: a program calls the same few Engrams many times.
 _binding = lru_cache(maxsize=1024)(EngramBinding)
@@ -99,23 +104,35 @@ class Memory(Extension):
         self._host.attach(engram)
         serving = asyncio.create_task(self._serve(engram))
         self._serving.add(serving)
+        # A task that is cancelled before it begins runs no code of its own.
+        serving.add_done_callback(lambda _: self._host.undo_attach(engram))
         serving.add_done_callback(self._serving.discard)
         return serving
 
     async def _serve(self, engram: Engram) -> None:
         await self.ports.neurons.listen_for_stops()
         await self._host.serve(engram.engram_id)
-        await self.ports.register(self._host.entity(engram))
+        try:
+            await self.ports.register(self._host.entity(engram))
+        except BaseException:
+            await self._undo_attach(engram)
+            raise
+
+    async def _undo_attach(self, engram: Engram) -> None:
+        with logged_failures(logger, "%r could not be announced, and not be detached cleanly", engram):
+            # Otherwise it is closed already, by a stop or by `detach_engram`.
+            if self._host.accepts(engram) and not self.ports.life_cycle.stopping:
+                await self.detach_engram(engram.engram_id, "it could not be announced")
 
     async def detach_engram(self, engram_id: str, reason: str | None) -> None:
         """See `Dendrite.detach_engram`."""
         self.ports.life_cycle.check_stable()
         entity = self._host.entity(self._host.retire(engram_id))
-        await self.ports.withdraw(entity)
-        try:
-            await self._host.detach(engram_id)
-        finally:
-            await self.ports.deregister(entity, reason)
+        async with contextlib.AsyncExitStack() as stack:
+            # Executed in reverse order, also when a step fails or the caller is cancelled.
+            stack.push_async_callback(self.ports.deregister, entity, reason)
+            stack.push_async_callback(self._host.detach, engram_id)
+            await self.ports.withdraw(entity)
 
     @property
     def engrams(self) -> list[Engram]:

@@ -73,6 +73,10 @@ class EngramHost:
         """Tell whether an attached Engram is served."""
         return engram_id in self._subscriptions
 
+    def accepts(self, engram: Engram) -> bool:
+        """Tell whether an Engram is served and is not being detached."""
+        return engram.engram_id in self._accepting and self._servers[engram.engram_id].engram is engram
+
     def load(self, engram_id: str) -> int:
         """Return the number of requests that an Engram is answering; 0 if it is not attached."""
         server = self._servers.get(engram_id)
@@ -96,6 +100,12 @@ class EngramHost:
             raise ValueError(f"an Engram {engram.engram_id!r} is attached to this Dendrite already")
         self._servers[engram.engram_id] = EngramServer(engram, self._ports)
 
+    def undo_attach(self, engram: Engram) -> None:
+        """Remove an Engram that `serve` was not called for; do nothing after that."""
+        server = self._servers.get(engram.engram_id)
+        if server is not None and server.engram is engram and not server.opened:
+            del self._servers[engram.engram_id]
+
     async def start(self) -> None:
         """Serve every Engram attached so far."""
         for engram_id in list(self._servers):
@@ -109,6 +119,7 @@ class EngramHost:
             SynapseError: The Synapse refused a subscription.
         """
         server = self._servers[engram_id]
+        server.opened = True
         try:
             await server.engram.connect()
             async with self._lock:
@@ -222,10 +233,16 @@ async def _close(server: EngramServer) -> None:
 
 
 class EngramServer:
-    """Answers the requests to one Engram. The in-flight limit of the Synapse bounds their number."""
+    """Answers the requests to one Engram. The in-flight limit of the Synapse bounds their number.
+
+    Attributes:
+        engram: The Engram.
+        opened: Whether it was opened, or an attempt was made.
+    """
 
     def __init__(self, engram: Engram, ports: Ports) -> None:
         self.engram = engram
+        self.opened = False
         self._ports = ports
         self._name = f"Engram {engram.engram_id!r}"
         # The requests that are being answered, each with its trace if it is an IMPRINT.
