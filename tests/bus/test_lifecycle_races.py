@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from cosmo_core import Axon, Dendrite, FrameHandler, LifecycleError, SignalType, Subscription, SynapseError
+from cosmo_core import (
+    Axon,
+    Dendrite,
+    FrameHandler,
+    LifecycleError,
+    Signal,
+    SignalType,
+    Subscription,
+    SynapseError,
+)
 from cosmo_core.plugins import Forward, PluginManager, hookimpl
 from cosmo_synapse_memory import MemorySynapse
 from tests.bus.common import Patterns, Start, echo
@@ -202,6 +211,45 @@ async def test_failed_add_axon_leaves_no_subscription(
     with pytest.raises(SynapseError):
         await worker.add_axon(axon("b"))
     assert patterns() == before
+
+
+class Unannounced:
+    """A hook that fails on the outbound announcements of one type for the Neuron ``b``."""
+
+    def __init__(self, type: SignalType) -> None:
+        self.type, self.broken = type, True
+
+    @hookimpl
+    def cosmo_signal_middleware(self, direction: str) -> Any:
+        async def announce(signal: Signal, forward: Forward) -> Any:
+            named = signal.directed is not None and signal.directed.id == "b"
+            if signal.type is self.type and named and self.broken:
+                raise ZeroDivisionError
+            return await forward(signal)
+
+        return announce if direction == "outbound" else None
+
+
+@pytest.mark.parametrize("type", [SignalType.REGISTER, SignalType.HEARTBEAT, SignalType.DEREGISTER])
+async def test_neuron_that_cannot_be_announced_is_not_left_attached(
+    start: Start, patterns: Patterns, type: SignalType
+) -> None:
+    hook, plugins, neuron = Unannounced(type), PluginManager(), Stuck()
+    plugins.register(hook, name="unannounced")
+    observer, worker = await start(), await start(axon("a"), plugins=plugins)
+    before = patterns()
+    if type is SignalType.REGISTER:
+        with pytest.raises(ZeroDivisionError):
+            await worker.add_axon(axon("b", neuron))
+    else:
+        await worker.add_axon(axon("b", neuron))
+        with pytest.raises(ZeroDivisionError):
+            await worker.detach_axon("b")
+    assert ([each.neuron_id for each in worker.axons], patterns(), neuron.closed) == (["a"], before, 1)
+    hook.broken = False
+    await worker.add_axon(axon("b"))
+    answer = await observer.dispatch_and_wait(neuron="b", input={}, timeout_s=5)
+    assert answer.payload == {"output": {}}
 
 
 async def test_added_and_detached_axons_leave_no_subscription(start: Start) -> None:
