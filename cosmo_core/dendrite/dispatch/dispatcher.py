@@ -250,6 +250,7 @@ class Dispatcher:
             receive,
             queue_group=inbox,
             refuse=self._pathways.refuse,
+            answers=True,
         )
         self.check_running()
         pathway = BackpressuredPathway(self._pathways, task.trace_id, task.id, neuron, self._buffer)

@@ -82,8 +82,11 @@ class RedeliveryBuffer:
         self, task: Signal, subject: str, answer: Signal, skip_role_check: bool = False
     ) -> Awaitable[Dropped | None]:
         """Send a Signal that ends ``task``, as `Link.send` does, and store it."""
-        # An inbox with back-pressure is a queue group, where a tracked publish would not wait.
-        tracked = subject != self._link.subjects.broadcast(answer.type) and "pulse_to" not in task.meta
+        # An inbox with back-pressure is a queue group, where a tracked publish would not wait; a stored one
+        # waits there for its reader.
+        tracked = subject != self._link.subjects.broadcast(answer.type) and (
+            self._link.stores_answers or "pulse_to" not in task.meta
+        )
         publish = partial(self._publish_first, task.id, answer.id, subject, tracked)
         return self._link.send(subject, answer, skip_role_check, publish)
 

@@ -191,6 +191,11 @@ class Link:
         if dropped is not None:
             raise rejected(signal, dropped)
 
+    @property
+    def stores_answers(self) -> bool:
+        """Whether the Synapse stores answers until their receiver has read them."""
+        return self._answers is not None
+
     def send_frame(
         self, subject: str, frame: bytes, undelivered: UndeliveredHandler | None = None
     ) -> Awaitable[None]:
@@ -259,7 +264,8 @@ class Link:
             receive: Receives the Signals.
             queue_group: The queue group to join.
             refuse: Handles a Signal that a middleware dropped.
-            answers: Whether this is an inbox, to which stored answers are delivered.
+            answers: Whether this is an inbox, to which stored answers are delivered; on a Synapse that
+                stores them, ``queue_group`` is not joined.
 
         Raises:
             LifecycleError: The Dendrite was not started, or stopped before it was subscribed.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from nats import errors
@@ -57,6 +58,10 @@ class CoreSubscription:
         self._pending = 0
         self._rejected = 0
         self._server_subscriptions: list[ServerSubscription] = []
+        # What comes after the frames that wait here: how many frames must have left, and whom to tell.
+        self._arrived = 0
+        self._following: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._followers = 0
 
     @property
     def dropped(self) -> int:
@@ -116,13 +121,49 @@ class CoreSubscription:
 
     def _push(self, frame: bytes) -> None:
         dropped = self._consumer.dropped
+        self._arrived += 1
         self._pending += 1
         self._consumer.push(frame)
-        self._pending -= self._consumer.dropped - dropped
+        self._leave(self._consumer.dropped - dropped)
 
     def _run(self, frame: bytes, number: int, published_at: float) -> bool:
-        self._pending -= 1
-        return self._runner.run(frame, number, published_at)
+        finished = self._runner.run(frame, number, published_at)
+        self._leave(1)
+        return finished
+
+    def _leave(self, count: int) -> None:
+        self._pending -= count
+        left = self._arrived - self._pending
+        while self._following and self._following[0][0] <= left:
+            turn = self._following.popleft()[1]
+            if not turn.done():
+                turn.set_result(None)
+
+    def following(self, handler: FrameHandler) -> FrameHandler:
+        """Return a handler that is called when the frames that arrived here before its frame have left.
+
+        So a stored answer does not overtake the THOUGHT_DELTAs that wait for a slow reader.
+        """
+
+        async def follow(frame: bytes, turn: asyncio.Future[None]) -> None:
+            try:
+                await turn
+            finally:
+                self._followers -= 1
+            result = handler(frame)
+            if result is not None:
+                await result
+
+        def handle(frame: bytes) -> Awaitable[None] | None:
+            if not (self._pending or self._followers):
+                return handler(frame)
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._following.append((self._arrived, turn))
+            self._followers += 1
+            self._leave(0)
+            return follow(frame, turn)
+
+        return handle
 
     def _on_done(self, number: int, error: BaseException | None) -> None:
         self._consumer.complete()
@@ -143,7 +184,7 @@ class CoreSubscription:
         await asyncio.gather(*(self._connection.unsubscribe(each) for each in subscriptions))
         # Frames that still wait for the handler are dropped.
         self._rejected += self._pending
-        self._pending = 0
+        self._leave(self._pending)
         self._consumer.close()
 
     async def close(self) -> None:

@@ -261,7 +261,7 @@ class NatsSynapse:
                 await core.add_subject(tasks)
                 if answers:
                     subscription.durable = await queues.subscribe_answers(
-                        pattern, handler, prefetch=self._max_in_flight
+                        pattern, core.following(handler), prefetch=self._max_in_flight
                     )
                 else:
                     await core.add_subject(stored_answers)
