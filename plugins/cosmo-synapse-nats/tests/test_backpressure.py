@@ -124,14 +124,16 @@ async def test_a_caller_that_is_gone_leaves_no_consumer(
         await far.connect()
         caller = dendrite(far, grace_s=0)
         await caller.start()
-        await caller.dispatch(neuron="gated", input={"to": 1}, backpressure=True)
+        pathway = await caller.dispatch(neuron="gated", input={"to": 1}, backpressure=True)
         await neuron.streamed.wait()
         assert len(await consumers.names()) > len(before)
         # As if its process was killed: the server sees that the connection is closed, and nothing else.
         with proxy.stalled():
             proxy.cut()
             await consumers.until(before)
+        # It was not killed after all: it reads on from where it was.
         neuron.open.set()
+        assert (await pathway.wait(timeout_s=15)).payload == {"output": {"done": True}}
         await caller.stop()
         await far.close()
 
