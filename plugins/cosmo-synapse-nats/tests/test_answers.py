@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from types import SimpleNamespace
 from typing import Any
@@ -115,6 +116,42 @@ async def test_a_lost_pull_request_is_repeated(
     await one.store_answer("inbox", b"y", "y")
     assert await got.until(1) == [b"x"]
     assert await answers.until(1) == [b"y"]
+
+
+async def test_a_request_whose_cancellation_is_lost_leaves_no_task(
+    store: Any, connect: Any, recorder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = await connect(store, DURABLE), await connect(store, DURABLE)
+    got = recorder()
+    requests = (await other.subscribe_answers("inbox", got)).durable.pull
+    consumer, waiting, never = requests._consumer, asyncio.Semaphore(0), asyncio.Event()
+
+    async def stuck() -> str:
+        waiting.release()
+        # Up to Python 3.11, `asyncio.wait_for` loses a cancellation that comes together with its result.
+        with contextlib.suppress(asyncio.CancelledError):
+            await never.wait()
+        return "none"
+
+    async def stuck_for_good() -> str:
+        waiting.release()
+        await never.wait()
+        return "none"
+
+    for each in (stuck, stuck_for_good):
+        monkeypatch.setattr(requests, "_consumer", each)
+        requests.recover()
+        async with asyncio.timeout(5):
+            await waiting.acquire()
+    assert requests._recovering
+    monkeypatch.setattr(requests, "_consumer", consumer)
+    requests.recover()
+    await one.store_answer("inbox", b"x", "x")
+    assert await got.until(1) == [b"x"]
+    monkeypatch.setattr(requests, "_consumer", stuck_for_good)
+    requests.recover()
+    async with asyncio.timeout(5):
+        await waiting.acquire()
 
 
 async def test_a_frame_that_the_server_does_not_confirm_is_published_again(

@@ -120,6 +120,8 @@ class PullRequests:
         self._heard_at = 0.0
         self._check: asyncio.TimerHandle | None = None
         self._recovery: asyncio.Task[None] | None = None
+        # Those that were cancelled and have not ended, too.
+        self._recoveries: set[asyncio.Task[None]] = set()
         self._closed = False
 
     async def open(self) -> None:
@@ -170,18 +172,23 @@ class PullRequests:
         """Request again after some seconds; if ``renew``, make sure before that the consumer exists."""
         if self._closed:
             return
-        if self._recovery is not None:
-            self._recovery.cancel()
-        self._recovery = asyncio.ensure_future(self._recover(renew, after_s))
+        self._cancel_recoveries()
+        self._recovery = asyncio.ensure_future(self._recover(set(self._recoveries), renew, after_s))
+        self._recoveries.add(self._recovery)
+        self._recovery.add_done_callback(self._recoveries.discard)
+
+    def _cancel_recoveries(self) -> None:
+        for recovery in self._recoveries:
+            recovery.cancel()
 
     async def close(self) -> None:
         """Request no more. Frames that the server has sent before are still delivered."""
         self._closed = True
         if self._check is not None:
             self._check.cancel()
-        if self._recovery is not None:
-            self._recovery.cancel()
-            await asyncio.wait({self._recovery})
+        self._cancel_recoveries()
+        if self._recoveries:
+            await asyncio.wait(self._recoveries)
         if self._subscription is not None:
             subscription, self._subscription = self._subscription, None
             await self._connection.unsubscribe(subscription)
@@ -228,7 +235,11 @@ class PullRequests:
         self._connection.error_log.record("the server rejected a pull request", f"{status} {text}")
         self.recover(after_s=RETRY_S)
 
-    async def _recover(self, renew: bool, after_s: float) -> None:
+    async def _recover(self, earlier: set[asyncio.Task[None]], renew: bool, after_s: float) -> None:
+        if earlier:
+            # Up to Python 3.11, `asyncio.wait_for` may lose a cancellation: one of them may end as if it had
+            # not been cancelled.
+            await asyncio.wait(earlier)
         await asyncio.sleep(after_s)
         while True:
             try:
@@ -239,5 +250,6 @@ class PullRequests:
                 await asyncio.sleep(RETRY_S)
                 continue
             break
-        self._recovery = None
-        self.request()
+        if self._recovery is asyncio.current_task():
+            self._recovery = None
+            self.request()
