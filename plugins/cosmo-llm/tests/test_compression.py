@@ -76,6 +76,7 @@ def response(data: bytes, encoding: str | None, size: int = 65_536) -> httpx.Res
         ("deflate", bare(BODY)),
         ("gzip", b""),
     ],
+    ids=["none", "empty", "identity", "gzip", "upper-case", "x-gzip", "deflate", "bare-deflate", "no-body"],
 )
 async def test_one_encoding_is_decoded_in_steps(encoding: str | None, data: bytes, size: int) -> None:
     chunks = [chunk async for chunk in decoded(response(data, encoding, size))]
@@ -92,6 +93,7 @@ async def test_one_encoding_is_decoded_in_steps(encoding: str | None, data: byte
         ("gzip", gzip.compress(BODY)[:-9], "ends early"),
         ("deflate", zlib.compress(BODY)[:50], "ends early"),
     ],
+    ids=["two", "unknown", "damaged", "cut-gzip", "cut-deflate"],  # gzip holds the time
 )
 async def test_what_cannot_be_decoded_within_bounds_is_refused(encoding: str, data: bytes, says: str) -> None:
     with pytest.raises(EncodingError, match=says):

@@ -177,6 +177,7 @@ def test_an_error_has_the_code_of_its_failure(failures: Failures) -> None:
         (408, ("PROVIDER_TIMEOUT", True)),
         (413, ("INPUT_INVALID", False)),
         (422, ("INPUT_INVALID", False)),
+        (425, ("PROVIDER_ERROR", True)),
         (429, ("RATE_LIMITED", True)),
         (500, ("PROVIDER_ERROR", True)),
         (599, ("PROVIDER_ERROR", True)),

@@ -27,7 +27,9 @@ def no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "FIRST_DELAY_S", 0)
 
 
-@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize(
+    "status", [408, 425, 429, 500, 502, 503, 504, 507, 520, 521, 522, 523, 524, 529, 530]
+)
 async def test_a_busy_provider_is_retried_after_the_requested_wait(
     make: Make, ask: Ask, server: ChatServer, mode: dict[str, bool], status: int
 ) -> None:
@@ -88,7 +90,9 @@ async def test_a_wait_beyond_the_time_limit_is_not_begun(
     assert server.received == 1
 
 
-@pytest.mark.parametrize("fault", [Fault.status(501), Fault.status(400), Fault.malformed(), Fault.cut(0)])
+@pytest.mark.parametrize(
+    "fault", [Fault.status(501), Fault.status(505), Fault.status(400), Fault.malformed(), Fault.cut(0)]
+)
 async def test_other_failures_are_not_retried(
     make: Make, ask: Ask, server: ChatServer, mode: dict[str, bool], fault: Fault
 ) -> None:

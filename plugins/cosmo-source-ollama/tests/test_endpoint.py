@@ -89,3 +89,9 @@ def test_the_option_overrides_ollama_host(monkeypatch: pytest.MonkeyPatch) -> No
 def test_all_forms_of_a_base_url_are_the_same_endpoint(base: str, path: str) -> None:
     endpoint = OllamaEndpoint.parse(base + path)
     assert endpoint.url("/api/chat") == f"{base}/api/chat"
+
+
+def test_the_query_of_an_endpoint_is_sent_and_never_shown() -> None:
+    endpoint = OllamaEndpoint.parse("https://host/api?key=hunter2")
+    assert endpoint.url("/api/chat") == "https://host/api/chat?key=hunter2"
+    assert "hunter2" not in repr(endpoint)

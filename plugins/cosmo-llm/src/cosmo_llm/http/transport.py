@@ -33,8 +33,12 @@ FIRST_DELAY_S: Final = 0.5
 """The longest delay before the first retry; it doubles with each further retry."""
 MAX_DELAY_S: Final = 8.0
 """The longest delay before any retry, unless the provider asks for a longer one."""
-RETRIABLE_STATUSES: Final = frozenset({408, 429, 500, 502, 503, 504})
-"""The HTTP statuses after which a request is sent again, unless the provider says that it cannot succeed."""
+RETRIABLE_STATUSES: Final = frozenset({408, 425, 429, *range(500, 600)} - {501, 505})
+"""The HTTP statuses after which a request is sent again, unless the provider says that it cannot succeed.
+
+Gateways have 5xx statuses of their own, such as 520 to 524 and 529. Only 501 and 505 say that the server
+lacks a feature.
+"""
 
 _MAX_REFUSAL_BYTES: Final = 64 << 10
 _MAX_DOUBLINGS: Final = 8
