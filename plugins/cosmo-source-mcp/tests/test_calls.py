@@ -58,6 +58,7 @@ WORD = "word " * 20_000
     ("tool", "arguments", "response", "result"),
     [
         ("repeat", {"text": WORD, "times": 1}, WORD, None),
+        ("attach", {"text": WORD}, WORD, None),
         ("repeat", {"text": json.dumps({"a": WORD}), "times": 1}, "", {"a": WORD}),
         ("echo", {"value": WORD}, WORD, None),
         ("echo_object", {"value": {"a": WORD}}, "", {"a": WORD}),

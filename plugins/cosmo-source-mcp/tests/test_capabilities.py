@@ -94,7 +94,7 @@ async def test_server_gets_the_roots(guide: Make, ask: Ask, tmp_path: Path) -> N
     assert [root["uri"] for root in output["result"]["roots"]] == [tmp_path.as_uri(), "file:///srv"]
 
 
-async def test_byte_order_mark_is_ignored(guide: Make, ask: Ask) -> None:
+async def test_byte_order_mark_before_a_line_is_ignored(guide: Make, ask: Ask) -> None:
     assert (await ask(guide("--bom", start_timeout=20), "pid"))["result"]["pid"] > 0
 
 

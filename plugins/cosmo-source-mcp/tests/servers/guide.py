@@ -32,7 +32,8 @@ asked = 0
 
 
 def write(message: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+    mark = "\ufeff" if "--bom" in sys.argv else ""
+    sys.stdout.write(mark + json.dumps({"jsonrpc": "2.0", **message}) + "\n")
     sys.stdout.flush()
 
 
@@ -139,8 +140,6 @@ def handle(message: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    if "--bom" in sys.argv:
-        sys.stdout.write("\ufeff")
     while line := sys.stdin.readline():
         message = json.loads(line)
         if "method" in message:

@@ -19,9 +19,11 @@ from mcp.types import (
     ElicitRequest,
     ElicitRequestFormParams,
     ElicitResult,
+    EmbeddedResource,
     ImageContent,
     InputRequiredResult,
     TextContent,
+    TextResourceContents,
 )
 
 server = MCPServer("toolbox", version="7.1")
@@ -48,6 +50,12 @@ def picture() -> list[TextContent | ImageContent]:
         ImageContent(type="image", data="AAAA", mime_type="image/png"),
         TextContent(type="text", text="and no more"),
     ]
+
+
+@server.tool(structured_output=False)
+def attach(text: str) -> list[EmbeddedResource]:
+    note = TextResourceContents(uri="note://one", text=text)
+    return [EmbeddedResource(type="resource", resource=note)]
 
 
 @server.tool(structured_output=False)
