@@ -168,6 +168,8 @@ async def test_server_inherits_the_proxies_and_the_certificates(
 ) -> None:
     given = {
         "SSL_CERT_FILE": "/ca.pem",
+        "UV_SYSTEM_CERTS": "true",
+        "npm_config_cafile": "/npm.pem",
         "https_proxy": "http://u:passw0rd@proxy",
         "NO_PROXY": "localhost",
     }

@@ -75,7 +75,6 @@ class EventReader:
         self._held = bytearray()
         self._searched = 0
         self._is_after_cr = False
-        self._is_first_line = True
         self._event = Event()
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
@@ -106,9 +105,8 @@ class EventReader:
         return self._event
 
     def _line(self, line: bytes) -> Iterator[Event]:
-        if self._is_first_line:
-            line = line.removeprefix(BOM_UTF8)
-            self._is_first_line = False
+        # Not only the first line: a server that joins several streams leaves the mark of each.
+        line = line.removeprefix(BOM_UTF8)
         if line:
             self._event.add(line)
             self._check(0)

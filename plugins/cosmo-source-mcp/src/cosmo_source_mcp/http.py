@@ -67,15 +67,19 @@ class HttpLink:
         self._failures = failures
 
     @asynccontextmanager
-    async def open(self, on_end: Callable[[], None]) -> AsyncGenerator[Any]:
-        """Provide the SDK's streams, and close the connections at the end; ``on_end`` is never called.
+    async def open(self, on_end: Callable[[], None], is_ready: Callable[[], bool]) -> AsyncGenerator[Any]:
+        """Provide the SDK's streams, and close the connections at the end.
+
+        Args:
+            on_end: Never called.
+            is_ready: Tells whether the session is open.
 
         Raises:
             NeuronError: The environment names certificates or a proxy that cannot be used.
         """
         # In a thread: loading the certificates takes up to a second.
         connections = await asyncio.to_thread(self._connections)
-        transport = GuardedTransport(self._url, self._options, self._failures, connections)
+        transport = GuardedTransport(self._url, self._options, self._failures, connections, is_ready)
         # Without a time limit and a size limit of the SDK: the calls and the transport have them.
         client = httpx2.AsyncClient(transport=transport, timeout=None)
         connect = streamable_http_client(self._url.shown, http_client=client, max_sse_event_size=None)
@@ -176,6 +180,8 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         failures: Has the secrets that no quote may show, and the time limit of one call, which is also how
             long a server may stay silent on a request that was abandoned.
         connections: Sends the requests.
+        is_ready: Tells whether the session is open. Before that, a server may stay silent for the time limit
+            of its start.
     """
 
     def __init__(
@@ -184,11 +190,13 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         options: McpOptions,
         failures: McpFailures,
         connections: httpx2.AsyncBaseTransport,
+        is_ready: Callable[[], bool],
     ) -> None:
         self._secrets = failures.secrets
         self._headers = options.headers or {}
         self._token = options.token
-        self._timeout = httpx2.Timeout(failures.timeout_s).as_dict()
+        self._failures = failures
+        self._is_ready = is_ready
         self._inner = BoundedTransport(connections, url)
         # A client, because that runs the flow of an `Auth`.
         self._client = httpx2.AsyncClient(
@@ -217,7 +225,8 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
     async def _post(self, request: httpx2.Request) -> httpx2.Response:
         try:
             signed = await self._signed(request)
-            signed.extensions["timeout"] = self._timeout
+            limit_s = self._failures.timeout_s if self._is_ready() else self._failures.start_timeout_s
+            signed.extensions["timeout"] = httpx2.Timeout(limit_s).as_dict()
             response = await self._send(signed)
             if response.is_error:
                 return await _refusal(signed, response, self._secrets)

@@ -32,6 +32,14 @@ _CERTIFICATES: Final = (
     "REQUESTS_CA_BUNDLE",
     "CURL_CA_BUNDLE",
     "NODE_EXTRA_CA_CERTS",
+    "NODE_USE_SYSTEM_CA",
+    "NPM_CONFIG_CAFILE",
+    "npm_config_cafile",
+    "UV_SYSTEM_CERTS",
+    "UV_NATIVE_TLS",
+    "PIP_CERT",
+    "GIT_SSL_CAINFO",
+    "DENO_CERT",
 )
 
 

@@ -47,8 +47,15 @@ class Link(Protocol):
         """The error for which this side ended the connection, if it did."""
         ...
 
-    def open(self, on_end: Callable[[], None]) -> AbstractAsyncContextManager[Any]:
-        """The SDK's streams to and from the server; ``on_end`` is called if the server ends them."""
+    def open(
+        self, on_end: Callable[[], None], is_ready: Callable[[], bool]
+    ) -> AbstractAsyncContextManager[Any]:
+        """The SDK's streams to and from the server.
+
+        Args:
+            on_end: Called if the server ends them.
+            is_ready: Tells whether the session is open. Until then, the time limit is that of the start.
+        """
         ...
 
 
@@ -190,7 +197,7 @@ class Session:
 
     def _client(self) -> Client:
         return Client(
-            self._link.open(self._over.set),
+            self._link.open(self._over.set, self._ready.done),
             client_info=Implementation(name="cosmo-source-mcp", version=version("cosmo-source-mcp")),
             message_handler=self._on_message,
             elicitation_callback=self._on_elicitation,

@@ -82,11 +82,14 @@ class StdioLink:
         return self._failures.answered_error(self._failure_code, self.exit_report)
 
     @asynccontextmanager
-    async def open(self, on_end: Callable[[], None]) -> AsyncGenerator[tuple[Incoming, Send]]:
+    async def open(
+        self, on_end: Callable[[], None], is_ready: Callable[[], bool]
+    ) -> AsyncGenerator[tuple[Incoming, Send]]:
         """Start the server, provide the SDK's streams, and end the server at the end.
 
         Args:
             on_end: Called when the server has closed its stdout or its stdin.
+            is_ready: Not used: a pipe has no time limit.
 
         Raises:
             NeuronError: The server cannot be started.

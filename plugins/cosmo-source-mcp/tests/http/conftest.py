@@ -48,6 +48,7 @@ class Stub:
         refusal: The reply to every request, if it is set.
         token: The token that a request needs, if it is set.
         silent: The methods to which it does not reply.
+        held: The methods to which it replies when the event is set.
         left: Set when a client stopped waiting for a reply.
         lost_status: The status for a request in an unknown session.
         sessions: The ids of the known sessions.
@@ -60,6 +61,7 @@ class Stub:
     refusal: Reply | None = None
     token: str = ""
     silent: set[str] = field(default_factory=set)
+    held: dict[str, asyncio.Event] = field(default_factory=dict)
     left: asyncio.Event = field(default_factory=asyncio.Event)
     lost_status: int = 404
     sessions: set[str] = field(default_factory=set)
@@ -73,7 +75,10 @@ class Stub:
                 line, *rest = head.decode().split("\r\n")
                 headers = {name.lower(): value for name, _, value in (pair.partition(": ") for pair in rest)}
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
-                reply = self.reply(line, headers, json.loads(body or b"{}"))
+                message = json.loads(body or b"{}")
+                reply = self.reply(line, headers, message)
+                if (go := self.held.get(message.get("method", ""))) is not None:
+                    await go.wait()
                 if reply is None:
                     await reader.read()
                     self.left.set()

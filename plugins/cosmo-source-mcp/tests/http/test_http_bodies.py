@@ -102,7 +102,12 @@ async def test_body_that_is_not_what_it_says_is_malformed(
 async def test_byte_order_mark_before_a_body_is_ignored(make: Make, ask: Ask, stub: Any, reply: Any) -> None:
     neuron = make(url=stub.url)
     await ask(neuron, "fine")
-    for text, kind in ((f"\ufeff{MESSAGE}", "application/json"), (f"\ufeffdata: {MESSAGE}\n\n", EVENTS)):
+    bodies = [
+        (f"\ufeff{MESSAGE}", "application/json"),
+        (f"\ufeffdata: {MESSAGE}\n\n", EVENTS),
+        (f"\ufeff: hi\n\n\ufeffdata: {MESSAGE}\n\n", EVENTS),
+    ]
+    for text, kind in bodies:
         stub.replies = [reply(200, text.encode(), kind)]
         assert (await ask(neuron, "fine"))["response"] == "ünï"
 

@@ -212,3 +212,20 @@ async def test_headers_and_query_are_sent_with_every_request(make: Make, ask: As
     assert {line.split()[1] for _, line, _ in stub.requests} == {"/mcp?key=k%2B1"}
     assert {headers["authorization"] for _, _, headers in stub.requests} == {"Bearer t0ken"}
     assert {headers["x-team"] for _, _, headers in stub.requests} == {"blue"}
+
+
+async def test_slow_start_goes_on_after_the_calls_that_waited_for_it(make: Make, ask: Ask, stub: Any) -> None:
+    stub.held["initialize"] = asyncio.Event()
+    neuron = make(url=stub.url, timeout=0.25)
+    for _ in range(3):
+        with pytest.raises(NeuronError, match=r"not ready within 0\.25 s; it goes on starting"):
+            await ask(neuron, "fine")
+        await stub.received["initialize"].wait()
+    stub.held["initialize"].set()
+    outcome: Any = None
+    async with asyncio.timeout(30):
+        while not isinstance(outcome, dict):  # under load, the rest may take longer than one call may
+            (outcome,) = await asyncio.gather(ask(neuron, "fine"), return_exceptions=True)
+            assert getattr(outcome, "code", "PROVIDER_TIMEOUT") == "PROVIDER_TIMEOUT"
+    assert outcome["response"] == "fine"
+    assert [method for method, _, _ in stub.requests].count("initialize") == 1
