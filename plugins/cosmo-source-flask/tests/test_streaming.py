@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -115,6 +116,8 @@ async def test_pieces_and_output_are_equal_after_a_redirect(make_asgi: Make) -> 
         ([b'{"a": ', b"1}"], (("Content-Type", "application/json"),), ""),
         ([gzip.compress(b"zip")], (("Content-Type", "text/plain"), ("Content-Encoding", "gzip")), "zip"),
         ([], (("Content-Type", "text/plain"),), ""),
+        ([b"a", b"b"], (), "ab"),
+        ([b"\x89PNG\xff"], (), "iVBOR/8="),
     ],
 )
 async def test_joined_pieces_are_the_response(
@@ -123,7 +126,45 @@ async def test_joined_pieces_are_the_response(
     neuron = make_wsgi(chunked(chunks, *headers), stream=True)
     *pieces, output = [item async for item in neuron({}, [])]
     assert "".join(pieces) == output["response"] == response
-    assert output["json"] == ({"a": 1} if headers[0][1] == "application/json" else None)
+    is_json = ("Content-Type", "application/json") in headers
+    assert output["json"] == ({"a": 1} if is_json else None)
+
+
+async def test_body_without_a_type_that_turns_out_to_be_binary_is_whole_in_the_output(
+    make_wsgi: Make,
+) -> None:
+    chunks = [b"PK", b"\x03\xff", b"more"]
+    *pieces, output = [item async for item in make_wsgi(chunked(chunks), stream=True)({}, [])]
+    assert pieces == ["PK"]
+    assert base64.b64decode(output["response"]) == b"".join(chunks)
+
+
+@pytest.mark.parametrize(
+    "type",
+    [
+        EVENTS,
+        "Text/Event-Stream; charset=utf-8",
+        "application/x-ndjson",
+        "application/jsonl",
+        "application/x-jsonlines",
+        "application/json-lines",
+        "application/json-seq",
+        "application/geo+json-seq",
+        "application/x-json-stream",
+        None,
+    ],
+)
+async def test_endless_stream_of_any_type_of_text_is_yielded(make_asgi: Make, type: str | None) -> None:
+    async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        headers = [] if type is None else [(b"content-type", type.encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b'{"n": 1}\n', "more_body": True})
+        await asyncio.Event().wait()
+
+    stream = make_asgi(app, stream=True, lifespan=False, timeout=20)({}, [])
+    async with asyncio.timeout(10):
+        assert await anext(stream) == '{"n": 1}\n'
+        await stream.aclose()
 
 
 async def test_each_piece_begins_the_time_limit_again(
@@ -162,6 +203,8 @@ async def test_stream_that_stops_times_out(make_asgi: Make) -> None:
 async def test_body_of_bytes_is_sent_as_it_is(make_mirror: Make, ask: Ask) -> None:
     output = await ask(make_mirror(), {"content_base64": "AP/+"})
     assert (output["json"]["body"], output["json"]["type"]) == ("AP/+", "application/octet-stream")
+    output = await ask(make_mirror(), {"content_base64": "AP\r\n/+\n"})
+    assert output["json"]["body"] == "AP/+"
     typed = {"content_base64": "AP/+", "headers": {"Content-Type": "image/png"}, "method": "PUT"}
     output = await ask(make_mirror(), typed)
     assert (output["json"]["type"], output["json"]["method"]) == ("image/png", "PUT")

@@ -244,7 +244,7 @@ def _upload(name: str, value: object) -> tuple[str, bytes, str]:
 def _decoded(name: str, encoded: object) -> bytes:
     if isinstance(encoded, str):
         try:
-            return base64.b64decode(encoded, validate=True)
+            return base64.b64decode("".join(encoded.split()), validate=True)  # programs break it into lines
         except ValueError:
             pass
     raise ValueError(f"{name}: the content in base64 is needed")

@@ -17,8 +17,11 @@ EXTENSION: Final = "cosmo_source_flask.pieces"
 """The extension of a request that takes the pieces of its answer."""
 
 _TEXT: Final = re.compile(
-    r"\s*(?:text/|application/(?:x-ndjson|jsonl|(?:[\w.+-]*\+)?xml|javascript)\b)", re.IGNORECASE
+    r"\s*(?:text/|application/(?:(?:x-)?(?:ndjson|jsonl|json-?lines|json-stream)|(?:[\w.+-]*\+)?(?:xml|json-seq)"
+    r"|javascript)\b|$)",
+    re.IGNORECASE,
 )
+"""The types of text that is of use piece by piece. A body without a type may be such a text, too."""
 
 
 class Pieces:
@@ -35,6 +38,7 @@ class Pieces:
         self._waiting: deque[str] = deque()
         self._changed = asyncio.Event()
         self._sent: list[str] = []
+        self._is_binary = False
 
     def start(self, status: int, headers: httpx.Headers) -> Callable[[bytes], None] | None:
         """Return a function that takes the chunks of a body, or ``None`` for a body that is not passed on."""
@@ -43,13 +47,20 @@ class Pieces:
             return None
         charset = httpx.Response(status, headers=headers).charset_encoding or "utf-8"
         try:
-            decoder = codecs.getincrementaldecoder(charset)("replace")
+            decoder = codecs.getincrementaldecoder(charset)("replace" if is_text[0].strip() else "strict")
         except LookupError:
             return None
 
         def take(chunk: bytes) -> None:
+            if self._is_binary:
+                return
+            try:
+                text = decoder.decode(chunk)
+            except UnicodeDecodeError:
+                self._is_binary = True
+                return
             # Also from the thread of a WSGI app.
-            self._loop.call_soon_threadsafe(self._add, decoder.decode(chunk))
+            self._loop.call_soon_threadsafe(self._add, text)
 
         return take
 
@@ -77,6 +88,8 @@ class Pieces:
     def finish(self, output: dict[str, Any]) -> str:
         """Put the text into an output, and return what of it was not a piece yet."""
         sent = "".join(self._sent)
+        if self._is_binary and sent:
+            return ""  # the output has the whole body in base64, and the pieces are its beginning
         if not output["response"].startswith(sent):  # some of its bytes are not text, and were replaced
             output["response"] = sent
             output["meta"] = {**output["meta"], "encoding": "utf-8"}
