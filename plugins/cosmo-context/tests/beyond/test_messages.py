@@ -57,6 +57,16 @@ async def test_prompt_becomes_system_conversation_and_user_messages() -> None:
     ]
 
 
+async def test_question_comes_after_the_conversation_that_is_given_with_it() -> None:
+    prompt = await rendered([], "skill", "fact")
+    found = prompt.to_messages(question="Why?", conversation=TALK, cache_control=None)
+    assert found == [
+        {"role": "system", "content": SKILLS},
+        *TALK,
+        {"role": "user", "content": f"{FACTS}\n\nWhy?"},
+    ]
+
+
 async def test_breakpoint_follows_every_degree_of_stability() -> None:
     assert (await rendered(TALK)).to_messages() == [
         {"role": "system", "content": [text(SKILLS, **MARK)]},
