@@ -8,12 +8,14 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import asyncpg
 import pytest
 
 from cosmo_core.contracts.engram import Query
 from cosmo_core.errors import EngramError
 from cosmo_engram_postgres import PostgresEngram, from_url
-from cosmo_engram_postgres.dsn import OPTIONS, Dsn
+from cosmo_engram_postgres.dsn import OPTIONS, VALUES, Dsn
+from cosmo_engram_postgres.failures import failure
 from cosmo_engram_postgres.testing import PostgresServer
 
 if TYPE_CHECKING:
@@ -124,16 +126,51 @@ async def test_file_that_is_not_a_certificate_is_reported(trusted: PostgresServe
     assert "check sslmode and the certificates" in str(error)
 
 
+async def test_missing_certificate_of_the_authority_is_reported(
+    trusted: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    error = await refused(f"{trusted.dsn}?sslmode=verify-full")
+    assert (error.code, error.recoverable) == ("ENGRAM_UNAVAILABLE", False)
+    assert "verify-full need sslrootcert=<file>" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("option", "advice"),
+    [
+        (f"sslmode={SECRET}", "sslmode in its DSN has an unknown value: known: disable, allow, prefer"),
+        ("sslmode=requir", "did you mean require?"),
+        ("sslmode=REQUIRE", "known: disable"),
+        ("sslnegotiation=drect", "did you mean direct?"),
+        ("target_session_attrs=primry", "did you mean primary?"),
+        ("ssl_min_protocol_version=TLSv9", "did you mean TLSv1?"),
+        ("gsslib=gss", "did you mean gssapi?"),
+    ],
+)
+async def test_unknown_value_of_an_option_is_reported_with_advice(option: str, advice: str) -> None:
+    error = await refused(f"postgresql://me:{SECRET}@127.0.0.1/db?{option}")
+    assert (error.code, error.recoverable) == ("ENGRAM_INVALID", False)
+    assert advice in str(error)
+
+
 async def test_server_without_tls_is_reported(trusted: PostgresServer) -> None:
     error = await refused(f"{trusted.dsn}?sslmode=require")
     assert (error.code, error.recoverable) == ("ENGRAM_UNAVAILABLE", False)
     assert "that the server uses TLS" in str(error)
 
 
-@pytest.mark.parametrize("setting", ["nonsense=1", "work_mem=much"])
-async def test_invalid_setting_of_the_server_is_reported(trusted: PostgresServer, setting: str) -> None:
-    error = await refused(f"{trusted.dsn}?options=-c%20{setting}")
+@pytest.mark.parametrize(
+    "options", ["-c%20nonsense=1", "-c%20work_mem=much", "-c", "-c%20work_mem", "work_mem=1MB"]
+)
+async def test_invalid_setting_of_the_server_is_reported(trusted: PostgresServer, options: str) -> None:
+    error = await refused(f"{trusted.dsn}?options={options}")
     assert (error.code, error.recoverable) == ("ENGRAM_UNAVAILABLE", False)
+    assert "check the options of the DSN" in str(error)
+
+
+def test_setting_whose_name_a_newer_server_refuses_does_not_count_as_damage() -> None:
+    error = failure("Engram 'ctx'", "PostgreSQL", asyncpg.InvalidNameError("-c a-b.c=1"))
+    assert error.code == "ENGRAM_UNAVAILABLE"
     assert "check the options of the DSN" in str(error)
 
 
@@ -155,7 +192,8 @@ def test_connect_timeout_is_a_number_of_seconds() -> None:
 
 def test_every_other_option_is_passed_to_the_driver(tmp_path: Path) -> None:
     passed = [option for option in OPTIONS if option != "connect_timeout"]
-    query = "&".join(f"{option}={'1' if option == 'port' else tmp_path}" for option in passed)
+    values = {"port": "1", **{option: known[-1] for option, known in VALUES.items()}}
+    query = "&".join(f"{option}={values.get(option, tmp_path)}" for option in passed)
     text = Dsn.parse(f"postgres://h/db?{query}", name="Engram 'ctx'").text or ""
     assert [part.partition("=")[0] for part in text.partition("?")[2].split("&")] == passed
 

@@ -191,7 +191,9 @@ async def _connect(dsn: str | None, **options: Any) -> Connection:
     except ssl.SSLError:
         # Also a ValueError.
         raise
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, TypeError, OverflowError) as error:
+        if "root certificate" in str(error):
+            raise ssl.SSLError("no certificate of an authority") from None
         # The driver's message is not passed on, since it may quote the password.
         raise asyncpg.ClientConfigurationError("the DSN or the environment is not valid") from None
 

@@ -42,6 +42,16 @@ OPTIONS: Final = (
 OUR_OPTIONS: Final = ("keeps_writes", "max_size", "min_size", "schema", "vector_index")
 """The options of a URL that are those of `PostgresEngram`."""
 
+VALUES: Final = {
+    "gsslib": ("gssapi", "sspi"),
+    "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+    "sslnegotiation": ("postgres", "direct"),
+    "ssl_max_protocol_version": ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"),
+    "ssl_min_protocol_version": ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"),
+    "target_session_attrs": ("any", "primary", "standby", "read-write", "read-only", "prefer-standby"),
+}
+"""The values of the options that have a list of them."""
+
 _FILES: Final = frozenset({"sslcert", "sslcrl", "sslkey", "sslrootcert"})
 _ADVICE: Final = {
     "channel_binding": "leave it out, and use sslmode=verify-full to be sure of the server",
@@ -102,6 +112,9 @@ class Dsn:
             seen.add(option)
             if option in _FILES and not os.access(value, os.R_OK):
                 refuse(f"the file {value!r} of {option} in its DSN cannot be read: check the path")
+            if value and value not in (known := VALUES.get(option, (value,))):
+                # Without a quote: a part of a password may be taken for a value.
+                refuse(f"{option} in its DSN has an unknown value: {did_you_mean(value, known)}")
             if option == "port":
                 ports += value.split(",")
             if option != "connect_timeout":

@@ -33,9 +33,11 @@ _CONFLICTS: Final = (
 
 _TAKEN: Final = "its schema contains other tables or functions: use an empty schema"
 
+_SETTING: Final = "a setting is not valid: check the options of the DSN, which are written as -c name=value"
+
 _TLS: Final = (
     "it cannot use TLS with its database: check sslmode and the certificates of the DSN, that the server "
-    "uses TLS, and its certificate"
+    "uses TLS, and its certificate; verify-ca and verify-full need sslrootcert=<file>"
 )
 
 # By SQLSTATE, or its first two characters: the code, whether a later retry may help, and the message.
@@ -75,6 +77,8 @@ _MEANINGS: Final[dict[str, tuple[str, bool, str]]] = {
     ),
     "55": ("ENGRAM_UNAVAILABLE", True, "its tables are locked: another session is changing them"),
     "42939": ("ENGRAM_UNSUPPORTED", False, "the name of a schema must not begin with pg_: use another"),
+    "42601": ("ENGRAM_UNAVAILABLE", False, _SETTING),
+    "42602": ("ENGRAM_UNAVAILABLE", False, _SETTING),
     "42P07": ("ENGRAM_CONFLICT", False, _TAKEN),
     "42710": ("ENGRAM_CONFLICT", False, _TAKEN),
     "42723": ("ENGRAM_CONFLICT", False, _TAKEN),
