@@ -99,6 +99,9 @@ class PathwayOwner(Protocol):
     def stop_task(self, pathway: Pathway, reason: str) -> None:
         """Send STOP for the TASK of ``pathway`` in the background."""
 
+    def future(self) -> asyncio.Future[Any]:
+        """Return a new future. Raises LifecycleError in an event loop that is not the Dendrite's."""
+
 
 class Pathway:
     """Follows one TASK, and the other Signals of its trace that are not answers to other TASKs.
@@ -223,7 +226,7 @@ class Pathway:
                 return signal
         if self._closed:
             raise self._closed_error(wanted)
-        future: asyncio.Future[Signal] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Signal] = self._owner.future()
         entry = (wanted, future)
         if self._waiters is None:
             self._waiters = []
@@ -365,7 +368,7 @@ class Pathway:
 
     async def _wait_for_change(self) -> None:
         if self._changed is None:
-            self._changed = asyncio.get_running_loop().create_future()
+            self._changed = self._owner.future()
         # Shielded: several iterations may wait for the same future.
         await asyncio.shield(self._changed)
 

@@ -333,8 +333,8 @@ class Dendrite:
         life = self._life_cycle
         if life.started:
             raise LifecycleError("this Dendrite was started before; make a new one")
-        life.started, life.thread = True, get_ident()
-        self._pathways.deadlines.loop = asyncio.get_running_loop()
+        life.started, life.thread, life.loop = True, get_ident(), asyncio.get_running_loop()
+        self._pathways.deadlines.loop = life.loop
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._note_end)
             # Executed in reverse order, when the Dendrite stops and when its start fails.

@@ -93,6 +93,7 @@ class LifeCycle:
         stopping: Whether `Dendrite.stop` was called.
         stopper: The asyncio task that called it; nothing waits for that task.
         thread: The thread of the event loop that the Dendrite runs in.
+        loop: The event loop.
     """
 
     started: bool = False
@@ -100,6 +101,7 @@ class LifeCycle:
     stopping: bool = False
     stopper: asyncio.Task[Any] | None = None
     thread: int = 0
+    loop: asyncio.AbstractEventLoop | None = None
 
     def check_running(self) -> None:
         """Refuse an action that needs a running Dendrite; one that is stopping still runs.
@@ -112,12 +114,12 @@ class LifeCycle:
         self.check_thread()
 
     def check_thread(self) -> None:
-        """Refuse a call from another thread.
+        """Refuse a call from another thread, or after the event loop ended.
 
         Raises:
-            LifecycleError: The thread is not that of the Dendrite's event loop.
+            LifecycleError: The thread is not that of the Dendrite's event loop, or the loop is closed.
         """
-        if self.thread != get_ident():
+        if self.thread != get_ident() or (self.loop is not None and self.loop.is_closed()):
             raise foreign_loop()
 
     def check_stable(self) -> None:

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from cosmo_core import Axon, Dendrite, LifecycleError, Signal, SignalType
+from cosmo_core import Axon, Dendrite, LifecycleError, Pathway, Signal, SignalType
 from cosmo_core.plugins import PluginManager
 from cosmo_core.protocol.ids import new_trace_id
 from cosmo_synapse_memory import MemorySynapse
 from tests.bus.common import Start, echo
 
 TRACE = new_trace_id()
+OFFER = Signal.new(SignalType.TASK_OFFER, {"input": {}})
 CALLS: dict[str, Callable[[Dendrite], Any]] = {
     "dispatch_and_wait": lambda it: it.dispatch_and_wait(neuron="echo", input={}),
     "without a limit": lambda it: it.dispatch_and_wait(neuron="echo", input={}, timeout_s=None),
@@ -23,6 +24,7 @@ CALLS: dict[str, Callable[[Dendrite], Any]] = {
     "emit": lambda it: it.emit(Signal.new(SignalType.PLAN, {"steps": []})),
     "stop_trace": lambda it: it.stop_trace(TRACE),
     "dispatch_offer": lambda it: it.dispatch_offer(capabilities=["x"], input={}),
+    "bid": lambda it: it.bid(OFFER, cost=1),
     "recall": lambda it: it.recall("notes", {"text": "a"}),
     "add_axon": lambda it: it.add_axon(Axon(neuron_id="other", neuron_fn=echo)),
     "detach_axon": lambda it: it.detach_axon("echo"),
@@ -63,6 +65,59 @@ def test_call_after_its_event_loop_ended_fails() -> None:
     for _ in range(2):
         with pytest.raises(LifecycleError, match="another event loop"):
             asyncio.run(ask(dendrite))
+
+    async def call(name: str) -> None:
+        await CALLS[name](dendrite)
+
+    # The others work on a bus in the same process; waiting for an answer fails in any case.
+    for name in CALLS.keys() - {"dispatch", "dispatch_task"}:
+        with pytest.raises(LifecycleError, match="another event loop"):
+            asyncio.run(call(name))
+
+
+READS: dict[str, Callable[[Pathway], Any]] = {
+    "wait": lambda pathway: pathway.wait(),
+    "wait with a limit": lambda pathway: pathway.wait(timeout_s=5),
+    "wait_for": lambda pathway: pathway.wait_for(SignalType.AGENT_OUTPUT),
+    "iterate": lambda pathway: anext(aiter(pathway)),
+}
+
+
+@pytest.mark.parametrize("observed", [False, True])
+async def test_pathway_cannot_be_read_in_another_event_loop(start: Start, observed: bool) -> None:
+    release = asyncio.Event()
+
+    async def held(input: dict[str, Any], context: list[Any]) -> Any:
+        await release.wait()
+        return {}
+
+    dendrite = await start(held)
+    pathway = await dendrite.dispatch(neuron="held", input={})
+    if observed:
+        pathway = await dendrite.observe_pathway(pathway.trace_id)
+    for read in READS.values():
+
+        async def call(read: Callable[[Pathway], Any] = read) -> None:
+            async with asyncio.timeout(5):
+                await read(pathway)
+
+        with pytest.raises(LifecycleError, match="another event loop"):
+            await asyncio.to_thread(asyncio.run, call())
+    with pytest.raises(LifecycleError, match="another event loop"):
+        await asyncio.to_thread(pathway.on(SignalType.AGENT_OUTPUT), print)
+    release.set()
+    assert (await pathway.wait(timeout_s=5)).payload == {"output": {}}
+    pathway.close()
+
+
+async def test_handler_cannot_be_registered_in_another_thread(start: Start) -> None:
+    dendrite = await start()
+    received: list[Signal] = []
+    with pytest.raises(LifecycleError, match="another event loop"):
+        await asyncio.to_thread(dendrite.on_plan, received.append)
+    async with await dendrite.watch(SignalType.PLAN, print):
+        await dendrite.emit(Signal.new(SignalType.PLAN, {"steps": []}))
+    assert received == []
 
 
 # --- turns of the event loop --------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from cosmo_core.contracts.pathway import Pathway
 from cosmo_core.contracts.task_context import outside_task
 from cosmo_core.dendrite.life_cycle import StopTime, foreign_loop
 from cosmo_core.dendrite.transport.link import Link
-from cosmo_core.errors import CosmoError
+from cosmo_core.errors import CosmoError, LifecycleError
 from cosmo_core.protocol.signal import Signal, address, new_unvalidated
 from cosmo_core.protocol.signal_type import ANSWER_TYPES, AXON_TYPES, SignalType
 
@@ -190,17 +190,41 @@ class PathwayRegistry:
         except CosmoError as error:
             logger.warning("STOP of TASK %s could not be sent: %s", stop.parent_id, error)
 
-    # --- background tasks ---------------------------------------------------------------------------
+    # --- in the event loop of the Dendrite ----------------------------------------------------------
+
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise foreign_loop() from None
+        if loop is not (self.deadlines.loop or loop):
+            raise foreign_loop()
+        return loop
+
+    def future(self) -> asyncio.Future[Any]:
+        """Return a new future.
+
+        Raises:
+            LifecycleError: The caller runs in another event loop.
+        """
+        return self._loop().create_future()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` in the background, at most until the Dendrite stops; after that it is not begun.
 
         It does not belong to the TASK that the caller runs for. A failure is logged.
+
+        Raises:
+            LifecycleError: The caller runs in another event loop.
         """
         if self._closed:
             work.close()
             return
-        task = outside_task(asyncio.get_running_loop().create_task, work)
+        try:
+            task = outside_task(self._loop().create_task, work)
+        except LifecycleError:
+            work.close()
+            raise
         self._background.add(task)
         task.add_done_callback(self._remove_background)
 

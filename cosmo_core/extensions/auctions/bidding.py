@@ -166,6 +166,7 @@ class Bidder:
         check_signal("offer", offer)
         if offer.type is not SignalType.TASK_OFFER:
             raise ValueError(f"only a TASK_OFFER can be bid for, not a {offer.type.value}")
+        self._ports.life_cycle.check_thread()
         if self._draining or not self._subscriptions:
             raise LifecycleError(
                 f"this Dendrite cannot bid for {offer.id}: it is not running, or hosts no Neuron"

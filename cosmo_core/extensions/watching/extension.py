@@ -36,6 +36,7 @@ class Watching(Extension):
         self.spawn = ports.pathways.spawn
         self.time_limit = ports.pathways.time_limit
         self.stop_task = ports.pathways.stop_task
+        self.future = ports.pathways.future
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._watchers: dict[SignalType, list[Watcher]] = {}
@@ -82,6 +83,8 @@ class Watching(Extension):
         """See `Dendrite.on`."""
 
         def register(handler: H) -> H:
+            if self._loop is not None:
+                self.ports.life_cycle.check_thread()
             self._add_watcher(type, handler, filter)
             if self._loop is not None:
                 self._update_soon(self._subscriptions[type])
