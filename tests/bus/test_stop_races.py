@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cosmo_core import Axon, RejectedError, Signal, SignalType
+from cosmo_core import Axon, PathwayClosedError, RejectedError, Signal, SignalType
 from cosmo_core.dendrite.hosting.stopped_work import StoppedWork
 from cosmo_core.plugins import Dropped, Forward, PluginManager, SignalMiddleware, hookimpl
 from cosmo_core.protocol.ids import new_trace_id
@@ -123,3 +123,30 @@ async def test_stop_does_not_cancel_answer_that_is_being_sent(start: Start) -> N
         go.set()
         assert (await pathway.wait()).payload == {"output": {"a": 1}}
         await stopping
+
+
+@pytest.mark.parametrize("way", ["dispatch", "dispatch_offer"])
+async def test_dendrite_that_stops_does_not_stop_the_work_it_asked_for(start: Start, way: str) -> None:
+    release, answered = asyncio.Event(), asyncio.Event()
+
+    async def held(input: dict[str, Any], context: list[Any]) -> Any:
+        await release.wait()
+        answered.set()
+        return {}
+
+    worker = await start(Axon(neuron_id="held", neuron_fn=held, capabilities=["x"]), role="worker")
+    caller, watcher = await start(), await start()
+    stops: list[Signal] = []
+    async with await watcher.watch(SignalType.STOP, stops.append):
+        if way == "dispatch":
+            pathway = await caller.dispatch(neuron="held", input={})
+        else:
+            pathway = await caller.dispatch_offer(capabilities=["x"], input={})
+        waiting = asyncio.create_task(pathway.wait())
+        await caller.stop()
+        with pytest.raises(PathwayClosedError):
+            await waiting
+        release.set()
+        await asyncio.wait_for(answered.wait(), 5)
+        await worker.stop()
+    assert stops == []
