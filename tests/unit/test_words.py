@@ -36,6 +36,12 @@ def test_zero_width_space_separates_words() -> None:
         ("\u0645\u064f\u062d\u064e\u0645\u0651\u064e\u062f", "\u0645\u062d\u0645\u062f"),
         ("\u0645\u0640\u0640\u062d\u0645\u062f", "\u0645\u062d\u0645\u062f"),
         ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\u0645\u06cc\u062e\u0648\u0627\u0647\u0645"),
+        (
+            "\u0671\u0644\u0631\u0651\u064e\u062d\u06e1\u0645\u064e\u0640\u0670\u0646\u0650",
+            "\u0627\u0644\u0631\u062d\u0645\u0646",
+        ),
+        ("\u05d9\u05d9\u05b4\u05d3\u05d9\u05e9", "\u05f2\u05d3\u05d9\u05e9"),
+        ("\ufb1f\u05d3\u05d9\u05e9", "\u05f2\u05d3\u05d9\u05e9"),
         ("\u0440\u0443\u0301\u0441\u0441\u043a\u0438\u0439", "\u0440\u0443\u0441\u0441\u043a\u0438\u0439"),
     ],
     ids=[
@@ -45,6 +51,9 @@ def test_zero_width_space_separates_words() -> None:
         "Arabic",
         "stretched Arabic",
         "Persian",
+        "Arabic with an article",
+        "Yiddish",
+        "precomposed Yiddish",
         "Russian",
     ],
 )

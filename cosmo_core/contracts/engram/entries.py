@@ -29,6 +29,13 @@ _INVISIBLE: Final = (
     "\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
 _IGNORED: Final = re.compile(f"[{_OPTIONAL}{_INVISIBLE}]+")
+# Letters of pointed texts that stand for others: the alef of the Arabic article, and the digraphs of Yiddish.
+_LETTERS: Final = {
+    0x0671: "\u0627",
+    0x05F0: "\u05d5\u05d5",
+    0x05F1: "\u05d5\u05d9",
+    0x05F2: "\u05d9\u05d9",
+}
 _UNSPACED: Final = "\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 # Vowel signs and similar marks. Without them, each consonant between two signs would be a word of its own.
 _SIGNS: Final = (
@@ -51,7 +58,7 @@ def words_in(text: str) -> list[str]:
         return [word[:MAX_WORD] for word in _WORD.findall(text.lower())]
     plain = _IGNORED.sub("", unicodedata.normalize("NFKD", text.casefold()))
     # Decomposing can bring up characters that have a case, so the case is folded a second time.
-    folded = unicodedata.normalize("NFC", plain.casefold())
+    folded = unicodedata.normalize("NFC", plain.casefold().translate(_LETTERS))
     return [word[:MAX_WORD] for word in _WORD.findall(folded)]
 
 
