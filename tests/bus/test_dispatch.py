@@ -15,6 +15,7 @@ from cosmo_core import (
     RoleError,
     Signal,
     SignalType,
+    SynapseError,
     UnencodableError,
 )
 from cosmo_synapse_memory import MemorySynapse
@@ -224,6 +225,27 @@ async def test_caller_cancelled_while_it_sends_stops_worker_and_closes_pathway(
         await caller
     await gate.cancelled.wait()
     assert orchestrator._pathways.pathways() == []
+
+
+async def test_pathway_of_task_that_cannot_be_sent_is_closed_while_its_error_is_kept(
+    start: Start, synapse: MemorySynapse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await start(echo, role="worker")
+    orchestrator = await start()
+    publish = synapse.publish
+
+    async def fail(subject: str, frame: bytes, **options: Any) -> None:
+        if ".TASK." in subject:
+            raise SynapseError("no bus")
+        await publish(subject, frame, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(synapse, "publish", fail)
+        # The error references the frames that raised it, and so the Pathway.
+        with pytest.raises(SynapseError) as kept:
+            await orchestrator.dispatch(neuron="echo", input={})
+    assert orchestrator._pathways.pathways() == []
+    assert str(kept.value) == "no bus"
 
 
 @pytest.mark.clause("P-9.1")
