@@ -154,6 +154,76 @@ async def test_a_request_whose_cancellation_is_lost_leaves_no_task(
         await waiting.acquire()
 
 
+@pytest.mark.parametrize("count", [1, 3])
+async def test_an_answer_that_is_lost_on_its_way_is_read_again(
+    store: Any, connect: Any, recorder: Any, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr(pull, "HEARTBEAT_S", 0.1)
+    one, other = await connect(store, DURABLE), await connect(store, DURABLE)
+    got = recorder()
+    requests = (await other.subscribe_answers("inbox", got)).durable.pull
+    receive = requests._on_frame
+
+    def lose_first(msg: Any) -> None:
+        # The next answer, or a heartbeat of the server, shows that it is missing.
+        requests._on_frame = receive
+
+    requests._on_frame = lose_first
+    sent = [b"%d" % number for number in range(count)]
+    for frame in sent:
+        await one.store_answer("inbox", frame, frame.decode())
+    assert await got.until(count) == sent
+
+
+async def publish_raw(server: Any, subject: str, header: bytes, data: bytes) -> None:
+    """Publish with a header as it is: nats-py would correct its name."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    head = b"NATS/1.0\r\n" + header + b"\r\n"
+    writer.write(b'CONNECT {"verbose": false, "headers": true}\r\n')
+    writer.write(b"HPUB %b %d %d\r\n" % (subject.encode(), len(head), len(head + data)))
+    writer.write(head + data + b"\r\nPING\r\n")
+    await reader.readuntil(b"PONG\r\n")
+    writer.close()
+    await writer.wait_closed()
+
+
+@pytest.mark.parametrize("spelling", [b"", b"Nats-Expected-Stream : %b\r\n", b"Other: x\r\n %b\r\n"])
+async def test_a_frame_that_was_not_meant_for_its_stream_is_ignored(
+    store: Any, connect: Any, recorder: Any, spelling: bytes
+) -> None:
+    synapse = await connect(store, DURABLE)
+    got, answers = recorder(), recorder()
+    await synapse.subscribe("work", got, queue_group="g")
+    await synapse.subscribe_answers("inbox", answers)
+    for stream, subject in (("cosmo-tasks", "work"), ("cosmo-answers", "inbox")):
+        header = spelling and spelling % stream.encode()
+        await publish_raw(store, f"{stream}.{subject}", header, b"copied by the server")
+    await synapse.publish("work", b"true", undelivered=got.report)
+    await synapse.store_answer("inbox", b"true", "id")
+    assert await got.until(1) == [b"true"]
+    assert await answers.until(1) == [b"true"]
+
+
+async def test_a_failed_frame_is_reported_to_inboxes_only(store: Any, connect: Any, recorder: Any) -> None:
+    synapse = await connect(store, f"{DURABLE}&max_deliveries=1")
+    reports, elsewhere = recorder(), recorder()
+
+    def fail(frame: bytes) -> None:
+        raise ValueError(frame)
+
+    await synapse.subscribe("work", fail, queue_group="g")
+    await synapse.subscribe("elsewhere", elsewhere)
+    client = await nats.connect(store.url)
+    headers = {"Nats-Expected-Stream": "cosmo-tasks", "Cosmo-Report-To": "elsewhere"}
+    await client.publish("cosmo-tasks.work", b"forged", headers=headers)
+    await client.flush()
+    await client.close()
+    await synapse.publish("work", b"true", undelivered=reports.report)
+    assert await reports.until(1) == [b"failed: true"]
+    await synapse.publish("elsewhere", b"end")
+    assert await elsewhere.until(1) == [b"end"]
+
+
 async def test_a_frame_that_the_server_does_not_confirm_is_published_again(
     store: Any, connect: Any, recorder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -240,7 +240,7 @@ def test_no_error_for_a_url_quotes_a_secret_in_it(url: str) -> None:
     assert "hunter2" not in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["file", "link", "folder", "live socket"])
+@pytest.mark.parametrize("kind", ["file", "link", "link to a stale socket", "folder", "live socket"])
 async def test_a_path_that_is_not_a_stale_socket_is_left_alone(
     tmp_path: Path, start_hub: StartHub, kind: str
 ) -> None:
@@ -252,6 +252,10 @@ async def test_a_path_that_is_not_a_stale_socket_is_left_alone(
             path.write_text("kept")
         case "link":
             path.symlink_to(target)
+        case "link to a stale socket":
+            path.symlink_to(tmp_path / "stale")
+            with socket.socket(socket.AF_UNIX) as dead:
+                dead.bind(str(tmp_path / "stale"))
         case "folder":
             path.mkdir()
         case _:

@@ -70,6 +70,12 @@ async def tokens(one: RawPeer) -> None:
         await data(one, wire.Subscribe(number, "a.b.*", "g", 1), number=number)
 
 
+async def waiting_messages(one: RawPeer) -> None:
+    await one.send(wire.Hello(wire.VERSION, b"sixteen bytes ok", 0))
+    for number in range(1, 100):
+        await data(one, wire.Publish("nobody", b"x", 0), number=number)
+
+
 async def dead_letter_requests(one: RawPeer) -> None:
     await one.send(wire.Hello(wire.VERSION, b"sixteen bytes ok", 0))
     await data(one, *(wire.GetDeadLetters(request) for request in range(32)))
@@ -92,6 +98,11 @@ WAYS: dict[str, tuple[Callable[[RawPeer], Awaitable[None]], dict[str, int], str]
     "too much in all": (unacknowledged_reports, {HUB + "MAX_TOTAL_BYTES": 100_000}, "of all peers"),
     "a paused subject": (paused_subject, {HUB + "MAX_REFUSED": 100}, "which is paused"),
     "patterns": (tokens, {HUB + "MAX_PATTERN_TOKENS": 300}, "tokens of all patterns"),
+    "waiting messages": (
+        waiting_messages,
+        {HUB + "DIRECT": 1, HUB + "MAX_INBOX": 10},
+        "10 messages without waiting for acknowledgements",
+    ),
     "dead letters": (
         dead_letter_requests,
         {HUB + "MAX_DEAD_ANSWERS": 1, SESSION + "MAX_DEAD_REQUESTS": 5},
