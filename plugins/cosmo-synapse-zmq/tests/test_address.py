@@ -6,6 +6,8 @@ import asyncio
 import errno
 import math
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -308,6 +310,39 @@ async def test_too_many_open_files_is_a_synapse_error(
         opening = second.serve(asyncio.get_running_loop().create_future())
     with pytest.raises(SynapseError, match=r"Too many open files; .* raise the limit"):
         await opening
+
+
+FEW_FILES = """
+import asyncio, os, resource, sys
+from cosmo_core import SynapseError
+from cosmo_synapse_zmq import Address, Hub, from_url
+
+async def attempt(left):
+    # The files below 60 are taken, up to a few.
+    taken = []
+    while not taken or taken[-1] < 59 - left:
+        taken.append(os.dup(0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (60, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    loop = asyncio.get_running_loop()
+    hub = Hub(Address.parse("zmq://127.0.0.1:0")).serve(loop.create_future())
+    for opening in (from_url("zmq://127.0.0.1:1").connect(), hub):
+        try:
+            await opening
+        except SynapseError as error:
+            print(error)
+
+asyncio.run(attempt(int(sys.argv[1])))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+@pytest.mark.parametrize("left", [0, 2, 8])
+def test_too_few_open_files_do_not_end_the_process(left: int) -> None:
+    done = subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", FEW_FILES, str(left)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("raise the limit of open files of this process (ulimit -n)") == 2
 
 
 def test_unknown_options_are_refused_with_a_suggestion() -> None:

@@ -52,7 +52,7 @@ from cosmo_synapse_zmq.limits import (
     RECEIVE_BUFFER,
 )
 from cosmo_synapse_zmq.session import MALFORMED, Session
-from cosmo_synapse_zmq.sockets import DrainedSocket, cannot_open
+from cosmo_synapse_zmq.sockets import DrainedSocket, cannot_open, check_open_files
 from cosmo_synapse_zmq.stream import Budget, Send
 
 _NOBLOCK: Final = int(zmq.NOBLOCK)
@@ -194,8 +194,9 @@ class Hub:
         """Listen, set ``listening`` to the address, and carry frames until cancelled.
 
         Raises:
-            SynapseError: The address is in use or cannot be bound.
+            SynapseError: The address is in use or cannot be bound, or the process may open no more files.
         """
+        check_open_files()
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         with contextlib.ExitStack() as stack:
             stack.callback(context.destroy, 0)

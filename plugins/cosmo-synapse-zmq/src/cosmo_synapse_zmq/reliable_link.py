@@ -16,7 +16,7 @@ from cosmo_synapse_zmq import wire
 from cosmo_synapse_zmq.address import Address
 from cosmo_synapse_zmq.embedded_hub import LocalConnection, acquire_embedded_hub
 from cosmo_synapse_zmq.keys import PeerKeys
-from cosmo_synapse_zmq.sockets import DrainedSocket, cannot_open
+from cosmo_synapse_zmq.sockets import DrainedSocket, cannot_open, check_open_files
 from cosmo_synapse_zmq.stream import ReliableStream
 
 RECONNECT_MS: Final = 50
@@ -152,6 +152,7 @@ def make_dealer(address: Address, keys: PeerKeys | None) -> zmq.Socket[bytes]:
     Raises:
         SynapseError: The process may open no more files.
     """
+    check_open_files()
     try:
         # The process's shared context: sent messages can still leave after their socket is closed.
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()

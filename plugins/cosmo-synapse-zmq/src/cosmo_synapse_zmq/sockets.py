@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 from collections.abc import Callable
 from typing import Final
 
@@ -15,6 +17,9 @@ _EVENTS: Final = int(zmq.EVENTS)
 _POLLIN: Final = int(zmq.POLLIN)
 _NOBLOCK: Final = int(zmq.NOBLOCK)
 _SNDMORE: Final = int(zmq.SNDMORE | zmq.NOBLOCK)
+
+FIRST_FILES: Final = 16
+"""How many files ZeroMQ opens, at most, for a process's first socket and its threads."""
 
 MAX_IN_A_ROW: Final = 200
 """How many messages are read before other callbacks of the event loop run."""
@@ -98,7 +103,21 @@ def _read(socket: zmq.Socket[bytes]) -> list[bytes]:
     return socket.recv_multipart(_NOBLOCK)
 
 
-def cannot_open(error: zmq.ZMQError) -> SynapseError:
+def check_open_files() -> None:
+    """Check that ZeroMQ may open the files of a first socket: without them, it ends the process.
+
+    Raises:
+        SynapseError: The process may open fewer than `FIRST_FILES` more files.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            for _ in range(FIRST_FILES):
+                stack.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        except OSError as error:
+            raise cannot_open(error) from None
+
+
+def cannot_open(error: OSError | zmq.ZMQError) -> SynapseError:
     """Return the error for a socket that ZeroMQ cannot make, such as when too many files are open."""
     return SynapseError(
         f"cannot open a ZeroMQ socket: {error.strerror}; if too many files are open, raise the limit of open"
