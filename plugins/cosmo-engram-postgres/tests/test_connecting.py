@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import traceback
 from collections.abc import Awaitable, Callable
@@ -47,6 +48,20 @@ async def test_missing_server_fails_within_seconds() -> None:
         error = await refused(f"postgresql://me:s3cret@127.0.0.1:{port}/db")
     assert (error.code, error.recoverable) == ("ENGRAM_UNAVAILABLE", True)
     assert f"127.0.0.1:{port}/db" in str(error)
+
+
+async def test_too_many_open_files_are_named(
+    trusted: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("asyncio.selector_events.socket.socket", full)
+    monkeypatch.setattr("asyncio.base_events.socket.socket", full)
+    monkeypatch.setattr("cosmo_engram_postgres.calls.RETRY_S", 0.0)
+    error = await refused(trusted.dsn)
+    assert (error.code, error.recoverable) == ("ENGRAM_UNAVAILABLE", True)
+    assert "raise their limit (ulimit -n)" in str(error)
 
 
 async def test_silent_server_fails_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib
 import logging
 import math
@@ -116,6 +117,18 @@ async def test_search_of_a_cancelled_caller_ends(
     async with asyncio.timeout(10):
         assert len((await engram.recall(Query(limit=5))).found) == 5
     assert compared < 200
+
+
+async def test_vectors_are_compared_without_sqlite_vec_if_it_cannot_be_read(
+    opened: Open, write: Callable[..., Write], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(name: str) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("cosmo_engram_sqlite.vectors.importlib.import_module", fail)
+    engram = await opened()
+    await engram.imprint(write("append", {"id": "e", "embedding": [1.0, 0.0]}))
+    assert [found.score for found in (await engram.recall(Query(vector=(1.0, 0.0)))).found] == [1.0]
 
 
 class Comparisons:

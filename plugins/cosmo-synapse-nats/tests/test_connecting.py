@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import shutil
@@ -178,6 +179,15 @@ async def test_a_subscription_without_permission_raises(start: Any, connect: Any
     await synapse.subscribe("open.a", print)
     with pytest.raises(SynapseError, match="does not allow this user to subscribe to shut"):
         await synapse.subscribe("shut", print)
+
+
+async def test_the_error_for_a_store_that_is_too_small_says_what_to_change(
+    start: Any, tmp_path: Path
+) -> None:
+    folder = json.dumps(str(tmp_path))
+    server = start(config=f"jetstream: {{store_dir: {folder}, max_mem: 1M, max_file: 1M}}")
+    with pytest.raises(SynapseError, match=r"cosmo-tasks: insufficient storage .*; lower max_bytes, or"):
+        await from_url(server.url + "?durable=true").connect()
 
 
 async def test_a_durable_synapse_needs_jetstream(server: Any) -> None:

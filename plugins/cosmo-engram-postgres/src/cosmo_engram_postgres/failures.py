@@ -5,6 +5,7 @@ No message quotes PostgreSQL, since its messages may contain parts of an entry.
 
 from __future__ import annotations
 
+import errno
 import ssl
 from typing import Final
 
@@ -125,6 +126,8 @@ def failure(name: str, place: str, error: Exception) -> EngramError:
         known = ("ENGRAM_UNAVAILABLE", False, _TLS)
     elif isinstance(error, ValueError):
         known = _MEANINGS["22"]
+    elif getattr(error, "errno", None) in {errno.EMFILE, errno.ENFILE}:
+        known = ("ENGRAM_UNAVAILABLE", True, "too many files are open: raise their limit (ulimit -n)")
     elif known is None and (_is_lost(error) or isinstance(error, _CONFLICTS)):
         known = (
             "ENGRAM_UNAVAILABLE",

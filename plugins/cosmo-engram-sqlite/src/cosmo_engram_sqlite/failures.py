@@ -17,8 +17,8 @@ _CORRUPT: Final = (
     "the file was not changed"
 )
 _NOT_OPENED: Final = (
-    "cannot be opened: check that its folder exists, that the path is not a folder, and that this program "
-    "may read and write both"
+    "cannot be opened: check that its folder exists, that the path is not a folder, that this program may "
+    "read and write both, and that it may open more files (ulimit -n)"
 )
 _READ_ONLY: Final = "cannot be written: give this program write access to the file and to its folder"
 _IO_ERROR: Final = (

@@ -36,6 +36,10 @@ def _load_sqlite_vec(connection: sqlite3.Connection) -> bool:
         sqlite_vec = importlib.import_module("sqlite_vec")
     except ImportError:
         return False
+    except OSError as error:
+        # Such as too many open files.
+        logger.info("sqlite-vec cannot be read (%s): comparing vectors in Python, which is slower", error)
+        return False
     try:
         connection.enable_load_extension(True)
         try:

@@ -18,6 +18,7 @@ from cosmo_synapse_nats.durable.clock import ServerClock
 from cosmo_synapse_nats.durable.dead_letters import MESSAGE_ID_HEADER, DeadLetterStream
 from cosmo_synapse_nats.durable.pull import SendQueue
 from cosmo_synapse_nats.durable.streams import (
+    NO_STORAGE,
     ConsumerIndex,
     answers_stream,
     dead_stream,
@@ -29,9 +30,6 @@ from cosmo_synapse_nats.durable.subscription import REPORT_TO_HEADER, DurableSub
 from cosmo_synapse_nats.inbox import Inbox
 from cosmo_synapse_nats.keepalive import KeepaliveThread
 from cosmo_synapse_nats.options import Durability
-
-NO_STORAGE: Final = 10047
-"""The server's code for a store that is full."""
 
 FULL: Final = frozenset({10023, NO_STORAGE, 10077})
 """The server's codes for a stream or a store that is full."""

@@ -21,6 +21,9 @@ from cosmo_synapse_nats.options import Durability, Servers
 NAME_IN_USE: Final = 10058
 """The server's code for a stream that exists with another configuration."""
 
+NO_STORAGE: Final = 10047
+"""The server's code for a store that is full, or too small for a stream."""
+
 PAGE: Final = 256
 """How many consumers the server lists in one answer."""
 
@@ -108,8 +111,9 @@ async def ensure_stream(js: JetStreamContext, config: api.StreamConfig, error_lo
     except APIError as error:
         if isinstance(error, ServiceUnavailableError) and error.err_code is None:
             raise SynapseError(_no_jetstream(error_log.where)) from error
+        advice = "; lower max_bytes, or raise max_file of the server" if error.err_code == NO_STORAGE else ""
         raise SynapseError(
-            f"{error_log.where} cannot create the stream {config.name}: {error.description}"
+            f"{error_log.where} cannot create the stream {config.name}: {error.description}{advice}"
         ) from error
     except (errors.NoRespondersError, TimeoutError) as error:
         error_log.check_denied(f"$JS.API.STREAM.INFO.{config.name}")
