@@ -16,10 +16,8 @@ from cosmo_core.contracts.threads import MAX_THREADS, Threads
 class NeuronFn(Protocol):
     """Anything that satisfies ``async fn(input, context) -> output``.
 
-    Args of the call:
-        input: The ``input`` object of the TASK, or the object of the Axon's ``input_type`` that it stands
-            for. It is the Neuron's own copy.
-        context: What the Axon's context fetcher returned; empty without one.
+    ``input`` is the input object of the TASK, or the object of the Axon's ``input_type`` that it stands for;
+    it is the Neuron's own copy. ``context`` is what the Axon's context fetcher returned; empty without one.
 
     The output is any JSON value; a value that is not an object arrives as ``{"value": output}`` (P-5.8).
     A Neuron may also be an async generator: every ``str`` it yields becomes a THOUGHT_DELTA, and the last
