@@ -67,7 +67,8 @@ def find_type(neuron: Callable[..., Any], side: Side, given: Any = None) -> tupl
             type = _annotated(neuron, function, side)
         return type, None if type in (None, Any, object) else _json_schema(type, side)
     except (NameError, AttributeError, SyntaxError) as error:
-        advice = f"define it at module level, outside of `if TYPE_CHECKING`, or pass {side}_type=…"
+        place = "at module level, above the function and outside of `if TYPE_CHECKING`"
+        advice = f"define it {place}, or pass {side}_type=…"
         raise TypeError(f"{where}: it cannot be resolved: {error}; {advice}") from error
     except Exception as error:
         types = "a TypedDict, a dataclass, a msgspec.Struct, a pydantic model or another type of JSON values"
@@ -177,7 +178,12 @@ def convert_input(input: dict[str, Any], type: Any) -> Any:
     Raises:
         msgspec.ValidationError: The input does not fit.
     """
-    return _merged(input, convert(input, type))
+    converted = convert(input, type)
+    if converted.__class__ is dict and converted == input:
+        # There are no unknown keys to search for, and some equal values have another type, such as an enum.
+        input.update(converted)
+        return input
+    return _merged(input, converted)
 
 
 def convert_output(output: dict[str, Any], type: type[T], neuron_id: str) -> T:

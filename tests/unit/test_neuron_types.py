@@ -344,7 +344,9 @@ class Undefined(pydantic.BaseModel):
     a: Unknown  # type: ignore[name-defined]  # noqa: F821
 
 
-ADVICE = "define it at module level, outside of `if TYPE_CHECKING`, or pass input_type=…"
+ADVICE = (
+    "define it at module level, above the function and outside of `if TYPE_CHECKING`, or pass input_type=…"
+)
 
 
 @pytest.mark.parametrize(
@@ -589,6 +591,29 @@ async def test_typed_dict_is_the_dictionary_that_came_with_its_unknown_keys() ->
         "any": {"at": "2026-01-02"},
         "clarifications": [],
     }
+
+
+class Level(enum.StrEnum):
+    LOW = "low"
+
+
+class Equal(TypedDict):
+    level: Level
+    whole: int
+    levels: list[Level]
+
+
+async def test_equal_values_are_converted_too() -> None:
+    seen: list[Any] = []
+
+    async def neuron(input: Equal, context: list[Any]) -> None:
+        seen.append(input)
+
+    raw: dict[str, Any] = {"level": "low", "whole": 1, "levels": ["low"]}
+    task = Signal.new(SignalType.TASK, {"input": raw})
+    await Axon(neuron_id="n", neuron_fn=neuron).answer(task, Port())
+    assert seen[0] is raw
+    assert repr(raw) == "{'level': <Level.LOW: 'low'>, 'whole': 1, 'levels': [<Level.LOW: 'low'>]}"
 
 
 @pytest.mark.parametrize("explicit", [True, False])
