@@ -165,7 +165,7 @@ def test_every_answer_reaches_neuron_in_order(
     assert output.payload["output"] == {"runs": len(rounds) + 1}
     for request, round, run in zip(requests, rounds, expected, strict=False):
         assert (request.type, request.payload) == (round.type, round.payload)
-        assert request.meta == {"task": {"input": run}}
+        assert request.meta["task"] == {"input": run}
     assert {reply.trace_id for reply in replies} == {output.trace_id}
     assert [signal.type for signal in trace].count(SignalType.TASK) == len(rounds) + 1
     assert_valid_trace(trace)

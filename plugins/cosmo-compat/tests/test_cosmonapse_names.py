@@ -41,7 +41,7 @@ def test_layer_is_a_class_of_the_core_or_of_a_plugin(name: str, base: type) -> N
 @pytest.mark.parametrize("name", sorted(set(cosmonapse.__all__) - LAYERS.keys() - OWN))
 def test_name_is_an_object_of_the_core_or_of_a_plugin(name: str) -> None:
     homes = (cosmo_core, ids, cosmo_synapse_memory, cosmo_engram_sqlite)
-    assert any(getattr(cosmonapse, name) is getattr(home, name, None) for home in homes)
+    assert any(getattr(cosmonapse, name) is vars(home).get(name) for home in homes)
 
 
 def test_readme_lists_exactly_the_names() -> None:
