@@ -207,6 +207,7 @@ class Dendrite:
             self._link,
             error_info=lambda error, task: self.plugins.error_info(error, task),
             expose_errors=expose_errors,
+            neuron_asks=self._extensions.neuron_asks,
         )
         self._host = Host(
             self._link,

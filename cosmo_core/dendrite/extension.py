@@ -199,6 +199,9 @@ class Extension:
         """Handle the STOP of a whole trace; return its part of the STOPPED payload."""
         return {}
 
+    async def neuron_asks(self, question: Signal) -> None:
+        """Handle that a hosted Neuron asks back. The question is sent when every extension has returned."""
+
     def counters(self) -> Mapping[str, int]:
         """Return its part of `Dendrite.counters`."""
         return {}
@@ -295,6 +298,12 @@ class ExtensionSet:
             with logged_failures(logger, "extension %r failed on STOP %s", extension.name, stop.id):
                 details.update(await extension.trace_stopped(stop))
         return details
+
+    async def neuron_asks(self, question: Signal) -> None:
+        """Tell every extension that a hosted Neuron asks back."""
+        for extension in self:
+            with logged_failures(logger, "extension %r failed on %s", extension.name, question.id):
+                await extension.neuron_asks(question)
 
 
 def _checked(factory: ExtensionFactory, made: object, ports: Ports) -> Extension:

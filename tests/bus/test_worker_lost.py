@@ -116,6 +116,7 @@ async def test_running_and_queued_tasks_are_listed_every_second(pair: WorkerPair
     assert len(work_heartbeats(pair.there)) == 60
     for beat in work_heartbeats(pair.there):
         assert set(beat.meta["tasks"]) == {pathway.task_id for pathway in pathways}
+        assert beat.meta["neurons"] == ["stuck"]
         assert (beat.directed, beat.parent_id) == (None, None)
         assert beat.meta["dendrite"] == pair.worker.find_neurons()[0].dendrite
     stuck.open.set()

@@ -301,5 +301,5 @@ async def test_meta_keys_of_the_core_are_documented(start: Start, synapse: Any) 
         await pathway.wait()
     await worker.stop()
     keys = {key for sent in synapse.sent for key in sent.signal.meta}
-    presence = {"dendrite", "role", "heartbeat_s", "load", "pulse_s", "pulse_to", "tasks"}
+    presence = {"dendrite", "role", "heartbeat_s", "load", "pulse_s", "pulse_to", "tasks", "neurons"}
     assert keys == presence | {"reply_to", "task", "asked", "tenant"}

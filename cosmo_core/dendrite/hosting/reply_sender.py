@@ -31,13 +31,22 @@ class ReplySender:
         link: The link to the Synapse.
         error_info: Calls the plugins' hook that maps an exception to an ERROR.
         expose_errors: Whether the text of an unexpected exception is sent to the caller.
+        neuron_asks: Called with a question of a Neuron before it is sent.
     """
 
-    def __init__(self, link: Link, *, error_info: ErrorInfoHook, expose_errors: bool) -> None:
+    def __init__(
+        self,
+        link: Link,
+        *,
+        error_info: ErrorInfoHook,
+        expose_errors: bool,
+        neuron_asks: Callable[[Signal], Awaitable[None]],
+    ) -> None:
         self._redelivery = None if link.guarantees.takeover_s is None else RedeliveryBuffer(link)
         self._link = link
         self._error_info = error_info
         self._expose_errors = expose_errors
+        self._neuron_asks = neuron_asks
         # Replies that are sent in the background; at most as many as the backlogs hold.
         self._sending: set[asyncio.Task[None]] = set()
 
@@ -99,6 +108,8 @@ class ReplySender:
         Raises:
             SynapseError: The answer could not be sent, and the Synapse redelivers a TASK without one.
         """
+        if answer.type in ASKING_TYPES:
+            await self._neuron_asks(answer)
         try:
             subject = self._link.subjects.reply(answer.type, task.meta.get("reply_to"))
             if self._redelivery is None:

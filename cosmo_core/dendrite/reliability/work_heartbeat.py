@@ -66,18 +66,21 @@ class WorkHeartbeat:
 
     def _heartbeats(self) -> Iterator[tuple[str, Signal]]:
         subjects = self._link.subjects
-        for inbox, ids in self._tasks_by_inbox().items():
-            for start in range(0, len(ids), MAX_NAMED):
-                meta = {"dendrite": self._name, "tasks": ids[start : start + MAX_NAMED]}
+        for inbox, tasks in self._tasks_by_inbox().items():
+            for start in range(0, len(tasks), MAX_NAMED):
+                named = tasks[start : start + MAX_NAMED]
+                neurons = {task.directed.id for task in named if task.directed and task.directed.id}
+                ids = [task.id for task in named]
+                meta = {"dendrite": self._name, "tasks": ids, "neurons": sorted(neurons)}
                 heartbeat = Signal.new(SignalType.HEARTBEAT, {"status": "working"}, meta=meta)
                 yield subjects.inbox(heartbeat.type, inbox), heartbeat
 
-    def _tasks_by_inbox(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
+    def _tasks_by_inbox(self) -> dict[str, list[Signal]]:
+        found: dict[str, list[Signal]] = {}
         # A TASK that is still in a middleware counts, too.
         arriving = [signal for signal in list(self._link.in_middleware.values()) if signal.type in _WORK]
         for task in self._host.tasks() + arriving:
             inbox = task.meta.get("pulse_to", task.meta.get("reply_to"))
             if isinstance(inbox, str) and is_token(inbox):
-                found.setdefault(inbox, []).append(task.id)
+                found.setdefault(inbox, []).append(task)
         return found
