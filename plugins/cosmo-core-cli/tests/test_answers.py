@@ -8,9 +8,11 @@ import pytest
 
 from cosmo_core import Directed, Signal, SignalType
 from cosmo_core_cli.answers import AnswerPrinter, as_text
-from cosmo_core_cli.ask import Decision, json_answer, json_decision, typed_decision
 from cosmo_core_cli.errors import UserError
+from cosmo_core_cli.responding import Decision, json_answer, json_decision, typed_decision
 from cosmo_core_cli.watch import SignalFilter, summary
+
+HINT = "`cosmo answer` answers it, and `cosmo dispatch --interactive` asks you at once"
 
 Signals = list[tuple[SignalType, dict[str, Any]]]
 
@@ -69,12 +71,12 @@ def test_text_of_an_answer_is_printed_once(
         (
             SignalType.CLARIFICATION,
             {"question": "Which?", "context": ["a"]},
-            'the Neuron asks: Which? (context: ["a"]); start `cosmo ask` first to answer',
+            'the Neuron asks: Which? (context: ["a"]); ' + HINT,
         ),
         (
             SignalType.PERMISSION,
             {"action": "pay", "scope": 4, "reason": "rent"},
-            "the Neuron asks: may it pay? (scope: 4; reason: rent); start `cosmo ask` first to answer",
+            "the Neuron asks: may it pay? (scope: 4; reason: rent); " + HINT,
         ),
     ],
 )

@@ -30,7 +30,7 @@ def test_help_lists_every_command(invoke: Invoke) -> None:
     assert listed >= {
         "run",
         "dispatch",
-        "ask",
+        "answer",
         "neurons",
         "watch",
         "plugins",
@@ -43,7 +43,7 @@ def test_help_lists_every_command(invoke: Invoke) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["run", "dispatch", "ask", "neurons", "watch", "plugins", "schema", "validate", "completion", "hub"],
+    ["run", "dispatch", "answer", "neurons", "watch", "plugins", "schema", "validate", "completion", "hub"],
 )
 def test_each_command_has_help(invoke: Invoke, command: str) -> None:
     shown = invoke(command, "--help")
@@ -136,6 +136,48 @@ def test_unknown_command_suggests_a_command_or_a_plugin(refused: Callable[..., s
 
 def test_unknown_option_refers_to_the_help(refused: Callable[..., str]) -> None:
     assert "See 'cosmo schema --help'" in refused("schema", "--what")
+
+
+def test_help_text_of_a_plugin_is_read_without_importing_it(invoke: Invoke, install: Install) -> None:
+    slow = "raise RuntimeError('imported')\n" + WAVE
+    install("waver", points=GROUP + "wave = waver:wave\n", waver=slow)
+    assert "wave  Wave at a person." in invoke("--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "shown"),
+    [
+        (WAVE.replace("command()", "command(help='Wave to everybody.')"), "wave  Wave to everybody."),
+        ("import click\nwave = click.Command('wave', help='Wave once.')\n", "wave  Wave once."),
+        (WAVE.replace('"Wave at a person."', '"""Wave\n    at a person."""'), "wave  Wave at a person."),
+    ],
+)
+def test_help_text_that_the_source_does_not_show_is_imported(
+    invoke: Invoke, install: Install, module: str, shown: str
+) -> None:
+    install("waver", points=GROUP + "wave = waver:wave\n", waver=module)
+    assert shown in invoke("--help").stdout
+
+
+def test_disabled_command_is_not_listed(invoke: Invoke, install: Install) -> None:
+    install("waver", points=GROUP + "wave = waver:wave\n", waver=WAVE)
+    assert "wave" not in invoke("--help", env={"COSMO_DISABLE_PLUGINS": "wave"}).stdout
+
+
+def test_help_imports_neither_the_core_nor_a_plugin() -> None:
+    code = (
+        "import sys\n"
+        "from cosmo_core_cli.app import cosmo\n"
+        "try:\n"
+        "    cosmo(['--help'], prog_name='cosmo')\n"
+        "except SystemExit:\n"
+        "    unwanted = ('asyncio', 'attr', 'cosmo_core', 'cosmo_synapse_zmq', 'msgspec', 'rich', 'zmq')\n"
+        "    print([name for name in unwanted if name in sys.modules])\n"
+    )
+    command = [sys.executable, "-c", code]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)  # noqa: S603
+    assert "hub  Run a hub for zmq://" in shown.stdout
+    assert shown.stdout.splitlines()[-1] == "[]"
 
 
 def test_built_in_commands_are_listed_without_their_imports() -> None:

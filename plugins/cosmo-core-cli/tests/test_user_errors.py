@@ -12,7 +12,7 @@ from cosmo_core_cli.dispatch import MAX_STDIN
 
 Refused = Callable[..., str]
 BUS = ("--synapse", "zmq://127.0.0.1:1", "--synapse-option", "connect_timeout_s=0.05")
-BUS_COMMANDS = (("dispatch", "hi", "--neuron", "x"), ("neurons",), ("watch",), ("ask",))
+BUS_COMMANDS = (("dispatch", "hi", "--neuron", "x"), ("neurons",), ("watch",), ("answer",))
 
 
 @pytest.mark.parametrize("command", BUS_COMMANDS, ids=lambda command: command[0])
@@ -185,7 +185,7 @@ def test_unreadable_file_is_rejected(refused: Refused, tmp_path: Path) -> None:
 
 
 def test_unknown_type_error_lists_the_types(refused: Refused) -> None:
-    assert "'AGENT_OUTPUT'" in refused("schema", "--type", "X")
+    assert " AGENT_OUTPUT," in refused("schema", "--type", "X")
 
 
 def test_interrupt_has_its_message_and_status(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:

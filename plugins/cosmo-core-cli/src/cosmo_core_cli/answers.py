@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from types import TracebackType
+from typing import Any, Final, Self
 
 import click
 
@@ -12,6 +13,9 @@ from cosmo_core import Dendrite, Directed, Pathway, PathwayClosedError, Signal, 
 from cosmo_core.protocol.signal_type import TERMINAL_TYPES
 from cosmo_core_cli.errors import ExitStatus, print_error
 from cosmo_core_cli.output import compact_json, printable
+
+QUESTION_TYPES: Final = (SignalType.CLARIFICATION, SignalType.PERMISSION)
+"""The types of Signals with which a Neuron asks for something."""
 
 
 def exit_status(last: Signal) -> ExitStatus:
@@ -66,12 +70,27 @@ async def follow(
 class AnswerPrinter:
     """Prints the text of one answer to stdout as it arrives; errors and questions go to stderr.
 
-    An output that repeats the streamed text is not printed again.
+    An output that repeats the streamed text is not printed again. Use it as ``with``, which ends a line that
+    is still being streamed, so that what follows begins on a line of its own.
+
+    Args:
+        interactive: Print no questions, because they are asked and answered here.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, interactive: bool = False) -> None:
         self._streamed: list[str] = []
         self._answered = False
+        self._interactive = interactive
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # A reader that closed the pipe reads no line break either.
+        if not isinstance(error, BrokenPipeError):
+            self.end_line()
 
     def show(self, signal: Signal) -> None:
         """Print what a Signal adds to the answer. Most types add nothing."""
@@ -85,24 +104,28 @@ class AnswerPrinter:
             case SignalType.FINAL:
                 self._print(payload["result"])
             case SignalType.ERROR:
-                self._end_line()
+                self.end_line()
                 retry = "; trying again may help" if payload["recoverable"] else ""
                 print_error(f"{payload['code']}: {payload['message']}{retry}")
             case SignalType.CLARIFICATION | SignalType.PERMISSION:
-                self._end_line()
-                print_error(f"the Neuron asks: {question(signal)}; start `cosmo ask` first to answer")
+                self.end_line()
+                if not self._interactive:
+                    print_error(
+                        f"the Neuron asks: {question(signal)}; `cosmo answer` answers it, and "
+                        "`cosmo dispatch --interactive` asks you at once"
+                    )
 
     def _print(self, output: Any) -> None:
         # FINAL repeats the output of AGENT_OUTPUT.
         if self._answered:
             return
         self._answered = True
-        streamed = self._end_line()
+        streamed = self.end_line()
         text = as_text(output)
         if text != streamed:
             click.echo(printable(text))
 
-    def _end_line(self) -> str:
+    def end_line(self) -> str:
         """End the line that is being streamed; return all streamed text."""
         text = "".join(self._streamed)
         self._streamed.clear()

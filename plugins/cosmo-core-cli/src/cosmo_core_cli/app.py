@@ -1,4 +1,7 @@
-"""The command `cosmo` and its subcommands: built-in ones, imported on use, and those of plugins."""
+"""The command `cosmo` and its subcommands: built-in ones, imported on use, and those of plugins.
+
+`cosmo --help` imports neither the core nor a plugin: it would take four times as long.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +10,21 @@ import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
-import attrs
 import click
 from click.shell_completion import CompletionItem
 
-from cosmo_core import PluginError
-from cosmo_core.plugins import default_manager
 from cosmo_core_cli.errors import UserError, logging_to_stderr, reporting_errors
-from cosmo_core_cli.output import one_line
+from cosmo_core_cli.listing import GROUP, documented_commands
+from cosmo_core_cli.output import colour, one_line
 
-GROUP: Final = "cosmo.commands"
-"""The entry-point group of commands."""
+if TYPE_CHECKING:
+    from cosmo_core import PluginError
+    from cosmo_core.plugins import PluginManager
 
 
-@attrs.frozen
-class BuiltIn:
+class BuiltIn(NamedTuple):
     """A built-in command: its module, and its help text, so that listing it imports nothing."""
 
     module: str
@@ -33,9 +34,11 @@ class BuiltIn:
 BUILT_IN: Final[Mapping[str, BuiltIn]] = {
     "run": BuiltIn("cosmo_core_cli.run.command", "Host Neurons and Engrams on a bus."),
     "dispatch": BuiltIn("cosmo_core_cli.dispatch", "Send a TASK to a Neuron, and print the answer."),
-    "ask": BuiltIn("cosmo_core_cli.ask", "Answer the questions of Neurons."),
+    "chat": BuiltIn("cosmo_core_cli.chat", "Talk with a Neuron."),
+    "answer": BuiltIn("cosmo_core_cli.answer", "Answer the questions of Neurons."),
     "neurons": BuiltIn("cosmo_core_cli.neurons", "List the Neurons and Engrams on a bus."),
     "watch": BuiltIn("cosmo_core_cli.watch", "Print every Signal as it passes."),
+    "trace": BuiltIn("cosmo_core_cli.trace", "Show the tree of Signals of one trace, with times."),
     "plugins": BuiltIn("cosmo_core_cli.plugins", "List the installed plugins and their faults."),
     "new": BuiltIn("cosmo_core_cli.new.command", "Create the distribution of a plugin, working and tested."),
     "schema": BuiltIn("cosmo_core_cli.schema", "Print the JSON Schema of Signals."),
@@ -73,6 +76,7 @@ class App(click.Group):
     def main(self, *args: Any, **options: Any) -> Any:
         """Run the command line, and exit with its status."""
         options["standalone_mode"] = False
+        options.setdefault("color", colour())
         status = 0
         try:
             # `invoke` reports the errors of commands; this reports the errors before that.
@@ -113,7 +117,7 @@ class App(click.Group):
         if not is_option and self.get_command(ctx, name) is None:
             if close := get_close_matches(name, self.list_commands(ctx), n=1):
                 raise UserError(f"unknown command {name!r}; did you mean {close[0]!r}?")
-            default_manager().factory(GROUP, name)
+            _manager().factory(GROUP, name)
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -124,10 +128,15 @@ class App(click.Group):
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands. Only the commands of plugins are imported for their help texts."""
+        """List the commands. A command of a plugin is imported only if its source does not show its help."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, command.help) for name, command in BUILT_IN.items()])
-        of_plugins = [(name, _plugin_command(name).get_short_help_str(200)) for name in _plugin_names()]
+        documented = documented_commands()
+        names = _plugin_names() if documented is None else sorted(documented.keys() - BUILT_IN.keys())
+        texts = documented or {}
+        of_plugins = [
+            (name, texts.get(name) or _plugin_command(name).get_short_help_str(200)) for name in names
+        ]
         if of_plugins:
             with formatter.section("Commands of plugins"):
                 formatter.write_dl(of_plugins)
@@ -140,13 +149,22 @@ class App(click.Group):
 
 def _plugin_names() -> dict[str, str]:
     """Return the commands of plugins, with their distributions."""
-    names = default_manager().names(GROUP)
+    names = _manager().names(GROUP)
     return {name: names[name] for name in sorted(names) if name not in BUILT_IN}
 
 
+def _manager() -> PluginManager:
+    # Imported on use: the help of `cosmo` needs neither the core nor the plugins.
+    from cosmo_core.plugins import default_manager
+
+    return default_manager()
+
+
 def _plugin_command(name: str) -> click.Command:
+    from cosmo_core import PluginError
+
     try:
-        command = default_manager().factory(GROUP, name)
+        command = _manager().factory(GROUP, name)
     except PluginError as error:
         return BrokenCommand(name, error)
     if isinstance(command, click.Command):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 import attrs
 
-from cosmo_core import Dendrite, SignalType, Synapse, connect_synapse
+from cosmo_core import Dendrite, SignalType, Synapse, SynapseError, connect_synapse
 from cosmo_core.errors import redacted
+from cosmo_core.plugins import default_manager
 from cosmo_core_cli.errors import UserError
 from cosmo_core_cli.progress import Progress
+from cosmo_core_cli.questions import Questions
 
 DISCOVERY_S: Final = 0.5
 """Seconds to wait for an answer to DISCOVER: longer than a program waits, for Neurons that are far away."""
@@ -22,6 +25,9 @@ QUIET_S: Final = 0.25
 
 MAX_SETTLING_S: Final = 2.0
 """Seconds to wait at most for the REGISTER Signals of other hosts."""
+
+
+_ARGUMENT: Final = re.compile(r"(?<![\w(])([a-z_]+)=(True|False)\b")
 
 
 @attrs.frozen
@@ -75,9 +81,16 @@ async def open_dendrite(bus: Bus) -> AsyncIterator[Dendrite]:
         CosmoError: As `open_synapse` does.
     """
     check_shared(bus)
+    # Also if the installed plugins are disabled: it also asks hosts to announce themselves again.
+    extensions = {each.name: each for each in (*default_manager().extensions(), Questions)}
     async with (
         open_synapse(bus) as synapse,
-        Dendrite(synapse=synapse, namespace=bus.namespace, discovery_s=DISCOVERY_S) as dendrite,
+        Dendrite(
+            synapse=synapse,
+            namespace=bus.namespace,
+            discovery_s=DISCOVERY_S,
+            extensions=extensions.values(),
+        ) as dendrite,
     ):
         yield dendrite
 
@@ -112,5 +125,12 @@ async def _connect(bus: Bus) -> Synapse:
         return await connect_synapse(bus.url, **bus.options)
     except OSError as error:
         raise UserError(f"{bus} cannot be reached: {error}") from error
+    except SynapseError as error:
+        raise UserError(_as_options(str(error))) from error
     except (TypeError, ValueError) as error:
-        raise UserError(f"the URL or an option of {bus} is wrong: {error}") from error
+        raise UserError(f"the URL or an option of {bus} is wrong: {_as_options(str(error))}") from error
+
+
+def _as_options(text: str) -> str:
+    """Return an error text with arguments of Python, such as ``insecure=True``, as options of the command."""
+    return _ARGUMENT.sub(lambda found: f"--synapse-option {found[1]}={found[2].lower()}", text)

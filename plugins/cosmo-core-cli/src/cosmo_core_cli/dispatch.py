@@ -11,12 +11,13 @@ from typing import Any, Final
 import click
 
 from cosmo_core import Signal
-from cosmo_core_cli.answers import AnswerPrinter, exit_status, follow
+from cosmo_core_cli.answers import QUESTION_TYPES, AnswerPrinter, exit_status, follow
 from cosmo_core_cli.bus import Bus, open_dendrite
 from cosmo_core_cli.errors import UserError
 from cosmo_core_cli.options import Seconds, bus_options, complete_capability, complete_neuron, json_option
 from cosmo_core_cli.output import print_signal
 from cosmo_core_cli.progress import Progress
+from cosmo_core_cli.responding import ProgramResponder, Responder, StdinLines, TerminalResponder, respond
 
 MAX_STDIN: Final = 16 * 1024 * 1024
 """Bytes read from stdin at most; no Synapse carries a frame of this size."""
@@ -43,6 +44,9 @@ MAX_STDIN: Final = 16 * 1024 * 1024
     show_default=True,
     help="How long to wait for the answer.",
 )
+@click.option(
+    "--interactive", is_flag=True, help="Answer the Neuron's questions here, as `cosmo answer` does."
+)
 @click.option("--finalize", is_flag=True, help="End the trace after the answer, with FINAL.")
 @click.option("--trace", "trace_id", metavar="ID", help="The trace of the TASK; a new one by default.")
 @click.option("--context-ref", metavar="REF", help="The reference from which the host fetches the context.")
@@ -56,6 +60,7 @@ def dispatch(
     neuron: str | None,
     capabilities: tuple[str, ...],
     timeout_s: float,
+    interactive: bool,
     finalize: bool,
     trace_id: str | None,
     context_ref: str | None,
@@ -68,7 +73,12 @@ def dispatch(
 
     With --json every Signal of the answer is one line, and the last line is the Signal that ended the TASK.
     The exit status is 0 for an output, 1 for an ERROR, 3 for a question, 124 for a timeout.
+
+    With --interactive each question of the Neuron is asked here, and its reply is read from stdin; the time
+    limit begins again with each reply.
     """
+    if interactive and input == "-":
+        raise UserError("--interactive reads replies from stdin, so INPUT cannot be - as well")
     if not neuron and not capabilities:
         raise UserError(
             "no Neuron is given. Give --neuron ID, or --capability NAME; `cosmo neurons` lists them"
@@ -84,8 +94,19 @@ def dispatch(
         # A slow reader of stdout must not lose Signals.
         "backpressure": True,
     }
-    show = print_signal if as_json else AnswerPrinter().show
-    ctx.exit(exit_status(asyncio.run(_dispatch(bus, task, timeout_s, show))))
+    lines = StdinLines()
+    responder = (ProgramResponder if as_json else TerminalResponder)(lines) if interactive else None
+    with AnswerPrinter(interactive=interactive) as printer:
+
+        def show(signal: Signal) -> None:
+            if not as_json:
+                printer.show(signal)
+            elif not (interactive and signal.type in QUESTION_TYPES):
+                # The responder prints the questions.
+                print_signal(signal)
+
+        last = asyncio.run(_dispatch(bus, task, timeout_s, show, responder))
+    ctx.exit(exit_status(last))
 
 
 def parse_input(given: str | None, as_json: str | None) -> dict[str, Any]:
@@ -109,8 +130,13 @@ def parse_input(given: str | None, as_json: str | None) -> dict[str, Any]:
 
 
 async def _dispatch(
-    bus: Bus, task: dict[str, Any], timeout_s: float, show: Callable[[Signal], Any]
+    bus: Bus,
+    task: dict[str, Any],
+    timeout_s: float,
+    show: Callable[[Signal], Any],
+    responder: Responder | None,
 ) -> Signal:
+    finalize = bool(task["finalize"])
     async with open_dendrite(bus) as dendrite:
         with Progress(f"waiting for {task['neuron'] or ' and '.join(task['capabilities'] or ())}") as waiting:
 
@@ -119,10 +145,14 @@ async def _dispatch(
                 show(signal)
 
             pathway = await dendrite.dispatch(**task)
-            finalize = bool(task["finalize"])
-            return await follow(
+            last = await follow(
                 dendrite, pathway, show_after_progress, timeout_s=timeout_s, finalize=finalize
             )
+        while responder is not None and last.type in QUESTION_TYPES:
+            reply = await responder.reply(last)
+            pathway = await respond(dendrite, last, reply, deadline_s=timeout_s)
+            last = await follow(dendrite, pathway, show, timeout_s=timeout_s, finalize=finalize)
+        return last
 
 
 def _json_object(text: str, name: str) -> dict[str, Any]:

@@ -13,8 +13,7 @@ from typing import ClassVar
 
 import click
 
-from cosmo_core import CosmoError, NoRouteError
-from cosmo_core_cli.output import one_line, redacted
+from cosmo_core_cli.output import colour, one_line, redacted
 
 
 class ExitStatus(IntEnum):
@@ -66,7 +65,7 @@ def reporting_errors(*, debug: bool, owner: Callable[[], str] = str) -> Iterator
 
 def print_error(message: str) -> None:
     """Print an error on one line of stderr."""
-    click.echo(f"cosmo: {one_line(message)}", err=True)
+    click.echo(click.style("cosmo: ", fg="red") + one_line(message), err=True, color=colour())
 
 
 @contextmanager
@@ -119,6 +118,9 @@ def _report(error: BaseException, owner: Callable[[], str]) -> int:
 
 
 def _explain(error: BaseException, owner: Callable[[], str]) -> tuple[int, str]:
+    # Imported on use: the help of `cosmo` does not need the core.
+    from cosmo_core import CosmoError, NoRouteError
+
     match error:
         case click.UsageError(ctx=click.Context() as context):
             return error.exit_code, f"{error.format_message()} See '{context.command_path} --help'."

@@ -12,16 +12,20 @@ from typing import Any, Final
 import attrs
 import click
 
-from cosmo_core import Dendrite, NeuronRecord, SignalType
+from cosmo_core import Dendrite, NeuronRecord, SignalType, SynapseError
 from cosmo_core_cli.bus import Bus, open_dendrite, wait_for_announcements
 from cosmo_core_cli.options import bus_options, json_option
-from cosmo_core_cli.output import columns, one_line, print_json, print_json_line, printable
+from cosmo_core_cli.output import one_line, print_json, print_json_line, print_table, rich_table
+from cosmo_core_cli.questions import Questions
 
-PRESENCE_TYPES: Final = (SignalType.REGISTER, SignalType.HEARTBEAT, SignalType.DEREGISTER)
+CHANGE_TYPES: Final = (SignalType.REGISTER, SignalType.HEARTBEAT, SignalType.DEREGISTER)
 """The types of Signals after which the list may have changed."""
 
+PRESENCE_TYPES: Final = frozenset({*CHANGE_TYPES, SignalType.DISCOVER})
+"""The types of Signals that announce participants, each on a trace of its own."""
+
 POLL_S: Final = 1.0
-"""Seconds between two looks at the list without such a Signal: a host that crashed sends none."""
+"""Seconds between two DISCOVERs with --watch: hosts announce their load every 30 s, unless they are asked."""
 
 
 @click.command()
@@ -39,12 +43,12 @@ def neurons(watch: bool, as_json: bool, bus: Bus) -> None:
     elif as_json:
         print_json(asyncio.run(_snapshot(bus)).as_json())
     else:
-        click.echo(printable(str(asyncio.run(_snapshot(bus)))))
+        asyncio.run(_snapshot(bus)).print()
 
 
 @attrs.frozen
 class Snapshot:
-    """The Neurons and Engrams of a namespace at one moment. As a string it is a table.
+    """The Neurons and Engrams of a namespace at one moment.
 
     Attributes:
         namespace: The namespace.
@@ -73,15 +77,28 @@ class Snapshot:
         """Return the snapshot as a JSON object."""
         return attrs.asdict(self)
 
-    def __str__(self) -> str:
-        tables = []
-        if self.neurons:
-            headings = ("NEURON", "CAPABILITIES", "VERSION", "LOAD", "REPLICAS")
-            tables.append(columns(headings, [_row(neuron) for neuron in self.neurons]))
-        if self.engrams:
-            rows = [(engram["id"], engram["kind"], str(len(engram["hosts"]))) for engram in self.engrams]
-            tables.append(columns(("ENGRAM", "KIND", "HOSTS"), rows))
-        return "\n\n".join(tables) or f"namespace {self.namespace!r} has no Neurons and no Engrams"
+    def tables(self) -> list[tuple[Sequence[str], list[Sequence[str]]]]:
+        """Return up to two tables, each with its headings and its rows: the Neurons, and the Engrams."""
+        engrams = [(engram["id"], engram["kind"], str(len(engram["hosts"]))) for engram in self.engrams]
+        both: list[tuple[Sequence[str], list[Sequence[str]]]] = [
+            (("NEURON", "CAPABILITIES", "VERSION", "LOAD", "REPLICAS"), [*map(_row, self.neurons)]),
+            (("ENGRAM", "KIND", "HOSTS"), [*engrams]),
+        ]
+        return [(headings, rows) for headings, rows in both if rows]
+
+    def print(self) -> None:
+        """Print the tables."""
+        tables = self.tables()
+        for place, (headings, rows) in enumerate(tables):
+            click.echo("\n" if place else "", nl=False)
+            print_table(headings, rows)
+        if not tables:
+            click.echo(self.nothing)
+
+    @property
+    def nothing(self) -> str:
+        """The text in place of tables."""
+        return f"namespace {self.namespace!r} has no Neurons and no Engrams"
 
 
 def _neuron(id: str, replicas: Sequence[NeuronRecord]) -> dict[str, Any]:
@@ -124,9 +141,12 @@ async def _changes(dendrite: Dendrite) -> AsyncIterator[Snapshot]:
     """Yield a snapshot now, and again after each change."""
     heard = asyncio.Event()
     async with AsyncExitStack() as watchers:
-        for type in PRESENCE_TYPES:
+        for type in CHANGE_TYPES:
             await watchers.enter_async_context(await dendrite.watch(type, lambda _: heard.set()))
         shown = None
+        questions: Questions = dendrite.extension("questions")
+        clock = asyncio.get_running_loop().time
+        polls_at = clock() + POLL_S
         while True:
             heard.clear()
             snapshot = Snapshot.of(dendrite)
@@ -134,8 +154,13 @@ async def _changes(dendrite: Dendrite) -> AsyncIterator[Snapshot]:
                 yield snapshot
                 shown = snapshot
             with suppress(TimeoutError):
-                async with asyncio.timeout(POLL_S):
+                async with asyncio.timeout_at(polls_at):
                     await heard.wait()
+            if clock() >= polls_at:
+                polls_at = clock() + POLL_S
+                # While the bus is out of reach, the list shrinks as records expire.
+                with suppress(SynapseError):
+                    await questions.discover()
 
 
 @contextmanager
@@ -145,10 +170,20 @@ def _display(as_json: bool) -> Iterator[Callable[[Snapshot], None]]:
         yield lambda snapshot: print_json_line(snapshot.as_json())
     elif sys.stdout.isatty():
         # Imported on use: only this needs it.
+        from rich.console import Group
         from rich.live import Live
-        from rich.text import Text
 
         with Live(auto_refresh=False) as live:
-            yield lambda snapshot: live.update(Text(printable(str(snapshot))), refresh=True)
+
+            def show(snapshot: Snapshot) -> None:
+                tables = [rich_table(headings, rows) for headings, rows in snapshot.tables()]
+                live.update(Group(*tables) if tables else snapshot.nothing, refresh=True)
+
+            yield show
     else:
-        yield lambda snapshot: click.echo(printable(f"{snapshot}\n"))
+
+        def print_snapshot(snapshot: Snapshot) -> None:
+            snapshot.print()
+            click.echo()
+
+        yield print_snapshot

@@ -14,7 +14,7 @@ from typing import Any, Final
 import click
 
 from cosmo_core import CosmoError, NeuronRecord, SignalType
-from cosmo_core.arguments import MAX_SECONDS
+from cosmo_core.arguments import MAX_SECONDS, did_you_mean
 from cosmo_core.plugins import default_manager
 from cosmo_core_cli.bus import Bus, open_dendrite, wait_for_announcements
 from cosmo_core_cli.errors import UserError
@@ -23,7 +23,20 @@ COMPLETION_TIMEOUT_S: Final = 1.0
 """Seconds that a shell waits at most for the Neurons on the bus."""
 
 json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-signal_type: Final = click.Choice([type.value for type in SignalType])
+
+
+class SignalTypeChoice(click.Choice[str]):
+    """The name of a SignalType, in any case. A name that is close to one is refused with a suggestion."""
+
+    def __init__(self) -> None:
+        super().__init__([type.value for type in SignalType], case_sensitive=False)
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """Return the error text."""
+        return f"{value!r} is not a Signal type; {did_you_mean(str(value).upper(), self.choices)}"
+
+
+signal_type: Final = SignalTypeChoice()
 
 
 class Seconds(click.FloatRange):
@@ -42,6 +55,31 @@ class Seconds(click.FloatRange):
 
 def bus_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that name a bus; the command gets them as the argument ``bus``, a `Bus`."""
+
+    @optional_bus_options
+    @functools.wraps(command)
+    def with_bus(*args: Any, bus: Bus | None, **others: Any) -> Any:
+        return command(*args, bus=required(bus), **others)
+
+    return with_bus
+
+
+def required(bus: Bus | None) -> Bus:
+    """Return the bus that a command needs.
+
+    Raises:
+        UserError: No bus is given.
+    """
+    if bus is None:
+        raise UserError(
+            "no bus is given. Give --synapse URL, or set COSMO_SYNAPSE; `cosmo hub` starts a bus at "
+            "zmq://127.0.0.1:7071"
+        )
+    return bus
+
+
+def optional_bus_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Do as `bus_options` does, for a command that needs a bus only at times: ``bus`` is None without one."""
 
     @click.option(
         "--synapse",
@@ -70,10 +108,10 @@ def bus_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def with_bus(*args: Any, url: str | None, namespace: str, options: Iterable[str], **others: Any) -> Any:
         if not url:
-            raise UserError(
-                "no bus is given. Give --synapse URL, or set COSMO_SYNAPSE; `cosmo hub` starts a bus at "
-                "zmq://127.0.0.1:7071"
-            )
+            return command(*args, bus=None, **others)
+        if "://" not in url:
+            # In the form of a URL, in which a password is not printed.
+            raise UserError(f"the address of the bus has no scheme; did you mean zmq://{url}?")
         bus = Bus(url, namespace, dict(_named_value(option) for option in options))
         return command(*args, bus=bus, **others)
 

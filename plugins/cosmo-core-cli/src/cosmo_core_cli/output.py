@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from cosmo_core import Signal, encode
-from cosmo_core.errors import redacted as redacted_address
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from cosmo_core import Signal
 
 _URL: Final = re.compile(r"\b[a-z][a-z0-9+.-]*://\S*@", re.IGNORECASE)
 _SECRET: Final = re.compile(
     r"(?P<name>\b\w*(?:password|passwd|secret|token|credential|api_?key)\w*=)[^\s&,;]+", re.IGNORECASE
 )
+
+
+def colour() -> bool | None:
+    """Return False if NO_COLOR asks for text without colours; None leaves it to the terminal."""
+    return False if os.environ.get("NO_COLOR") else None
 
 
 def print_json(document: Any) -> None:
@@ -35,12 +44,38 @@ def _print_utf8(document: str) -> None:
 
 def print_signal(signal: Signal) -> None:
     """Print a Signal in its wire format, on one line."""
+    # Imported on use, here and below: the help of `cosmo` does not need the core.
+    from cosmo_core import encode
+
     click.echo(encode(signal))
 
 
 def compact_json(document: Any) -> str:
     """Return a JSON document on one line."""
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows below their headings: in the width of a terminal, and at their full width elsewhere."""
+    if sys.stdout.isatty():
+        from rich.console import Console
+
+        Console().print(rich_table(headings, rows))
+    else:
+        click.echo(columns(headings, rows))
+
+
+def rich_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Return a table for a terminal; a text that is too long for its column takes several lines."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="cyan")
+    for heading in headings:
+        table.add_column(heading, overflow="fold", min_width=len(heading))
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
 
 
 def columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -63,6 +98,8 @@ def printable(text: str) -> str:
 
 def redacted(text: str) -> str:
     """Remove the user and password of URLs, and the values of names that look like secrets."""
+    from cosmo_core.errors import redacted as redacted_address
+
     return _SECRET.sub(r"\g<name>…", _URL.sub(lambda url: redacted_address(url[0]), text))
 
 

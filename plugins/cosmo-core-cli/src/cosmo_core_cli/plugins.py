@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from textwrap import indent
 from typing import Final
@@ -10,10 +11,10 @@ import attrs
 import click
 
 from cosmo_core import PluginError
-from cosmo_core.plugins import PluginManager, PluginReport, default_manager
+from cosmo_core.plugins import PluginManager, PluginRecord, PluginReport, default_manager
 from cosmo_core_cli.errors import ExitStatus
 from cosmo_core_cli.options import json_option
-from cosmo_core_cli.output import columns, print_json, printable, redacted
+from cosmo_core_cli.output import columns, print_json, print_table, printable, redacted
 from cosmo_core_cli.progress import Progress
 
 _HEADINGS: Final = ("GROUP", "NAME", "DISTRIBUTION", "VERSION", "STATUS")
@@ -35,6 +36,8 @@ def plugins(ctx: click.Context, check: bool, as_json: bool) -> None:
     report = manager.report()
     if as_json:
         print_json([attrs.asdict(record) for record in report.records])
+    elif sys.stdout.isatty():
+        print_table(_HEADINGS, [_row(record, with_cause=True) for record in report.records])
     else:
         click.echo(printable(redacted(table(report))))
     if check and report.problems:
@@ -57,11 +60,14 @@ def table(report: PluginReport) -> str:
     """Return a report as a table; the cause of a fault is below its plugin."""
     if not report.records:
         return "no plugins"
-    rows = [
-        (record.group, record.name, record.distribution or "-", record.version or "-", record.status)
-        for record in report.records
-    ]
-    heading, *lines = columns(_HEADINGS, rows).splitlines()
+    heading, *lines = columns(_HEADINGS, [_row(record) for record in report.records]).splitlines()
     for line, record in zip(lines, report.records, strict=True):
         heading += f"\n{line}" + ("" if record.cause is None else f"\n{indent(record.cause, '    ')}")
     return heading
+
+
+def _row(record: PluginRecord, *, with_cause: bool = False) -> tuple[str, ...]:
+    status: str = record.status
+    if with_cause and record.cause is not None:
+        status = f"{status}: {printable(redacted(record.cause))}"
+    return (record.group, record.name, record.distribution or "-", record.version or "-", status)

@@ -8,17 +8,20 @@ from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 import attrs
 import click
 
-from cosmo_core import MalformedSignalError, Signal, decode
+from cosmo_core import MalformedSignalError, Signal, SignalType, decode
 from cosmo_core.plugins.advice import from_clone
+from cosmo_core_cli.answers import QUESTION_TYPES
 from cosmo_core_cli.errors import ExitStatus, UserError
 from cosmo_core_cli.options import json_option
 from cosmo_core_cli.output import one_line, print_json
 from cosmo_core_cli.progress import Progress
+
+_NOT_SIGNALS: Final = "; no line is a JSON object: give a file that `cosmo watch --json` wrote"
 
 
 @click.command()
@@ -33,7 +36,7 @@ def validate(ctx: click.Context, file: str, trace: bool, as_json: bool) -> None:
     status is 1 if a fault is found.
     """
     validator = Validator(check_traces=trace)
-    with _open(file) as opened, Progress(f"reading {file}") as reading:
+    with open_file(file) as opened, Progress(f"reading {file}") as reading:
         found = []
         for fault in validator.faults(read_frames(opened)):
             if as_json:
@@ -56,10 +59,12 @@ class Frame:
     Attributes:
         place: Its line number, or its index in a list.
         data: Its bytes.
+        hint: The end of the reason, if it is not a Signal.
     """
 
     place: str
     data: bytes
+    hint: str = ""
 
 
 @attrs.frozen
@@ -107,7 +112,7 @@ class Validator:
             try:
                 signal = decode(frame.data)
             except MalformedSignalError as error:
-                yield Fault(frame.place, error.field, error.reason)
+                yield Fault(frame.place, error.field, error.reason + frame.hint)
             else:
                 self.signals += 1
                 if self.check_traces:
@@ -125,18 +130,29 @@ class Validator:
             ) from error
         for placed in self._traces.values():
             try:
-                # Announcements are not part of a trace, but `cosmo watch` prints them as well.
-                assert_valid_trace(signal for _, signal in placed if signal.type not in PRESENCE)
+                # Announcements are not part of a trace, but `cosmo watch` prints them as well. It also prints
+                # a question again that its host sends again, for a program that begins to answer.
+                assert_valid_trace(_without_repeated_questions(placed, PRESENCE))
             except InvalidTraceError as error:
                 place = next(place for place, signal in placed if signal is error.signal)
                 yield Fault(place, error.rule, str(error).removeprefix(f"{error.rule}: "))
+
+
+def _without_repeated_questions(
+    placed: Iterable[tuple[str, Signal]], left_out: frozenset[SignalType]
+) -> Iterator[Signal]:
+    asked: dict[str, Signal] = {}
+    for _, signal in placed:
+        repeats = signal.type in QUESTION_TYPES and asked.setdefault(signal.id, signal) is not signal
+        if signal.type not in left_out and not (repeats and asked[signal.id] == signal):
+            yield signal
 
 
 def read_frames(file: BinaryIO) -> Iterator[Frame]:
     """Yield the frames of a file. JSON lines are read one by one.
 
     If the first line is not a JSON object, the whole file is parsed as one JSON document. If it is not one,
-    each line is a frame, and the check reports its fault.
+    each line is a frame, and the check reports its fault; a file without any JSON object is one frame.
     """
     # Some editors begin a file with a byte order mark.
     lines = ((number, line.removeprefix(BOM_UTF8)) for number, line in enumerate(file, 1) if line.strip())
@@ -153,8 +169,11 @@ def read_frames(file: BinaryIO) -> Iterator[Frame]:
             yield Frame(f"[{index}]", json.dumps(item).encode())
     elif isinstance(document, dict):
         yield Frame(str(first[0]), b"".join(line for _, line in rest))
-    else:
+    elif any(isinstance(_parse(line), dict) for _, line in rest):
         yield from _line_frames(iter(rest))
+    else:
+        # One fault for the whole file, which may be a program or a picture, and not one for each line.
+        yield Frame(str(first[0]), b"".join(line for _, line in rest), _NOT_SIGNALS)
 
 
 def _line_frames(lines: Iterator[tuple[int, bytes]]) -> Iterator[Frame]:
@@ -170,7 +189,12 @@ def _parse(text: bytes) -> object:
         return None
 
 
-def _open(file: str) -> BinaryIO:
+def open_file(file: str) -> BinaryIO:
+    """Open a file; ``-`` is stdin.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
     if file == "-":
         return sys.stdin.buffer
     try:

@@ -88,10 +88,10 @@ def completions(cosmo: Start, words: str) -> tuple[int, list[str], list[str]]:
     """Complete the sixth word, again and again until there is something to offer, as a user presses Tab.
 
     On a busy machine, the bus may not answer within the time that a completion takes at most: then it offers
-    nothing.
+    nothing, which is an empty line.
     """
     shell = {"_COSMO_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": "5"}
-    while (ended := cosmo(**shell).end()) == (0, [], []):
+    while not any((ended := cosmo(**shell).end())[1:]) or ended[1:] == ([""], []):
         pass
     return ended
 

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.run(options)
     except (SynapseError, ValueError) as error:
-        _print(str(error), sys.stderr)
+        _print(str(error).replace("insecure=True", "--insecure"), sys.stderr)
         return 1
     return 0
 

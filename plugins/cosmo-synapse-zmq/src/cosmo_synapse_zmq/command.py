@@ -47,6 +47,8 @@ def hub(
         running = Hub(Address.parse(url), keys=keys, insecure=insecure, lease_s=lease_s)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    except SynapseError as error:
+        raise SynapseError(str(error).replace("insecure=True", "--insecure")) from error
 
     def announce(address: Address) -> None:
         click.echo(json.dumps({"url": str(address)}) if as_json else f"hub at {address}")

@@ -1,4 +1,4 @@
-"""`cosmo ask`: a person or a program answers the questions of Neurons."""
+"""`cosmo answer`: a person or a program answers the questions of Neurons."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def started(cosmo: Start, *arguments: str) -> Running:
     hosting = cosmo("run", "workers:booker")
     hosting.line()
-    asking = cosmo("ask", *arguments)
+    asking = cosmo("answer", *arguments)
     assert asking.error_line().startswith("waiting for questions in namespace own-")
     return asking
 
@@ -69,7 +69,7 @@ def test_ctrl_c_ends_a_pending_read(cosmo: Start) -> None:
 def test_missing_neuron_is_reported_and_the_next_question_is_answered(cosmo: Start) -> None:
     hosting = cosmo("run", "workers:booker")
     hosting.line()
-    asking = cosmo("ask")
+    asking = cosmo("answer")
     asking.error_line()
     cosmo("dispatch", "--neuron", "booker", "").end()
     asking.error_line()
