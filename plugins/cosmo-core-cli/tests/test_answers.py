@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -93,6 +94,29 @@ def test_errors_and_questions_go_to_stderr_after_streamed_text(
     assert capsys.readouterr() == ("he\n", f"cosmo: {err}\n")
 
 
+def test_interrupted_line_is_ended(task: Signal, capsys: pytest.CaptureFixture[str]) -> None:
+    for deltas, out in [(["he"], "he\n"), (["he\n"], "he\n"), ([], "")]:
+        with suppress(TimeoutError), AnswerPrinter() as printer:
+            for delta in deltas:
+                printer.show(task.reply(SignalType.THOUGHT_DELTA, {"delta": delta, "seq": 0}))
+            raise TimeoutError
+        assert capsys.readouterr().out == out
+
+
+def test_closed_pipe_gets_no_line_break(task: Signal, capsys: pytest.CaptureFixture[str]) -> None:
+    with suppress(BrokenPipeError), AnswerPrinter() as printer:
+        printer.show(task.reply(SignalType.THOUGHT_DELTA, {"delta": "he", "seq": 0}))
+        raise BrokenPipeError
+    assert capsys.readouterr().out == "he"
+
+
+def test_question_that_is_asked_here_is_not_printed_as_well(
+    task: Signal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    AnswerPrinter(interactive=True).show(task.reply(SignalType.CLARIFICATION, {"question": "Which?"}))
+    assert capsys.readouterr() == ("", "")
+
+
 def test_text_output_is_printed_as_it_is() -> None:
     assert as_text("hello") == "hello"
 
@@ -163,3 +187,23 @@ def test_filter_selects_matching_signals(task: Signal) -> None:
         (SignalFilter(frozenset(), None, Signal.new(SignalType.DISCOVER, {}).trace_id), []),
     ]:
         assert [each for each in (task, directed, named) if wanted.matches(each)] == selected
+
+
+def test_arrivals_are_left_out_of_a_quiet_watch() -> None:
+    discover = Signal.new(SignalType.DISCOVER, {})
+    registration = {"role": "neuron", "capabilities": []}
+    joins = Signal.new(SignalType.REGISTER, registration)
+    shown = [joins, Signal.new(SignalType.HEARTBEAT, {"status": "ok"})]
+    left_out = [discover, discover.reply(SignalType.REGISTER, registration)]
+    quiet, loud = (SignalFilter(frozenset(), None, None, quiet) for quiet in (True, False))
+    assert [each for each in (*shown, *left_out) if quiet.matches(each)] == shown
+    assert all(loud.matches(each) for each in (*shown, *left_out))
+
+
+@pytest.mark.parametrize(
+    ("neurons", "shown"), [(["a", "b"], "a,b"), (None, "-"), ("a", "-"), ([1, "a"], "a"), ([], "-")]
+)
+def test_work_heartbeat_names_its_neurons(neurons: Any, shown: str) -> None:
+    beat = Signal.new(SignalType.HEARTBEAT, {"status": "working"}, meta={"neurons": neurons})
+    assert summary(beat, full=False).split()[2] == shown
+    assert SignalFilter(frozenset(), "a", None).matches(beat) is ("a" in shown.split(","))

@@ -62,13 +62,15 @@ class Bus:
             found.append(question)
             arrived.release()
 
-        async with Dendrite(synapse=self._synapse) as dendrite:
-            async with await dendrite.watch(SignalType.CLARIFICATION, add):
-                await dendrite.extension("questions").discover(questions=True, neuron=neuron)
-                for _ in range(count):
-                    await asyncio.wait_for(arrived.acquire(), 10)
-                # Another round trip, in which more would arrive.
-                await dendrite.dispatch_and_wait(neuron="quiet", input={}, timeout_s=10)
+        async with (
+            Dendrite(synapse=self._synapse) as dendrite,
+            await dendrite.watch(SignalType.CLARIFICATION, add),
+        ):
+            await dendrite.extension("questions").discover(questions=True, neuron=neuron)
+            for _ in range(count):
+                await asyncio.wait_for(arrived.acquire(), 10)
+            # Another round trip, in which more would arrive.
+            await dendrite.dispatch_and_wait(neuron="quiet", input={}, timeout_s=10)
         return found
 
 

@@ -12,7 +12,7 @@ from cosmo_core_cli.dispatch import MAX_STDIN
 
 Refused = Callable[..., str]
 BUS = ("--synapse", "zmq://127.0.0.1:1", "--synapse-option", "connect_timeout_s=0.05")
-BUS_COMMANDS = (("dispatch", "hi", "--neuron", "x"), ("neurons",), ("watch",), ("answer",))
+BUS_COMMANDS = (("dispatch", "hi", "--neuron", "x"), ("neurons",), ("watch",), ("answer",), ("chat", "x"))
 
 
 @pytest.mark.parametrize("command", BUS_COMMANDS, ids=lambda command: command[0])
@@ -186,6 +186,42 @@ def test_unreadable_file_is_rejected(refused: Refused, tmp_path: Path) -> None:
 
 def test_unknown_type_error_lists_the_types(refused: Refused) -> None:
     assert " AGENT_OUTPUT," in refused("schema", "--type", "X")
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("TAKS", "TASK"), ("tsak", "TASK"), ("AGENT_OUPUT", "AGENT_OUTPUT"), ("Heartbeats", "HEARTBEAT")],
+)
+@pytest.mark.parametrize("command", ["watch", "schema"])
+def test_misspelt_type_is_corrected(refused: Refused, command: str, given: str, meant: str) -> None:
+    bus = BUS if command == "watch" else ()
+    said = refused(command, *bus, "--type", given)
+    assert f"{given!r} is not a Signal type; did you mean {meant}? See" in said
+    assert "PERMISSION_DECISION" not in said
+
+
+def test_type_may_be_in_lower_case(invoke: Invoke) -> None:
+    assert invoke("schema", "--type", "task").stdout == invoke("schema", "--type", "TASK").stdout
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:7271", "localhost:7071", "[::1]:7071", "hub.example:7071"])
+def test_address_without_a_scheme_is_completed(refused: Refused, url: str) -> None:
+    assert f"did you mean zmq://{url}?" in refused("neurons", "--synapse", url)
+
+
+def test_address_without_a_scheme_shows_no_password(refused: Refused) -> None:
+    assert "s3cret" not in refused("neurons", "--synapse", "ann:s3cret@host:7071")
+
+
+def test_argument_of_python_is_named_as_an_option(refused: Refused) -> None:
+    said = refused("neurons", "--synapse", "zmq://10.0.0.1:7071")
+    assert said.endswith(" or --synapse-option insecure=true\n")
+    said = refused("hub", "zmq://0.0.0.0:0")
+    assert said.endswith(" or --insecure\n")
+
+
+def test_interactive_dispatch_cannot_read_its_input_from_stdin(refused: Refused) -> None:
+    assert "INPUT cannot be -" in refused("dispatch", "-", "--interactive", "--neuron", "x", *BUS)
 
 
 def test_interrupt_has_its_message_and_status(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:

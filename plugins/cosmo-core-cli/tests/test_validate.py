@@ -74,6 +74,28 @@ def test_malformed_data_is_one_fault(invoke: Invoke, garbage: bytes) -> None:
     assert shown.stdout.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import asyncio\n\nasync def neuron(input, context):\n    return {'n': 1}\n",
+        "a,b\n1,2\n3,4\n",
+        '{\n  "v": "1",\n  "id":\n}\n',
+        '["a"\n"b"]\n',
+    ],
+    ids=["program", "table", "broken-document", "broken-list"],
+)
+def test_file_without_signals_is_one_fault(invoke: Invoke, text: str) -> None:
+    shown = invoke("validate", "-", input=text)
+    assert (shown.exit_code, shown.stderr) == (1, "Signals: 0, faults: 1\n")
+    assert shown.stdout.startswith("-:1: $: ")
+    assert shown.stdout.endswith("; no line is a JSON object: give a file that `cosmo watch --json` wrote\n")
+
+
+def test_broken_first_line_does_not_hide_the_others(invoke: Invoke, answered: list[Signal]) -> None:
+    shown = invoke("validate", "-", input=b"cut off}\n" + lines(answered))
+    assert shown.stderr == "Signals: 3, faults: 1\n"
+
+
 def test_empty_file_has_no_faults(invoke: Invoke) -> None:
     assert invoke("validate", "-", input=b"\n\n").stderr == "Signals: 0, faults: 0\n"
 
@@ -90,6 +112,14 @@ def test_invalid_trace_names_the_signal_and_the_rule(invoke: Invoke, answered: l
     assert shown.exit_code == 1
     assert shown.stdout.startswith("-:4: trace:")
     assert again.id in shown.stdout
+
+
+def test_question_that_is_sent_again_is_valid(invoke: Invoke, task: Signal) -> None:
+    question = task.reply(SignalType.CLARIFICATION, {"question": "Which?"})
+    assert invoke("validate", "-", "--trace", input=lines([task, question, question])).exit_code == 0
+    answer = task.reply(SignalType.AGENT_OUTPUT, {"output": 1})
+    shown = invoke("validate", "-", "--trace", input=lines([task, answer, answer]))
+    assert "trace:no-id-twice" in shown.stdout
 
 
 def test_announcements_are_not_part_of_a_trace(invoke: Invoke, answered: list[Signal]) -> None:

@@ -140,4 +140,4 @@ class Session:
                 if signal.type not in QUESTION_TYPES:
                     show(signal)
 
-            return await follow(dendrite, pathway, show_answer)
+            return await follow(pathway, show_answer)

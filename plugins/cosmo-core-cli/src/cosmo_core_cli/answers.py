@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 
 import click
 
-from cosmo_core import Dendrite, Directed, Pathway, PathwayClosedError, Signal, SignalType
+from cosmo_core import Pathway, PathwayClosedError, Signal, SignalType
 from cosmo_core.protocol.signal_type import TERMINAL_TYPES
 from cosmo_core_cli.errors import ExitStatus, print_error
 from cosmo_core_cli.output import compact_json, printable
@@ -30,7 +30,6 @@ def exit_status(last: Signal) -> ExitStatus:
 
 
 async def follow(
-    dendrite: Dendrite,
     pathway: Pathway,
     show: Callable[[Signal], None],
     *,
@@ -42,7 +41,6 @@ async def follow(
     On a timeout or a cancellation, the Neuron gets a STOP.
 
     Args:
-        dendrite: The Dendrite that dispatched the TASK.
         pathway: The Pathway of the TASK.
         show: Called with each Signal.
         timeout_s: Seconds to wait for the end; None waits without a limit.
@@ -57,13 +55,13 @@ async def follow(
             async with asyncio.timeout(timeout_s):
                 return await _last(pathway, show, finalize)
         except TimeoutError:
-            await _stop(dendrite, pathway, "the caller timed out")
+            pathway.stop("the caller timed out")
             raise TimeoutError(
                 f"Neuron {pathway.neuron!r} did not answer within {timeout_s:g} s and was told to stop; "
                 "raise --timeout to wait longer"
             ) from None
         except asyncio.CancelledError:
-            await _stop(dendrite, pathway, "the caller was interrupted")
+            pathway.stop("the caller was interrupted")
             raise
 
 
@@ -164,14 +162,3 @@ async def _last(pathway: Pathway, show: Callable[[Signal], None], finalize: bool
         if signal.type in ends:
             return signal
     raise PathwayClosedError(f"the Dendrite stopped before Neuron {pathway.neuron!r} answered")
-
-
-async def _stop(dendrite: Dendrite, pathway: Pathway, reason: str) -> None:
-    stop = Signal.new(
-        SignalType.STOP,
-        {"rollback": False, "reason": reason},
-        trace_id=pathway.trace_id,
-        parent_id=pathway.task_id,
-        directed=Directed(id=pathway.neuron),
-    )
-    await dendrite.emit(stop)

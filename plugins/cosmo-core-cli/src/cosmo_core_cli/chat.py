@@ -151,7 +151,7 @@ class Conversation:
             neuron=self._neuron, input=input, deadline_s=self._timeout_s, backpressure=True
         )
         while True:
-            last = await follow(dendrite, pathway, show, timeout_s=self._timeout_s)
+            last = await follow(pathway, show, timeout_s=self._timeout_s)
             if last.type not in QUESTION_TYPES:
                 return last
             reply = await self._responder.reply(last)

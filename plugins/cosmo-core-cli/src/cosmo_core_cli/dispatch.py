@@ -145,13 +145,11 @@ async def _dispatch(
                 show(signal)
 
             pathway = await dendrite.dispatch(**task)
-            last = await follow(
-                dendrite, pathway, show_after_progress, timeout_s=timeout_s, finalize=finalize
-            )
+            last = await follow(pathway, show_after_progress, timeout_s=timeout_s, finalize=finalize)
         while responder is not None and last.type in QUESTION_TYPES:
             reply = await responder.reply(last)
             pathway = await respond(dendrite, last, reply, deadline_s=timeout_s)
-            last = await follow(dendrite, pathway, show, timeout_s=timeout_s, finalize=finalize)
+            last = await follow(pathway, show, timeout_s=timeout_s, finalize=finalize)
         return last
 
 

@@ -78,7 +78,8 @@ def logging_to_stderr(*, debug: bool) -> Iterator[None]:
     Args:
         debug: Print the tracebacks of plugins as well.
     """
-    root = logging.getLogger()
+    root, core = logging.getLogger(), logging.getLogger("cosmo_core")
+    level = core.level
     handler = _StderrHandler(logging.WARNING)
     handler.setFormatter(_Formatter(debug=debug))
     root.addHandler(handler)
@@ -86,6 +87,15 @@ def logging_to_stderr(*, debug: bool) -> Iterator[None]:
         yield
     finally:
         root.removeHandler(handler)
+        core.setLevel(level)
+
+
+def log_details() -> None:
+    """Also print what `cosmo_core` logs at DEBUG, until the command ends."""
+    logging.getLogger("cosmo_core").setLevel(logging.DEBUG)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _StderrHandler):
+            handler.setLevel(logging.DEBUG)
 
 
 class _StderrHandler(logging.Handler):
@@ -99,6 +109,9 @@ class _Formatter(logging.Formatter):
         self._debug = debug
 
     def format(self, record: logging.LogRecord) -> str:
+        if record.levelno < logging.WARNING:
+            time = self.formatTime(record, "%H:%M:%S")
+            return f"{time}.{record.msecs:03.0f} {one_line(record.getMessage())}"
         line = f"cosmo: {record.levelname.lower()}: {one_line(record.getMessage())}"
         if not record.exc_info or (record.name == "cosmo_core.plugins" and not self._debug):
             return line

@@ -29,7 +29,12 @@ class SignalTypeChoice(click.Choice[str]):
     """The name of a SignalType, in any case. A name that is close to one is refused with a suggestion."""
 
     def __init__(self) -> None:
-        super().__init__([type.value for type in SignalType], case_sensitive=False)
+        super().__init__([type.value for type in SignalType])
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name of the type."""
+        name = str(value).upper()
+        return super().convert(name if name in SignalType.__members__ else value, param, ctx)
 
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
         """Return the error text."""

@@ -47,6 +47,17 @@ async def worker(input, context):
     yield "done"
 
 
+async def mumbles(input, context):
+    yield "no line break"
+    await asyncio.Event().wait()
+
+
+async def talks(input, context):
+    said = [message["content"] for message in input["messages"]]
+    yield f"{len(said)}: "
+    yield " / ".join(said)
+
+
 async def never(input, context):
     yield "started\\n"
     await asyncio.Event().wait()
@@ -66,7 +77,7 @@ async def booker(input, context):
 
 
 everything = [Axon(neuron_id="chatter", neuron_fn=greeter, capabilities=["chat", "small-talk"]),
-              greeter, release, counter, worker, never, fails, booker]
+              greeter, release, counter, worker, never, fails, booker, talks, mumbles]
 """
 
 

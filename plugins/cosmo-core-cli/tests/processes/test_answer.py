@@ -47,6 +47,57 @@ def test_program_answers_in_json(cosmo: Start) -> None:
     assert asking.end(signal.SIGINT)[0] == 130
 
 
+def test_question_that_waits_already_is_answered(cosmo: Start) -> None:
+    cosmo("run", "workers:booker").line()
+    assert cosmo("dispatch", "--neuron", "booker", "").end()[0] == 3
+    asking = cosmo("answer", "--once")
+    asking.error_line()
+    line = asking.error_line()
+    assert line.startswith("booker asked at ")
+    assert line.endswith(' UTC: Which day? (context: ["Monday","Tuesday"])')
+    asking.write("Monday")
+    assert asking.error_line().startswith("> booker asks: may it pay?")
+    asking.write("n")
+    assert asking.line() == '{"day":"Monday","paid":false,"why":null}'
+    assert asking.end()[0] == 0
+
+
+def test_question_that_another_program_answers_is_dropped(cosmo: Start) -> None:
+    first = started(cosmo, "--json")
+    second = cosmo("answer", "--json")
+    second.error_line()
+    cosmo("dispatch", "--neuron", "booker", "").end()
+    assert json.loads(first.line())["type"] == json.loads(second.line())["type"] == "CLARIFICATION"
+    first.write('"Monday"')
+    # The question that follows shows that the answer has reached the bus.
+    assert json.loads(first.line())["type"] == "PERMISSION"
+    second.write('"Tuesday"')
+    assert second.error_line().endswith(" was answered elsewhere meanwhile")
+    assert json.loads(second.line())["type"] == "PERMISSION"
+
+
+def test_dispatch_answers_questions_inline(cosmo: Start, populated: str) -> None:
+    asked = cosmo("dispatch", "--namespace", populated, "--interactive", "--neuron", "booker", "")
+    assert asked.error_line() == 'booker asks: Which day? (context: ["Monday","Tuesday"])'
+    asked.write("Monday")
+    assert asked.error_line() == '> booker asks: may it pay? (scope: {"euros":40})'
+    asked.write("yes")
+    assert asked.line() == '{"day":"Monday","paid":true,"why":null}'
+    assert asked.end()[0] == 0
+
+
+def test_program_answers_questions_inline_in_json(cosmo: Start, populated: str) -> None:
+    given = ("--interactive", "--json", "--neuron", "booker", "")
+    asked = cosmo("dispatch", "--namespace", populated, *given)
+    types = []
+    for reply in ('"Monday"', "true"):
+        types.append(json.loads(asked.line())["type"])
+        asked.write(reply)
+    status, lines, errors = asked.end()
+    types += [json.loads(line)["type"] for line in lines]
+    assert (status, types, errors) == (0, ["CLARIFICATION", "PERMISSION", "AGENT_OUTPUT"], [])
+
+
 def test_end_of_stdin_is_an_error(cosmo: Start) -> None:
     asking = started(cosmo)
     cosmo("dispatch", "--neuron", "booker", "").end()

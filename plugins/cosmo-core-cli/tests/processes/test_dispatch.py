@@ -72,6 +72,13 @@ def test_timeout_stops_the_neuron(cosmo: Start, populated: str) -> None:
     assert "the caller timed out" in watching.line()
 
 
+def test_timeout_of_a_streamed_line_is_reported_on_a_line_of_its_own(cosmo: Start, populated: str) -> None:
+    given = ("--namespace", populated, "--neuron", "mumbles", "")
+    status, lines, (error,) = cosmo("dispatch", *given, "--timeout", "0.5").end()
+    assert (status, lines) == (124, ["no line break"])
+    assert error.startswith("cosmo: Neuron 'mumbles' did not answer within 0.5 s")
+
+
 def test_ctrl_c_stops_the_neuron(cosmo: Start, populated: str) -> None:
     watching = cosmo("watch", "--namespace", populated, "--neuron", "never", "--type", "STOP", "--count", "1")
     watching.error_line()

@@ -45,6 +45,60 @@ def test_watching_neurons_prints_every_change(cosmo: Start) -> None:
     assert looking.end(signal.SIGINT)[0] == 130
 
 
+def test_watched_load_is_live(cosmo: Start) -> None:
+    cosmo("run", "workers:never").line()
+    looking = cosmo("neurons", "--watch", "--json")
+
+    def wait_for(load: int) -> None:
+        while [each["load"] for each in json.loads(looking.line())["neurons"]] != [load]:
+            pass
+
+    wait_for(0)
+    asked = cosmo("dispatch", "--neuron", "never", "")
+    # Hosts announce their load twice a minute; this is faster than the test's limit.
+    wait_for(1)
+    asked.end(signal.SIGINT)
+    wait_for(0)
+
+
+def test_arrival_of_a_program_is_not_shown_and_heartbeats_name_their_neuron(cosmo: Start) -> None:
+    cosmo("run", "workers:never").line()
+    looking = cosmo("watch")
+    looking.error_line()
+    asked = cosmo("dispatch", "--neuron", "never", "")
+    lines = [looking.line().split() for _ in range(3)]
+    assert [line[1:3] for line in lines] == [
+        ["TASK", "never"],
+        ["THOUGHT_DELTA", "never"],
+        ["HEARTBEAT", "never"],
+    ]
+    asked.end(signal.SIGINT)
+
+
+def test_running_trace_is_watched_until_its_final(cosmo: Start, populated: str) -> None:
+    trace = "trc_01BX5ZZKBKACTAV9WEVGEMMV00"
+    wanted = ([trace[-8:]], [trace, "--json"])
+    looking = [cosmo("trace", "--namespace", populated, *given) for given in wanted]
+    for each in looking:
+        assert each.error_line().startswith("watching trace ")
+    given = ("--namespace", populated, "--neuron", "worker", "hi", "--trace", trace, "--finalize")
+    assert cosmo("dispatch", *given).end()[0] == 0
+    status, lines, _ = looking[0].end()
+    assert status == 0
+    assert [line.strip("│├└─ ").split()[0] for line in lines] == [
+        trace,
+        "TASK",
+        "THOUGHT_DELTA",
+        "AGENT_OUTPUT",
+        "FINAL",
+    ]
+    status, lines, _ = looking[1].end()
+    (task,) = json.loads("".join(lines))["signals"]
+    assert status == 0
+    assert [each["type"] for each in task["children"]] == ["THOUGHT_DELTA", "AGENT_OUTPUT"]
+    assert task["took_s"] >= 0.3
+
+
 def test_watched_signals_are_a_valid_trace(cosmo: Start, populated: str) -> None:
     trace = "trc_01BX5ZZKBKACTAV9WEVGEMMVRZ"
     looking = cosmo("watch", "--namespace", populated, "--trace", trace, "--json")

@@ -52,7 +52,7 @@ def test_json_output_lists_hosted_components(cosmo: Start) -> None:
     assert (status, lines) == (2, [])
     assert "two Axons have the id 'greeter'" in error
     hosting = cosmo("run", "workers:everything", "--engram", "sqlite://,notes", "--json")
-    hosted = [json.loads(hosting.line()) for _ in range(9)]
+    hosted = [json.loads(hosting.line()) for _ in range(11)]
     assert hosted[0] == {"neuron": "chatter", "capabilities": ["chat", "small-talk"]}
     assert hosted[-1] == {"engram": "notes", "kind": "context"}
     hosting.end(signal.SIGTERM)

@@ -7,7 +7,7 @@ import asyncio
 import click
 
 from cosmo_core_cli.bus import Bus
-from cosmo_core_cli.errors import UserError
+from cosmo_core_cli.errors import UserError, log_details
 from cosmo_core_cli.options import Seconds, bus_options, json_option
 from cosmo_core_cli.output import print_json_line
 from cosmo_core_cli.run.hosting import Components, host
@@ -34,6 +34,7 @@ from cosmo_core_cli.run.targets import Target, watched_folders
     show_default=True,
     help="How long running TASKs may take to finish at shutdown.",
 )
+@click.option("-v", "--verbose", is_flag=True, help="Log each step of every TASK.")
 @json_option
 @bus_options
 @click.pass_context
@@ -43,6 +44,7 @@ def run(
     engrams: tuple[str, ...],
     reload: bool,
     grace_s: float,
+    verbose: bool,
     as_json: bool,
     bus: Bus,
 ) -> None:
@@ -55,6 +57,8 @@ def run(
     """
     if not targets and not engrams:
         raise UserError("nothing to host. Name module:axon, as in workers:greeter, or --engram URL,ID")
+    if verbose:
+        log_details()
     parsed = [Target.parse(target) for target in targets]
     if reload:
         # Imported on use: watchfiles takes time to import.
