@@ -1,4 +1,4 @@
-"""A plugin made by `cosmo new` installs as printed, passes its tests, and is found by its name."""
+"""What `cosmo new` makes installs as printed and passes its tests; a plugin is found by its name."""
 
 from __future__ import annotations
 
@@ -66,24 +66,42 @@ def new(environment: MakeEnvironment, tmp_path_factory: pytest.TempPathFactory) 
     def run(kind: str, name: str, folder: Path) -> Made:
         printed = cli.execute(cli.scripts / "cosmo", "new", kind, name, cwd=folder).stdout
         commands = [shlex.split(line) for line in printed.splitlines() if line.startswith("  ")]
-        return Made(folder / f"cosmo-{kind}-{name}", commands)
+        return Made(folder / (name if kind == "app" else f"cosmo-{kind}-{name}"), commands)
 
     return run
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["app", *KINDS])
 def test_printed_commands_install_a_new_plugin_and_find_its_tests(
     kind: str, new: New, environment: MakeEnvironment, tmp_path: Path
 ) -> None:
     made = new(kind, "acme", tmp_path)
     clean = environment(tmp_path / "venv")
-    change, install, test = made.commands
+    change, install, test, *run = made.commands
     assert change == ["cd", made.folder.name]
     assert install[:4] == ["python", "-m", "pip", "install"]
     clean.install(*install[4:], cwd=made.folder)
     assert list(from_index(str(clean.site))) == []
     assert test == ["python", "-m", "pytest"]
     clean.run("-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", cwd=made.folder)
+    for _, *arguments in run:
+        assert clean.run(*arguments, cwd=made.folder).stdout
+
+
+def test_wheel_of_a_new_application_is_tested_and_runs(
+    new: New, environment: MakeEnvironment, dist: Path, tmp_path: Path
+) -> None:
+    project = new("app", "acme", tmp_path).folder
+    clean = environment(tmp_path / "venv")
+    clean.execute(clean.uv, "build", "--quiet", "--wheel", "--out-dir", tmp_path, project, cwd=tmp_path)
+    (wheel,) = tmp_path.glob("*.whl")
+    beside = ("cosmo-core[testing]", "cosmo-synapse-memory", str(wheel))
+    clean.install("--only-binary", ":all:", "--constraint", str(dist / "all.txt"), *beside)
+    tested = clean.run("-m", "pytest", "-p", "no:cacheprovider", cwd=project)
+    assert re.search(r"^=+ \d+ passed in .* =+$", tested.stdout, re.MULTILINE)
+    program, printed = (_block(project / "README.md", language) for language in ("python", "text"))
+    assert clean.run("-c", program, cwd=tmp_path).stdout == printed
+    assert clean.run("-m", "acme", cwd=tmp_path).stdout == printed
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -114,7 +132,7 @@ def test_wheel_of_a_new_plugin_is_tested_used_by_name_and_uninstalled(
         assert COMPLAINTS[kind] in complaint
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["app", *KINDS])
 def test_new_plugin_passes_strict_checks_with_any_name(
     kind: str, new: New, execute: Execute, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

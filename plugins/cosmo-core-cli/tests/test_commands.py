@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -125,6 +126,31 @@ def test_debug_shows_the_traceback(invoke: Invoke, install: Install) -> None:
         assert shown.exit_code == 70
         assert "Traceback" in shown.stderr
         assert "waver.py" in shown.stderr
+
+
+LOGGING = """
+import logging
+
+import click
+
+from cosmo_core_cli.errors import log_details
+
+@click.command()
+@click.option("-v", "verbose", is_flag=True)
+def logs(verbose):
+    "Log."
+    if verbose:
+        log_details()
+    logging.getLogger("cosmo_core.dendrite").debug("TASK %s", "begins\\nhere")
+    logging.getLogger("other").info("hidden")
+"""
+
+
+def test_details_are_logged_on_request_with_the_time(invoke: Invoke, install: Install) -> None:
+    install("logger", points=GROUP + "logs = logger_command:logs\n", logger_command=LOGGING)
+    assert invoke("logs").stderr == ""
+    assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3} TASK begins here\n", invoke("logs", "-v").stderr)
+    assert invoke("logs").stderr == ""
 
 
 def test_unknown_command_suggests_a_command_or_a_plugin(refused: Callable[..., str]) -> None:

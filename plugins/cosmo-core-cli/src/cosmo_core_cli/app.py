@@ -40,7 +40,7 @@ BUILT_IN: Final[Mapping[str, BuiltIn]] = {
     "watch": BuiltIn("cosmo_core_cli.watch", "Print every Signal as it passes."),
     "trace": BuiltIn("cosmo_core_cli.trace", "Show the tree of Signals of one trace, with times."),
     "plugins": BuiltIn("cosmo_core_cli.plugins", "List the installed plugins and their faults."),
-    "new": BuiltIn("cosmo_core_cli.new.command", "Create the distribution of a plugin, working and tested."),
+    "new": BuiltIn("cosmo_core_cli.new.command", "Create an application or a plugin, working and tested."),
     "schema": BuiltIn("cosmo_core_cli.schema", "Print the JSON Schema of Signals."),
     "validate": BuiltIn("cosmo_core_cli.validate", "Check the Signals in a file."),
     "completion": BuiltIn("cosmo_core_cli.completion", "Print the completion script of a shell."),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import re
 import tomllib
 from collections.abc import Callable
@@ -87,6 +89,63 @@ def test_templates_are_rendered_completely(new: New, tmp_path: Path, kind: str) 
 
 def test_every_group_of_plugins_but_commands_has_a_kind() -> None:
     assert {kind.group for kind in KINDS.values()} == {*GROUPS} - {"cosmo.commands"}
+
+
+# --- the application ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["x", "my-app", LONGEST])
+def test_application_has_all_files(new: New, tmp_path: Path, name: str) -> None:
+    assert new("app", name).exit_code == 0
+    package = name.replace("-", "_")
+    made = files(tmp_path / name)
+    sources = {f"src/{package}/{file}.py" for file in ("__init__", "__main__", "orchestrator", "workers")}
+    assert made.keys() == {
+        "pyproject.toml",
+        "README.md",
+        ".gitignore",
+        "tests/test_app.py",
+        f"src/{package}/py.typed",
+        *sources,
+    }
+    assert made["README.md"].startswith(f"# {name}\n")
+    for path, text in made.items():
+        assert "$" not in re.sub(r"^[a-z]*\$ ", "", text, flags=re.MULTILINE), path
+        if path.endswith(".py"):
+            compile(text, path, "exec")
+    table = project(tmp_path / name)
+    assert table["name"] == name
+    assert "entry-points" not in table
+    assert "cosmo-core>=0.1,<0.2" in table["dependencies"]
+
+
+def test_application_answers_on_a_bus_within_the_process(
+    new: New, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new("app", "new-app-of-a-test")
+    monkeypatch.syspath_prepend(tmp_path / "new-app-of-a-test" / "src")
+    program = importlib.import_module("new_app_of_a_test.__main__")
+    asyncio.run(program.main(["tea", "milk"]))
+    assert capsys.readouterr().out == "1. Tea: one thing to know.\n2. Milk: one thing to know.\n"
+
+
+def test_printed_commands_of_an_application_are_those_of_its_readme(new: New, tmp_path: Path) -> None:
+    printed = new("app", "acme").output
+    where, *commands = [line.strip() for line in printed.splitlines() if line.startswith("  ")]
+    readme = (tmp_path / "acme" / "README.md").read_text("utf-8")
+    clone = str(Path(__file__).parents[4])
+    assert where == "cd acme"
+    assert "".join(f"$ {command}\n" for command in commands).replace(clone, "../cosmo") in readme
+
+
+@pytest.mark.parametrize("name", ["json", "click", "cosmo-core", "class", "async", "tests"])
+def test_application_cannot_have_the_name_of_a_module_or_a_keyword(
+    new: New, tmp_path: Path, name: str
+) -> None:
+    result = new("app", name)
+    assert result.exit_code == 2
+    assert "choose another name" in result.stderr
+    assert files(tmp_path) == {}
 
 
 # --- output -------------------------------------------------------------------------------------------

@@ -21,6 +21,17 @@ async def echo(input, context):
 
 axons = [Axon(neuron_id=f"n{{n}}", neuron_fn=echo) for n in range({count})]
 """
+ASKS = """
+from cosmo_core import neuron
+
+@neuron
+async def delegates(input, context, *, ask):
+    return await ask("greeter", input)
+
+@neuron(id="plain")
+async def function(input, context):
+    return input
+"""
 ONE = "async def answerer(input, context):\n    return {'response': 'one'}\n"
 OTHER = "async def answerer(input, context):\n    return {'response': 'another'}\n"
 
@@ -117,6 +128,19 @@ def _answer(cosmo: Start, hosting: Running) -> str:
     status, (answer,), _ = cosmo("dispatch", "--neuron", "answerer", "").end()
     assert status == 0
     return answer
+
+
+def test_neuron_that_asks_others_is_hosted_by_an_orchestrator(cosmo: Start, tmp_path: Path) -> None:
+    (tmp_path / "asks.py").write_text(ASKS)
+    cosmo("run", "workers:greeter").line()
+    hosting = cosmo("run", "asks:delegates", "asks:function")
+    assert hosting.error_line() == (
+        "the role of this host is orchestrator, since delegates may send TASKs to others"
+    )
+    assert [hosting.line().split()[1] for _ in range(2)] == ["delegates", "plain"]
+    asked = cosmo("dispatch", "--neuron", "delegates", "Ann")
+    assert asked.end() == (0, ["Hello, Ann!"], [])
+    assert hosting.end(signal.SIGTERM)[0] == 0
 
 
 def test_import_error_names_the_place_and_the_cause(cosmo: Start, tmp_path: Path) -> None:

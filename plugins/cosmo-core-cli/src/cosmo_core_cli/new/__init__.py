@@ -1,1 +1,1 @@
-"""`cosmo new`: create the distribution of a plugin, ready to publish."""
+"""`cosmo new`: create an application, or the distribution of a plugin, ready to publish."""

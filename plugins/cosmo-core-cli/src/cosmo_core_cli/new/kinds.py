@@ -1,4 +1,4 @@
-"""The kinds of plugins, and what the distribution of each kind contains."""
+"""The kinds of plugins, and the application, with what the distribution of each contains."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A kind of plugin.
+    """A kind of plugin, or the application.
 
     Attributes:
         word: The name of the kind on the command line, and of the folder of its templates.
-        group: The entry-point group.
+        group: The entry-point group; ``""`` for an application.
         object: The object in the package that the entry point names; ``""`` names the package itself.
         description: The description of the distribution, a sentence.
         requires: The distributions of this project that it requires.
@@ -32,8 +32,8 @@ class Kind:
 
     @property
     def prefix(self) -> str:
-        """The beginning of the names of its distributions."""
-        return f"cosmo-{self.word}-"
+        """The beginning of the names of its distributions; an application has the name that is given."""
+        return f"cosmo-{self.word}-" if self.group else ""
 
 
 _ALL: Final = (
@@ -85,4 +85,14 @@ _ALL: Final = (
 )
 
 KINDS: Final[Mapping[str, Kind]] = MappingProxyType({kind.word: kind for kind in _ALL})
-"""The kinds by their names on the command line."""
+"""The kinds of plugins by their names on the command line."""
+
+APP: Final = Kind(
+    word="app",
+    group="",
+    object="",
+    description="An application of agents on a Cosmo bus.",
+    requires=("cosmo-core", "cosmo-synapse-memory"),
+    tested_with=("cosmo-testing", "cosmo-core-cli", "cosmo-synapse-zmq"),
+)
+"""The application. Its further distributions are those that its README uses."""

@@ -52,7 +52,8 @@ def run(
 
     MODULE is an importable module, or the path of a file. AXON is the name of an Axon in it, of a list of
     Axons, of a function that returns one of these, or of a Neuron, which is hosted under its own name.
-    One line is printed for each that is hosted. At shutdown no new TASKs are accepted, and running TASKs
+    One line is printed for each that is hosted. A Neuron that declares ask, stream, map or race gets a host
+    that may send TASKs, and one line says so. At shutdown no new TASKs are accepted, and running TASKs
     may finish; the process ends a second after that at most, even if the bus does not answer.
     """
     if not targets and not engrams:
@@ -71,6 +72,12 @@ def run(
 
 
 def _announce(components: Components, bus: Bus, as_json: bool) -> None:
+    senders = [axon.neuron_id for axon in components.axons if axon.work_keywords]
+    if senders:
+        click.echo(
+            f"the role of this host is orchestrator, since {' and '.join(senders)} may send TASKs to others",
+            err=True,
+        )
     for axon in components.axons:
         if as_json:
             print_json_line({"neuron": axon.neuron_id, "capabilities": axon.capabilities})

@@ -13,6 +13,7 @@ import click
 
 from cosmo_core import Axon, Dendrite, Engram, Synapse
 from cosmo_core.arguments import satisfies
+from cosmo_core.contracts.dendrite import Role
 from cosmo_core.contracts.synapse import FailureReporter
 from cosmo_core_cli.bus import Bus, open_synapse
 from cosmo_core_cli.errors import UserError
@@ -47,6 +48,11 @@ class Components:
         check_distinct(axons)
         return cls(axons, [load_engram(text) for text in engrams])
 
+    @property
+    def role(self) -> Role:
+        """The role of the Dendrite that hosts them: only an orchestrator may send TASKs."""
+        return "orchestrator" if any(axon.work_keywords for axon in self.axons) else "worker"
+
     def attach_to(self, dendrite: Dendrite) -> None:
         """Attach all components to a Dendrite that has not started.
 
@@ -78,7 +84,7 @@ async def host(bus: Bus, components: Components, grace_s: float, announce: Calla
     """
     now, ends = asyncio.get_running_loop().time, float("inf")
     async with open_synapse(bus, lambda: max(MIN_CLOSE_S, ends - now())) as synapse:
-        dendrite = Dendrite(synapse=synapse, namespace=bus.namespace, role="worker", grace_s=grace_s)
+        dendrite = Dendrite(synapse=synapse, namespace=bus.namespace, role=components.role, grace_s=grace_s)
         components.attach_to(dendrite)
         with termination_signals() as terminated:
             # In tasks, so that a signal also ends a start that waits for the bus.
