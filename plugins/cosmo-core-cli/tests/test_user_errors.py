@@ -224,6 +224,10 @@ def test_interactive_dispatch_cannot_read_its_input_from_stdin(refused: Refused)
     assert "INPUT cannot be -" in refused("dispatch", "-", "--interactive", "--neuron", "x", *BUS)
 
 
+def test_one_neuron_cannot_be_watched(refused: Refused) -> None:
+    assert "--watch shows all Neurons" in refused("neurons", "greeter", "--watch", *BUS)
+
+
 def test_interrupt_has_its_message_and_status(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt() -> None:
         raise KeyboardInterrupt

@@ -12,10 +12,11 @@ from typing import Any, Final
 import attrs
 import click
 
-from cosmo_core import Dendrite, NeuronRecord, SignalType, SynapseError
+from cosmo_core import Dendrite, NeuronDescription, NeuronRecord, SignalType, SynapseError
 from cosmo_core_cli.bus import Bus, open_dendrite, wait_for_announcements
-from cosmo_core_cli.options import bus_options, json_option
-from cosmo_core_cli.output import one_line, print_json, print_json_line, print_table, rich_table
+from cosmo_core_cli.errors import UserError
+from cosmo_core_cli.options import bus_options, complete_neuron, json_option
+from cosmo_core_cli.output import one_line, print_json, print_json_line, print_table, printable, rich_table
 from cosmo_core_cli.questions import Questions
 
 CHANGE_TYPES: Final = (SignalType.REGISTER, SignalType.HEARTBEAT, SignalType.DEREGISTER)
@@ -29,21 +30,56 @@ POLL_S: Final = 1.0
 
 
 @click.command()
+@click.argument("name", metavar="[NEURON]", required=False, shell_complete=complete_neuron)
 @click.option("--watch", is_flag=True, help="Keep running, and show every change.")
 @json_option
 @bus_options
-def neurons(watch: bool, as_json: bool, bus: Bus) -> None:
-    """List the Neurons and Engrams on the bus.
+def neurons(name: str | None, watch: bool, as_json: bool, bus: Bus) -> None:
+    """List the Neurons and Engrams on the bus, or describe one Neuron.
 
-    A Neuron with several replicas is one row, with the capabilities that all replicas have and the number of
-    TASKs that run or wait on all of them. With --watch and --json there is one line for each change.
+    With NEURON, its description and the JSON Schemas of its input and output are printed, as its host gives
+    them.
+
+    In the list, a Neuron with several replicas is one row, with the capabilities that all replicas have and
+    the number of TASKs that run or wait on all of them. With --watch and --json there is one line for each
+    change.
     """
-    if watch:
+    if name is not None:
+        if watch:
+            raise UserError("--watch shows all Neurons: leave out NEURON, or --watch")
+        description = asyncio.run(_described(bus, name))
+        if as_json:
+            print_json(attrs.asdict(description))
+        else:
+            _print_description(description)
+    elif watch:
         asyncio.run(_watch(bus, as_json))
     elif as_json:
         print_json(asyncio.run(_snapshot(bus)).as_json())
     else:
         asyncio.run(_snapshot(bus)).print()
+
+
+async def _described(bus: Bus, name: str) -> NeuronDescription:
+    async with open_dendrite(bus) as dendrite:
+        return await dendrite.describe_neuron(name)
+
+
+def _print_description(described: NeuronDescription) -> None:
+    """Print a description: one line for each short part, and the schemas as JSON."""
+    capabilities = ", ".join(described.capabilities) or "-"
+    click.secho(described.neuron_id, fg="cyan", nl=False)
+    click.echo(f"  capabilities: {capabilities}  version: {one_line(described.version or '-')}")
+    if described.description:
+        click.echo(f"\n{printable(described.description.strip())}")
+    for what, schema, without in (
+        ("input", described.input_schema, "any object"),
+        ("output", described.output_schema, "not checked"),
+    ):
+        click.secho(f"\n{what}", fg="cyan", nl=False)
+        click.echo(f": {without}" if schema is None else "")
+        if schema is not None:
+            print_json(schema)
 
 
 @attrs.frozen

@@ -8,6 +8,8 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.processes.conftest import Start
 
 
@@ -18,6 +20,46 @@ def test_neurons_and_engrams_are_listed(cosmo: Start, populated: str) -> None:
     assert rows[0] == ["NEURON", "CAPABILITIES", "VERSION", "LOAD", "REPLICAS"]
     assert ["chatter", "chat,", "small-talk", "-", "0", "1"] in rows
     assert ["notes", "context", "1"] in rows
+
+
+TYPED = """
+from typing import TypedDict
+
+from cosmo_core import neuron
+
+
+class Order(TypedDict):
+    dish: str
+
+
+@neuron(capabilities=["cook"], version="2")
+async def cook(input: Order, context) -> dict:
+    \"\"\"Cooks a dish.\"\"\"
+    return {"response": input["dish"]}
+"""
+
+
+def test_one_neuron_is_described(cosmo: Start, tmp_path: Path) -> None:
+    (tmp_path / "typed.py").write_text(TYPED)
+    cosmo("run", "typed:cook").line()
+    status, lines, _ = cosmo("neurons", "cook").end()
+    text = "\n".join(lines)
+    assert status == 0
+    assert text.startswith("cook  capabilities: cook  version: 2\n\nCooks a dish.\n\ninput\n{\n")
+    assert '"dish"' in text
+    status, lines, _ = cosmo("neurons", "cook", "--json").end()
+    described = json.loads("".join(lines))
+    assert status == 0
+    assert (described["neuron_id"], described["description"]) == ("cook", "Cooks a dish.")
+    schema = json.dumps(described["input_schema"])
+    assert '"dish"' in schema
+
+
+def test_unknown_neuron_is_not_described(cosmo: Start, populated: str) -> None:
+    status, lines, (error,) = cosmo("neurons", "nothing", "--namespace", populated).end()
+    assert (status, lines) == (2, [])
+    assert "no live Neuron 'nothing'" in error
+    assert "greeter" in error
 
 
 def test_empty_namespace_is_reported(cosmo: Start) -> None:
