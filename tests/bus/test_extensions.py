@@ -18,6 +18,7 @@ from cosmo_core import (
     Signal,
     SignalType,
     UnknownPluginError,
+    clarify,
 )
 from cosmo_core.contracts.delivery import Undelivered
 from cosmo_core.dendrite.extension import EntityHost, Extension, HostedEntity, Ports
@@ -389,6 +390,41 @@ async def test_failing_extension_does_not_hide_departures_and_stops_from_others(
     assert [signal.payload["ledger_closed"] for signal in stopped if len(signal.payload) > 2] == [True]
     assert "extension 'failing' failed on the departure of 'echo'" in caplog.text
     assert "extension 'failing' failed on STOP" in caplog.text
+
+
+async def test_extensions_learn_of_a_question_before_it_is_sent(
+    synapse: MemorySynapse, caplog: pytest.LogCaptureFixture
+) -> None:
+    steps: list[str] = []
+
+    class Failing(Extension):
+        name = "failing"
+
+        async def neuron_asks(self, question: Signal) -> None:
+            raise OSError("disk full")
+
+    class Learning(Extension):
+        name = "learning"
+
+        async def neuron_asks(self, question: Signal) -> None:
+            await asyncio.sleep(0)
+            steps.append(f"asks {question.id}")
+
+    async def asks(input: dict[str, Any], context: list[Any]) -> Any:
+        return clarify("Which?") if input["ask"] else input
+
+    worker = Dendrite(synapse=synapse, plugins=PluginManager(), extensions=[Failing, Learning])
+    worker.attach_axon(Axon(neuron_id="asks", neuron_fn=asks))
+    async with (
+        worker,
+        Dendrite(synapse=synapse, plugins=PluginManager()) as caller,
+        await caller.watch(SignalType.CLARIFICATION, lambda signal: steps.append(f"sent {signal.id}")),
+    ):
+        question = await caller.dispatch_and_wait(neuron="asks", input={"ask": True}, timeout_s=5)
+        await caller.dispatch_and_wait(neuron="asks", input={"ask": False}, timeout_s=5)
+    assert question.type is SignalType.CLARIFICATION
+    assert steps == [f"asks {question.id}", f"sent {question.id}"]
+    assert f"extension 'failing' failed on {question.id}" in caplog.text
 
 
 # --- the seam ---------------------------------------------------------------------------------------
