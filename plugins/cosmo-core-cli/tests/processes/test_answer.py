@@ -62,20 +62,6 @@ def test_question_that_waits_already_is_answered(cosmo: Start) -> None:
     assert asking.end()[0] == 0
 
 
-def test_question_that_another_program_answers_is_dropped(cosmo: Start) -> None:
-    first = started(cosmo, "--json")
-    second = cosmo("answer", "--json")
-    second.error_line()
-    cosmo("dispatch", "--neuron", "booker", "").end()
-    assert json.loads(first.line())["type"] == json.loads(second.line())["type"] == "CLARIFICATION"
-    first.write('"Monday"')
-    # The question that follows shows that the answer has reached the bus.
-    assert json.loads(first.line())["type"] == "PERMISSION"
-    second.write('"Tuesday"')
-    assert second.error_line().endswith(" was answered elsewhere meanwhile")
-    assert json.loads(second.line())["type"] == "PERMISSION"
-
-
 def test_dispatch_answers_questions_inline(cosmo: Start, populated: str) -> None:
     asked = cosmo("dispatch", "--namespace", populated, "--interactive", "--neuron", "booker", "")
     assert asked.error_line() == 'booker asks: Which day? (context: ["Monday","Tuesday"])'
