@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,7 +29,7 @@ from cosmo_source_mcp.targets import Launch
 from cosmo_source_mcp.waiting import RunningCall, WaitingCalls
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from mcp import Client
 
