@@ -147,11 +147,14 @@ async def test_every_connect_fails_if_the_embedded_hub_cannot_bind(tmp_path: Pat
 
 
 async def test_another_process_takes_over_when_the_first_stops(
-    url: str, connect: Connect, member: Spawn, recorder: Callable[[], Recorder]
+    url: str, connect: Connect, member: Spawn, recorder: Callable[[], Recorder], eventually: Any
 ) -> None:
     owner = await member(url, "hang")
     synapse, got = await connect(url), recorder()
     await synapse.subscribe("a", got)
+    # It has found the hub of the other process, and does not try to run one itself any more.
+    link: Any = synapse._link
+    await eventually(lambda: link._takeover is None)
     owner.send_signal(signal.SIGTERM)
     await owner.wait()
     await synapse.publish("a", b"x")
