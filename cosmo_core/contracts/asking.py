@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+import weakref
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import aclosing
 from typing import Any, Literal, Protocol, Self, TypeVar, Unpack, overload
 
 from cosmo_core.contracts.axon import Axon
 from cosmo_core.contracts.options import AskOptions, StreamOptions
 from cosmo_core.contracts.pathway import Pathway
+from cosmo_core.contracts.task_context import within_task
 from cosmo_core.errors import LifecycleError
 
 T = TypeVar("T")
@@ -17,13 +19,14 @@ T = TypeVar("T")
 class Stream:
     """The texts of one answer, in the order in which they arrive: ``async for text in stream``.
 
-    After the last text, `output` is the output. Leaving the iteration before stops the TASK; use the stream
-    as ``async with`` to stop it at once. A stream can be read once.
+    After the last text, `output` is the output. Leaving the iteration before stops the TASK. As ``async
+    with``, the stream can be left and read on; the end of the block stops the TASK. It can be read once.
 
     Raises:
         RemoteError: The answer is an ERROR; raised after the last text.
         QuestionError: The Neuron asks a question.
         TimeoutError: No answer within the time limit.
+        LifecycleError: The stream was read or left before.
         CosmoError: Any error that `Dendrite.dispatch` raises.
     """
 
@@ -34,13 +37,24 @@ class Stream:
         self._timeout_s = timeout_s
         self._convert = convert
         self._output: list[Any] = []
-        self._texts = self._read()
+        # Weak, so that the iteration ends when its reader leaves, also where the stream has a name.
+        self._texts: Callable[[], AsyncGenerator[str] | None] | None = None
+        self._held: AsyncGenerator[str] | None = None
 
     async def _read(self) -> AsyncGenerator[str]:
-        async with await self._open() as pathway, aclosing(pathway.text(self._timeout_s)) as texts:
-            async for text in texts:
-                yield text
-            self._output.append(self._convert(await pathway.result()))
+        timeout_s = within_task(self._timeout_s)
+        try:
+            async with await self._open() as pathway, aclosing(pathway.text(timeout_s)) as texts:
+                async for text in texts:
+                    yield text
+                self._output.append(self._convert(await pathway.result()))
+        finally:
+            self._held = None
+
+    def _begin(self) -> AsyncGenerator[str]:
+        texts = self._read()
+        self._texts = weakref.ref(texts)
+        return texts
 
     @property
     def output(self) -> Any:
@@ -53,14 +67,23 @@ class Stream:
             raise LifecycleError("the stream has no output yet: read all of its texts first")
         return self._output[0]
 
-    def __aiter__(self) -> AsyncIterator[str]:
-        return self._texts
+    def __aiter__(self) -> AsyncGenerator[str]:
+        texts = self._begin() if self._texts is None else self._texts()
+        if texts is None:
+            raise LifecycleError(
+                "the stream was read or left before: read it in one loop, or as `async with` in several"
+            )
+        return texts
 
     async def aclose(self) -> None:
         """Stop the TASK if it is not answered."""
-        await self._texts.aclose()
+        texts = self._begin() if self._texts is None else self._texts()
+        self._held = None
+        if texts is not None:
+            await texts.aclose()
 
     async def __aenter__(self) -> Self:
+        self._held = aiter(self)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextvars import copy_context
+from functools import partial, wraps
 from typing import Any, Final
 
+from cosmo_core.contracts.task_context import running_task
 from cosmo_core.contracts.threads import RunInLoop, blocking
 
 MEMORY_KEYWORDS: Final = ("recall", "imprint")
@@ -47,7 +49,18 @@ def with_keywords(
         return neuron
     called: Callable[..., Any] = type(neuron).__call__
     target = neuron if inspect.isroutine(neuron) or isinstance(neuron, partial) else partial(called, neuron)
-    is_async = inspect.iscoroutinefunction(target) or inspect.isasyncgenfunction(target)
-    return partial(
-        target, **{name: functions[name] if is_async else blocking(functions[name], run) for name in declared}
-    )
+    given = {name: functions[name] for name in declared}
+    if inspect.iscoroutinefunction(target) or inspect.isasyncgenfunction(target):
+        return partial(target, **given)
+
+    @wraps(partial(target, **given))
+    def in_thread(*args: Any, **further: Any) -> Any:
+        context = copy_context()
+
+        def run_within(work: Coroutine[Any, Any, Any]) -> Any:
+            # A thread that the Neuron starts by itself has no context; what it asks belongs to the TASK, too.
+            return run(work) if running_task() is not None else context.copy().run(run, work)
+
+        return target(*args, **{name: blocking(given[name], run_within) for name in given}, **further)
+
+    return in_thread

@@ -485,6 +485,12 @@ class Pathway:
         self.stop(LEFT)
         self.end()
 
+    def end_with_dendrite(self) -> None:
+        """Receive no more Signals; a reader that still waits for the answer gets none, so stop the TASK."""
+        if self._readers or self._waiters:
+            self.stop(LEFT)
+        self.end()
+
     def stop(self, reason: str) -> None:
         """Stop the TASK, unless it is answered, was stopped already, or is to keep running."""
         if self.answer is None and not self._closed and not self._kept:

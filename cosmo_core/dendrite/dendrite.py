@@ -12,6 +12,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from threading import get_ident
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, Unpack, overload
 
 from cosmo_core.arguments import check_count, check_options, check_seconds, check_wait, satisfies
@@ -161,7 +162,7 @@ class Dendrite:
         url: str,
         *neurons: Axon | AnyNeuronFn,
         wait_for: Iterable[str] = (),
-        timeout_s: float = 30.0,
+        timeout_s: float | None = 30.0,
         **options: Unpack[DendriteOptions],
     ) -> AsyncGenerator[Self]:
         """Connect to a bus, host Neurons on it, and end both with the block.
@@ -174,7 +175,7 @@ class Dendrite:
             *neurons: The Neurons to host: Axons, or functions, whose names are their ids.
             wait_for: The ids of Neurons of others that must be there before the block begins, so that the
                 parts of a program may start in any order.
-            timeout_s: Seconds to wait for them.
+            timeout_s: Seconds to wait for them; None for no limit.
             **options: As for `Dendrite`.
 
         Raises:
@@ -185,6 +186,7 @@ class Dendrite:
         check_options("Dendrite.open", options, [*DendriteOptions.__annotations__, "wait_for", "timeout_s"])
         if isinstance(wait_for, str):
             raise TypeError(f"wait_for is a list of ids, not {wait_for!r}")
+        check_wait(timeout_s)
         axons = [each if isinstance(each, Axon) else neuron_axon(each) for each in neurons]
         ids = [axon.neuron_id for axon in axons]
         if len(set(ids)) < len(ids):
@@ -194,9 +196,9 @@ class Dendrite:
             for axon in axons:
                 dendrite.attach_axon(axon)
             async with dendrite:
-                ends = asyncio.get_running_loop().time() + timeout_s
+                ends = None if timeout_s is None else monotonic() + timeout_s
                 for name in wait_for:
-                    left = ends - asyncio.get_running_loop().time()
+                    left = None if ends is None else ends - monotonic()
                     await dendrite.wait_until_ready(neuron=name, timeout_s=left)
                 yield dendrite
 
@@ -555,7 +557,7 @@ class Dendrite:
         neuron: str | None = None,
         capabilities: Sequence[str] = (),
         engram: str | None = None,
-        timeout_s: float = 30.0,
+        timeout_s: float | None = 30.0,
     ) -> None:
         """Return when a live Neuron could take a TASK, for programs whose parts start in any order.
 
@@ -563,7 +565,7 @@ class Dendrite:
             neuron: The id of the Neuron; any Neuron when omitted.
             capabilities: The capabilities that it must have.
             engram: The id of an Engram to wait for instead of a Neuron.
-            timeout_s: Seconds to wait.
+            timeout_s: Seconds to wait; None for no limit.
 
         Raises:
             TimeoutError: It was not there in time; the message names those that are.

@@ -90,6 +90,8 @@ def engram_from_url(url: str, **options: Any) -> Engram:
 
 def _scheme(url: str) -> str:
     """Return the scheme of a URL; an empty one without a scheme, or if it is malformed."""
+    if not isinstance(url, str):
+        raise TypeError(f"a URL is a text such as memory://, not {type(url).__name__}")
     try:
         return urlsplit(url).scheme
     except ValueError:

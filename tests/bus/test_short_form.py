@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +16,12 @@ from cosmo_core import (
     Axon,
     Dendrite,
     LifecycleError,
+    MalformedSignalError,
     MapFn,
     NeuronError,
     NoRouteError,
     OutputTypeError,
+    PathwayClosedError,
     QuestionError,
     RaceFn,
     RemoteError,
@@ -32,6 +35,7 @@ from cosmo_core import (
     current_task,
     neuron,
 )
+from cosmo_core.contracts.keywords import with_keywords
 
 BOUND_S = 5.0
 
@@ -65,6 +69,7 @@ class Stuck:
 
     def __init__(self) -> None:
         self.running = asyncio.Event()
+        self.ended = asyncio.Event()
         self.cancelled = 0
 
     async def __call__(self, input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
@@ -73,6 +78,7 @@ class Stuck:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             self.cancelled += 1
+            self.ended.set()
             raise
         return {}
 
@@ -182,6 +188,41 @@ async def test_wrong_arguments_of_open_are_type_errors(
 ) -> None:
     with pytest.raises(TypeError, match=message):
         async with Dendrite.open("memory://", *neurons, **options):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"timeout_s": "x"}, TypeError, "timeout_s is a number, not 'x'"),
+        ({"timeout_s": float("nan")}, ValueError, "timeout_s is a number"),
+        ({"wait_for": [7]}, MalformedSignalError, "7 is not a valid name"),
+        ({"wait_for": ["absent"], "timeout_s": 0.01}, TimeoutError, r"not ready within 0\.01 s"),
+        ({"wait_for": ["absent"], "timeout_s": -1}, TimeoutError, "not ready within 0 s"),
+    ],
+)
+async def test_open_checks_what_it_waits_for(
+    options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        async with Dendrite.open("memory://", **options):
+            pass
+
+
+@pytest.mark.parametrize("timeout_s", [None, 0])
+async def test_open_begins_at_once_when_all_are_there(timeout_s: float | None) -> None:
+    async with (
+        Dendrite.open("memory://all-there", shout),
+        Dendrite.open("memory://all-there", wait_for=["shout"]),
+        Dendrite.open("memory://all-there", spell, wait_for=["spell"], timeout_s=timeout_s) as dendrite,
+    ):
+        assert await dendrite.ask("shout", {"prompt": "hi"}) == {"response": "HI"}
+
+
+async def test_open_without_a_url_says_so() -> None:
+    forgotten: Any = neuron(shout)
+    with pytest.raises(TypeError, match="a URL is a text such as memory://, not CallableAxon"):
+        async with Dendrite.open(forgotten):
             pass
 
 
@@ -343,6 +384,83 @@ async def test_stream_converts_the_output() -> None:
         stream = dendrite.stream("bill", {}, output_type=Bill)
         assert [text async for text in stream] == ["counting "]
         assert stream.output == Bill(3)
+
+
+@pytest.mark.parametrize("ends", ["break", "exception", "cancellation"])
+async def test_leaving_a_stream_that_has_a_name_stops_its_neuron(ends: str) -> None:
+    endless = Endless()
+    async with Dendrite.open("memory://", neuron(id="endless")(endless)) as dendrite:
+        stream = dendrite.stream("endless", {})
+
+        async def read() -> None:
+            async for _ in stream:
+                if ends == "break":
+                    break
+                if ends == "exception":
+                    raise ZeroDivisionError
+                reading.cancel()
+                await asyncio.Event().wait()
+
+        async with asyncio.timeout(BOUND_S):
+            reading = asyncio.create_task(read())
+            await asyncio.gather(reading, return_exceptions=True)
+            await endless.cancelled.wait()
+        with pytest.raises(LifecycleError, match="read or left before"):
+            aiter(stream)
+
+
+async def test_stream_is_read_once_and_says_so(dendrite: Dendrite) -> None:
+    read, failed, held = (
+        dendrite.stream(name, {"word": "ab", "n": 1}) for name in ("spell", "fail", "spell")
+    )
+    assert [text async for text in read] == ["a", "b"]
+    with pytest.raises(RemoteError):
+        _ = [text async for text in failed]
+    async with held:
+        assert [text async for text in held] == ["a", "b"]
+    closed = dendrite.stream("spell", {"word": "ab"})
+    await closed.aclose()
+    for stream in (read, failed, held, closed):
+        with pytest.raises(LifecycleError, match="read or left before"):
+            aiter(stream)
+
+
+async def test_stream_in_its_block_can_be_left_and_read_on(dendrite: Dendrite) -> None:
+    async with dendrite.stream("spell", {"word": "tea"}) as stream:
+        async for text in stream:
+            assert text == "t"
+            break
+        assert [text async for text in stream] == ["e", "a"]
+    assert stream.output == {"response": "tea"}
+
+
+@pytest.mark.parametrize(("timeout_s", "error"), [("1", TypeError), (float("nan"), ValueError)])
+async def test_time_limit_of_stream_is_checked_at_once(
+    dendrite: Dendrite, timeout_s: Any, error: type[Exception]
+) -> None:
+    with pytest.raises(error, match="timeout_s is a number"):
+        dendrite.stream("spell", {}, timeout_s=timeout_s)
+
+
+@pytest.mark.clause("P-11.5")
+async def test_end_of_dendrite_stops_what_its_streams_and_waits_still_read() -> None:
+    stuck, endless = Stuck(), Endless()
+    workers = (neuron(id="stuck")(stuck), neuron(id="endless")(endless))
+    async with (
+        Dendrite.open("memory://end-of-reader", *workers, role="worker"),
+        Dendrite.open("memory://end-of-reader", wait_for=["stuck", "endless"]) as dendrite,
+    ):
+        texts = aiter(dendrite.stream("endless", {}))
+        await anext(texts)
+        waiting = asyncio.create_task(dendrite.ask("stuck", {}))
+        await stuck.running.wait()
+        await dendrite.stop()
+        with pytest.raises(PathwayClosedError):
+            await waiting
+        async with asyncio.timeout(BOUND_S):
+            await endless.cancelled.wait()
+            await stuck.ended.wait()
+        await texts.aclose()
 
 
 # --- map --------------------------------------------------------------------------------------------
@@ -517,6 +635,44 @@ async def test_stopped_plain_function_stops_what_it_asked() -> None:
     ):
         await stuck.running.wait()
     assert stuck.cancelled == 1
+
+
+async def test_threads_of_a_plain_function_ask_for_its_task() -> None:
+    stuck = Stuck()
+
+    async def reports(input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
+        task = current_task()
+        assert task is not None
+        return {"trace": task.trace_id, "left": task.time_left_s()}
+
+    def fans_out(input: dict[str, Any], context: list[Any], *, ask: Any) -> Any:
+        with ThreadPoolExecutor(2) as pool:
+            task = current_task()
+            assert task is not None
+            answers = list(pool.map(lambda _: ask("reports", {}), range(4)))
+            if input.get("stuck"):
+                list(pool.map(lambda _: ask("stuck", {}, timeout_s=None), range(2)))
+        return {"trace": task.trace_id, "answers": answers}
+
+    async with Dendrite.open("memory://", neuron(id="stuck")(stuck), reports, fans_out) as dendrite:
+        output = await dendrite.ask("fans_out", {}, timeout_s=4)
+        assert [answer["trace"] for answer in output["answers"]] == [output["trace"]] * 4
+        assert all(answer["left"] <= 4 for answer in output["answers"])
+        async with await dendrite.dispatch(neuron="fans_out", input={"stuck": True}):
+            await stuck.running.wait()
+    assert stuck.cancelled == 2
+
+
+def test_plain_function_can_get_functions_of_two_hosts() -> None:
+    async def double(n: int) -> int:
+        return 2 * n
+
+    def both(input: dict[str, Any], context: list[Any], *, recall: Any, ask: Any) -> int:
+        total: int = recall(input["n"]) + ask(1)
+        return total
+
+    wrapped = with_keywords(both, {"ask": double}, asyncio.run)
+    assert with_keywords(wrapped, {"recall": double}, asyncio.run)({"n": 3}, []) == 8
 
 
 async def test_class_with_call_gets_what_it_declares() -> None:

@@ -11,6 +11,7 @@ import attrs
 
 from cosmo_core.dendrite.discovery.directory import Directory
 from cosmo_core.errors import LifecycleError
+from cosmo_core.protocol.ids import check_token
 from cosmo_core.protocol.payloads import without_none
 
 STALL_TURNS: Final = 10
@@ -37,16 +38,22 @@ class Resolver:
         self._closed = True
         self._directory.notify()
 
-    async def wait_until_ready(self, id: str | None, capabilities: Sequence[str], timeout_s: float) -> None:
+    async def wait_until_ready(
+        self, id: str | None, capabilities: Sequence[str], timeout_s: float | None
+    ) -> None:
         """Return when there is a match; see `Dendrite.wait_until_ready`."""
+        if id is not None:
+            check_token("id", id)
         try:
             async with asyncio.timeout(timeout_s):
                 await self._discover(_criteria(id, capabilities))
                 while self._directory.find(id, capabilities) is None:
                     await self._wait_for_change()
         except TimeoutError:
-            reason = self._directory.no_route(id, capabilities)
-            raise TimeoutError(f"not ready within {timeout_s} s: {reason}") from None
+            if timeout_s is not None and self._directory.find(id, capabilities) is None:
+                reason = self._directory.no_route(id, capabilities)
+                limit = max(0, round(timeout_s, 3))
+                raise TimeoutError(f"not ready within {limit} s: {reason}") from None
 
     async def resolve(self, id: str | None, capabilities: Sequence[str]) -> str:
         """Return a live id: the given one, or one that has all the capabilities.

@@ -77,7 +77,7 @@ class PathwayRegistry:
     async def close(self, time: StopTime) -> None:
         """Close every Pathway, let handlers read what is buffered, and end the background tasks."""
         for pathway in self.pathways():
-            pathway.end()
+            pathway.end_with_dendrite()
         # Callers that wait for an answer end here, and drop their deadlines.
         await asyncio.sleep(0)
         self.deadlines.close()

@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from cosmo_core.arguments import check_count, check_options
+from cosmo_core.arguments import check_count, check_options, check_wait
 from cosmo_core.contracts.asking import Stream
 from cosmo_core.contracts.axon import Axon
 from cosmo_core.contracts.neuron_types import convert_output
@@ -47,7 +47,7 @@ class ShortForm:
     def stream(self, neuron: Target, input: object, output_type: Any, options: StreamOptions) -> Stream:
         """Return the texts of an answer; the TASK is sent when they are read."""
         check_options("stream", options, StreamOptions.__annotations__)
-        timeout_s = options.pop("timeout_s", TIMEOUT_S)
+        check_wait(timeout_s := options.pop("timeout_s", TIMEOUT_S))
         task: TaskOptions = {**_task(neuron, input, options), "backpressure": True}
         return Stream(
             lambda: self._dispatcher.dispatch(task, timeout_s),

@@ -148,7 +148,7 @@ class Memory(Extension):
             for record in self._directory.records(kind)
         ]
 
-    async def wait_until_ready(self, engram: str, timeout_s: float) -> None:
+    async def wait_until_ready(self, engram: str, timeout_s: float | None) -> None:
         """Return when an Engram is live; see `Dendrite.wait_until_ready`."""
         await self._resolver.wait_until_ready(engram, (), timeout_s)
 
