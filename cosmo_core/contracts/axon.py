@@ -184,7 +184,8 @@ class Axon:
             port: The part of the host that the Axon uses.
             deadline: The deadline, in seconds of `time.monotonic`; None without one.
         """
-        set_current((task, self.neuron_id, deadline))
+        running = [task, self.neuron_id, deadline]
+        set_current(running)
         input: dict[str, Any] = task.payload["input"]
         context: list[Any] = []
         try:
@@ -202,6 +203,9 @@ class Axon:
                 raise
             logger.exception("Neuron %r failed on %s", self.neuron_id, task.id)
             return task.reply(SignalType.ERROR, port.error_payload(error, task))
+        finally:
+            # Work in the background that outlives the Neuron is not bound by the deadline.
+            running[2] = None
 
     def _answered(self, task: Signal, output: Any) -> Signal:
         payload = {"output": output}

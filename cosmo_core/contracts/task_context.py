@@ -5,21 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import attrs
 
 from cosmo_core.contracts.options import WorkOptions
-from cosmo_core.protocol.signal import Signal
 
 A = TypeVar("A")
 R = TypeVar("R")
 W = TypeVar("W", bound=WorkOptions)
 
+Running = list[Any]
+"""The Signal of a TASK, the id of its Neuron, and the deadline, which is None from the answer on."""
+
 # The Signal itself is stored, because setting it is all that most Neurons cost.
-_running: Final[ContextVar[tuple[Signal, str, float | None] | None]] = ContextVar(
-    "cosmo_core_running", default=None
-)
+_running: Final[ContextVar[Running | None]] = ContextVar("cosmo_core_running", default=None)
 
 
 @attrs.frozen
@@ -30,7 +30,8 @@ class CurrentTask:
         id: The id of the TASK.
         trace_id: The id of its trace.
         neuron: The id of the Neuron.
-        deadline: The deadline of the answer, in seconds of `time.monotonic`; None without one.
+        deadline: The deadline of the answer, in seconds of `time.monotonic`; None without one, and after the
+            answer.
     """
 
     id: str
@@ -93,7 +94,10 @@ def with_cause(options: W) -> W:
 
 
 def within_task(seconds: float | None) -> float | None:
-    """Return a time limit (None for none), at most the time left to the TASK that the caller runs for."""
+    """Return a time limit (None for none), at most the time left to the TASK that the caller runs for.
+
+    Work that goes on after the answer has no time limit from its TASK.
+    """
     task = current_task()
     left = None if task is None else task.time_left_s()
     return seconds if left is None else left if seconds is None else min(seconds, left)

@@ -9,13 +9,17 @@ from typing import Any
 import pytest
 
 from cosmo_core import (
+    AskFn,
+    Axon,
     CurrentTask,
     Dendrite,
     RetryStrategy,
     Signal,
     SignalType,
+    StreamFn,
     current_task,
 )
+from cosmo_core.plugins import PluginManager, hookimpl
 from tests.bus.common import Start, echo
 
 BOUND_S = 5.0
@@ -179,3 +183,87 @@ async def test_handler_of_a_signal_of_a_neuron_does_not_belong_to_its_task(start
     async with asyncio.timeout(BOUND_S):
         await done.wait()
     assert seen == [None] * 4
+
+
+async def test_offer_handler_and_middleware_do_not_belong_to_the_task_of_the_sender() -> None:
+    """A memory Synapse delivers in the context of the sender."""
+    seen: dict[str, Any] = {}
+
+    class Hooks:
+        @hookimpl
+        def cosmo_signal_middleware(self, direction: str) -> Any:
+            async def inbound(signal: Signal, next: Any) -> Any:
+                seen[f"middleware of {signal.type.value}"] = current_task()
+                return await next(signal)
+
+            return inbound if direction == "inbound" else None
+
+        @hookimpl
+        def cosmo_signal_observers(self) -> Any:
+            def observe(event: Any) -> None:
+                if event.kind == "received":
+                    seen[f"observer of {event.signal.type.value}"] = current_task()
+
+            return observe
+
+    async def outer(input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
+        await caller.ask("worker", {})
+        pathway = await caller.dispatch_offer(capabilities=["work"], input={})
+        return {"output": await pathway.result()}
+
+    plugins = PluginManager()
+    plugins.register(Hooks(), name="hooks")
+    worker = Axon(neuron_id="worker", neuron_fn=echo, capabilities=["work"])
+    bus = "memory://foreign-context"
+    async with (
+        Dendrite.open(bus, worker, plugins=plugins) as other,
+        Dendrite.open(bus, outer, wait_for=["worker"]) as caller,
+    ):
+
+        @other.on_task_offer
+        async def decide(offer: Signal) -> None:
+            seen["offer handler"] = current_task()
+            await other.bid(offer, cost=1)
+
+        await caller.ask("outer", {}, timeout_s=BOUND_S)
+    assert {"middleware of TASK", "observer of TASK", "offer handler"} <= seen.keys()
+    assert set(seen.values()) == {None}
+
+
+@pytest.mark.clause("P-5.21")
+@pytest.mark.parametrize("way", ["ask", "stream"])
+async def test_every_way_of_waiting_ends_with_time_of_outer_task(way: str) -> None:
+    async def inner(input: dict[str, Any], context: list[Any]) -> Any:
+        await asyncio.Event().wait()
+
+    async def outer(input: dict[str, Any], context: list[Any], *, ask: AskFn, stream: StreamFn) -> Any:
+        if way == "ask":
+            return await ask("inner", {}, timeout_s=None)
+        return [text async for text in stream("inner", {}, timeout_s=None)]
+
+    async with Dendrite.open("memory://", inner, outer) as dendrite, asyncio.timeout(BOUND_S):
+        pathway = await dendrite.dispatch(neuron="outer", input={}, deadline_s=0.05)
+        answer = await pathway.wait()
+    assert answer.payload["message"].startswith("TimeoutError")
+
+
+async def test_work_that_outlives_its_neuron_is_not_bound_by_the_deadline() -> None:
+    passed = asyncio.Event()
+    works: list[asyncio.Task[Any]] = []
+
+    async def outer(input: dict[str, Any], context: list[Any], *, ask: AskFn) -> dict[str, Any]:
+        async def later() -> Any:
+            await passed.wait()
+            return await ask("reports", {}, timeout_s=60)
+
+        works.append(asyncio.create_task(later()))
+        task = current_task()
+        assert task is not None
+        return {"trace_id": task.trace_id, "left": task.time_left_s()}
+
+    async with Dendrite.open("memory://", reports, outer) as dendrite:
+        output = await dendrite.ask("outer", {}, timeout_s=BOUND_S)
+        passed.set()
+        answer = await works[0]
+    assert 0 < output["left"] <= BOUND_S < answer["left"] <= 60
+    assert answer["trace_id"] == output["trace_id"]

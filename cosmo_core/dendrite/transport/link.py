@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -22,6 +23,7 @@ from cosmo_core.contracts.delivery import (
 )
 from cosmo_core.contracts.dendrite import DendriteInfo, Role
 from cosmo_core.contracts.synapse import AnswerStore, Synapse, ThreadPublisher
+from cosmo_core.contracts.task_context import outside_task
 from cosmo_core.dendrite.life_cycle import not_running
 from cosmo_core.dendrite.transport.middleware import Chain
 from cosmo_core.errors import LifecycleError, MalformedSignalError, RejectedError, RoleError
@@ -313,7 +315,7 @@ class Link:
             if type(frame) is HeldFrame:
                 signal = shorten_deadline(signal, frame.held_s)
             if self._observers:
-                self._observe("received", signal)
+                outside_task(partial(self._observe, "received"), signal)
             return receive(signal)
 
         return handle
@@ -345,7 +347,7 @@ class Link:
                 if work is not None:
                     await work
 
-        return run
+        return lambda signal: outside_task(asyncio.get_running_loop().create_task, run(signal))
 
     async def _run_middleware(
         self, inbound: Chain[Receiver], deliver: Receiver, signal: Signal

@@ -16,6 +16,7 @@ from cosmo_core.contracts.axon import Axon
 from cosmo_core.contracts.boundary import logged_failures
 from cosmo_core.contracts.delivery import Subscription
 from cosmo_core.contracts.offer import OfferHandler
+from cosmo_core.contracts.task_context import outside_task
 from cosmo_core.dendrite.extension import Ports
 from cosmo_core.errors import LifecycleError, MalformedSignalError, RejectedError
 from cosmo_core.extensions.auctions.auction import BIDS_STAND_S
@@ -149,7 +150,7 @@ class Bidder:
         if len(self._deciding) >= MAX_DECIDING:
             logger.warning("no bid for %s: %d offers wait for their handler", offer.id, MAX_DECIDING)
             return
-        decision = asyncio.get_running_loop().create_task(_run_handler(handler, offer))
+        decision = outside_task(asyncio.get_running_loop().create_task, _run_handler(handler, offer))
         self._deciding.add(decision)
         decision.add_done_callback(self._decided)
 
