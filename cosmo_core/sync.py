@@ -18,7 +18,7 @@ from cosmo_core.contracts.axon import Axon
 from cosmo_core.contracts.callable_axon import CallableAxon
 from cosmo_core.contracts.neuron import AnyNeuronFn
 from cosmo_core.contracts.options import AskOptions, StreamOptions
-from cosmo_core.contracts.threads import BlockingStream, run_in_loop
+from cosmo_core.contracts.threads import BlockingStream, Works, run_in_loop
 from cosmo_core.dendrite.dendrite import Dendrite, DendriteOptions
 from cosmo_core.dendrite.dispatch.short_form import CONCURRENCY, Target
 from cosmo_core.errors import LifecycleError
@@ -42,9 +42,10 @@ class Bus:
         self._loop = asyncio.new_event_loop()
         self._ended: BaseException | None = None
         self._close = asyncio.Event()
+        self._works = Works()
         opened: concurrent.futures.Future[Dendrite] = concurrent.futures.Future()
         self._main = self._loop.create_task(self._host(url, neurons, options, opened))
-        self._thread = threading.Thread(target=self._serve, name="cosmo-sync", daemon=True)
+        self._thread = threading.Thread(target=self._serve, args=[opened], name="cosmo-sync", daemon=True)
         self._thread.start()
         atexit.register(self.close)
         try:
@@ -65,12 +66,12 @@ class Bus:
             async with Dendrite.open(url, *neurons, **options) as dendrite:
                 opened.set_result(dendrite)
                 await self._close.wait()
-        except Exception as error:
+        except BaseException as error:
             if opened.done():
                 raise
             opened.set_exception(error)
 
-    def _serve(self) -> None:
+    def _serve(self, opened: concurrent.futures.Future[Dendrite]) -> None:
         while not self._main.done():
             try:
                 self._loop.run_until_complete(self._main)
@@ -78,29 +79,47 @@ class Bus:
                 # A Neuron ends the program: `run` raises it in the thread that waits.
                 self._ended = error
                 self._close.set()
+                if not opened.done():
+                    self._main.cancel()
             except BaseException as error:  # noqa: BLE001 - raised by `close`
                 self._ended = self._ended or error
+        # What threads still wait for ends with the bus, also what they asked for a moment ago.
+        self._loop.run_until_complete(_cancel_others())
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.close()
+        self._works.cancel()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the event loop of the Dendrite, and return its result.
 
         Raises:
-            LifecycleError: The bus is closed.
+            LifecycleError: The bus is closed, or was closed meanwhile; in a forked process, it was opened by
+                the parent.
             RuntimeError: The caller is in that event loop.
         """
-        if self._main.done():
+        if self._main.done() or not self._thread.is_alive():
             work.close()
-            raise LifecycleError("this bus is closed: open it again with cosmo_core.sync.open(url)")
+            raise self._closed_error()
         try:
-            return run_in_loop(work, self._loop)
+            return run_in_loop(work, self._loop, self._works)
+        except (concurrent.futures.CancelledError, RuntimeError):
+            if not self._main.done():
+                raise
+            # It was never begun, or has ended.
+            work.close()
+            raise self._closed_error() from None
         finally:
             if self._ended is not None:
                 self.close()
 
+    def _closed_error(self) -> LifecycleError:
+        where = "is closed" if self._main.done() else "was opened before this process was forked"
+        return LifecycleError(f"this bus {where}: open it again with cosmo_core.sync.open(url)")
+
     def close(self) -> None:
         """Stop the Dendrite, as `Dendrite.stop` does, and close the Synapse. Closing it again has no effect.
+
+        A Neuron that is not a plain function may close its own bus, and is not waited for.
 
         Raises:
             SystemExit: A Neuron raised it; so does it raise KeyboardInterrupt.
@@ -112,6 +131,8 @@ class Bus:
         # The event loop may end by itself, between a check and the call.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(how)
+        if threading.current_thread() is self._thread:
+            return
         self._thread.join()
         ended, self._ended = self._ended, None
         if ended is not None and not isinstance(ended, asyncio.CancelledError):
@@ -202,7 +223,7 @@ def open(
     url: str,
     *neurons: Axon | AnyNeuronFn,
     wait_for: Iterable[str] = (),
-    timeout_s: float = 30.0,
+    timeout_s: float | None = 30.0,
     **options: Unpack[DendriteOptions],
 ) -> Bus:
     """Connect to a bus and host Neurons on it; arguments and errors are those of `Dendrite.open`.
@@ -210,3 +231,10 @@ def open(
     The Neurons run in the thread of the event loop, and plain functions in threads of their own.
     """
     return Bus(url, neurons, {"wait_for": wait_for, "timeout_s": timeout_s, **options})
+
+
+async def _cancel_others() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)

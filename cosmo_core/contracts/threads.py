@@ -12,6 +12,7 @@ from contextvars import ContextVar, copy_context
 from typing import Any, Final, TypeVar
 
 from cosmo_core.contracts.boundary import as_exception
+from cosmo_core.errors import LifecycleError
 
 MAX_THREADS: Final = 256
 """The default for the number of threads."""
@@ -47,7 +48,7 @@ class Threads:
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        context, works = copy_context(), _Works()
+        context, works = copy_context(), Works()
         context.run(_works.set, works)
 
         def call() -> None:
@@ -92,33 +93,43 @@ class Threads:
 # --- from a thread into the event loop --------------------------------------------------------------
 
 
-class _Works:
-    """The coroutines that a plain function runs in the event loop, so that they are cancelled with it."""
+class Works:
+    """The coroutines that threads run in the event loop for one owner, so that they are cancelled with it."""
 
     def __init__(self) -> None:
         self._running: set[concurrent.futures.Future[Any]] = set()
         self._cancelled = False
 
     def add(self, work: concurrent.futures.Future[Any]) -> None:
+        """Cancel ``work`` when the owner ends; at once if it has ended."""
         self._running.add(work)
         work.add_done_callback(self._running.discard)
         if self._cancelled:
             work.cancel()
 
     def cancel(self) -> None:
+        """Cancel all of them, and those that are added from now on."""
         self._cancelled = True
         for work in list(self._running):
             work.cancel()
 
 
-_works: Final[ContextVar[_Works | None]] = ContextVar("cosmo_core_works", default=None)
+_works: Final[ContextVar[Works | None]] = ContextVar("cosmo_core_works", default=None)
 
 
-def run_in_loop(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop | None) -> T:
+def run_in_loop(
+    work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop | None, works: Works | None = None
+) -> T:
     """Run ``work`` in ``loop``, in the context of the calling thread, and return its result to it.
 
+    Args:
+        work: The coroutine.
+        loop: The event loop.
+        works: Cancels ``work``, as the end of the Neuron that the caller runs for does.
+
     Raises:
-        RuntimeError: The caller is in the event loop, and would wait for itself.
+        RuntimeError: The caller is in the event loop, and would wait for itself; or the loop is closed.
+        concurrent.futures.CancelledError: ``work`` was cancelled.
     """
     if loop is None or loop is _running_loop():
         work.close()
@@ -126,9 +137,15 @@ def run_in_loop(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop | 
             "a Neuron that is a plain function calls what it gets, such as recall or ask, from a thread only;"
             " make it `async def`, and await them"
         )
-    future = asyncio.run_coroutine_threadsafe(work, loop)
-    if (works := _works.get()) is not None:
-        works.add(future)
+    try:
+        future = asyncio.run_coroutine_threadsafe(work, loop)
+    except RuntimeError:
+        # The event loop is closed.
+        work.close()
+        raise
+    for owner in (works, _works.get()):
+        if owner is not None:
+            owner.add(future)
     try:
         return future.result()
     finally:
@@ -155,8 +172,12 @@ class BlockingStream:
         try:
             while (text := self._run(_next(texts))) is not None:
                 yield text
+            # It was closed by another thread if it has no output.
+            _ = self.output
         finally:
-            self._run(self._stream.aclose())
+            # If the event loop has ended, so has the TASK.
+            with contextlib.suppress(LifecycleError, RuntimeError):
+                self._run(self._stream.aclose())
 
     @property
     def output(self) -> Any:
