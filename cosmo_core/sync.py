@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Self, TypeVar, Unpack, overload
 
 from cosmo_core.contracts.axon import Axon
-from cosmo_core.contracts.callable_axon import CallableAxon
+from cosmo_core.contracts.callable_axon import CallableAxon, PlainAxon
 from cosmo_core.contracts.neuron import AnyNeuronFn
 from cosmo_core.contracts.options import AskOptions, StreamOptions
 from cosmo_core.contracts.threads import BlockingStream, Works, run_in_loop
@@ -164,12 +164,17 @@ class Bus:
     @overload
     def ask(
         self,
-        neuron: str | None,
+        neuron: str | PlainAxon | None,
         input: object,
         *,
         output_type: None = None,
         **options: Unpack[AskOptions],
     ) -> dict[str, Any]: ...
+
+    @overload
+    def ask(
+        self, neuron: str | None, input: object, *, output_type: Any, **options: Unpack[AskOptions]
+    ) -> Any: ...
 
     def ask(
         self, neuron: Target, input: object, *, output_type: Any = None, **options: Unpack[AskOptions]

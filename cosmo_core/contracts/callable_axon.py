@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from functools import update_wrapper
 from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, cast, overload
 
@@ -12,6 +12,7 @@ from cosmo_core.contracts.engram import EngramBinding
 from cosmo_core.contracts.neuron import AnyNeuronFn
 
 P = ParamSpec("P")
+R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 
@@ -48,14 +49,18 @@ class CallableAxon(Axon, Generic[P, R_co]):
         return self._function(*args, **kwargs)
 
 
+PlainAxon = CallableAxon[..., AsyncIterator[Any] | dict[str, Any]]
+"""What `neuron` makes of an async generator, and of a plain function that returns an object."""
+
+
 @overload
-def neuron(function: Callable[P, R_co], /) -> CallableAxon[P, R_co]: ...
+def neuron(function: Callable[P, R], /) -> CallableAxon[P, R]: ...
 
 
 @overload
 def neuron(
     *, id: str | None = None, **options: Unpack[AxonOptions]
-) -> Callable[[Callable[P, R_co]], CallableAxon[P, R_co]]: ...
+) -> Callable[[Callable[P, R]], CallableAxon[P, R]]: ...
 
 
 def neuron(function: Any = None, /, *, id: str | None = None, **options: Unpack[AxonOptions]) -> Any:

@@ -19,7 +19,7 @@ from cosmo_core.arguments import check_count, check_options, check_seconds, chec
 from cosmo_core.contracts.asking import Stream
 from cosmo_core.contracts.axon import Axon
 from cosmo_core.contracts.boundary import logged_failures
-from cosmo_core.contracts.callable_axon import CallableAxon
+from cosmo_core.contracts.callable_axon import CallableAxon, PlainAxon
 from cosmo_core.contracts.callable_axon import neuron as neuron_axon
 from cosmo_core.contracts.dendrite import Role
 from cosmo_core.contracts.engram import Engram, EngramRecord, ImprintReceipt, RecallMode, RecallResult
@@ -654,12 +654,17 @@ class Dendrite:
     @overload
     def ask(
         self,
-        neuron: str | None,
+        neuron: str | PlainAxon | None,
         input: object,
         *,
         output_type: None = None,
         **options: Unpack[AskOptions],
     ) -> Coroutine[Any, Any, dict[str, Any]]: ...
+
+    @overload
+    def ask(
+        self, neuron: str | None, input: object, *, output_type: Any, **options: Unpack[AskOptions]
+    ) -> Coroutine[Any, Any, Any]: ...
 
     def ask(
         self, neuron: Target, input: object, *, output_type: Any = None, **options: Unpack[AskOptions]

@@ -258,6 +258,30 @@ async def test_ask_takes_objects_and_converts_the_output() -> None:
             await dendrite.ask("bill", "tea")
 
 
+async def test_output_has_the_type_that_its_neuron_returns() -> None:
+    """The annotations of the variables are the test, for the type checker."""
+
+    @neuron
+    async def bill(input: dict[str, Any], context: list[Any]) -> dict[str, int]:
+        return {"total": 1}
+
+    @neuron
+    async def letters(input: dict[str, Any], context: list[Any]) -> AsyncIterator[str]:
+        yield "a"
+
+    @neuron
+    def plain(input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
+        return {"n": 1}
+
+    async with Dendrite.open("memory://", bill, letters, plain) as dendrite:
+        total: dict[str, int] = await dendrite.ask(bill, {})
+        joined: dict[str, Any] = await dendrite.ask(letters, {})
+        number: dict[str, Any] = await dendrite.ask(plain, {})
+        either: Bill | None = await dendrite.ask("bill", {}, output_type=Bill | None)
+    assert (total, joined, number) == ({"total": 1}, {"response": "a"}, {"n": 1})
+    assert either == Bill(1)
+
+
 async def test_ask_raises_errors_and_questions(dendrite: Dendrite) -> None:
     async def ask_back(input: dict[str, Any], context: list[Any]) -> Any:
         return clarify("For whom?")
