@@ -14,13 +14,12 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Self, TypeVar, Unpack, overload
 
+from cosmo_core.contracts.asking import CONCURRENCY, AsyncAxon, Target
 from cosmo_core.contracts.axon import Axon
-from cosmo_core.contracts.callable_axon import CallableAxon, PlainAxon
 from cosmo_core.contracts.neuron import AnyNeuronFn
 from cosmo_core.contracts.options import AskOptions, StreamOptions
 from cosmo_core.contracts.threads import BlockingStream, Works, run_in_loop
 from cosmo_core.dendrite.dendrite import Dendrite, DendriteOptions
-from cosmo_core.dendrite.dispatch.short_form import CONCURRENCY, Target
 from cosmo_core.errors import LifecycleError
 
 T = TypeVar("T")
@@ -148,45 +147,30 @@ class Bus:
 
     @overload
     def ask(
-        self, neuron: str | Axon | None, input: object, *, output_type: type[T], **options: Unpack[AskOptions]
+        self, neuron: Target, input: object, *, output_type: type[T], **options: Unpack[AskOptions]
     ) -> T: ...
 
     @overload
     def ask(
-        self,
-        neuron: CallableAxon[..., Coroutine[Any, Any, T]],
-        input: object,
-        *,
-        output_type: None = None,
-        **options: Unpack[AskOptions],
+        self, neuron: AsyncAxon[T], input: object, *, output_type: None = None, **options: Unpack[AskOptions]
     ) -> T: ...
 
     @overload
     def ask(
-        self,
-        neuron: str | PlainAxon | None,
-        input: object,
-        *,
-        output_type: None = None,
-        **options: Unpack[AskOptions],
-    ) -> dict[str, Any]: ...
-
-    @overload
-    def ask(
-        self, neuron: str | None, input: object, *, output_type: Any, **options: Unpack[AskOptions]
+        self, neuron: Target, input: object, *, output_type: Any = None, **options: Unpack[AskOptions]
     ) -> Any: ...
 
     def ask(
         self, neuron: Target, input: object, *, output_type: Any = None, **options: Unpack[AskOptions]
     ) -> Any:
-        """Send a TASK and return the output; see `Dendrite.ask`."""
+        """Send a TASK and return the output; see `AskFn`."""
         ask: Any = self.dendrite.ask
         return self.run(ask(neuron, input, output_type=output_type, **options))
 
     def stream(
         self, neuron: Target, input: object, *, output_type: Any = None, **options: Unpack[StreamOptions]
     ) -> BlockingStream:
-        """Send a TASK and iterate over the texts of its answer; see `Dendrite.stream`."""
+        """Send a TASK and iterate over the texts of its answer; see `StreamFn`."""
         return BlockingStream(
             self.dendrite.stream(neuron, input, output_type=output_type, **options), self.run
         )
@@ -201,7 +185,7 @@ class Bus:
         return_exceptions: bool = False,
         **options: Unpack[AskOptions],
     ) -> list[Any]:
-        """Send a TASK for each input and return the outputs; see `Dendrite.map`."""
+        """Send a TASK for each input and return the outputs; see `MapFn`."""
         work = self.dendrite.map(
             neuron,
             inputs,
@@ -220,7 +204,7 @@ class Bus:
         output_type: Any = None,
         **options: Unpack[AskOptions],
     ) -> Any:
-        """Send one input to several Neurons and return the first output; see `Dendrite.race`."""
+        """Send one input to several Neurons and return the first output; see `RaceFn`."""
         return self.run(self.dendrite.race(neurons, input, output_type=output_type, **options))
 
 

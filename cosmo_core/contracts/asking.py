@@ -5,15 +5,25 @@ from __future__ import annotations
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import aclosing
-from typing import Any, Literal, Protocol, Self, TypeVar, Unpack, overload
+from typing import Any, Final, Literal, Protocol, Self, TypeVar, Unpack, overload
 
 from cosmo_core.contracts.axon import Axon
+from cosmo_core.contracts.callable_axon import CallableAxon, PlainAxon
 from cosmo_core.contracts.options import AskOptions, StreamOptions
 from cosmo_core.contracts.pathway import Pathway
 from cosmo_core.contracts.task_context import within_task
 from cosmo_core.errors import LifecycleError
 
 T = TypeVar("T")
+
+CONCURRENCY: Final = 8
+"""The default number of TASKs of a ``map`` that run at once."""
+
+Target = str | Axon | None
+"""The id of a Neuron, or its Axon; None where capabilities select it."""
+
+AsyncAxon = CallableAxon[..., Coroutine[Any, Any, T]]
+"""What `neuron` makes of an async function that returns a ``T``."""
 
 
 class Stream:
@@ -90,59 +100,95 @@ class Stream:
         await self.aclose()
 
 
-class AskFn(Protocol):
-    """The function that a Neuron gets for its keyword ``ask``: `Dendrite.ask`.
+# --- the functions ----------------------------------------------------------------------------------
 
-    A Neuron that is a plain function gets the output itself, without ``await``.
+# Methods of a Dendrite, and what a Neuron gets for the keywords of these names. A Neuron that is a plain
+# function gets results in place of awaitables, and a plain iterator of texts, which then has ``output``.
+
+
+class AskFn(Protocol):
+    """``ask``: send a TASK and return the output. In a Neuron that is a plain function, without ``await``.
+
+    When the time limit passes or the caller is cancelled, the worker is sent STOP.
+
+    Args:
+        neuron: The id of the Neuron, or its Axon; None to select one by ``capabilities``.
+        input: The input: a dictionary, or an object that stands for one, such as a dataclass.
+        output_type: Convert the output to this type; by default to that of the Axon, if one is given.
+        **options: See `AskOptions`.
+
+    Raises:
+        RemoteError: The answer is an ERROR.
+        QuestionError: The Neuron asks a question.
+        OutputTypeError: The output does not fit ``output_type``.
+        TimeoutError: No answer in time.
+        CosmoError: Any other error that `Dendrite.dispatch` raises.
     """
 
     @overload
     def __call__(
-        self, neuron: str | Axon | None, input: object, *, output_type: type[T], **options: Unpack[AskOptions]
+        self, neuron: Target, input: object, *, output_type: type[T], **options: Unpack[AskOptions]
+    ) -> Coroutine[Any, Any, T]: ...
+
+    @overload
+    def __call__(
+        self, neuron: AsyncAxon[T], input: object, *, output_type: None = None, **options: Unpack[AskOptions]
     ) -> Coroutine[Any, Any, T]: ...
 
     @overload
     def __call__(
         self,
-        neuron: str | Axon | None,
+        neuron: str | PlainAxon | None,
         input: object,
         *,
         output_type: None = None,
         **options: Unpack[AskOptions],
+    ) -> Coroutine[Any, Any, dict[str, Any]]: ...
+
+    @overload
+    def __call__(
+        self, neuron: str | None, input: object, *, output_type: Any, **options: Unpack[AskOptions]
     ) -> Coroutine[Any, Any, Any]: ...
 
 
 class StreamFn(Protocol):
-    """The function that a Neuron gets for its keyword ``stream``: `Dendrite.stream`.
+    """``stream``: send a TASK and iterate over the texts of its answer: ``async for text in stream(…)``.
 
-    A Neuron that is a plain function gets a plain iterator of texts, which then has ``output``.
+    The stream then has the `Stream.output`. Its Neuron is slowed down while the texts are not read. Arguments
+    and errors are those of `AskFn`; see `StreamOptions`.
     """
 
     def __call__(
-        self,
-        neuron: str | Axon | None,
-        input: object,
-        *,
-        output_type: Any = None,
-        **options: Unpack[StreamOptions],
+        self, neuron: Target, input: object, *, output_type: Any = None, **options: Unpack[StreamOptions]
     ) -> Stream:
-        """Send a TASK and return the texts of its answer."""
+        """Send the TASK when the texts are read."""
 
 
 class MapFn(Protocol):
-    """The function that a Neuron gets for its keyword ``map``: `Dendrite.map`.
+    """``map``: send a TASK for each input, and return the outputs in the order of the inputs.
 
-    A Neuron that is a plain function gets the list itself, without ``await``.
+    The first exception stops the other TASKs and is raised.
+
+    Args:
+        neuron: The id of the Neuron, or its Axon; None to select one by ``capabilities`` for each.
+        inputs: The inputs, each as for `AskFn`. Any iterable; it is read as far as TASKs are sent.
+        output_type: Convert each output to this type; by default as `AskFn` does.
+        concurrency: The number of TASKs at once.
+        return_exceptions: Return exceptions in place of outputs, and stop nothing.
+        **options: See `AskOptions`; ``timeout_s`` is the time limit of each TASK.
+
+    Raises:
+        CosmoError: Any error that `AskFn` raises.
     """
 
     @overload
     def __call__(
         self,
-        neuron: str | Axon | None,
+        neuron: Target,
         inputs: Iterable[object],
         *,
         output_type: type[T],
-        concurrency: int = ...,
+        concurrency: int = CONCURRENCY,
         return_exceptions: Literal[False] = False,
         **options: Unpack[AskOptions],
     ) -> Coroutine[Any, Any, list[T]]: ...
@@ -150,20 +196,39 @@ class MapFn(Protocol):
     @overload
     def __call__(
         self,
-        neuron: str | Axon | None,
+        neuron: AsyncAxon[T],
+        inputs: Iterable[object],
+        *,
+        output_type: None = None,
+        concurrency: int = CONCURRENCY,
+        return_exceptions: Literal[False] = False,
+        **options: Unpack[AskOptions],
+    ) -> Coroutine[Any, Any, list[T]]: ...
+
+    @overload
+    def __call__(
+        self,
+        neuron: Target,
         inputs: Iterable[object],
         *,
         output_type: Any = None,
-        concurrency: int = ...,
+        concurrency: int = CONCURRENCY,
         return_exceptions: bool = False,
         **options: Unpack[AskOptions],
     ) -> Coroutine[Any, Any, list[Any]]: ...
 
 
 class RaceFn(Protocol):
-    """The function that a Neuron gets for its keyword ``race``: `Dendrite.race`.
+    """``race``: send one input to several Neurons, return the first output, and stop the others.
 
-    A Neuron that is a plain function gets the output itself, without ``await``.
+    Args:
+        neurons: The Neurons, each as for `AskFn`.
+        input: The input.
+        output_type: As for `AskFn`.
+        **options: See `AskOptions`.
+
+    Raises:
+        ExceptionGroup: All failed; it has their errors in the order of ``neurons``.
     """
 
     @overload

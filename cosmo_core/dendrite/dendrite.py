@@ -13,13 +13,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iter
 from functools import partial
 from threading import get_ident
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
 
 from cosmo_core.arguments import check_count, check_options, check_seconds, check_wait, satisfies
-from cosmo_core.contracts.asking import Stream
+from cosmo_core.contracts.asking import AskFn, MapFn, RaceFn, StreamFn
 from cosmo_core.contracts.axon import Axon
 from cosmo_core.contracts.boundary import logged_failures
-from cosmo_core.contracts.callable_axon import CallableAxon, PlainAxon
 from cosmo_core.contracts.callable_axon import neuron as neuron_axon
 from cosmo_core.contracts.dendrite import Role
 from cosmo_core.contracts.engram import Engram, EngramRecord, ImprintReceipt, RecallMode, RecallResult
@@ -27,13 +26,11 @@ from cosmo_core.contracts.keywords import WORK_KEYWORDS, with_keywords
 from cosmo_core.contracts.neuron import AnyNeuronFn
 from cosmo_core.contracts.offer import OH, Select
 from cosmo_core.contracts.options import (
-    AskOptions,
     EmitOptions,
     FilterOptions,
     OfferOptions,
     ResponseOptions,
     RetryStrategy,
-    StreamOptions,
     TaskOptions,
 )
 from cosmo_core.contracts.pathway import H, Pathway, SignalHandler
@@ -46,7 +43,7 @@ from cosmo_core.dendrite.discovery.directory import Directory, NeuronRecord
 from cosmo_core.dendrite.discovery.resolver import Resolver
 from cosmo_core.dendrite.dispatch.dispatcher import Dispatcher
 from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry
-from cosmo_core.dendrite.dispatch.short_form import CONCURRENCY, ShortForm, Target
+from cosmo_core.dendrite.dispatch.short_form import ShortForm
 from cosmo_core.dendrite.extension import EntityHost, ExtensionFactory, ExtensionSet, Ports
 from cosmo_core.dendrite.hosting.host import Host
 from cosmo_core.dendrite.hosting.reply_sender import ReplySender
@@ -67,8 +64,6 @@ if TYPE_CHECKING:
     from cosmo_core.plugins import PluginManager
 
 logger = logging.getLogger("cosmo_core.dendrite")
-
-T = TypeVar("T")
 
 
 class DendriteOptions(TypedDict, total=False):
@@ -634,173 +629,27 @@ class Dendrite:
             pathway.on(type)(handler)
         return pathway
 
-    # --- the short form -----------------------------------------------------------------------------
+    # --- the short form: each is described where its type is ----------------------------------------
 
-    @overload
-    def ask(
-        self, neuron: str | Axon | None, input: object, *, output_type: type[T], **options: Unpack[AskOptions]
-    ) -> Coroutine[Any, Any, T]: ...
+    @property
+    def ask(self) -> AskFn:
+        """Send a TASK and return the output; see `AskFn`."""
+        return self._short.ask
 
-    @overload
-    def ask(
-        self,
-        neuron: CallableAxon[..., Coroutine[Any, Any, T]],
-        input: object,
-        *,
-        output_type: None = None,
-        **options: Unpack[AskOptions],
-    ) -> Coroutine[Any, Any, T]: ...
+    @property
+    def stream(self) -> StreamFn:
+        """Send a TASK and iterate over the texts of its answer; see `StreamFn`."""
+        return self._short.stream
 
-    @overload
-    def ask(
-        self,
-        neuron: str | PlainAxon | None,
-        input: object,
-        *,
-        output_type: None = None,
-        **options: Unpack[AskOptions],
-    ) -> Coroutine[Any, Any, dict[str, Any]]: ...
+    @property
+    def map(self) -> MapFn:
+        """Send a TASK for each input and return the outputs in their order; see `MapFn`."""
+        return self._short.map
 
-    @overload
-    def ask(
-        self, neuron: str | None, input: object, *, output_type: Any, **options: Unpack[AskOptions]
-    ) -> Coroutine[Any, Any, Any]: ...
-
-    def ask(
-        self, neuron: Target, input: object, *, output_type: Any = None, **options: Unpack[AskOptions]
-    ) -> Coroutine[Any, Any, Any]:
-        """Send a TASK and return the output.
-
-        When the time limit passes or the caller is cancelled, the worker is sent STOP.
-
-        Args:
-            neuron: The id of the Neuron, or its Axon; None to select one by ``capabilities``.
-            input: The input: a dictionary, or an object that stands for one, such as a dataclass.
-            output_type: Convert the output to this type; by default to that of the Axon, if one is given.
-            **options: See `AskOptions`.
-
-        Raises:
-            RemoteError: The answer is an ERROR.
-            QuestionError: The Neuron asks a question.
-            OutputTypeError: The output does not fit ``output_type``.
-            TimeoutError: No answer in time.
-            CosmoError: Any other error that `dispatch` raises.
-        """
-        return self._short.ask(neuron, input, output_type, options)
-
-    def stream(
-        self, neuron: Target, input: object, *, output_type: Any = None, **options: Unpack[StreamOptions]
-    ) -> Stream:
-        """Send a TASK and iterate over the texts of its answer: ``async for text in dendrite.stream(…)``.
-
-        The stream then has the `Stream.output`. Its Neuron is slowed down while the texts are not read.
-        Arguments and errors are those of `ask`; see `StreamOptions`.
-        """
-        return self._short.stream(neuron, input, output_type, options)
-
-    @overload
-    def map(
-        self,
-        neuron: str | Axon | None,
-        inputs: Iterable[object],
-        *,
-        output_type: type[T],
-        concurrency: int = CONCURRENCY,
-        return_exceptions: Literal[False] = False,
-        **options: Unpack[AskOptions],
-    ) -> Coroutine[Any, Any, list[T]]: ...
-
-    @overload
-    def map(
-        self,
-        neuron: CallableAxon[..., Coroutine[Any, Any, T]],
-        inputs: Iterable[object],
-        *,
-        output_type: None = None,
-        concurrency: int = CONCURRENCY,
-        return_exceptions: Literal[False] = False,
-        **options: Unpack[AskOptions],
-    ) -> Coroutine[Any, Any, list[T]]: ...
-
-    @overload
-    def map(
-        self,
-        neuron: str | Axon | None,
-        inputs: Iterable[object],
-        *,
-        output_type: Any = None,
-        concurrency: int = CONCURRENCY,
-        return_exceptions: bool = False,
-        **options: Unpack[AskOptions],
-    ) -> Coroutine[Any, Any, list[Any]]: ...
-
-    def map(
-        self,
-        neuron: Target,
-        inputs: Iterable[object],
-        *,
-        output_type: Any = None,
-        concurrency: int = CONCURRENCY,
-        return_exceptions: bool = False,
-        **options: Unpack[AskOptions],
-    ) -> Coroutine[Any, Any, list[Any]]:
-        """Send a TASK for each input, and return the outputs in the order of the inputs.
-
-        The first exception stops the other TASKs and is raised.
-
-        Args:
-            neuron: The id of the Neuron, or its Axon; None to select one by ``capabilities`` for each.
-            inputs: The inputs, each as for `ask`. Any iterable; it is read as far as TASKs are sent.
-            output_type: Convert each output to this type; by default as `ask` does.
-            concurrency: The number of TASKs at once.
-            return_exceptions: Return exceptions in place of outputs, and stop nothing.
-            **options: See `AskOptions`; ``timeout_s`` is the time limit of each TASK.
-
-        Raises:
-            CosmoError: Any error that `ask` raises.
-        """
-        return self._short.map(neuron, inputs, output_type, concurrency, return_exceptions, options)
-
-    @overload
-    def race(
-        self,
-        neurons: Iterable[str | Axon],
-        input: object,
-        *,
-        output_type: type[T],
-        **options: Unpack[AskOptions],
-    ) -> Coroutine[Any, Any, T]: ...
-
-    @overload
-    def race(
-        self,
-        neurons: Iterable[str | Axon],
-        input: object,
-        *,
-        output_type: None = None,
-        **options: Unpack[AskOptions],
-    ) -> Coroutine[Any, Any, Any]: ...
-
-    def race(
-        self,
-        neurons: Iterable[str | Axon],
-        input: object,
-        *,
-        output_type: Any = None,
-        **options: Unpack[AskOptions],
-    ) -> Coroutine[Any, Any, Any]:
-        """Send one input to several Neurons, return the first output, and stop the others.
-
-        Args:
-            neurons: The Neurons, each as for `ask`.
-            input: The input.
-            output_type: As for `ask`.
-            **options: See `AskOptions`.
-
-        Raises:
-            ExceptionGroup: All failed; it has their errors in the order of ``neurons``.
-        """
-        return self._short.race(neurons, input, output_type, options)
+    @property
+    def race(self) -> RaceFn:
+        """Send one input to several Neurons and return the first output; see `RaceFn`."""
+        return self._short.race
 
     # --- dispatching and waiting --------------------------------------------------------------------
 

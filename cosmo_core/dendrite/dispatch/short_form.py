@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any, Final, cast
+from typing import Any, Final, Unpack, cast
 
 import msgspec
 
 from cosmo_core.arguments import check_count, check_options, check_wait
-from cosmo_core.contracts.asking import Stream
+from cosmo_core.contracts.asking import CONCURRENCY, Stream, Target
 from cosmo_core.contracts.axon import Axon
 from cosmo_core.contracts.neuron_types import convert_output
 from cosmo_core.contracts.options import AskOptions, StreamOptions, TaskOptions
@@ -19,20 +19,16 @@ from cosmo_core.protocol.signal import plain_value
 TIMEOUT_S: Final = 30.0
 """The default time limit of an answer, in seconds."""
 
-CONCURRENCY: Final = 8
-"""The default number of TASKs of a ``map`` that run at once."""
-
-Target = str | Axon | None
-"""The id of a Neuron, or its Axon; None where capabilities select it."""
-
 
 class ShortForm:
-    """Sends TASKs with a dispatcher. `Dendrite` is the manual of the methods."""
+    """Sends TASKs with a dispatcher; the types of its methods, such as `AskFn`, are their manual."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
 
-    async def ask(self, neuron: Target, input: object, output_type: Any, options: AskOptions) -> Any:
+    async def ask(
+        self, neuron: Target, input: object, *, output_type: Any = None, **options: Unpack[AskOptions]
+    ) -> Any:
         """Return the output of a Neuron."""
         check_options("ask", options, AskOptions.__annotations__)
         retry = options.pop("retry", None)
@@ -44,7 +40,9 @@ class ShortForm:
             answer = await self._dispatcher.ask_with_retries(task, retry)
         return _converted(answer.output, neuron, output_type)
 
-    def stream(self, neuron: Target, input: object, output_type: Any, options: StreamOptions) -> Stream:
+    def stream(
+        self, neuron: Target, input: object, *, output_type: Any = None, **options: Unpack[StreamOptions]
+    ) -> Stream:
         """Return the texts of an answer; the TASK is sent when they are read."""
         check_options("stream", options, StreamOptions.__annotations__)
         check_wait(timeout_s := options.pop("timeout_s", TIMEOUT_S))
@@ -59,10 +57,11 @@ class ShortForm:
         self,
         neuron: Target,
         inputs: Iterable[object],
-        output_type: Any,
-        concurrency: int,
-        return_exceptions: bool,
-        options: AskOptions,
+        *,
+        output_type: Any = None,
+        concurrency: int = CONCURRENCY,
+        return_exceptions: bool = False,
+        **options: Unpack[AskOptions],
     ) -> list[Any]:
         """Return the outputs for many inputs, in their order."""
         check_options("map", options, [*AskOptions.__annotations__, "concurrency", "return_exceptions"])
@@ -71,7 +70,7 @@ class ShortForm:
 
         async def run(index: int, input: object) -> None:
             try:
-                outputs[index] = await self.ask(neuron, input, output_type, options.copy())
+                outputs[index] = await self.ask(neuron, input, output_type=output_type, **options)
             except Exception as error:
                 if not return_exceptions:
                     raise
@@ -91,14 +90,20 @@ class ShortForm:
         return outputs
 
     async def race(
-        self, neurons: Iterable[str | Axon], input: object, output_type: Any, options: AskOptions
+        self,
+        neurons: Iterable[str | Axon],
+        input: object,
+        *,
+        output_type: Any = None,
+        **options: Unpack[AskOptions],
     ) -> Any:
         """Return the first output of several Neurons, and stop the others."""
         check_options("race", options, AskOptions.__annotations__)
         if isinstance(neurons, (str, Axon)) or not (neurons := list(neurons)):
             raise TypeError(f"race takes several Neurons, not {neurons!r}")
         works = [
-            asyncio.create_task(self.ask(neuron, input, output_type, options.copy())) for neuron in neurons
+            asyncio.create_task(self.ask(neuron, input, output_type=output_type, **options))
+            for neuron in neurons
         ]
         pending = set(works)
         try:
