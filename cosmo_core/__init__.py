@@ -42,6 +42,7 @@ from cosmo_core.contracts.watcher import Watcher as Watcher
 from cosmo_core.dendrite import Dendrite as Dendrite
 from cosmo_core.dendrite.discovery.describer import NeuronDescription as NeuronDescription
 from cosmo_core.dendrite.discovery.directory import NeuronRecord as NeuronRecord
+from cosmo_core.errors import AnswerTimeoutError as AnswerTimeoutError
 from cosmo_core.errors import CosmoError as CosmoError
 from cosmo_core.errors import EngramError as EngramError
 from cosmo_core.errors import EngramNotBound as EngramNotBound

@@ -141,6 +141,7 @@ class SynapseAuthError(SynapseError):
     """The bus rejected this program: its key or its credentials are wrong or missing."""
 
     code: ClassVar[str] = "AUTH_FAILED"
+    recoverable: ClassVar[bool] = False
 
 
 class FrameTooLargeError(SynapseError):
@@ -170,6 +171,12 @@ class NoRouteError(CosmoError):
         if len(self.known) > MAX_LISTED:
             listed += f" and {len(self.known) - MAX_LISTED} more"
         super().__init__(f"no live {wanted} in this namespace; known: {listed}")
+
+
+class AnswerTimeoutError(CosmoError, TimeoutError):
+    """A TASK had no answer within the time limit of its caller."""
+
+    code: ClassVar[str] = "TIMEOUT"
 
 
 class NoBidError(CosmoError, TimeoutError):

@@ -147,7 +147,7 @@ class AskFn(Protocol):
 
     @overload
     def __call__(
-        self, neuron: str | None, input: object, *, output_type: Any, **options: Unpack[AskOptions]
+        self, neuron: Target, input: object, *, output_type: Any = None, **options: Unpack[AskOptions]
     ) -> Coroutine[Any, Any, Any]: ...
 
 

@@ -218,7 +218,8 @@ class Axon:
         elif isinstance(output, AskBack):
             return question_reply(task, self.neuron_id, output)
         elif output is None:
-            raise NeuronError(f"Neuron {self.neuron_id!r} returned nothing", code="OUTPUT_INVALID")
+            reason = f"Neuron {self.neuron_id!r} returned nothing; an output may be empty, such as {{}}"
+            raise NeuronError(reason, code="OUTPUT_INVALID")
         else:
             if type(output) not in _PLAIN:
                 output = self._plain(output)

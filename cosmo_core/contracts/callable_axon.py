@@ -37,6 +37,8 @@ class CallableAxon(Axon, Generic[P, R_co]):
         name = getattr(function, "__name__", None) if id is None else id
         if isinstance(function, Axon):
             raise TypeError(f"@neuron makes an Axon of a function, and {function!r} is one already")
+        if not callable(function):
+            raise TypeError(f"a Neuron is a function or an Axon, not {function!r}; pass several one by one")
         if name is None or name == "<lambda>":
             raise TypeError(f"{function!r} has no name that could be its id: neuron(id=…)(function) sets one")
         check_options("@neuron", options, AxonOptions.__annotations__)

@@ -75,7 +75,11 @@ def check_neuron(neuron: Callable[..., Any]) -> None:
     try:
         signature.bind({}, [], **given)
     except TypeError as error:
-        raise TypeError(f"a Neuron takes (input, context); {neuron!r} takes {signature}: {error}") from None
+        keywords = ", ".join((*MEMORY_KEYWORDS, *WORK_KEYWORDS))
+        raise TypeError(
+            f"a Neuron takes (input, context), and any of the keywords {keywords};"
+            f" {neuron!r} takes {signature}: {error}"
+        ) from None
 
 
 def invoker(neuron: NeuronFn, max_threads: int = MAX_THREADS) -> Invoke:

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol, Self, TypeVar
 from cosmo_core.arguments import check_wait
 from cosmo_core.contracts.boundary import logged_failures, must_pass
 from cosmo_core.contracts.task_context import outside_task
-from cosmo_core.errors import PathwayClosedError
+from cosmo_core.errors import AnswerTimeoutError, PathwayClosedError
 from cosmo_core.protocol.signal import Signal, address
 from cosmo_core.protocol.signal_type import (
     ANSWER_TYPES,
@@ -249,7 +249,8 @@ class Pathway:
                 self._leave(reason)
 
     def _timeout_error(self, types: frozenset[SignalType], timeout_s: float | None) -> TimeoutError:
-        return TimeoutError(f"Neuron {self.neuron!r} did not answer {self.task_id} within {timeout_s} s")
+        reason = f"Neuron {self.neuron!r} did not answer {self.task_id} within {timeout_s} s"
+        return AnswerTimeoutError(f"{reason}; timeout_s sets another limit")
 
     def _closed_error(self, types: frozenset[SignalType]) -> PathwayClosedError:
         wanted = any_of(types)

@@ -20,11 +20,16 @@ def Neuron(source: str, **options: Any) -> NeuronFn:  # noqa: N802 - the promise
         **options: The options of the source.
 
     Raises:
+        TypeError: ``source`` is not a text.
         UnknownPluginError: The source is not installed; the message lists the installed ones and says how
             to install it.
         PluginLoadError: The source is installed but cannot be imported.
         PluginConflictError: Several distributions provide a source with this name.
     """
+    if not isinstance(source, str):
+        raise TypeError(
+            f"source is a name such as 'ollama', not {source!r}; the decorator of a function is @neuron"
+        )
     neuron: NeuronFn = _factory("cosmo.sources", source)(**options)
     return neuron
 

@@ -65,15 +65,17 @@ class RemoteError(CosmoError):
 
     Attributes:
         code: The stable code, such as ``NO_ROUTE`` or ``NEURON_ERROR``.
+        message: The message.
         recoverable: Whether the same TASK may succeed later.
         signal: The ERROR Signal itself.
     """
 
     def __init__(self, signal: Signal) -> None:
         self.code: str = signal.payload["code"]
+        self.message: str = signal.payload["message"]
         self.recoverable: bool = signal.payload["recoverable"]
         self.signal = signal
-        super().__init__(f"{self.code}: {signal.payload['message']}")
+        super().__init__(f"{self.code}: {self.message}")
 
 
 class QuestionError(CosmoError):

@@ -13,6 +13,8 @@ from cosmo_core import (
     Axon,
     CurrentTask,
     Dendrite,
+    NeuronError,
+    RemoteError,
     RetryStrategy,
     Signal,
     SignalType,
@@ -158,7 +160,38 @@ async def test_inner_work_ends_with_time_of_outer_task(start: Start) -> None:
     async with asyncio.timeout(BOUND_S):
         pathway = await dendrite.dispatch(neuron="outer", input={}, deadline_s=0.05)
         answer = await pathway.wait()
-    assert answer.payload["message"].startswith("TimeoutError")
+    assert answer.payload["code"] == "TIMEOUT"
+    assert "'inner'" in answer.payload["message"]
+
+
+@pytest.mark.clause("P-5.13")
+@pytest.mark.parametrize(
+    ("asked", "code", "message"),
+    [
+        ("fails", "OUT_OF_INK", "no more"),
+        ("breaks", "NEURON_ERROR", "ValueError; see evt_"),
+        ("absent", "NO_ROUTE", "no live Neuron 'absent' in this namespace; known: breaks, fails, outer"),
+    ],
+)
+async def test_failure_of_inner_work_keeps_its_code_and_message(
+    start: Start, asked: str, code: str, message: str
+) -> None:
+    dendrite: Dendrite
+
+    async def fails(input: dict[str, Any], context: list[Any]) -> Any:
+        raise NeuronError("no more", code="OUT_OF_INK")
+
+    async def breaks(input: dict[str, Any], context: list[Any]) -> Any:
+        raise ValueError("a secret")
+
+    async def outer(input: dict[str, Any], context: list[Any]) -> Any:
+        return await dendrite.ask(asked, {})
+
+    dendrite = await start(outer, fails, breaks)
+    with pytest.raises(RemoteError) as caught:
+        await dendrite.ask("outer", {})
+    assert caught.value.code == code
+    assert caught.value.message.startswith(message)
 
 
 async def test_handler_of_a_signal_of_a_neuron_does_not_belong_to_its_task(start: Start) -> None:
@@ -244,7 +277,8 @@ async def test_every_way_of_waiting_ends_with_time_of_outer_task(way: str) -> No
     async with Dendrite.open("memory://", inner, outer) as dendrite, asyncio.timeout(BOUND_S):
         pathway = await dendrite.dispatch(neuron="outer", input={}, deadline_s=0.05)
         answer = await pathway.wait()
-    assert answer.payload["message"].startswith("TimeoutError")
+    assert answer.payload["code"] == "TIMEOUT"
+    assert "'inner'" in answer.payload["message"]
 
 
 async def test_work_that_outlives_its_neuron_is_not_bound_by_the_deadline() -> None:

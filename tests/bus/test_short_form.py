@@ -18,6 +18,7 @@ from cosmo_core import (
     LifecycleError,
     MalformedSignalError,
     MapFn,
+    Neuron,
     NeuronError,
     NoRouteError,
     OutputTypeError,
@@ -180,7 +181,8 @@ async def test_open_names_what_is_there_when_waiting_takes_too_long() -> None:
         ((), {"wait_for": "shout"}, "wait_for is a list of ids"),
         ((), {"namspace": "x"}, "did you mean namespace"),
         ((), {"waitfor": ["x"]}, "did you mean wait_for"),
-        ((7,), {}, "7 has no name"),
+        ((7,), {}, "a Neuron is a function or an Axon, not 7"),
+        (([shout, spell],), {}, "pass several one by one"),
     ],
 )
 async def test_wrong_arguments_of_open_are_type_errors(
@@ -316,6 +318,26 @@ async def test_ask_takes_capabilities_and_retries() -> None:
     async with Dendrite.open("memory://", flaky) as dendrite:
         retry = RetryStrategy(max_attempts=3, backoff=0)
         assert await dendrite.ask(None, {}, capabilities=["flaky"], retry=retry) == {"calls": 3}
+
+
+async def test_function_that_is_no_axon_cannot_be_asked(dendrite: Dendrite) -> None:
+    undecorated: Any = shout
+    with pytest.raises(TypeError, match="by its id or its Axon, not <function shout"):
+        await dendrite.ask(undecorated, {})
+
+
+def test_source_as_a_decorator_names_the_decorator() -> None:
+    decorator: Any = Neuron
+    with pytest.raises(TypeError, match="the decorator of a function is @neuron"):
+        decorator(shout)
+
+
+def test_unknown_keyword_of_a_neuron_lists_those_that_there_are() -> None:
+    async def needs(input: dict[str, Any], context: list[Any], *, aks: Any) -> Any:
+        return {}
+
+    with pytest.raises(TypeError, match=r"the keywords recall, imprint, ask, stream, map, race; .*aks"):
+        neuron(needs)
 
 
 @pytest.mark.parametrize("method", ["ask", "stream", "map", "race"])

@@ -126,7 +126,9 @@ async def test_stop_does_not_cancel_answer_that_is_being_sent(start: Start) -> N
 
 
 @pytest.mark.parametrize("way", ["dispatch", "dispatch_offer"])
-async def test_dendrite_that_stops_does_not_stop_the_work_it_asked_for(start: Start, way: str) -> None:
+async def test_dendrite_that_stops_does_not_stop_work_whose_pathway_is_not_read(
+    start: Start, way: str
+) -> None:
     release, answered = asyncio.Event(), asyncio.Event()
 
     async def held(input: dict[str, Any], context: list[Any]) -> Any:
@@ -142,10 +144,9 @@ async def test_dendrite_that_stops_does_not_stop_the_work_it_asked_for(start: St
             pathway = await caller.dispatch(neuron="held", input={})
         else:
             pathway = await caller.dispatch_offer(capabilities=["x"], input={})
-        waiting = asyncio.create_task(pathway.wait())
         await caller.stop()
         with pytest.raises(PathwayClosedError):
-            await waiting
+            await pathway.wait()
         release.set()
         await asyncio.wait_for(answered.wait(), 5)
         await worker.stop()

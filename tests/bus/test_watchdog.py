@@ -101,7 +101,11 @@ async def test_work_heartbeats_continue_while_event_loop_is_blocked(start: Start
         assert moment - started <= 2.2
         assert subject == f"cosmonapse.test.HEARTBEAT.inbox.{orchestrator._dispatcher._inbox}"
         assert (sign.type, sign.payload) == (SignalType.HEARTBEAT, {"status": "working"})
-        assert sign.meta == {"dendrite": worker._host._name, "tasks": [pathway.task_id]}
+        assert sign.meta == {
+            "dendrite": worker._host._name,
+            "tasks": [pathway.task_id],
+            "neurons": ["block"],
+        }
     first, second = (moment for moment, _, _ in synapse.published)
     assert second - first <= 1.5
     await worker.stop()

@@ -267,7 +267,7 @@ def plain_generator(input: Any, context: Any) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("neuron", "reason"),
     [
-        (one, r"takes \(input, context\); .* takes \(input: 'Any'\)"),
+        (one, r"takes \(input, context\), .* takes \(input: 'Any'\)"),
         (three, "missing a required argument: 'more'"),
         (keyword, "missing a required .*argument: 'needed'"),
         (plain_generator, "async generator: write async def"),

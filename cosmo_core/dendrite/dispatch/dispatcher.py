@@ -21,7 +21,7 @@ from cosmo_core.dendrite.discovery.resolver import Resolver
 from cosmo_core.dendrite.dispatch.pathway_registry import Deadline, PathwayRegistry
 from cosmo_core.dendrite.life_cycle import LifeCycle, StopTime, not_running
 from cosmo_core.dendrite.transport.link import Link, rejected
-from cosmo_core.errors import PathwayClosedError
+from cosmo_core.errors import AnswerTimeoutError, PathwayClosedError
 from cosmo_core.protocol.ids import check_token, new_trace_id, new_ulid
 from cosmo_core.protocol.payloads import without_none
 from cosmo_core.protocol.signal import Signal, address, check_signal, deadline_ms, new_unvalidated
@@ -157,7 +157,8 @@ class Dispatcher:
             wanted = (
                 f"Neuron {neuron!r}" if neuron else f"a Neuron with {' and '.join(map(repr, capabilities))}"
             )
-            raise TimeoutError(f"no answer from {wanted} within {timeout_s} s") from None
+            reason = f"no answer from {wanted} within {timeout_s:g} s; timeout_s sets another limit"
+            raise AnswerTimeoutError(reason) from None
 
     async def ask_with_retries(self, options: TaskOptions, retry: RetryStrategy) -> Signal:
         """Return the first answer that the strategy accepts, or the outcome of the last attempt.

@@ -123,8 +123,12 @@ class ShortForm:
 
 def _task(neuron: Target, input: object, options: StreamOptions | AskOptions) -> TaskOptions:
     task: dict[str, Any] = {"input": input if isinstance(input, dict) else _plain(input), **options}
-    if neuron is not None:
-        task["neuron"] = neuron.neuron_id if isinstance(neuron, Axon) else neuron
+    if isinstance(neuron, Axon):
+        task["neuron"] = neuron.neuron_id
+    elif isinstance(neuron, str):
+        task["neuron"] = neuron
+    elif neuron is not None:
+        raise TypeError(f"a Neuron is asked by its id or its Axon, not {neuron!r}; @neuron makes an Axon")
     return cast("TaskOptions", task)
 
 

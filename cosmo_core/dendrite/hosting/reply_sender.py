@@ -12,7 +12,7 @@ from cosmo_core.contracts.boundary import described
 from cosmo_core.contracts.clarification import ASKING_TYPES
 from cosmo_core.dendrite.reliability.redelivery import RedeliveryBuffer
 from cosmo_core.dendrite.transport.link import Link
-from cosmo_core.errors import FrameTooLargeError, SynapseError, UnencodableError
+from cosmo_core.errors import CosmoError, FrameTooLargeError, SynapseError, UnencodableError
 from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import AXON_TYPES, SignalType
 
@@ -90,10 +90,14 @@ class ReplySender:
         await self._link.send(self.subject(task, signal.type), signal)
 
     def error_payload(self, error: BaseException, task: Signal) -> dict[str, Any]:
-        """Return the payload of the ERROR for an exception: a plugin's, or by default its type."""
+        """Return the payload of the ERROR for an exception: a plugin's, that of its code, or its type."""
         info = self._error_info(error, task)
         if info is not None:
             return {"code": info.code, "message": info.message, "recoverable": info.recoverable}
+        if isinstance(error, CosmoError) and (code := getattr(error, "code", None)) is not None:
+            # The core's own error, such as that of a Neuron which this one asked, has no private text.
+            message = getattr(error, "message", str(error))
+            return {"code": code, "message": message, "recoverable": getattr(error, "recoverable", True)}
         name = type(error).__name__
         text = described(error) if self._expose_errors else f"{name}; see {task.id} in the worker's log"
         return {"code": "NEURON_ERROR", "message": text, "recoverable": False}
