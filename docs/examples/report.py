@@ -18,16 +18,16 @@ async def research(input: dict[str, str], context: list[object]) -> str:
 
 
 @neuron
-async def write(input: dict[str, list[str]], context: list[object]) -> AsyncIterator[str]:
+async def compose(input: dict[str, list[str]], context: list[object]) -> AsyncIterator[str]:
     for word in " ".join(input["facts"]).split():
         yield f"{word} "
         await asyncio.sleep(0.02)  # about the time of a model for one word
 
 
 async def main(topic: str = "tea", url: str = "memory://") -> None:
-    async with asyncio.timeout(30), Dendrite.open(url, plan, research, write) as dendrite:
+    async with asyncio.timeout(30), Dendrite.open(url, plan, research, compose) as dendrite:
         facts = await dendrite.map(research, await dendrite.ask(plan, {"topic": topic}), concurrency=4)
-        async for text in dendrite.stream(write, {"facts": facts}):
+        async for text in dendrite.stream(compose, {"facts": facts}):
             print(text, end="", flush=True)
 
 
