@@ -551,6 +551,20 @@ async def test_first_exception_of_map_stops_the_rest() -> None:
     assert stuck.cancelled == 3
 
 
+async def test_exception_of_the_inputs_of_map_stops_the_rest_and_keeps_its_cause() -> None:
+    stuck = Stuck()
+
+    def inputs() -> Iterator[dict[str, Any]]:
+        yield {}
+        yield {}
+        raise KeyError("row 3") from ZeroDivisionError()
+
+    async with Dendrite.open("memory://", neuron(id="stuck")(stuck)) as dendrite:
+        with pytest.raises(KeyError, match="row 3") as caught:
+            await dendrite.map("stuck", inputs(), concurrency=2)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
 async def test_map_returns_exceptions_in_place(dendrite: Dendrite) -> None:
     async def odd(input: dict[str, Any], context: list[Any]) -> dict[str, int]:
         if input["n"] % 2:

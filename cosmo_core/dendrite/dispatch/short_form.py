@@ -86,7 +86,8 @@ class ShortForm:
                     group.create_task(run(index, input))
         except BaseExceptionGroup as failed:
             # The first one cancelled the others.
-            raise failed.exceptions[0] from None
+            first = failed.exceptions[0]
+            raise first from first.__cause__
         return outputs
 
     async def race(
