@@ -137,6 +137,7 @@ class Pathway:
         "_first",
         "_kept",
         "_owner",
+        "_read",
         "_readers",
         "_settled",
         "_signals",
@@ -163,6 +164,8 @@ class Pathway:
         self._closed = False
         # Whether the TASK runs on when its caller leaves, or was stopped already.
         self._kept = False
+        # Whether an iteration has ended; it may have been left before the answer.
+        self._read = False
         # The number of iterations and `async with` blocks; waits are in the list of waiters.
         self._readers = 0
         # Made on first use: many Pathways are open at once, and most have one Signal or none.
@@ -364,8 +367,10 @@ class Pathway:
             raise self._timeout_error(TERMINAL_TYPES, timeout_s) from None
         finally:
             self._readers -= readers
-            if readers and reason:
-                self._leave(reason)
+            if readers:
+                self._read = True
+                if reason:
+                    self._leave(reason)
 
     async def _wait_for_change(self) -> None:
         if self._changed is None:
@@ -487,8 +492,8 @@ class Pathway:
         self.end()
 
     def end_with_dendrite(self) -> None:
-        """Receive no more Signals; a reader that still waits for the answer gets none, so stop the TASK."""
-        if self._readers or self._waiters:
+        """Receive no more Signals; one that is or was read was left before the answer, so stop the TASK."""
+        if self._readers or self._waiters or self._read:
             self.stop(LEFT)
         self.end()
 

@@ -141,6 +141,29 @@ async def test_break_from_iteration_lets_task_run(pathway: Pathway, stuck: Stuck
     assert await pathway.result(timeout_s=BOUND_S) == {"response": "released"}
 
 
+@pytest.mark.clause("P-11.5")
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("way", ["signals", "text"])
+async def test_end_of_dendrite_stops_task_whose_iteration_was_left(
+    start: Start, stuck: Stuck, way: str, kept: bool
+) -> None:
+    await start(Axon(neuron_id="stuck", neuron_fn=stuck), role="worker")
+    caller = await start()
+    pathway = await caller.dispatch(neuron="stuck", input={})
+    if kept:
+        pathway.keep_running()
+    reading: Any = getattr(pathway, way)()
+    async for _ in reading:
+        break
+    await reading.aclose()
+    await caller.stop()
+    if not kept:
+        await stopped(stuck)
+    assert pathway.closed
+    assert stuck.cancelled.is_set() != kept
+    stuck.release.set()
+
+
 @pytest.mark.parametrize("ends", ["times out", "is cancelled"])
 async def test_other_reader_keeps_task_running(pathway: Pathway, stuck: Stuck, ends: str) -> None:
     other = asyncio.create_task(pathway.wait())
