@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Self, TypeVar, Unpack, overload
 
-from cosmo_core.contracts.asking import CONCURRENCY, AsyncAxon, Target
+from cosmo_core.contracts.asking import CONCURRENCY, Target, TypedAxon
 from cosmo_core.contracts.axon import Axon
 from cosmo_core.contracts.neuron import AnyNeuronFn
 from cosmo_core.contracts.options import AskOptions, StreamOptions
@@ -152,12 +152,12 @@ class Bus:
 
     @overload
     def ask(
-        self, neuron: AsyncAxon[T], input: object, *, output_type: None = None, **options: Unpack[AskOptions]
+        self, neuron: TypedAxon[T], input: object, *, output_type: None = None, **options: Unpack[AskOptions]
     ) -> T: ...
 
     @overload
     def ask(
-        self, neuron: Target, input: object, *, output_type: Any = None, **options: Unpack[AskOptions]
+        self, neuron: str | None, input: object, *, output_type: Any = None, **options: Unpack[AskOptions]
     ) -> Any: ...
 
     def ask(
@@ -186,7 +186,8 @@ class Bus:
         **options: Unpack[AskOptions],
     ) -> list[Any]:
         """Send a TASK for each input and return the outputs; see `MapFn`."""
-        work = self.dendrite.map(
+        map: Any = self.dendrite.map
+        work = map(
             neuron,
             inputs,
             output_type=output_type,

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import Any, Final, Literal, Protocol, Self, TypeVar, Unpack, overload
 
 from cosmo_core.contracts.axon import Axon
-from cosmo_core.contracts.callable_axon import CallableAxon, PlainAxon
+from cosmo_core.contracts.callable_axon import CallableAxon
 from cosmo_core.contracts.options import AskOptions, StreamOptions
 from cosmo_core.contracts.pathway import Pathway
 from cosmo_core.contracts.task_context import within_task
@@ -22,8 +22,8 @@ CONCURRENCY: Final = 8
 Target = str | Axon | None
 """The id of a Neuron, or its Axon; None where capabilities select it."""
 
-AsyncAxon = CallableAxon[..., Coroutine[Any, Any, T]]
-"""What `neuron` makes of an async function that returns a ``T``."""
+TypedAxon = CallableAxon[..., Any, T]
+"""What `neuron` makes of a function whose output is a ``T``."""
 
 
 class Stream:
@@ -132,22 +132,17 @@ class AskFn(Protocol):
 
     @overload
     def __call__(
-        self, neuron: AsyncAxon[T], input: object, *, output_type: None = None, **options: Unpack[AskOptions]
+        self, neuron: TypedAxon[T], input: object, *, output_type: None = None, **options: Unpack[AskOptions]
     ) -> Coroutine[Any, Any, T]: ...
 
     @overload
     def __call__(
-        self,
-        neuron: str | PlainAxon | None,
-        input: object,
-        *,
-        output_type: None = None,
-        **options: Unpack[AskOptions],
+        self, neuron: str | None, input: object, *, output_type: None = None, **options: Unpack[AskOptions]
     ) -> Coroutine[Any, Any, dict[str, Any]]: ...
 
     @overload
     def __call__(
-        self, neuron: Target, input: object, *, output_type: Any = None, **options: Unpack[AskOptions]
+        self, neuron: str | None, input: object, *, output_type: Any, **options: Unpack[AskOptions]
     ) -> Coroutine[Any, Any, Any]: ...
 
 
@@ -196,7 +191,7 @@ class MapFn(Protocol):
     @overload
     def __call__(
         self,
-        neuron: AsyncAxon[T],
+        neuron: TypedAxon[T],
         inputs: Iterable[object],
         *,
         output_type: None = None,
@@ -208,7 +203,7 @@ class MapFn(Protocol):
     @overload
     def __call__(
         self,
-        neuron: Target,
+        neuron: str | None,
         inputs: Iterable[object],
         *,
         output_type: Any = None,

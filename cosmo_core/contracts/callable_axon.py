@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from functools import update_wrapper
-from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, cast, overload
+from typing import Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, cast, overload
 
 from cosmo_core.arguments import check_options
 from cosmo_core.contracts.axon import Axon, ContextFetcher
@@ -12,8 +12,12 @@ from cosmo_core.contracts.engram import EngramBinding
 from cosmo_core.contracts.neuron import AnyNeuronFn
 
 P = ParamSpec("P")
-R = TypeVar("R")
+T = TypeVar("T")
 R_co = TypeVar("R_co", covariant=True)
+O_co = TypeVar("O_co", covariant=True)
+
+AsyncNeuron = Callable[P, Coroutine[Any, Any, T]]
+StreamingNeuron = Callable[P, AsyncIterator[T]]
 
 
 class AxonOptions(TypedDict, total=False):
@@ -30,8 +34,8 @@ class AxonOptions(TypedDict, total=False):
     max_backlog: int
 
 
-class CallableAxon(Axon, Generic[P, R_co]):
-    """An Axon that can be called as its function, which `neuron` makes."""
+class CallableAxon(Axon, Generic[P, R_co, O_co]):
+    """An Axon that can be called as its function, and whose output is an ``O_co``; `neuron` makes it."""
 
     def __init__(self, function: Callable[P, R_co], id: str | None, options: AxonOptions) -> None:
         name = getattr(function, "__name__", None) if id is None else id
@@ -51,18 +55,38 @@ class CallableAxon(Axon, Generic[P, R_co]):
         return self._function(*args, **kwargs)
 
 
-PlainAxon = CallableAxon[..., AsyncIterator[Any] | dict[str, Any]]
-"""What `neuron` makes of an async generator, and of a plain function that returns an object."""
+StreamingAxon = CallableAxon[P, AsyncIterator[T], dict[str, Any]]
+
+
+class NeuronDecorator(Protocol):
+    """Makes an Axon of a function: what `neuron` with options returns."""
+
+    # The output of an async function is what it returns, and that of an async generator an object.
+
+    @overload
+    def __call__(self, function: AsyncNeuron[P, T], /) -> CallableAxon[P, Coroutine[Any, Any, T], T]: ...
+
+    @overload
+    def __call__(self, function: StreamingNeuron[P, T], /) -> StreamingAxon[P, T]: ...
+
+    @overload
+    def __call__(self, function: Callable[P, T], /) -> CallableAxon[P, T, T]: ...
 
 
 @overload
-def neuron(function: Callable[P, R], /) -> CallableAxon[P, R]: ...
+def neuron(function: AsyncNeuron[P, T], /) -> CallableAxon[P, Coroutine[Any, Any, T], T]: ...
 
 
 @overload
-def neuron(
-    *, id: str | None = None, **options: Unpack[AxonOptions]
-) -> Callable[[Callable[P, R]], CallableAxon[P, R]]: ...
+def neuron(function: StreamingNeuron[P, T], /) -> StreamingAxon[P, T]: ...
+
+
+@overload
+def neuron(function: Callable[P, T], /) -> CallableAxon[P, T, T]: ...
+
+
+@overload
+def neuron(*, id: str | None = None, **options: Unpack[AxonOptions]) -> NeuronDecorator: ...
 
 
 def neuron(function: Any = None, /, *, id: str | None = None, **options: Unpack[AxonOptions]) -> Any:

@@ -7,7 +7,7 @@ import functools
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_type
 
 import pytest
 
@@ -345,6 +345,28 @@ async def test_unknown_options_are_errors_with_a_suggestion(dendrite: Dendrite, 
     target: Any = ["shout"] if method == "race" else "shout"
     with pytest.raises(TypeError, match="did you mean timeout_s"):
         await getattr(dendrite, method)(target, [], timeout=1)
+
+
+async def test_axon_of_a_function_knows_the_type_of_its_output() -> None:
+    @neuron
+    async def count(input: dict[str, Any], context: list[Any]) -> int:
+        return 3
+
+    @neuron(id="streams")
+    async def stream(input: dict[str, Any], context: list[Any]) -> AsyncIterator[str]:
+        yield "three"
+
+    @neuron
+    def plain(input: dict[str, Any], context: list[Any]) -> list[str]:
+        return ["three"]
+
+    async with Dendrite.open("memory://", count, stream, plain) as dendrite:
+        assert assert_type(await dendrite.ask(count, {}), int) == 3
+        assert assert_type(await dendrite.ask(stream, {}), dict[str, Any]) == {"response": "three"}
+        assert assert_type(await dendrite.ask(plain, {}), list[str]) == ["three"]
+        assert assert_type(await dendrite.map(count, [{}]), list[int]) == [3]
+        assert assert_type(await dendrite.ask("count", {}), dict[str, Any]) == {"value": 3}
+        assert assert_type(await dendrite.ask("count", {}, output_type=float), float) == 3
 
 
 # --- stream -----------------------------------------------------------------------------------------
