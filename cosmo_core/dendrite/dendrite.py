@@ -373,6 +373,7 @@ class Dendrite:
             if life.stopping:
                 raise LifecycleError("the Dendrite was stopped while it started")
             self._lifetime = stack.pop_all()
+        logger.debug("Dendrite %s runs in namespace %r", self._inbox, self.namespace)
 
     def _run_until_stop(self, stack: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
         self._at_stop(stack, "heartbeats", _cancel, asyncio.create_task(work))
@@ -421,6 +422,7 @@ class Dendrite:
                 await self._lifetime.aclose()
             finally:
                 self._ended.set()
+                logger.debug("Dendrite %s in namespace %r has stopped", self._inbox, self.namespace)
         elif not self._host.runs_caller():
             await self._ended.wait()
             # A Neuron that stopped its own host may still have to answer.

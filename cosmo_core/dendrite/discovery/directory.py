@@ -228,6 +228,8 @@ class Directory:
             _announced_seconds(signal, "pulse_s"),
         )
         self._update_load(neuron, record.load - (known.load if known else 0))
+        if known is None:
+            logger.debug("%s %r is hosted by Dendrite %s", self._role.capitalize(), neuron, host)
         self.notify()
 
     def _update_load(self, neuron: str, change: int) -> None:
@@ -285,6 +287,9 @@ class Directory:
             if (gone := hosts.pop(host, None)) is not None:
                 self._count -= 1
                 self._update_load(neuron, -gone.load)
+                logger.debug(
+                    "%s %r is no longer hosted by Dendrite %s", self._role.capitalize(), neuron, host
+                )
             if not hosts:
                 del self._neurons[neuron]
                 self._loads.pop(neuron, None)

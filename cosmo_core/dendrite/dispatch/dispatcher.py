@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import weakref
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -26,6 +27,9 @@ from cosmo_core.protocol.ids import check_token, new_trace_id, new_ulid
 from cosmo_core.protocol.payloads import without_none
 from cosmo_core.protocol.signal import Signal, address, check_signal, deadline_ms, new_unvalidated
 from cosmo_core.protocol.signal_type import SignalType
+
+logger = logging.getLogger("cosmo_core.dendrite")
+
 
 # Named once: up to Python 3.11, looking up an enum's member costs as much as a call.
 _TASK: Final = SignalType.TASK
@@ -182,6 +186,7 @@ class Dispatcher:
                     return answer
             await asyncio.sleep(retry.delay_s(attempt))
             attempt += 1
+            logger.debug("attempt %d of a TASK for Neuron %r", attempt, options.get("neuron"))
             if retry.new_trace:
                 options = {**options, "trace_id": new_trace_id()}
 

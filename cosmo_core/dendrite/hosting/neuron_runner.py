@@ -13,6 +13,7 @@ from cosmo_core.contracts.boundary import must_pass
 from cosmo_core.contracts.neuron import NeuronFn
 from cosmo_core.dendrite.hosting.reply_sender import ReplySender
 from cosmo_core.dendrite.hosting.stopped_work import StoppedWork
+from cosmo_core.dendrite.transport import task_log
 from cosmo_core.errors import SynapseError
 from cosmo_core.protocol.ids import SeenIds
 from cosmo_core.protocol.signal import Signal
@@ -38,6 +39,7 @@ class NeuronRunner:
         self._replies = replies
         self._seen = seen
         self._stopped = stopped
+        self._logs = task_log.is_enabled()
         self._max_running = axon.max_concurrency
         self._max_waiting = axon.max_backlog
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -102,6 +104,8 @@ class NeuronRunner:
             return None
         if len(self._backlog) < self._max_waiting:
             self._backlog.append((task, deadline))
+            if self._logs:
+                task_log.log_step("queued", task)
             return None
         return self._replies.send(task, self._overloaded_error(task))
 
@@ -147,6 +151,7 @@ class NeuronRunner:
     async def _run(self, task: Signal, deadline: float | None) -> None:
         ending: BaseException | None = None
         answered, unsent = False, None
+        began = task_log.log_step("started", task) if self._logs else None
         try:
             try:
                 answer = await self.axon.answer(task, self._replies, deadline)
@@ -158,6 +163,8 @@ class NeuronRunner:
                     # SystemExit or KeyboardInterrupt: it ends the process, once the TASK is answered.
                     ending = error
                 answer = task.reply(SignalType.ERROR, self._replies.error_payload(error, task))
+            if self._logs:
+                task_log.log_step("finished", task, answer, began)
             self._replying.add(task.id)
             await self._replies.send(task, answer)
             answered = True

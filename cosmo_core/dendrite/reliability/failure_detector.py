@@ -124,6 +124,7 @@ class FailureDetector:
         return _LastHeartbeat(self._tick - 1, math.ceil(silence_s / TICK_S))
 
     def _end(self, pathway: Pathway) -> None:
+        logger.debug("TASK %s for Neuron %r: its worker is lost", pathway.task_id, pathway.neuron)
         self._pathways.stop_task(pathway, "its worker sent no work heartbeat")
         message = (
             f"the host of Neuron {pathway.neuron!r} has stopped sending work heartbeats for the TASK; it"

@@ -25,6 +25,7 @@ from cosmo_core.contracts.dendrite import DendriteInfo, Role
 from cosmo_core.contracts.synapse import AnswerStore, Synapse, ThreadPublisher
 from cosmo_core.contracts.task_context import outside_task
 from cosmo_core.dendrite.life_cycle import not_running
+from cosmo_core.dendrite.transport import task_log
 from cosmo_core.dendrite.transport.middleware import Chain
 from cosmo_core.errors import LifecycleError, MalformedSignalError, RejectedError, RoleError
 from cosmo_core.protocol.signal import Signal, decode, encode, shorten_deadline
@@ -108,12 +109,15 @@ class Link:
         """
         # Imported late: a program that only makes Signals does not need the plugin system.
         from cosmo_core.dendrite.transport.middleware import compile_chain
+        from cosmo_core.plugins import Contribution
 
         outbound = plugins.signal_middleware(dendrite, "outbound")
         inbound = plugins.signal_middleware(dendrite, "inbound")
         self._outbound = compile_chain(outbound, self._publish, "outbound") if outbound else None
         self._inbound = compile_chain(inbound, _deliver, "inbound") if inbound else None
         self._observers = plugins.signal_observers(dendrite)
+        if task_log.is_enabled():
+            self._observers.append(Contribution(task_log.logger.name, None, None, 0, task_log.log_event))
         self._undeliverable = undeliverable
 
     def is_observed(self) -> bool:

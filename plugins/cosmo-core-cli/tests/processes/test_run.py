@@ -152,8 +152,12 @@ def test_import_error_names_the_place_and_the_cause(cosmo: Start, tmp_path: Path
 
 
 def test_traceback_of_a_neuron_is_in_the_log_of_its_process(cosmo: Start) -> None:
-    hosting = cosmo("run", "workers:fails")
+    hosting = cosmo("run", "-v", "workers:fails")
     hosting.line()
     assert cosmo("dispatch", "--neuron", "fails", "").end()[0] == 1
     _, _, errors = hosting.end(signal.SIGTERM)
     assert "ValueError: only in the log" in errors
+    steps = [
+        step for step in ("received TASK", "started TASK", "finished ERROR") if step in "\n".join(errors)
+    ]
+    assert steps == ["received TASK", "started TASK", "finished ERROR"]
