@@ -20,6 +20,7 @@ import pytest
 from cosmo_core import SynapseAuthError, SynapseError
 from cosmo_synapse_nats import NatsSynapse, Servers, from_url
 from cosmo_synapse_nats.connection import Connection
+from cosmo_synapse_nats.failures import connect_failure
 
 SECRET = "s3cret-Pa55"
 USERS = f'authorization {{ user: ann, password: "{SECRET}" }}'
@@ -237,6 +238,15 @@ async def test_the_error_for_a_missing_client_certificate_names_it(start: Any, c
         from_url(f"tls://127.0.0.1:{server.port}", tls=context), SynapseAuthError, within_s=3
     )
     assert "wants a certificate of this program: load one into the context of tls=" in message
+
+
+@pytest.mark.parametrize("ended", [BrokenPipeError(32, "Broken pipe"), ConnectionResetError()])
+def test_a_server_that_verifies_clients_may_end_the_connection_before_it_is_read(ended: Exception) -> None:
+    def failure(verifies_clients: bool) -> SynapseError:
+        return connect_failure("tls://host", 2.0, [ended], verifies_clients)
+
+    assert isinstance(failure(True), SynapseAuthError)
+    assert not isinstance(failure(False), SynapseAuthError)
 
 
 async def test_no_secret_is_sent_to_a_server_that_offers_no_tls() -> None:

@@ -53,7 +53,7 @@ def answer(
     each reply is one line of stdin, in JSON: any value for a CLARIFICATION, true or false for a PERMISSION.
     """
     lines = StdinLines()
-    started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    started = datetime.now(UTC).isoformat(timespec="milliseconds")[:23]
     responder = ProgramResponder(lines) if as_json else TerminalResponder(lines, since=started)
     session = Session(responder, as_json=as_json, once=once)
     ctx.exit(asyncio.run(session.run(bus, neuron, trace_id)))

@@ -226,6 +226,11 @@ class SecuredClient(Client):
             self._context = ssl.create_default_context()
         return self._context
 
+    @property
+    def verifies_clients(self) -> bool:
+        """Whether the server that spoke last wants certificates of its clients."""
+        return bool(self._server_info.get("tls_verify"))
+
     def check_encrypted(self) -> None:
         """Check that the connection is encrypted if it must be.
 
@@ -315,7 +320,9 @@ class Connection:
             stopping.cancel()
             error = await self._outcome(connecting)
         if error is not None:
-            raise connect_failure(self.where, self.servers.connect_timeout_s, [*attempts, error]) from error
+            causes = [*attempts, error]
+            verified = self.client.verifies_clients
+            raise connect_failure(self.where, self.servers.connect_timeout_s, causes, verified) from error
         self._attempts = None
 
     async def _outcome(self, connecting: asyncio.Future[None]) -> Exception | None:

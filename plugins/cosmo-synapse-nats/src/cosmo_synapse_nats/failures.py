@@ -24,23 +24,21 @@ _AUTH_ERRORS: Final = (
 )
 
 
-_NO_CERTIFICATE: Final = (
-    "certificate_required",
-    "certificate required",
-    "bad_certificate",
-    "bad certificate",
-)
+_NO_CERTIFICATE: Final = ("certificate required", "bad certificate")
 
 _MAX_DENIALS: Final = 16
 
 
-def connect_failure(where: str, within_s: float, causes: Sequence[Exception]) -> SynapseError:
+def connect_failure(
+    where: str, within_s: float, causes: Sequence[Exception], verifies_clients: bool
+) -> SynapseError:
     """Return the error to raise when no connection was made.
 
     Args:
         where: The servers, without secrets.
         within_s: For how many seconds it was tried.
         causes: The errors of the attempts, first to last.
+        verifies_clients: Whether the server wants certificates of its clients.
     """
     auth_error = next((error for error in causes if is_auth_error(error)), None)
     if auth_error is not None:
@@ -48,7 +46,7 @@ def connect_failure(where: str, within_s: float, causes: Sequence[Exception]) ->
             f"{where} does not accept this program ({describe(auth_error)}): check user and password, token, "
             "credentials or nkeys_seed"
         )
-    if any(text in str(error).lower().replace("_", " ") for error in causes for text in _NO_CERTIFICATE):
+    if any(_lacks_certificate(error, verifies_clients) for error in causes):
         return SynapseAuthError(
             f"{where} wants a certificate of this program: load one into the context of tls= with "
             "load_cert_chain"
@@ -62,6 +60,13 @@ def connect_failure(where: str, within_s: float, causes: Sequence[Exception]) ->
         f"cannot connect to {where} within {within_s} s ({describe(causes[0])}): check that a nats-server "
         "answers there, and whether it needs tls://"
     )
+
+
+def _lacks_certificate(error: Exception, verifies_clients: bool) -> bool:
+    # The server ends the connection right after it has said why: writing to it may fail before that is read.
+    was_ended = isinstance(error, (BrokenPipeError, ConnectionResetError, ConnectionAbortedError))
+    said = str(error).lower().replace("_", " ")
+    return (verifies_clients and was_ended) or any(text in said for text in _NO_CERTIFICATE)
 
 
 def is_auth_error(error: Exception) -> bool:
