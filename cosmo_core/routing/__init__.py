@@ -12,5 +12,6 @@ from cosmo_core.routing.table import MAX_SUBJECT as MAX_SUBJECT
 from cosmo_core.routing.table import QueueGroup as QueueGroup
 from cosmo_core.routing.table import Route as Route
 from cosmo_core.routing.table import SubjectTable as SubjectTable
+from cosmo_core.routing.table import Turn as Turn
 from cosmo_core.routing.table import check_pattern as check_pattern
 from cosmo_core.routing.table import check_subject as check_subject

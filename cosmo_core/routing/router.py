@@ -10,7 +10,7 @@ from itertools import count
 import attrs
 
 from cosmo_core.contracts.delivery import DeadLetter, Undelivered, UndeliveredHandler
-from cosmo_core.routing.table import QueueGroup, SubjectTable, matches
+from cosmo_core.routing.table import QueueGroup, SubjectTable, Turn, matches
 
 logger = logging.getLogger("cosmo_core.routing")
 
@@ -76,6 +76,8 @@ class Consumer:
     dropped: int = attrs.field(default=0, init=False)
     closed: bool = attrs.field(default=False, init=False)
     _pending: deque[bytes] = attrs.field(factory=deque, init=False)
+    # Its turn in its queue group, while it takes none because it had no capacity.
+    _turn: Turn[Consumer] | None = attrs.field(default=None, init=False)
 
     @property
     def has_capacity(self) -> bool:
@@ -127,7 +129,22 @@ class Consumer:
         delivery = self.unacked.pop(number, None)
         if delivery is not None:
             self.in_flight -= 1
+            if self._turn is not None:
+                self.take_turns()
         return delivery
+
+    def may_take_turn(self, turn: Turn[Consumer]) -> bool:
+        """Return whether it has capacity; if not, it takes no turns until it has."""
+        if self.in_flight < self.prefetch:
+            return True
+        self._turn = turn
+        return False
+
+    def take_turns(self) -> None:
+        """Take turns in its queue group again, if it has capacity."""
+        if self._turn is not None and self.has_capacity:
+            self._turn.join()
+            self._turn = None
 
     def close(self) -> None:
         """Send no more frames and clear the buffer. Unacknowledged deliveries stay unacknowledged."""
@@ -187,8 +204,6 @@ class Router:
         self._on_dequeued = on_dequeued
         # By group, then by subject. A queue exists only while no consumer of its group has capacity.
         self._queues: dict[str, dict[str, deque[Delivery]]] = {}
-        # By group and pattern: how many consumers there are.
-        self._members: dict[tuple[str, str], int] = {}
         self._numbers = count(1)
 
     # --- consumers ----------------------------------------------------------------------------------
@@ -200,26 +215,19 @@ class Router:
             SynapseError: The pattern or the name of the queue group is malformed.
         """
         self._table.add(consumer.pattern, consumer, consumer.queue_group)
-        if consumer.queue_group is not None:
-            key = (consumer.queue_group, consumer.pattern)
-            self._members[key] = self._members.get(key, 0) + 1
-            self.fill(consumer)
+        self.fill(consumer)
 
     def remove_consumer(self, consumer: Consumer) -> None:
         """Route no more frames to ``consumer``. It may still acknowledge its deliveries."""
         group, pattern = consumer.queue_group, consumer.pattern
-        was_closed = consumer.closed
+        if consumer.closed:
+            return
         consumer.close()
-        self._table.remove(pattern, consumer)
-        if group is None or was_closed:
-            return
-        self._members[group, pattern] -= 1
-        if self._members[group, pattern]:
-            # Another consumer of the same pattern will get the same frames.
-            return
-        del self._members[group, pattern]
-        for subject in self._waiting(group, pattern):
-            self._drain(group, subject)
+        others = self._table.remove(pattern, consumer, group)
+        if group is not None and not others:
+            # Otherwise another consumer of the same pattern will get the same frames.
+            for subject in self._waiting(group, pattern):
+                self._drain(group, subject)
 
     def remove_lost_consumer(self, consumer: Consumer, reason: str) -> None:
         """Remove a consumer that is gone for good, and redeliver its unacknowledged deliveries.
@@ -256,7 +264,10 @@ class Router:
         Raises:
             SynapseError: The subject is malformed.
         """
-        route = self._cached_routes.get(subject) or self._table.route(subject)
+        try:
+            route = self._cached_routes[subject]
+        except KeyError:
+            route = self._table.route(subject)
         targets, groups = route.targets, route.groups
         for consumer in targets:
             # This is `Consumer.push`, inlined: every answer passes here, and this saves a call for each.
@@ -268,10 +279,14 @@ class Router:
             undelivered(frame, "no_consumers")
             return None
         blocked = None
+        free: Consumer | None
         for group in groups:
             number = next(self._numbers)
-            consumer = next(group.rotation)
-            free = consumer if consumer.in_flight < consumer.prefetch else _with_capacity(group)
+            # This is `QueueGroup.pick_free`, inlined for the usual case.
+            if (turn := group.turn) is not None and (free := turn.member).in_flight < free.prefetch:
+                group.turn = turn.after
+            else:
+                free = group.pick_free(Consumer.may_take_turn)
             # Most handlers return at once. Then no Delivery has to be made.
             if free is not None and free.send(frame, number, now):
                 continue
@@ -289,7 +304,7 @@ class Router:
         group = self._group(delivery.group, delivery.subject)
         if group is None:
             self._discard(delivery, "no_consumers")
-        elif (consumer := _with_capacity(group)) is not None:
+        elif (consumer := group.pick_free(Consumer.may_take_turn)) is not None:
             consumer.deliver(delivery)
         else:
             return self._try_enqueue(delivery)
@@ -402,7 +417,7 @@ class Router:
         """Send queued deliveries while there is capacity; discard them if the group has no consumer left."""
         while subject in self._queues.get(name, ()):
             group = self._group(name, subject)
-            consumer = None if group is None else _with_capacity(group)
+            consumer = None if group is None else group.pick_free(Consumer.may_take_turn)
             if group is None:
                 delivery = self._dequeue(name, subject)
                 self._discard(delivery, "lost" if delivery.attempts else "no_consumers")
@@ -412,7 +427,11 @@ class Router:
                 return
 
     def fill(self, consumer: Consumer) -> None:
-        """Send queued deliveries to one consumer while it has capacity."""
+        """Send queued deliveries to one consumer while it has capacity.
+
+        This must be called when its ``prefetch`` was increased.
+        """
+        consumer.take_turns()
         group = consumer.queue_group
         if group is None:
             return
@@ -453,15 +472,6 @@ class Router:
         else:
             delivery.undelivered(delivery.frame, cause)
         self._on_dequeued(delivery)
-
-
-def _with_capacity(group: QueueGroup[Consumer]) -> Consumer | None:
-    """Return the next consumer in turn that has capacity; None if no consumer of the group has."""
-    for _ in group.members:
-        consumer = group.pick()
-        if consumer.in_flight < consumer.prefetch:
-            return consumer
-    return None
 
 
 def _call_once(undelivered: UndeliveredHandler) -> UndeliveredHandler:

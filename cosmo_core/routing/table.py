@@ -6,8 +6,8 @@ tokens and is allowed only at the end (P-3.2).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
-from itertools import cycle
 from typing import Final, Generic, TypeVar
 
 import attrs
@@ -27,19 +27,129 @@ MAX_CACHED_TARGETS: Final = 100_000
 """How many targets these routes may have, together."""
 
 
+class Turn(Generic[T]):
+    """The place of a member in the circle of turns of its queue group.
+
+    Args:
+        group: The queue group.
+        member: The member.
+    """
+
+    __slots__ = ("after", "before", "group", "member")
+
+    def __init__(self, group: QueueGroup[T], member: T) -> None:
+        self.group = group
+        self.member = member
+        self.before = self.after = self
+
+    def join(self) -> None:
+        """Become the last in turn."""
+        first = self.group.turn
+        if first is None:
+            self.group.turn = self
+        else:
+            self.before, self.after = first.before, first
+            first.before.after = first.before = self
+
+    def leave(self) -> None:
+        """Take no more turns; do nothing if it takes none."""
+        if self.group.turn is self:
+            self.group.turn = None if self.after is self else self.after
+        self.before.after, self.after.before = self.after, self.before
+        self.before = self.after = self
+
+
 class QueueGroup(Generic[T]):
-    """The members of one queue group. Each frame goes to one of them, in turn."""
+    """The members of one queue group. Each frame goes to one of them, in turn.
 
-    __slots__ = ("members", "name", "rotation")
+    Adding, removing or picking a member costs the same however many there are.
 
-    def __init__(self, name: str, members: tuple[T, ...]) -> None:
+    Args:
+        name: The name of the group.
+
+    Attributes:
+        name: The name of the group.
+        turn: Whose turn it is; None if no member takes turns.
+    """
+
+    __slots__ = ("_turns", "name", "turn")
+
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.members = members
-        self.rotation = cycle(members)
+        self.turn: Turn[T] | None = None
+        # By the identity of the member: it need not be hashable.
+        self._turns: dict[int, Turn[T]] = {}
+
+    @property
+    def members(self) -> tuple[T, ...]:
+        """All members."""
+        return tuple(turn.member for turn in self._turns.values())
+
+    @property
+    def size(self) -> int:
+        """How many members there are."""
+        return len(self._turns)
+
+    def add(self, member: T) -> None:
+        """Let ``member`` take turns; do nothing if it does."""
+        if id(member) not in self._turns:
+            turn = self._turns[id(member)] = Turn(self, member)
+            turn.join()
+
+    def remove(self, member: T) -> None:
+        """Undo `add`; do nothing if there was none."""
+        turn = self._turns.pop(id(member), None)
+        if turn is not None:
+            turn.leave()
 
     def pick(self) -> T:
-        """Return the member whose turn it is."""
-        return next(self.rotation)
+        """Return the member whose turn it is.
+
+        Raises:
+            LookupError: No member takes turns.
+        """
+        member = self.pick_free(lambda member, turn: True)
+        if member is None:
+            raise LookupError(f"no member of the queue group {self.name} takes turns")
+        return member
+
+    def pick_free(self, is_free: Callable[[T, Turn[T]], bool]) -> T | None:
+        """Return the next member in turn that is free, or None.
+
+        Args:
+            is_free: Called with a member and its turn. If it returns False, the member takes no more turns
+                until its turn joins again. So a member that is not free is looked at once, and not each time.
+        """
+        while (turn := self.turn) is not None:
+            if is_free(turn.member, turn):
+                self.turn = turn.after
+                return turn.member
+            turn.leave()
+        return None
+
+
+class _MergedGroup(QueueGroup[T]):
+    """The members of groups of one name, which have different patterns that match one subject."""
+
+    __slots__ = ("_picked",)
+
+    def __init__(self, parts: tuple[QueueGroup[T], ...]) -> None:
+        super().__init__(parts[0].name)
+        # How many times a member of each group was picked.
+        self._picked = dict.fromkeys(parts, 0)
+
+    @property
+    def members(self) -> tuple[T, ...]:
+        return tuple(member for part in self._picked for member in part.members)
+
+    def pick_free(self, is_free: Callable[[T, Turn[T]], bool]) -> T | None:
+        # First from the group whose members had the fewest turns.
+        for part in sorted(self._picked, key=lambda part: self._picked[part] / max(1, part.size)):
+            target = part.pick_free(is_free)
+            if target is not None:
+                self._picked[part] += 1
+                return target
+        return None
 
 
 @attrs.frozen
@@ -53,10 +163,12 @@ class Route(Generic[T]):
 @attrs.define
 class _Node(Generic[T]):
     children: dict[str, _Node[T]] = attrs.field(factory=dict)
-    # By group or None, then by the identity of the target: a change costs the same however many there are.
-    entries: dict[str | None, dict[int, T]] = attrs.field(factory=dict)
-    # The same as tuples, while they have not changed.
-    members: dict[str | None, tuple[T, ...]] = attrs.field(factory=dict)
+    # Targets outside of queue groups, by identity: a change costs the same however many there are.
+    singles: dict[int, T] = attrs.field(factory=dict)
+    # The same as a tuple, while they have not changed.
+    targets: tuple[T, ...] = ()
+    # Queue groups by name, while they have members.
+    groups: dict[str, QueueGroup[T]] = attrs.field(factory=dict)
 
 
 class SubjectTable(Generic[T]):
@@ -70,9 +182,8 @@ class SubjectTable(Generic[T]):
         self._root: _Node[T] = _Node()
         self.cached: dict[str, Route[T]] = {}
         self._cached_targets = 0
-        # Subjects that reach the same members share one group, so that their rotation is common.
-        self._groups: dict[tuple[str, int], QueueGroup[T]] = {}
-        self._equal_groups: dict[tuple[str, tuple[int, ...]], QueueGroup[T]] = {}
+        # Subjects that reach the same groups share a merged one, so that its members take turns for all.
+        self._merged: dict[tuple[QueueGroup[T], ...], QueueGroup[T]] = {}
 
     def add(self, pattern: str, target: T, queue_group: str | None = None) -> None:
         """Route the frames of ``pattern`` to ``target``, alone or as a member of a queue group.
@@ -86,29 +197,47 @@ class SubjectTable(Generic[T]):
         node = self._root
         for token in pattern.split("."):
             node = node.children.setdefault(token, _Node())
-        node.entries.setdefault(queue_group, {})[id(target)] = target
-        node.members.clear()
+        if queue_group is None:
+            node.singles[id(target)] = target
+            node.targets = ()
+        elif (group := node.groups.get(queue_group)) is not None:
+            # The routes to the group have it as a member from now on.
+            group.add(target)
+            return
+        else:
+            node.groups[queue_group] = QueueGroup(queue_group)
+            node.groups[queue_group].add(target)
         self._clear_cache()
 
-    def remove(self, pattern: str, target: T) -> None:
-        """Undo `add` of ``target``; do nothing if there was none."""
+    def remove(self, pattern: str, target: T, queue_group: str | None = None) -> bool:
+        """Undo `add` with the same arguments; do nothing if there was none.
+
+        Returns:
+            Whether the queue group has other members with this pattern.
+        """
         path = [self._root]
         tokens = pattern.split(".")
         for token in tokens:
             child = path[-1].children.get(token)
             if child is None:
-                return
+                return False
             path.append(child)
-        for group, entries in list(path[-1].entries.items()):
-            entries.pop(id(target), None)
-            if not entries:
-                del path[-1].entries[group]
-        path[-1].members.clear()
+        node = path[-1]
+        if queue_group is None:
+            node.singles.pop(id(target), None)
+            node.targets = ()
+        elif (group := node.groups.get(queue_group)) is not None:
+            group.remove(target)
+            if group.size:
+                return True
+            del node.groups[queue_group]
         for parent, token in zip(reversed(path[:-1]), reversed(tokens), strict=True):
-            if parent.children[token].entries or parent.children[token].children:
+            child = parent.children[token]
+            if child.singles or child.groups or child.children:
                 break
             del parent.children[token]
         self._clear_cache()
+        return False
 
     def route(self, subject: str) -> Route[T]:
         """Return where a frame on ``subject`` goes. It is the same object until the table changes.
@@ -121,43 +250,32 @@ class SubjectTable(Generic[T]):
     def _resolve(self, subject: str) -> Route[T]:
         tokens = check_subject(subject).split(".")
         targets: list[T] = []
-        groups: dict[str, tuple[T, ...]] = {}
+        groups: dict[str, list[QueueGroup[T]]] = {}
         for node in _matching(self._root, tokens, 0):
-            if not node.members:
-                node.members = {name: tuple(entries.values()) for name, entries in node.entries.items()}
-            for name, members in node.members.items():
-                if name is None:
-                    targets += members
-                else:
-                    # Usually one node only: then its tuple is used as it is.
-                    groups[name] = groups[name] + members if name in groups else members
+            if node.singles and not node.targets:
+                node.targets = tuple(node.singles.values())
+            targets += node.targets
+            for name, group in node.groups.items():
+                groups.setdefault(name, []).append(group)
         count = len(targets)
         if len(self.cached) >= MAX_CACHED_ROUTES or self._cached_targets + count > MAX_CACHED_TARGETS:
             self._clear_cache()
         self._cached_targets += count
-        route = Route(
-            tuple(targets),
-            tuple(self._shared_group(name, members) for name, members in groups.items()),
-        )
+        route = Route(tuple(targets), tuple(map(self._merge, groups.values())))
         self.cached[subject] = route
         return route
 
-    def _shared_group(self, name: str, members: tuple[T, ...]) -> QueueGroup[T]:
-        # By the identity of the tuple, which a node or the group keeps: targets need not be hashable.
-        group = self._groups.get((name, id(members)))
-        if group is None:
-            same = (name, tuple(map(id, members)))
-            group = self._equal_groups.get(same)
-            if group is None:
-                group = self._equal_groups[same] = QueueGroup(name, members)
-            if group.members is members:
-                self._groups[name, id(members)] = group
-        return group
+    def _merge(self, parts: list[QueueGroup[T]]) -> QueueGroup[T]:
+        if len(parts) == 1:
+            return parts[0]
+        key = tuple(parts)
+        if key not in self._merged:
+            self._merged[key] = _MergedGroup(key)
+        return self._merged[key]
 
     def _clear_cache(self) -> None:
         self.cached.clear()
-        self._groups.clear()
-        self._equal_groups.clear()
+        self._merged.clear()
         self._cached_targets = 0
 
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cosmo_core.contracts.delivery import DeadLetter, Undelivered
-from cosmo_core.routing import Consumer, Delivery, Route, Router, SubjectTable
-from cosmo_core.routing.table import matches
+from cosmo_core.routing import Consumer, Delivery, QueueGroup, Route, Router, SubjectTable
+from cosmo_core.routing.table import Turn, matches
 
 
 class Receiver:
@@ -302,6 +302,107 @@ def test_removing_one_of_many_equal_consumers_looks_at_no_waiting_subject(
     assert router.queues == 0
     assert reports.calls == []
     assert router.discarded == 199
+
+
+@pytest.fixture
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[Consumer]:
+    """The consumers at which a Router looked for capacity, beyond the one whose turn it was."""
+    looked: list[Consumer] = []
+    may_take_turn = Consumer.may_take_turn
+
+    def look(consumer: Consumer, turn: Turn[Consumer]) -> bool:
+        looked.append(consumer)
+        return may_take_turn(consumer, turn)
+
+    monkeypatch.setattr(Consumer, "may_take_turn", look)
+    return looked
+
+
+@pytest.mark.parametrize("free", [0, 1])
+def test_members_without_capacity_are_looked_at_once(looked_at: list[Consumer], free: int) -> None:
+    router = Router(max_waiting=1000)
+    full = [Receiver(router) for _ in range(100)]
+    quick = [Receiver(router, quick=True) for _ in range(free)]
+    for _ in range(500):
+        router.publish("work", b"")
+    assert [looked_at.count(receiver.consumer) for receiver in full] == 100 * [1]
+    assert len(looked_at) == 100 + free
+    assert all(len(receiver.got) == 1 for receiver in full)
+    assert [len(receiver.got) for receiver in quick] == free * [400]
+
+
+def test_a_member_takes_turns_again_when_it_has_capacity(looked_at: list[Consumer]) -> None:
+    router = Router(max_waiting=1000)
+    members = [Receiver(router, quick=False) for _ in range(3)]
+    for _ in range(3):
+        router.publish("work", b"first")
+    undelivered = UndeliveredLog()
+    router.publish("work", b"none is free", undelivered)
+    assert undelivered.calls == [(b"none is free", "overloaded")]
+    for receiver in (members[2], members[0]):
+        ack_all(router, receiver)
+    looked_at.clear()
+    for _ in range(2):
+        router.publish("work", b"again")
+    assert [receiver.got.count(b"again") for receiver in members] == [1, 0, 1]
+    assert looked_at == []
+
+
+def test_a_consumer_whose_prefetch_was_increased_takes_turns_again() -> None:
+    router = Router(max_waiting=1000)
+    gated, other = Receiver(router, prefetch=5), Receiver(router, prefetch=5)
+    gated.consumer.prefetch = 0
+    for _ in range(2):
+        router.publish("work", b"")
+    assert (len(gated.got), len(other.got)) == (0, 2)
+    gated.consumer.prefetch = 5
+    router.fill(gated.consumer)
+    for _ in range(4):
+        router.publish("work", b"")
+    assert (len(gated.got), len(other.got)) == (2, 4)
+
+
+@given(st.lists(st.sampled_from(["work", "*", ">"]), min_size=1, max_size=8), st.integers(1, 40))
+def test_the_members_of_a_group_share_frames_evenly_though_their_patterns_differ(
+    patterns: list[str], frames: int
+) -> None:
+    router = Router(max_waiting=1)
+    group = [Receiver(router, pattern, quick=True) for pattern in patterns]
+    for _ in range(frames * len(group)):
+        router.publish("work", b"")
+    assert [len(receiver.got) for receiver in group] == len(group) * [frames]
+
+
+def test_a_change_of_a_group_that_has_other_members_resolves_no_route_again() -> None:
+    router = Router(max_waiting=1)
+    first = Receiver(router, "w.>", quick=True)
+    router.publish("w.a", b"1")
+    route = router._table.route("w.a")
+    second = Receiver(router, "w.>", quick=True)
+    assert router._table.route("w.a") is route
+    assert set(route.groups[0].members) == {first.consumer, second.consumer}
+    router.publish("w.a", b"2")
+    router.publish("w.a", b"3")
+    assert sorted(map(len, (first.got, second.got))) == [1, 2]
+    router.remove_consumer(first.consumer)
+    assert router._table.route("w.a") is route
+    router.publish("w.a", b"4")
+    assert second.got[-1] == b"4"
+    router.remove_consumer(second.consumer)
+    assert router._table.route("w.a").groups == ()
+
+
+def test_a_group_without_members_has_none_to_pick() -> None:
+    group: QueueGroup[int] = QueueGroup("g")
+    with pytest.raises(LookupError, match="no member of the queue group g"):
+        group.pick()
+    for member in (1000, 2000, 3000):
+        group.add(member)
+        group.add(member)
+    assert [group.pick() for _ in range(4)] == [1000, 2000, 3000, 1000]
+    group.remove(2000)
+    group.remove(2000)
+    assert [group.pick() for _ in range(3)] == [3000, 1000, 3000]
 
 
 def test_a_consumer_with_another_pattern_keeps_the_frames_that_it_matches() -> None:

@@ -51,6 +51,8 @@ class Client:
     expected: deque[bytes] = attrs.field(factory=deque)
     in_flight: int = 0
     dropped: int = 0
+    # Its prefetch, while it gets no deliveries.
+    gated: int = 0
     # How many sends to it are running, and how many ever started while another was running.
     sending: int = 0
     nested: int = 0
@@ -318,6 +320,14 @@ class RouterMachine(RuleBasedStateMachine):
             client.consumer.complete(count)
 
     @rule(pick=PICKS)
+    def open_or_close_gate(self, pick: int) -> None:
+        for client in self.clients[pick : pick + 1]:
+            consumer = client.consumer
+            if consumer.queue_group is not None and not consumer.closed:
+                client.gated, consumer.prefetch = consumer.prefetch, client.gated
+                self.router.fill(consumer)
+
+    @rule(pick=PICKS)
     def retry_blocked(self, pick: int) -> None:
         delivery = self.blocked.pop(pick % len(self.blocked)) if self.blocked else None
         if delivery is not None and not self.router.try_deliver(delivery):
@@ -416,7 +426,8 @@ class RouterMachine(RuleBasedStateMachine):
                 for number, delivery in consumer.unacked.items()
             )
         # A send that publishes may reach the same consumer again.
-        assert consumer.closed or consumer.in_flight <= consumer.prefetch + client.nested
+        prefetch = max(consumer.prefetch, client.gated)
+        assert consumer.closed or consumer.in_flight <= prefetch + client.nested
 
 
 @pytest.mark.timeout(3600)

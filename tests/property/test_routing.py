@@ -52,7 +52,7 @@ class RoutingMachine(RuleBasedStateMachine):
 
     @rule(entry=consumes(added))
     def remove(self, entry: tuple[str, object, str | None]) -> None:
-        self.table.remove(entry[0], entry[1])
+        self.table.remove(*entry)
         self.model.remove(entry)
 
     @rule(subject=SUBJECTS)

@@ -298,7 +298,7 @@ class Double:
 
     def remove(self, consumer: Consumer) -> None:
         self.consumers.pop(consumer, None)
-        self.bus.table.remove(consumer.pattern, consumer)
+        self.bus.table.remove(consumer.pattern, consumer, consumer.group)
 
     # --- faults -------------------------------------------------------------------------------------
 
@@ -306,7 +306,7 @@ class Double:
         """Break the connection, and reconnect soon."""
         self.link.clear()
         for consumer in self.consumers:
-            self.bus.table.remove(consumer.pattern, consumer)
+            self.bus.table.remove(consumer.pattern, consumer, consumer.group)
         for consumer in self.consumers:
             self.requeue(consumer)
         self.loop.call_later(0.01, self.reconnect)

@@ -106,7 +106,7 @@ class Renaming(Double):
     def remove(self, consumer: Consumer) -> None:
         self.consumers.pop(consumer, None)
         for pattern in self.renamed(consumer.pattern):
-            self.bus.table.remove(pattern, consumer)
+            self.bus.table.remove(pattern, consumer, consumer.group)
 
 
 @breaks("synapse:wildcards", "a.* matched a.a a.a.a")

@@ -104,7 +104,7 @@ class TakesEverybodyAlong(Double):
     async def close(self) -> None:
         for other in self.bus.synapses - {self}:
             for consumer in other.consumers:
-                self.bus.table.remove(consumer.pattern, consumer)
+                self.bus.table.remove(consumer.pattern, consumer, consumer.group)
         await super().close()
 
 

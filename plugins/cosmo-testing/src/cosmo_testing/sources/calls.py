@@ -127,13 +127,17 @@ NEURON_ID = "under-test"
 class _Member:
     dropped = 0
 
-    def __init__(self, table: SubjectTable[_Member], pattern: str, handler: FrameHandler) -> None:
+    def __init__(
+        self, table: SubjectTable[_Member], pattern: str, handler: FrameHandler, queue_group: str | None
+    ) -> None:
         self.handler = handler
         self._table = table
         self._pattern = pattern
+        self._queue_group = queue_group
+        table.add(pattern, self, queue_group)
 
     async def unsubscribe(self) -> None:
-        self._table.remove(self._pattern, self)
+        self._table.remove(self._pattern, self, self._queue_group)
 
 
 class RecordingBus:
@@ -181,9 +185,7 @@ class RecordingBus:
         self, pattern: str, handler: FrameHandler, *, queue_group: str | None = None
     ) -> _Member:
         """Call ``handler`` with every frame that matches ``pattern``."""
-        member = _Member(self._table, pattern, handler)
-        self._table.add(pattern, member, queue_group)
-        return member
+        return _Member(self._table, pattern, handler, queue_group)
 
 
 @asynccontextmanager
