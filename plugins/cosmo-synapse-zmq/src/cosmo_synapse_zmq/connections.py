@@ -6,9 +6,11 @@ though; when that is shut down, ZeroMQ's own thread closes the connection.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
 import struct
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -32,9 +34,14 @@ OVERHEAD_BYTES: Final = 64
 OVERHEAD_BYTES_PER_S: Final = 256
 """Bytes of pings and answers to pings within a second, at most."""
 
-# In `struct tcp_info` of Linux.
-_BYTES_RECEIVED_AT: Final = 128
+# `struct tcp_info` of Linux ends here, after the field with the bytes received.
 _TCP_INFO_BYTES: Final = 136
+_TCP: Final = int(socket.IPPROTO_TCP)
+_TCP_INFO: Final = int(getattr(socket, "TCP_INFO", -1))
+_info: Final = ctypes.create_string_buffer(_TCP_INFO_BYTES)
+_info_bytes: Final = ctypes.c_uint32()
+_bytes_received: Final = ctypes.c_uint64.from_buffer(_info, _TCP_INFO_BYTES - 8)
+_getsockopt: Final = ctypes.PyDLL(None).getsockopt if sys.platform == "linux" else None
 
 _MONITORED: Final = zmq.EVENT_ACCEPTED | zmq.EVENT_ACCEPT_FAILED | zmq.EVENT_DISCONNECTED
 
@@ -76,8 +83,8 @@ class Connection:
     is_tcp: bool | None = None
     drift: int = 0
     waiting: int = 0
-    _synced_messages: int = 0
-    _synced_at: float = 0.0
+    _looked_messages: int = 0
+    _looked_at: float = 0.0
 
     @property
     def name(self) -> str:
@@ -93,41 +100,31 @@ class Connection:
         except (OSError, AttributeError):
             return "a connection that is gone"
 
-    def backlog(self) -> int:
-        """Return how much memory its messages take that ZeroMQ has and the hub has not read, in bytes.
+    def look(self, now: float, *, is_drained: bool) -> int:
+        """Estimate how much memory its messages take that ZeroMQ has and the hub has not read, in bytes.
 
-        It is an estimate, and 0 where the system does not tell how many bytes a connection has received.
+        Args:
+            now: Monotonic seconds.
+            is_drained: Whether the hub has read all complete messages. Then what is unread counts as overhead
+                of what was read, within a limit, because it may also be the beginning of a message.
+
+        Returns:
+            The bytes; 0 where the system does not tell how many bytes a connection has received.
         """
-        unread = self._unread() - self.drift
+        received = None if self.is_tcp is False else _received(self.fd)
+        self.is_tcp = received is not None
+        if received is None:
+            return 0
+        unread = max(0, received - self.read_bytes)
+        if is_drained:
+            messages, seconds = self.read_messages - self._looked_messages, now - self._looked_at
+            self._looked_messages, self._looked_at = self.read_messages, now
+            limit = OVERHEAD_BYTES * messages + int(OVERHEAD_BYTES_PER_S * seconds)
+            self.drift = min(unread, self.drift + limit)
+        unread -= self.drift
         mean = self.read_bytes // self.read_messages if self.read_messages else TYPICAL_BYTES
         self.waiting = unread + MESSAGE_BYTES * unread // max(mean, 8)
         return self.waiting
-
-    def resync(self, now: float) -> None:
-        """Count what is unread as overhead of what was read; the hub has read all complete messages.
-
-        The overhead is limited, because it may also be the beginning of a message.
-        """
-        messages, seconds = self.read_messages - self._synced_messages, now - self._synced_at
-        self._synced_messages, self._synced_at = self.read_messages, now
-        limit = OVERHEAD_BYTES * messages + int(OVERHEAD_BYTES_PER_S * seconds)
-        self.drift = min(self._unread(), self.drift + limit)
-
-    def _unread(self) -> int:
-        if self.is_tcp is False:
-            return 0
-        try:
-            copy = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=self.fd)
-            try:
-                info = copy.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
-            finally:
-                copy.detach()
-            received: int = struct.unpack_from("=Q", info, _BYTES_RECEIVED_AT)[0]
-        except (OSError, AttributeError, struct.error):
-            self.is_tcp = False
-            return 0
-        self.is_tcp = True
-        return max(0, received - self.read_bytes)
 
     def close(self) -> None:
         """Close it, unless its file descriptor belongs to another connection now."""
@@ -187,7 +184,7 @@ class Connections:
 
     def _add(self, fd: int) -> Connection:
         now = self._clock()
-        connection = self._by_fd[fd] = self.unwelcomed[fd] = Connection(fd, _inode(fd), now, synced_at=now)
+        connection = self._by_fd[fd] = self.unwelcomed[fd] = Connection(fd, _inode(fd), now, looked_at=now)
         return connection
 
     def _forget(self, fd: int) -> None:
@@ -250,3 +247,15 @@ def _inode(fd: int) -> int:
         return os.fstat(fd).st_ino
     except OSError:
         return 0
+
+
+def _received(fd: int) -> int | None:
+    """Return how many bytes a TCP connection has received; None if the system does not tell.
+
+    All connections are looked at often, and a `socket` for each look would take more than twice as long.
+    """
+    if _getsockopt is None:
+        return None
+    _info_bytes.value = _TCP_INFO_BYTES
+    failed = _getsockopt(fd, _TCP, _TCP_INFO, _info, ctypes.byref(_info_bytes))
+    return None if failed or _info_bytes.value < _TCP_INFO_BYTES else _bytes_received.value

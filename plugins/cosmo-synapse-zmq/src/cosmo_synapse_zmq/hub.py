@@ -781,9 +781,7 @@ class Hub:
             self._connections.orphaned = 0
         total, backlogs = self._connections.orphaned, []
         for connection in self._connections.all():
-            if self._is_drained:
-                connection.resync(now)
-            backlog = connection.backlog()
+            backlog = connection.look(now, is_drained=self._is_drained)
             total += backlog
             if backlog > MIN_BACKLOG_BYTES:
                 backlogs.append((backlog, connection))
