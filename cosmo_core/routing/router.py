@@ -137,7 +137,8 @@ class Consumer:
         """Return whether it has capacity; if not, it takes no turns until it has."""
         if self.in_flight < self.prefetch:
             return True
-        self._turn = turn
+        if not self.closed:
+            self._turn = turn
         return False
 
     def take_turns(self) -> None:
@@ -150,6 +151,7 @@ class Consumer:
         """Send no more frames and clear the buffer. Unacknowledged deliveries stay unacknowledged."""
         self.closed = True
         self.prefetch = 0
+        self._turn = None
         self._pending.clear()
 
 
@@ -220,8 +222,6 @@ class Router:
     def remove_consumer(self, consumer: Consumer) -> None:
         """Route no more frames to ``consumer``. It may still acknowledge its deliveries."""
         group, pattern = consumer.queue_group, consumer.pattern
-        if consumer.closed:
-            return
         consumer.close()
         others = self._table.remove(pattern, consumer, group)
         if group is not None and not others:

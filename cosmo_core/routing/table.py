@@ -40,23 +40,29 @@ class Turn(Generic[T]):
     def __init__(self, group: QueueGroup[T], member: T) -> None:
         self.group = group
         self.member = member
-        self.before = self.after = self
+        # None while it takes no turns: a turn that refers to itself would need the garbage collector.
+        self.before: Turn[T] | None = None
+        self.after: Turn[T] | None = None
 
     def join(self) -> None:
         """Become the last in turn."""
         first = self.group.turn
-        if first is None:
-            self.group.turn = self
+        last = None if first is None else first.before
+        if first is None or last is None:
+            self.group.turn = self.before = self.after = self
         else:
-            self.before, self.after = first.before, first
-            first.before.after = first.before = self
+            self.before, self.after = last, first
+            last.after = first.before = self
 
     def leave(self) -> None:
         """Take no more turns; do nothing if it takes none."""
+        before, after = self.before, self.after
+        if before is None or after is None:
+            return
         if self.group.turn is self:
-            self.group.turn = None if self.after is self else self.after
-        self.before.after, self.after.before = self.after, self.before
-        self.before = self.after = self
+            self.group.turn = None if after is self else after
+        before.after, after.before = after, before
+        self.before = self.after = None
 
 
 class QueueGroup(Generic[T]):

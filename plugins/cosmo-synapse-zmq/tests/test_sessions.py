@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import gc
+import weakref
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from tests.conftest import Connect, RawPeer, Recorder, RunningHub, StartHub
 
     RawConnect = Callable[..., RawPeer]
+    Eventually = Callable[..., Awaitable[None]]
 
 
 def subscribe(number: int = 1, sub: int = 1, pattern: str = "a", prefetch: int = 10) -> wire.PeerData:
@@ -199,3 +202,98 @@ async def test_a_peer_that_a_full_hub_rejects_after_a_restart_connects_when_ther
     monkeypatch.setattr("cosmo_synapse_zmq.hub.MAX_SESSIONS", 1)
     await got.until(1)
     await synapse.publish("a", b"accepted")
+
+
+@pytest.fixture
+def no_garbage_collection() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+async def test_a_session_that_has_ended_is_freed_without_garbage_collection(
+    hub: RunningHub, raw_peer: RawConnect, eventually: Eventually, no_garbage_collection: None
+) -> None:
+    one, other = raw_peer(hub.url), raw_peer(hub.url)
+    await one.send_hello(b"one, 16 bytes ok")
+    await other.send_hello(b"two, 16 bytes ok")
+    await other.send(wire.PeerData(1, 0, [wire.Subscribe(1, "a", "g", 1), wire.Subscribe(2, "b", "g", 1)]))
+    await one.send(
+        wire.PeerData(
+            1,
+            0,
+            [
+                wire.Subscribe(1, "a", "g", 1),
+                wire.Subscribe(2, "b", None, 1),
+                wire.Subscribe(3, "c", "g", 1),
+                wire.Publish("nobody", b"x", 7),
+                *3 * [wire.Publish("a", b"x", 0)],
+                *2 * [wire.Publish("c", b"x", 7)],
+            ],
+        )
+    )
+    # The hub has executed the commands above.
+    await one.send_hello(b"one, 16 bytes ok")
+    session = weakref.ref(hub.hub._sessions[b"one, 16 bytes ok"])
+    consumers = [weakref.ref(consumer) for consumer in session()._consumers.values()]  # type: ignore[union-attr]
+    assert len(consumers) == 3
+    await one.send(wire.PeerData(2, 0, [wire.Leave()]))
+    await eventually(lambda: session() is None)
+    assert [consumer() for consumer in consumers] == [None, None, None]
+
+
+async def test_a_report_to_a_session_that_has_ended_is_not_counted(
+    hub: RunningHub, raw_peer: RawConnect, eventually: Eventually
+) -> None:
+    publisher, worker = raw_peer(hub.url), raw_peer(hub.url)
+    await publisher.send_hello(b"one, 16 bytes ok")
+    await worker.send_hello(b"two, 16 bytes ok")
+    await worker.send(subscribe())
+    await commands(worker, 1)
+    await publisher.send(wire.PeerData(1, 0, [wire.Publish("a", bytes(1000), 7)]))
+    (delivery,) = await commands(worker, 1)
+    await publisher.send(wire.PeerData(2, 0, [wire.Leave()]))
+    await eventually(lambda: len(hub.hub._sessions) == 1)
+    await worker.send(wire.PeerData(2, 2, [*3 * [wire.Nack(1, delivery.number, "failed")]]))
+    await eventually(lambda: len(hub.hub._router.dead_letters) == 1)
+    await worker.send(wire.PeerData(3, 2**62, [wire.Leave()]))
+    await eventually(lambda: not hub.hub._sessions)
+    budget = hub.hub._budget
+    assert (budget.owed, budget.lent, budget.unacknowledged) == (0, 0, 0)
+    assert (budget.waiting, budget.in_transit) == (0, 0)
+
+
+async def test_sessions_with_many_subscriptions_end_step_by_step(
+    hub: RunningHub,
+    raw_peer: RawConnect,
+    connect: Connect,
+    recorder: Callable[[], Recorder],
+    eventually: Eventually,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    publisher, reports = await connect(hub.url), recorder()
+    one = raw_peer(hub.url)
+    await one.send_hello()
+    for first in range(0, 96, 32):
+        subs = [wire.Subscribe(first + each, f"a.{first + each}", "g", 1) for each in range(32)]
+        await one.send(wire.PeerData(first // 32 + 1, 0, [*subs]))
+    await one.send_hello()
+    # Time for one step: others get their turns in between.
+    monkeypatch.setattr("cosmo_synapse_zmq.hub.RUN_S", 1e-9)
+    steps: list[int] = []
+    flush = hub.hub.flush
+
+    def count_and_flush() -> None:
+        steps.append(len(hub.hub._leaving))
+        flush()
+
+    monkeypatch.setattr(hub.hub, "flush", count_and_flush)
+    await one.send(wire.PeerData(4, 0, [wire.Leave()]))
+    await eventually(lambda: len(hub.hub._sessions) == 1)
+    await eventually(lambda: not hub.hub._leaving)
+    assert steps.count(1) >= 2 * 96
+    monkeypatch.undo()
+    for number in range(96):
+        await publisher.publish(f"a.{number}", b"%d" % number, undelivered=reports.report)
+    assert await reports.until(96) == [b"no_consumers: %d" % number for number in range(96)]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import gc
 import logging
 import signal
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Final
 
@@ -91,6 +92,11 @@ MAX_LOGGED: Final = 20
 
 LARGE_BLOCK: Final = 128 * 1024
 """Bytes from which a freed block of memory is returned to the system, if the process runs only a hub."""
+
+COLLECTIONS: Final = 1000
+"""How many garbage collections of newer objects there are for one of all, if the process runs only a hub.
+The default is 10. With many peers, one of all takes longer than everything else that makes a frame wait, and
+finds nothing: sessions that have ended are not part of cycles."""
 
 # In `malloc.h` of glibc.
 _M_MMAP_THRESHOLD: Final = -3
@@ -182,8 +188,10 @@ class Hub:
         self._tokens = 0
         self._dead_requests: deque[tuple[Session, int]] = deque()
         self._dead_answers = 0
-        # The sessions that will be closed, and why.
-        self._condemned: dict[Session, str] = {}
+        # What is left to do for sessions that have ended, and how long it took since the last `flush`.
+        self._leaving: deque[Iterator[None]] = deque()
+        self._leaving_s = 0.0
+        self._is_flush_due = False
         self._closed_before = 0
         self._accept_failures = 0
         self._has_discarded = False
@@ -285,7 +293,7 @@ class Hub:
                 if session.stalled_beats >= STALLED_BEATS and session.stream.unacknowledged_bytes > (
                     FREE_TRANSIT_BYTES
                 ):
-                    self.condemn(session, f"it acknowledged nothing for {STALLED_BEATS * HEARTBEAT_S} s")
+                    self.close_peer(session, f"it acknowledged nothing for {STALLED_BEATS * HEARTBEAT_S} s")
             self.flush()
 
     # --- sessions -----------------------------------------------------------------------------------
@@ -349,43 +357,49 @@ class Hub:
             sessions = self._paused.get(subject, [])
             if session in sessions:
                 sessions.remove(session)
-        self._condemned.pop(session, None)
-        session.end(reason)
+        session.end()
+        self._leaving.append(session.leave(reason))
+        self._run_leaving()
+
+    def _run_leaving(self) -> None:
+        """Finish what is left of ended sessions, but not for long: other peers wait."""
+        while self._leaving and self._leaving_s < RUN_S:
+            started = time.monotonic()
+            if next(self._leaving[0], self._leaving) is self._leaving:
+                self._leaving.popleft()
+            self._leaving_s += time.monotonic() - started
+        if self._leaving:
+            self._flush_soon()
 
     # --- closing peers ------------------------------------------------------------------------------
 
-    def condemn(self, session: Session, reason: str) -> None:
-        """Close the peer of a session when the commands at hand are executed."""
-        self._condemned.setdefault(session, reason)
-
-    def _close_condemned(self) -> None:
-        while self._condemned:
-            session, reason = next(iter(self._condemned.items()))
-            del self._condemned[session]
-            routing_id = self._routing_ids.get(session.id)
-            if routing_id is None:
-                # It has left meanwhile.
-                continue
-            connection = self._connection(routing_id)
-            self._leases.end(session.id)
-            self._remove_session(session.id, reason)
-            if connection is not None:
-                self._close_connection(connection, reason)
-            else:
-                self._log_close("a program of this process, or one that is gone,", reason)
+    def close_peer(self, session: Session, reason: str) -> None:
+        """End a session, and close the connection of its peer. Do nothing if it has ended."""
+        if session.ended:
+            return
+        connection = self._connection(self._routing_ids[session.id])
+        self._leases.end(session.id)
+        self._remove_session(session.id, reason)
+        self._log_close(connection, reason)
+        if connection is not None:
+            self._connections.close_one(connection)
 
     def _close_connection(self, connection: Connection, reason: str) -> None:
         session = self._by_routing_id.get(connection.routing_id or b"")
         if session is not None:
-            self.condemn(session, reason)
+            self.close_peer(session, reason)
             return
-        self._log_close(connection.name, reason)
+        self._log_close(connection, reason)
         self._connections.close_one(connection)
 
-    def _log_close(self, name: str, reason: str) -> None:
+    def _log_close(self, connection: Connection | None, reason: str) -> None:
         self.closed += 1
         if self.closed - self._closed_before <= MAX_LOGGED:
-            logger.warning("closed the connection of %s: %s", name, reason)
+            logger.warning(
+                "closed the connection of %s: %s",
+                "a program of this process, or one that is gone" if connection is None else connection.name,
+                reason,
+            )
 
     def _log_closed(self) -> None:
         more = self.closed - self._closed_before - MAX_LOGGED
@@ -512,13 +526,12 @@ class Hub:
             session.is_waiting = True
             (self._short if len(raw) <= SHORT else self._new).append(session)
         if len(session.inbox) > MAX_INBOX:
-            self.condemn(session, f"it sent {MAX_INBOX} messages without waiting for acknowledgements")
+            self.close_peer(session, f"it sent {MAX_INBOX} messages without waiting for acknowledgements")
         elif self._budget.waiting > MAX_INBOX_BYTES:
             largest = max((*self._short, *self._new, *self._waiting), key=lambda each: each.inbox_bytes)
-            self.condemn(
+            self.close_peer(
                 largest, f"it has {largest.inbox_bytes} of {self._budget.waiting} bytes of waiting messages"
             )
-            self._close_condemned()
 
     @property
     def _has_waiting(self) -> bool:
@@ -646,7 +659,7 @@ class Hub:
         if subject in session.paused:
             session.paused[subject] += 1
             if session.paused[subject] > MAX_REFUSED:
-                self.condemn(session, f"it published {MAX_REFUSED} frames on {subject}, which is paused")
+                self.close_peer(session, f"it published {MAX_REFUSED} frames on {subject}, which is paused")
                 return
         if router.queue_length(delivery) and router.queued_bytes < 2 * MAX_WAITING_BYTES:
             router.enqueue(delivery)
@@ -700,13 +713,11 @@ class Hub:
     def reserve_tokens(self, session: Session, count: int) -> bool:
         """Reserve space for the tokens of a pattern, or return False; close the peer with the most then."""
         if count > 0 and self._tokens + count > MAX_PATTERN_TOKENS:
-            if not self._condemned:
-                largest = max(self._sessions.values(), key=lambda each: each.tokens)
-                self.condemn(
-                    largest,
-                    f"its subscriptions have {largest.tokens} of {self._tokens} tokens of all patterns",
-                )
-            if session.tokens > FREE_PATTERN_TOKENS:
+            largest = max(self._sessions.values(), key=lambda each: each.tokens)
+            self.close_peer(
+                largest, f"its subscriptions have {largest.tokens} of {self._tokens} tokens of all patterns"
+            )
+            if session.ended or session.tokens > FREE_PATTERN_TOKENS:
                 return False
         self._tokens += count
         return True
@@ -732,33 +743,36 @@ class Hub:
         """Close the peers that exceed a limit after some streams were flushed."""
         for session in flushed:
             if (excess := session.excess) is not None:
-                self.condemn(session, excess)
-        self._close_condemned()
+                self.close_peer(session, excess)
         while self._budget.lent > 2 * MAX_LENT_BYTES and self._sessions:
             most = max(self._sessions.values(), key=lambda each: each.lent)
             if most.lent <= FREE_LENT_BYTES:
                 break
-            self.condemn(most, f"it works on {most.lent} of {self._budget.lent} bytes of frames of all peers")
-            self._close_condemned()
+            self.close_peer(
+                most, f"it works on {most.lent} of {self._budget.lent} bytes of frames of all peers"
+            )
         if self._budget.owed > MAX_TOTAL_BYTES:
             for session in self._sessions.values():
                 session.recount_owed()
         while self._budget.owed > MAX_TOTAL_BYTES and self._sessions:
             # An honest peer acknowledges with every heartbeat.
             worst = max(self._sessions.values(), key=lambda each: each.owed * (1 + each.stalled_beats))
-            self.condemn(
+            self.close_peer(
                 worst, f"it leaves {worst.owed} of {self._budget.owed} bytes unacknowledged of all peers"
             )
-            self._close_condemned()
 
     # --- sending ------------------------------------------------------------------------------------
 
     def flush_later(self, session: Session) -> None:
         """Flush a session's stream when all received messages are handled."""
-        if not self._to_flush:
-            # If no message is being handled, `DrainedSocket` does not call `flush`.
-            asyncio.get_running_loop().call_soon(self.flush)
         self._to_flush.append(session)
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        # If no message is being handled, `DrainedSocket` does not call `flush`.
+        if not self._is_flush_due:
+            self._is_flush_due = True
+            asyncio.get_running_loop().call_soon(self.flush)
 
     def _drained(self, more: bool) -> bool:
         """Handle the end of a pass; return whether peers still wait for their turns."""
@@ -791,17 +805,19 @@ class Hub:
             backlog, connection = backlogs.pop()
             total -= backlog
             self._close_connection(connection, f"messages of about {backlog} bytes wait for the hub")
-        self._close_condemned()
 
     def flush(self) -> None:
         """Give waiting peers their turns, and flush the streams that have something to send."""
+        self._is_flush_due = False
         self._direct = DIRECT
+        self._leaving_s = 0.0
+        self._run_leaving()
         if self._has_waiting:
             self._run_waiting()
         to_flush, self._to_flush = self._to_flush, []
         for session in to_flush:
             session.stream.flush()
-        if to_flush or self._condemned:
+        if to_flush:
             self._enforce_limits(to_flush)
 
     def _sender(self, session_id: bytes) -> Send:
@@ -835,6 +851,8 @@ async def serve_until_signal(hub: Hub, announce: Callable[[Address], None]) -> N
     """
     _allow_open_files(2 * MAX_SESSIONS)
     _return_large_blocks()
+    gc.freeze()
+    gc.set_threshold(*gc.get_threshold()[:2], COLLECTIONS)
     loop = asyncio.get_running_loop()
     listening: asyncio.Future[Address] = loop.create_future()
     serving = loop.create_task(hub.serve(listening))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 import msgspec
@@ -65,8 +65,8 @@ class SessionOwner(Protocol):
         """Count an invalid message or command."""
         ...
 
-    def condemn(self, session: Session, reason: str) -> None:
-        """Close the peer soon."""
+    def close_peer(self, session: Session, reason: str) -> None:
+        """End the session, and close the connection of its peer."""
         ...
 
 
@@ -93,6 +93,7 @@ class Session:
         lent: How many bytes of frames of queue groups it works on.
         owed: How many bytes of frames that must not be dropped are unacknowledged, at most.
         stalled_beats: For how many heartbeats it has acknowledged nothing.
+        ended: Whether it has ended. Then nothing is executed and sent any more.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class Session:
         self.lent = 0
         self.owed = 0
         self.stalled_beats = 0
+        self.ended = False
         self._owner = owner
         self._router = router
         self._budget = budget
@@ -132,8 +134,7 @@ class Session:
         if self.stream.accept(message.number, message.received):
             for command in message.commands:
                 self._execute_or_reject(command)
-                if isinstance(command, wire.Leave):
-                    # The session has ended; commands after this one are ignored.
+                if self.ended:
                     break
 
     def put(self, raw: bytes) -> None:
@@ -194,7 +195,7 @@ class Session:
                 self._subscribe(command)
             case wire.GetDeadLetters():
                 if self.dead_requests >= MAX_DEAD_REQUESTS:
-                    self._owner.condemn(
+                    self._owner.close_peer(
                         self, f"it asked for the dead letters {MAX_DEAD_REQUESTS} times at once"
                     )
                 else:
@@ -354,8 +355,9 @@ class Session:
 
     def _make_callback(self, number: int) -> Callable[[bytes, Undelivered], None]:
         def report(frame: bytes, cause: Undelivered) -> None:
-            self.stream.write(wire.Undeliverable(number, frame, cause), len(frame))
-            self._owe(len(frame))
+            if not self.ended:
+                self.stream.write(wire.Undeliverable(number, frame, cause), len(frame))
+                self._owe(len(frame))
 
         return report
 
@@ -405,9 +407,11 @@ class Session:
             )
         return None
 
-    def end(self, reason: str) -> None:
-        """Redeliver the peer's unacknowledged deliveries to others, and send it nothing more."""
+    def end(self) -> None:
+        """Execute and send nothing more, and give back what it took of the budget; `leave` does the rest."""
+        self.ended = True
         self.stream.end()
+        self._callbacks.clear()
         self.inbox.clear()
         self._count_waiting(-self.inbox_bytes)
         self._budget.owed -= self.owed
@@ -417,13 +421,22 @@ class Session:
         self.lent = 0
         self._owner.reserve_tokens(self, -self.tokens)
         self.tokens = 0
-        # All are removed first, so that no delivery goes from one to another of them.
-        for consumer in self._consumers.values():
-            self._router.remove_consumer(consumer)
-        for consumer in self._consumers.values():
-            self._router.remove_lost_consumer(consumer, reason)
-        self._consumers.clear()
         self._gated.clear()
+        # So that they get nothing more, and no delivery goes from one to another of them.
+        for consumer in self._consumers.values():
+            consumer.close()
+
+    def leave(self, reason: str) -> Iterator[None]:
+        """Remove the subscriptions, and redeliver the unacknowledged deliveries to others, step by step."""
+        consumers = list(self._consumers.values())
+        self._consumers.clear()
+        # All are removed first, so that the order of their deliveries stays.
+        for consumer in consumers:
+            self._router.remove_consumer(consumer)
+            yield
+        for consumer in consumers:
+            self._router.remove_lost_consumer(consumer, reason)
+            yield
 
 
 def _size(consumer: Consumer, number: int) -> int:

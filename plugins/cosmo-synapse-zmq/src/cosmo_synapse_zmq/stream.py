@@ -208,7 +208,16 @@ class ReliableStream:
             self._budget.unacknowledged -= self.unacknowledged_bytes
             self._budget = None
         self._held.clear()
+        self._sent.clear()
+        self._batch, self._batch_bytes = [], 0
+        self.unacknowledged = self.unacknowledged_bytes = 0
+        # Otherwise this and the owner would refer to each other.
+        self._schedule_flush = _do_nothing
 
     def pending(self) -> list[Command]:
         """Return all commands that the other side may not have, oldest first."""
         return [command for _, _, commands in self._sent for command in commands] + self._batch
+
+
+def _do_nothing() -> None:
+    pass
