@@ -206,11 +206,18 @@ async def test_short_messages_get_every_other_turn(hub: RunningHub, monkeypatch:
     ran: list[bytes] = []
     monkeypatch.setattr(Session, "_take", lambda session, raw: ran.append(session.id))
     budget = Budget(0, 0)
-    for name, size in ((b"long one", 9000), (b"long two", 9000), (b"short one", 10), (b"short two", 10)):
+    for name, size, count in (
+        (b"long one", 9000, 1),
+        (b"with many commands", 10, 3),
+        (b"short one", 10, 1),
+        (b"short two", 10, 2),
+    ):
         session = Session(name, hub.hub, Router(max_waiting=1), lambda message: True, budget)
-        hub.hub._put(session, bytes(size))
+        hub.hub._put(
+            session, wire.encode(wire.PeerData(1, 0, [*count * [wire.Publish("a", bytes(size), 0)]]))
+        )
     hub.hub._run_waiting()
-    assert ran == [b"short one", b"long one", b"short two", b"long two"]
+    assert ran == [b"short one", b"long one", b"short two", b"with many commands"]
 
 
 async def test_excess_before_hello_is_closed_and_named(

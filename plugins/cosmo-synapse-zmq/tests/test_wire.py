@@ -65,3 +65,17 @@ def test_a_truncated_message_is_rejected(message: wire.Message, data: st.DataObj
     raw = wire.encode(message)
     with pytest.raises((msgspec.DecodeError, UnicodeDecodeError)):
         wire.decode_for_hub(raw[: data.draw(st.integers(0, len(raw) - 1))])
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), st.integers(0, 32))
+def test_commands_are_counted_without_decoding(number: int, received: int, count: int) -> None:
+    raw = wire.encode(wire.PeerData(number, received, [*count * [wire.Publish("a", b"x", 0)]]))
+    assert wire.count_commands(raw) == (count if count < 16 else wire.MAX_COMMANDS)
+    assert wire.count_commands(memoryview(raw)) == wire.count_commands(raw)
+
+
+@given(st.binary(max_size=30))
+def test_the_commands_of_other_bytes_count_as_many(rest: bytes) -> None:
+    assert 0 <= wire.count_commands(wire.PEER_DATA + rest) <= wire.MAX_COMMANDS
+    assert wire.count_commands(wire.PEER_DATA + b"\xc0" + rest) == wire.MAX_COMMANDS
+    assert wire.count_commands(wire.PEER_DATA) == wire.MAX_COMMANDS

@@ -63,6 +63,7 @@ class Connection:
         told: Whether it was told that the hub does not know its session.
         read_messages: How many messages the hub has read from it.
         read_bytes: How many bytes they had.
+        is_large: Whether the last message was larger than `RECEIVE_BUFFER`.
         is_tcp: Whether it is a TCP connection; None before it is known.
         waiting: How much memory its unread messages took at the last look.
         drift: How many of the received bytes were not parts of messages: greetings, headers, keys, pings.
@@ -80,6 +81,7 @@ class Connection:
     told: bool = False
     read_messages: int = 0
     read_bytes: int = 0
+    is_large: bool = False
     is_tcp: bool | None = None
     drift: int = 0
     waiting: int = 0

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import count
-from typing import Final
+from typing import Any, Final
 
 import zmq
 
@@ -76,7 +76,8 @@ QUANTUM: Final = 2
 """How many commands of one peer are executed in its turn while several peers wait."""
 
 SHORT: Final = 2048
-"""Bytes up to which a message is short: a peer that sends one now and then does not wait for long ones."""
+"""Bytes up to which a message with at most `QUANTUM` commands is short: a peer that sends one now and then
+does not wait for long ones."""
 
 RUN_S: Final = 0.002
 """For how many seconds turns are given before the hub receives again."""
@@ -431,12 +432,15 @@ class Hub:
 
     # --- receiving ----------------------------------------------------------------------------------
 
-    def _read(self, socket: zmq.Socket[bytes]) -> list[bytes]:
+    def _read(self, socket: zmq.Socket[bytes]) -> list[bytes | memoryview]:
         """Read a message; learn the connection of a peer from its first one."""
         routing_id = socket.recv(_NOBLOCK)
         connection = self._connections.by_routing_id.get(routing_id)
+        raw: bytes | memoryview
         if connection is not None and connection.welcomed:
-            raw = socket.recv(_NOBLOCK)
+            # For a small message, copying costs less than a frame object.
+            raw = socket.recv(_NOBLOCK, copy=False).buffer if connection.is_large else socket.recv(_NOBLOCK)
+            connection.is_large = len(raw) > RECEIVE_BUFFER
         else:
             # Not copied yet: it may have to be discarded faster than ZeroMQ receives.
             frame = socket.recv(_NOBLOCK, copy=False)
@@ -480,7 +484,7 @@ class Hub:
         """Return a peer's connection; None for a peer in this process."""
         return self._connections.by_routing_id.get(routing_id)
 
-    def _receive(self, parts: list[bytes]) -> None:
+    def _receive(self, parts: list[Any]) -> None:
         if not parts:
             # Its connection is closed.
             return
@@ -506,7 +510,7 @@ class Hub:
             self.reject(error)
             self._count_message(routing_id)
 
-    def _receive_data(self, routing_id: bytes, raw: bytes) -> None:
+    def _receive_data(self, routing_id: bytes, raw: bytes | memoryview) -> None:
         session = self._by_routing_id.get(routing_id)
         if session is None:
             wire.decode_for_hub(raw)
@@ -519,12 +523,13 @@ class Hub:
         else:
             self._put(session, raw)
 
-    def _put(self, session: Session, raw: bytes) -> None:
+    def _put(self, session: Session, raw: bytes | memoryview) -> None:
         """Let a message wait for its peer's turn."""
         session.put(raw)
         if not session.is_waiting:
             session.is_waiting = True
-            (self._short if len(raw) <= SHORT else self._new).append(session)
+            is_short = len(raw) <= SHORT and wire.count_commands(raw) <= QUANTUM
+            (self._short if is_short else self._new).append(session)
         if len(session.inbox) > MAX_INBOX:
             self.close_peer(session, f"it sent {MAX_INBOX} messages without waiting for acknowledgements")
         elif self._budget.waiting > MAX_INBOX_BYTES:

@@ -103,7 +103,7 @@ class Session:
         self.stream = ReliableStream(wire.HubData, send, self._schedule_flush, budget)
         self.paused: dict[str, int] = {}
         self.reconnecting = False
-        self.inbox: deque[bytes] = deque()
+        self.inbox: deque[bytes | memoryview] = deque()
         self.inbox_bytes = 0
         self.is_waiting = False
         self.tokens = 0
@@ -137,7 +137,7 @@ class Session:
                 if self.ended:
                     break
 
-    def put(self, raw: bytes) -> None:
+    def put(self, raw: bytes | memoryview) -> None:
         """Keep an encoded message until the peer's turn."""
         self.inbox.append(raw)
         self._count_waiting(len(raw))
@@ -158,7 +158,7 @@ class Session:
             if self._commands:
                 self._execute_or_reject(self._commands.popleft())
 
-    def _take(self, raw: bytes) -> None:
+    def _take(self, raw: bytes | memoryview) -> None:
         try:
             message = wire.decode_for_hub(raw)
         except MALFORMED as error:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import zmq
 
@@ -30,7 +30,7 @@ class DrainedSocket:
 
     Args:
         socket: The socket; this object closes it.
-        receive: Called with every message, as its parts.
+        receive: Called with every message, as its parts, which are bytes or a view of bytes.
         on_drained: Called with False when no more messages are available, and with True when `MAX_IN_A_ROW`
             were read. It returns whether it must be called again soon.
         read: Reads one message that is available, and returns its parts.
@@ -39,9 +39,9 @@ class DrainedSocket:
     def __init__(
         self,
         socket: zmq.Socket[bytes],
-        receive: Callable[[list[bytes]], None],
+        receive: Callable[[list[Any]], None],
         on_drained: Callable[[bool], bool] = lambda more: False,
-        read: Callable[[zmq.Socket[bytes]], list[bytes]] | None = None,
+        read: Callable[[zmq.Socket[bytes]], list[Any]] | None = None,
     ) -> None:
         self._socket = socket
         self._receive = receive

@@ -265,6 +265,23 @@ class UnknownSession(Message, tag=8):
 PEER_DATA: Final = b"\x94\x06"
 """The first two bytes of every encoded `PeerData`."""
 
+# Bytes of an integer that does not fit into its first byte, by that byte.
+_INTEGER_BYTES: Final = {0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9}
+
+
+def count_commands(raw: bytes | memoryview) -> int:
+    """Return how many commands an encoded `PeerData` has, without decoding it; at most `MAX_COMMANDS`.
+
+    It is also `MAX_COMMANDS` for 16 commands or more, and if the message is not encoded as usual.
+    """
+    at = len(PEER_DATA)
+    try:
+        for _ in ("number", "received"):
+            at += 1 if raw[at] < 0x80 else _INTEGER_BYTES[raw[at]]
+        return raw[at] & 0x0F if raw[at] & 0xF0 == 0x90 else MAX_COMMANDS
+    except LookupError:
+        return MAX_COMMANDS
+
 
 def _encode_other(value: object) -> bytes:
     """Return the bytes of a frame of a subclass of bytes: a frame that waited may be published again."""
