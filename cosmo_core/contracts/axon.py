@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Awaitable, Callable, Iterable
 from copy import copy as shallow_copy
 from typing import Any, Final, Protocol, cast
@@ -11,7 +10,7 @@ from typing import Any, Final, Protocol, cast
 import msgspec
 
 from cosmo_core.arguments import check_count
-from cosmo_core.contracts.boundary import must_pass
+from cosmo_core.contracts.boundary import logger, must_pass
 from cosmo_core.contracts.clarification import AskBack, parse_question, question_reply
 from cosmo_core.contracts.engram import EngramBinding, check_bindings
 from cosmo_core.contracts.keywords import WORK_KEYWORDS, declared_keywords
@@ -38,8 +37,6 @@ from cosmo_core.protocol.signal import Directed, Signal, new_unvalidated, plain_
 from cosmo_core.protocol.signal_type import SignalType
 
 ContextFetcher = Callable[[str | None], Awaitable[list[Any]]]
-
-logger = logging.getLogger("cosmo_core.contracts.axon")
 
 
 # Named once: up to Python 3.11, looking up an enum's member costs as much as a call.

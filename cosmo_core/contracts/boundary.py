@@ -6,6 +6,10 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Iterator
+from typing import Final
+
+logger: Final = logging.getLogger("cosmo_core.dendrite")
+"""The log of a Dendrite and of all that belongs to one: its Neurons, its handlers and its extensions."""
 
 
 def must_pass(error: BaseException) -> bool:
@@ -44,7 +48,7 @@ def described(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def logged_failures(logger: logging.Logger, message: str, *args: object) -> Iterator[None]:
+def logged_failures(message: str, *args: object) -> Iterator[None]:
     """Log a failure of the code in the context, and continue after it."""
     try:
         yield

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable
 from contextlib import aclosing
@@ -13,7 +12,7 @@ from types import TracebackType, coroutine
 from typing import Any, Final, Protocol, Self, TypeVar
 
 from cosmo_core.arguments import check_wait
-from cosmo_core.contracts.boundary import logged_failures, must_pass
+from cosmo_core.contracts.boundary import logged_failures, logger, must_pass
 from cosmo_core.contracts.task_context import outside_task
 from cosmo_core.errors import AnswerTimeoutError, PathwayClosedError
 from cosmo_core.protocol.signal import Signal, address
@@ -36,8 +35,6 @@ LEFT: Final = "its caller left before the answer"
 # Named once: up to Python 3.11, looking up an enum's member costs as much as a call.
 _THOUGHT_DELTA: Final = SignalType.THOUGHT_DELTA
 
-logger = logging.getLogger("cosmo_core.contracts.pathway")
-
 
 @coroutine
 def _one_turn() -> Generator[None]:
@@ -59,7 +56,7 @@ def call_handler(name: object, handler: SignalHandler, signal: Signal) -> Awaita
 
 async def finish_call(name: object, call: Awaitable[None], signal: Signal) -> None:
     """Await the call of an async handler. A failure is logged, except a cancellation of the caller."""
-    with logged_failures(logger, "%s failed on %s", name, signal.id):
+    with logged_failures("%s failed on %s", name, signal.id):
         await call
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, Self, Unpack, overload
@@ -10,13 +9,12 @@ from typing import Any, Protocol, Self, Unpack, overload
 import msgspec
 
 from cosmo_core.arguments import check_options
+from cosmo_core.contracts.boundary import logger
 from cosmo_core.contracts.options import FilterOptions
 from cosmo_core.contracts.pathway import H, SignalHandler, call_handler, finish_call
 from cosmo_core.protocol.ids import check_token
 from cosmo_core.protocol.signal import Signal, check_trace_id
 from cosmo_core.protocol.signal_type import SignalType
-
-logger = logging.getLogger("cosmo_core.dendrite")
 
 
 class Filter(msgspec.Struct, frozen=True):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from threading import get_ident
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
 from cosmo_core.arguments import check_count, check_options, check_seconds, check_wait, satisfies
 from cosmo_core.contracts.asking import AskFn, MapFn, RaceFn, StreamFn
 from cosmo_core.contracts.axon import Axon
-from cosmo_core.contracts.boundary import logged_failures
+from cosmo_core.contracts.boundary import logged_failures, logger
 from cosmo_core.contracts.callable_axon import neuron as neuron_axon
 from cosmo_core.contracts.dendrite import Role
 from cosmo_core.contracts.engram import Engram, EngramRecord, ImprintReceipt, RecallMode, RecallResult
@@ -62,8 +61,6 @@ from cosmo_core.protocol.signal_type import SignalType
 
 if TYPE_CHECKING:
     from cosmo_core.plugins import PluginManager
-
-logger = logging.getLogger("cosmo_core.dendrite")
 
 
 class DendriteOptions(TypedDict, total=False):
@@ -474,7 +471,7 @@ class Dendrite:
             undo.pop_all()
 
     async def _undo_add(self, neuron_id: str) -> None:
-        with logged_failures(logger, "Neuron %r could not be added, and not be detached cleanly", neuron_id):
+        with logged_failures("Neuron %r could not be added, and not be detached cleanly", neuron_id):
             # Otherwise it is being detached already, by a stop or by `detach_axon`.
             if self._host.accepts(neuron_id):
                 await self.detach_axon(neuron_id, "it could not be added")

@@ -7,7 +7,6 @@ may use of its Dendrite. A program reaches what the extension adds with ``dendri
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -33,7 +32,6 @@ from cosmo_core.protocol.subjects import Subjects
 if TYPE_CHECKING:
     from cosmo_core.plugins import Dropped, NeuronWrapper
 
-logger = logging.getLogger("cosmo_core.dendrite")
 
 __all__ = ["EntityHost", "Extension", "ExtensionFactory", "HostedEntity", "Ports"]
 
@@ -280,29 +278,27 @@ class ExtensionSet:
         handle = self._undeliverables.get(signal.type)
         if handle is not None:
             # The Synapse calls it, often inside a publish of someone else.
-            with logged_failures(logger, "%r failed on undeliverable %s", handle, signal.id):
+            with logged_failures("%r failed on undeliverable %s", handle, signal.id):
                 handle(signal, why)
 
     def neuron_departed(self, neuron_id: str, dendrite_id: str) -> None:
         """Tell every extension that a Neuron departed."""
         for extension in self:
-            with logged_failures(
-                logger, "extension %r failed on the departure of %r", extension.name, neuron_id
-            ):
+            with logged_failures("extension %r failed on the departure of %r", extension.name, neuron_id):
                 extension.neuron_departed(neuron_id, dendrite_id)
 
     async def trace_stopped(self, stop: Signal) -> dict[str, Any]:
         """Tell every extension that a trace was stopped; return their parts of the STOPPED payload."""
         details: dict[str, Any] = {}
         for extension in self:
-            with logged_failures(logger, "extension %r failed on STOP %s", extension.name, stop.id):
+            with logged_failures("extension %r failed on STOP %s", extension.name, stop.id):
                 details.update(await extension.trace_stopped(stop))
         return details
 
     async def neuron_asks(self, question: Signal) -> None:
         """Tell every extension that a hosted Neuron asks back."""
         for extension in self:
-            with logged_failures(logger, "extension %r failed on %s", extension.name, question.id):
+            with logged_failures("extension %r failed on %s", extension.name, question.id):
                 await extension.neuron_asks(question)
 
 

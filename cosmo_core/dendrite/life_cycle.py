@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Coroutine
 from threading import get_ident
@@ -11,6 +10,7 @@ from typing import Any, Final, Protocol
 
 import attrs
 
+from cosmo_core.contracts.boundary import logger
 from cosmo_core.errors import LifecycleError
 
 STOP_MARGIN_S: Final = 0.8
@@ -18,8 +18,6 @@ STOP_MARGIN_S: Final = 0.8
 
 STEP_SHARE: Final = 0.25
 """The share of the rest of the margin that one step of a stop may take; the others are for the next steps."""
-
-logger = logging.getLogger("cosmo_core.dendrite")
 
 
 class Clock(Protocol):

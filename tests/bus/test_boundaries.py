@@ -408,7 +408,7 @@ def test_logged_failure_does_not_end_its_caller(caplog: pytest.LogCaptureFixture
     def fail() -> None:
         raise Panic
 
-    with logged_failures(logging.getLogger("test"), "%s failed", "this"):
+    with logged_failures("%s failed", "this"):
         fail()
     assert "this failed" in caplog.text
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Sequence
 from typing import Any, Final, Protocol
 
 import attrs
 
-from cosmo_core.contracts.boundary import logged_failures
+from cosmo_core.contracts.boundary import logged_failures, logger
 from cosmo_core.dendrite.discovery.directory import Directory
 from cosmo_core.dendrite.life_cycle import Clock
 from cosmo_core.dendrite.transport.link import Link
@@ -18,8 +17,6 @@ from cosmo_core.protocol.signal import Directed, Signal
 from cosmo_core.protocol.signal_type import SignalType
 
 _DRAINING: Final = {"status": "draining"}
-
-logger = logging.getLogger("cosmo_core.dendrite")
 
 
 class EntityHost(Protocol):
@@ -175,13 +172,13 @@ class Announcer:
     def _announced(self) -> list[HostedEntity]:
         entities: list[HostedEntity] = []
         for host in self._hosts:
-            with logged_failures(logger, "%r could not tell what it hosts, and is not announced", host):
+            with logged_failures("%r could not tell what it hosts, and is not announced", host):
                 entities.extend(host.entities())
         return [entity for entity in entities if self._is_announced(entity)]
 
     def _is_announced(self, entity: HostedEntity) -> bool:
         served = False
-        with logged_failures(logger, "%r could not tell whether it serves %r", entity.host, entity.id):
+        with logged_failures("%r could not tell whether it serves %r", entity.host, entity.id):
             served = entity.host.serves(entity.id)
         return served and entity.key not in self._withdrawn
 
@@ -221,7 +218,7 @@ class Announcer:
 
     def _meta(self, entity: HostedEntity) -> dict[str, Any]:
         load = 0
-        with logged_failures(logger, "%r could not tell the load of %r", entity.host, entity.id):
+        with logged_failures("%r could not tell the load of %r", entity.host, entity.id):
             load = entity.host.load(entity.id)
         return {
             **entity.meta,

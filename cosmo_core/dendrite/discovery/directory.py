@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal
 
 import attrs
 
+from cosmo_core.contracts.boundary import logger
 from cosmo_core.contracts.pathway import Pathway
 from cosmo_core.errors import NoRouteError
 from cosmo_core.protocol.ids import is_token
 from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import SignalType
-
-logger = logging.getLogger("cosmo_core.dendrite")
 
 MISSED_HEARTBEATS: Final = 3
 """The number of missed heartbeats after which a Neuron is removed (P-4.6)."""

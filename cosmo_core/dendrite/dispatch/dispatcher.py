@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import weakref
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -14,6 +13,7 @@ from typing import Any, Final
 import attrs
 
 from cosmo_core.arguments import MAX_SECONDS, check_options, check_wait
+from cosmo_core.contracts.boundary import logger
 from cosmo_core.contracts.options import RetryStrategy, TaskOptions, check_work, work_payload
 from cosmo_core.contracts.pathway import CANCELLED, BackpressuredPathway, Pathway, TerminalPathway
 from cosmo_core.contracts.task_context import running_task, with_cause, within_task
@@ -27,9 +27,6 @@ from cosmo_core.protocol.ids import check_token, new_trace_id, new_ulid
 from cosmo_core.protocol.payloads import without_none
 from cosmo_core.protocol.signal import Signal, address, check_signal, deadline_ms, new_unvalidated
 from cosmo_core.protocol.signal_type import SignalType
-
-logger = logging.getLogger("cosmo_core.dendrite")
-
 
 # Named once: up to Python 3.11, looking up an enum's member costs as much as a call.
 _TASK: Final = SignalType.TASK

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -11,6 +10,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from cosmo_core.arguments import check_wait
+from cosmo_core.contracts.boundary import logger
 from cosmo_core.contracts.pathway import Pathway
 from cosmo_core.contracts.task_context import outside_task
 from cosmo_core.dendrite.life_cycle import StopTime, foreign_loop
@@ -24,8 +24,6 @@ BACKGROUND_GRACE_S: Final = 1.0
 
 Receive = Callable[[Signal], None]
 Refuse = Callable[[Signal, str], Awaitable[None]]
-
-logger = logging.getLogger("cosmo_core.dendrite")
 
 
 class PathwayRegistry:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from cosmo_core.contracts.axon import Axon
-from cosmo_core.contracts.boundary import logged_failures
+from cosmo_core.contracts.boundary import logged_failures, logger
 from cosmo_core.contracts.delivery import Subscription
 from cosmo_core.contracts.task_context import current_task
 from cosmo_core.dendrite.discovery.announcer import HostedEntity
@@ -41,8 +40,6 @@ StopTrace = Callable[[Signal], Awaitable[dict[str, Any]]]
 
 # Not a token, so no Neuron has this id.
 _BROADCAST: Final = "*"
-
-logger = logging.getLogger("cosmo_core.dendrite")
 
 
 @attrs.define(eq=False)
@@ -332,6 +329,6 @@ async def _close(runner: NeuronRunner, left: Callable[[], float]) -> None:
     aclose = getattr(runner.neuron, "aclose", None)
     if aclose is None:
         return
-    with logged_failures(logger, "Neuron %r did not close cleanly", runner.axon.neuron_id):
+    with logged_failures("Neuron %r did not close cleanly", runner.axon.neuron_id):
         async with asyncio.timeout(min(CLOSE_TIMEOUT_S, left())):
             await aclose()

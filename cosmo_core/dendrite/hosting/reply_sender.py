@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from cosmo_core.contracts.axon import error_reply
-from cosmo_core.contracts.boundary import described
+from cosmo_core.contracts.boundary import described, logger
 from cosmo_core.contracts.clarification import ASKING_TYPES
 from cosmo_core.dendrite.reliability.redelivery import RedeliveryBuffer
 from cosmo_core.dendrite.transport.link import Link
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from cosmo_core.plugins import ErrorInfo
 
 ErrorInfoHook = Callable[[BaseException, Signal], "ErrorInfo | None"]
-
-logger = logging.getLogger("cosmo_core.dendrite")
 
 
 class ReplySender:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import attrs
 
+from cosmo_core.contracts.boundary import logger
 from cosmo_core.contracts.delivery import Guarantees, Undelivered, undelivered_message
 from cosmo_core.contracts.pathway import Pathway
 from cosmo_core.dendrite.discovery.directory import Directory
@@ -29,8 +29,6 @@ _CODES: Final[dict[Undelivered, str]] = {
     "lost": "WORKER_LOST",
     "failed": "WORKER_LOST",
 }
-
-logger = logging.getLogger("cosmo_core.dendrite")
 
 
 class _LastHeartbeat(NamedTuple):

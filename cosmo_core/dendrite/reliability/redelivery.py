@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from cosmo_core.contracts.boundary import logger
 from cosmo_core.contracts.delivery import Undelivered
 from cosmo_core.dendrite.transport.link import Link
 from cosmo_core.errors import FrameTooLargeError, SynapseError
@@ -29,8 +29,6 @@ MAX_RETURNED: Final = 1_000
 
 PAUSES_S: Final = (0.1, 0.2, 0.4, 0.8, 1.6, 1.6, 1.6, 1.6, 1.6)
 """Seconds before each further attempt to deliver an answer: less than 10 in all."""
-
-logger = logging.getLogger("cosmo_core.dendrite")
 
 
 @attrs.define(eq=False)

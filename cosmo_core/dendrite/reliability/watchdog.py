@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import threading
 from time import monotonic
 from typing import Final
 
+from cosmo_core.contracts.boundary import logger
 from cosmo_core.dendrite.hosting.host import Host
 from cosmo_core.dendrite.reliability.work_heartbeat import WorkHeartbeat
 
@@ -23,8 +23,6 @@ HEARTBEAT_CHECKS: Final = 4
 
 JOIN_S: Final = 1.0
 """Seconds to wait for the thread to end."""
-
-logger = logging.getLogger("cosmo_core.dendrite")
 
 
 class Watchdog:

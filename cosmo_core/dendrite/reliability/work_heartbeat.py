@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from typing import Final
 
 import attrs
 
+from cosmo_core.contracts.boundary import logger
 from cosmo_core.dendrite.hosting.host import PULSE_S, Host
 from cosmo_core.dendrite.life_cycle import Clock
 from cosmo_core.dendrite.transport.link import Link
@@ -20,8 +20,6 @@ MAX_NAMED: Final = 1_000
 """The number of TASKs in one HEARTBEAT; further ones go into further Signals."""
 
 _WORK: Final = frozenset({SignalType.TASK, SignalType.TASK_AWARDED})
-
-logger = logging.getLogger("cosmo_core.dendrite")
 
 
 @attrs.define(eq=False)

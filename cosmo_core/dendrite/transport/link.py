@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from time import monotonic
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import attrs
 
 from cosmo_core.arguments import satisfies
-from cosmo_core.contracts.boundary import must_pass
+from cosmo_core.contracts.boundary import logger, must_pass
 from cosmo_core.contracts.delivery import (
     FrameHandler,
     Guarantees,
@@ -43,8 +42,6 @@ Refuse = Callable[[Signal, str], Awaitable[None]]
 
 Publish = Callable[[bytes], Awaitable[None]]
 """Publishes an encoded Signal."""
-
-logger = logging.getLogger("cosmo_core.dendrite")
 
 
 @attrs.define

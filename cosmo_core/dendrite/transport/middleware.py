@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from cosmo_core.contracts.boundary import described, must_pass
+from cosmo_core.contracts.boundary import described, logger, must_pass
 from cosmo_core.errors import HookError
 from cosmo_core.plugins import Contribution, Direction, Dropped, SignalMiddleware
 from cosmo_core.protocol.signal import Signal
@@ -14,9 +13,6 @@ from cosmo_core.protocol.signal import Signal
 To = TypeVar("To")
 Chain = Callable[[To, Signal], Awaitable[Signal | Dropped]]
 """Sends a Signal to a destination. A middleware sees the Signal only."""
-
-
-logger = logging.getLogger("cosmo_core.dendrite")
 
 
 def compile_chain(

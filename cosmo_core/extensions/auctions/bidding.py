@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -13,7 +12,7 @@ from typing import Any, Final
 import attrs
 
 from cosmo_core.contracts.axon import Axon
-from cosmo_core.contracts.boundary import logged_failures
+from cosmo_core.contracts.boundary import logged_failures, logger
 from cosmo_core.contracts.delivery import Subscription
 from cosmo_core.contracts.offer import OfferHandler
 from cosmo_core.contracts.task_context import outside_task
@@ -36,7 +35,6 @@ CANCEL_TIMEOUT_S: Final = 5.0
 # The payload keys that TASK_AWARDED and TASK share.
 _WORK: Final = ("input", "context_ref", "finalize", "deadline_ms")
 
-logger = logging.getLogger("cosmo_core.dendrite")
 
 MAX_OPEN_BIDS: Final = 10_000
 """The number of open bids; beyond it this Dendrite makes no bid."""
@@ -244,7 +242,7 @@ def _task(award: Signal) -> Signal:
 async def _run_handler(handler: OfferHandler, offer: Signal) -> None:
     deadline_ms = offer.payload.get("deadline_ms")
     time_s = LONGEST_DECISION_S if deadline_ms is None else deadline_ms / 1000
-    with logged_failures(logger, "the handler of offers failed on %s", offer.id):
+    with logged_failures("the handler of offers failed on %s", offer.id):
         try:
             async with asyncio.timeout(time_s):
                 result = handler(offer)

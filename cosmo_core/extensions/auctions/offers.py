@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from cosmo_core.contracts.boundary import logger
 from cosmo_core.contracts.offer import Bid, Select
 from cosmo_core.contracts.options import OfferOptions, check_work, work_payload
 from cosmo_core.contracts.pathway import Pathway
@@ -28,8 +28,6 @@ CLOSED_S: Final = 120.0
 
 MAX_DECLINING: Final = 20_000
 """The number of TASK_DECLINED that may wait to be sent; further ones are not sent."""
-
-logger = logging.getLogger("cosmo_core.dendrite")
 
 
 class Offers:

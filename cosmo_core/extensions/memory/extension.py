@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,6 @@ from cosmo_core.protocol.signal_type import SignalType
 if TYPE_CHECKING:
     from cosmo_core.plugins import NeuronWrapper
 
-logger = logging.getLogger("cosmo_core.dendrite")
 
 # Cached: a program calls the same few Engrams many times.
 _binding = lru_cache(maxsize=1024)(EngramBinding)
@@ -119,7 +117,7 @@ class Memory(Extension):
             raise
 
     async def _undo_attach(self, engram: Engram) -> None:
-        with logged_failures(logger, "%r could not be announced, and not be detached cleanly", engram):
+        with logged_failures("%r could not be announced, and not be detached cleanly", engram):
             # Otherwise it is closed already, by a stop or by `detach_engram`.
             if self._host.accepts(engram) and not self.ports.life_cycle.stopping:
                 await self.detach_engram(engram.engram_id, "it could not be announced")

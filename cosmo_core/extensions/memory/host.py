@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Final
@@ -11,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from cosmo_core.arguments import satisfies
-from cosmo_core.contracts.boundary import logged_failures, must_pass
+from cosmo_core.contracts.boundary import logged_failures, logger, must_pass
 from cosmo_core.contracts.delivery import Subscription
 from cosmo_core.contracts.engram import Engram, Found, Query, Write
 from cosmo_core.dendrite.dispatch.pathway_registry import Refuse
@@ -27,8 +26,6 @@ CLOSE_TIMEOUT_S: Final = 5.0
 
 # Not a token, so no Engram has this id.
 _BROADCAST: Final = "*"
-
-logger = logging.getLogger("cosmo_core.dendrite")
 
 
 class EngramHost:
@@ -193,7 +190,7 @@ class EngramHost:
 
     async def _commit_all(self, trace_id: str) -> None:
         for server in self._with_rollback():
-            with logged_failures(logger, "the writes of %s could not be committed", trace_id):
+            with logged_failures("the writes of %s could not be committed", trace_id):
                 await server.engram.commit(trace_id)
 
     async def roll_back(self, trace_id: str) -> dict[str, Any]:
@@ -224,7 +221,7 @@ class EngramHost:
 
 
 async def _close(server: EngramServer) -> None:
-    with logged_failures(logger, "Engram %r did not close cleanly", server.engram.engram_id):
+    with logged_failures("Engram %r did not close cleanly", server.engram.engram_id):
         async with asyncio.timeout(CLOSE_TIMEOUT_S):
             await server.engram.close()
 

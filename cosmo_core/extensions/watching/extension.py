@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import weakref
 from collections.abc import Callable, Sequence
 
 import attrs
 
+from cosmo_core.contracts.boundary import logger
 from cosmo_core.contracts.delivery import Subscription
 from cosmo_core.contracts.pathway import H, Pathway, PathwayOwner, SignalHandler, any_of
 from cosmo_core.contracts.watcher import Filter, Watcher
@@ -18,8 +18,6 @@ from cosmo_core.errors import LifecycleError, PathwayClosedError, SynapseError
 from cosmo_core.protocol.ids import SeenIds
 from cosmo_core.protocol.signal import Signal, check_trace_id
 from cosmo_core.protocol.signal_type import SignalType
-
-logger = logging.getLogger("cosmo_core.dendrite")
 
 
 class Watching(Extension):
