@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
@@ -53,12 +55,23 @@ def _object(name: str) -> Any:
 
 
 def _public_names(module: str) -> set[str]:
-    """Return the names in ``__all__``; of a package without it, those that it imports."""
-    package = import_module(module)
-    imported = (
-        name for name, value in vars(package).items() if name[0] != "_" and not isinstance(value, ModuleType)
-    )
-    return {f"{module}.{name}" for name in getattr(package, "__all__", imported)}
+    """Return the names in ``__all__``; without it, those that a package imports or another module defines."""
+    found = import_module(module)
+    imported = {name for name, value in vars(found).items() if not isinstance(value, ModuleType)}
+    names = getattr(found, "__all__", imported if hasattr(found, "__path__") else _defined_names(found))
+    return {f"{module}.{name}" for name in names if name[0] != "_"}
+
+
+def _defined_names(module: ModuleType) -> set[str]:
+    """Return the names that a module defines at its top level, and does not import."""
+    names: set[str] = set()
+    for node in ast.parse(inspect.getsource(module)).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names.update(target.id for target in targets if isinstance(target, ast.Name))
+    return names
 
 
 def _documented() -> set[str]:
