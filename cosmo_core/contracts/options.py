@@ -13,6 +13,9 @@ from cosmo_core.errors import PathwayClosedError
 from cosmo_core.protocol.signal import Directed, Signal
 from cosmo_core.protocol.signal_type import SignalType
 
+Role = Literal["orchestrator", "worker"]
+"""A worker serves TASKs and bids; only an orchestrator may emit orchestration Signals (P-10.2)."""
+
 
 class CauseOptions(TypedDict, total=False):
     """The options that all work has.

@@ -19,7 +19,6 @@ from cosmo_core.contracts.asking import AskFn, MapFn, RaceFn, StreamFn
 from cosmo_core.contracts.axon import Axon
 from cosmo_core.contracts.boundary import logged_failures, logger
 from cosmo_core.contracts.callable_axon import neuron as neuron_axon
-from cosmo_core.contracts.dendrite import Role
 from cosmo_core.contracts.engram import Engram, EngramRecord, ImprintReceipt, RecallMode, RecallResult
 from cosmo_core.contracts.keywords import WORK_KEYWORDS, with_keywords
 from cosmo_core.contracts.neuron import AnyNeuronFn
@@ -30,6 +29,7 @@ from cosmo_core.contracts.options import (
     OfferOptions,
     ResponseOptions,
     RetryStrategy,
+    Role,
     TaskOptions,
 )
 from cosmo_core.contracts.pathway import H, Pathway, SignalHandler

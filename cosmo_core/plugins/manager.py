@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cosmo_core.contracts.axon import Axon
-from cosmo_core.contracts.dendrite import DendriteInfo
 from cosmo_core.errors import PluginError
 from cosmo_core.plugins.entry_points import (
     EXTENSION_GROUP,
@@ -26,6 +25,7 @@ from cosmo_core.plugins.hooks import HookRegistry
 from cosmo_core.plugins.loading import GroupLoader
 from cosmo_core.plugins.report import PluginRecord, PluginReport
 from cosmo_core.plugins.shapes import (
+    DendriteInfo,
     Direction,
     ErrorInfo,
     NeuronWrapper,

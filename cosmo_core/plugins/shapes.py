@@ -1,4 +1,4 @@
-"""The types that hooks return: middleware, observers, Neuron wrappers and error infos.
+"""The types of the hooks: the view of a Dendrite that they get, and what they return.
 
 The core compiles them once, when a Dendrite starts or an Axon is attached; pluggy is not involved when they
 run.
@@ -6,14 +6,28 @@ run.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, Protocol, TypeAlias
 
 import attrs
 from attrs.validators import instance_of, matches_re
 
+from cosmo_core.contracts.axon import Axon
 from cosmo_core.contracts.neuron import NeuronFn
+from cosmo_core.contracts.options import Role
 from cosmo_core.protocol.signal import Signal
+
+
+class DendriteInfo(Protocol):
+    """The part of a Dendrite that the plugin system uses. A hook gets the Dendrite itself."""
+
+    namespace: str
+    role: Role
+
+    @property
+    def axons(self) -> Sequence[Axon]:
+        """The attached Axons."""
+
 
 Direction: TypeAlias = Literal["inbound", "outbound"]
 """The direction in which Signals pass a middleware: from the Synapse, or to it."""

@@ -19,8 +19,8 @@ from typing import Final, TypeAlias, TypeVar
 from pluggy import HookimplMarker, HookspecMarker
 
 from cosmo_core.contracts.axon import Axon
-from cosmo_core.contracts.dendrite import DendriteInfo
 from cosmo_core.plugins.shapes import (
+    DendriteInfo,
     Direction,
     ErrorInfo,
     NeuronWrapper,

@@ -320,22 +320,25 @@ def check_event_id(field: str, event_id: str) -> str:
 
 
 def _envelope_error(signal: Signal) -> MalformedSignalError:
-    if _event_id(signal.id) is None:
-        return MalformedSignalError("id", f"{signal.id!r} is not a valid Signal id: evt_ and a ULID")
+    check_event_id("id", signal.id)
     check_trace_id(signal.trace_id)
-    if signal.parent_id is not None and _event_id(signal.parent_id) is None:
-        return MalformedSignalError(
-            "parent_id", f"{signal.parent_id!r} is not a valid Signal id: evt_ and a ULID"
-        )
+    if signal.parent_id is not None:
+        check_event_id("parent_id", signal.parent_id)
     return MalformedSignalError("ts", f"{signal.ts!r} is not an RFC 3339 time stamp in UTC that ends in Z")
 
 
 def payload_error(type: SignalType, error: Exception) -> MalformedSignalError:
     """Convert msgspec's error about a payload to one that names the key, if msgspec does."""
-    reason, _, path = str(error).partition(" - at `$")
+    reason, path = _split(error)
     missing = _missing(reason)
-    field = f"payload{path.removesuffix('`')}" + (f".{missing[1]}" if missing else "")
+    field = f"payload{path}" + (f".{missing[1]}" if missing else "")
     return MalformedSignalError(field, f"{reason} (in a {type.value})")
+
+
+def _split(error: Exception) -> tuple[str, str]:
+    """Return the reason that msgspec names, and the path below the value that it checked."""
+    reason, _, path = str(error).partition(" - at `$")
+    return reason, path.removesuffix("`")
 
 
 # --- the codec --------------------------------------------------------------------------------------
@@ -386,7 +389,6 @@ def plain_value(value: Any) -> Any:
 
 _encode_json: Final = msgspec.json.Encoder(enc_hook=plain_value).encode
 _decode_signal: Final = msgspec.json.Decoder(Signal).decode
-_AT = re.compile(r"^(?P<reason>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
 
 
 def encode(signal: Signal) -> bytes:
@@ -477,7 +479,5 @@ def _explain(error: msgspec.ValidationError) -> MalformedSignalError:
     if isinstance(error.__cause__, MalformedSignalError):
         # The checks of the Signal itself raised it, so it already names the field.
         return error.__cause__
-    found = _AT.match(str(error))
-    path = found["path"] if found else None
-    reason = found["reason"] if found else str(error)
-    return MalformedSignalError(path or "$", reason)
+    reason, path = _split(error)
+    return MalformedSignalError(path.removeprefix(".") or "$", reason)

@@ -20,7 +20,7 @@ from cosmo_core.contracts.delivery import (
     Subscription,
     UndeliveredHandler,
 )
-from cosmo_core.contracts.dendrite import DendriteInfo, Role
+from cosmo_core.contracts.options import Role
 from cosmo_core.contracts.synapse import AnswerStore, Synapse, ThreadPublisher
 from cosmo_core.contracts.task_context import outside_task
 from cosmo_core.dendrite.life_cycle import not_running
@@ -33,6 +33,7 @@ from cosmo_core.protocol.subjects import Subjects
 
 if TYPE_CHECKING:
     from cosmo_core.plugins import Contribution, Dropped, PluginManager, SignalObserver
+    from cosmo_core.plugins.shapes import DendriteInfo
 
 Receiver = Callable[[Signal], Awaitable[None] | None]
 """Receives a Signal. If it returns an awaitable, the delivery is acknowledged when that completes."""

@@ -13,7 +13,7 @@ import click
 
 from cosmo_core import Axon, Dendrite, Engram, Synapse
 from cosmo_core.arguments import satisfies
-from cosmo_core.contracts.dendrite import Role
+from cosmo_core.contracts.options import Role
 from cosmo_core.contracts.synapse import FailureReporter
 from cosmo_core_cli.bus import Bus, open_synapse
 from cosmo_core_cli.errors import UserError
