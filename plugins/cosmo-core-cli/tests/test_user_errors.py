@@ -101,6 +101,24 @@ def test_timeout_must_be_positive(refused: Refused, timeout: str) -> None:
     assert "--timeout" in refused("dispatch", "hi", "--neuron", "x", *BUS, "--timeout", timeout)
 
 
+@pytest.mark.parametrize("seconds", ["-1", "nan", "inf", "1e10"])
+def test_time_out_of_range_names_the_range(refused: Refused, seconds: str) -> None:
+    reason = f"'{seconds}' is not a number of seconds"
+    shown = refused("dispatch", "hi", "--neuron", "x", *BUS, "--timeout", seconds)
+    assert f"{reason} above 0 and at most 1e+09. See 'cosmo dispatch --help'." in shown
+    shown = refused("run", "m:x", *BUS, "--grace", seconds)
+    assert f"{reason} of at least 0 and at most 1e+09. See 'cosmo run --help'." in shown
+
+
+def test_help_shows_no_range_of_a_time(invoke: Invoke) -> None:
+    assert "[default:" in (shown := invoke("dispatch", "--help").stdout)
+    assert "<" not in shown
+
+
+def test_missing_argument_is_a_sentence(refused: Refused) -> None:
+    assert "zsh, fish. See 'cosmo completion --help'." in refused("completion")
+
+
 # --- run --------------------------------------------------------------------------------------------
 
 

@@ -19,6 +19,9 @@ from cosmo_core_cli.responding import StdinLines, TerminalResponder, respond
 MAX_MESSAGES: Final = 1_000
 """Messages of a conversation that are kept and sent at most; beyond that, the oldest are left out."""
 
+MAX_TEXT: Final = 500_000
+"""Bytes of their texts at most, so that a conversation fits a frame of every bus; the last is always sent."""
+
 T = TypeVar("T")
 
 
@@ -121,7 +124,12 @@ class Conversation:
 
     def _add(self, role: str, content: str) -> None:
         self._messages.append({"role": role, "content": content})
-        del self._messages[:-MAX_MESSAGES]
+        free = MAX_TEXT
+        for kept, message in enumerate(reversed(self._messages)):
+            free -= len(message["content"].encode(errors="replace"))
+            if kept and (free < 0 or kept == MAX_MESSAGES):
+                del self._messages[:-kept]
+                break
 
     async def _answer(self, dendrite: Dendrite, text: str) -> str | None:
         """Return the text of the answer, or what was printed of one that was stopped; None if it failed."""

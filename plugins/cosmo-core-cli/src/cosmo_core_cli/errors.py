@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import click
 
-from cosmo_core_cli.output import colour, one_line, redacted
+from cosmo_core_cli.output import colour, one_line, printable, redacted
 
 
 class ExitStatus(IntEnum):
@@ -59,7 +59,7 @@ def reporting_errors(*, debug: bool, owner: Callable[[], str] = str) -> Iterator
         raise
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - nothing is hidden: it is reported
         if debug:
-            click.echo(redacted("".join(traceback.format_exception(error))), err=True, nl=False)
+            click.echo(printable(redacted("".join(traceback.format_exception(error)))), err=True, nl=False)
         raise click.exceptions.Exit(_report(error, owner)) from None
 
 
@@ -115,7 +115,7 @@ class _Formatter(logging.Formatter):
         line = f"cosmo: {record.levelname.lower()}: {one_line(record.getMessage())}"
         if not record.exc_info or (record.name == "cosmo_core.plugins" and not self._debug):
             return line
-        return f"{line}\n{redacted(self.formatException(record.exc_info))}"
+        return f"{line}\n{printable(redacted(self.formatException(record.exc_info)))}"
 
 
 def _report(error: BaseException, owner: Callable[[], str]) -> int:
@@ -136,7 +136,9 @@ def _explain(error: BaseException, owner: Callable[[], str]) -> tuple[int, str]:
 
     match error:
         case click.UsageError(ctx=click.Context() as context):
-            return error.exit_code, f"{error.format_message()} See '{context.command_path} --help'."
+            message = error.format_message()
+            end = "" if message.endswith((".", "?")) else "."
+            return error.exit_code, f"{message}{end} See '{context.command_path} --help'."
         case click.ClickException():
             return error.exit_code, error.format_message()
         case click.Abort() | KeyboardInterrupt():

@@ -44,17 +44,19 @@ class SignalTypeChoice(click.Choice[str]):
 signal_type: Final = SignalTypeChoice()
 
 
-class Seconds(click.FloatRange):
+class Seconds(click.types.FloatParamType):
     """A time in seconds, from 0 or above 0, that the core accepts: finite, and not NaN."""
 
     def __init__(self, *, positive: bool = False) -> None:
-        super().__init__(min=0, min_open=positive, max=MAX_SECONDS)
+        self._positive = positive
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return the number."""
         seconds: float = super().convert(value, param, ctx)
-        if seconds != seconds:  # NaN, which is in every range
-            self.fail(f"{value!r} is not a number of seconds", param, ctx)
+        # NaN is in no range.
+        if not (seconds > 0 if self._positive else seconds >= 0) or seconds > MAX_SECONDS:
+            least = "above 0" if self._positive else "of at least 0"
+            self.fail(f"{value!r} is not a number of seconds {least} and at most {MAX_SECONDS:g}", param, ctx)
         return seconds
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -21,6 +21,15 @@ _SECRET: Final = re.compile(
     r"(?P<name>\b\w*(?:password|passwd|secret|token|credential|api_?key)\w*=)[^\s&,;]+", re.IGNORECASE
 )
 
+HARMLESS: Final = frozenset(
+    "\n\t"
+    # Spaces: some do not break a line, as in "5 €", and one is as wide as a Chinese character.
+    "\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+    # Soft hyphens, joiners of letters and emoji, and marks of direction.
+    "\xad\u200c\u200d\u200e\u200f"
+)
+"""Characters of ordinary text that Python does not call printable, and that no terminal interprets."""
+
 
 def colour() -> bool | None:
     """Return False if NO_COLOR asks for text without colours; None leaves it to the terminal."""
@@ -29,17 +38,17 @@ def colour() -> bool | None:
 
 def print_json(document: Any) -> None:
     """Print one JSON document, indented."""
-    _print_utf8(json.dumps(document, indent=2, ensure_ascii=False))
+    _print_json_text(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def print_json_line(document: Any) -> None:
     """Print one JSON document on one line."""
-    _print_utf8(compact_json(document))
+    _print_json_text(compact_json(document))
 
 
-def _print_utf8(document: str) -> None:
-    # JSON is UTF-8, whatever the encoding of the terminal is. Half of a surrogate pair becomes an escape.
-    click.echo(document.encode(errors="backslashreplace"))
+def _print_json_text(document: str) -> None:
+    # JSON is UTF-8, whatever the encoding of the terminal is. What is not safe to show stands in a string.
+    click.echo(_safe(document, _json_escaped).encode())
 
 
 def print_signal(signal: Signal) -> None:
@@ -47,7 +56,7 @@ def print_signal(signal: Signal) -> None:
     # Imported on use, here and below: the help of `cosmo` does not need the core.
     from cosmo_core import encode
 
-    click.echo(encode(signal))
+    _print_json_text(encode(signal).decode())
 
 
 def compact_json(document: Any) -> str:
@@ -90,10 +99,10 @@ def columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def printable(text: str) -> str:
-    """Escape every character that a terminal could interpret; line breaks and tabs stay."""
+    """Escape every character that a terminal could interpret; line breaks, tabs and spaces stay."""
     if text.isprintable():
         return text
-    return "".join(each if each.isprintable() or each in "\n\t" else _escaped(each) for each in text)
+    return _safe(text.replace("\r\n", "\n"), _escaped)
 
 
 def redacted(text: str) -> str:
@@ -108,5 +117,15 @@ def one_line(text: str) -> str:
     return printable(redacted(" ".join(text.split())))
 
 
+def _safe(text: str, escaped: Callable[[str], str]) -> str:
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in HARMLESS else escaped(each) for each in text)
+
+
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def _json_escaped(character: str) -> str:
+    return json.dumps(character)[1:-1]

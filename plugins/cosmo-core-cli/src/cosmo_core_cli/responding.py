@@ -15,7 +15,7 @@ import click
 from cosmo_core import Dendrite, Pathway, Signal, SignalType
 from cosmo_core_cli.answers import question
 from cosmo_core_cli.errors import UserError
-from cosmo_core_cli.output import one_line, print_signal, printable
+from cosmo_core_cli.output import one_line, print_signal
 
 MAX_LINE: Final = 1024 * 1024
 """Bytes of a line of stdin at most; Synapses carry frames of about this size."""
@@ -68,10 +68,15 @@ class TerminalResponder:
     async def _prompt(self, request: Signal, choice: str) -> str:
         neuron = request.directed.id if request.directed is not None else "a Neuron"
         asks = f"asked at {request.ts[11:19]} UTC" if request.ts < self._since else "asks"
-        text = printable(one_line(question(request)))
+        text = one_line(question(request))
         click.secho(f"{neuron} {asks}: ", err=True, nl=False, fg="yellow")
         click.echo(f"{text}\n{choice}> ", err=True, nl=False)
-        return await _read_reply(self._lines, request)
+        try:
+            return await _read_reply(self._lines, request)
+        except (asyncio.CancelledError, UserError):
+            # What is printed next begins on a line of its own.
+            click.echo(err=True)
+            raise
 
 
 class ProgramResponder:

@@ -16,7 +16,7 @@ import click
 from cosmo_core import MalformedSignalError, Signal, SignalType, decode
 from cosmo_core.protocol.signal_type import ANSWER_TYPES
 from cosmo_core_cli.bus import Bus, check_shared, open_synapse
-from cosmo_core_cli.errors import UserError
+from cosmo_core_cli.errors import UserError, print_error
 from cosmo_core_cli.neurons import PRESENCE_TYPES
 from cosmo_core_cli.options import json_option, optional_bus_options, required
 from cosmo_core_cli.output import compact_json, print_json, printable
@@ -178,12 +178,20 @@ def _moment(signal: Signal) -> float:
 
 def _read(shown: Trace, file: str) -> None:
     others: dict[str, None] = {}
+    broken = 0
     with open_file(file) as opened:
         for frame in read_frames(opened):
-            with suppress(MalformedSignalError):
+            try:
                 signal = decode(frame.data)
-                if not shown.add(signal) and signal.type not in PRESENCE_TYPES:
-                    others[signal.trace_id] = None
+            except MalformedSignalError:
+                broken += 1
+                continue
+            if not shown.add(signal) and signal.type not in PRESENCE_TYPES:
+                others[signal.trace_id] = None
+    if broken:
+        print_error(
+            f"lines of {file} that are not Signals are left out: {broken}; `cosmo validate` shows why"
+        )
     if not shown:
         named = ", ".join(list(others)[-MAX_NAMED:]) or "none"
         raise UserError(

@@ -64,7 +64,7 @@ async def never(input, context):
 
 
 async def fails(input, context):
-    raise ValueError("only in the log")
+    raise ValueError("only in the log\\x1b[2J")
 
 
 async def booker(input, context):

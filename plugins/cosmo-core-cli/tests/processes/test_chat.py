@@ -65,6 +65,21 @@ def test_questions_are_answered_inline(cosmo: Start, populated: str) -> None:
     assert talk.end()[0] == 0
 
 
+def test_error_at_a_question_has_a_line_of_its_own(cosmo: Start, populated: str) -> None:
+    talk = started(cosmo, populated, "booker")
+    talk.write("book it")
+    assert talk.error_line().startswith("> booker asks: Which day?")
+    talk.process.send_signal(signal.SIGINT)
+    assert talk.error_line() == "> "
+    assert talk.error_line() == "stopped"
+    talk.write("book it")
+    assert talk.error_line().startswith("> booker asks: Which day?")
+    status, _, errors = talk.end()
+    assert status == 2
+    assert errors[0] == "> "
+    assert errors[1].startswith("cosmo: stdin ended before the answer to: Which day?")
+
+
 def test_unknown_neuron_is_an_error_that_lists_the_known_ones(cosmo: Start, populated: str) -> None:
     status, lines, (error,) = cosmo("chat", "--namespace", populated, "unknown").end()
     assert (status, lines) == (2, [])

@@ -156,7 +156,7 @@ def test_traceback_of_a_neuron_is_in_the_log_of_its_process(cosmo: Start) -> Non
     hosting.line()
     assert cosmo("dispatch", "--neuron", "fails", "").end()[0] == 1
     _, _, errors = hosting.end(signal.SIGTERM)
-    assert "ValueError: only in the log" in errors
+    assert "ValueError: only in the log\\x1b[2J" in errors
     steps = [
         step for step in ("received TASK", "started TASK", "finished ERROR") if step in "\n".join(errors)
     ]
