@@ -166,7 +166,7 @@ class NoRouteError(CosmoError):
     code: ClassVar[str] = "NO_ROUTE"
 
     def __init__(self, wanted: str, known: Iterable[str]) -> None:
-        self.known = sorted(known)
+        self.known = sorted(set(known))
         listed = ", ".join(self.known[:MAX_LISTED]) or "none"
         if len(self.known) > MAX_LISTED:
             listed += f" and {len(self.known) - MAX_LISTED} more"

@@ -25,6 +25,12 @@ MAX_SAME_QUESTION: Final = 10
 Without it, a Neuron that does not read the answer and a program that always gives it would never end.
 """
 
+MAX_QUESTIONS: Final = 1_000
+"""How many answers to different questions a Neuron may get; asking once more is the same ERROR (P-8.9).
+
+It ends the same, if the Neuron puts a number or the time into its question.
+"""
+
 _MARKERS: Final = {
     "__error__": SignalType.ERROR,
     "__clarification__": SignalType.CLARIFICATION,
@@ -48,7 +54,8 @@ def clarify(question: str, context: Any = None) -> AskBack:
     entries are in the order of the answers. A type of the input that is not a TypedDict declares the key.
 
     The question carries the input with all changes that the Neuron made to it. A question that was answered
-    `MAX_SAME_QUESTION` times and is asked once more is ERROR ``ASKED_AGAIN``.
+    `MAX_SAME_QUESTION` times and is asked once more is ERROR ``ASKED_AGAIN``, and so is any question after
+    `MAX_QUESTIONS`.
 
     Args:
         question: The question.
@@ -119,10 +126,12 @@ def _asked(task: Signal, neuron_id: str, request: AskBack) -> list[int]:
     payload, earlier = request.payload, task.meta.get("asked")
     question = crc32(repr([payload.get(key) for key in ("question", "action", "scope")]).encode())
     asked = [*(earlier if isinstance(earlier, list) else ()), question]
-    if asked.count(question) > MAX_SAME_QUESTION:
+    if (same := asked.count(question)) > MAX_SAME_QUESTION or len(asked) > MAX_QUESTIONS:
         text = payload.get("question", payload.get("action"))
+        again = "again " if same > MAX_SAME_QUESTION else ""
+        answers = MAX_SAME_QUESTION if again else len(asked) - 1
         raise NeuronError(
-            f"Neuron {neuron_id!r} asked {text!r:.100} again after {MAX_SAME_QUESTION} answers: it has to"
+            f"Neuron {neuron_id!r} asked {text!r:.100} {again}after {answers} answers: it has to"
             " read them from the list 'clarifications' or 'permissions' of its input",
             code="ASKED_AGAIN",
         )

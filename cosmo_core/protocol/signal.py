@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from os import PathLike, fspath
+from types import NoneType
 from typing import Any, Final
 
 import attrs
@@ -368,6 +369,9 @@ def plain_value(value: Any) -> Any:
     Raises:
         TypeError: It stands for no value.
     """
+    if type(value) in (list, tuple, dict, NoneType):
+        # JSON has these, but not as keys.
+        raise TypeError(f"a key of an object cannot be of type {type(value).__name__}")
     if isinstance(value, str):
         return str.__str__(value)
     for number in (int, float):

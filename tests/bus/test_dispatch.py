@@ -83,6 +83,10 @@ async def test_dispatch_by_capabilities_finds_neuron(start: Start) -> None:
     assert [record.neuron_id for record in orchestrator.find_neurons("count")] == ["count"]
 
 
+def test_error_names_a_neuron_with_several_replicas_once() -> None:
+    assert str(NoRouteError("Neuron 'ekko'", ["text", "echo", "text"])).endswith("known: echo, text")
+
+
 @pytest.mark.clause("P-5.3")
 async def test_dispatch_to_unknown_neuron_raises_error_with_known_names(start: Start) -> None:
     await start(echo, count, role="worker")

@@ -537,6 +537,13 @@ async def test_output_that_stands_for_no_value_is_invalid() -> None:
         assert "an object of type object has no JSON form" in reply.payload["message"]
 
 
+@pytest.mark.parametrize(("key", "name"), [((1, 2), "tuple"), (None, "NoneType")])
+async def test_key_that_json_cannot_have_is_named(key: Any, name: str) -> None:
+    async with _hosting(lambda input, context: {}) as dendrite:
+        with pytest.raises(UnencodableError, match=f"a key of an object cannot be of type {name}"):
+            await dendrite.dispatch_and_wait(neuron="n", input={"a": {key: 1}})
+
+
 @dataclasses.dataclass
 class Reading:
     at: dt.datetime

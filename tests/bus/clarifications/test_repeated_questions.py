@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cosmo_core import Pathway, Signal, SignalType, ask_permission, clarify
+from cosmo_core.contracts import clarification
 from cosmo_core.contracts.clarification import MAX_SAME_QUESTION
 
 if TYPE_CHECKING:
@@ -110,6 +111,16 @@ async def test_different_questions_are_not_bounded(start: Start) -> None:
 
     signal, runs = await always_answer(start, question)
     assert (signal.payload["message"], runs) == ("done", 3 * MAX_SAME_QUESTION + 1)
+
+
+@pytest.mark.clause("P-8.9")
+async def test_question_that_changes_each_time_ends_with_an_error(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clarification, "MAX_QUESTIONS", 20)
+    signal, runs = await always_answer(start, lambda input, turn: clarify(f"attempt {turn}: which?"))
+    assert (signal.payload["code"], runs) == ("ASKED_AGAIN", 21)
+    assert signal.payload["message"].startswith("Neuron 'asks' asked 'attempt 21: which?' after 20 answers: ")
 
 
 async def test_tasks_of_one_trace_are_counted_separately(start: Start, ask: Ask) -> None:
