@@ -121,6 +121,7 @@ class AskFn(Protocol):
         RemoteError: The answer is an ERROR.
         QuestionError: The Neuron asks a question.
         OutputTypeError: The output does not fit ``output_type``.
+        TypeError: ``output_type`` cannot be checked; nothing is sent.
         TimeoutError: No answer in time.
         CosmoError: Any other error that `Dendrite.dispatch` raises.
     """

@@ -70,7 +70,7 @@ class Axon:
             the dictionary that came, with its unknown keys. A TASK whose input does not fit is answered with
             ERROR ``INPUT_INVALID`` and never reaches the Neuron (P-5.14). By default it is the annotation of
             the Neuron's first parameter, unless that is ``dict[str, Any]`` or the like. ``Any`` checks
-            nothing.
+            nothing. A pydantic dataclass is refused, because its validators would not run.
         output_type: The type of the output; one that does not fit becomes ERROR ``OUTPUT_INVALID``. A
             question is not checked. By default it is the annotation of what the Neuron returns, or yields
             beside texts.

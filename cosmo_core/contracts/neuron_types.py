@@ -13,10 +13,11 @@ from collections.abc import (
     Awaitable,
     Callable,
     Coroutine,
+    Iterator,
     Mapping,
     MutableMapping,
 )
-from functools import partial
+from functools import lru_cache, partial
 from types import NoneType, SimpleNamespace, UnionType
 from typing import Any, Final, Literal, Never, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -29,6 +30,9 @@ from cosmo_core.protocol.payloads import MAX_DESCRIPTION
 from cosmo_core.protocol.signal import plain_value
 
 T = TypeVar("T")
+
+MAX_REMEMBERED: Final = 256
+"""Types of ``output_type`` at most that are remembered as checked; each further one replaces the oldest."""
 
 Side = Literal["input", "output"]
 
@@ -65,15 +69,28 @@ def find_type(neuron: Callable[..., Any], side: Side, given: Any = None) -> tupl
             module = getattr(function, "__module__", "builtins")
             where = f"the type of the {side} of {module}.{function.__qualname__}"
             type = _annotated(neuron, function, side)
-        return type, None if type in (None, Any, object) else _json_schema(type, side)
+        if type in (None, Any, object):
+            return type, None
+        _check(type)
+        return type, _json_schema(type, side)
     except (NameError, AttributeError, SyntaxError) as error:
         place = "at module level, above the function and outside of `if TYPE_CHECKING`"
         advice = f"define it {place}, or pass {side}_type=…"
         raise TypeError(f"{where}: it cannot be resolved: {error}; {advice}") from error
     except Exception as error:
-        types = "a TypedDict, a dataclass, a msgspec.Struct, a pydantic model or another type of JSON values"
-        advice = f"use {types}, or pass {side}_type=Any to check nothing"
-        raise TypeError(f"{where}: msgspec cannot check it: {error}; {advice}") from error
+        raise _uncheckable(where, side, error) from error
+
+
+def check_output_type(type: Any) -> None:
+    """Check that `convert_output` can convert to a type. What was found is remembered.
+
+    Raises:
+        TypeError: msgspec cannot check the type.
+    """
+    try:
+        _check_once(type)
+    except Exception as error:
+        raise _uncheckable(f"output_type={type!r}", "output", error) from error
 
 
 def find_description(neuron: Callable[..., Any]) -> str | None:
@@ -82,6 +99,12 @@ def find_description(neuron: Callable[..., Any]) -> str | None:
         neuron = neuron.func
     paragraph, _, _ = inspect.cleandoc(neuron.__doc__ or "").partition("\n\n")
     return " ".join(paragraph.split())[:MAX_DESCRIPTION] or None
+
+
+def _uncheckable(where: str, side: Side, error: Exception) -> TypeError:
+    types = "a TypedDict, a dataclass, a msgspec.Struct, a pydantic model or another type of JSON values"
+    advice = f"use {types}, or pass {side}_type=Any to check nothing"
+    return TypeError(f"{where}: msgspec cannot check it: {error}; {advice}")
 
 
 def _function(neuron: Callable[..., Any]) -> Any:
@@ -132,15 +155,46 @@ def _fits_every_object(type: Any) -> bool:
 # --- schemas ----------------------------------------------------------------------------------------
 
 
+def _check_once(type: Any) -> None:
+    try:
+        hash(type)
+    except TypeError:
+        _check(type)  # Annotated with an object that has no hash.
+    else:
+        _check_cached(type)
+
+
+def _check(type: Any) -> None:
+    """Raise an error if msgspec cannot check a type, or if checks of pydantic in it would not run."""
+    for part in _parts(type):
+        if hasattr(part, "__pydantic_validator__") and not _is_model(part):
+            raise TypeError(f"the validators of the pydantic dataclass {part.__qualname__} would not run")
+    msgspec.json.schema(type, schema_hook=_check_custom)
+
+
+_check_cached = lru_cache(MAX_REMEMBERED)(_check)
+
+
+def _check_custom(found: Any) -> dict[str, Any]:
+    if _base(found) is None and not _is_model(found):
+        raise TypeError(f"no JSON value is an object of class {found.__qualname__}")
+    # msgspec takes an empty schema for none.
+    return {"$comment": "any value"}
+
+
+def _parts(type: Any) -> Iterator[Any]:
+    """Yield a type and the types in its arguments."""
+    yield type
+    for each in get_args(type):
+        yield from _parts(each)
+
+
 def _json_schema(type: Any, side: Side) -> dict[str, Any]:
     definitions: dict[str, Any] = {}
 
     def of_custom(found: Any) -> dict[str, Any]:
         if (base := _base(found)) is not None:
-            # msgspec takes an empty schema for none.
-            return msgspec.json.schema(base) or {"$comment": "any value"}
-        if not _is_model(found):
-            raise TypeError(f"no JSON value is an object of class {found.__qualname__}")
+            return msgspec.json.schema(base) or _check_custom(found)
         # The definitions of a nested model move to the root, where msgspec has its own.
         prefix = "" if found is type else f"{found.__name__}.{len(definitions)}."
         schema: dict[str, Any] = found.model_json_schema(

@@ -284,6 +284,29 @@ async def test_output_has_the_type_that_its_neuron_returns() -> None:
     assert either == Bill(1)
 
 
+async def test_output_type_that_cannot_be_checked_is_an_error_before_anything_is_sent() -> None:
+    called: list[Any] = []
+
+    async def bill(input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
+        called.append(input)
+        return {"total": 1}
+
+    async with Dendrite.open("memory://", bill) as dendrite:
+        refused = pytest.raises(
+            TypeError, match=r"^output_type=list\[complex\]: msgspec cannot check it: no JSON"
+        )
+        with refused:
+            await dendrite.ask("bill", {}, output_type=list[complex])
+        with refused:
+            dendrite.stream("bill", {}, output_type=list[complex])
+        with refused:
+            await dendrite.map("bill", [{}], output_type=list[complex])
+        with pytest.RaisesGroup(TypeError):
+            await dendrite.race(["bill"], {}, output_type=list[complex])
+        assert await dendrite.ask("bill", {"last": True}, output_type=dict[str, int]) == {"total": 1}
+    assert called == [{"last": True}]
+
+
 async def test_ask_raises_errors_and_questions(dendrite: Dendrite) -> None:
     async def ask_back(input: dict[str, Any], context: list[Any]) -> Any:
         return clarify("For whom?")

@@ -21,11 +21,13 @@ from typing import (
     TypeVar,
     Union,
 )
+from unittest.mock import Mock
 
 import attrs
 import jsonschema
 import msgspec
 import pydantic
+import pydantic.dataclasses
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -43,7 +45,7 @@ from cosmo_core import (
     decode,
     encode,
 )
-from cosmo_core.contracts.neuron_types import find_description, find_type
+from cosmo_core.contracts.neuron_types import check_output_type, find_description, find_type
 from cosmo_core.protocol.payloads import MAX_DESCRIPTION, MAX_SCHEMA_BYTES
 
 if TYPE_CHECKING:
@@ -70,6 +72,11 @@ class Pair(NamedTuple):
 
 class Told(TypedDict):
     value: int
+
+
+@pydantic.dataclasses.dataclass
+class Checked:
+    positive: Annotated[int, pydantic.Field(gt=0)]
 
 
 LEAF = Leaf(at=dt.date(2026, 1, 2), tagNames={"a"})
@@ -122,6 +129,50 @@ def test_convert_output_names_neuron_type_and_path(output: Any, type: Any, reaso
 def test_convert_output_rejects_a_type_without_json_values(type: Any) -> None:
     with pytest.raises(TypeError, match=r"msgspec cannot check|is not supported"):
         convert_output({"value": [1]}, type, "plan")
+
+
+@pytest.mark.parametrize(
+    "type", [int, Plan, list[Leaf], Leaf | None, Any, Annotated[int, {"an": "object without a hash"}]]
+)
+def test_output_type_that_can_be_checked_is_accepted(type: Any) -> None:
+    check_output_type(type)
+
+
+@pytest.mark.parametrize(
+    ("type", "reason"),
+    [
+        (complex, "no JSON value is an object of class complex"),
+        (dict[str, list[complex]], "no JSON value is an object of class complex"),
+        (Leaf | int, "Type unions containing a custom type may not contain"),
+        ("Plan", "is not supported"),
+        (list[Checked], "the validators of the pydantic dataclass Checked would not run"),
+        (Annotated[complex, {}], "no JSON value is an object of class complex"),
+    ],
+)
+def test_output_type_that_cannot_be_checked_is_an_error_that_says_why(type: Any, reason: str) -> None:
+    start = re.escape(f"output_type={type!r}: msgspec cannot check it: ")
+    for _ in range(2):  # The second time it is remembered, or not.
+        with pytest.raises(TypeError, match=f"^{start}.*{reason}.*; use .* output_type=Any"):
+            check_output_type(type)
+
+
+def test_schema_of_an_output_type_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Fresh(msgspec.Struct):
+        leaf: Leaf
+
+    schema = Mock(wraps=msgspec.json.schema)
+    monkeypatch.setattr(msgspec.json, "schema", schema)
+    for _ in range(3):
+        check_output_type(Fresh)
+        check_output_type(list[Fresh])
+    assert schema.call_count == 2
+
+
+@pytest.mark.parametrize("side", ["input_type", "output_type"])
+def test_pydantic_dataclass_is_refused_because_its_validators_would_not_run(side: str) -> None:
+    types: dict[str, Any] = {side: Checked | None}
+    with pytest.raises(TypeError, match="the validators of the pydantic dataclass Checked would not run"):
+        Axon(neuron_id="n", neuron_fn=typed("dict[str, Any]"), **types)
 
 
 def test_convert_output_does_not_hide_errors_of_the_type_itself() -> None:

@@ -11,7 +11,7 @@ import msgspec
 from cosmo_core.arguments import check_count, check_options, check_wait
 from cosmo_core.contracts.asking import CONCURRENCY, Stream, Target
 from cosmo_core.contracts.axon import Axon
-from cosmo_core.contracts.neuron_types import convert_output
+from cosmo_core.contracts.neuron_types import check_output_type, convert_output
 from cosmo_core.contracts.options import AskOptions, StreamOptions, TaskOptions
 from cosmo_core.dendrite.dispatch.dispatcher import Dispatcher
 from cosmo_core.protocol.signal import plain_value
@@ -33,7 +33,7 @@ class ShortForm:
         check_options("ask", options, AskOptions.__annotations__)
         retry = options.pop("retry", None)
         timeout_s = options.pop("timeout_s", TIMEOUT_S)
-        task = _task(neuron, input, options)
+        task = _task(neuron, input, output_type, options)
         if retry is None:
             answer = await self._dispatcher.ask(task, timeout_s)
         else:
@@ -46,7 +46,7 @@ class ShortForm:
         """Return the texts of an answer; the TASK is sent when they are read."""
         check_options("stream", options, StreamOptions.__annotations__)
         check_wait(timeout_s := options.pop("timeout_s", TIMEOUT_S))
-        task: TaskOptions = {**_task(neuron, input, options), "backpressure": True}
+        task: TaskOptions = {**_task(neuron, input, output_type, options), "backpressure": True}
         return Stream(
             lambda: self._dispatcher.dispatch(task, timeout_s),
             timeout_s,
@@ -122,7 +122,12 @@ class ShortForm:
         raise BaseExceptionGroup(f"none of {len(works)} Neurons answered with an output", failures)
 
 
-def _task(neuron: Target, input: object, options: StreamOptions | AskOptions) -> TaskOptions:
+def _task(
+    neuron: Target, input: object, output_type: Any, options: StreamOptions | AskOptions
+) -> TaskOptions:
+    if output_type is not None:
+        # The Neuron would work in vain.
+        check_output_type(output_type)
     task: dict[str, Any] = {"input": input if isinstance(input, dict) else _plain(input), **options}
     if isinstance(neuron, Axon):
         task["neuron"] = neuron.neuron_id
