@@ -72,6 +72,13 @@ def test_tree_shows_causes_and_times(invoke: Invoke, dump: Path, signals: list[S
     assert shown.stdout == TREE.format(id=id)
 
 
+def test_lines_of_stdin_that_are_not_signals_are_counted(invoke: Invoke, task: Signal) -> None:
+    lines = encode(task) + b"\n[]\n" + encode(task)[:40]
+    shown = invoke("trace", task.trace_id, "--from", "-", input=lines)
+    assert shown.stderr.startswith("cosmo: lines of stdin that are not Signals are left out: 2; ")
+    assert shown.stdout.count("TASK") == 1
+
+
 def test_tree_in_json(invoke: Invoke, dump: Path, signals: list[Signal]) -> None:
     shown = json.loads(invoke("trace", signals[0].trace_id, "--from", str(dump), "--json").stdout)
     (task,) = shown["signals"]

@@ -177,6 +177,7 @@ def _moment(signal: Signal) -> float:
 
 
 def _read(shown: Trace, file: str) -> None:
+    name = "stdin" if file == "-" else file
     others: dict[str, None] = {}
     broken = 0
     with open_file(file) as opened:
@@ -190,12 +191,12 @@ def _read(shown: Trace, file: str) -> None:
                 others[signal.trace_id] = None
     if broken:
         print_error(
-            f"lines of {file} that are not Signals are left out: {broken}; `cosmo validate` shows why"
+            f"lines of {name} that are not Signals are left out: {broken}; `cosmo validate` shows why"
         )
     if not shown:
         named = ", ".join(list(others)[-MAX_NAMED:]) or "none"
         raise UserError(
-            f"{file} has no Signal of a trace that ends in {shown.ending}; the last traces in it: {named}"
+            f"{name} has no Signal of a trace that ends in {shown.ending}; the last traces in it: {named}"
         )
 
 
