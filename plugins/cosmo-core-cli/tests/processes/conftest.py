@@ -63,6 +63,15 @@ async def never(input, context):
     await asyncio.Event().wait()
 
 
+async def stubborn(input, context):
+    yield "started\\n"
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            pass
+
+
 async def fails(input, context):
     raise ValueError("only in the log\\x1b[2J")
 

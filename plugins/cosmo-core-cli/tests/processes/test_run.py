@@ -151,6 +151,17 @@ def test_import_error_names_the_place_and_the_cause(cosmo: Start, tmp_path: Path
     assert "broken.py:2: RuntimeError: no model" in error
 
 
+def test_neuron_that_ignores_its_cancellation_does_not_keep_the_process(cosmo: Start) -> None:
+    hosting = cosmo("run", "workers:stubborn", "--grace", "0.1")
+    hosting.line()
+    asking = cosmo("dispatch", "--neuron", "stubborn", "")
+    assert asking.line() == "started"
+    status, _, errors = hosting.end(signal.SIGTERM)
+    assert status == 0
+    assert "cosmo: tasks that ignore their cancellation are abandoned: 1" in errors
+    assert asking.end()[0] == 1
+
+
 def test_traceback_of_a_neuron_is_in_the_log_of_its_process(cosmo: Start) -> None:
     hosting = cosmo("run", "-v", "workers:fails")
     hosting.line()

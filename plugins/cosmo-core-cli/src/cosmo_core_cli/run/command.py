@@ -10,7 +10,7 @@ from cosmo_core_cli.bus import Bus
 from cosmo_core_cli.errors import UserError, log_details
 from cosmo_core_cli.options import Seconds, bus_options, json_option
 from cosmo_core_cli.output import print_json_line
-from cosmo_core_cli.run.hosting import Components, host
+from cosmo_core_cli.run.hosting import Components, host, run_until_ended
 from cosmo_core_cli.run.targets import Target, watched_folders
 
 
@@ -68,7 +68,7 @@ def run(
         if not is_child():
             ctx.exit(asyncio.run(run_with_reload(watched_folders(parsed), grace_s)))
     components = Components.load(parsed, engrams)
-    asyncio.run(host(bus, components, grace_s, lambda: _announce(components, bus, as_json)))
+    run_until_ended(host(bus, components, grace_s, lambda: _announce(components, bus, as_json)))
 
 
 def _announce(components: Components, bus: Bus, as_json: bool) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import click
@@ -16,7 +16,7 @@ from cosmo_core.arguments import satisfies
 from cosmo_core.contracts.options import Role
 from cosmo_core.contracts.synapse import FailureReporter
 from cosmo_core_cli.bus import Bus, open_synapse
-from cosmo_core_cli.errors import UserError
+from cosmo_core_cli.errors import UserError, print_error
 from cosmo_core_cli.progress import Progress
 from cosmo_core_cli.run.targets import Target, axons_from, check_distinct, load_engram
 
@@ -26,7 +26,7 @@ END_MARGIN_S: Final = 0.9
 """Seconds after the grace period in which the Dendrite has stopped and the Synapse is closed."""
 
 MIN_CLOSE_S: Final = 0.1
-"""Seconds that the Synapse has to close, even if the Dendrite took longer."""
+"""Seconds that the Synapse has to close, even if the Dendrite took longer, and remaining tasks to end."""
 
 
 @attrs.frozen
@@ -104,6 +104,30 @@ async def host(bus: Bus, components: Components, grace_s: float, announce: Calla
                 starting.cancel()
                 await asyncio.wait([starting, terminating])
                 await dendrite.stop("the process ends")
+
+
+def run_until_ended(work: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine as `asyncio.run` does, but do not wait for tasks that ignore their cancellation.
+
+    Such a task, which a Neuron may be, would keep the process forever.
+    """
+    runner = asyncio.Runner()
+    try:
+        runner.run(work)
+    finally:
+        if left := runner.get_loop().run_until_complete(_cancelled()):
+            # A loop that is not closed ends with the process.
+            print_error(f"tasks that ignore their cancellation are abandoned: {left}")
+        else:
+            runner.close()
+
+
+async def _cancelled() -> int:
+    """Cancel all other tasks, and return how many go on."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    return len((await asyncio.wait(others, timeout=MIN_CLOSE_S))[1]) if others else 0
 
 
 async def _until(terminated: asyncio.Event, synapse: Synapse) -> None:
