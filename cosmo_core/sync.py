@@ -12,7 +12,7 @@ import concurrent.futures
 import contextlib
 import threading
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Self, TypeVar, Unpack, overload
+from typing import Any, Final, Self, TypeVar, Unpack, overload
 
 from cosmo_core.contracts.asking import CONCURRENCY, Target, TypedAxon
 from cosmo_core.contracts.axon import Axon
@@ -23,6 +23,9 @@ from cosmo_core.dendrite.dendrite import Dendrite, DendriteOptions
 from cosmo_core.errors import LifecycleError
 
 T = TypeVar("T")
+
+CANCEL_S: Final = 1.0
+"""Seconds that tasks have to end when the bus is closed; those that ignore it are abandoned."""
 
 
 class Bus:
@@ -227,4 +230,5 @@ async def _cancel_others() -> None:
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
+    if others:
+        await asyncio.wait(others, timeout=CANCEL_S)

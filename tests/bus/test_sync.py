@@ -335,6 +335,32 @@ def test_interrupted_program_stops_its_neurons_without_noise() -> None:
     assert err.rstrip().endswith("KeyboardInterrupt")
 
 
+STUBBORN = """
+import asyncio
+from cosmo_core import sync
+
+async def stubborn(input, context):
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            pass
+
+with sync.open("memory://", stubborn, grace_s=0) as bus:
+    try:
+        bus.ask("stubborn", {}, timeout_s=0.1)
+    except TimeoutError:
+        print("closing", flush=True)
+"""
+
+
+def test_neuron_that_ignores_its_cancellation_does_not_keep_the_program() -> None:
+    done = subprocess.run(  # noqa: S603 - the program is a constant of this test
+        [sys.executable, "-c", STUBBORN], capture_output=True, text=True, timeout=20, check=True
+    )
+    assert done.stdout == "closing\n"
+
+
 def test_bus_that_was_not_closed_ends_with_the_program() -> None:
     done = subprocess.run(  # noqa: S603 - the program is a constant of this test
         [sys.executable, "-X", "dev", "-W", "error", "-c", FORGOTTEN],
