@@ -8,8 +8,8 @@ from cosmo_core.contracts.asking import RaceFn as RaceFn
 from cosmo_core.contracts.asking import Stream as Stream
 from cosmo_core.contracts.asking import StreamFn as StreamFn
 from cosmo_core.contracts.axon import Axon as Axon
-from cosmo_core.contracts.callable_axon import CallableAxon as CallableAxon
-from cosmo_core.contracts.callable_axon import neuron as neuron
+from cosmo_core.contracts.axon import CallableAxon as CallableAxon
+from cosmo_core.contracts.axon import neuron as neuron
 from cosmo_core.contracts.clarification import AskBack as AskBack
 from cosmo_core.contracts.clarification import ask_permission as ask_permission
 from cosmo_core.contracts.clarification import clarify as clarify

@@ -7,8 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iter
 from contextlib import aclosing
 from typing import Any, Final, Literal, Protocol, Self, TypeVar, Unpack, overload
 
-from cosmo_core.contracts.axon import Axon
-from cosmo_core.contracts.callable_axon import CallableAxon
+from cosmo_core.contracts.axon import Axon, CallableAxon
 from cosmo_core.contracts.options import AskOptions, StreamOptions
 from cosmo_core.contracts.pathway import Pathway
 from cosmo_core.contracts.task_context import within_task

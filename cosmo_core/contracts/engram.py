@@ -12,7 +12,7 @@ import attrs
 import msgspec
 
 from cosmo_core.arguments import check_seconds
-from cosmo_core.contracts.keywords import MEMORY_KEYWORDS, declared_keywords
+from cosmo_core.contracts.neuron import MEMORY_KEYWORDS, declared_keywords
 from cosmo_core.errors import EngramError, EngramNotBound
 from cosmo_core.protocol.ids import check_token
 

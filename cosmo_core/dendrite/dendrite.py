@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
 from cosmo_core.arguments import check_count, check_options, check_seconds, check_wait, satisfies
 from cosmo_core.contracts.asking import AskFn, MapFn, RaceFn, StreamFn
 from cosmo_core.contracts.axon import Axon
+from cosmo_core.contracts.axon import neuron as neuron_axon
 from cosmo_core.contracts.boundary import logged_failures, logger
-from cosmo_core.contracts.callable_axon import neuron as neuron_axon
 from cosmo_core.contracts.engram import Engram, EngramRecord, ImprintReceipt, RecallMode, RecallResult
-from cosmo_core.contracts.keywords import WORK_KEYWORDS, with_keywords
-from cosmo_core.contracts.neuron import AnyNeuronFn
+from cosmo_core.contracts.neuron import WORK_KEYWORDS, AnyNeuronFn, with_keywords
 from cosmo_core.contracts.offer import OH, Select
 from cosmo_core.contracts.options import (
     EmitOptions,

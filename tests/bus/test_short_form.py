@@ -36,7 +36,7 @@ from cosmo_core import (
     current_task,
     neuron,
 )
-from cosmo_core.contracts.keywords import with_keywords
+from cosmo_core.contracts.neuron import with_keywords
 
 BOUND_S = 5.0
 

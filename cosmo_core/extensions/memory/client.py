@@ -21,8 +21,7 @@ from cosmo_core.contracts.engram import (
     RecallResult,
     invalid,
 )
-from cosmo_core.contracts.keywords import with_keywords
-from cosmo_core.contracts.neuron import NeuronFn
+from cosmo_core.contracts.neuron import NeuronFn, with_keywords
 from cosmo_core.contracts.task_context import current_task
 from cosmo_core.contracts.threads import run_in_loop
 from cosmo_core.dendrite.discovery.directory import Directory

@@ -11,7 +11,7 @@ import cosmo_core
 from cosmo_core import ImprintReceipt, NeuronFn, Signal
 from cosmo_core.contracts.axon import AxonPort
 from cosmo_core.contracts.engram import RecallMode
-from cosmo_core.contracts.keywords import MEMORY_KEYWORDS, declared_keywords
+from cosmo_core.contracts.neuron import MEMORY_KEYWORDS, declared_keywords
 
 _ANSWERS: Final = {"clarification": "clarifications", "permission": "permissions"}
 
