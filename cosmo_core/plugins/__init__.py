@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from cosmo_core.plugins.hook_calls import Contribution as Contribution
+    from cosmo_core.plugins.hooks import Contribution as Contribution
     from cosmo_core.plugins.manager import PluginManager as PluginManager
     from cosmo_core.plugins.manager import default_manager as default_manager
     from cosmo_core.plugins.report import PluginRecord as PluginRecord
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cosmo_core.plugins.specs import hookimpl as hookimpl
 
 _NAMES: Final = {
-    "hook_calls": ("Contribution",),
+    "hooks": ("Contribution",),
     "manager": ("PluginManager", "default_manager"),
     "report": ("PluginRecord", "PluginReport"),
     "shapes": (

@@ -19,10 +19,15 @@ from cosmo_core.plugins.entry_points import (
     read_core,
     read_installed,
 )
-from cosmo_core.plugins.factories import Factories, owners
-from cosmo_core.plugins.hook_calls import Contribution, collect, first_decision, run_started, run_stopping
-from cosmo_core.plugins.hooks import HookRegistry
-from cosmo_core.plugins.loading import GroupLoader
+from cosmo_core.plugins.factories import Factories, GroupLoader, owners
+from cosmo_core.plugins.hooks import (
+    Contribution,
+    HookRegistry,
+    collect,
+    first_decision,
+    run_started,
+    run_stopping,
+)
 from cosmo_core.plugins.report import PluginRecord, PluginReport
 from cosmo_core.plugins.shapes import (
     DendriteInfo,
