@@ -33,7 +33,6 @@ from cosmo_core.contracts.options import (
 )
 from cosmo_core.contracts.pathway import H, Pathway, SignalHandler
 from cosmo_core.contracts.synapse import Synapse
-from cosmo_core.contracts.threads import run_in_loop
 from cosmo_core.contracts.watcher import Filter, OnType, Watcher
 from cosmo_core.dendrite.discovery.announcer import Announcer
 from cosmo_core.dendrite.discovery.describer import Describer, NeuronDescription
@@ -511,11 +510,8 @@ class Dendrite:
             wrappers.extend(extension.neuron_wrappers(axon))
         if self.role == "orchestrator":
             functions = {name: getattr(self, name) for name in WORK_KEYWORDS}
-            wrappers.append(partial(with_keywords, functions=functions, run=self._run_from_thread))
+            wrappers.append(partial(with_keywords, functions=functions, run=self._life_cycle.run_from_thread))
         self._host.attach(axon, wrappers)
-
-    def _run_from_thread(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return run_in_loop(work, self._pathways.deadlines.loop)
 
     @property
     def axons(self) -> list[Axon]:

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 import attrs
 
 from cosmo_core.contracts.boundary import logger
+from cosmo_core.contracts.threads import run_in_loop
 from cosmo_core.errors import LifecycleError
 
 STOP_MARGIN_S: Final = 0.8
@@ -100,6 +101,10 @@ class LifeCycle:
     stopper: asyncio.Task[Any] | None = None
     thread: int = 0
     loop: asyncio.AbstractEventLoop | None = None
+
+    def run_from_thread(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Run ``work`` in the event loop, and return its result to the calling thread, as of a Neuron."""
+        return run_in_loop(work, self.loop)
 
     def check_running(self) -> None:
         """Refuse an action that needs a running Dendrite; one that is stopping still runs.

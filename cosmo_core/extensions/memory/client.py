@@ -23,7 +23,7 @@ from cosmo_core.contracts.engram import (
 )
 from cosmo_core.contracts.neuron import NeuronFn, with_keywords
 from cosmo_core.contracts.task_context import current_task
-from cosmo_core.contracts.threads import run_in_loop
+from cosmo_core.contracts.threads import RunInLoop
 from cosmo_core.dendrite.discovery.directory import Directory
 from cosmo_core.dendrite.discovery.resolver import Resolver
 from cosmo_core.dendrite.extension import Ports
@@ -80,11 +80,6 @@ class Requests:
     _resolver: Resolver
     _waiting: dict[str, asyncio.Future[Signal]] = attrs.field(factory=dict, init=False)
     _closed: bool = attrs.field(default=False, init=False)
-    _loop: asyncio.AbstractEventLoop | None = attrs.field(default=None, init=False)
-
-    def connect(self) -> None:
-        """Serve the threads of this event loop's Neurons from now on, too."""
-        self._loop = asyncio.get_running_loop()
 
     async def request(
         self,
@@ -197,10 +192,6 @@ class Requests:
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_exception(_stopped_error())
-
-    def run_from_thread(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Run ``work`` in the event loop, and return its result to the calling thread."""
-        return run_in_loop(work, self._loop)
 
 
 def _stopped_error() -> EngramError:
@@ -403,14 +394,16 @@ def _ranked(hits: Sequence[Hit], query: Mapping[str, Any]) -> tuple[list[Hit], b
 # --- Neurons ----------------------------------------------------------------------------------------
 
 
-def with_memory(neuron: NeuronFn, bindings: Iterable[EngramBinding], requests: Requests) -> NeuronFn:
+def with_memory(
+    neuron: NeuronFn, bindings: Iterable[EngramBinding], requests: Requests, run: RunInLoop[Any]
+) -> NeuronFn:
     """Return a Neuron that gets ``recall`` and ``imprint``, as far as it declares them as keywords.
 
     A call of them belongs to the TASK that its caller runs for; many TASKs run at once.
     """
     client = EngramClient(requests, {binding.name: binding for binding in bindings}, _current_cause)
     functions: dict[str, Callable[..., Any]] = {"recall": client.recall, "imprint": client.imprint}
-    return with_keywords(neuron, functions, requests.run_from_thread)
+    return with_keywords(neuron, functions, run)
 
 
 def _current_cause() -> Cause:

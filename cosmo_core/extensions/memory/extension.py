@@ -61,17 +61,14 @@ class Memory(Extension):
         """Give a Neuron whose Axon binds Engrams the keywords that it declares."""
         if not axon.engrams:
             return ()
-        return (partial(with_memory, bindings=axon.engrams, requests=self._requests),)
+        run = self.ports.life_cycle.run_from_thread
+        return (partial(with_memory, bindings=axon.engrams, requests=self._requests, run=run),)
 
     async def trace_stopped(self, stop: Signal) -> Mapping[str, Any]:
         """Roll back the writes of the trace, if the STOP asks for it."""
         return await self._host.roll_back(stop.trace_id) if stop.payload["rollback"] else {}
 
     # --- life ---------------------------------------------------------------------------------------
-
-    async def connect(self) -> None:
-        """Serve the threads of Neurons from now on."""
-        self._requests.connect()
 
     async def start(self) -> None:
         """Open the Engrams and serve them."""
