@@ -68,9 +68,9 @@ from cosmo_core.errors import SynapseError as SynapseError
 from cosmo_core.errors import UnencodableError as UnencodableError
 from cosmo_core.errors import UnknownPluginError as UnknownPluginError
 from cosmo_core.extensions.watching.extension import ObservedPathway as ObservedPathway
-from cosmo_core.plugins.open import Neuron as Neuron
-from cosmo_core.plugins.open import connect_synapse as connect_synapse
-from cosmo_core.plugins.open import engram_from_url as engram_from_url
+from cosmo_core.open import Neuron as Neuron
+from cosmo_core.open import connect_synapse as connect_synapse
+from cosmo_core.open import engram_from_url as engram_from_url
 from cosmo_core.protocol.signal import Directed as Directed
 from cosmo_core.protocol.signal import QuestionError as QuestionError
 from cosmo_core.protocol.signal import RemoteError as RemoteError

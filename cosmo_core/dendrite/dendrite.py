@@ -51,7 +51,7 @@ from cosmo_core.dendrite.reliability.watchdog import WatchdogOwner
 from cosmo_core.dendrite.reliability.work_heartbeat import WorkHeartbeat
 from cosmo_core.dendrite.transport.link import Link
 from cosmo_core.errors import LifecycleError, RoleError, UnknownPluginError
-from cosmo_core.plugins.open import connect_synapse
+from cosmo_core.open import connect_synapse
 from cosmo_core.protocol.ids import SeenIds, new_ulid
 from cosmo_core.protocol.payloads import without_none
 from cosmo_core.protocol.signal import Signal

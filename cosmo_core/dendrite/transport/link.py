@@ -25,13 +25,13 @@ from cosmo_core.contracts.synapse import AnswerStore, Synapse, ThreadPublisher
 from cosmo_core.contracts.task_context import outside_task
 from cosmo_core.dendrite.life_cycle import not_running
 from cosmo_core.dendrite.transport import task_log
-from cosmo_core.dendrite.transport.middleware import Chain
 from cosmo_core.errors import LifecycleError, MalformedSignalError, RejectedError, RoleError
 from cosmo_core.protocol.signal import Signal, decode, encode, shorten_deadline
 from cosmo_core.protocol.signal_type import ORCHESTRATION_TYPES, SignalType
 from cosmo_core.protocol.subjects import Subjects
 
 if TYPE_CHECKING:
+    from cosmo_core.dendrite.transport.middleware import Chain
     from cosmo_core.plugins import Contribution, Dropped, PluginManager, SignalObserver
     from cosmo_core.plugins.shapes import DendriteInfo
 
