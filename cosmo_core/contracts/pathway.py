@@ -6,9 +6,9 @@ import asyncio
 import inspect
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
 from time import monotonic
-from types import TracebackType, coroutine
+from types import coroutine
 from typing import Any, Final, Protocol, Self, TypeVar
 
 from cosmo_core.arguments import check_wait
@@ -65,7 +65,7 @@ def any_of(types: Iterable[SignalType]) -> str:
     return " or ".join(sorted(type.value for type in types))
 
 
-class TimeLimit(Protocol):
+class TimeLimit(AbstractContextManager[object], Protocol):
     """A context that raises TimeoutError when it is not left in time.
 
     Attributes:
@@ -73,12 +73,6 @@ class TimeLimit(Protocol):
     """
 
     expired: bool
-
-    def __enter__(self) -> object: ...
-
-    def __exit__(
-        self, type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None: ...
 
 
 class PathwayOwner(Protocol):
