@@ -40,8 +40,8 @@ from cosmo_core.contracts.task_context import CurrentTask as CurrentTask
 from cosmo_core.contracts.task_context import current_task as current_task
 from cosmo_core.contracts.watcher import Watcher as Watcher
 from cosmo_core.dendrite import Dendrite as Dendrite
-from cosmo_core.dendrite.discovery.describer import NeuronDescription as NeuronDescription
 from cosmo_core.dendrite.discovery.directory import NeuronRecord as NeuronRecord
+from cosmo_core.dendrite.discovery.resolver import NeuronDescription as NeuronDescription
 from cosmo_core.errors import AnswerTimeoutError as AnswerTimeoutError
 from cosmo_core.errors import CosmoError as CosmoError
 from cosmo_core.errors import EngramError as EngramError

@@ -35,9 +35,8 @@ from cosmo_core.contracts.pathway import H, Pathway, SignalHandler
 from cosmo_core.contracts.synapse import Synapse
 from cosmo_core.contracts.watcher import Filter, OnType, Watcher
 from cosmo_core.dendrite.discovery.announcer import Announcer
-from cosmo_core.dendrite.discovery.describer import Describer, NeuronDescription
 from cosmo_core.dendrite.discovery.directory import Directory, NeuronRecord
-from cosmo_core.dendrite.discovery.resolver import Resolver
+from cosmo_core.dendrite.discovery.resolver import Describer, NeuronDescription, Resolver
 from cosmo_core.dendrite.dispatch.dispatcher import Dispatcher
 from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry
 from cosmo_core.dendrite.dispatch.short_form import ShortForm
@@ -47,8 +46,7 @@ from cosmo_core.dendrite.hosting.reply_sender import ReplySender
 from cosmo_core.dendrite.hosting.stopped_work import StoppedWork
 from cosmo_core.dendrite.life_cycle import Clock, LifeCycle, StopTime, SystemClock
 from cosmo_core.dendrite.reliability.failure_detector import FailureDetector
-from cosmo_core.dendrite.reliability.watchdog import WatchdogOwner
-from cosmo_core.dendrite.reliability.work_heartbeat import WorkHeartbeat
+from cosmo_core.dendrite.reliability.work_heartbeat import WatchdogOwner, WorkHeartbeat
 from cosmo_core.dendrite.transport.link import Link
 from cosmo_core.errors import LifecycleError, RoleError, UnknownPluginError
 from cosmo_core.open import connect_synapse

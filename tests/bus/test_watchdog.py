@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cosmo_core import Axon, Dendrite, Signal, SignalType, ThreadPublisher, decode
-from cosmo_core.dendrite.reliability import watchdog
+from cosmo_core.dendrite.reliability import work_heartbeat as watchdog
 from cosmo_core.plugins import PluginManager
 from cosmo_synapse_memory import MemorySynapse
 from cosmo_testing import VirtualTimeLoop

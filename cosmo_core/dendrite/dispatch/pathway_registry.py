@@ -67,10 +67,7 @@ class PathwayRegistry:
 
     def pathways(self) -> list[Pathway]:
         """Return the open Pathways."""
-        refs: list[weakref.ref[Pathway]] = []
-        for entry in self._open.values():
-            refs.extend(entry.values() if isinstance(entry, dict) else (entry,))
-        return [pathway for ref in refs if (pathway := ref()) is not None]
+        return [pathway for trace_id in list(self._open) for pathway in self._on_trace(trace_id)]
 
     async def close(self, time: StopTime) -> None:
         """Close every Pathway, let handlers read what is buffered, and end the background tasks."""

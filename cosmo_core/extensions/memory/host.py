@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -185,13 +185,10 @@ class EngramHost:
 
     # --- the end of a trace -------------------------------------------------------------------------
 
-    def _commit(self, final: Signal) -> Awaitable[None] | None:
-        return self._commit_all(final.trace_id)
-
-    async def _commit_all(self, trace_id: str) -> None:
+    async def _commit(self, final: Signal) -> None:
         for server in self._with_rollback():
-            with logged_failures("the writes of %s could not be committed", trace_id):
-                await server.engram.commit(trace_id)
+            with logged_failures("the writes of %s could not be committed", final.trace_id):
+                await server.engram.commit(final.trace_id)
 
     async def roll_back(self, trace_id: str) -> dict[str, Any]:
         """Undo the writes of a trace in all Engrams; return its part of the STOPPED payload (P-14.10)."""
