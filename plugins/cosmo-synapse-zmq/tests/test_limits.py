@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 HUB = "cosmo_synapse_zmq.hub."
 SESSION = "cosmo_synapse_zmq.session."
 FRAME = bytes(1000)
+BusyHub = tuple[Callable[..., None], list[bytes]]
 
 
 async def data(one: RawPeer, *commands: wire.PeerCommand, number: int = 1, received: int = 0) -> None:
@@ -202,22 +203,57 @@ async def test_all_frames_arrive_though_little_may_be_on_its_way(
     assert [int(frame[:3]) for frame in await got.until(100)] == list(range(100))
 
 
-async def test_short_messages_get_every_other_turn(hub: RunningHub, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def busy_hub(hub: RunningHub, monkeypatch: pytest.MonkeyPatch) -> Iterator[BusyHub]:
+    """Yield a function that sends messages to a busy hub, and the names of the peers that had a turn."""
     ran: list[bytes] = []
     monkeypatch.setattr(Session, "_take", lambda session, raw: ran.append(session.id))
-    budget = Budget(0, 0)
-    for name, size, count in (
-        (b"long one", 9000, 1),
-        (b"with many commands", 10, 3),
-        (b"short one", 10, 1),
-        (b"short two", 10, 2),
-    ):
-        session = Session(name, hub.hub, Router(max_waiting=1), lambda message: True, budget)
-        hub.hub._put(
-            session, wire.encode(wire.PeerData(1, 0, [*count * [wire.Publish("a", bytes(size), 0)]]))
-        )
+    monkeypatch.setattr(Session, "execute_all", lambda session, message: ran.append(session.id))
+    # Otherwise the first messages are executed as they come.
+    monkeypatch.setattr(hub.hub, "_direct", 0)
+    sessions: dict[bytes, Session] = {}
+
+    def receive(name: bytes, size: int, count: int) -> None:
+        if name not in sessions:
+            sessions[name] = Session(name, hub.hub, Router(max_waiting=1), lambda message: True, Budget(0, 0))
+            hub.hub._by_routing_id[name] = sessions[name]
+        commands = count * [wire.Publish("a", bytes(size), 0)]
+        hub.hub._receive_data(name, wire.encode(wire.PeerData(1, 0, [*commands])))
+
+    yield receive, ran
+    for name in sessions:
+        del hub.hub._by_routing_id[name]
+
+
+async def test_short_messages_do_not_wait_for_long_ones(hub: RunningHub, busy_hub: BusyHub) -> None:
+    receive, ran = busy_hub
+    receive(b"long one", 9000, 1)
+    receive(b"with many commands", 10, 3)
+    receive(b"short one", 10, 1)
+    receive(b"short two", 10, 2)
+    assert ran == [b"short one", b"short two"]
+    # Unless it comes after a long one of the same peer.
+    receive(b"long one", 10, 1)
+    assert len(ran) == 2
     hub.hub._run_waiting()
-    assert ran == [b"short one", b"long one", b"short two", b"with many commands"]
+    assert ran[2:] == [b"long one", b"long one", b"with many commands"]
+
+
+async def test_long_messages_get_as_much_time_as_short_ones(
+    hub: RunningHub, busy_hub: BusyHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive, ran = busy_hub
+    monkeypatch.setattr(HUB + "RUN_S", 0.0)
+    for number in range(5):
+        receive(b"%d" % number, 9000, 1)
+    hub.hub._run_waiting()
+    assert ran == [b"0"]
+    receive(b"short one", 10, 1)
+    assert hub.hub._short_s > 0.0
+    hub.hub._short_s = 60.0
+    hub.hub._run_waiting()
+    assert ran == [b"0", b"short one", b"1", b"2", b"3", b"4"]
+    assert hub.hub._short_s == 0.0
 
 
 async def test_excess_before_hello_is_closed_and_named(

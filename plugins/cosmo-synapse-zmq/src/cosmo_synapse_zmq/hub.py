@@ -70,17 +70,22 @@ RECONNECT_S: Final = 1.0
 later."""
 
 DIRECT: Final = 4
-"""How many messages that are available at once are executed as they come. The next ones wait their turn."""
+"""How many messages that are available at once are executed as they come. The next ones wait for their turn,
+unless they are short."""
 
 QUANTUM: Final = 2
 """How many commands of one peer are executed in its turn while several peers wait."""
 
 SHORT: Final = 2048
-"""Bytes up to which a message with at most `QUANTUM` commands is short: a peer that sends one now and then
-does not wait for long ones."""
+"""Bytes up to which a message with at most `QUANTUM` commands is short: it is executed as it comes, unless
+other messages of its peer wait."""
 
 RUN_S: Final = 0.002
-"""For how many seconds turns are given before the hub receives again."""
+"""For how many seconds turns are given before the hub receives again, and after how many what short messages
+have caused is sent."""
+
+READ_S: Final = 0.008
+"""For how many seconds the hub receives before it gives turns, if more is available."""
 
 SWEEP_S: Final = 0.02
 """Seconds between two looks at what waits in ZeroMQ, while the hub is busy."""
@@ -176,11 +181,13 @@ class Hub:
         # How many more messages are executed as they come.
         self._direct = DIRECT
         # The sessions that wait for their turn: those that have not had one since they wait go first.
-        # Among these, peers with one short message have a queue of their own: it gets every other turn.
-        self._short: deque[Session] = deque()
         self._new: deque[Session] = deque()
-        self._is_short_turn = False
         self._waiting: deque[Session] = deque()
+        # When turns were given, and how long short messages have taken since then.
+        self._turns_at = 0.0
+        self._short_s = 0.0
+        # Since when there is something to flush.
+        self._written_at = 0.0
         self._accepted = asyncio.Event()
         self._swept_at = 0.0
         # How much waited in ZeroMQ at the last look.
@@ -489,6 +496,8 @@ class Hub:
             # Its connection is closed.
             return
         routing_id, raw = parts
+        if self._to_flush and time.monotonic() - self._written_at > RUN_S:
+            self._flush_streams()
         try:
             if raw[:2] == wire.PEER_DATA:
                 self._receive_data(routing_id, raw)
@@ -517,47 +526,49 @@ class Hub:
             self._tell_unknown(routing_id)
         elif self._direct and not self._has_waiting:
             self._direct -= 1
-            message = wire.decode_for_hub(raw)
-            if isinstance(message, wire.PeerData):
-                session.execute_all(message)
+            self._execute(session, raw)
+        elif not session.is_waiting and len(raw) <= SHORT and wire.count_commands(raw) <= QUANTUM:
+            started = time.monotonic()
+            self._execute(session, raw)
+            self._short_s += time.monotonic() - started
         else:
             self._put(session, raw)
+
+    def _execute(self, session: Session, raw: bytes | memoryview) -> None:
+        message = wire.decode_for_hub(raw)
+        if isinstance(message, wire.PeerData):
+            session.execute_all(message)
 
     def _put(self, session: Session, raw: bytes | memoryview) -> None:
         """Let a message wait for its peer's turn."""
         session.put(raw)
         if not session.is_waiting:
             session.is_waiting = True
-            is_short = len(raw) <= SHORT and wire.count_commands(raw) <= QUANTUM
-            (self._short if is_short else self._new).append(session)
+            self._new.append(session)
         if len(session.inbox) > MAX_INBOX:
             self.close_peer(session, f"it sent {MAX_INBOX} messages without waiting for acknowledgements")
         elif self._budget.waiting > MAX_INBOX_BYTES:
-            largest = max((*self._short, *self._new, *self._waiting), key=lambda each: each.inbox_bytes)
+            largest = max((*self._new, *self._waiting), key=lambda each: each.inbox_bytes)
             self.close_peer(
                 largest, f"it has {largest.inbox_bytes} of {self._budget.waiting} bytes of waiting messages"
             )
 
     @property
     def _has_waiting(self) -> bool:
-        return bool(self._short or self._new or self._waiting)
+        return bool(self._new or self._waiting)
 
     def _run_waiting(self) -> None:
-        """Give the waiting peers their turns."""
-        until = time.monotonic() + RUN_S
-        while True:
-            self._is_short_turn = not self._is_short_turn
-            others = self._new or self._waiting
-            queue = self._short if self._short and (self._is_short_turn or not others) else others
-            if not queue:
-                return
+        """Give the waiting peers their turns, for as long as short messages took since the last turns."""
+        self._turns_at = time.monotonic() + max(RUN_S, self._short_s)
+        self._short_s = 0.0
+        while queue := self._new or self._waiting:
             session = queue.popleft()
             session.run(QUANTUM if self._has_waiting else wire.MAX_COMMANDS)
             if session.has_waiting:
                 self._waiting.append(session)
             else:
                 session.is_waiting = False
-            if time.monotonic() > until:
+            if time.monotonic() > self._turns_at:
                 return
 
     def _tell_unknown(self, routing_id: bytes) -> None:
@@ -770,6 +781,8 @@ class Hub:
 
     def flush_later(self, session: Session) -> None:
         """Flush a session's stream when all received messages are handled."""
+        if not self._to_flush:
+            self._written_at = time.monotonic()
         self._to_flush.append(session)
         self._flush_soon()
 
@@ -784,6 +797,9 @@ class Hub:
         self._is_drained = not more
         if more:
             self._sweep_if_due()
+        # If more is available, a short message may be among it.
+        if self._has_waiting and not (more and time.monotonic() - self._turns_at < READ_S):
+            self._run_waiting()
         self.flush()
         return self._has_waiting
 
@@ -812,13 +828,14 @@ class Hub:
             self._close_connection(connection, f"messages of about {backlog} bytes wait for the hub")
 
     def flush(self) -> None:
-        """Give waiting peers their turns, and flush the streams that have something to send."""
+        """Flush the streams that have something to send, and go on with sessions that have ended."""
         self._is_flush_due = False
         self._direct = DIRECT
         self._leaving_s = 0.0
         self._run_leaving()
-        if self._has_waiting:
-            self._run_waiting()
+        self._flush_streams()
+
+    def _flush_streams(self) -> None:
         to_flush, self._to_flush = self._to_flush, []
         for session in to_flush:
             session.stream.flush()
