@@ -6,11 +6,11 @@ For each way to attack, a new hub runs in a process of its own, and the clients 
 priority: in reality they are other machines. An honest pair sends a frame to and fro all the time.
 
 Here the clients take the processors from the pair, too, and so does everything else on the machine. So a
-control pair does the same at the same time, through another hub that is not attacked: it is delayed as much by
-the machine, and not by the attack on a hub. A table shows for each way how far the memory of the attacked hub
-grew, and the 99th percentile of the honest round trips before the attack, during the attack, and of the control
-pair during the attack. What the attack added is the difference of the last two. The exit code is 1 if a limit is
-exceeded.
+control pair does the same at the same time, through another hub that is not attacked: the machine delays it
+as much, and the attack does not. A table shows for each way how far the memory of the attacked hub grew, and
+the 99th percentile of the honest round trips before the attack, of the control pair during it, and of the
+honest pair during it. What the attack added is the difference of the last two. The exit code is 1 if a limit
+is exceeded.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import pytest
 from cosmo_core.routing import Router
 from cosmo_synapse_zmq import wire
 from cosmo_synapse_zmq.session import Session
-from cosmo_synapse_zmq.stream import Budget
+from cosmo_synapse_zmq.synapse import WINDOW, WINDOW_BYTES
 
 if TYPE_CHECKING:
     from tests.conftest import Connect, RawPeer, Recorder, RunningHub, Slow, StartHub
@@ -208,14 +208,16 @@ def busy_hub(hub: RunningHub, monkeypatch: pytest.MonkeyPatch) -> Iterator[BusyH
     """Yield a function that sends messages to a busy hub, and the names of the peers that had a turn."""
     ran: list[bytes] = []
     monkeypatch.setattr(Session, "_take", lambda session, raw: ran.append(session.id))
-    monkeypatch.setattr(Session, "execute_all", lambda session, message: ran.append(session.id))
+    monkeypatch.setattr(Session, "execute_all", lambda session, message, size: ran.append(session.id))
     # Otherwise the first messages are executed as they come.
     monkeypatch.setattr(hub.hub, "_direct", 0)
     sessions: dict[bytes, Session] = {}
 
     def receive(name: bytes, size: int, count: int) -> None:
         if name not in sessions:
-            sessions[name] = Session(name, hub.hub, Router(max_waiting=1), lambda message: True, Budget(0, 0))
+            sessions[name] = Session(
+                name, hub.hub, Router(max_waiting=1), lambda message: True, hub.hub._budget
+            )
             hub.hub._by_routing_id[name] = sessions[name]
         commands = count * [wire.Publish("a", bytes(size), 0)]
         hub.hub._receive_data(name, wire.encode(wire.PeerData(1, 0, [*commands])))
@@ -254,6 +256,75 @@ async def test_long_messages_get_as_much_time_as_short_ones(
     hub.hub._run_waiting()
     assert ran == [b"0", b"short one", b"1", b"2", b"3", b"4"]
     assert hub.hub._short_s == 0.0
+
+
+async def test_turns_are_given_before_too_much_waits(
+    hub: RunningHub, busy_hub: BusyHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive, ran = busy_hub
+    monkeypatch.setattr(HUB + "MAX_INBOX_BYTES", 40_000)
+    for number in range(20):
+        receive(b"%d" % number, 9000, 1)
+    assert len(ran) > 10
+    assert hub.hub.closed == 0
+
+
+async def test_what_was_written_is_sent_before_more_is_received_for_long(
+    hub: RunningHub, raw_peer: RawConnect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = raw_peer(hub.url), raw_peer(hub.url)
+    await one.send_hello(b"one, 16 bytes ok")
+    await other.send_hello(b"two, 16 bytes ok")
+    await data(other, wire.Subscribe(1, "a", None, 1000))
+    await other.receive()
+    monkeypatch.setattr(HUB + "RUN_S", 0.0)
+    written: list[int] = []
+    flush = hub.hub._flush_streams
+
+    def flush_and_count() -> None:
+        written.append(len(hub.hub._to_flush))
+        flush()
+
+    monkeypatch.setattr(hub.hub, "_flush_streams", flush_and_count)
+    # Both are available at once, and the first is executed as it comes.
+    for number in (1, 2):
+        raw = wire.encode(wire.PeerData(number, 0, [wire.Publish("a", b"%d" % number, 0)]))
+        hub.hub._receive([next(iter(hub.hub._by_routing_id)), raw])
+        assert written == ([], [1])[number - 1]
+    assert [command.frame for command in (await other.receive()).commands] == [b"1"]
+    assert [command.frame for command in (await other.receive()).commands] == [b"2"]
+
+
+@pytest.mark.parametrize("size", [1, 60_000])
+async def test_a_publisher_does_not_wait_for_the_next_heartbeat(
+    start_hub: StartHub, connect: Connect, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(HUB + "HEARTBEAT_S", 3600.0)
+    hub = await start_hub()
+    publisher = await connect(hub.url)
+    async with asyncio.timeout(30):
+        for _ in range(3 * (WINDOW if size == 1 else WINDOW_BYTES // size)):
+            await publisher.publish("nobody", bytes(size))
+
+
+async def test_programs_that_publish_large_frames_at_once_are_not_closed(
+    hub: RunningHub, connect: Connect, recorder: Callable[[], Recorder]
+) -> None:
+    pairs = [(await connect(hub.url), await connect(hub.url), recorder()) for _ in range(4)]
+    for number, (_, worker, got) in enumerate(pairs):
+        await worker.subscribe(f"large.{number}", got, queue_group="g")
+
+    async def publish_all(number: int) -> None:
+        for _ in range(200):
+            await pairs[number][0].publish(f"large.{number}", bytes(60_000))
+        for _ in range(5):
+            await pairs[number][0].publish(f"large.{number}", bytes(1_000_000))
+
+    await asyncio.gather(*map(publish_all, range(4)))
+    for _, _, got in pairs:
+        frames = await got.until(205, within_s=30)
+        assert [len(frame) for frame in frames] == 200 * [60_000] + 5 * [1_000_000]
+    assert hub.hub.closed == 0
 
 
 async def test_excess_before_hello_is_closed_and_named(

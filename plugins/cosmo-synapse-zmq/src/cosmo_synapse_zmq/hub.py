@@ -537,7 +537,7 @@ class Hub:
     def _execute(self, session: Session, raw: bytes | memoryview) -> None:
         message = wire.decode_for_hub(raw)
         if isinstance(message, wire.PeerData):
-            session.execute_all(message)
+            session.execute_all(message, len(raw))
 
     def _put(self, session: Session, raw: bytes | memoryview) -> None:
         """Let a message wait for its peer's turn."""
@@ -552,6 +552,8 @@ class Hub:
             self.close_peer(
                 largest, f"it has {largest.inbox_bytes} of {self._budget.waiting} bytes of waiting messages"
             )
+        elif self._budget.waiting > MAX_INBOX_BYTES // 2:
+            self._run_waiting()
 
     @property
     def _has_waiting(self) -> bool:

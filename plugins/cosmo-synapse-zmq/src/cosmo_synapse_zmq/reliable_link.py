@@ -17,7 +17,7 @@ from cosmo_synapse_zmq.address import Address
 from cosmo_synapse_zmq.embedded_hub import LocalConnection, acquire_embedded_hub
 from cosmo_synapse_zmq.keys import PeerKeys
 from cosmo_synapse_zmq.sockets import DrainedSocket, cannot_open, check_open_files
-from cosmo_synapse_zmq.stream import ReliableStream
+from cosmo_synapse_zmq.stream import ACK_BYTES, ReliableStream
 
 RECONNECT_MS: Final = 50
 """Milliseconds between two attempts to reach a hub; later up to four times as many."""
@@ -27,9 +27,6 @@ MAX_FAILURES: Final = 3
 
 REJECTED_RETRY_S: Final = 0.5
 """Seconds after which a peer that was accepted before tries again at a hub that has rejected it."""
-
-ACK_BYTES: Final = 64 * 1024
-"""After how many received bytes an acknowledgement is sent in any case."""
 
 TAKEOVER_RETRY_S: Final = 0.1
 """Seconds between two attempts to run the embedded hub, when its process is gone."""

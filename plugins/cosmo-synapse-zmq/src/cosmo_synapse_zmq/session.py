@@ -129,9 +129,9 @@ class Session:
 
     # --- messages of the peer -----------------------------------------------------------------------
 
-    def execute_all(self, message: wire.PeerData) -> None:
-        """Execute all commands of a message, unless it came before."""
-        if self.stream.accept(message.number, message.received):
+    def execute_all(self, message: wire.PeerData, size: int = 0) -> None:
+        """Execute all commands of a message of ``size`` bytes, unless it came before."""
+        if self.stream.accept(message.number, message.received, size):
             for command in message.commands:
                 self._execute_or_reject(command)
                 if self.ended:
@@ -166,7 +166,9 @@ class Session:
             return
         if isinstance(message, wire.Hello):
             self._owner.handle_hello(self, message)
-        elif isinstance(message, wire.PeerData) and self.stream.accept(message.number, message.received):
+        elif isinstance(message, wire.PeerData) and self.stream.accept(
+            message.number, message.received, len(raw)
+        ):
             self._commands.extend(message.commands)
 
     @property

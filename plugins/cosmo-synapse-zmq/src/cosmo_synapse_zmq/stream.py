@@ -13,8 +13,11 @@ from cosmo_synapse_zmq.wire import MAX_BATCH, MAX_COMMANDS, Command, Heartbeat, 
 COMMAND_BYTES: Final = 64
 """Bytes that a command is counted with beside its frame."""
 
-ACK_EVERY: Final = 64
+ACK_EVERY: Final = 16
 """After how many received messages an acknowledgement is sent, if no data was sent meanwhile."""
+
+ACK_BYTES: Final = 64 * 1024
+"""After how many received bytes one is sent: the other side sends only so many before it waits for one."""
 
 MakeMessage = Callable[[int, int, list[Any]], Message]
 """Makes a data message of its number, the number of the last message received, and commands."""
@@ -84,6 +87,8 @@ class ReliableStream:
         self._schedule_flush = schedule_flush
         self._number = 0
         self._received_acknowledged = 0
+        # Bytes that came since the last acknowledgement.
+        self._received_bytes = 0
         self._batch: list[Command] = []
         self._batch_bytes = 0
         # Number, bytes and commands of each message that the other side may not have.
@@ -153,15 +158,24 @@ class ReliableStream:
 
     def _transmit(self, number: int, commands: list[Command]) -> None:
         self._received_acknowledged = self.received
+        self._received_bytes = 0
         self.connected = self._send(self._make_message(number, self.received, commands))
 
-    def accept(self, number: int, acknowledged: int) -> bool:
-        """Process the numbers of a data message; return whether it is the next one, and must be executed."""
+    def accept(self, number: int, acknowledged: int, size: int = 0) -> bool:
+        """Process the numbers of a data message; return whether it is the next one, and must be executed.
+
+        Args:
+            number: Its number.
+            acknowledged: Up to which number the other side has received messages.
+            size: How many bytes the message has.
+        """
         self.discard_acknowledged(acknowledged)
         if number != self.received + 1:
             return False
         self.received = number
-        if number - self._received_acknowledged >= ACK_EVERY and not self._batch:
+        self._received_bytes += size
+        is_due = number - self._received_acknowledged >= ACK_EVERY or self._received_bytes >= ACK_BYTES
+        if is_due and not self._batch:
             self.send_heartbeat()
         return True
 
@@ -169,6 +183,7 @@ class ReliableStream:
         """Acknowledge what was received, without data."""
         if self.connected:
             self._received_acknowledged = self.received
+            self._received_bytes = 0
             self.connected = self._send(Heartbeat(self.received))
 
     def discard_acknowledged(self, number: int) -> None:

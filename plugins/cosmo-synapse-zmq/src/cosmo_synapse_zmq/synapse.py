@@ -33,8 +33,9 @@ from cosmo_synapse_zmq.wire import MAX_PREFETCH
 WINDOW: Final = 1024
 """How many commands may be unacknowledged by the hub before `publish` waits."""
 
-WINDOW_BYTES: Final = 64 * 1024 * 1024
-"""How many bytes of frames these commands may have."""
+WINDOW_BYTES: Final = 256 * 1024
+"""How many bytes of frames these commands may have; a larger frame is sent alone. The hub closes programs
+that have much on their way to it, so this must be little."""
 
 LINGER_MS: Final = 1000
 """For how many milliseconds published frames may still leave after `close`."""
