@@ -14,10 +14,10 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, Self, TypeVar, Unpack, overload
 
-from cosmo_core.contracts.asking import CONCURRENCY, Target, TypedAxon
+from cosmo_core.contracts.asking import Target, TypedAxon
 from cosmo_core.contracts.axon import Axon
 from cosmo_core.contracts.neuron import AnyNeuronFn
-from cosmo_core.contracts.options import AskOptions, StreamOptions
+from cosmo_core.contracts.options import AskOptions, MapOptions, StreamOptions
 from cosmo_core.contracts.threads import BlockingStream, Works, run_in_loop
 from cosmo_core.dendrite.dendrite import Dendrite, DendriteOptions
 from cosmo_core.errors import LifecycleError
@@ -178,27 +178,10 @@ class Bus:
             self.dendrite.stream(neuron, input, output_type=output_type, **options), self.run
         )
 
-    def map(
-        self,
-        neuron: Target,
-        inputs: Iterable[object],
-        *,
-        output_type: Any = None,
-        concurrency: int = CONCURRENCY,
-        return_exceptions: bool = False,
-        **options: Unpack[AskOptions],
-    ) -> list[Any]:
-        """Send a TASK for each input and return the outputs; see `MapFn`."""
+    def map(self, neuron: Target, inputs: Iterable[object], **options: Unpack[MapOptions]) -> list[Any]:
+        """Send a TASK for each input and return the outputs; see `MapFn` and `MapOptions`."""
         map: Any = self.dendrite.map
-        work = map(
-            neuron,
-            inputs,
-            output_type=output_type,
-            concurrency=concurrency,
-            return_exceptions=return_exceptions,
-            **options,
-        )
-        return self.run(work)
+        return self.run(map(neuron, inputs, **options))
 
     def race(
         self,

@@ -58,6 +58,20 @@ class AskOptions(StreamOptions, total=False):
     retry: RetryStrategy | None
 
 
+class MapOptions(AskOptions, total=False):
+    """The options of ``map``: `AskOptions`, and these.
+
+    Attributes:
+        output_type: Convert each output to this type; by default the type of the Neuron's Axon.
+        concurrency: The number of TASKs at once, 8 by default.
+        return_exceptions: Return exceptions in place of outputs, and stop nothing.
+    """
+
+    output_type: Any
+    concurrency: int
+    return_exceptions: bool
+
+
 class WorkOptions(CauseOptions, total=False):
     """The options that a dispatched TASK and an offer share: `CauseOptions`, and these.
 

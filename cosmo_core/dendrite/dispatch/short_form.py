@@ -12,7 +12,7 @@ from cosmo_core.arguments import check_count, check_options, check_wait
 from cosmo_core.contracts.asking import CONCURRENCY, Stream, Target
 from cosmo_core.contracts.axon import Axon
 from cosmo_core.contracts.neuron_types import check_output_type, convert_output
-from cosmo_core.contracts.options import AskOptions, StreamOptions, TaskOptions
+from cosmo_core.contracts.options import AskOptions, MapOptions, StreamOptions, TaskOptions
 from cosmo_core.dendrite.dispatch.dispatcher import Dispatcher
 from cosmo_core.protocol.signal import plain_value
 
@@ -64,7 +64,7 @@ class ShortForm:
         **options: Unpack[AskOptions],
     ) -> list[Any]:
         """Return the outputs for many inputs, in their order."""
-        check_options("map", options, [*AskOptions.__annotations__, "concurrency", "return_exceptions"])
+        check_options("map", options, MapOptions.__annotations__)
         free = asyncio.Semaphore(check_count("concurrency", concurrency))
         outputs: list[Any] = []
 
