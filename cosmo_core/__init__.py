@@ -30,7 +30,7 @@ from cosmo_core.contracts.engram import RecallFn as RecallFn
 from cosmo_core.contracts.engram import RecallResult as RecallResult
 from cosmo_core.contracts.neuron import NeuronFn as NeuronFn
 from cosmo_core.contracts.neuron_types import convert_output as convert_output
-from cosmo_core.contracts.offer import Bid as Bid
+from cosmo_core.contracts.options import Bid as Bid
 from cosmo_core.contracts.options import RetryStrategy as RetryStrategy
 from cosmo_core.contracts.pathway import Pathway as Pathway
 from cosmo_core.contracts.synapse import DeadLetters as DeadLetters

@@ -1,10 +1,10 @@
-"""The keyword options of the methods that dispatch, offer, answer and emit, and the retry strategy."""
+"""The keyword options of the methods that dispatch, offer, answer and emit, the retry strategy, and bids."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, Required, TypedDict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Literal, Required, TypedDict, TypeVar
 
 import attrs
 
@@ -250,3 +250,41 @@ class RetryStrategy:
     def delay_s(self, attempt: int) -> float:
         """Return the seconds to wait after attempt number ``attempt``."""
         return self.backoff(attempt) if callable(self.backoff) else self.backoff
+
+
+# --- bids, and the rules that select one ------------------------------------------------------------
+
+
+@attrs.frozen
+class Bid:
+    """The bid of one Neuron for an offer.
+
+    Attributes:
+        id: The id of its BID Signal.
+        neuron: The Neuron that would do the work.
+        dendrite: The Dendrite that hosts it; replicas differ in this.
+        cost: The price, in a unit that the bidders agree on.
+        eta_ms: The expected time to completion, in milliseconds.
+        confidence: The expected quality of the result, from 0 to 1.
+    """
+
+    id: str
+    neuron: str
+    dendrite: str
+    cost: float
+    eta_ms: int | None = None
+    confidence: float | None = None
+
+
+Choose = Callable[[list[Bid]], Bid | None]
+Select = Literal["first_bid", "lowest_cost", "highest_confidence"] | Choose
+"""The rule that selects a bid: one of three names, or a function of the bids in order of arrival.
+
+Such a function returns one of the bids, or None to reject them all. It is called again, with the remaining
+bids, when a winner fails.
+"""
+
+OfferHandler = Callable[[Signal], Awaitable[None] | None]
+"""Decides on a TASK_OFFER: calls `Dendrite.bid`, or does not."""
+
+OH = TypeVar("OH", bound=OfferHandler)

@@ -21,14 +21,15 @@ from cosmo_core.contracts.axon import neuron as neuron_axon
 from cosmo_core.contracts.boundary import logged_failures, logger
 from cosmo_core.contracts.engram import Engram, EngramRecord, ImprintReceipt, RecallMode, RecallResult
 from cosmo_core.contracts.neuron import WORK_KEYWORDS, AnyNeuronFn, with_keywords
-from cosmo_core.contracts.offer import OH, Select
 from cosmo_core.contracts.options import (
+    OH,
     EmitOptions,
     FilterOptions,
     OfferOptions,
     ResponseOptions,
     RetryStrategy,
     Role,
+    Select,
     TaskOptions,
 )
 from cosmo_core.contracts.pathway import H, Pathway, SignalHandler

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cosmo_core import Axon, Bid, Dendrite, NeuronError, NoBidError, Signal, SignalType, decode
-from cosmo_core.contracts.offer import Select
+from cosmo_core.contracts.options import Select
 from cosmo_core.extensions.auctions.auction import (
     BIDDER_LEFT,
     EXPIRED,

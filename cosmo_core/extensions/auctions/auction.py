@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from cosmo_core.contracts.boundary import as_exception, must_pass
-from cosmo_core.contracts.offer import Bid, Choose, Select
+from cosmo_core.contracts.options import Bid, Choose, Select
 from cosmo_core.protocol.signal import Signal
 
 MAX_BIDS: Final = 10_000

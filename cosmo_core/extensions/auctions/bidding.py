@@ -14,7 +14,7 @@ import attrs
 from cosmo_core.contracts.axon import Axon
 from cosmo_core.contracts.boundary import logged_failures, logger
 from cosmo_core.contracts.delivery import Subscription
-from cosmo_core.contracts.offer import OfferHandler
+from cosmo_core.contracts.options import OfferHandler
 from cosmo_core.contracts.task_context import outside_task
 from cosmo_core.dendrite.extension import Ports
 from cosmo_core.errors import LifecycleError, MalformedSignalError, RejectedError

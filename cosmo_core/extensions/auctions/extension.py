@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cosmo_core.contracts.offer import OH, Select
-from cosmo_core.contracts.options import OfferOptions
+from cosmo_core.contracts.options import OH, OfferOptions, Select
 from cosmo_core.contracts.pathway import Pathway
 from cosmo_core.dendrite.dispatch.pathway_registry import Receive, Refuse
 from cosmo_core.dendrite.extension import Extension, Ports

@@ -9,8 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from cosmo_core.contracts.boundary import logger
-from cosmo_core.contracts.offer import Bid, Select
-from cosmo_core.contracts.options import OfferOptions, check_work, work_payload
+from cosmo_core.contracts.options import Bid, OfferOptions, Select, check_work, work_payload
 from cosmo_core.contracts.pathway import Pathway
 from cosmo_core.contracts.task_context import with_cause, within_task
 from cosmo_core.dendrite.extension import Ports

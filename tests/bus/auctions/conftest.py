@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from cosmo_core import Axon, Dendrite, NeuronError, NeuronFn, NoBidError, Pathway, Signal, SignalType, decode
-from cosmo_core.contracts.offer import Select
+from cosmo_core.contracts.options import Select
 from cosmo_core.plugins import Dropped, Forward, PluginManager, SignalMiddleware, hookimpl
 from cosmo_synapse_memory import MemorySynapse
 from cosmo_testing.life_cycle import PRESENCE

@@ -11,8 +11,7 @@ from weakref import WeakSet
 
 import cosmo_core
 from cosmo_core import MalformedSignalError, NeuronRecord, RoleError, Signal, SignalType, Synapse
-from cosmo_core.contracts.offer import OH, OfferHandler
-from cosmo_core.contracts.options import FilterOptions, ResponseOptions, TaskOptions
+from cosmo_core.contracts.options import OH, FilterOptions, OfferHandler, ResponseOptions, TaskOptions
 from cosmo_core.contracts.pathway import H, SignalHandler
 from cosmonapse.pathway import Pathway, Scope
 from cosmonapse.storage import MemoryRegistryStore
