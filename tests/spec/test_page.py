@@ -101,8 +101,8 @@ def _codes() -> set[str]:
         if re.fullmatch(r"[A-Z]{3,}|[A-Z]+(_[A-Z]+)+", node.value)
     }
     codes = {name for name in found if not name.startswith("MAX_")}
-    # The last two are codes of exceptions that are never sent.
-    return codes - set(SignalType) - {"AUTH_FAILED", "NO_BID"}
+    # Codes of exceptions that are never sent, and the forms in which the words of an entry are compared.
+    return codes - set(SignalType) - {"AUTH_FAILED", "NO_BID"} - {"NFC", "NFKD"}
 
 
 def _is_of_memory(code: str) -> bool:
