@@ -195,10 +195,11 @@ class Pathway:
         """Return the first Signal of one type.
 
         Raises:
+            ValueError: The type is unknown.
             TimeoutError: None arrived within ``timeout_s`` seconds. The Pathway stays open, as after `wait`.
             PathwayClosedError: The Pathway closed before one arrived.
         """
-        return self._wait(frozenset((type,)), timeout_s)
+        return self._wait(frozenset((SignalType(type),)), timeout_s)
 
     async def result(self, timeout_s: float | None = None) -> Any:
         """Wait as `wait` does, and return the output of the answer; raises what `Signal.output` does, too."""
@@ -256,7 +257,11 @@ class Pathway:
         """Call the decorated function, plain or async, with every Signal of ``type``, one at a time.
 
         What a handler raises is logged and does not stop it.
+
+        Raises:
+            ValueError: The type is unknown, or the function takes its place.
         """
+        type = SignalType(type)
 
         def register(handler: H) -> H:
             self._owner.spawn(self._feed(type, handler))
@@ -481,6 +486,11 @@ class Pathway:
         """
         self.stop(LEFT)
         self.end()
+
+    def stop_left(self) -> None:
+        """Stop the TASK if its answer was read for before, and is not any more."""
+        if self._read:
+            self._leave(LEFT)
 
     def end_with_dendrite(self) -> None:
         """Receive no more Signals; one that is or was read was left before the answer, so stop the TASK."""

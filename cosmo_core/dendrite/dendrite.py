@@ -352,6 +352,7 @@ class Dendrite:
             for extension in self._extensions:
                 self._at_stop(stack, f"extension {extension.name!r}", extension.stop)
             stack.push_async_callback(lambda: self._host.drain(self._time()))
+            stack.callback(self._stop_left)
             self._at_stop(stack, "the intake of TASKs", self._host.stop_accepting)
             self._at_stop(stack, "announcements", self._announcer.withdraw_all)
             for extension in self._extensions:
@@ -368,6 +369,15 @@ class Dendrite:
                 raise LifecycleError("the Dendrite was stopped while it started")
             self._lifetime = stack.pop_all()
         logger.debug("Dendrite %s runs in namespace %r", self._inbox, self.namespace)
+
+    def _stop_left(self) -> None:
+        """Stop the TASKs whose callers have left, so that the stop does not wait for them."""
+        tasks = {task.id: task for task in self._host.tasks()}
+        for pathway in self._pathways.pathways():
+            task = tasks.get(pathway.task_id)
+            # A Neuron that sent it and still runs may read on.
+            if task is not None and task.parent_id not in tasks:
+                pathway.stop_left()
 
     def _run_until_stop(self, stack: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
         self._at_stop(stack, "heartbeats", _cancel, asyncio.create_task(work))

@@ -19,6 +19,8 @@ from cosmo_core import (
     SignalType,
     clarify,
 )
+from cosmo_core.dendrite.hosting.host import Host
+from cosmo_core.dendrite.life_cycle import StopTime
 from tests.bus.common import Start, count
 
 BOUND_S = 5.0
@@ -162,6 +164,50 @@ async def test_end_of_dendrite_stops_task_whose_iteration_was_left(
     assert pathway.closed
     assert stuck.cancelled.is_set() != kept
     stuck.release.set()
+
+
+async def test_end_of_dendrite_does_not_wait_for_task_whose_iteration_was_left(
+    start: Start, stuck: Stuck
+) -> None:
+    dendrite = await start(Axon(neuron_id="stuck", neuron_fn=stuck), grace_s=600.0)
+    pathway = await dendrite.dispatch(neuron="stuck", input={})
+    async for _ in pathway:
+        break
+    async with asyncio.timeout(BOUND_S):
+        await dendrite.stop()
+    assert stuck.cancelled.is_set()
+
+
+async def test_neuron_that_left_an_iteration_may_read_on_while_its_host_stops(
+    start: Start, stuck: Stuck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, draining, read_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    drain = Host.drain
+
+    async def noted_drain(self: Host, time: StopTime) -> None:
+        draining.set()
+        await drain(self, time)
+
+    monkeypatch.setattr(Host, "drain", noted_drain)
+
+    async def outer(input: dict[str, Any], context: list[Any]) -> Any:
+        pathway = await dendrite.dispatch(neuron="stuck", input={})
+        async for _ in pathway:
+            break
+        left.set()
+        await read_on.wait()
+        return await pathway.result()
+
+    dendrite = await start(Axon(neuron_id="stuck", neuron_fn=stuck), outer, grace_s=600.0)
+    pathway = await dendrite.dispatch(neuron="outer", input={})
+    await left.wait()
+    stopping = asyncio.create_task(dendrite.stop())
+    await draining.wait()
+    read_on.set()
+    stuck.release.set()
+    await stopping
+    assert await pathway.result() == {"response": "released"}
+    assert not stuck.cancelled.is_set()
 
 
 @pytest.mark.parametrize("ends", ["times out", "is cancelled"])
@@ -316,3 +362,18 @@ def test_output_of_final_is_its_result_and_a_task_has_none() -> None:
     assert final.output == 7
     with pytest.raises(TypeError, match="TASK has no output"):
         _ = Signal.new(SignalType.TASK, {"input": {}}).output
+
+
+@pytest.mark.parametrize("attach", [lambda pathway: pathway.on, lambda pathway: pathway.wait_for])
+@pytest.mark.parametrize("type", [print, "TAKS", None])
+async def test_type_that_is_unknown_is_an_error_at_once(pathway: Pathway, attach: Any, type: Any) -> None:
+    with pytest.raises(ValueError, match="is not a valid SignalType"):
+        attach(pathway)(type)
+
+
+async def test_name_of_a_type_stands_for_it(pathway: Pathway, stuck: Stuck) -> None:
+    heard: asyncio.Queue[Signal] = asyncio.Queue()
+    name: Any = "AGENT_OUTPUT"
+    pathway.on(name)(heard.put_nowait)
+    stuck.release.set()
+    assert await pathway.wait_for(name, BOUND_S) == await heard.get()

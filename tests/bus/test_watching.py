@@ -300,3 +300,10 @@ async def test_handler_can_emit_and_dispatch(start: Start) -> None:
     async with asyncio.timeout(5), await both.observe_pathway(trace_id) as pathway:
         await both.emit_plan(trace_id, ["look", "write"])
         assert (await pathway.wait_for(SignalType.FINAL)).payload["result"] == ["look", "write"]
+
+
+@pytest.mark.parametrize("type", [print, "TAKS", None])
+async def test_unknown_type_is_an_error_before_a_handler_is_given(start: Start, type: Any) -> None:
+    dendrite = await start()
+    with pytest.raises(ValueError, match="is not a valid SignalType"):
+        dendrite.on(type)

@@ -79,6 +79,7 @@ class Watching(Extension):
 
     def on(self, type: SignalType, filter: Filter) -> Callable[[H], H]:
         """See `Dendrite.on`."""
+        type = SignalType(type)
 
         def register(handler: H) -> H:
             if self._loop is not None:
