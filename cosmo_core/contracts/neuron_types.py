@@ -60,7 +60,8 @@ def find_type(neuron: Callable[..., Any], side: Side, given: Any = None) -> tupl
     question, and the texts of a Neuron that streams, are not part of the output.
 
     Raises:
-        TypeError: The annotation cannot be resolved, or msgspec cannot check the type.
+        TypeError: The annotation cannot be resolved, msgspec cannot check the type, or no input is of the
+            type, because it is not an object.
     """
     where, type = f"{side}_type={given!r}", given
     try:
@@ -72,13 +73,19 @@ def find_type(neuron: Callable[..., Any], side: Side, given: Any = None) -> tupl
         if type in (None, Any, object):
             return type, None
         _check(type)
-        return type, _json_schema(type, side)
+        schema = _json_schema(type, side)
     except (NameError, AttributeError, SyntaxError) as error:
         place = "at module level, above the function and outside of `if TYPE_CHECKING`"
         advice = f"define it {place}, or pass {side}_type=…"
         raise TypeError(f"{where}: it cannot be resolved: {error}; {advice}") from error
     except Exception as error:
         raise _uncheckable(where, side, error) from error
+    if side == "input" and _excludes_objects(schema, schema.get("$defs", {})):
+        types = "a TypedDict, a dataclass, a msgspec.Struct, a pydantic model or a dict"
+        raise TypeError(
+            f"{where}: {_name(type)} is not an object, as every input of a Neuron is; use {types}"
+        )
+    return type, schema
 
 
 def check_output_type(type: Any) -> None:
@@ -211,6 +218,14 @@ def _json_schema(type: Any, side: Side) -> dict[str, Any]:
     return plain
 
 
+def _excludes_objects(schema: dict[str, Any], definitions: dict[str, Any]) -> bool:
+    """Tell whether no object fits a schema."""
+    schema = definitions.get(schema.get("$ref", "").removeprefix("#/$defs/"), schema)
+    if members := schema.get("anyOf"):
+        return all(_excludes_objects(member, definitions) for member in members)
+    return "enum" in schema or "object" not in schema.get("type", "object")
+
+
 # --- values -----------------------------------------------------------------------------------------
 
 
@@ -265,8 +280,11 @@ def convert_output(output: dict[str, Any], type: type[T], neuron_id: str) -> T:
     except NotImplementedError as error:
         raise TypeError(f"output_type={type!r}: {error}") from None
     except msgspec.ValidationError as error:
-        name = repr(type) if get_origin(type) else getattr(type, "__name__", repr(type))
-        raise OutputTypeError(neuron_id, name, str(error)) from None
+        raise OutputTypeError(neuron_id, _name(type), str(error)) from None
+
+
+def _name(type: Any) -> str:
+    return repr(type) if get_origin(type) else getattr(type, "__name__", repr(type))
 
 
 def _merged(raw: Any, converted: Any) -> Any:

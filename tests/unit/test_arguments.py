@@ -561,9 +561,19 @@ def test_axon_names_a_type_that_msgspec_cannot_check(name: str, type: Any) -> No
         Axon(neuron_id="n", neuron_fn=echo, **{name: type})
 
 
-@pytest.mark.parametrize("type", [Reading, Readings, dict[str, int], list[int] | None, Any, None], ids=repr)
-def test_axon_takes_types_of_json_values(type: Any) -> None:
-    assert Axon(neuron_id="n", neuron_fn=echo, input_type=type).input_type is type
+@pytest.mark.parametrize(
+    ("name", "type"),
+    [
+        ("output_type", list[int] | None),
+        *(
+            ("input_type", type)
+            for type in (Reading, Readings, dict[str, int], dict[str, int] | None, Any, None)
+        ),
+    ],
+    ids=repr,
+)
+def test_axon_takes_types_of_json_values(name: str, type: Any) -> None:
+    assert getattr(Axon(neuron_id="n", neuron_fn=echo, **{name: type}), name) is type
 
 
 async def test_output_type_is_checked_on_the_value() -> None:

@@ -387,6 +387,49 @@ def local() -> Callable[..., Any]:
     return neuron
 
 
+class Light(enum.Enum):
+    RED = "red"
+
+
+class Row(msgspec.Struct, array_like=True):
+    a: int
+
+
+class Names(pydantic.RootModel[list[str]]): ...
+
+
+@pytest.mark.parametrize(
+    "type",
+    [
+        str,
+        int,
+        bool,
+        list[str],
+        tuple[int, str],
+        Literal["a", 1],
+        Light,
+        str | int | None,
+        Row,
+        Names,
+        Annotated[int, msgspec.Meta(ge=0)],
+    ],
+    ids=repr,
+)
+def test_type_without_objects_is_not_the_type_of_an_input(type: Any) -> None:
+    with pytest.raises(TypeError, match=r"neuron: .* is not an object, as every .*; use a TypedDict"):
+        Axon(neuron_id="n", neuron_fn=typed(type))
+    with pytest.raises(TypeError, match=r"^input_type=.* is not an object"):
+        Axon(neuron_id="n", neuron_fn=typed(), input_type=type)
+    assert find_type(typed(returns=type), "output")[1] is not None
+
+
+@pytest.mark.parametrize(
+    "type", [Order, Order | int, pydantic.RootModel[dict[str, int]], dict[str, int] | None], ids=repr
+)
+def test_type_with_objects_is_the_type_of_an_input(type: Any) -> None:
+    assert Axon(neuron_id="n", neuron_fn=typed(type)).input_schema is not None
+
+
 class Later(TypedDict):
     a: Decimal
 
@@ -737,7 +780,9 @@ class Wood:
 
 @pytest.mark.parametrize("type", [Tree, Wood, list[Tree], dict[str, Wood]], ids=repr)
 def test_references_of_a_schema_can_be_resolved(type: Any) -> None:
-    _, schema = find_type(typed(type), "input")
+    # No input is a list.
+    side: Any = "output" if type == list[Tree] else "input"
+    _, schema = find_type(typed(**{"returns" if side == "output" else "input": type}), side)
     assert schema is not None
     validator = jsonschema.Draft202012Validator(schema)
     validator.check_schema(schema)
@@ -816,15 +861,17 @@ def test_description_is_bounded() -> None:
 @pytest.mark.clause("P-4.18")
 @pytest.mark.parametrize("side", ["input", "output"])
 def test_schema_is_bounded(side: str) -> None:
-    empty = len(msgspec.json.encode(msgspec.json.schema(Annotated[str, msgspec.Meta(description="")])))
-    room = MAX_SCHEMA_BYTES - empty
-    largest, larger = (Annotated[str, msgspec.Meta(description="a" * size)] for size in (room, room + 1))
-    axon = Axon(neuron_id="n", neuron_fn=documented, **{f"{side}_type": largest})  # type: ignore[arg-type]
+    def described(size: int) -> Any:
+        return Annotated[dict[str, int], msgspec.Meta(description="a" * size)]
+
+    room = MAX_SCHEMA_BYTES - len(msgspec.json.encode(msgspec.json.schema(described(0))))
+    largest, larger = described(room), described(room + 1)
+    axon = Axon(neuron_id="n", neuron_fn=documented, **{f"{side}_type": largest})
     register = {"role": "neuron", "capabilities": [], **axon.details}
     decode(encode(Signal.new(SignalType.REGISTER, register)))
     reason = f"{side}_schema has 65537 bytes as JSON, of at most 65536"
     with pytest.raises(ValueError, match=rf"^Axon 'n': {reason}$"):
-        Axon(neuron_id="n", neuron_fn=documented, **{f"{side}_type": larger})  # type: ignore[arg-type]
+        Axon(neuron_id="n", neuron_fn=documented, **{f"{side}_type": larger})
     register[f"{side}_schema"]["description"] += "a"
     with pytest.raises(ValueError, match=rf"{reason} .in a REGISTER.$"):
         Signal.new(SignalType.REGISTER, register)
