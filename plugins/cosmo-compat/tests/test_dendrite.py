@@ -207,3 +207,25 @@ async def test_handler_of_the_offers_of_one_trace(synapse: MemorySynapse) -> Non
     async with worker, Dendrite(synapse=synapse) as asker:
         with pytest.raises(NoBidError):
             await asker.dispatch_offer(capabilities=["a"], input={}, deadline_ms=50)
+
+
+async def test_annotations_of_a_neuron_are_not_read(synapse: MemorySynapse) -> None:
+    async def greet(input: str, context: Unknown) -> int:  # type: ignore[name-defined]  # noqa: F821
+        return {"input": input}  # type: ignore[return-value]
+
+    worker = Dendrite(synapse=synapse, role="worker")
+    worker.attach_axon(Axon(neuron_id="greet", neuron_fn=greet))
+    async with worker, Dendrite(synapse=synapse) as asker:
+        reply = await asker.dispatch_and_wait(neuron="greet", input={"name": "Ada"}, timeout_s=10)
+    assert reply.payload == {"output": {"input": {"name": "Ada"}}}
+
+
+async def test_type_that_is_an_argument_is_checked(synapse: MemorySynapse) -> None:
+    async def greet(input: Any, context: list[Any]) -> Any:
+        return input
+
+    worker = Dendrite(synapse=synapse, role="worker")
+    worker.attach_axon(Axon(neuron_id="greet", neuron_fn=greet, input_type=dict[str, int]))
+    async with worker, Dendrite(synapse=synapse) as asker:
+        reply = await asker.dispatch_and_wait(neuron="greet", input={"name": "Ada"}, timeout_s=10)
+    assert reply.payload["code"] == "INPUT_INVALID"

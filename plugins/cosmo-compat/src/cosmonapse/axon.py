@@ -78,9 +78,13 @@ class RecallResult(cosmo_core.RecallResult):
 class Axon(cosmo_core.Axon):
     """Gives one Neuron an id. Its arguments are those of `cosmo_core.Axon`.
 
-    An async Neuron may call ``recall`` and ``imprint`` with ``deadline_ms``, ``recall_mode``, ``await_ack``.
-    Every Neuron finds the last answer to its questions under ``clarification`` or ``permission``, too.
+    Annotations are not read: inputs and outputs are checked only against types that are arguments. An async
+    Neuron may call ``recall`` and ``imprint`` with ``deadline_ms``, ``recall_mode`` and ``await_ack``. Every
+    Neuron finds the last answer to its questions under ``clarification`` or ``permission``, too.
     """
+
+    def __init__(self, *, input_type: Any = Any, output_type: Any = Any, **options: Any) -> None:
+        super().__init__(input_type=input_type, output_type=output_type, **options)
 
     def wrapped(self, wrappers: Iterable[Callable[[NeuronFn], NeuronFn]]) -> cosmo_core.Axon:
         """Return a copy of this Axon with its Neuron inside ``wrappers``; the first is the outermost."""
