@@ -743,7 +743,11 @@ async def test_stopped_plain_function_stops_what_it_asked() -> None:
 
 
 async def test_threads_of_a_plain_function_ask_for_its_task() -> None:
-    stuck = Stuck()
+    stuck, both = Stuck(), asyncio.Barrier(3)
+
+    async def meets(input: dict[str, Any], context: list[Any]) -> Any:
+        await both.wait()
+        return await stuck(input, context)
 
     async def reports(input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
         task = current_task()
@@ -756,15 +760,17 @@ async def test_threads_of_a_plain_function_ask_for_its_task() -> None:
             assert task is not None
             answers = list(pool.map(lambda _: ask("reports", {}), range(4)))
             if input.get("stuck"):
-                list(pool.map(lambda _: ask("stuck", {}, timeout_s=None), range(2)))
+                list(pool.map(lambda _: ask("meets", {}, timeout_s=None), range(2)))
         return {"trace": task.trace_id, "answers": answers}
 
-    async with Dendrite.open("memory://", neuron(id="stuck")(stuck), reports, fans_out) as dendrite:
+    async with Dendrite.open("memory://", meets, reports, fans_out) as dendrite:
         output = await dendrite.ask("fans_out", {}, timeout_s=4)
         assert [answer["trace"] for answer in output["answers"]] == [output["trace"]] * 4
         assert all(answer["left"] <= 4 for answer in output["answers"])
         async with await dendrite.dispatch(neuron="fans_out", input={"stuck": True}):
+            await both.wait()
             await stuck.running.wait()
+            await asyncio.sleep(0)  # the second one runs, too
     assert stuck.cancelled == 2
 
 

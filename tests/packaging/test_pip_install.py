@@ -40,7 +40,7 @@ def test_command_of_the_readme_installs_a_synapse_and_a_source_that_work(
     checkout: Path, new_python: Path, run: Run
 ) -> None:
     readme = (checkout / "README.md").read_text("utf-8")
-    (projects,) = re.findall(r"^python -m pip install (\. .*)$", readme, re.MULTILINE)
+    projects = max(re.findall(r"^python -m pip install (\. .*)$", readme, re.MULTILINE), key=len)
     run(new_python, "-m", "pip", "install", *projects.split(), cwd=checkout)
 
     round_trip = checkout / "tests" / "packaging" / "round_trip.py"
