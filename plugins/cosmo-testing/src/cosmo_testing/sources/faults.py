@@ -52,9 +52,9 @@ FAULTS: Final[Mapping[str, ProviderFault]] = MappingProxyType(
             lambda words: Fault.status(429, retry_after=RETRY_AFTER_S, message=words),
         ),
         "server-error": ProviderFault(
-            "Internal server error: 500.",
+            "Internal server error: 500, with a `Retry-After` of 0, so that a retry needs no time.",
             PROVIDER_ERROR,
-            lambda words: Fault.status(500, message=words),
+            lambda words: Fault.status(500, retry_after=0, message=words),
         ),
         "unavailable": ProviderFault(
             "Down for maintenance: 503, with a `Retry-After` of an hour.",
