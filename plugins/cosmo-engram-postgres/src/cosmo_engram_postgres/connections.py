@@ -124,6 +124,8 @@ class Connections:
             pool, self._pool = self._pool, None
         if self._releasing:
             await asyncio.wait(self._releasing)
+        if cancelling := _cancellations():
+            await asyncio.wait(cancelling, timeout=RELEASE_S)
         if pool is None:
             return
         try:
@@ -182,6 +184,12 @@ async def _release(pool: Pool, connection: PooledConnection, is_in_transaction: 
     except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
         # The connection is lost or does not answer (a time-out is an OSError), and the pool has closed it.
         return
+
+
+def _cancellations() -> list[asyncio.Task[Any]]:
+    """Return the tasks in which asyncpg cancels statements: it does not wait for them when it closes."""
+    name = "Connection._cancel"
+    return [task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__qualname__", "") == name]
 
 
 async def _connect(dsn: str | None, **options: Any) -> Connection:
