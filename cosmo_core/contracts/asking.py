@@ -60,7 +60,10 @@ class Stream:
         finally:
             self._held = None
 
-    def _begin(self) -> AsyncGenerator[str]:
+    def _iteration(self) -> AsyncGenerator[str] | None:
+        """Return the one iteration, which begins with the first call; None after it was left."""
+        if self._texts is not None:
+            return self._texts()
         texts = self._read()
         self._texts = weakref.ref(texts)
         return texts
@@ -77,7 +80,7 @@ class Stream:
         return self._output[0]
 
     def __aiter__(self) -> AsyncGenerator[str]:
-        texts = self._begin() if self._texts is None else self._texts()
+        texts = self._iteration()
         if texts is None:
             raise LifecycleError(
                 "the stream was read or left before: read it in one loop, or as `async with` in several"
@@ -86,7 +89,7 @@ class Stream:
 
     async def aclose(self) -> None:
         """Stop the TASK if it is not answered."""
-        texts = self._begin() if self._texts is None else self._texts()
+        texts = self._iteration()
         self._held = None
         if texts is not None:
             await texts.aclose()

@@ -32,7 +32,7 @@ from cosmo_core.protocol.signal import plain_value
 T = TypeVar("T")
 
 MAX_REMEMBERED: Final = 256
-"""Types of ``output_type`` at most that are remembered as checked; each further one replaces the oldest."""
+"""The number of types whose check is remembered; beyond it the least recently used one is checked again."""
 
 Side = Literal["input", "output"]
 
@@ -72,7 +72,7 @@ def find_type(neuron: Callable[..., Any], side: Side, given: Any = None) -> tupl
             type = _annotated(neuron, function, side)
         if type in (None, Any, object):
             return type, None
-        _check(type)
+        _check_parts(type)
         schema = _json_schema(type, side)
     except (NameError, AttributeError, SyntaxError) as error:
         place = "at module level, above the function and outside of `if TYPE_CHECKING`"
@@ -173,9 +173,7 @@ def _check_once(type: Any) -> None:
 
 def _check(type: Any) -> None:
     """Raise an error if msgspec cannot check a type, or if checks of pydantic in it would not run."""
-    for part in _parts(type):
-        if hasattr(part, "__pydantic_validator__") and not _is_model(part):
-            raise TypeError(f"the validators of the pydantic dataclass {part.__qualname__} would not run")
+    _check_parts(type)
     msgspec.json.schema(type, schema_hook=_check_custom)
 
 
@@ -189,6 +187,12 @@ def _check_custom(found: Any) -> dict[str, Any]:
     return {"$comment": "any value"}
 
 
+def _check_parts(type: Any) -> None:
+    for part in _parts(type):
+        if hasattr(part, "__pydantic_validator__") and not _is_model(part):
+            raise TypeError(f"the validators of the pydantic dataclass {part.__qualname__} would not run")
+
+
 def _parts(type: Any) -> Iterator[Any]:
     """Yield a type and the types in its arguments."""
     yield type
@@ -200,8 +204,9 @@ def _json_schema(type: Any, side: Side) -> dict[str, Any]:
     definitions: dict[str, Any] = {}
 
     def of_custom(found: Any) -> dict[str, Any]:
+        any_value = _check_custom(found)
         if (base := _base(found)) is not None:
-            return msgspec.json.schema(base) or _check_custom(found)
+            return msgspec.json.schema(base) or any_value
         # The definitions of a nested model move to the root, where msgspec has its own.
         prefix = "" if found is type else f"{found.__name__}.{len(definitions)}."
         schema: dict[str, Any] = found.model_json_schema(
