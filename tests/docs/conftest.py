@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 
 from cosmo_synapse_nats.testing import NatsServer
 from cosmo_testing import ChatServer
+from tests.docs.processes import run_to_end
 
 WATCHDOG = re.compile(r"^.* (?:has|had) blocked the event loop for .*\n", re.MULTILINE)
 
@@ -53,20 +52,8 @@ def run_python(tmp_path: Path) -> RunPython:
     """
 
     async def run(*arguments: str | Path, **env: str) -> tuple[int | None, str]:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-W", "error", *arguments),
-            cwd=tmp_path,
-            env={**os.environ, "HF_TOKEN": "hf_test", **env},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        try:
-            async with asyncio.timeout(60):
-                printed, _ = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        return process.returncode, WATCHDOG.sub("", printed.decode())
+        env = {**os.environ, "HF_TOKEN": "hf_test", **env}
+        status, printed = await run_to_end("-W", "error", *arguments, cwd=tmp_path, env=env)
+        return status, WATCHDOG.sub("", printed)
 
     return run

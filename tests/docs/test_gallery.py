@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from cosmo_testing import ChatServer
+from tests.docs.processes import run_to_end
 
 FOLDER = Path(__file__).parents[2] / "docs" / "examples"
 PROGRAMS = sorted(FOLDER.glob("*.py"))
@@ -129,20 +130,9 @@ async def test_back_pressure_slows_the_neuron_and_drops_nothing(run: Run) -> Non
     ids=["no-human", "defaults", "asks-again", "granted"],
 )
 async def test_human_answers_until_the_work_can_continue(told: str, end: str) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", FOLDER / "asking_a_human.py"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
-        async with asyncio.timeout(30):
-            printed = (await process.communicate(told.encode()))[0].decode()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode == 0, printed
+    arguments = ("-W", "error", FOLDER / "asking_a_human.py")
+    status, printed = await run_to_end(*arguments, stdin=told, within_s=30)
+    assert status == 0, printed
     assert printed.count("Which day shall it be") == 1 + ("someday" in told)
     assert printed.count("May I pay") == 1
     assert printed.endswith(f"{end}\n")

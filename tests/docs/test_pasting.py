@@ -2,42 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cosmo_testing import ChatServer
+from tests.docs.processes import run_to_end
 from tests.docs.test_snippets import PASTED, snippets, with_servers
 
 PRINTED = re.compile(r"^# (.*)$", re.MULTILINE)
 """What a snippet of the tutorial prints, in a comment below it."""
 
-BOUND_S = 60
-
 
 async def paste(blocks: list[str], folder: Path) -> str:
     """Paste blocks into `python -m asyncio`, each followed by Enter; return everything it shows."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "asyncio"),
-        cwd=folder,
-        env={**os.environ, "HF_TOKEN": "hf_test", "TERM": "dumb"},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
-        async with asyncio.timeout(BOUND_S):
-            shown, _ = await process.communicate("".join(f"{block}\n" for block in blocks).encode())
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return shown.decode()
+    env = {**os.environ, "HF_TOKEN": "hf_test", "TERM": "dumb"}
+    typed = "".join(f"{block}\n" for block in blocks)
+    _, shown = await run_to_end("-m", "asyncio", cwd=folder, env=env, stdin=typed)
+    return shown
 
 
 def test_pages_for_pasting_are_found() -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.processes import run_to_end
+
 PAGE = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text("utf-8")
 SAVED = re.compile(
     r"[Ss]ave (?:this|it) as `(?P<name>\w+\.py)`:\n\n```python[^\n]*\n(?P<code>.*?)^```$",
@@ -51,23 +53,9 @@ class Folder:
 
     async def printed(self, *arguments: str) -> list[str]:
         """Run Python to its end, and return its lines of output."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *arguments,
-            cwd=self.path,
-            env=self.env,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        try:
-            async with asyncio.timeout(30):
-                printed, _ = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        assert process.returncode == 0, printed.decode()
-        return printed.decode().splitlines()
+        status, printed = await run_to_end(*arguments, cwd=self.path, env=self.env, within_s=30)
+        assert status == 0, printed
+        return printed.splitlines()
 
 
 @pytest.fixture
