@@ -10,7 +10,7 @@ from itertools import count
 import attrs
 
 from cosmo_core.contracts.delivery import DeadLetter, Undelivered, UndeliveredHandler
-from cosmo_core.routing.table import QueueGroup, SubjectTable, Turn, matches
+from cosmo_core.routing.table import SubjectTable, Turn, matches
 
 logger = logging.getLogger("cosmo_core.routing")
 
@@ -75,7 +75,8 @@ class Consumer:
     unacked: dict[int, Delivery] = attrs.field(factory=dict, init=False)
     dropped: int = attrs.field(default=0, init=False)
     closed: bool = attrs.field(default=False, init=False)
-    _pending: deque[bytes] = attrs.field(factory=deque, init=False)
+    # None while there was nothing to buffer: an empty deque takes more memory than everything else here.
+    _pending: deque[bytes] | None = attrs.field(default=None, init=False)
     # Its turn in its queue group, while it takes none because it had no capacity.
     _turn: Turn[Consumer] | None = attrs.field(default=None, init=False)
 
@@ -97,6 +98,8 @@ class Consumer:
         """Append a frame to the buffer; if the buffer is full, drop the oldest frame."""
         if self.closed:
             return
+        if self._pending is None:
+            self._pending = deque()
         self._pending.append(frame)
         if len(self._pending) > self._max_pending:
             self._pending.popleft()
@@ -151,8 +154,7 @@ class Consumer:
         """Send no more frames and clear the buffer. Unacknowledged deliveries stay unacknowledged."""
         self.closed = True
         self.prefetch = 0
-        self._turn = None
-        self._pending.clear()
+        self._turn = self._pending = None
 
 
 class Router:
@@ -166,8 +168,6 @@ class Router:
     Args:
         max_waiting: How many deliveries of one subject may be queued for a queue group.
         max_deliveries: How many times a delivery is sent. With 1, a failed delivery counts as acknowledged.
-        max_queues: On how many subjects deliveries may be queued, or None for no limit.
-        max_queued_bytes: How many bytes of frames may be queued, or None for no limit.
         max_dead: How many dead letters are kept, the newest.
         max_dead_bytes: How many bytes of frames they may have, or None for no limit.
         on_dequeued: Called with each delivery that has left its queue.
@@ -175,8 +175,8 @@ class Router:
     Attributes:
         dead_letters: The dead letters, oldest first.
         discarded: How many deliveries were given up without an ``undelivered`` to call.
-        queues: How many queues there are: one for each group and subject for which deliveries wait.
-        queued_bytes: How many bytes of frames are queued.
+        queued: How many deliveries are queued.
+        queued_bytes: How many bytes of frames they have.
     """
 
     def __init__(
@@ -184,18 +184,14 @@ class Router:
         *,
         max_waiting: int,
         max_deliveries: int = 1,
-        max_queues: int | None = None,
-        max_queued_bytes: int | None = None,
         max_dead: int = 1000,
         max_dead_bytes: int | None = None,
         on_dequeued: Callable[[Delivery], None] = lambda delivery: None,
     ) -> None:
         self.dead_letters: deque[DeadLetter] = deque(maxlen=max_dead)
         self.discarded = 0
-        self.queues = 0
+        self.queued = 0
         self.queued_bytes = 0
-        self._max_queues = max_queues
-        self._max_queued_bytes = max_queued_bytes
         self._max_dead_bytes = max_dead_bytes
         self._dead_bytes = 0
         self._table: SubjectTable[Consumer] = SubjectTable()
@@ -278,7 +274,7 @@ class Router:
         if undelivered is not None and not groups and not targets:
             undelivered(frame, "no_consumers")
             return None
-        blocked = None
+        blocked: list[Delivery] | None = None
         free: Consumer | None
         for group in groups:
             number = next(self._numbers)
@@ -290,18 +286,20 @@ class Router:
             # Most handlers return at once. Then no Delivery has to be made.
             if free is not None and free.send(frame, number, now):
                 continue
-            if undelivered is not None and len(groups) > 1:
-                undelivered = _call_once(undelivered)
+            if undelivered is not None and len(groups) > 1 and not isinstance(undelivered, _CallOnce):
+                undelivered = _CallOnce(undelivered)
             delivery = Delivery(number, subject, frame, group.name, undelivered, now)
             if free is not None:
                 free.add_unacked(delivery)
-            elif not self.try_deliver(delivery):
-                blocked = [*(blocked or ()), delivery]
+            # A group has no members if a frame was sent meanwhile to a consumer that removed the last one.
+            elif not (self._try_enqueue(delivery) if group.size else self.try_deliver(delivery)):
+                blocked = blocked or []
+                blocked.append(delivery)
         return blocked
 
     def try_deliver(self, delivery: Delivery) -> bool:
         """Deliver to a consumer with capacity, or queue; return False if the queue is full."""
-        group = self._group(delivery.group, delivery.subject)
+        group = self._table.group(delivery.subject, delivery.group)
         if group is None:
             self._discard(delivery, "no_consumers")
         elif (consumer := group.pick_free(Consumer.may_take_turn)) is not None:
@@ -312,41 +310,42 @@ class Router:
 
     def enqueue(self, delivery: Delivery) -> None:
         """Queue a delivery even if its queue is full: the caller bounds how many there are."""
-        self._queue(delivery).append(delivery)
-        self.queued_bytes += len(delivery.frame)
+        self._queue_for(delivery).append(delivery)
 
-    def _queue(self, delivery: Delivery) -> deque[Delivery]:
-        queues = self._queues.setdefault(delivery.group, {})
-        queue = queues.get(delivery.subject)
-        if queue is None:
-            queue = queues[delivery.subject] = deque()
-            self.queues += 1
-        return queue
+    def _queue_for(self, delivery: Delivery) -> deque[Delivery]:
+        """Count a delivery that is queued now, and return its queue."""
+        self.queued += 1
+        self.queued_bytes += len(delivery.frame)
+        return self._queues.setdefault(delivery.group, {}).setdefault(delivery.subject, deque())
+
+    @property
+    def queues(self) -> int:
+        """How many queues there are: one for each group and subject for which deliveries wait."""
+        return sum(map(len, self._queues.values()))
 
     def queue_length(self, delivery: Delivery) -> int:
         """Return how many deliveries are in the queue of this one's group and subject."""
         return len(self._queues.get(delivery.group, {}).get(delivery.subject, ()))
 
+    def queue_count(self, group: str) -> int:
+        """Return on how many subjects deliveries are queued for a group."""
+        return len(self._queues.get(group, ()))
+
+    def discard_queued(self) -> None:
+        """Give up the newest delivery of the newest queue; there must be one."""
+        name, queues = next(reversed(self._queues.items()))
+        delivery = self._dequeue(name, next(reversed(queues)), last=True)
+        self._discard(delivery, "lost" if delivery.attempts else "overloaded")
+
     def _try_enqueue(self, delivery: Delivery) -> bool:
         if delivery.undelivered is not None:
             # Not queued: while a TASK waits here, no worker could send heartbeats for it.
             delivery.undelivered(delivery.frame, "overloaded")
-        elif self._has_space(self.queue_length(delivery)):
+        elif self.queue_length(delivery) < self._max_waiting:
             self.enqueue(delivery)
         else:
             return False
         return True
-
-    def _has_space(self, length: int) -> bool:
-        """Return whether one more delivery may be queued, in a queue of that length."""
-        return (
-            length < self._max_waiting
-            and (self._max_queued_bytes is None or self.queued_bytes < self._max_queued_bytes)
-            and (bool(length) or self._max_queues is None or self.queues < self._max_queues)
-        )
-
-    def _group(self, name: str, subject: str) -> QueueGroup[Consumer] | None:
-        return next((group for group in self._table.route(subject).groups if group.name == name), None)
 
     # --- acknowledgement ----------------------------------------------------------------------------
 
@@ -406,8 +405,7 @@ class Router:
     def _deliver_first(self, deliveries: list[Delivery]) -> None:
         # All are queued before the first is sent, so that none overtakes another.
         for delivery in reversed(deliveries):
-            self._queue(delivery).appendleft(delivery)
-            self.queued_bytes += len(delivery.frame)
+            self._queue_for(delivery).appendleft(delivery)
         for key in dict.fromkeys((delivery.group, delivery.subject) for delivery in deliveries):
             self._drain(*key)
 
@@ -416,7 +414,7 @@ class Router:
     def _drain(self, name: str, subject: str) -> None:
         """Send queued deliveries while there is capacity; discard them if the group has no consumer left."""
         while subject in self._queues.get(name, ()):
-            group = self._group(name, subject)
+            group = self._table.group(subject, name)
             consumer = None if group is None else group.pick_free(Consumer.may_take_turn)
             if group is None:
                 delivery = self._dequeue(name, subject)
@@ -455,13 +453,13 @@ class Router:
         consumer.deliver(delivery)
         self._on_dequeued(delivery)
 
-    def _dequeue(self, group: str, subject: str) -> Delivery:
+    def _dequeue(self, group: str, subject: str, *, last: bool = False) -> Delivery:
         queues = self._queues[group]
-        delivery = queues[subject].popleft()
+        delivery = queues[subject].pop() if last else queues[subject].popleft()
+        self.queued -= 1
         self.queued_bytes -= len(delivery.frame)
         if not queues[subject]:
             del queues[subject]
-            self.queues -= 1
             if not queues:
                 del self._queues[group]
         return delivery
@@ -474,14 +472,13 @@ class Router:
         self._on_dequeued(delivery)
 
 
-def _call_once(undelivered: UndeliveredHandler) -> UndeliveredHandler:
-    """Wrap the handler of a frame for several queue groups, so that it is called at most once."""
-    called = False
+class _CallOnce:
+    """Calls the handler of a frame for several queue groups at most once."""
 
-    def call_once(frame: bytes, cause: Undelivered) -> None:
-        nonlocal called
-        if not called:
-            called = True
+    def __init__(self, undelivered: UndeliveredHandler) -> None:
+        self._undelivered: UndeliveredHandler | None = undelivered
+
+    def __call__(self, frame: bytes, cause: Undelivered) -> None:
+        undelivered, self._undelivered = self._undelivered, None
+        if undelivered is not None:
             undelivered(frame, cause)
-
-    return call_once

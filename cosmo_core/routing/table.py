@@ -148,6 +148,10 @@ class _MergedGroup(QueueGroup[T]):
     def members(self) -> tuple[T, ...]:
         return tuple(member for part in self._picked for member in part.members)
 
+    @property
+    def size(self) -> int:
+        return sum(part.size for part in self._picked)
+
     def pick_free(self, is_free: Callable[[T, Turn[T]], bool]) -> T | None:
         # First from the group whose members had the fewest turns.
         for part in sorted(self._picked, key=lambda part: self._picked[part] / max(1, part.size)):
@@ -252,6 +256,15 @@ class SubjectTable(Generic[T]):
             SynapseError: The subject is malformed; only patterns may have wildcards.
         """
         return self.cached.get(subject) or self._resolve(subject)
+
+    def group(self, subject: str, name: str) -> QueueGroup[T] | None:
+        """Return the members of a queue group that a frame on ``subject`` reaches; None if there are none.
+
+        It costs the same however many other groups there are.
+        """
+        nodes = _matching(self._root, subject.split("."), 0)
+        parts = [group for node in nodes if (group := node.groups.get(name)) is not None]
+        return self._merge(parts) if parts else None
 
     def _resolve(self, subject: str) -> Route[T]:
         tokens = check_subject(subject).split(".")

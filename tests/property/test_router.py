@@ -471,12 +471,41 @@ def test_routes_with_many_targets_are_cached_within_a_limit(monkeypatch: pytest.
         assert sum(len(route.targets) for route in table.cached.values()) <= 100
 
 
-def test_queues_are_limited_in_number_and_bytes() -> None:
-    router = Router(max_waiting=10, max_queues=2, max_queued_bytes=5)
-    Receiver(router, "w.>")
-    router.publish("w.a", b"in flight")
-    assert router.publish("w.a", b"1") is None
-    assert router.publish("w.b", b"2") is None
-    for subject, size, queued in (("w.c", 1, False), ("w.a", 3, True), ("w.b", 1, False)):
-        assert (router.publish(subject, bytes(size)) is None) is queued
-    assert (router.queues, router.queued_bytes) == (2, 5)
+def test_queued_deliveries_are_counted_and_the_newest_is_discarded() -> None:
+    undelivered = UndeliveredLog()
+    router = Router(max_waiting=10, max_deliveries=3)
+    worker = Receiver(router, "w.>", prefetch=1)
+    router.publish("w.a", b"in flight", undelivered)
+    for subject, frame in (("w.a", b"1"), ("w.b", b"22"), ("w.a", b"333")):
+        assert router.publish(subject, frame) is None
+    assert (router.queued, router.queued_bytes, router.queues) == (3, 6, 2)
+    assert (router.queue_count("g"), router.queue_count("h")) == (2, 0)
+    router.discard_queued()
+    assert (router.queued, router.queued_bytes, router.discarded) == (2, 4, 1)
+    other = Receiver(router, "w.>", prefetch=2)
+    assert other.got == [b"1", b"333"]
+    router.remove_lost_consumer(worker.consumer, "gone")
+    assert undelivered.calls == []
+    router.discard_queued()
+    assert undelivered.calls == [(b"in flight", "lost")]
+    assert (router.queued, router.queued_bytes, router.queues) == (0, 0, 0)
+
+
+def test_a_frame_for_thousands_of_full_groups_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    undelivered = UndeliveredLog()
+    router = Router(max_waiting=1)
+    looked_up: list[str] = []
+    for number in range(3000):
+        Receiver(router, group=f"g{number}")
+    router.publish("work", b"1")
+    resolve = router._table.route
+
+    def look_up(subject: str) -> Route[Consumer]:
+        looked_up.append(subject)
+        return resolve(subject)
+
+    monkeypatch.setattr(router._table, "route", look_up)
+    router.publish("work", b"2", undelivered)
+    assert undelivered.calls == [(b"2", "overloaded")]
+    # A look for each group among all would take the square of their number.
+    assert looked_up == []

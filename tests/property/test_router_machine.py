@@ -98,6 +98,8 @@ class RouterMachine(RuleBasedStateMachine):
         self.undelivered_frames: set[bytes] = set()
         self.dead: deque[tuple[str, bytes, int, str]] = deque(maxlen=MAX_DEAD)
         self.script: deque[tuple[str, int]] = deque()
+        # The newest delivery of the newest queue, while it is discarded.
+        self.discarding: Entry | None = None
         self.queues: dict[tuple[str, str], list[Delivery]] = {}
         self.begin_step()
         for kind in kinds:
@@ -161,7 +163,8 @@ class RouterMachine(RuleBasedStateMachine):
             self.discarded += 1
             assert entry is not None
             assert not entry.has_callback, "counted as discarded, though there is a callback"
-            assert any(self.may_end(entry, cause) for cause in get_args(Undelivered) if cause != "overloaded")
+            causes = set(get_args(Undelivered)) - ({"overloaded"} if entry is not self.discarding else set())
+            assert any(self.may_end(entry, cause) for cause in causes)
             self.end_delivery(entry)
         elif entry is not None and entry.frame in self.undelivered_frames and self.is_nowhere(entry):
             # The callback was called for the other group.
@@ -187,6 +190,8 @@ class RouterMachine(RuleBasedStateMachine):
     def may_end(self, entry: Entry, cause: Undelivered) -> bool:
         if not self.is_nowhere(entry):
             return False
+        if entry is self.discarding:
+            return cause == ("lost" if entry.attempts else "overloaded")
         last = entry.attempts == self.max_deliveries > 1
         match cause:
             case "overloaded":
@@ -343,6 +348,17 @@ class RouterMachine(RuleBasedStateMachine):
                 entry.uncounted = True
                 self.router.enqueue(delivery)
 
+    @rule()
+    def discard_queued(self) -> None:
+        if self.router.queued:
+            *_, newest = (queue[-1] for queues in self.router._queues.values() for queue in queues.values())
+            self.discarding = self.open[newest.frame, newest.group]
+            self.router.discard_queued()
+            self.discarding = None
+            assert newest.number in self.dequeued
+            assert (newest.frame, newest.group) not in self.open
+            self.queues[newest.group, newest.subject].remove(newest)
+
     @rule(script=st.lists(st.tuples(ACTIONS, PICKS), min_size=1, max_size=4))
     def plan(self, script: list[tuple[str, int]]) -> None:
         self.script = deque(script)
@@ -359,7 +375,11 @@ class RouterMachine(RuleBasedStateMachine):
         assert self.router.queued_bytes == sum(
             len(delivery.frame) for delivery in chain.from_iterable(waiting.values())
         )
+        assert self.router.queued == sum(map(len, waiting.values()))
         assert self.router.queues == len(waiting)
+        assert all(
+            self.router.queue_count(group) == sum(name == group for name, _ in waiting) for group in GROUPS
+        )
         for key, queue in waiting.items():
             self.check_queue(queue, self.queues.get(key, []))
         gone = {delivery.number for delivery in chain.from_iterable(self.queues.values())}
@@ -414,7 +434,7 @@ class RouterMachine(RuleBasedStateMachine):
         consumer = client.consumer
         if consumer.queue_group is None:
             assert consumer.in_flight == client.in_flight
-            assert consumer._pending == client.expected
+            assert (consumer._pending or deque()) == client.expected
             assert consumer.closed or consumer.dropped == client.dropped
         else:
             assert set(consumer.unacked) == {

@@ -69,6 +69,10 @@ class RoutingMachine(RuleBasedStateMachine):
             map(frozenset, groups.values())
         )
         assert sum(len(group.members) for group in route.groups) == sum(map(len, groups.values()))
+        for name in ("g", "h"):
+            found = self.table.group(subject, name)
+            assert (set() if found is None else set(found.members)) == groups.get(name, set())
+            assert found is next((each for each in route.groups if each.name == name), None)
 
     @invariant()
     def an_empty_table_has_no_nodes(self) -> None:

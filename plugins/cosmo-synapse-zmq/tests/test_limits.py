@@ -11,7 +11,8 @@ import pytest
 
 from cosmo_core.routing import Router
 from cosmo_synapse_zmq import wire
-from cosmo_synapse_zmq.session import Session
+from cosmo_synapse_zmq.limits import DELIVERY_BYTES
+from cosmo_synapse_zmq.session import COSTLY_S, Session
 from cosmo_synapse_zmq.synapse import WINDOW, WINDOW_BYTES
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ async def test_a_member_with_too_many_bytes_gets_more_after_it_has_acknowledged(
     hub: RunningHub, connect: Connect, slow: Callable[[], Slow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("MAX_LENT_BYTES", "FREE_LENT_BYTES"):
-        monkeypatch.setattr(SESSION + name, 2500)
+        monkeypatch.setattr(SESSION + name, 2500 + 2 * DELIVERY_BYTES)
     worker, publisher, working = await connect(hub.url), await connect(hub.url), slow()
     await worker.subscribe("work", working, queue_group="g")
     for _ in range(10):
@@ -220,6 +221,8 @@ def busy_hub(hub: RunningHub, monkeypatch: pytest.MonkeyPatch) -> Iterator[BusyH
                 name, hub.hub, Router(max_waiting=1), lambda message: True, hub.hub._budget
             )
             hub.hub._by_routing_id[name] = sessions[name]
+            # It has had some turns already.
+            sessions[name].cost_s = 0.0
         commands = count * [wire.Publish("a", bytes(size), 0)]
         hub.hub._receive_data(name, wire.encode(wire.PeerData(1, 0, [*commands])))
 
@@ -257,6 +260,33 @@ async def test_long_messages_get_as_much_time_as_short_ones(
     hub.hub._run_waiting()
     assert ran == [b"0", b"short one", b"1", b"2", b"3", b"4"]
     assert hub.hub._short_s == 0.0
+
+
+async def test_a_peer_whose_turns_take_long_has_its_turns_later(hub: RunningHub, busy_hub: BusyHub) -> None:
+    receive, ran = busy_hub
+    receive(b"costly", 10, 1)
+    receive(b"cheap", 10, 1)
+    assert ran == [b"costly", b"cheap"]
+    costly = hub.hub._by_routing_id[b"costly"]
+    costly.count_cost(32 * COSTLY_S)
+    assert COSTLY_S < costly.cost_s < 1.1 * COSTLY_S
+    for _ in range(2):
+        receive(b"costly", 10, 1)
+    receive(b"cheap", 10, 1)
+    assert ran[2:] == [b"cheap"]
+    # It has its turn, and once these are short again, it need not wait for them.
+    hub.hub._run_waiting()
+    assert ran[3:] == [b"costly", b"costly"]
+    for _ in range(10):
+        costly.count_cost(0.0)
+    receive(b"costly", 10, 1)
+    assert ran[5:] == [b"costly"]
+    # So it is with a new peer.
+    new = Session(b"new", hub.hub, Router(max_waiting=1), lambda message: True, hub.hub._budget)
+    assert new.cost_s > COSTLY_S
+    for _ in range(10):
+        new.count_cost(COSTLY_S / 10)
+    assert new.cost_s < COSTLY_S
 
 
 async def test_turns_are_given_before_too_much_waits(
@@ -326,6 +356,67 @@ async def test_programs_that_publish_large_frames_at_once_are_not_closed(
         frames = await got.until(205, within_s=30)
         assert [len(frame) for frame in frames] == 200 * [60_000] + 5 * [1_000_000]
     assert hub.hub.closed == 0
+
+
+async def test_a_pattern_counts_for_more_if_it_reaches_more_receivers(
+    hub: RunningHub, raw_peer: RawConnect
+) -> None:
+    one = raw_peer(hub.url)
+    await one.send_hello()
+    (session,) = hub.hub._sessions.values()
+    tokens: list[int] = []
+    for number, pattern in enumerate(["a.b", "a.*", "a.b", "a.b", "c"], start=1):
+        await data(one, wire.Subscribe(number, pattern, f"g{number}", 1), number=number)
+        await one.receive()
+        tokens.append(session.tokens - sum(tokens))
+    # With a wildcard, and for each pattern after the first of its kind: 49 more.
+    assert tokens == [8, 57, 57, 57, 7]
+    for number in range(1, 6):
+        await data(one, wire.Unsubscribe(number), number=5 + number)
+        await one.receive()
+    assert (session.tokens, hub.hub._tokens) == (0, 0)
+
+
+async def test_commands_without_a_frame_are_limited_too(
+    hub: RunningHub, raw_peer: RawConnect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(HUB + "MAX_TOTAL_BYTES", 100_000)
+    one = raw_peer(hub.url)
+    await one.send_hello()
+    commands: list[wire.PeerCommand] = [wire.Subscribe(1, "a", None, 1), wire.Unsubscribe(1)]
+    for number in range(1, 100):
+        # It acknowledges none of the answers.
+        await data(one, *16 * commands, number=number)
+    await one.wait_disconnected()
+    assert "bytes unacknowledged of all peers" in caplog.text
+
+
+async def test_members_cannot_work_on_any_number_of_small_frames(
+    hub: RunningHub, connect: Connect, slow: Callable[[], Slow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MAX_LENT_BYTES", "FREE_LENT_BYTES"):
+        monkeypatch.setattr(SESSION + name, 100 * DELIVERY_BYTES)
+    worker, publisher, working = await connect(hub.url), await connect(hub.url), slow()
+    await worker.subscribe("work", working, queue_group="g")
+    for number in range(300):
+        await publisher.publish("work", b"%d" % number)
+    await publisher.dead_letters()
+    assert 90 < len(working.frames) <= 100
+    working.release.set()
+    assert await working.until(300) == [b"%d" % number for number in range(300)]
+
+
+async def test_an_acknowledgement_of_nothing_looks_at_no_queue(
+    hub: RunningHub, raw_peer: RawConnect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, filled = raw_peer(hub.url), list[str]()
+    await one.send_hello()
+    await data(one, wire.Subscribe(1, "a", "g", 1))
+    await one.receive()
+    monkeypatch.setattr(hub.hub._router, "fill", lambda consumer: filled.append(consumer.pattern))
+    await data(one, wire.Ack(1, []), wire.Ack(1, [1, 2, 3]), number=2)
+    await one.send_hello()
+    assert filled == []
 
 
 async def test_excess_before_hello_is_closed_and_named(

@@ -42,19 +42,22 @@ from cosmo_synapse_zmq.limits import (
     MAX_INBOX_BYTES,
     MAX_LENT_BYTES,
     MAX_PATTERN_TOKENS,
+    MAX_QUEUED_BYTES,
     MAX_REFUSED,
     MAX_SESSIONS,
     MAX_TOTAL_BYTES,
     MAX_TRANSIT_BYTES,
     MAX_UNWELCOMED,
-    MAX_WAITING_BYTES,
     MAX_WAITING_SUBJECTS,
     MIN_BACKLOG_BYTES,
+    QUEUE_BYTES,
     RECEIVE_BUFFER,
+    WAITING_BYTES,
 )
-from cosmo_synapse_zmq.session import MALFORMED, Session
+from cosmo_synapse_zmq.session import COSTLY_S, MALFORMED, Session
 from cosmo_synapse_zmq.sockets import DrainedSocket, cannot_open, check_open_files
 from cosmo_synapse_zmq.stream import Budget, Send
+from cosmo_synapse_zmq.waiting import WaitingFrames
 
 _NOBLOCK: Final = int(zmq.NOBLOCK)
 _RCVMORE: Final = int(zmq.RCVMORE)
@@ -153,21 +156,23 @@ class Hub:
         self._address = address
         self._keys = keys
         self._max_frame = max_frame
-        self._half_full = max_waiting // 2
+        self._max_waiting = max_waiting
         # Half of the lease is for ZeroMQ to detect a dead connection, and half for the peer to reconnect.
         self._detect_s = lease_s / 2
         self._leases: Leases[bytes] = Leases(lease_s / 2)
         self._router = Router(
-            max_waiting=max_waiting,
+            # Each frame that has to wait comes to `_wait_or_discard`.
+            max_waiting=0,
             max_deliveries=max_deliveries,
             max_dead_bytes=MAX_DEAD_BYTES,
-            max_queues=MAX_WAITING_SUBJECTS,
-            max_queued_bytes=MAX_WAITING_BYTES,
-            on_dequeued=self._resume_publishers,
+            on_dequeued=self._dequeued,
         )
+        self._waiting_frames = WaitingFrames()
         self._budget = Budget(FREE_TRANSIT_BYTES, MAX_TRANSIT_BYTES)
-        # By subject: the sessions that must not publish on it now.
+        # By subject: the sessions that must not publish on it until few frames wait on it.
         self._paused: dict[str, list[Session]] = {}
+        # By session id: the subjects on which the session must not publish until fewer of its bytes wait.
+        self._scarce: dict[bytes, list[str]] = {}
         # A session keeps its id when the peer's connection, and with it the routing id, changes.
         self._sessions: dict[bytes, Session] = {}
         self._by_routing_id: dict[bytes, Session] = {}
@@ -361,6 +366,7 @@ class Hub:
     def _remove_session(self, session_id: bytes, reason: str) -> None:
         session = self._sessions.pop(session_id)
         self._by_routing_id.pop(self._routing_ids.pop(session_id), None)
+        self._scarce.pop(session_id, None)
         for subject in session.paused:
             sessions = self._paused.get(subject, [])
             if session in sessions:
@@ -527,10 +533,17 @@ class Hub:
         elif self._direct and not self._has_waiting:
             self._direct -= 1
             self._execute(session, raw)
-        elif not session.is_waiting and len(raw) <= SHORT and wire.count_commands(raw) <= QUANTUM:
-            started = time.monotonic()
+        elif (
+            not session.is_waiting
+            and session.cost_s <= COSTLY_S
+            and len(raw) <= SHORT
+            and wire.count_commands(raw) <= QUANTUM
+        ):
+            started = time.thread_time()
             self._execute(session, raw)
-            self._short_s += time.monotonic() - started
+            took = time.thread_time() - started
+            session.count_cost(took)
+            self._short_s += took
         else:
             self._put(session, raw)
 
@@ -563,9 +576,14 @@ class Hub:
         """Give the waiting peers their turns, for as long as short messages took since the last turns."""
         self._turns_at = time.monotonic() + max(RUN_S, self._short_s)
         self._short_s = 0.0
+        started = time.thread_time()
         while queue := self._new or self._waiting:
             session = queue.popleft()
-            session.run(QUANTUM if self._has_waiting else wire.MAX_COMMANDS)
+            most = QUANTUM if self._has_waiting else wire.MAX_COMMANDS
+            session.run(1 if session.cost_s > COSTLY_S else most)
+            ended = time.thread_time()
+            session.count_cost(ended - started)
+            started = ended
             if session.has_waiting:
                 self._waiting.append(session)
             else:
@@ -668,30 +686,44 @@ class Hub:
             self._wait_or_discard(session, delivery)
 
     def _wait_or_discard(self, session: Session | None, delivery: Delivery) -> None:
-        """Queue a delivery for which there was no space, and pause its publisher; or discard it."""
-        router, subject = self._router, delivery.subject
-        if session is None:
-            # A datagram has no session to pause.
-            router.discarded += 1
-            return
-        if subject in session.paused:
+        """Queue a delivery for which no member has capacity, and pause its publisher early; or discard it."""
+        router, subject, frames = self._router, delivery.subject, self._waiting_frames
+        if session is not None and subject in session.paused:
             session.paused[subject] += 1
             if session.paused[subject] > MAX_REFUSED:
                 self.close_peer(session, f"it published {MAX_REFUSED} frames on {subject}, which is paused")
                 return
-        if router.queue_length(delivery) and router.queued_bytes < 2 * MAX_WAITING_BYTES:
-            router.enqueue(delivery)
-            self._pause_publisher(session, subject)
+        publisher = None if session is None or session.ended else session.id
+        length = router.queue_length(delivery)
+        size = len(delivery.frame) + (WAITING_BYTES if length else QUEUE_BYTES)
+        is_long, is_scarce = length >= self._max_waiting, frames.is_scarce(publisher, size)
+        max_subjects = MAX_WAITING_SUBJECTS * (2 if frames.is_free(publisher, size) else 1)
+        if (
+            not frames.has_space(publisher, size)
+            or (not length and router.queue_count(delivery.group) >= max_subjects)
+            # A datagram has no session to pause.
+            or (publisher is None and (is_long or is_scarce))
+        ):
+            self._discard(delivery)
             return
-        router.discarded += 1
+        router.enqueue(delivery)
+        frames.add(delivery, publisher, size)
+        if session is not None and subject not in session.paused and (is_long or is_scarce):
+            session.pause(subject)
+            if is_long:
+                self._paused.setdefault(subject, []).append(session)
+            else:
+                self._scarce.setdefault(session.id, []).append(subject)
+
+    def _discard(self, delivery: Delivery) -> None:
+        self._router.discarded += 1
         if not self._has_discarded:
             self._has_discarded = True
             logger.warning(
-                "discarded a frame on %s: frames wait for queue groups on %d subjects, with %d bytes, and no"
-                " more may wait",
-                subject,
-                router.queues,
-                router.queued_bytes,
+                "discarded a frame on %s: %d bytes of frames wait for queue groups, and no more of its"
+                " publisher or of all may wait; others are discarded without a line in this log",
+                delivery.subject,
+                self._waiting_frames.total,
             )
 
     def retry_early(self) -> None:
@@ -712,13 +744,12 @@ class Hub:
             if (callback := session.callback(command.callback)) is not None:
                 callback(command.frame, "no_consumers")
 
-    def _pause_publisher(self, session: Session, subject: str) -> None:
-        if subject not in session.paused:
-            session.pause(subject)
-            self._paused.setdefault(subject, []).append(session)
-
-    def _resume_publishers(self, delivery: Delivery) -> None:
-        if delivery.subject in self._paused and self._router.queue_length(delivery) <= self._half_full:
+    def _dequeued(self, delivery: Delivery) -> None:
+        publisher = self._waiting_frames.remove(delivery)
+        if publisher in self._scarce and not self._waiting_frames.is_scarce(publisher):
+            for subject in self._scarce.pop(publisher):
+                self._sessions[publisher].resume(subject)
+        if delivery.subject in self._paused and self._router.queue_length(delivery) <= self._max_waiting // 2:
             for session in self._paused.pop(delivery.subject):
                 session.resume(delivery.subject)
 
@@ -835,6 +866,8 @@ class Hub:
         self._direct = DIRECT
         self._leaving_s = 0.0
         self._run_leaving()
+        while self._router.queued_bytes + WAITING_BYTES * self._router.queued > MAX_QUEUED_BYTES:
+            self._router.discard_queued()
         self._flush_streams()
 
     def _flush_streams(self) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 import msgspec
 
 from cosmo_core import SynapseError, Undelivered
-from cosmo_core.routing import Consumer, Router
+from cosmo_core.routing import Consumer, Delivery, Router
 from cosmo_synapse_zmq import wire
 from cosmo_synapse_zmq.limits import (
+    DELIVERY_BYTES,
     FREE_LENT_BYTES,
     MAX_BYTES,
     MAX_CALLBACKS,
@@ -21,9 +22,17 @@ from cosmo_synapse_zmq.limits import (
     MAX_SUBSCRIPTIONS,
     MAX_TOTAL_BYTES,
     MAX_UNACKNOWLEDGED,
+    SUBSCRIPTION_TOKENS,
     WILDCARD_TOKENS,
 )
-from cosmo_synapse_zmq.stream import Budget, ReliableStream, Send
+from cosmo_synapse_zmq.stream import COMMAND_BYTES, Budget, ReliableStream, Send
+
+COSTLY_S: Final = 0.0002
+"""How many seconds of processor time a peer's turn may take on average, so that its short messages are
+executed as they come: a command for thousands of receivers takes longer than hundreds of others."""
+
+COST_TURNS: Final = 32
+"""About how many turns are averaged to know what a peer costs."""
 
 # RecursionError: a message may be nested too deeply.
 MALFORMED: Final = (msgspec.DecodeError, UnicodeDecodeError, SynapseError, RecursionError)
@@ -91,8 +100,9 @@ class Session:
         tokens: How many tokens the patterns of its subscriptions have.
         dead_requests: How many of its requests for the dead letters are open.
         lent: How many bytes of frames of queue groups it works on.
-        owed: How many bytes of frames that must not be dropped are unacknowledged, at most.
+        owed: How many bytes of commands that must not be dropped are unacknowledged, at most.
         stalled_beats: For how many heartbeats it has acknowledged nothing.
+        cost_s: How many seconds of processor time its latest turns took on average.
         ended: Whether it has ended. Then nothing is executed and sent any more.
     """
 
@@ -111,12 +121,16 @@ class Session:
         self.lent = 0
         self.owed = 0
         self.stalled_beats = 0
+        # More than a peer may cost whose messages are executed as they come: it has a few turns first.
+        self.cost_s = 1.25 * COSTLY_S
         self.ended = False
         self._owner = owner
         self._router = router
         self._budget = budget
         self._commands: deque[wire.PeerCommand] = deque()
         self._consumers: dict[int, Consumer] = {}
+        # How many subscriptions there are to each pattern.
+        self._patterns: Counter[str] = Counter()
         # The subscriptions that get no deliveries now because of `MAX_LENT_BYTES`, with their prefetch.
         self._gated: dict[int, int] = {}
         self._dropped: dict[int, int] = {}
@@ -141,6 +155,10 @@ class Session:
         """Keep an encoded message until the peer's turn."""
         self.inbox.append(raw)
         self._count_waiting(len(raw))
+
+    def count_cost(self, took_s: float) -> None:
+        """Count how long a turn took."""
+        self.cost_s += (took_s - self.cost_s) / COST_TURNS
 
     def _count_waiting(self, size: int) -> None:
         self.inbox_bytes += size
@@ -218,20 +236,22 @@ class Session:
     ) -> None:
         match command:
             case wire.Ack():
-                freed = [consumer.pop_unacked(number) for number in command.numbers]
-                self._give_back(sum(len(delivery.frame) for delivery in freed if delivery is not None))
-                self._router.fill(consumer)
+                popped = map(consumer.pop_unacked, command.numbers)
+                freed = [_size(delivery) for delivery in popped if delivery is not None]
+                if freed:
+                    self._give_back(sum(freed))
+                    self._router.fill(consumer)
             case wire.Nack():
-                self._give_back(_size(consumer, command.number))
+                self._give_back(_size(consumer.unacked.get(command.number)))
                 self._router.nack(consumer, command.number, command.reason[: wire.MAX_REASON])
             case wire.Requeue():
-                self._give_back(_size(consumer, command.number))
+                self._give_back(_size(consumer.unacked.get(command.number)))
                 self._router.requeue(consumer, command.number)
             case wire.Unsubscribe():
                 if not consumer.closed:
                     self._release_tokens(consumer)
                 self._router.remove_consumer(consumer)
-                self.stream.write(wire.Unsubscribed(command.sub))
+                self._write(wire.Unsubscribed(command.sub))
         if consumer.closed and not consumer.unacked:
             # A closed consumer is kept until its deliveries are acknowledged.
             self._consumers.pop(command.sub, None)
@@ -249,14 +269,15 @@ class Session:
                 f"at most {MAX_SUBSCRIPTIONS} subscriptions are allowed,"
                 f" each with its own number and a prefetch of 1 to {wire.MAX_PREFETCH}"
             )
-            self.stream.write(wire.SubscribeRejected(request.sub, reason))
+            self._write(wire.SubscribeRejected(request.sub, reason))
             return
-        count = _tokens(request.pattern)
+        count = self._tokens(request.pattern)
         if not self._owner.reserve_tokens(self, count):
             reason = "the hub has too many subscriptions; this program has many of them"
-            self.stream.write(wire.SubscribeRejected(request.sub, reason))
+            self._write(wire.SubscribeRejected(request.sub, reason))
             return
         self.tokens += count
+        self._patterns[request.pattern] += 1
         consumer = Consumer(
             request.pattern,
             self._sender(request.sub),
@@ -266,19 +287,29 @@ class Session:
         )
         try:
             # Confirmed before the first frame is delivered.
-            self.stream.write(wire.Subscribed(request.sub))
+            self._write(wire.Subscribed(request.sub))
             self._consumers[request.sub] = consumer
             self._router.add_consumer(consumer)
         except SynapseError as error:
             del self._consumers[request.sub]
             self._release_tokens(consumer)
-            self.stream.write(wire.SubscribeRejected(request.sub, str(error)))
+            self._write(wire.SubscribeRejected(request.sub, str(error)))
         else:
             if request.again:
                 self._owner.retry_early()
 
+    def _tokens(self, pattern: str) -> int:
+        """Return how many tokens the next subscription to a pattern counts for."""
+        tokens = SUBSCRIPTION_TOKENS + pattern.count(".") + 1
+        if "*" in pattern or ">" in pattern or self._patterns[pattern]:
+            tokens += WILDCARD_TOKENS
+        return tokens
+
     def _release_tokens(self, consumer: Consumer) -> None:
-        count = _tokens(consumer.pattern)
+        self._patterns[consumer.pattern] -= 1
+        count = self._tokens(consumer.pattern)
+        if not self._patterns[consumer.pattern]:
+            del self._patterns[consumer.pattern]
         self.tokens -= count
         self._owner.reserve_tokens(self, -count)
 
@@ -289,10 +320,9 @@ class Session:
             size = len(frame)
             if number:
                 held_ms = int((time.monotonic() - published_at) * 1000)
-                stream.write(wire.Deliver(sub, frame, number, held_ms), size)
-                self.lent += size
-                budget.lent += size
-                self._owe(size)
+                self._write(wire.Deliver(sub, frame, number, held_ms), size)
+                self.lent += size + DELIVERY_BYTES
+                budget.lent += size + DELIVERY_BYTES
                 if budget.lent > MAX_LENT_BYTES and self.lent > FREE_LENT_BYTES:
                     self._gate()
                 return False
@@ -340,9 +370,8 @@ class Session:
         self.dead_requests -= 1
         for dead in self._router.dead_letters:
             item = wire.DeadLetterItem(request, dead.subject, dead.frame, dead.deliveries, dead.reason)
-            self.stream.write(item, len(dead.frame))
-            self._owe(len(dead.frame))
-        self.stream.write(wire.DeadLetterItem(request, None, b"", 0, ""))
+            self._write(item, len(dead.frame))
+        self._write(wire.DeadLetterItem(request, None, b"", 0, ""))
 
     def callback(self, number: int) -> Callable[[bytes, Undelivered], None] | None:
         """Return the function that reports an undeliverable frame to the peer's callback; None for 0."""
@@ -358,12 +387,14 @@ class Session:
     def _make_callback(self, number: int) -> Callable[[bytes, Undelivered], None]:
         def report(frame: bytes, cause: Undelivered) -> None:
             if not self.ended:
-                self.stream.write(wire.Undeliverable(number, frame, cause), len(frame))
-                self._owe(len(frame))
+                self._write(wire.Undeliverable(number, frame, cause), len(frame))
 
         return report
 
-    def _owe(self, size: int) -> None:
+    def _write(self, command: wire.HubCommand, size: int = 0) -> None:
+        """Send a command that must not be dropped; ``size`` is the number of bytes of its frame."""
+        self.stream.write(command, size)
+        size += COMMAND_BYTES
         self.owed += size
         self._budget.owed += size
 
@@ -375,14 +406,13 @@ class Session:
 
     def pause(self, subject: str) -> None:
         """Make the peer stop publishing on a subject."""
-        if subject not in self.paused:
-            self.paused[subject] = 0
-            self.stream.write(wire.PauseSubject(subject))
+        self.paused[subject] = 0
+        self._write(wire.PauseSubject(subject))
 
     def resume(self, subject: str) -> None:
         """Let the peer publish on a subject again."""
         self.paused.pop(subject, None)
-        self.stream.write(wire.ResumeSubject(subject))
+        self._write(wire.ResumeSubject(subject))
 
     def send_heartbeat(self) -> None:
         """Send a heartbeat, and the numbers of dropped frames that have changed."""
@@ -395,7 +425,7 @@ class Session:
         for sub, total in self._dropped.items():
             if total != self._reported.get(sub):
                 self._reported[sub] = total
-                self.stream.write(wire.Dropped(sub, total))
+                self._write(wire.Dropped(sub, total))
         self.stream.send_heartbeat()
 
     @property
@@ -441,12 +471,5 @@ class Session:
             yield
 
 
-def _size(consumer: Consumer, number: int) -> int:
-    delivery = consumer.unacked.get(number)
-    return 0 if delivery is None else len(delivery.frame)
-
-
-def _tokens(pattern: str) -> int:
-    """Return how many tokens a pattern counts for: a wildcard costs as much as many of them."""
-    tokens = pattern.count(".") + 1
-    return tokens + WILDCARD_TOKENS if "*" in pattern or ">" in pattern else tokens
+def _size(delivery: Delivery | None) -> int:
+    return 0 if delivery is None else len(delivery.frame) + DELIVERY_BYTES

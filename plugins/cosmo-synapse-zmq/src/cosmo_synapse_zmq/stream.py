@@ -10,7 +10,7 @@ import attrs
 
 from cosmo_synapse_zmq.wire import MAX_BATCH, MAX_COMMANDS, Command, Heartbeat, Message
 
-COMMAND_BYTES: Final = 64
+COMMAND_BYTES: Final = 96
 """Bytes that a command is counted with beside its frame."""
 
 ACK_EVERY: Final = 16
@@ -34,7 +34,7 @@ class Budget:
         free: How many bytes may be on their way in each stream in any case.
         transit: How many more bytes may be on their way in all streams together.
         in_transit: How many are.
-        unacknowledged: How many bytes of frames are unacknowledged in all streams.
+        unacknowledged: How many bytes are unacknowledged in all streams.
         owed: How many of them must not be dropped, at most: those that are acknowledged are subtracted later.
         lent: How many bytes of frames members of queue groups work on.
         waiting: How many bytes of received messages wait for their turn.
@@ -61,7 +61,7 @@ class ReliableStream:
     Attributes:
         received: The number of the last message received.
         unacknowledged: How many commands are kept.
-        unacknowledged_bytes: How many bytes of frames they have.
+        unacknowledged_bytes: How many bytes they have.
         connected: Whether the other side can be reached.
         acknowledged: The number of the last message that the other side has acknowledged.
     """
@@ -96,6 +96,7 @@ class ReliableStream:
 
     def write(self, command: Command, size: int = 0) -> None:
         """Add a command to the next message; ``size`` is the number of bytes of its frame."""
+        size += COMMAND_BYTES
         self._batch.append(command)
         self.unacknowledged += 1
         self.unacknowledged_bytes += size
@@ -128,8 +129,8 @@ class ReliableStream:
         budget = self._budget
         if budget is None:
             return True
-        _, size, commands = message
-        after = self._in_transit + size + COMMAND_BYTES * len(commands)
+        _, size, _ = message
+        after = self._in_transit + size
         more = max(0, after - budget.free) - max(0, self._in_transit - budget.free)
         is_batch = not self._in_transit and size <= 2 * MAX_BATCH
         if more and budget.in_transit + more > budget.transit and not is_batch:
@@ -199,7 +200,7 @@ class ReliableStream:
                 # It is acknowledged, and was not sent on this connection.
                 self._held.popleft()
             else:
-                arrived += size + COMMAND_BYTES * len(commands)
+                arrived += size
         if arrived and self._budget is not None:
             self._arrived(arrived)
         if self._held:
