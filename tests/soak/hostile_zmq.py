@@ -162,6 +162,23 @@ def dead_letters(client: Client, turn: int) -> None:
     client.data(*(wire.GetDeadLetters(each) for each in range(100 if turn % 2 else 32)))
 
 
+def broadcasts(client: Client, turn: int) -> None:
+    client.drain()
+    if turn % 500 == 0:
+        client.hello()
+        client.data(wire.Subscribe(0, "hostile.>", None, 1))
+        client.data(*(wire.Subscribe(sub, "hostile.all", None, 1) for sub in range(1, 32)))
+    client.data(wire.Publish("hostile.all", b"x", 0), received=2**62)
+
+
+def many_groups(client: Client, turn: int) -> None:
+    client.drain()
+    if turn % 500 == 0:
+        client.hello()
+        client.data(*(wire.Subscribe(sub, "hostile.all", f"g{client.number}-{sub}", 1) for sub in range(32)))
+    client.data(wire.Publish("hostile.all", b"x", 0), received=2**62)
+
+
 def hellos(client: Client, _: int) -> None:
     client.hello()
 
@@ -180,6 +197,8 @@ STEPS: Final[dict[str, Step]] = {
     "many waiting subjects": waiting_subjects,
     "mass unsubscribe": mass_unsubscribe,
     "giant frames": giant_frames,
+    "broadcasts": broadcasts,
+    "many groups": many_groups,
     "dead letters": dead_letters,
     "Hello again and again": hellos,
     "malformed messages": malformed,
