@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from os import PathLike, fspath
 from types import NoneType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import attrs
 import msgspec
 
-from cosmo_core.arguments import MAX_SECONDS, check_wait
+from cosmo_core.arguments import MAX_SECONDS, check_options, check_wait
 from cosmo_core.errors import CosmoError, MalformedSignalError, UnencodableError
 from cosmo_core.protocol.ids import ULID_PATTERN, is_token, new_event
 from cosmo_core.protocol.payloads import PAYLOADS
@@ -96,16 +95,22 @@ class QuestionError(CosmoError):
         super().__init__(f"Neuron {neuron!r} answered with {kind}: {asked}; answer it with {how}")
 
 
-def _keys_only(value: dict[str, Any]) -> str:
-    return "{" + ", ".join(map(str, value)) + "}"
+class _ValidatingMeta(msgspec.StructMeta):
+    """Validates what a call of the class makes. What the codec makes is validated there, or valid already."""
+
+    if not TYPE_CHECKING:
+
+        def __call__(self, *values: Any, **fields: Any) -> Any:
+            signal = super().__call__(*values, **fields)
+            _validate(signal)
+            return signal
 
 
-@attrs.frozen(kw_only=True)
-class Signal:
+class Signal(msgspec.Struct, frozen=True, omit_defaults=True, metaclass=_ValidatingMeta):
     """An immutable message on one trace. `Signal.new` and `Signal.reply` make new ones.
 
-    The constructor takes the envelope as it is on the wire and validates all of it. ``repr`` does not show
-    the values of a payload: they may be private, and long.
+    The constructor takes the envelope as it is on the wire, and validates all of it. ``repr`` shows only
+    the keys of ``payload`` and ``meta``: the values may be private, and long.
 
     Attributes:
         v: The version of the envelope, ``1`` or ``1.x`` (P-12.1).
@@ -127,31 +132,20 @@ class Signal:
     trace_id: str
     type: SignalType
     ts: str
-    payload: dict[str, Any] = attrs.field(repr=_keys_only)
+    payload: dict[str, Any]
     parent_id: str | None = None
     directed: Directed | None = None
-    meta: dict[str, Any] = attrs.field(factory=dict, repr=_keys_only)
-
-    def __attrs_post_init__(self) -> None:
-        if self.parent_id is None:
-            stamped = _root(f"{self.id} {self.trace_id} {self.ts}")
-        else:
-            stamped = _child(f"{self.id} {self.trace_id} {self.ts} {self.parent_id}")
-        if stamped is None:
-            raise _envelope_error(self)
-        if self.v != "1" and _version(self.v) is None:
-            raise MalformedSignalError("v", f"unsupported protocol version {self.v!r}; supported: 1 and 1.x")
-        try:
-            datetime.fromisoformat(self.ts)
-        except ValueError as error:
-            raise MalformedSignalError("ts", f"{self.ts!r} is not a valid point in time: {error}") from None
-        try:
-            msgspec.convert(self.payload, PAYLOADS[self.type])
-        except (msgspec.ValidationError, OverflowError) as error:
-            raise payload_error(self.type, error) from None
+    meta: dict[str, Any] = {}
 
     def __hash__(self) -> int:
         return hash(self.id)
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        values = ((name, getattr(self, name)) for name in self.__struct_fields__)
+        return [(name, list(value) if isinstance(value, dict) else value) for name, value in values]
+
+    def __repr__(self) -> str:
+        return f"Signal({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
 
     @classmethod
     def new(
@@ -205,6 +199,22 @@ class Signal:
             meta=meta,
         )
 
+    def replace(self, **changes: Any) -> Signal:
+        """Return a copy with other values of some fields, validated as the constructor does.
+
+        A middleware may change ``payload`` and ``meta`` only.
+
+        Raises:
+            TypeError: A Signal has no such field.
+            MalformedSignalError: A value breaks the protocol; the error names the field.
+        """
+        check_options("Signal.replace", changes, self.__struct_fields__)
+        changed = msgspec.structs.replace(self, **changes)
+        _validate(changed)
+        return changed
+
+    __replace__ = replace
+
     def raise_for_error(self) -> Signal:
         """Return this Signal, or raise a `RemoteError` if it is an ERROR.
 
@@ -234,10 +244,31 @@ class Signal:
         raise TypeError(f"{self.type.value} has no output; the Signals that end a TASK do")
 
 
-# The slots themselves: setting them bypasses the frozen class and its validation.
-_v, _id, _trace, _type, _ts, _payload, _parent, _directed, _meta = (
-    getattr(Signal, field.name).__set__ for field in attrs.fields(Signal)
-)
+def _validate(signal: Signal) -> None:
+    if signal.parent_id is None:
+        stamped = _root(f"{signal.id} {signal.trace_id} {signal.ts}")
+    else:
+        stamped = _child(f"{signal.id} {signal.trace_id} {signal.ts} {signal.parent_id}")
+    if stamped is None:
+        raise _envelope_error(signal)
+    if signal.v != "1" and _version(signal.v) is None:
+        raise MalformedSignalError("v", f"unsupported protocol version {signal.v!r}; supported: 1 and 1.x")
+    try:
+        datetime.fromisoformat(signal.ts)
+    except ValueError as error:
+        raise MalformedSignalError("ts", f"{signal.ts!r} is not a valid point in time: {error}") from None
+    _check_payload(signal)
+
+
+def _check_payload(signal: Signal) -> None:
+    try:
+        msgspec.convert(signal.payload, PAYLOADS[signal.type])
+    except (msgspec.ValidationError, OverflowError) as error:
+        raise payload_error(signal.type, error) from None
+
+
+# Makes a Signal from all of its fields in their order, without validation.
+_make: Final[Callable[..., Signal]] = partial(msgspec.StructMeta.__call__, Signal)
 
 
 def new_unvalidated(
@@ -254,17 +285,8 @@ def new_unvalidated(
     parts. The receiver validates the Signal in any case.
     """
     id, ts = new_event()
-    signal = Signal.__new__(Signal)
-    _v(signal, "1")
-    _id(signal, id)
-    _trace(signal, "trc_" + id[4:] if trace_id is None else trace_id)
-    _type(signal, type)
-    _ts(signal, ts)
-    _payload(signal, payload)
-    _parent(signal, parent_id)
-    _directed(signal, directed)
-    _meta(signal, {} if meta is None else meta)
-    return signal
+    trace = "trc_" + id[4:] if trace_id is None else trace_id
+    return _make("1", id, trace, type, ts, payload, parent_id, directed, {} if meta is None else meta)
 
 
 def check_signal(name: str, value: object) -> None:
@@ -295,7 +317,8 @@ def shorten_deadline(signal: Signal, seconds: float) -> Signal:
     left = signal.payload.get("deadline_ms")
     if left is None:
         return signal
-    return attrs.evolve(signal, payload={**signal.payload, "deadline_ms": max(0, int(left - seconds * 1000))})
+    payload = {**signal.payload, "deadline_ms": max(0, int(left - seconds * 1000))}
+    return msgspec.structs.replace(signal, payload=payload)
 
 
 def check_trace_id(trace_id: str) -> str:
@@ -345,20 +368,6 @@ def _split(error: Exception) -> tuple[str, str]:
 # --- the codec --------------------------------------------------------------------------------------
 
 
-class _Wire(msgspec.Struct, omit_defaults=True, gc=False):
-    """A Signal as it is encoded: msgspec omits defaults of its own structs, but not of attrs classes."""
-
-    v: str
-    id: str
-    trace_id: str
-    type: SignalType
-    ts: str
-    payload: dict[str, Any]
-    parent_id: str | None = None
-    directed: Directed | None = None
-    meta: dict[str, Any] = {}
-
-
 def plain_value(value: Any) -> Any:
     """Return what an object of a type that JSON does not know stands for, as msgspec's ``enc_hook``.
 
@@ -406,19 +415,8 @@ def encode(signal: Signal) -> bytes:
         UnencodableError: ``payload`` or ``meta`` contains a value that JSON cannot represent, or an integer
             that does not fit into a double.
     """
-    wire = _Wire(
-        signal.v,
-        signal.id,
-        signal.trace_id,
-        signal.type,
-        signal.ts,
-        signal.payload,
-        signal.parent_id,
-        signal.directed,
-        signal.meta,
-    )
     try:
-        frame = _encode_json(wire)
+        frame = _encode_json(signal)
         if len(frame) >= _SHORTEST_TOO_LONG:
             _check_integers(frame)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -438,6 +436,7 @@ def decode(frame: bytes | bytearray | memoryview | str) -> Signal:
     """
     try:
         signal = _decode_signal(frame)
+        _validate(signal)
         if len(frame) >= _SHORTEST_TOO_LONG:
             _check_integers(frame.encode() if isinstance(frame, str) else bytes(frame))
     except OverflowError as error:
@@ -481,7 +480,7 @@ def _double(digits: str) -> float:
 
 def _explain(error: msgspec.ValidationError) -> MalformedSignalError:
     if isinstance(error.__cause__, MalformedSignalError):
-        # The checks of the Signal itself raised it, so it already names the field.
+        # The checks of `Directed` raised it, so it already names the field.
         return error.__cause__
     reason, path = _split(error)
     return MalformedSignalError(path.removeprefix(".") or "$", reason)

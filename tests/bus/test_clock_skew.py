@@ -7,7 +7,6 @@ import time
 from datetime import datetime, timedelta
 from typing import Any
 
-import attrs
 import pytest
 
 from cosmo_core import Axon, Dendrite, HeldFrame, Signal, SignalType, current_task, encode
@@ -42,10 +41,8 @@ async def test_deadline_holds_when_caller_clock_is_an_hour_off(
     [sent] = synapse.sent_of(SignalType.TASK)
     there = datetime.fromisoformat(sent.ts) + timedelta(seconds=off_s)
     monkeypatch.undo()
-    foreign = attrs.evolve(
-        Signal.new(SignalType.TASK, sent.payload, directed=sent.directed),
-        ts=there.isoformat().replace("+00:00", "Z"),
-    )
+    here = Signal.new(SignalType.TASK, sent.payload, directed=sent.directed)
+    foreign = here.replace(ts=there.isoformat().replace("+00:00", "Z"))
     synapse.handlers[TASK_SUBJECT](encode(foreign))
     answers = await synapse.wait_until_sent(SignalType.AGENT_OUTPUT, 2)
     assert answers[1].parent_id == foreign.id

@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import attrs
 import pytest
 
 from cosmo_core import Dendrite, Directed, HookError, NeuronFn, RejectedError, Signal, SignalType
@@ -39,7 +38,7 @@ async def redact(signal: Signal, forward: Forward) -> Signal | Dropped:
     payload = {key: value for key, value in signal.payload.items() if key != "secret"}
     if signal.type is SignalType.TASK:
         payload["input"] = {key: value for key, value in payload["input"].items() if key != "secret"}
-    return await forward(attrs.evolve(signal, payload=payload))
+    return await forward(signal.replace(payload=payload))
 
 
 async def drop_tasks(signal: Signal, forward: Forward) -> Signal | Dropped:

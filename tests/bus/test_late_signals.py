@@ -6,7 +6,6 @@ import asyncio
 import time
 from typing import Any
 
-import attrs
 import pytest
 
 from cosmo_core import Axon, Dendrite, Directed, Signal, SignalType, encode
@@ -159,7 +158,7 @@ def ahead(signal: Signal, seconds: float) -> Signal:
         value = value * 32 + alphabet.index(character)
     value += round(seconds * 1000)
     text = "".join(alphabet[value >> shift & 31] for shift in range(45, -1, -5))
-    return attrs.evolve(signal, id="evt_" + text + signal.id[14:])
+    return signal.replace(id="evt_" + text + signal.id[14:])
 
 
 def stop(trace_id: str, sender: str | None = "other", **fields: Any) -> Signal:

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 
 from cosmo_core import Axon, Dendrite, NeuronFn, Signal, SignalType
@@ -172,7 +171,7 @@ class Adds:
         if signal.type is not SignalType.TASK:
             return await forward(signal)
         payload = {**signal.payload, "input": {**signal.payload["input"], "password": "x"}}
-        return await forward(attrs.evolve(signal, payload=payload))
+        return await forward(signal.replace(payload=payload))
 
 
 @pytest.mark.parametrize(("order", "arrives"), [(0, "[redacted]"), (1000, "[redacted]"), (1001, "x")])

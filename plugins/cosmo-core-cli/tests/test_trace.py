@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import attrs
 import pytest
 from tests.conftest import Invoke
 
@@ -25,7 +24,7 @@ TREE = """\
 
 
 def at(signal: Signal, seconds: float) -> Signal:
-    return attrs.evolve(signal, ts=f"2026-01-01T00:00:{seconds:06.3f}Z")
+    return signal.replace(ts=f"2026-01-01T00:00:{seconds:06.3f}Z")
 
 
 def directed(name: str) -> Directed:

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 
 from cosmo_core import Signal, SignalType
@@ -26,7 +25,7 @@ def root(type: SignalType, **payload: Any) -> Signal:
 
 
 def anew(signal: Signal) -> Signal:
-    return attrs.evolve(signal, id=new_event()[0])
+    return signal.replace(id=new_event()[0])
 
 
 # --- one example of each rule -----------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import attrs
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -172,7 +171,7 @@ STRAY = {
 
 
 def anew(signal: Signal, **changes: Any) -> Signal:
-    return attrs.evolve(signal, id=new_event()[0], **changes)
+    return signal.replace(id=new_event()[0], **changes)
 
 
 def answers(trace: list[Signal], types: dict[SignalType, str]) -> list[int]:
@@ -201,7 +200,7 @@ def answered_twice(trace: list[Signal], pick: Callable[[list[int]], int]) -> Spo
 
 def retargeted(trace: list[Signal], pick: Callable[[list[int]], int]) -> Spoilt:
     place = pick(answers(trace, STRAY))
-    changed = attrs.evolve(trace[place], parent_id=new_event()[0])
+    changed = trace[place].replace(parent_id=new_event()[0])
     return [*trace[:place], changed, *trace[place + 1 :]], {STRAY[changed.type]}
 
 
@@ -237,7 +236,7 @@ def delta_late(trace: list[Signal], pick: Callable[[list[int]], int]) -> Spoilt:
 
 def another_trace(trace: list[Signal], pick: Callable[[list[int]], int]) -> Spoilt:
     place = pick(list(range(1, len(trace))))
-    changed = attrs.evolve(trace[place], trace_id=new_trace_id())
+    changed = trace[place].replace(trace_id=new_trace_id())
     return [*trace[:place], changed, *trace[place + 1 :]], {"trace:one-trace"}
 
 

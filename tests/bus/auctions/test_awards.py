@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-import attrs
 import pytest
 
 from cosmo_core import Directed, Pathway, Signal, SignalType
@@ -52,15 +51,15 @@ async def test_award_without_matching_bid_is_ignored_and_counted(
     bid = await worker.bid(offer, cost=1)
     award = bid.reply(SignalType.TASK_AWARDED, {"input": {}, "winning_bid": bid.id}, directed=Directed("a"))
     forged = [
-        attrs.evolve(award, parent_id=Signal.new(SignalType.STOP, {"rollback": False}).id),
-        attrs.evolve(award, parent_id=None),
-        attrs.evolve(award, payload={"input": {}, "winning_bid": offer.id}),
+        award.replace(parent_id=Signal.new(SignalType.STOP, {"rollback": False}).id),
+        award.replace(parent_id=None),
+        award.replace(payload={"input": {}, "winning_bid": offer.id}),
     ]
     subject = worker._link.subjects.inbox(SignalType.TASK_AWARDED, worker._inbox)
     for signal in forged:
         await orchestrator.emit(signal)
         await orchestrator._link.send(subject, signal)
-    await orchestrator.emit(attrs.evolve(award, directed=Directed("other")))
+    await orchestrator.emit(award.replace(directed=Directed("other")))
     assert worker.counters["unbid_awards"] == 6
     assert bystander.counters["unbid_awards"] == 0
     await orchestrator.emit(bid.reply(SignalType.TASK_DECLINED, {}, directed=Directed("a")))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import Any, Final
 
-import attrs
 from cosmo_core import Signal, decode, encode
 from cosmo_core.plugins import Direction, Dropped, Forward, SignalMiddleware, hookimpl
 
@@ -35,7 +34,7 @@ def redacting(keys: frozenset[str]) -> SignalMiddleware:
         written = decode(encode(signal))
         _hide(written.payload, keys)
         _hide(written.meta, keys)
-        return await forward(attrs.evolve(signal, payload=written.payload, meta=written.meta))
+        return await forward(signal.replace(payload=written.payload, meta=written.meta))
 
     return redact
 
