@@ -36,14 +36,25 @@ _version = re.compile(VERSION_PATTERN, re.ASCII).fullmatch
 _missing = re.compile("Object missing required field `([^`]*)`").match
 
 
-class Directed(msgspec.Struct, frozen=True):
+class _ValidatingMeta(msgspec.StructMeta):
+    """Validates what a call of the class makes. What the codec makes is validated there, or valid already."""
+
+    if not TYPE_CHECKING:
+
+        def __call__(self, *values: Any, **fields: Any) -> Any:
+            made = super().__call__(*values, **fields)
+            made._validate()
+            return made
+
+
+class Directed(msgspec.Struct, frozen=True, metaclass=_ValidatingMeta):
     """The participant that a Signal addresses or describes (P-1.7); ``id`` selects it (P-3.10)."""
 
     id: str | None = None
     type: str | None = None
     capabilities: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
+    def _validate(self) -> None:
         id, type = self.id, self.type
         if id is not None and not is_token(id):
             raise MalformedSignalError("directed.id", f"{id!r} is not a valid name")
@@ -93,17 +104,6 @@ class QuestionError(CosmoError):
         asked = signal.payload.get("question", signal.payload.get("action"))
         how = f"dendrite.respond_to_{kind.lower()}(error.signal, …)"
         super().__init__(f"Neuron {neuron!r} answered with {kind}: {asked}; answer it with {how}")
-
-
-class _ValidatingMeta(msgspec.StructMeta):
-    """Validates what a call of the class makes. What the codec makes is validated there, or valid already."""
-
-    if not TYPE_CHECKING:
-
-        def __call__(self, *values: Any, **fields: Any) -> Any:
-            signal = super().__call__(*values, **fields)
-            _validate(signal)
-            return signal
 
 
 class Signal(msgspec.Struct, frozen=True, omit_defaults=True, metaclass=_ValidatingMeta):
@@ -210,10 +210,38 @@ class Signal(msgspec.Struct, frozen=True, omit_defaults=True, metaclass=_Validat
         """
         check_options("Signal.replace", changes, self.__struct_fields__)
         changed = msgspec.structs.replace(self, **changes)
-        _validate(changed)
+        changed._validate()
         return changed
 
     __replace__ = replace
+
+    def _validate(self) -> None:
+        if not isinstance(self.directed, Directed | None):
+            raise MalformedSignalError("directed", f"{self.directed!r} is not a Directed")
+        self._check_envelope()
+        self._check_payload()
+
+    def _check_envelope(self) -> None:
+        if self.parent_id is None:
+            stamped = _root(f"{self.id} {self.trace_id} {self.ts}")
+        else:
+            stamped = _child(f"{self.id} {self.trace_id} {self.ts} {self.parent_id}")
+        if stamped is None:
+            raise _envelope_error(self)
+        if self.v != "1" and _version(self.v) is None:
+            raise MalformedSignalError("v", f"unsupported protocol version {self.v!r}; supported: 1 and 1.x")
+        try:
+            datetime.fromisoformat(self.ts)
+        except ValueError as error:
+            raise MalformedSignalError("ts", f"{self.ts!r} is not a valid point in time: {error}") from None
+        if self.directed is not None:
+            self.directed._validate()
+
+    def _check_payload(self) -> None:
+        try:
+            msgspec.convert(self.payload, PAYLOADS[self.type])
+        except (msgspec.ValidationError, OverflowError) as error:
+            raise payload_error(self.type, error) from None
 
     def raise_for_error(self) -> Signal:
         """Return this Signal, or raise a `RemoteError` if it is an ERROR.
@@ -242,29 +270,6 @@ class Signal(msgspec.Struct, frozen=True, omit_defaults=True, metaclass=_Validat
         if self.type in TERMINAL_TYPES:
             raise QuestionError(self)
         raise TypeError(f"{self.type.value} has no output; the Signals that end a TASK do")
-
-
-def _validate(signal: Signal) -> None:
-    if signal.parent_id is None:
-        stamped = _root(f"{signal.id} {signal.trace_id} {signal.ts}")
-    else:
-        stamped = _child(f"{signal.id} {signal.trace_id} {signal.ts} {signal.parent_id}")
-    if stamped is None:
-        raise _envelope_error(signal)
-    if signal.v != "1" and _version(signal.v) is None:
-        raise MalformedSignalError("v", f"unsupported protocol version {signal.v!r}; supported: 1 and 1.x")
-    try:
-        datetime.fromisoformat(signal.ts)
-    except ValueError as error:
-        raise MalformedSignalError("ts", f"{signal.ts!r} is not a valid point in time: {error}") from None
-    _check_payload(signal)
-
-
-def _check_payload(signal: Signal) -> None:
-    try:
-        msgspec.convert(signal.payload, PAYLOADS[signal.type])
-    except (msgspec.ValidationError, OverflowError) as error:
-        raise payload_error(signal.type, error) from None
 
 
 # Makes a Signal from all of its fields in their order, without validation.
@@ -403,6 +408,10 @@ def plain_value(value: Any) -> Any:
 _encode_json: Final = msgspec.json.Encoder(enc_hook=plain_value).encode
 _decode_signal: Final = msgspec.json.Decoder(Signal).decode
 
+# The frame that was encoded last. Its envelope is that of a Signal, so a receiver in this process does not
+# check it again, which would take as long as parsing the frame.
+_encoded_last: bytes | None = None
+
 
 def encode(signal: Signal) -> bytes:
     """Encode ``signal`` as a frame, without the fields that have no value (P-1.8).
@@ -415,12 +424,14 @@ def encode(signal: Signal) -> bytes:
         UnencodableError: ``payload`` or ``meta`` contains a value that JSON cannot represent, or an integer
             that does not fit into a double.
     """
+    global _encoded_last
     try:
         frame = _encode_json(signal)
         if len(frame) >= _SHORTEST_TOO_LONG:
             _check_integers(frame)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise UnencodableError(f"{signal.type.value} {signal.id} cannot be sent as JSON: {error}") from error
+    _encoded_last = frame
     return frame
 
 
@@ -436,9 +447,11 @@ def decode(frame: bytes | bytearray | memoryview | str) -> Signal:
     """
     try:
         signal = _decode_signal(frame)
-        _validate(signal)
-        if len(frame) >= _SHORTEST_TOO_LONG:
-            _check_integers(frame.encode() if isinstance(frame, str) else bytes(frame))
+        if frame is not _encoded_last:
+            signal._check_envelope()
+            if len(frame) >= _SHORTEST_TOO_LONG:
+                _check_integers(frame.encode() if isinstance(frame, str) else bytes(frame))
+        signal._check_payload()
     except OverflowError as error:
         raise MalformedSignalError("$", str(error)) from None
     except msgspec.ValidationError as error:
@@ -479,8 +492,5 @@ def _double(digits: str) -> float:
 
 
 def _explain(error: msgspec.ValidationError) -> MalformedSignalError:
-    if isinstance(error.__cause__, MalformedSignalError):
-        # The checks of `Directed` raised it, so it already names the field.
-        return error.__cause__
     reason, path = _split(error)
     return MalformedSignalError(path.removeprefix(".") or "$", reason)
