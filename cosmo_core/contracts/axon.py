@@ -46,6 +46,7 @@ ContextFetcher = Callable[[str | None], Awaitable[list[Any]]]
 
 # Named once: up to Python 3.11, looking up an enum's member costs as much as a call.
 _AGENT_OUTPUT: Final = SignalType.AGENT_OUTPUT
+_THOUGHT_DELTA: Final = SignalType.THOUGHT_DELTA
 # The types of outputs that are sent as they are, as the value of an object.
 _PLAIN: Final = frozenset({str, int, float, bool, list, tuple})
 
@@ -53,8 +54,8 @@ _PLAIN: Final = frozenset({str, int, float, bool, list, tuple})
 class AxonPort(Protocol):
     """The part of a host that an Axon uses."""
 
-    async def emit(self, task: Signal, signal: Signal) -> None:
-        """Send ``signal`` to the sender of ``task``."""
+    def emit(self, task: Signal, signal: Signal) -> Awaitable[object] | None:
+        """Send ``signal`` to the sender of ``task``; None if it was sent, otherwise what completes it."""
 
     def error_payload(self, error: BaseException, task: Signal) -> dict[str, Any]:
         """Return the payload of the ERROR for an unexpected exception."""
@@ -260,8 +261,11 @@ class Axon:
 def _deltas(task: Signal, port: AxonPort) -> Emit:
     seq = itertools.count()
 
-    async def emit(delta: str) -> None:
-        await port.emit(task, task.reply(SignalType.THOUGHT_DELTA, {"delta": delta, "seq": next(seq)}))
+    def emit(delta: str) -> Awaitable[object] | None:
+        payload = {"delta": delta, "seq": next(seq)}
+        return port.emit(
+            task, new_unvalidated(_THOUGHT_DELTA, payload, task.trace_id, task.id, task.directed)
+        )
 
     return emit
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Final, Literal, Protocol, Self, runtime_checkable
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, Final, Literal, Protocol, Self, runtime_checkable
 
 import attrs
 
@@ -13,6 +13,15 @@ FrameHandler = Callable[[bytes], Awaitable[None] | None]
 A Synapse that acknowledges does so then, and one that is at its in-flight limit delivers no more until then.
 An exception, at once or in the awaitable, means that the frame was not processed.
 """
+
+
+class _Done:
+    def __await__(self) -> Generator[Any, None, None]:
+        yield from ()
+
+
+DONE: Final[Awaitable[None]] = _Done()
+"""An awaitable that is done: what `Synapse.publish` may return if nothing has to be waited for."""
 
 Undelivered = Literal["no_consumers", "overloaded", "lost", "failed"]
 """Why a frame for a queue group was not delivered.

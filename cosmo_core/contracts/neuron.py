@@ -50,8 +50,8 @@ AnyNeuronFn: TypeAlias = Callable[..., Any]
 ITEMS_PER_TURN: Final = 50
 """The items that a streaming Neuron may yield before the event loop gets a turn, if it awaits nothing."""
 
-Emit = Callable[[str], Awaitable[None]]
-"""Sends one piece of an output that is not complete."""
+Emit = Callable[[str], Awaitable[object] | None]
+"""Sends one piece of an output that is not complete; None if it was sent, otherwise what completes it."""
 
 Invoke = Callable[[dict[str, Any], list[Any]], Awaitable[Any]]
 Stream = Callable[[dict[str, Any], list[Any], Emit], Awaitable[Any]]
@@ -119,7 +119,8 @@ def streamer(neuron: NeuronFn) -> Stream:
             async for item in items:
                 if isinstance(item, str):
                     pieces.append(item)
-                    await emit(item)
+                    if (sending := emit(item)) is not None:
+                        await sending
                 else:
                     output = item
                 turn += 1

@@ -37,7 +37,7 @@ _THOUGHT_DELTA: Final = SignalType.THOUGHT_DELTA
 
 
 @coroutine
-def _one_turn() -> Generator[None]:
+def one_turn() -> Generator[None]:
     """Let the event loop turn once: `asyncio.sleep(0)` at a third of its cost."""
     yield
 
@@ -81,8 +81,8 @@ class PathwayOwner(Protocol):
     def remove(self, pathway: Pathway) -> None:
         """Stop delivering to ``pathway``."""
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run ``work`` in the background, at most until the Dendrite stops."""
+    def spawn(self, work: Coroutine[Any, Any, None], *, at_once: bool = False) -> None:
+        """Run ``work`` in the background, at most until the Dendrite stops; its first step ``at_once``."""
 
     def time_limit(self, timeout_s: float | None) -> TimeLimit:
         """Return a context that raises TimeoutError after ``timeout_s`` seconds; None for no limit."""
@@ -212,13 +212,12 @@ class Pathway:
             # A Neuron in this process that awaits nothing has answered after one turn, and the rest is not
             # needed.
             try:
-                await _one_turn()
+                await one_turn()
             except asyncio.CancelledError:
                 self._leave(CANCELLED)
                 raise
-        for signal in self._signals or ():
-            if signal.type in wanted:
-                return signal
+        if (signal := self.find(wanted)) is not None:
+            return signal
         if self._closed:
             raise self._closed_error(wanted)
         future: asyncio.Future[Signal] = self._owner.future()
@@ -242,6 +241,13 @@ class Pathway:
             self._waiters.remove(entry)
             if reason:
                 self._leave(reason)
+
+    def find(self, wanted: frozenset[SignalType]) -> Signal | None:
+        """Return the first buffered Signal of some types; None if there is none yet."""
+        for signal in self._signals or ():
+            if signal.type in wanted:
+                return signal
+        return None
 
     def _timeout_error(self, types: frozenset[SignalType], timeout_s: float | None) -> TimeoutError:
         reason = f"Neuron {self.neuron!r} did not answer {self.task_id} within {timeout_s} s"

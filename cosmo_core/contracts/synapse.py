@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Protocol, runtime_checkable
 
 from cosmo_core.contracts.delivery import (
@@ -38,15 +39,18 @@ class Synapse(Protocol):
     async def close(self) -> None:
         """End every subscription and release every resource. Closing it again has no effect."""
 
-    async def publish(
+    def publish(
         self,
         subject: str,
         frame: bytes,
         *,
         undelivered: UndeliveredHandler | None = None,
         message_id: str | None = None,
-    ) -> None:
-        """Publish ``frame`` to the subscribers of ``subject``.
+    ) -> Awaitable[None]:
+        """Publish ``frame`` to the subscribers of ``subject``; ``async def`` is the usual way to write it.
+
+        A Synapse that often publishes without waiting may do so in the call, and return `DONE`: then a
+        Dendrite awaits nothing.
 
         Args:
             subject: Tokens joined by dots.

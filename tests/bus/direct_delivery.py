@@ -28,6 +28,8 @@ class Count:
         self.runs = 0
 
     async def __call__(self, input: dict[str, Any], context: list[Any]) -> Any:
+        # Not answered in its first step, so the delivery is unacknowledged for a moment.
+        await asyncio.sleep(0)
         self.runs += 1
         return {"run": self.runs, **input}
 

@@ -86,9 +86,16 @@ async def test_deadline_is_sent_in_milliseconds(start: Start, deadline_s: float,
 
 
 async def test_task_without_deadline_always_starts(start: Start) -> None:
-    dendrite = await start(left)
-    task = Signal.new(SignalType.TASK, {"input": {}}, directed=address("left"))
+    ran: list[str] = []
+
+    async def note(input: dict[str, Any], context: list[Any]) -> dict[str, Any]:
+        task = current_task()
+        assert task is not None
+        ran.append(task.id)
+        return {}
+
+    dendrite = await start(note)
+    task = Signal.new(SignalType.TASK, {"input": {}}, directed=address("note"))
     assert "deadline_ms" not in task.payload
-    hosted = dendrite._host._runners["left"]
-    assert hosted.accept(task) is None
-    assert hosted.load == 1
+    assert dendrite._host._runners["note"].accept(task) is None
+    assert ran == [task.id]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -149,7 +150,10 @@ async def test_pathway_of_emitter_sees_emitted_signal_once(start: Start) -> None
 
 
 async def test_emitted_error_answers_its_parent_task(start: Start) -> None:
+    go = asyncio.Event()
+
     async def stuck(input: dict[str, Any], context: list[Any]) -> Any:
+        await go.wait()
         return input
 
     both = await start(stuck)
@@ -157,6 +161,7 @@ async def test_emitted_error_answers_its_parent_task(start: Start) -> None:
     two = await both.dispatch(neuron="stuck", input={}, trace_id=one.trace_id)
     await both.emit_error(one.trace_id, "BUDGET", "spent", recoverable=True, parent_id=two.task_id)
     assert (await two.wait()).payload == {"code": "BUDGET", "message": "spent", "recoverable": True}
+    go.set()
     assert (await one.wait()).type is SignalType.AGENT_OUTPUT
 
 

@@ -129,6 +129,7 @@ async def test_stop_leaves_no_timer_of_waiting_callers(start: Start) -> None:
     pathway = await orchestrator.dispatch(neuron="slow", input={})
     waiting = asyncio.create_task(pathway.wait(timeout_s=60))
     await started.wait()
+    await asyncio.sleep(0)
     await asyncio.sleep(0)  # the caller waits now
     assert orchestrator._pathways.deadlines._timer is not None
     await orchestrator.stop()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from cosmo_core import Dendrite, Signal, SignalType
+from cosmo_core import Dendrite, Signal, SignalType, SynapseError
 from cosmo_core.dendrite.reliability import redelivery as outbox
 from cosmo_core.plugins import Dropped, PluginManager, hookimpl
 from tests.bus.common import Start
@@ -67,6 +68,7 @@ async def test_redelivery_resends_error_that_replaced_unsendable_output(
     start: Start, connect_faulty: Any
 ) -> None:
     async def count(input: dict[str, Any], context: list[Any]) -> Any:
+        await asyncio.sleep(0)
         return {"much": "x" * 2_000_000}
 
     synapse = await connect_faulty(takeover_s=4.0)
@@ -156,3 +158,41 @@ async def test_redelivery_buffer_is_bounded_in_bytes(
     redelivery = worker._replies._redelivery
     assert redelivery is not None
     assert redelivery._bytes == sum(len(sent.frame) for sent in redelivery._sent.values())
+
+
+@pytest.mark.clause("P-5.17")
+async def test_task_answered_in_its_first_step_is_acknowledged_at_once(
+    start: Start, connect_faulty: Any
+) -> None:
+    async def count(input: dict[str, Any], context: list[Any]) -> Any:
+        return {}
+
+    synapse = await connect_faulty(takeover_s=4.0)
+    await start(count, synapse=synapse, role="worker")
+    task = make_task()
+    assert not await deliver(synapse, task)
+    assert len(synapse.sent_of(OUTPUT)) == 1
+    assert await deliver(synapse, task)
+    assert len(synapse.sent_of(OUTPUT)) == 2
+
+
+@pytest.mark.clause("P-5.17")
+async def test_task_is_not_acknowledged_if_the_answer_of_its_first_step_was_not_sent(
+    start: Start, connect_faulty: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def count(input: dict[str, Any], context: list[Any]) -> Any:
+        return {}
+
+    async def fail(subject: str, frame: bytes, **options: Any) -> None:
+        raise SynapseError("lost")
+
+    synapse = await connect_faulty(takeover_s=4.0)
+    await start(count, synapse=synapse, role="worker")
+    task = make_task()
+    with monkeypatch.context() as patch:
+        patch.setattr(synapse, "publish", fail)
+        with pytest.raises(SynapseError, match="lost"):
+            await deliver(synapse, task)
+    # The Synapse delivers it again, and the stored answer is sent.
+    assert await deliver(synapse, task)
+    assert len(synapse.sent_of(OUTPUT)) == 1

@@ -8,25 +8,29 @@ import weakref
 from collections.abc import Awaitable, Callable
 from functools import partial
 from threading import get_ident
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from cosmo_core.arguments import MAX_SECONDS, check_options, check_wait
 from cosmo_core.contracts.boundary import logger
+from cosmo_core.contracts.eager_tasks import EagerTasks, eager_tasks
 from cosmo_core.contracts.options import RetryStrategy, TaskOptions, check_work, work_payload
-from cosmo_core.contracts.pathway import CANCELLED, BackpressuredPathway, Pathway, TerminalPathway
+from cosmo_core.contracts.pathway import CANCELLED, BackpressuredPathway, Pathway, TerminalPathway, one_turn
 from cosmo_core.contracts.task_context import running_task, with_cause, within_task
 from cosmo_core.dendrite.discovery.directory import Directory
 from cosmo_core.dendrite.discovery.resolver import Resolver
 from cosmo_core.dendrite.dispatch.pathway_registry import Deadline, PathwayRegistry
-from cosmo_core.dendrite.life_cycle import LifeCycle, StopTime, not_running
+from cosmo_core.dendrite.life_cycle import LifeCycle, StopTime, foreign_loop, not_running
 from cosmo_core.dendrite.transport.link import Link, rejected
 from cosmo_core.errors import AnswerTimeoutError, PathwayClosedError
 from cosmo_core.protocol.ids import check_token, new_trace_id, new_ulid
 from cosmo_core.protocol.payloads import without_none
 from cosmo_core.protocol.signal import Signal, address, check_signal, deadline_ms, new_unvalidated
-from cosmo_core.protocol.signal_type import SignalType
+from cosmo_core.protocol.signal_type import TERMINAL_TYPES, SignalType
+
+if TYPE_CHECKING:
+    from cosmo_core.plugins import Dropped
 
 # Named once: up to Python 3.11, looking up an enum's member costs as much as a call.
 _TASK: Final = SignalType.TASK
@@ -60,6 +64,7 @@ class Dispatcher:
     # By the id of the STOP of a trace.
     _collectors: dict[str, Callable[[Signal], None]] = attrs.field(factory=dict, init=False)
     _running: bool = attrs.field(default=False, init=False)
+    _eager: EagerTasks | None = attrs.field(default=None, init=False)
     # The thread that may dispatch: that of the event loop. It is 0 where none may.
     _thread: int = attrs.field(default=0, init=False)
 
@@ -73,6 +78,7 @@ class Dispatcher:
             answers=True,
         )
         self._running = True
+        self._eager = eager_tasks()
         if self._link.allows(_TASK):
             self._thread = self._life_cycle.thread
 
@@ -120,8 +126,22 @@ class Dispatcher:
     async def dispatch(self, options: TaskOptions, deadline_s: float | None = None) -> Pathway:
         """Send a TASK and return the Pathway that follows it. Raises as `Dendrite.dispatch` does."""
         pathway, task = self._open_plain(options, deadline_s) or await self._open_checked(options, deadline_s)
+        sending = self._begin_send(pathway, task)
+        if sending is not None:
+            await self._finish_send(pathway, task, sending)
+        return pathway
+
+    def _begin_send(self, pathway: Pathway, task: Signal) -> Awaitable[Dropped | None] | None:
+        """Send the TASK of a Pathway; None if that is done, and otherwise what `_finish_send` awaits."""
         try:
-            dropped = await self._link.send_shared(self._link.tasks + pathway.neuron, task)
+            return self._link.begin_send_shared(self._link.tasks + pathway.neuron, task)
+        except BaseException:
+            pathway.end()
+            raise
+
+    async def _finish_send(self, pathway: Pathway, task: Signal, sending: Awaitable[Dropped | None]) -> None:
+        try:
+            dropped = await sending
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError):
                 # The TASK may have been published already.
@@ -131,7 +151,6 @@ class Dispatcher:
         if dropped is not None:
             pathway.end()
             raise rejected(task, dropped)
-        return pathway
 
     async def ask(self, options: TaskOptions, timeout_s: float | None) -> Signal:
         """Send a TASK and return its answer. Raises as `Dendrite.dispatch_and_wait` does."""
@@ -139,10 +158,27 @@ class Dispatcher:
             check_wait(timeout_s)
         if running_task() is not None:
             timeout_s = within_task(timeout_s)
-        deadline = Deadline(self._pathways.deadlines, timeout_s)
+        deadline: Deadline | None = None
         try:
+            opened, sending = self._open_plain(options, timeout_s), None
+            if opened is not None:
+                if self._eager is not None and not self._eager.loop.is_running():
+                    raise foreign_loop()
+                sending = self._begin_send(*opened)
+                if sending is None and (answer := opened[0].find(TERMINAL_TYPES)) is not None:
+                    # The Neuron answered in its first step.
+                    opened[0].end()
+                    if self._eager is not None and self._eager.is_share_used:
+                        await one_turn()
+                    return answer
+            deadline = Deadline(self._pathways.deadlines, timeout_s)
             with deadline:
-                pathway = await self.dispatch(options, timeout_s)
+                if opened is None:
+                    pathway = await self.dispatch(options, timeout_s)
+                else:
+                    pathway = opened[0]
+                    if sending is not None:
+                        await self._finish_send(*opened, sending)
                 try:
                     return await pathway.wait()
                 finally:
@@ -152,7 +188,7 @@ class Dispatcher:
             check_options("dispatch_and_wait", options, {*TaskOptions.__annotations__, "timeout_s", "retry"})
             raise
         except TimeoutError:
-            if not deadline.expired:
+            if deadline is None or not deadline.expired:
                 raise
             neuron, capabilities = options.get("neuron"), options.get("capabilities") or ()
             wanted = (

@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 
 from cosmo_core.arguments import check_wait
 from cosmo_core.contracts.boundary import logger
+from cosmo_core.contracts.eager_tasks import eager_tasks
 from cosmo_core.contracts.pathway import Pathway
 from cosmo_core.contracts.task_context import outside_task
 from cosmo_core.dendrite.life_cycle import StopTime, foreign_loop
@@ -204,10 +205,14 @@ class PathwayRegistry:
         """
         return self._loop().create_future()
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None], *, at_once: bool = False) -> None:
         """Run ``work`` in the background, at most until the Dendrite stops; after that it is not begun.
 
         It does not belong to the TASK that the caller runs for. A failure is logged.
+
+        Args:
+            work: The work.
+            at_once: Whether its first step runs before this returns, within the limits of `EagerTasks`.
 
         Raises:
             LifecycleError: The caller runs in another event loop.
@@ -216,7 +221,8 @@ class PathwayRegistry:
             work.close()
             return
         try:
-            task = outside_task(self._loop().create_task, work)
+            loop = self._loop()
+            task = outside_task(eager_tasks().start if at_once else loop.create_task, work)
         except LifecycleError:
             work.close()
             raise

@@ -10,6 +10,7 @@ from typing import Any
 
 from cosmo_core.contracts.axon import Axon, error_reply
 from cosmo_core.contracts.boundary import must_pass
+from cosmo_core.contracts.eager_tasks import EagerTasks, eager_tasks
 from cosmo_core.contracts.neuron import NeuronFn
 from cosmo_core.dendrite.hosting.reply_sender import ReplySender
 from cosmo_core.dendrite.hosting.stopped_work import StoppedWork
@@ -42,7 +43,8 @@ class NeuronRunner:
         self._logs = task_log.is_enabled()
         self._max_running = axon.max_concurrency
         self._max_waiting = axon.max_backlog
-        self._loop: asyncio.AbstractEventLoop | None = None
+        # Cached: up to Python 3.11 every lookup of the running loop is a system call.
+        self._eager: EagerTasks | None = None
         self._running: dict[str, tuple[asyncio.Task[None], Signal]] = {}
         self._replying: set[str] = set()
         # Each TASK with its deadline, in monotonic seconds.
@@ -116,17 +118,18 @@ class NeuronRunner:
         completes together with the first one while the TASK runs or waits; after the answer it completes
         once the answer was sent again (P-5.6).
         """
-        refusal = self.accept(task)
-        if refusal is not None:
-            return refusal
-        deliveries = self._unacknowledged.get(task.id)
-        if deliveries is None:
-            if not self._is_pending(task.id):
-                return self._replies.repeat(task.id)
-            deliveries = self._unacknowledged[task.id] = []
         # A future, not a coroutine: a Synapse would wrap a coroutine in an asyncio task, for every TASK.
         answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        deliveries = self._unacknowledged.setdefault(task.id, [])
         deliveries.append(answered)
+        repeated = self._seen.repeated
+        refusal = self.accept(task)
+        if answered.done() and answered.exception() is None:
+            # It was answered in its first step.
+            return None
+        if refusal is not None or not (answered.done() or self._is_pending(task.id)):
+            self._unacknowledged.pop(task.id, None)
+            return refusal if self._seen.repeated == repeated else self._replies.repeat(task.id)
         return answered
 
     def _acknowledge(self, task_id: str, answered: bool, error: BaseException | None) -> None:
@@ -141,14 +144,17 @@ class NeuronRunner:
                 delivery.set_exception(unanswered if error is None else error)
 
     def _start(self, task: Signal, deadline: float | None) -> None:
-        loop = self._loop
-        if loop is None:
-            # Cached: up to Python 3.11 every lookup of the running loop is a system call.
-            loop = self._loop = asyncio.get_running_loop()
-        work = loop.create_task(self._run(task, deadline), name=self.axon.neuron_id)
-        self._running[task.id] = (work, task)
+        eager = self._eager
+        if eager is None:
+            eager = self._eager = eager_tasks()
+        work = eager.start(self._run(task, deadline, eager.loop), self.axon.neuron_id)
+        if not work.done():
+            self._running[task.id] = (work, task)
 
-    async def _run(self, task: Signal, deadline: float | None) -> None:
+    async def _run(self, task: Signal, deadline: float | None, loop: asyncio.AbstractEventLoop) -> None:
+        # During its first step, which may be eager, `_start` has not registered it yet.
+        work: Any = asyncio.current_task(loop)
+        self._running[task.id] = (work, task)
         ending: BaseException | None = None
         answered, unsent = False, None
         began = task_log.log_step("started", task) if self._logs else None
@@ -165,8 +171,10 @@ class NeuronRunner:
                 answer = task.reply(SignalType.ERROR, self._replies.error_payload(error, task))
             if self._logs:
                 task_log.log_step("finished", task, answer, began)
-            self._replying.add(task.id)
-            await self._replies.send(task, answer)
+            sending = self._replies.begin_send(task, answer)
+            if sending is not None:
+                self._replying.add(task.id)
+                await sending
             answered = True
         except SynapseError as failure:
             # It is logged already, and the answer is sent again when the TASK is delivered again.
@@ -174,7 +182,7 @@ class NeuronRunner:
         finally:
             if ending is not None:
                 # In the event loop itself, which raises it; an asyncio task would log it as well.
-                asyncio.get_running_loop().call_soon(_raise, ending)
+                loop.call_soon(_raise, ending)
             self._replying.discard(task.id)
             del self._running[task.id]
             if self._unacknowledged:

@@ -16,7 +16,7 @@ from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import AXON_TYPES, SignalType
 
 if TYPE_CHECKING:
-    from cosmo_core.plugins import ErrorInfo
+    from cosmo_core.plugins import Dropped, ErrorInfo
 
 ErrorInfoHook = Callable[[BaseException, Signal], "ErrorInfo | None"]
 
@@ -80,11 +80,11 @@ class ReplySender:
 
     # --- AxonPort -----------------------------------------------------------------------------------
 
-    async def emit(self, task: Signal, signal: Signal) -> None:
-        """Send a Signal of an Axon to the sender of ``task``."""
+    def emit(self, task: Signal, signal: Signal) -> Awaitable[object] | None:
+        """Send a Signal of an Axon to the sender of ``task``; None if it was sent at once."""
         if signal.type not in AXON_TYPES:
             raise ValueError(f"an Axon may not produce {signal.type.value}")
-        await self._link.send(self.subject(task, signal.type), signal)
+        return self._link.begin_send(self.subject(task, signal.type), signal)
 
     def error_payload(self, error: BaseException, task: Signal) -> dict[str, Any]:
         """Return the payload of the ERROR for an exception: a plugin's, that of its code, or its type."""
@@ -101,6 +101,17 @@ class ReplySender:
 
     # --- replies ------------------------------------------------------------------------------------
 
+    def begin_send(self, task: Signal, answer: Signal) -> Awaitable[None] | None:
+        """Send the Signal that ends ``task`` as `send` does; None if that is done."""
+        if answer.type in ASKING_TYPES or self._redelivery is not None or "finalize" in task.payload:
+            return self.send(task, answer)
+        try:
+            subject = self._link.subjects.reply(answer.type, task.meta.get("reply_to"))
+            sending = self._link.begin_send(subject, answer)
+        except Exception as error:  # noqa: BLE001 - handled where it is awaited
+            sending = _raise(error)
+        return None if sending is None else self._finish(task, answer, sending)
+
     async def send(self, task: Signal, answer: Signal, skip_role_check: bool = False) -> None:
         """Send the Signal that ends ``task``, or an ERROR in its place if it cannot be sent.
 
@@ -111,12 +122,17 @@ class ReplySender:
         """
         if answer.type in ASKING_TYPES:
             await self._neuron_asks(answer)
+        subject = self.subject(task, answer.type)
+        if self._redelivery is None:
+            sending: Awaitable[Dropped | None] = self._link.send(subject, answer, skip_role_check)
+        else:
+            sending = self._redelivery.send(task, subject, answer, skip_role_check)
+        await self._finish(task, answer, sending)
+
+    async def _finish(self, task: Signal, answer: Signal, sending: Awaitable[Dropped | None]) -> None:
+        """Await the answer, and send what follows it or takes its place."""
         try:
-            subject = self._link.subjects.reply(answer.type, task.meta.get("reply_to"))
-            if self._redelivery is None:
-                dropped = await self._link.send(subject, answer, skip_role_check)
-            else:
-                dropped = await self._redelivery.send(task, subject, answer, skip_role_check)
+            dropped = await sending
         except (UnencodableError, FrameTooLargeError) as error:
             await self.send(task, _unsendable_error(task, answer, error))
         except SynapseError:
@@ -152,6 +168,10 @@ class ReplySender:
     def subject(self, request: Signal, type: SignalType) -> str:
         """Return the subject of a reply: the inbox of the requester, or the broadcast subject without one."""
         return self._link.subjects.reply(type, request.meta.get("reply_to"))
+
+
+async def _raise(error: Exception) -> None:
+    raise error
 
 
 def _unsendable_error(task: Signal, answer: Signal, error: Exception) -> Signal:

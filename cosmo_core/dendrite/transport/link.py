@@ -14,6 +14,7 @@ import attrs
 from cosmo_core.arguments import satisfies
 from cosmo_core.contracts.boundary import logger, must_pass
 from cosmo_core.contracts.delivery import (
+    DONE,
     FrameHandler,
     Guarantees,
     HeldFrame,
@@ -144,10 +145,17 @@ class Link:
                 f'a Dendrite with role="worker" may not emit {type.value}; use one with role="orchestrator"'
             )
 
-    def send(
+    async def send(
         self, subject: str, signal: Signal, skip_role_check: bool = False, publish: Publish | None = None
-    ) -> Awaitable[Dropped | None]:
-        """Publish ``signal``; the awaitable returns the reason if a middleware dropped it.
+    ) -> Dropped | None:
+        """Publish ``signal``; return the reason if a middleware dropped it. Raises as `begin_send` does."""
+        sending = self.begin_send(subject, signal, skip_role_check, publish)
+        return None if sending is None else await sending
+
+    def begin_send(
+        self, subject: str, signal: Signal, skip_role_check: bool = False, publish: Publish | None = None
+    ) -> Awaitable[Dropped | None] | None:
+        """Publish ``signal`` as `send` does; None if that is done, and otherwise what completes it.
 
         Args:
             subject: The subject to publish on.
@@ -159,7 +167,7 @@ class Link:
         Raises:
             RoleError: The Dendrite's role forbids the type; nothing was sent.
             UnencodableError: JSON cannot carry the payload; nothing was sent.
-            SynapseError: The Synapse is closed, or the frame is too large for it. Raised when awaited.
+            SynapseError: The Synapse is closed, or the frame is too large for it.
         """
         if signal.type in self._forbidden and not skip_role_check:
             self.check_role(signal.type)
@@ -168,22 +176,28 @@ class Link:
             return self._send_through(self._outbound, route, signal)
         if self._observers:
             self._observe("sent", signal)
-        if publish is not None:
-            return publish(encode(signal))
-        return self._synapse.publish(subject, encode(signal))
+        frame = encode(signal)
+        sending = self._synapse.publish(subject, frame) if publish is None else publish(frame)
+        return None if sending is DONE else sending
 
-    def send_shared(self, subject: str, signal: Signal) -> Awaitable[Dropped | None]:
+    async def send_shared(self, subject: str, signal: Signal) -> Dropped | None:
         """Publish a Signal that the hosts of one id share, such as a TASK; the caller has checked the role.
 
         If the Synapse cannot deliver it, the handler that `open` got is called.
         """
+        sending = self.begin_send_shared(subject, signal)
+        return None if sending is None else await sending
+
+    def begin_send_shared(self, subject: str, signal: Signal) -> Awaitable[Dropped | None] | None:
+        """Publish as `send_shared` does; None if that is done, and otherwise what completes it."""
         if self._outbound is not None:
             return self._send_through(self._outbound, _Route(subject, shared=True, since=monotonic()), signal)
         if self._observers:
             self._observe("sent", signal)
-        return self._synapse.publish(
+        sending = self._synapse.publish(
             subject, encode(signal), undelivered=self._undeliverable, message_id=signal.id
         )
+        return None if sending is DONE else sending
 
     async def send_or_raise(self, subject: str, signal: Signal) -> None:
         """Publish ``signal`` as `send` does.

@@ -141,7 +141,8 @@ class Watching(Extension):
 
     def _update_soon(self, shared: SharedSubscription) -> None:
         if not self._closed:
-            self.spawn(self._update(shared))
+            # At once: a TASK that is dispatched next may be answered before the event loop turns.
+            self.spawn(self._update(shared), at_once=True)
 
     async def _update(self, shared: SharedSubscription) -> None:
         try:

