@@ -75,7 +75,7 @@ async def test_many_cancelled_callers_leave_no_running_task(start: Start) -> Non
     while running := worker._host._running(list(worker._host._runners.values())):
         await asyncio.wait(running)
     assert not orchestrator._pathways._open
-    assert not orchestrator._pathways.deadlines._open
+    assert not orchestrator._pathways.deadlines.open
 
 
 @pytest.mark.clause("P-9.2", "P-9.3")

@@ -20,7 +20,8 @@ from cosmo_core.contracts.pathway import CANCELLED, BackpressuredPathway, Pathwa
 from cosmo_core.contracts.task_context import running_task, with_cause, within_task
 from cosmo_core.dendrite.discovery.directory import Directory
 from cosmo_core.dendrite.discovery.resolver import Resolver
-from cosmo_core.dendrite.dispatch.pathway_registry import Deadline, PathwayRegistry
+from cosmo_core.dendrite.dispatch.deadlines import Deadline
+from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry
 from cosmo_core.dendrite.life_cycle import LifeCycle, StopTime, foreign_loop, not_running
 from cosmo_core.dendrite.transport.link import Link, rejected
 from cosmo_core.errors import AnswerTimeoutError, PathwayClosedError

@@ -1,19 +1,17 @@
-"""The registry of a Dendrite's open Pathways: delivers Signals to them, and runs their time limits."""
+"""The registry of a Dendrite's open Pathways: delivers Signals to them, and ends them with the Dendrite."""
 
 from __future__ import annotations
 
 import asyncio
-import math
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
-from cosmo_core.arguments import check_wait
 from cosmo_core.contracts.boundary import logger
 from cosmo_core.contracts.eager_tasks import eager_tasks
 from cosmo_core.contracts.pathway import Pathway
 from cosmo_core.contracts.task_context import outside_task
+from cosmo_core.dendrite.dispatch.deadlines import Deadlines
 from cosmo_core.dendrite.life_cycle import StopTime, foreign_loop
 from cosmo_core.dendrite.transport.link import Link
 from cosmo_core.errors import CosmoError, LifecycleError
@@ -241,114 +239,3 @@ async def _cancel(stuck: Sequence[asyncio.Task[Any]], time: StopTime) -> None:
     if stuck:
         logger.warning("%d handlers did not finish in time and are cancelled", len(stuck))
         await asyncio.wait(stuck, timeout=min(BACKGROUND_GRACE_S, time.left()))
-
-
-# --- deadlines --------------------------------------------------------------------------------------
-
-RESOLUTION_S: Final = 0.01
-"""Seconds that a deadline may fire late; it never fires early."""
-
-
-class Deadlines:
-    """The deadlines of one Dendrite, on a single timer of the event loop.
-
-    A timer per wait would cost several times as much as the wait, and nearly all of them are cancelled. The
-    timer is set for the earliest deadline. When it fires, it expires those that are due.
-
-    Attributes:
-        discard: Removes a deadline that has not expired.
-        loop: The event loop. Stored: up to Python 3.11 every lookup of the running one is a system call.
-    """
-
-    def __init__(self) -> None:
-        self._open: set[Deadline] = set()
-        # The set's method itself: a method around it would double its cost, for every TASK.
-        self.discard = self._open.discard
-        self.loop: asyncio.AbstractEventLoop | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._armed_for = math.inf
-
-    def time_limit(self, timeout_s: float | None) -> Deadline:
-        """Return a context that raises TimeoutError after ``timeout_s`` seconds; None for no limit."""
-        check_wait(timeout_s)
-        return Deadline(self, timeout_s)
-
-    def add(self, deadline: Deadline, loop: asyncio.AbstractEventLoop) -> None:
-        """Expire ``deadline`` when it is due, unless it is discarded."""
-        self._open.add(deadline)
-        if deadline.due < self._armed_for:
-            self._arm(deadline.due, loop)
-
-    def _arm(self, due: float, loop: asyncio.AbstractEventLoop) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._armed_for = due
-        # Later by the resolution, so that deadlines close to each other expire together.
-        self._timer = loop.call_at(due + RESOLUTION_S, self._fire, loop)
-
-    def _fire(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._timer = None
-        self._armed_for = math.inf
-        now = loop.time()
-        for deadline in [deadline for deadline in self._open if deadline.due <= now]:
-            self._open.discard(deadline)
-            deadline.expire()
-        if self._open:
-            self._arm(min(deadline.due for deadline in self._open), loop)
-
-    def close(self) -> None:
-        """Cancel the timer, unless a deadline is left."""
-        if self._timer is not None and not self._open:
-            self._timer.cancel()
-            self._timer = None
-            self._armed_for = math.inf
-
-
-class Deadline:
-    """A context with a time limit: `asyncio.timeout`, on the shared timer.
-
-    Attributes:
-        due: The time at which it expires, in seconds of the event loop's clock.
-        expired: Whether it expired before the context was left.
-    """
-
-    __slots__ = ("_cancelling", "_deadlines", "_task", "_timeout_s", "due", "expired")
-
-    def __init__(self, deadlines: Deadlines, timeout_s: float | None) -> None:
-        self.expired = False
-        self.due = math.inf
-        self._deadlines = deadlines
-        self._timeout_s = timeout_s
-        self._task: asyncio.Task[object] | None = None
-        self._cancelling = 0
-
-    def __enter__(self) -> Self:
-        if self._timeout_s is None:
-            return self
-        loop = self._deadlines.loop
-        if loop is None:
-            loop = self._deadlines.loop = asyncio.get_running_loop()
-        task = self._task = asyncio.current_task(loop)
-        if task is None:
-            raise foreign_loop()
-        self._cancelling = task.cancelling()
-        self.due = loop.time() + self._timeout_s
-        self._deadlines.add(self, loop)
-        return self
-
-    def expire(self) -> None:
-        """Cancel the asyncio task that is in the context."""
-        if self._task is not None:
-            self.expired = True
-            self._task.cancel()
-
-    def __exit__(
-        self, type: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        if self._task is None:
-            return
-        if not self.expired:
-            self._deadlines.discard(self)
-        # A cancellation from elsewhere takes precedence over the time limit.
-        elif self._task.uncancel() <= self._cancelling and type is asyncio.CancelledError:
-            raise TimeoutError from error
