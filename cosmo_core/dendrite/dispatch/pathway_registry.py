@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
+from itertools import takewhile
+from operator import is_not
 from typing import Any, Final
 
 from cosmo_core.contracts.boundary import logger
@@ -20,6 +23,9 @@ from cosmo_core.protocol.signal_type import ANSWER_TYPES, AXON_TYPES, SignalType
 
 BACKGROUND_GRACE_S: Final = 1.0
 """Seconds that the handlers of a Pathway may take to finish after their Dendrite stopped."""
+
+# In the registry under a key that is not a trace id.
+_MARK: Final[dict[str, weakref.ref[Pathway]]] = {}
 
 Receive = Callable[[Signal], None]
 Refuse = Callable[[Signal, str], Awaitable[None]]
@@ -47,6 +53,8 @@ class PathwayRegistry:
         # By trace. A trace has a dict by TASK only when several Pathways are open on it, which is rare.
         # The references are weak, so that an unreferenced Pathway is collected.
         self._open: dict[str, weakref.ref[Pathway] | dict[str, weakref.ref[Pathway]]] = {}
+        # By TASK, the Pathways on traces that have several, while `opened` has not returned them.
+        self._joined: dict[str, weakref.ref[Pathway]] = {}
         self._background: set[asyncio.Task[Any]] = set()
         self._closed = False
 
@@ -68,10 +76,29 @@ class PathwayRegistry:
         """Return the open Pathways."""
         return [pathway for trace_id in list(self._open) for pathway in self._on_trace(trace_id)]
 
+    def opened(self) -> list[weakref.ref[Pathway]]:
+        """Return the Pathways that were opened since the last call, and maybe some that were opened before.
+
+        Its cost does not depend on the others, and a TASK that is answered before the call pays nothing.
+        """
+        # A dict keeps the order of insertion, and the last call inserted the mark. In one step: the garbage
+        # collector may remove a Pathway at any other time, also in another thread.
+        newest = list(takewhile(partial(is_not, _MARK), reversed(self._open.values())))
+        found = [
+            *self._joined.values(),
+            *(entry for entry in reversed(newest) if not isinstance(entry, dict)),
+        ]
+        self._joined.clear()
+        self._open.pop("", None)
+        if self._open:
+            self._open[""] = _MARK
+        return found
+
     async def close(self, time: StopTime) -> None:
         """Close every Pathway, let handlers read what is buffered, and end the background tasks."""
         for pathway in self.pathways():
             pathway.end_with_dendrite()
+        self._open.pop("", None)
         # Callers that wait for an answer end here, and drop their deadlines.
         await asyncio.sleep(0)
         self.deadlines.close()
@@ -95,12 +122,15 @@ class PathwayRegistry:
             other = entry()
             others = {} if other is None else {other.task_id: entry}
             self._open[pathway.trace_id] = {**others, pathway.task_id: ref}
+            self._joined.update(dict.fromkeys(others, entry))
+        self._joined[pathway.task_id] = ref
 
     def remove(self, pathway: Pathway) -> None:
         """Deliver nothing more to ``pathway``."""
         entry = self._open.pop(pathway.trace_id, None)
         if isinstance(entry, dict):
             entry.pop(pathway.task_id, None)
+            self._joined.pop(pathway.task_id, None)
             if entry:
                 self._open[pathway.trace_id] = entry
 

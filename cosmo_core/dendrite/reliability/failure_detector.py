@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 import attrs
@@ -31,16 +33,28 @@ _CODES: Final[dict[Undelivered, str]] = {
 }
 
 
-class _LastHeartbeat(NamedTuple):
-    """The last work heartbeat for a TASK.
+MAX_CHECKED: Final = 1_000
+"""The number of TASKs that are checked in one turn of the event loop; the others are in the next turns."""
+
+MAX_ENDED: Final = 25
+"""The number of TASKs that are ended in one turn of the event loop."""
+
+MAX_TICKS: Final = 60
+"""The ticks after which a monitored TASK is checked at the latest, so that an answered one is removed."""
+
+
+class _Monitored(NamedTuple):
+    """An unanswered TASK that is older than a tick.
 
     Attributes:
-        tick: The tick at which it came.
-        max_silent_ticks: The ticks that may pass without another one; None for no limit.
+        task_id: The id of the TASK.
+        pathway: Returns the Pathway that follows it.
+        max_silent_ticks: The ticks that may pass without a work heartbeat; infinite if its host sends none.
     """
 
-    tick: int
-    max_silent_ticks: int | None
+    task_id: str
+    pathway: Callable[[], Pathway | None]
+    max_silent_ticks: float
 
 
 @attrs.define(eq=False)
@@ -53,6 +67,9 @@ class FailureDetector:
     Time is counted in ticks of this process. While it sleeps or is blocked there are no ticks, so its own
     pauses do not count as silence of a worker.
 
+    A tick looks at the TASKs that were sent since the last one, and at those whose worker would be lost now
+    without the work heartbeats since they were looked at. So its work does not grow with all that are open.
+
     Args:
         pathways: The open Pathways.
         directory: The directory, which knows the heartbeat interval of each host.
@@ -64,8 +81,10 @@ class FailureDetector:
     _other: Callable[[Signal, Undelivered], None]
     _takeover_s: float = attrs.field(default=0.0, init=False)
     _tick: int = attrs.field(default=0, init=False)
-    # By TASK, for the unanswered ones that are older than a tick.
-    _last_heartbeats: dict[str, _LastHeartbeat] = attrs.field(factory=dict, init=False)
+    # The ticks of the last work heartbeats by TASK, for those that are monitored.
+    _last_heartbeats: dict[str, int] = attrs.field(factory=dict, init=False)
+    # The monitored TASKs by the tick at which they are checked next.
+    _due: dict[float, list[_Monitored]] = attrs.field(factory=dict, init=False)
 
     async def run(self, clock: Clock, guarantees: Guarantees) -> None:
         """Check for lost workers every `TICK_S`, until cancelled.
@@ -78,48 +97,77 @@ class FailureDetector:
         self._takeover_s = guarantees.takeover_s or 0.0
         while True:
             await clock.sleep(TICK_S)
-            self.check()
+            for _ in self.check():
+                await asyncio.sleep(0)
 
     def receive(self, heartbeat: Signal) -> None:
         """Handle a work heartbeat from the inbox."""
         tasks = heartbeat.meta.get("tasks")
         if not isinstance(tasks, list):
             return
+        last, tick = self._last_heartbeats, self._tick
         for task_id in tasks:
-            last = self._last_heartbeats.get(task_id) if isinstance(task_id, str) else None
-            if last is not None:
-                self._last_heartbeats[task_id] = _LastHeartbeat(self._tick, last.max_silent_ticks)
+            if isinstance(task_id, str) and task_id in last:
+                last[task_id] = tick
 
     async def refuse(self, heartbeat: Signal, reason: str) -> None:
         """Handle a work heartbeat that a middleware dropped: it still shows that the worker lives."""
         self.receive(heartbeat)
 
-    def check(self) -> None:
-        """Advance by one tick, and end the TASKs whose worker was silent for too long."""
-        self._tick += 1
-        before, self._last_heartbeats = self._last_heartbeats, {}
-        new: dict[str, _LastHeartbeat] = {}
-        for pathway in self._pathways.pathways():
-            # An offer that is not awarded yet has no Neuron.
-            if pathway.answer is not None or not pathway.neuron:
-                continue
-            last = before.get(pathway.task_id)
-            if last is None:
-                last = new.get(pathway.neuron)
-                if last is None:
-                    last = new[pathway.neuron] = self._initial(pathway.neuron)
-            if last.max_silent_ticks is not None and self._tick - last.tick >= last.max_silent_ticks:
-                self._end(pathway)
-            else:
-                self._last_heartbeats[pathway.task_id] = last
+    def check(self) -> Iterator[None]:
+        """Advance by one tick, and end the TASKs whose worker was silent for too long.
 
-    def _initial(self, neuron: str) -> _LastHeartbeat:
-        # The TASK was sent since the last tick.
+        It is done when the iterator ends; between two steps the event loop may turn.
+        """
+        self._tick += 1
+        yield from self._monitor(self._pathways.opened())
+        ended = 0
+        for checked, task in enumerate(self._due.pop(self._tick, ()), 1):
+            pathway = task.pathway()
+            if pathway is None or not _is_unanswered(pathway) or pathway.task_id != task.task_id:
+                self._last_heartbeats.pop(task.task_id, None)
+            elif self._lost_at(task) > self._tick:
+                self._check_later(task)
+            else:
+                del self._last_heartbeats[task.task_id]
+                self._end(pathway)
+                ended += 1
+            # It must live no longer than its caller wants.
+            del pathway
+            if not checked % MAX_CHECKED or ended == MAX_ENDED:
+                ended = 0
+                yield
+
+    def _monitor(self, opened: list[weakref.ref[Pathway]]) -> Iterator[None]:
+        """Monitor the TASKs that were sent since the last tick."""
+        limits: dict[str, float] = {}
+        for count, ref in enumerate(opened, 1):
+            pathway = ref()
+            # An offer that is not awarded yet has no Neuron.
+            if pathway is not None and _is_unanswered(pathway) and pathway.neuron:
+                neuron, task_id = pathway.neuron, pathway.task_id
+                if neuron not in limits:
+                    limits[neuron] = self._max_silent_ticks(neuron)
+                if task_id not in self._last_heartbeats:
+                    self._last_heartbeats[task_id] = self._tick - 1
+                    self._check_later(_Monitored(task_id, ref, limits[neuron]))
+            del pathway
+            if not count % MAX_CHECKED:
+                yield
+
+    def _max_silent_ticks(self, neuron: str) -> float:
         pulse_s = self._directory.pulse_s(neuron)
         if pulse_s is None:
-            return _LastHeartbeat(self._tick - 1, None)
-        silence_s = MAX_SILENT_INTERVALS * pulse_s + self._takeover_s
-        return _LastHeartbeat(self._tick - 1, math.ceil(silence_s / TICK_S))
+            return math.inf
+        return math.ceil((MAX_SILENT_INTERVALS * pulse_s + self._takeover_s) / TICK_S)
+
+    def _lost_at(self, task: _Monitored) -> float:
+        """Return the tick at which the worker of a TASK is lost if it stays silent."""
+        return self._last_heartbeats[task.task_id] + task.max_silent_ticks
+
+    def _check_later(self, task: _Monitored) -> None:
+        tick = min(self._lost_at(task), self._tick + MAX_TICKS)
+        self._due.setdefault(tick, []).append(task)
 
     def _end(self, pathway: Pathway) -> None:
         logger.debug("TASK %s for Neuron %r: its worker is lost", pathway.task_id, pathway.neuron)
@@ -151,3 +199,7 @@ class FailureDetector:
             logger.warning("TASK %s was not delivered, and no Pathway follows it: %s", task.id, message)
         else:
             pathway.deliver(pathway.local_error(_CODES[why], message, recoverable=why != "failed"))
+
+
+def _is_unanswered(pathway: Pathway) -> bool:
+    return pathway.answer is None and not pathway.closed
