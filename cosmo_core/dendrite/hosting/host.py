@@ -102,9 +102,10 @@ class Host:
             return False
         return runner.load < runner.axon.max_concurrency + runner.axon.max_backlog
 
-    def tasks(self) -> list[Signal]:
-        """Return the TASKs that run or wait on all Neurons. Thread-safe."""
-        return [task for runner in list(self._runners.values()) for task in runner.tasks]
+    def tasks(self) -> Iterator[Signal]:
+        """Yield the TASKs that run or wait on all Neurons. Thread-safe."""
+        for runner in list(self._runners.values()):
+            yield from runner.tasks
 
     def neuron_of(self, work: asyncio.Task[Any]) -> str | None:
         """Return the id of the hosted Neuron that an asyncio task runs, if it runs one. Thread-safe."""

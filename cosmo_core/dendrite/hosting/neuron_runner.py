@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import chain
 from time import monotonic
 from typing import Any
 
@@ -66,11 +67,11 @@ class NeuronRunner:
         return task_id in self._running
 
     @property
-    def tasks(self) -> list[Signal]:
-        """The TASKs that run or wait. Thread-safe."""
+    def tasks(self) -> Iterator[Signal]:
+        """The TASKs that run or wait now. Thread-safe."""
         # Copied in one step each: the event loop may change them at any time.
         running, waiting = list(self._running.values()), list(self._backlog)
-        return [task for _, task in running] + [task for task, _ in waiting]
+        return chain((task for _, task in running), (task for task, _ in waiting))
 
     def _is_pending(self, task_id: str) -> bool:
         """Tell whether a TASK runs or waits."""

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Iterator
+from itertools import chain
 from time import monotonic
 from typing import Final
 
@@ -48,8 +49,11 @@ class WorkHeartbeat:
         """Send work heartbeats every `PULSE_S`, until cancelled."""
         while True:
             await clock.sleep(PULSE_S)
-            for subject, heartbeat in self._heartbeats():
-                await self._send(subject, heartbeat)
+            for named in self._heartbeats():
+                if named is not None:
+                    await self._send(*named)
+                # A turn of the event loop: thousands of TASKs are named in as many steps as Signals.
+                await asyncio.sleep(0)
 
     async def _send(self, subject: str, heartbeat: Signal) -> None:
         try:
@@ -66,29 +70,33 @@ class WorkHeartbeat:
 
     def send_from_thread(self) -> None:
         """Send work heartbeats once, from the watchdog's thread, while the event loop is blocked."""
-        for subject, heartbeat in self._heartbeats():
-            self._link.publish_from_thread(subject, heartbeat)
+        for named in self._heartbeats():
+            if named is not None:
+                self._link.publish_from_thread(*named)
 
-    def _heartbeats(self) -> Iterator[tuple[str, Signal]]:
-        subjects = self._link.subjects
-        for inbox, tasks in self._tasks_by_inbox().items():
-            for start in range(0, len(tasks), MAX_NAMED):
-                named = tasks[start : start + MAX_NAMED]
-                neurons = {task.directed.id for task in named if task.directed and task.directed.id}
-                ids = [task.id for task in named]
-                meta = {"dendrite": self._name, "tasks": ids, "neurons": sorted(neurons)}
-                heartbeat = Signal.new(SignalType.HEARTBEAT, {"status": "working"}, meta=meta)
-                yield subjects.inbox(heartbeat.type, inbox), heartbeat
-
-    def _tasks_by_inbox(self) -> dict[str, list[Signal]]:
-        found: dict[str, list[Signal]] = {}
-        # A TASK that is still in a middleware counts, too.
+    def _heartbeats(self) -> Iterator[tuple[str, Signal] | None]:
+        """Yield each HEARTBEAT with its subject, and None where `MAX_NAMED` TASKs more were looked at."""
+        by_inbox: dict[str, list[Signal]] = {}
+        # A TASK that is still in a middleware counts, too; it may be accepted meanwhile, so these are first.
         arriving = [signal for signal in list(self._link.in_middleware.values()) if signal.type in _WORK]
-        for task in self._host.tasks() + arriving:
+        for count, task in enumerate(chain(arriving, self._host.tasks()), 1):
             inbox = task.meta.get("pulse_to", task.meta.get("reply_to"))
             if isinstance(inbox, str) and is_token(inbox):
-                found.setdefault(inbox, []).append(task)
-        return found
+                tasks = by_inbox.setdefault(inbox, [])
+                tasks.append(task)
+                if len(tasks) == MAX_NAMED:
+                    yield self._heartbeat(inbox, by_inbox.pop(inbox))
+            if not count % MAX_NAMED:
+                yield None
+        for inbox, tasks in by_inbox.items():
+            yield self._heartbeat(inbox, tasks)
+
+    def _heartbeat(self, inbox: str, tasks: list[Signal]) -> tuple[str, Signal]:
+        neurons = {task.directed.id for task in tasks if task.directed and task.directed.id}
+        ids = [task.id for task in tasks]
+        meta = {"dendrite": self._name, "tasks": ids, "neurons": sorted(neurons)}
+        heartbeat = Signal.new(SignalType.HEARTBEAT, {"status": "working"}, meta=meta)
+        return self._link.subjects.inbox(heartbeat.type, inbox), heartbeat
 
 
 # --- while the event loop is blocked ----------------------------------------------------------------
