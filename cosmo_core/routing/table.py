@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Final, Generic, TypeVar
+from weakref import WeakValueDictionary
 
 import attrs
 
@@ -25,6 +26,9 @@ MAX_CACHED_ROUTES: Final = 10_000
 
 MAX_CACHED_TARGETS: Final = 100_000
 """How many targets these routes may have, together."""
+
+MAX_COMPARED: Final = 100
+"""With how many cached routes a pattern with wildcards is compared; beyond it all are removed."""
 
 
 class Turn(Generic[T]):
@@ -137,7 +141,7 @@ class QueueGroup(Generic[T]):
 class _MergedGroup(QueueGroup[T]):
     """The members of groups of one name, which have different patterns that match one subject."""
 
-    __slots__ = ("_picked",)
+    __slots__ = ("__weakref__", "_picked")
 
     def __init__(self, parts: tuple[QueueGroup[T], ...]) -> None:
         super().__init__(parts[0].name)
@@ -185,15 +189,18 @@ class SubjectTable(Generic[T]):
     """Maps patterns to targets, and subjects to the targets they reach.
 
     Attributes:
-        cached: The routes that `route` returned since the table last changed, by subject.
+        cached: The routes that `route` returned, by subject, as long as no change of the table concerns them.
     """
 
     def __init__(self) -> None:
         self._root: _Node[T] = _Node()
         self.cached: dict[str, Route[T]] = {}
         self._cached_targets = 0
-        # Subjects that reach the same groups share a merged one, so that its members take turns for all.
-        self._merged: dict[tuple[QueueGroup[T], ...], QueueGroup[T]] = {}
+        # The subjects of the cached routes by their last token, to find those that a pattern matches.
+        self._by_last: dict[str, set[str]] = {}
+        # Subjects that reach the same groups share a merged one, so that its members take turns for all. It
+        # lives as long as their routes.
+        self._merged: WeakValueDictionary[tuple[QueueGroup[T], ...], _MergedGroup[T]] = WeakValueDictionary()
 
     def add(self, pattern: str, target: T, queue_group: str | None = None) -> None:
         """Route the frames of ``pattern`` to ``target``, alone or as a member of a queue group.
@@ -206,7 +213,10 @@ class SubjectTable(Generic[T]):
         check_pattern(pattern, queue_group)
         node = self._root
         for token in pattern.split("."):
-            node = node.children.setdefault(token, _Node())
+            child = node.children.get(token)
+            if child is None:
+                child = node.children[token] = _Node()
+            node = child
         if queue_group is None:
             node.singles[id(target)] = target
             node.targets = ()
@@ -217,7 +227,7 @@ class SubjectTable(Generic[T]):
         else:
             node.groups[queue_group] = QueueGroup(queue_group)
             node.groups[queue_group].add(target)
-        self._clear_cache()
+        self._remove_routes(pattern)
 
     def remove(self, pattern: str, target: T, queue_group: str | None = None) -> bool:
         """Undo `add` with the same arguments; do nothing if there was none.
@@ -246,11 +256,11 @@ class SubjectTable(Generic[T]):
             if child.singles or child.groups or child.children:
                 break
             del parent.children[token]
-        self._clear_cache()
+        self._remove_routes(pattern)
         return False
 
     def route(self, subject: str) -> Route[T]:
-        """Return where a frame on ``subject`` goes. It is the same object until the table changes.
+        """Return where a frame on ``subject`` goes. It is the same object until that changes.
 
         Raises:
             SynapseError: The subject is malformed; only patterns may have wildcards.
@@ -282,19 +292,38 @@ class SubjectTable(Generic[T]):
         self._cached_targets += count
         route = Route(tuple(targets), tuple(map(self._merge, groups.values())))
         self.cached[subject] = route
+        self._by_last.setdefault(tokens[-1], set()).add(subject)
         return route
 
     def _merge(self, parts: list[QueueGroup[T]]) -> QueueGroup[T]:
         if len(parts) == 1:
             return parts[0]
         key = tuple(parts)
-        if key not in self._merged:
-            self._merged[key] = _MergedGroup(key)
-        return self._merged[key]
+        merged = self._merged.get(key)
+        if merged is None:
+            merged = self._merged[key] = _MergedGroup(key)
+        return merged
+
+    def _remove_routes(self, pattern: str) -> None:
+        """Remove the cached routes of the subjects that a pattern matches."""
+        last = pattern.rpartition(".")[2]
+        if "*" not in pattern and last != ">":
+            found = [pattern] if pattern in self.cached else []
+        elif last in {"*", ">"} or len(self._by_last.get(last, ())) > MAX_COMPARED:
+            self._clear_cache()
+            return
+        else:
+            found = [subject for subject in self._by_last.get(last, ()) if matches(pattern, subject)]
+        for subject in found:
+            self._cached_targets -= len(self.cached.pop(subject).targets)
+            subjects = self._by_last[last]
+            subjects.remove(subject)
+            if not subjects:
+                del self._by_last[last]
 
     def _clear_cache(self) -> None:
         self.cached.clear()
-        self._merged.clear()
+        self._by_last.clear()
         self._cached_targets = 0
 
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import math
-import sys
 import weakref
-from collections.abc import Callable
-from types import FrameType
 from typing import Any, cast
 from unittest.mock import patch
 
@@ -21,6 +17,7 @@ from cosmo_core.dendrite.dispatch.pathway_registry import PathwayRegistry
 from cosmo_core.dendrite.reliability import failure_detector
 from cosmo_core.dendrite.reliability.failure_detector import MAX_SILENT_INTERVALS, TICK_S, FailureDetector
 from cosmo_core.dendrite.transport.link import Link
+from tests.counting import work_of
 
 PULSES: list[float | None] = [None, 0.1, 1.0, 3.0]
 NEURONS = ["a", "b", "c"]
@@ -195,25 +192,6 @@ TestDetector = DetectorMachine.TestCase
 
 
 # --- its work ---------------------------------------------------------------------------------------------
-
-
-def work_of(call: Callable[[], object]) -> int:
-    """Return how many functions a call calls, those of C included."""
-    calls = 0
-
-    def count(frame: FrameType, event: str, arg: object) -> None:
-        nonlocal calls
-        calls += event in {"call", "c_call"}
-
-    # A collection of garbage calls functions of others.
-    gc.disable()
-    sys.setprofile(count)
-    try:
-        call()
-    finally:
-        sys.setprofile(None)
-        gc.enable()
-    return calls
 
 
 def open_all(registry: Registry, count: int, first: int = 0, trace: str | None = None) -> list[Pathway]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
+from itertools import chain
 
 import pytest
 from hypothesis import given
@@ -10,7 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from cosmo_core import SynapseError
-from cosmo_core.routing import MAX_CACHED_ROUTES, MAX_SUBJECT, SubjectTable
+from cosmo_core.routing import MAX_CACHED_ROUTES, MAX_SUBJECT, Route, SubjectTable
+from cosmo_core.routing.table import MAX_COMPARED
+from tests.counting import work_of
 
 TOKENS = st.sampled_from(["a", "b", "c"])
 SUBJECTS = st.lists(TOKENS, min_size=1, max_size=4).map(".".join)
@@ -57,7 +61,18 @@ class RoutingMachine(RuleBasedStateMachine):
 
     @rule(subject=SUBJECTS)
     def route(self, subject: str) -> None:
-        route = self.table.route(subject)
+        self.check(subject, self.table.route(subject))
+
+    @invariant()
+    def cached_routes_are_those_of_a_fresh_look(self) -> None:
+        cached = self.table.cached
+        for subject, route in cached.items():
+            self.check(subject, route)
+        assert self.table._cached_targets == sum(len(route.targets) for route in cached.values())
+        assert sorted(chain.from_iterable(self.table._by_last.values())) == sorted(cached)
+        assert all(self.table._by_last.values())
+
+    def check(self, subject: str, route: Route[object]) -> None:
         expected = [entry for entry in self.model if matches(entry[0].split("."), subject.split("."))]
         singles = Counter(target for _, target, group in expected if group is None)
         assert Counter(route.targets) == singles
@@ -136,3 +151,63 @@ def test_the_route_cache_is_bounded() -> None:
     for number in range(MAX_CACHED_ROUTES + 10):
         assert table.route(f"inbox.n{number}").targets == (1,)
     assert len(table.cached) <= MAX_CACHED_ROUTES
+
+
+# --- the work of a change -----------------------------------------------------------------------------------
+
+
+def work_beside(others: int, pattern: str, subject: str) -> list[int]:
+    """Return the work of adding, using and removing a target beside others whose routes are cached."""
+    table: SubjectTable[int] = SubjectTable()
+    for number in range(others):
+        table.add(f"ns.*.inbox.n{number}", number, f"n{number}")
+        table.add(f"ns.TASK.neuron.n{number}", number, f"n{number}")
+        table.route(f"ns.TASK.neuron.n{number}")
+        table.route(f"ns.OUTPUT.inbox.n{number}")
+    before = dict(table.cached)
+    table.route(subject)
+    work = []
+    for group in ("warm", "group", None):
+        for step in (table.add, table.remove):
+            work.append(work_of(partial(step, pattern, 1, group)))
+            work.append(work_of(partial(table.route, subject)))
+    del table.cached[subject]
+    assert table.cached.keys() == before.keys()
+    assert all(route is before[each] for each, route in table.cached.items())
+    return work[4:]
+
+
+@pytest.mark.parametrize("pattern", ["ns.*.inbox.mine", "ns.OUTPUT.inbox.mine"])
+def test_a_change_costs_the_same_beside_thousands_of_others_and_keeps_their_routes(pattern: str) -> None:
+    few, many = (work_beside(others, pattern, "ns.OUTPUT.inbox.mine") for others in (10, 4000))
+    assert few == many
+
+
+@pytest.mark.parametrize("others", [MAX_COMPARED - 1, MAX_COMPARED + 1, 5 * MAX_COMPARED])
+def test_a_pattern_is_compared_with_a_limited_number_of_routes(others: int) -> None:
+    table: SubjectTable[int] = SubjectTable()
+    table.add("*.same", 1)
+    for number in range(others):
+        assert table.route(f"n{number}.same").targets == (1,)
+    assert work_of(partial(table.add, "n7.*.same", 2)) <= 20 * MAX_COMPARED
+    assert (len(table.cached) == others) == (others <= MAX_COMPARED)
+    table.add("*.same", 3)
+    assert table.route("n7.same").targets == (1, 3)
+
+
+def test_groups_of_different_patterns_are_merged_while_a_route_has_them() -> None:
+    table: SubjectTable[int] = SubjectTable()
+    table.add("w.>", 1, "g")
+    table.add("w.a.*", 2, "g")
+    table.add("*.a.b", 3, "g")
+    merged = table.route("w.a.b").groups[0]
+    assert table.route("w.a.c").groups[0] is not merged
+    assert sorted(merged.pick() for _ in range(6)) == [1, 1, 2, 2, 3, 3]
+    table.add("other", 4)
+    assert table.route("w.a.b").groups[0] is merged
+    table.remove("*.a.b", 3, "g")
+    assert sorted(table.route("w.a.b").groups[0].members) == [1, 2]
+    assert table.route("w.a.b").groups[0] is table.route("w.a.c").groups[0]
+    del merged
+    table.remove("w.>", 1, "g")
+    assert [table.route("w.a.b").groups[0].size, len(table._merged)] == [1, 0]

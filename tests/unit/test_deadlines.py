@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import itertools
-import sys
 from collections.abc import Callable
 from functools import partial
-from types import FrameType
 from typing import Any, cast
 from unittest.mock import patch
 
@@ -17,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cosmo_core.dendrite.dispatch.deadlines import MAX_EXPIRED, RESOLUTION_S, Deadline, Deadlines
+from tests.counting import work_of
 
 
 class Clock:
@@ -135,25 +133,6 @@ def test_deadlines_agree_with_a_plain_list(start: float, steps: list[tuple[str, 
     assert deadlines.open == 0
     assert not clock.timers
     assert not deadlines.buckets
-
-
-def work_of(call: Callable[[], object]) -> int:
-    """Return how many functions a call calls, those of C included."""
-    calls = 0
-
-    def count(frame: FrameType, event: str, arg: object) -> None:
-        nonlocal calls
-        calls += event in {"call", "c_call"}
-
-    # A collection of garbage calls functions of others.
-    gc.disable()
-    sys.setprofile(count)
-    try:
-        call()
-    finally:
-        sys.setprofile(None)
-        gc.enable()
-    return calls
 
 
 def work_beside(others: int) -> list[int]:
