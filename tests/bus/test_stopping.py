@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from cosmo_core import (
 )
 from cosmo_synapse_memory import MemorySynapse
 from tests.bus.common import Start, echo
+from tests.counting import work_of
 
 
 @pytest.mark.clause("P-9.1")
@@ -200,3 +202,36 @@ async def test_dendrite_stops_after_synapse_is_closed(
     await synapse.close()
     await worker.stop()
     assert "DEREGISTER could not be sent" in caplog.text
+
+
+async def _work_of_a_stop_beside(start: Start, others: int) -> list[int]:
+    """Return the work of stopping one TASK that runs, and one that waits, beside others."""
+
+    release = asyncio.Event()
+
+    async def stuck(input: dict[str, Any], context: list[Any]) -> Any:
+        await release.wait()
+
+    name = f"stuck{others}"
+    axon = Axon(neuron_id=name, neuron_fn=stuck, max_concurrency=others // 2, max_backlog=others)
+    worker, orchestrator = await start(axon, role="worker"), await start()
+    pathways = [await orchestrator.dispatch(neuron=name, input={}) for _ in range(others)]
+    runner = worker._host._runners[name]
+    work = []
+    for index in (0, 1, others // 2, others - 1):
+        pathway = pathways[index]
+        stop = Signal.new(
+            SignalType.STOP, {"rollback": False}, trace_id=pathway.trace_id, parent_id=pathway.task_id
+        )
+        work.append(work_of(partial(worker._host._stop, stop)))
+        assert (await pathway.wait(timeout_s=5)).payload["code"] == "CANCELLED"
+        assert pathway.task_id not in {task.id for task in runner.tasks}
+    release.set()
+    return work[1:]
+
+
+@pytest.mark.clause("P-9.8")
+async def test_work_of_stopping_a_task_is_the_same_beside_thousands(start: Start) -> None:
+    few, many = [await _work_of_a_stop_beside(start, others) for others in (10, 2_000)]
+    # A new millisecond, which starts new ids, costs some calls.
+    assert max(many) <= max(few) + 100

@@ -297,11 +297,17 @@ class Host:
     def _stop(self, stop: Signal) -> None:
         if not self._stopped.add(stop):
             return
+        if stop.parent_id is not None:
+            for runner in self._runners.values():
+                runner.stop_task(stop.parent_id)
+            return
+        trace_id = stop.trace_id
         ending = [
-            work for runner in self._runners.values() for work in runner.stop(partial(_is_stopped_by, stop))
+            work
+            for runner in self._runners.values()
+            for work in runner.stop(lambda task: task.trace_id == trace_id)
         ]
-        if stop.parent_id is None:
-            self._replies.spawn(self._confirm(stop, ending))
+        self._replies.spawn(self._confirm(stop, ending))
 
     async def _confirm(self, stop: Signal, ending: Sequence[asyncio.Task[None]]) -> None:
         if ending:
@@ -314,12 +320,6 @@ class Host:
 
 async def _await(refusal: Awaitable[None]) -> None:
     await refusal
-
-
-def _is_stopped_by(stop: Signal, task: Signal) -> bool:
-    if stop.parent_id is not None:
-        return stop.parent_id == task.id
-    return stop.trace_id == task.trace_id
 
 
 async def _ended(work: asyncio.Task[None]) -> None:

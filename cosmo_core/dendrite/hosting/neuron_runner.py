@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import chain
 from time import monotonic
@@ -48,8 +48,8 @@ class NeuronRunner:
         self._eager: EagerTasks | None = None
         self._running: dict[str, tuple[asyncio.Task[None], Signal]] = {}
         self._replying: set[str] = set()
-        # Each TASK with its deadline, in monotonic seconds.
-        self._backlog: deque[tuple[Signal, float | None]] = deque()
+        # By id, each waiting TASK with its deadline, in monotonic seconds.
+        self._backlog: OrderedDict[str, tuple[Signal, float | None]] = OrderedDict()
         # By TASK. There may be several: a Synapse delivers a TASK again when a delivery takes too long.
         self._unacknowledged: dict[str, list[asyncio.Future[None]]] = {}
 
@@ -70,12 +70,12 @@ class NeuronRunner:
     def tasks(self) -> Iterator[Signal]:
         """The TASKs that run or wait now. Thread-safe."""
         # Copied in one step each: the event loop may change them at any time.
-        running, waiting = list(self._running.values()), list(self._backlog)
+        running, waiting = list(self._running.values()), list(self._backlog.values())
         return chain((task for _, task in running), (task for task, _ in waiting))
 
     def _is_pending(self, task_id: str) -> bool:
         """Tell whether a TASK runs or waits."""
-        return task_id in self._running or any(task.id == task_id for task, _ in reversed(self._backlog))
+        return task_id in self._running or task_id in self._backlog
 
     def runs_in(self, work: asyncio.Task[Any]) -> bool:
         """Tell whether an asyncio task runs this Neuron. Thread-safe."""
@@ -106,7 +106,7 @@ class NeuronRunner:
             self._start(task, deadline)
             return None
         if len(self._backlog) < self._max_waiting:
-            self._backlog.append((task, deadline))
+            self._backlog[task.id] = (task, deadline)
             if self._logs:
                 task_log.log_step("queued", task)
             return None
@@ -192,12 +192,12 @@ class NeuronRunner:
                 self._start_next()
 
     def _start_next(self) -> None:
-        task, deadline = self._backlog.popleft()
+        _, (task, deadline) = self._backlog.popitem(last=False)
         while deadline is not None and monotonic() >= deadline:
             self._reply_in_background(task, self._deadline_error(task))
             if not self._backlog:
                 return
-            task, deadline = self._backlog.popleft()
+            _, (task, deadline) = self._backlog.popitem(last=False)
         self._start(task, deadline)
 
     def _reply_in_background(self, task: Signal, answer: Signal) -> asyncio.Task[None]:
@@ -222,18 +222,21 @@ class NeuronRunner:
 
         A reply that is being sent is finished, unless ``cancel_replies``.
         """
-        ending = []
-        for work, task in self._running.values():
-            if selects(task):
-                ending.append(work)
-                # Later: an asyncio task that is cancelled before its first step never runs its clean-up.
-                work.get_loop().call_soon(self._cancel, work, task.id, cancel_replies)
-        waiting = [entry for entry in self._backlog if selects(entry[0])]
-        for entry in waiting:
-            self._backlog.remove(entry)
+        selected = [task.id for task in self.tasks if selects(task)]
+        ending = (self.stop_task(task_id, cancel_replies=cancel_replies) for task_id in selected)
+        return [work for work in ending if work is not None]
+
+    def stop_task(self, task_id: str, *, cancel_replies: bool = False) -> asyncio.Task[None] | None:
+        """Stop one TASK as `stop` does; return what is still ending, or None if it neither runs nor waits."""
+        if (running := self._running.get(task_id)) is not None:
+            work = running[0]
+            # Later: an asyncio task that is cancelled before its first step never runs its clean-up.
+            work.get_loop().call_soon(self._cancel, work, task_id, cancel_replies)
+            return work
+        if (waiting := self._backlog.pop(task_id, None)) is not None:
             # In the background: a Synapse that awaited these replies would delay the next STOP.
-            ending.append(self._reply_in_background(entry[0], cancelled_error(entry[0], self.axon)))
-        return ending
+            return self._reply_in_background(waiting[0], cancelled_error(waiting[0], self.axon))
+        return None
 
     def _cancel(self, work: asyncio.Task[None], task_id: str, cancel_replies: bool) -> None:
         if cancel_replies or task_id not in self._replying:
