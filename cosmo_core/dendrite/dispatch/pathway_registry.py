@@ -128,7 +128,8 @@ class PathwayRegistry:
     def remove(self, pathway: Pathway) -> None:
         """Deliver nothing more to ``pathway``."""
         entry = self._open.pop(pathway.trace_id, None)
-        if isinstance(entry, dict):
+        # Not isinstance: it takes twice as long, for every TASK.
+        if type(entry) is dict:
             entry.pop(pathway.task_id, None)
             self._joined.pop(pathway.task_id, None)
             if entry:
