@@ -1,4 +1,4 @@
-"""A worker process: hosts the echo Neuron on the bus of a URL until it is terminated."""
+"""A worker process: hosts the echo and the streaming Neuron on the bus of a URL until it is terminated."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from cosmo_core import Axon, Dendrite, connect_synapse
-from tests.bench.bus import NAMESPACE, NEURON, echo
+from tests.bench.bus import NAMESPACE, NEURON, STREAMER, echo, stream
 
 
 async def main(url: str) -> None:
-    """Host the echo Neuron on the bus at ``url``."""
+    """Host the two Neurons on the bus at ``url``."""
     worker = Dendrite(synapse=await connect_synapse(url), namespace=NAMESPACE, role="worker")
     worker.attach_axon(Axon(neuron_id=NEURON, neuron_fn=echo, capabilities=["greet"]))
+    worker.attach_axon(Axon(neuron_id=STREAMER, neuron_fn=stream))
     async with worker:
         print("ready", flush=True)
         await asyncio.Event().wait()

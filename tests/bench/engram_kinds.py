@@ -54,5 +54,5 @@ class Amount:
     @classmethod
     def of(cls, scale: float) -> Amount:
         """Return the amount for ``--scale``; a full store shrinks more than the rest below a scale of 1."""
-        many = MANY if scale >= 1 else max(2 * FEW, int(MANY * scale / 4))
+        many = MANY if scale >= 1 else max(2 * FEW, int(MANY * scale / 10))
         return cls(scale, rounds=max(3, int(9 * scale)), many=many)

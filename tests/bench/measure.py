@@ -48,6 +48,13 @@ async def per_second(work: Awaitable[object], count: int) -> float:
     return count / (time.perf_counter() - start)
 
 
+async def per_cpu_second(work: Awaitable[object], count: int) -> float:
+    """Return the operations of ``work`` per second of CPU time of this thread; it does ``count`` of them."""
+    start = time.thread_time()
+    await work
+    return count / (time.thread_time() - start)
+
+
 async def ping_pong(count: int) -> float:
     """Return the round trips per second between two asyncio tasks through two queues."""
     there: asyncio.Queue[int] = asyncio.Queue()
@@ -69,8 +76,11 @@ async def ping_pong(count: int) -> float:
 
 
 def in_fresh_process(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Call ``function`` in a new interpreter, with fresh memory, and return its result."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+    """Call ``function`` in a new process, whose memory has only what was imported, and return its result."""
+    context = multiprocessing.get_context("forkserver")
+    # A process of its own imports them once, and is copied for each call.
+    context.set_forkserver_preload(["__main__", "tests.bench.preloaded"])
+    with ProcessPoolExecutor(1, mp_context=context) as process:
         return process.submit(function, *args, **kwargs).result()
 
 

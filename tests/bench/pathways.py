@@ -20,7 +20,7 @@ _futures: Final[dict[str, asyncio.Future[None]]] = {}
 
 def figures(scale: float) -> Iterator[Figure]:
     """Yield the bytes per Pathway among 10,000 of them, as counted by Python and by the system."""
-    count = max(1_000, int(10_000 * min(5 * scale, 1)))
+    count = max(100, int(10_000 * min(5 * scale, 1)))
     kinds: list[tuple[str, Opener, bool, Opener, str]] = [
         ("open Pathway, no answer yet", _pathway, False, _future, "a Future under an id"),
         ("open Pathway, one answer buffered", _pathway, True, _future, "a Future under an id"),

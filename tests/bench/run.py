@@ -6,6 +6,7 @@ Nothing is asserted, because machines differ in speed. Compare the ratios.
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import time
@@ -25,11 +26,15 @@ if TYPE_CHECKING:
 
 FAMILIES: Final = {
     "round-trips": "round_trips",
+    "tails": "tails",
+    "streaming": "streaming",
+    "middleware": "middleware",
     "parts": "parts",
     "codec": "codec",
     "imports": "imports",
     "pathways": "pathways",
     "growth": "growth",
+    "slopes": "slopes",
     "isolation": "isolation",
     "sources": "sources",
     "tools": "tools",
@@ -40,6 +45,9 @@ FAMILIES: Final = {
 }
 """The module of each family. A fresh process imports this script again, and needs none of them."""
 
+BUSY: Final = 0.5
+"""The load average of the last minute from which on other programs disturb the figures."""
+
 
 def figures(family: str, scale: float) -> Iterator[Figure]:
     """Return the figures of a family."""
@@ -47,10 +55,21 @@ def figures(family: str, scale: float) -> Iterator[Figure]:
     return found
 
 
+def warn_if_busy() -> None:
+    """Warn on stderr if other programs use the processor, which makes figures worthless."""
+    if (load := os.getloadavg()[0]) > BUSY:
+        print(
+            f"          the load is {load:.1f}: wait until nothing else runs, or ignore the figures",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
 def main() -> None:
     """Measure the chosen families, report progress on stderr, and print one table, or JSON, on stdout."""
     options = _parser().parse_args()
     _raise_interrupt_on_signals()
+    warn_if_busy()
     start = time.perf_counter()
     results = []
     for family in options.only or FAMILIES:

@@ -48,7 +48,10 @@ def _measure(calls: int, rounds: int) -> Pair:
 async def _compare(calls: int, rounds: int) -> Pair:
     command = [sys.executable, "-c", SERVER]
     neuron: Any = Neuron(source="mcp", command=command[0], args=command[1:], tool="add")
+    # Both servers start at once.
+    started = asyncio.create_task(neuron(ARGUMENTS, []))
     async with Client(StdioServerParameters(command=command[0], args=command[1:])) as client:
+        await started
 
         async def through_neuron() -> None:
             await neuron(ARGUMENTS, [])
