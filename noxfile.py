@@ -197,6 +197,15 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def rivals(session: nox.Session) -> None:
+    """Measure other libraries beside ours, in one run; not part of CI."""
+    buses = ("cosmo-synapse-memory", "cosmo-synapse-nats")
+    rivals = nox.project.dependency_groups(CORE, "rivals")
+    install_from_checkout(session, *buses, *test_group("cosmo-synapse-nats"), *rivals)
+    session.run("python", "tests/bench/run.py", "--only", "rivals", *session.posargs)
+
+
+@nox.session
 def live_providers(session: nox.Session) -> None:
     """Install LiteLLM's proxy and two mock providers for `live`, in an environment of their own."""
     session.install(*nox.project.dependency_groups(CORE, "live-providers"))

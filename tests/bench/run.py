@@ -45,13 +45,16 @@ FAMILIES: Final = {
 }
 """The module of each family. A fresh process imports this script again, and needs none of them."""
 
+OPTIONAL: Final = {"rivals": "rivals"}
+"""The families that need further distributions, and are measured only if they are named."""
+
 BUSY: Final = 0.5
 """The load average of the last minute from which on other programs disturb the figures."""
 
 
 def figures(family: str, scale: float) -> Iterator[Figure]:
     """Return the figures of a family."""
-    found: Iterator[Figure] = import_module(f"tests.bench.{FAMILIES[family]}").figures(scale)
+    found: Iterator[Figure] = import_module(f"tests.bench.{(FAMILIES | OPTIONAL)[family]}").figures(scale)
     return found
 
 
@@ -96,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         "--quick", dest="scale", action="store_const", const=0.2, help="the same as --scale 0.2"
     )
     parser.add_argument(
-        "--only", action="append", choices=FAMILIES, help="measure one family; may be repeated"
+        "--only", action="append", choices=FAMILIES | OPTIONAL, help="measure one family; may be repeated"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser

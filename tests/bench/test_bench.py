@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from cosmo_engram_postgres.testing import NEEDED, find_postgres
+from tests.bench.measure import MissingError
+from tests.bench.rivals import Rival
 from tests.bench.run import warn_if_busy
 
 # The fixture runs every family, which takes its time where other tests run at once.
@@ -137,6 +139,18 @@ def test_bench_warns_if_others_use_the_processor(
     monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
     warn_if_busy()
     assert ("the load is 1.7" in capsys.readouterr().err) is warns
+
+
+def test_rivals_are_measured_only_on_request(figures: list[dict[str, Any]]) -> None:
+    assert not [figure for figure in figures if figure["name"].startswith("rivals")]
+
+
+def test_rival_that_is_not_installed_is_skipped_with_the_way_to_install_it() -> None:
+    rival = Rival("not-a-distribution", "autogen_echo", "echo")
+    with pytest.raises(
+        MissingError, match="not-a-distribution is not installed; `nox -s rivals` installs it"
+    ):
+        rival.echo()
 
 
 def test_bench_prints_one_table_without_json() -> None:
