@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine
 from contextvars import Context
+from functools import partial
 from time import monotonic
 from typing import Any, Final
 
@@ -26,7 +27,6 @@ MAX_TURN_S: Final = 0.005
 
 Step = Callable[[], object]
 
-_current_task: Final = asyncio.current_task
 _enter_task: Final = asyncio.tasks._enter_task
 _leave_task: Final = asyncio.tasks._leave_task
 
@@ -39,12 +39,20 @@ class EagerTasks:
 
     Attributes:
         loop: The event loop.
+        current_task: Returns the running task, if one runs, as `asyncio.current_task` does.
         is_share_used: Whether eager steps have taken `SHARE_S` of this turn: a caller that goes on should let
             the event loop turn first.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
+        # Up to Python 3.11, `asyncio.current_task` is written in Python; this is all that it does.
+        tasks: Any = asyncio.tasks
+        self.current_task: Callable[[], asyncio.Task[Any] | None] = (
+            partial(asyncio.current_task, loop)
+            if sys.version_info >= (3, 12)
+            else partial(tasks._current_tasks.get, loop)
+        )
         self.is_share_used = False
         self._is_turn_used = False
         self._depth = 0
@@ -71,7 +79,7 @@ class EagerTasks:
                 task = asyncio.Task(work, loop=loop, name=name)
             finally:
                 del loop.call_soon
-            starter = _current_task(loop)
+            starter = self.current_task()
             if starter is None:
                 self._run(self._step)
                 return task

@@ -162,7 +162,8 @@ class Pathway:
         # Made on first use: many Pathways are open at once, and most have one Signal or none.
         self._signals: list[Signal] | None = None
         self._waiters: list[tuple[frozenset[SignalType], asyncio.Future[Signal]]] | None = None
-        self._changed: asyncio.Future[None] | None = None
+        # The iterations that wait for the next Signal.
+        self._changed: list[asyncio.Future[None]] | None = None
         self._settled: Callable[[], None] | None = None
 
     @property
@@ -375,10 +376,16 @@ class Pathway:
                     self._leave(reason)
 
     async def _wait_for_change(self) -> None:
+        future: asyncio.Future[None] = self._owner.future()
         if self._changed is None:
-            self._changed = self._owner.future()
-        # Shielded: several iterations may wait for the same future.
-        await asyncio.shield(self._changed)
+            self._changed = []
+        self._changed.append(future)
+        try:
+            await future
+        except asyncio.CancelledError:
+            if self._changed and future in self._changed:
+                self._changed.remove(future)
+            raise
 
     # --- for the Dendrite ---------------------------------------------------------------------------
 
@@ -461,8 +468,9 @@ class Pathway:
 
     def _wake(self) -> None:
         changed, self._changed = self._changed, None
-        if changed is not None and not changed.done():
-            changed.set_result(None)
+        for future in changed or ():
+            if not future.done():
+                future.set_result(None)
 
     def end(self) -> None:
         """Receive no more Signals, as `close` does, but let the TASK run."""

@@ -65,7 +65,7 @@ class Dispatcher:
     # By the id of the STOP of a trace.
     _collectors: dict[str, Callable[[Signal], None]] = attrs.field(factory=dict, init=False)
     _running: bool = attrs.field(default=False, init=False)
-    _eager: EagerTasks | None = attrs.field(default=None, init=False)
+    _eager: EagerTasks = attrs.field(init=False)
     # The thread that may dispatch: that of the event loop. It is 0 where none may.
     _thread: int = attrs.field(default=0, init=False)
 
@@ -118,9 +118,7 @@ class Dispatcher:
         """Send a TASK and return it. Raises as `Dendrite.dispatch` does."""
         neuron = self._known_neuron(options) or await self._resolve(options)
         options, deadline_s = with_cause(options), within_task(options.get("deadline_s"))
-        task = self._plain_task(neuron, options, deadline_s) or self._checked_task(
-            neuron, options, deadline_s, self._inbox
-        )
+        task = self._checked_task(neuron, options, deadline_s, self._inbox)
         await self._publish_task(neuron, task)
         return task
 
@@ -134,6 +132,9 @@ class Dispatcher:
 
     def _begin_send(self, pathway: Pathway, task: Signal) -> Awaitable[Dropped | None] | None:
         """Send the TASK of a Pathway; None if that is done, and otherwise what `_finish_send` awaits."""
+        if not self._eager.loop.is_running():
+            pathway.end()
+            raise foreign_loop()
         try:
             return self._link.begin_send_shared(self._link.tasks + pathway.neuron, task)
         except BaseException:
@@ -163,13 +164,11 @@ class Dispatcher:
         try:
             opened, sending = self._open_plain(options, timeout_s), None
             if opened is not None:
-                if self._eager is not None and not self._eager.loop.is_running():
-                    raise foreign_loop()
                 sending = self._begin_send(*opened)
                 if sending is None and (answer := opened[0].find(TERMINAL_TYPES)) is not None:
-                    # The Neuron answered in its first step.
+                    # A Neuron in this process that awaits nothing.
                     opened[0].end()
-                    if self._eager is not None and self._eager.is_share_used:
+                    if self._eager.is_share_used:
                         await one_turn()
                     return answer
             deadline = Deadline(self._pathways.deadlines, timeout_s)
@@ -244,14 +243,20 @@ class Dispatcher:
 
     def _open_plain(self, options: TaskOptions, deadline_s: float | None) -> tuple[Pathway, Signal] | None:
         """Make a TASK and open its Pathway, if no option needs a check and the directory knows the Neuron."""
-        neuron = options.get("neuron")
-        if neuron is None or self._thread != get_ident() or not self._directory.knows(neuron):
+        neuron, input = options.get("neuron"), options.get("input")
+        plain = len(options) == 2 and isinstance(input, dict)
+        if (
+            not plain
+            or neuron is None
+            or self._thread != get_ident()
+            or not self._directory.knows(neuron)
+            or running_task() is not None
+        ):
             return None
-        if running_task() is not None:
-            return None
-        task = self._plain_task(neuron, options, deadline_s)
-        if task is None:
-            return None
+        payload: dict[str, Any] = {"input": input}
+        if deadline_s is not None:
+            payload["deadline_ms"] = deadline_ms(deadline_s)
+        task = new_unvalidated(_TASK, payload, directed=address(neuron), meta={"reply_to": self._inbox})
         pathway = Pathway(self._pathways, task.trace_id, task.id, neuron, self._buffer)
         self._pathways.add(pathway)
         return pathway, task
@@ -297,16 +302,6 @@ class Dispatcher:
         ref = weakref.ref(pathway)
         pathway.when_closed(partial(self._link.unsubscribe, subscription))
         return pathway, task
-
-    def _plain_task(self, neuron: str, options: TaskOptions, deadline_s: float | None) -> Signal | None:
-        """Make a TASK from a Neuron and an input only; None if there are other options, which need checks."""
-        input = options.get("input")
-        if len(options) != 2 or "neuron" not in options or not isinstance(input, dict):
-            return None
-        payload: dict[str, Any] = {"input": input}
-        if deadline_s is not None:
-            payload["deadline_ms"] = deadline_ms(deadline_s)
-        return new_unvalidated(_TASK, payload, directed=address(neuron), meta={"reply_to": self._inbox})
 
     def _checked_task(
         self, neuron: str, options: TaskOptions, deadline_s: float | None, inbox: str

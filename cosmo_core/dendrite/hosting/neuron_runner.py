@@ -148,13 +148,13 @@ class NeuronRunner:
         eager = self._eager
         if eager is None:
             eager = self._eager = eager_tasks()
-        work = eager.start(self._run(task, deadline, eager.loop), self.axon.neuron_id)
+        work = eager.start(self._run(task, deadline, eager), self.axon.neuron_id)
         if not work.done():
             self._running[task.id] = (work, task)
 
-    async def _run(self, task: Signal, deadline: float | None, loop: asyncio.AbstractEventLoop) -> None:
+    async def _run(self, task: Signal, deadline: float | None, eager: EagerTasks) -> None:
         # During its first step, which may be eager, `_start` has not registered it yet.
-        work: Any = asyncio.current_task(loop)
+        work: Any = eager.current_task()
         self._running[task.id] = (work, task)
         ending: BaseException | None = None
         answered, unsent = False, None
@@ -183,7 +183,7 @@ class NeuronRunner:
         finally:
             if ending is not None:
                 # In the event loop itself, which raises it; an asyncio task would log it as well.
-                loop.call_soon(_raise, ending)
+                eager.loop.call_soon(_raise, ending)
             self._replying.discard(task.id)
             del self._running[task.id]
             if self._unacknowledged:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cosmo_core.contracts.axon import error_reply
 from cosmo_core.contracts.boundary import described, logger
@@ -17,6 +17,9 @@ from cosmo_core.protocol.signal_type import AXON_TYPES, SignalType
 
 if TYPE_CHECKING:
     from cosmo_core.plugins import Dropped, ErrorInfo
+
+# Named once: up to Python 3.11, looking up an enum's member costs as much as a call.
+_AGENT_OUTPUT: Final = SignalType.AGENT_OUTPUT
 
 ErrorInfoHook = Callable[[BaseException, Signal], "ErrorInfo | None"]
 
@@ -103,7 +106,7 @@ class ReplySender:
 
     def begin_send(self, task: Signal, answer: Signal) -> Awaitable[None] | None:
         """Send the Signal that ends ``task`` as `send` does; None if that is done."""
-        if answer.type in ASKING_TYPES or self._redelivery is not None or "finalize" in task.payload:
+        if answer.type is not _AGENT_OUTPUT or self._redelivery is not None or "finalize" in task.payload:
             return self.send(task, answer)
         try:
             subject = self._link.subjects.reply(answer.type, task.meta.get("reply_to"))
