@@ -30,7 +30,7 @@ def test_example_context_neuron_is_installed_tested_used_in_a_prompt_and_uninsta
     weather = checkout / "docs" / "examples" / "cosmo-context-weather"
     clean = environment(tmp_path / "venv")
     kit = ("./plugins/cosmo-llm", "./plugins/cosmo-testing", "./plugins/cosmo-context[testing]")
-    clean.install(".", *kit, str(weather), cwd=checkout)
+    clean.install_folders(".", *kit, str(weather), cwd=checkout)
 
     tested = clean.run("-m", "pytest", "-W", "error", "-p", "no:cacheprovider", weather, cwd=tmp_path)
     assert re.search(r"^=+ 26 passed in .* =+$", tested.stdout, re.MULTILINE)

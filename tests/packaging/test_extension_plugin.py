@@ -31,7 +31,7 @@ def test_example_extension_is_installed_tested_used_and_uninstalled(
     notes = checkout / "docs" / "examples" / "cosmo-extension-notes"
     clean = environment(tmp_path / "venv")
     tools = ("pytest", "pytest-asyncio", "pytest-timeout")
-    clean.install(".", "./plugins/cosmo-synapse-memory", *tools, str(notes), cwd=checkout)
+    clean.install_folders(".", "./plugins/cosmo-synapse-memory", *tools, str(notes), cwd=checkout)
 
     tested = clean.run("-m", "pytest", "-W", "error", "-p", "no:cacheprovider", notes, cwd=tmp_path)
     assert re.search(r"^=+ 7 passed in .* =+$", tested.stdout, re.MULTILINE)

@@ -119,11 +119,7 @@ def test_printed_command_works_in_a_fresh_environment(
     command: str, environment: MakeEnvironment, tmp_path: Path
 ) -> None:
     clean = environment(tmp_path / "venv")
-    # A folder in a requirement file is built once, and again when its metadata changes. On the command line,
-    # uv builds it each time. The paths are relative to the current folder in both.
-    arguments = re.sub(r"(?<!-e) ", "\n", command)
-    (tmp_path / "requirements.txt").write_text(arguments, "utf-8")
-    clean.install("-r", str(tmp_path / "requirements.txt"), cwd=CHECKOUT)
+    clean.install_folders(*words(command), cwd=CHECKOUT)
     assert list(clean.site.glob("cosmo_core-0.1.0.dist-info"))
     assert list(clean.site.glob("cosmo_*-0.1.99.dist-info")) == []
 

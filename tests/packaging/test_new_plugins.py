@@ -80,7 +80,7 @@ def test_printed_commands_install_a_new_plugin_and_find_its_tests(
     change, install, test, *run = made.commands
     assert change == ["cd", made.folder.name]
     assert install[:4] == ["python", "-m", "pip", "install"]
-    clean.install(*install[4:], cwd=made.folder)
+    clean.install_folders(*install[4:], cwd=made.folder)
     assert list(from_index(str(clean.site))) == []
     assert test == ["python", "-m", "pytest"]
     clean.run("-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", cwd=made.folder)
