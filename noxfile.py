@@ -37,6 +37,9 @@ WHEELS = Path("dist", "all.txt")
 # Hypothesis computes its tables of Unicode once for all suites, and not in each folder.
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(".hypothesis").resolve()))
 
+# Modules are compiled once for each environment, and not in each process, also where the environment says so.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # The plugins whose tests take longest come first: with `-j`, sessions start in this order.
 LONGEST = {
     "cosmo-testing": 0,
@@ -138,6 +141,9 @@ def plugin(session: nox.Session, name: str) -> None:
     """Test one plugin alone: its wheel, with nothing but what it and its tests require."""
     tools = nox.project.dependency_groups(CORE, "test")
     session.install("--constraint", str(WHEELS), name, "cosmo-testing", *test_group(name), *tools)
+    session.run(
+        "python", "tests/packaging/bytecode.py", str(shared_environment(session)), session.virtualenv.location
+    )
     with session.chdir(f"plugins/{name}"):
         session.run("pytest", *session.posargs)
 
@@ -246,7 +252,7 @@ def run_shared(
     session: nox.Session, program: str, *arguments: str, env: dict[str, str] | None = None, folder: str = "."
 ) -> None:
     """Run a program of the environment that `shared` has made, in a folder."""
-    environment = session.cache_dir.parent.resolve() / "shared"
+    environment = shared_environment(session)
     scripts = environment / ("Scripts" if sys.platform == "win32" else "bin")
     path = os.pathsep.join([str(scripts), os.environ.get("PATH", "")])
     with session.chdir(folder):
@@ -256,6 +262,11 @@ def run_shared(
             env={**(env or {}), "PATH": path, "VIRTUAL_ENV": str(environment)},
             external=True,
         )
+
+
+def shared_environment(session: nox.Session) -> Path:
+    """Return the folder of the environment that `shared` makes, which may not exist yet."""
+    return session.cache_dir.parent.resolve() / "shared"
 
 
 def install_from_checkout(session: nox.Session, *requirements: str) -> None:
