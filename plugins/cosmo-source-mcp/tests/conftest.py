@@ -49,7 +49,8 @@ def by_hand(make: Callable[..., McpNeuron]) -> Callable[..., McpNeuron]:
 
 
 @contextmanager
-def http_server(*arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def run_toolbox(*arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Run the toolbox; yield the URL or port that it prints, and its process."""
     command = [sys.executable, str(SERVERS / "toolbox.py"), *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
         try:
@@ -62,28 +63,39 @@ def http_server(*arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
 @pytest.fixture
 def serve_http() -> Callable[..., AbstractContextManager[tuple[str, subprocess.Popen[str]]]]:
     """Run the toolbox over HTTP in a test that ends it."""
-    return http_server
+    return run_toolbox
 
 
 @pytest.fixture(scope="session")
 def http_url() -> Iterator[str]:
     """The URL of the toolbox over HTTP, which answers with event streams."""
-    with http_server("--port", "0") as (url, _):
+    with run_toolbox("--port", "0") as (url, _):
         yield url
 
 
 @pytest.fixture(scope="session")
 def http_json_url() -> Iterator[str]:
     """The URL of the toolbox over HTTP, which answers with plain JSON."""
-    with http_server("--port", "0", "--json-response") as (url, _):
+    with run_toolbox("--port", "0", "--json-response") as (url, _):
         yield url
+
+
+@pytest.fixture(scope="session")
+def stdio() -> Iterator[dict[str, Any]]:
+    """The command of a relay to the toolbox: each has a process of the toolbox, which starts at once."""
+    with run_toolbox("--fork") as (port, _):
+        # Without the distributions of the environment, of which a relay needs none.
+        yield {"command": sys.executable, "args": ["-S", SERVERS / "relay.py", port]}
 
 
 @pytest.fixture(params=["stdio", "http", "http_json"])
 def toolbox(request: pytest.FixtureRequest, make: Callable[..., McpNeuron]) -> Callable[..., McpNeuron]:
-    """Make Neurons of the toolbox, over each transport."""
-    where = TOOLBOX if request.param == "stdio" else {"url": request.getfixturevalue(f"{request.param}_url")}
-    return partial(make, **where)
+    """Make Neurons of the toolbox over each transport; with ``process``, of one that is its own process."""
+    if request.param == "process":
+        return partial(make, **TOOLBOX)
+    if request.param == "stdio":
+        return partial(make, **request.getfixturevalue("stdio"))
+    return partial(make, url=request.getfixturevalue(f"{request.param}_url"))
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     ServeHttp = Callable[..., AbstractContextManager[tuple[str, subprocess.Popen[str]]]]
 
 SERVERS = Path(__file__).parent / "servers"
-STDIO = pytest.mark.parametrize("toolbox", ["stdio"], indirect=True)
+STDIO = pytest.mark.parametrize("toolbox", ["process"], indirect=True)
 
 
 def is_alive(pid: int) -> bool:

@@ -1,10 +1,15 @@
-"""An MCP server made with the SDK, over stdio, or with ``--port`` over Streamable HTTP on loopback."""
+"""An MCP server made with the SDK, over stdio, or with ``--port`` over Streamable HTTP on loopback.
+
+With ``--fork``, each connection to a port of loopback is the stdin and stdout of a process of its own, which
+starts at once: to import the SDK takes most of a second.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -186,12 +191,32 @@ def serve_http(port: int, *, json_response: bool) -> None:
     uvicorn.Server(config).run(sockets=[listener])
 
 
+def serve_connections() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # a process that has ended is forgotten
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        sys.stdout.write(f"{listener.getsockname()[1]}\n")
+        sys.stdout.flush()
+        while True:
+            connection, _ = listener.accept()
+            if os.fork() == 0:
+                break
+            connection.close()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.dup2(connection.fileno(), sys.stdin.fileno())
+    os.dup2(connection.fileno(), sys.stdout.fileno())
+    connection.close()
+    server.run()
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int)
     parser.add_argument("--json-response", action="store_true")
+    parser.add_argument("--fork", action="store_true")
     options = parser.parse_args()
-    if options.port is None:
+    if options.fork:
+        serve_connections()
+    elif options.port is None:
         server.run()
     else:
         serve_http(options.port, json_response=options.json_response)
