@@ -181,7 +181,7 @@ class DetectorMachine(RuleBasedStateMachine):
         for pathway in self.pathways:
             pathway.end()
         self.registry.stopped.clear()
-        for _ in range(failure_detector.MAX_TICKS + 1):
+        for _ in range(2 * failure_detector.MAX_TICKS):
             list(self.detector.check())
         assert self.registry.stopped == []
         assert (self.detector._last_heartbeats, self.detector._due) == ({}, {})

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -103,9 +104,8 @@ class Host:
         return runner.load < runner.axon.max_concurrency + runner.axon.max_backlog
 
     def tasks(self) -> Iterator[Signal]:
-        """Yield the TASKs that run or wait on all Neurons. Thread-safe."""
-        for runner in list(self._runners.values()):
-            yield from runner.tasks
+        """Iterate over the TASKs that run or wait on all Neurons. Thread-safe."""
+        return chain.from_iterable(runner.tasks for runner in list(self._runners.values()))
 
     def neuron_of(self, work: asyncio.Task[Any]) -> str | None:
         """Return the id of the hosted Neuron that an asyncio task runs, if it runs one. Thread-safe."""

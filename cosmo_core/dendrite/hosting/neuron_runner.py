@@ -6,6 +6,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import chain
+from operator import itemgetter
 from time import monotonic
 from typing import Any
 
@@ -71,7 +72,7 @@ class NeuronRunner:
         """The TASKs that run or wait now. Thread-safe."""
         # Copied in one step each: the event loop may change them at any time.
         running, waiting = list(self._running.values()), list(self._backlog.values())
-        return chain((task for _, task in running), (task for task, _ in waiting))
+        return chain(map(itemgetter(1), running), map(itemgetter(0), waiting))
 
     def _is_pending(self, task_id: str) -> bool:
         """Tell whether a TASK runs or waits."""

@@ -40,7 +40,7 @@ MAX_ENDED: Final = 25
 """The number of TASKs that are ended in one turn of the event loop."""
 
 MAX_TICKS: Final = 60
-"""The ticks after which a monitored TASK is checked at the latest, so that an answered one is removed."""
+"""The most ticks until a TASK is checked again. An answered one is removed within twice as many."""
 
 
 class _Monitored(NamedTuple):
@@ -121,19 +121,24 @@ class FailureDetector:
         """
         self._tick += 1
         yield from self._monitor(self._pathways.opened())
-        ended = 0
-        for checked, task in enumerate(self._due.pop(self._tick, ()), 1):
-            pathway = task.pathway()
-            if pathway is None or not _is_unanswered(pathway) or pathway.task_id != task.task_id:
-                self._last_heartbeats.pop(task.task_id, None)
-            elif self._lost_at(task) > self._tick:
-                self._check_later(task)
-            else:
-                del self._last_heartbeats[task.task_id]
-                self._end(pathway)
-                ended += 1
-            # It must live no longer than its caller wants.
-            del pathway
+        tick, last, ended = self._tick, self._last_heartbeats, 0
+        for checked, task in enumerate(self._due.pop(tick, ()), 1):
+            task_id, ref, limit = task
+            heard = last[task_id]
+            lost = tick - heard >= limit
+            # A TASK that its host named lately is not answered: most are checked no further.
+            if lost or tick - heard >= MAX_TICKS:
+                pathway = ref()
+                if pathway is None or pathway.task_id != task_id or not _is_unanswered(pathway):
+                    del last[task_id]
+                elif lost:
+                    del last[task_id]
+                    self._end(pathway)
+                    ended += 1
+                # It must live no longer than its caller wants.
+                del pathway
+            if task_id in last:
+                self._check_later(task, heard)
             if not checked % MAX_CHECKED or ended == MAX_ENDED:
                 ended = 0
                 yield
@@ -150,7 +155,7 @@ class FailureDetector:
                     limits[neuron] = self._max_silent_ticks(neuron)
                 if task_id not in self._last_heartbeats:
                     self._last_heartbeats[task_id] = self._tick - 1
-                    self._check_later(_Monitored(task_id, ref, limits[neuron]))
+                    self._check_later(_Monitored(task_id, ref, limits[neuron]), self._tick - 1)
             del pathway
             if not count % MAX_CHECKED:
                 yield
@@ -161,12 +166,9 @@ class FailureDetector:
             return math.inf
         return math.ceil((MAX_SILENT_INTERVALS * pulse_s + self._takeover_s) / TICK_S)
 
-    def _lost_at(self, task: _Monitored) -> float:
-        """Return the tick at which the worker of a TASK is lost if it stays silent."""
-        return self._last_heartbeats[task.task_id] + task.max_silent_ticks
-
-    def _check_later(self, task: _Monitored) -> None:
-        tick = min(self._lost_at(task), self._tick + MAX_TICKS)
+    def _check_later(self, task: _Monitored, heard: int) -> None:
+        """Check a TASK again when it is lost unless its host names it, or after `MAX_TICKS`."""
+        tick = min(heard + task.max_silent_ticks, self._tick + MAX_TICKS)
         self._due.setdefault(tick, []).append(task)
 
     def _end(self, pathway: Pathway) -> None:

@@ -80,8 +80,9 @@ class WorkHeartbeat:
         # A TASK that is still in a middleware counts, too; it may be accepted meanwhile, so these are first.
         arriving = [signal for signal in list(self._link.in_middleware.values()) if signal.type in _WORK]
         for count, task in enumerate(chain(arriving, self._host.tasks()), 1):
-            inbox = task.meta.get("pulse_to", task.meta.get("reply_to"))
-            if isinstance(inbox, str) and is_token(inbox):
+            meta = task.meta
+            inbox = meta["pulse_to"] if "pulse_to" in meta else meta.get("reply_to")
+            if isinstance(inbox, str) and (inbox in by_inbox or is_token(inbox)):
                 tasks = by_inbox.setdefault(inbox, [])
                 tasks.append(task)
                 if len(tasks) == MAX_NAMED:
