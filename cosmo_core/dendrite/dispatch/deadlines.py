@@ -19,7 +19,7 @@ SLOTS_PER_S: Final = 128
 RESOLUTION_S: Final = 1 / SLOTS_PER_S
 """Seconds that a deadline may fire late; it never fires early."""
 
-MAX_EXPIRED: Final = 50
+MAX_EXPIRED: Final = 32
 """The number of deadlines that expire in one turn of the event loop; the others expire in the next turns."""
 
 _SPARE_SLOTS: Final = 64
