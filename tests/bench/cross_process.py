@@ -1,4 +1,4 @@
-"""Round trips to a worker in another process: one at a time, and a hundred in flight."""
+"""Round trips to a worker in another process, one at a time and a hundred in flight, and its streams."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, Protocol
 
 from cosmo_core import Dendrite, connect_synapse
-from tests.bench.bus import NAMESPACE, NEURON, Bus
+from tests.bench.bus import NAMESPACE, NEURON, STREAMER, Bus
 from tests.bench.measure import alternate, per_second
 from tests.bench.report import Pair
 from tests.bench.subprocesses import script
@@ -24,11 +24,20 @@ class RoundTripper(Protocol):
         ...
 
 
+class Streamer(Protocol):
+    """A reader of streams of another process."""
+
+    async def deltas(self, count: int) -> None:
+        """Read a stream of ``count`` texts."""
+        ...
+
+
 Opener = Callable[[], AbstractAsyncContextManager[RoundTripper]]
+StreamOpener = Callable[[], AbstractAsyncContextManager[Streamer]]
 
 
 @asynccontextmanager
-async def dispatching(url: str) -> AsyncIterator[RoundTripper]:
+async def dispatching(url: str) -> AsyncIterator[Bus]:
     """Start a bus with a worker in a child process, which starts after this process has connected."""
     synapse = await connect_synapse(url)
     try:
@@ -37,6 +46,7 @@ async def dispatching(url: str) -> AsyncIterator[RoundTripper]:
             Dendrite(synapse=synapse, namespace=NAMESPACE) as orchestrator,
         ):
             await orchestrator.wait_until_ready(neuron=NEURON)
+            await orchestrator.wait_until_ready(neuron=STREAMER)
             yield Bus(synapse, orchestrator)
     finally:
         await synapse.close()
@@ -47,6 +57,16 @@ async def compare(ours: Opener, bare: Opener, trips: int, at_once: int, rounds: 
     async with ours() as value, bare() as baseline:
         return await alternate(
             lambda: _rate(value, trips, at_once), lambda: _rate(baseline, trips, at_once), rounds
+        )
+
+
+async def compare_streams(ours: StreamOpener, raw: StreamOpener, count: int, rounds: int) -> Pair:
+    """Measure how many texts of a stream each side reads in a second."""
+    async with ours() as value, raw() as baseline:
+        return await alternate(
+            lambda: per_second(value.deltas(count), count),
+            lambda: per_second(baseline.deltas(count), count),
+            rounds,
         )
 
 

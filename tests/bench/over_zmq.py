@@ -1,4 +1,8 @@
-"""The cost of a round trip through the ZeroMQ hub over an echo between two bare sockets."""
+"""The cost of round trips and streams through the ZeroMQ hub, over the same with raw pyzmq.
+
+The baselines of the round trips are an echo between two bare sockets, and an echo through a hub in raw pyzmq,
+which is in the same process as ours is.
+"""
 
 from __future__ import annotations
 
@@ -11,42 +15,82 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from tests.bench.cross_process import IN_FLIGHT, Opener, RoundTripper, compare, dispatching
+from tests.bench.bus import Bus
+from tests.bench.cross_process import (
+    IN_FLIGHT,
+    Opener,
+    RoundTripper,
+    StreamOpener,
+    compare,
+    compare_streams,
+    dispatching,
+)
 from tests.bench.report import Figure, Pair
 from tests.bench.subprocesses import command, script
-from tests.bench.zmq_echo import caller
+from tests.bench.zmq_echo import Caller, caller, caller_to_hub, caller_with_hub
 
 _ANY_PORT: Final = "//127.0.0.1:*"
 
 
 def figures(scale: float) -> Iterator[Figure]:
-    """Yield each form of the bus, one TASK at a time and a hundred in flight."""
+    """Yield each form of the bus, one TASK at a time and a hundred in flight, and a stream."""
     rounds = max(3, int(9 * scale))
-    # The target is for two processes: a hub in a third one has to be woken twice per round trip.
-    forms: list[tuple[str, Opener, Opener, bool]] = [
-        ("2 processes, ipc", _with_hub_inside, partial(_bare, "ipc"), True),
-        ("hub in a third process, tcp", _with_hub_outside, partial(_bare, "tcp"), False),
+    echo, through_hub = "bare DEALER-ROUTER echo", "raw pyzmq through a ROUTER hub"
+    # The targets are for two processes: a hub in a third one has to be woken twice per round trip.
+    forms: list[tuple[str, Opener, str, Opener, tuple[str, str]]] = [
+        ("2 processes, ipc", _with_hub_inside, echo, partial(_bare, "ipc"), ("≥ 0.4", "≥ 0.35")),
+        ("hub in a third process, tcp", _with_hub_outside, echo, partial(_bare, "tcp"), ("", "")),
+        (
+            "2 processes, hub against hub, ipc",
+            _with_hub_inside,
+            through_hub,
+            _raw_hub_inside,
+            ("goal 0.7", "goal 0.6"),
+        ),
+        (
+            "hub in a third process, hub against hub, tcp",
+            _with_hub_outside,
+            through_hub,
+            _raw_hub_outside,
+            ("", ""),
+        ),
     ]
-    for form, ours, bare, promised in forms:
+    for form, ours, against, raw, targets in forms:
         for name, at_once, trips, target in (
-            ("sequential", 1, 2_000, "≥ 0.4"),
-            (f"{IN_FLIGHT} in flight", IN_FLIGHT, 10_000, "≥ 0.35"),
+            ("sequential", 1, 2_000, targets[0]),
+            (f"{IN_FLIGHT} in flight", IN_FLIGHT, 10_000, targets[1]),
         ):
             yield Figure(
                 name=f"zmq: {name}, {form}",
                 unit="/s",
-                against="bare DEALER-ROUTER echo",
-                measure=partial(_measure, ours, bare, max(1, int(trips * scale)), at_once, rounds),
-                target=target if promised else "",
+                against=against,
+                measure=partial(_measure, ours, raw, max(1, int(trips * scale)), at_once, rounds),
+                target=target,
             )
+    streams: list[tuple[str, StreamOpener, StreamOpener, str]] = [
+        ("2 processes, ipc", _with_hub_inside, _raw_hub_inside, "goal 0.40"),
+        ("hub in a third process, tcp", _with_hub_outside, _raw_hub_outside, ""),
+    ]
+    for form, streamed, raw_stream, target in streams:
+        yield Figure(
+            name=f"zmq: deltas of one stream, {form}",
+            unit="/s",
+            against=through_hub,
+            measure=partial(_measure_stream, streamed, raw_stream, max(1, int(10_000 * scale)), rounds),
+            target=target,
+        )
 
 
 def _measure(ours: Opener, bare: Opener, trips: int, at_once: int, rounds: int) -> Pair:
     return asyncio.run(compare(ours, bare, trips, at_once, rounds))
 
 
+def _measure_stream(ours: StreamOpener, raw: StreamOpener, count: int, rounds: int) -> Pair:
+    return asyncio.run(compare_streams(ours, raw, count, rounds))
+
+
 @asynccontextmanager
-async def _with_hub_inside() -> AsyncIterator[RoundTripper]:
+async def _with_hub_inside() -> AsyncIterator[Bus]:
     """Start a bus with the hub embedded in this process, which connects first."""
     with tempfile.TemporaryDirectory() as folder:
         async with dispatching(f"zmq+ipc://{Path(folder, 'bus')}?hub=auto") as trips:
@@ -54,7 +98,7 @@ async def _with_hub_inside() -> AsyncIterator[RoundTripper]:
 
 
 @asynccontextmanager
-async def _with_hub_outside() -> AsyncIterator[RoundTripper]:
+async def _with_hub_outside() -> AsyncIterator[Bus]:
     """Start a bus with the hub in a separate process."""
     hub = (sys.executable, "-m", "cosmo_synapse_zmq", "hub", "zmq://127.0.0.1:0")
     async with command(*hub) as url, dispatching(url) as trips:
@@ -66,5 +110,25 @@ async def _bare(transport: str) -> AsyncIterator[RoundTripper]:
     """Start an echo between two sockets over the same transport."""
     with tempfile.TemporaryDirectory() as folder:
         where = f"ipc://{Path(folder, 'echo')}" if transport == "ipc" else f"tcp:{_ANY_PORT}"
-        async with script("zmq_echo.py", where) as endpoint, caller(endpoint) as trips:
+        async with script("zmq_echo.py", "echo", where) as endpoint, caller(endpoint) as trips:
             yield trips
+
+
+@asynccontextmanager
+async def _raw_hub_inside() -> AsyncIterator[Caller]:
+    """Start a worker, and a hub in this process, in raw pyzmq."""
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"ipc://{Path(folder, 'hub')}"
+        async with caller_with_hub(url) as trips, script("zmq_echo.py", "work", url):
+            yield trips
+
+
+@asynccontextmanager
+async def _raw_hub_outside() -> AsyncIterator[Caller]:
+    """Start a worker, and a hub in a process of its own, in raw pyzmq."""
+    async with (
+        script("zmq_echo.py", "hub", f"tcp:{_ANY_PORT}") as url,
+        script("zmq_echo.py", "work", url),
+        caller_to_hub(url) as trips,
+    ):
+        yield trips
