@@ -320,7 +320,7 @@ async def test_what_was_written_is_sent_before_more_is_received_for_long(
     # Both are available at once, and the first is executed as it comes.
     for number in (1, 2):
         raw = wire.encode(wire.PeerData(number, 0, [wire.Publish("a", b"%d" % number, 0)]))
-        hub.hub._receive([next(iter(hub.hub._by_routing_id)), raw])
+        hub.hub._receive((next(iter(hub.hub._by_routing_id)), raw))
         assert written == ([], [1])[number - 1]
     assert [command.frame for command in (await other.receive()).commands] == [b"1"]
     assert [command.frame for command in (await other.receive()).commands] == [b"2"]

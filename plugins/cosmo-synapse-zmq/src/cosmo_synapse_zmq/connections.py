@@ -20,7 +20,7 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from cosmo_synapse_zmq.limits import MAX_GONE
-from cosmo_synapse_zmq.sockets import DrainedSocket
+from cosmo_synapse_zmq.sockets import DrainedSocket, read_parts
 
 MESSAGE_BYTES: Final = 80
 """Bytes that ZeroMQ needs for each message beside its content."""
@@ -63,7 +63,6 @@ class Connection:
         told: Whether it was told that the hub does not know its session.
         read_messages: How many messages the hub has read from it.
         read_bytes: How many bytes they had.
-        is_large: Whether the last message was larger than `RECEIVE_BUFFER`.
         is_tcp: Whether it is a TCP connection; None before it is known.
         waiting: How much memory its unread messages took at the last look.
         drift: How many of the received bytes were not parts of messages: greetings, headers, keys, pings.
@@ -81,7 +80,6 @@ class Connection:
     told: bool = False
     read_messages: int = 0
     read_bytes: int = 0
-    is_large: bool = False
     is_tcp: bool | None = None
     drift: int = 0
     waiting: int = 0
@@ -168,7 +166,7 @@ class Connections:
         self._on_accepted = on_accepted
         self._on_accept_failed = on_accept_failed
         self._listener = listener
-        self._monitor = DrainedSocket(listener.get_monitor_socket(_MONITORED), self._observe)
+        self._monitor = DrainedSocket(listener.get_monitor_socket(_MONITORED), self._observe, read=read_parts)
 
     def _observe(self, parts: list[bytes]) -> None:
         event = parse_monitor_message(parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -100,16 +101,32 @@ class LocalConnection:
         self._hub = hub
         self._loop = asyncio.get_running_loop()
         self._receive = receive
+        self._inbox: deque[wire.Message] = deque()
+        # Whether `_receive_all` will be called, or goes on.
+        self._is_due = False
         self._routing_id = hub.add_local_peer(self._receive_soon)
 
     def _receive_soon(self, message: wire.Message) -> None:
-        # Not at once: the message may answer the one that is being sent.
-        self._loop.call_soon(self._receive, message)
+        # Not at once: the message may answer the one that is being sent, and the hub may be sending others.
+        self._inbox.append(message)
+        if not self._is_due:
+            self._is_due = True
+            self._hub.call_after_pass(self._receive_all)
+
+    def _receive_all(self) -> None:
+        inbox = self._inbox
+        try:
+            # Not those that come meanwhile: peers that answer each other must not keep the event loop.
+            for _ in range(len(inbox)):
+                self._receive(inbox.popleft())
+        finally:
+            self._is_due = bool(inbox)
+            if inbox:
+                self._loop.call_soon(self._receive_all)
 
     def send(self, message: wire.Message) -> bool:
         """Pass a message to the hub."""
-        self._hub.handle(self._routing_id, message)
-        self._hub.flush()
+        self._hub.handle_local(self._routing_id, message)
         return True
 
     async def close(self) -> None:

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import count
-from typing import Any, Final
+from typing import Final
 
 import zmq
 
@@ -60,7 +60,6 @@ from cosmo_synapse_zmq.stream import Budget, Send
 from cosmo_synapse_zmq.waiting import WaitingFrames
 
 _NOBLOCK: Final = int(zmq.NOBLOCK)
-_RCVMORE: Final = int(zmq.RCVMORE)
 
 MAX_FRAME: Final = 64 * 1024 * 1024
 """Bytes in the largest frame that a hub may be configured for."""
@@ -205,6 +204,11 @@ class Hub:
         self._leaving: deque[Iterator[None]] = deque()
         self._leaving_s = 0.0
         self._is_flush_due = False
+        # Whether messages of the socket or of a local peer are handled now; both end with `flush`.
+        self._is_in_pass = False
+        self._is_local = False
+        # What is called at the end of the pass.
+        self._after_pass: list[Callable[[], None]] = []
         self._closed_before = 0
         self._accept_failures = 0
         self._has_discarded = False
@@ -218,6 +222,7 @@ class Hub:
             SynapseError: The address is in use or cannot be bound, or the process may open no more files.
         """
         check_open_files()
+        self._loop = asyncio.get_running_loop()
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         with contextlib.ExitStack() as stack:
             stack.callback(context.destroy, 0)
@@ -228,7 +233,7 @@ class Hub:
             except zmq.ZMQError as error:
                 raise cannot_open(error) from None
             self._configure(socket)
-            self._socket = DrainedSocket(socket, self._receive, self._drained, self._read)
+            self._socket = DrainedSocket(socket, self._receive, self._drained, read=self._read)
             stack.callback(self._socket.close)
             self._connections = Connections(socket, time.monotonic, self._accepted.set, self._accept_failed)
             stack.callback(self._connections.close)
@@ -445,31 +450,33 @@ class Hub:
 
     # --- receiving ----------------------------------------------------------------------------------
 
-    def _read(self, socket: zmq.Socket[bytes]) -> list[bytes | memoryview]:
-        """Read a message; learn the connection of a peer from its first one."""
+    def _read(self, socket: zmq.Socket[bytes]) -> tuple[bytes, bytes | memoryview] | None:
+        """Read a message; learn the connection of a peer from its first one.
+
+        Returns:
+            Its routing id and its content; None if the connection is closed.
+        """
         routing_id = socket.recv(_NOBLOCK)
+        self._is_in_pass = True
         connection = self._connections.by_routing_id.get(routing_id)
-        raw: bytes | memoryview
-        if connection is not None and connection.welcomed:
-            # For a small message, copying costs less than a frame object.
-            raw = socket.recv(_NOBLOCK, copy=False).buffer if connection.is_large else socket.recv(_NOBLOCK)
-            connection.is_large = len(raw) > RECEIVE_BUFFER
-        else:
-            # Not copied yet: it may have to be discarded faster than ZeroMQ receives.
-            frame = socket.recv(_NOBLOCK, copy=False)
+        # Not copied yet: it may have to be discarded faster than ZeroMQ receives. Also, a frame knows whether
+        # another one follows, and asking the socket for that costs more than the frame.
+        frame = socket.recv(_NOBLOCK, copy=False)
+        is_single = not frame.more
+        while not is_single and socket.recv(_NOBLOCK, copy=False).more:
+            pass
+        size = len(frame)
+        if connection is None or not connection.welcomed:
             if connection is None:
                 try:
                     connection = self._connections.identify(routing_id, int(frame.get(zmq.SRCFD)))
                 except zmq.ZMQError:
                     # ZeroMQ's older protocols have no properties; it never says Hello, and is closed later.
-                    frame = zmq.Frame(b"")
+                    size, is_single = 0, False
                 if len(self._connections.unwelcomed) > MAX_UNWELCOMED:
                     self._close_oldest(f"{MAX_UNWELCOMED} more have not")
-            size = len(frame)
             is_excess = self._backlog > MAX_BACKLOG_BYTES and size > MIN_BACKLOG_BYTES
             if is_excess or (connection is not None and connection.closed):
-                while socket.get(_RCVMORE):
-                    socket.recv(_NOBLOCK, copy=False)
                 if connection is not None:
                     connection.read_messages += 1
                     connection.read_bytes += size
@@ -480,47 +487,45 @@ class Hub:
                 else:
                     self._connections.orphaned = max(0, self._connections.orphaned - size)
                 self._sweep_if_due()
-                return []
-            raw = frame.bytes
-        while socket.get(_RCVMORE):
-            # A message of several parts is invalid.
-            socket.recv(_NOBLOCK)
-            raw = b""
+                return None
+        raw: bytes | memoryview = b""
+        # A message of several parts is invalid.
+        if is_single:
+            raw = frame.buffer if size > RECEIVE_BUFFER else frame.bytes
         if connection is not None:
             connection.read_messages += 1
             connection.read_bytes += len(raw)
         if len(raw) > RECEIVE_BUFFER:
             self._sweep_if_due()
-        return [routing_id, raw]
+        return routing_id, raw
 
     def _connection(self, routing_id: bytes) -> Connection | None:
         """Return a peer's connection; None for a peer in this process."""
         return self._connections.by_routing_id.get(routing_id)
 
-    def _receive(self, parts: list[Any]) -> None:
-        if not parts:
-            # Its connection is closed.
+    def _receive(self, message: tuple[bytes, bytes | memoryview] | None) -> None:
+        if message is None:
             return
-        routing_id, raw = parts
+        routing_id, raw = message
         if self._to_flush and time.monotonic() - self._written_at > RUN_S:
             self._flush_streams()
         try:
             if raw[:2] == wire.PEER_DATA:
                 self._receive_data(routing_id, raw)
                 return
-            message = wire.decode_for_hub(raw)
-            if isinstance(message, wire.PeerData):
+            decoded = wire.decode_for_hub(raw)
+            if isinstance(decoded, wire.PeerData):
                 # Not in its usual encoding; so that it waits for its turn like others.
-                self._receive_data(routing_id, wire.encode(message))
+                self._receive_data(routing_id, wire.encode(decoded))
             elif (
-                isinstance(message, wire.Hello)
+                isinstance(decoded, wire.Hello)
                 and (session := self._by_routing_id.get(routing_id)) is not None
                 and session.has_waiting
             ):
                 # After the messages that came before it.
                 self._put(session, raw)
             else:
-                self.handle(routing_id, message)
+                self.handle(routing_id, decoded)
         except MALFORMED as error:
             self.reject(error)
             self._count_message(routing_id)
@@ -620,6 +625,30 @@ class Hub:
     def remove_local_peer(self, routing_id: bytes) -> None:
         """Send nothing more to a peer in this process."""
         self._local_peers.pop(routing_id, None)
+
+    def handle_local(self, routing_id: bytes, message: wire.Message) -> None:
+        """Handle a message of a peer in this process, and send what it causes.
+
+        Raises:
+            SynapseError: The message is invalid.
+        """
+        self._is_local = True
+        try:
+            self.handle(routing_id, message)
+            self.flush()
+        finally:
+            self._is_local = False
+            self._flush_rest()
+
+    def call_after_pass(self, call: Callable[[], None]) -> None:
+        """Call a function when the messages that are being received are handled, or soon if there are none.
+
+        At the end of a pass no turn of the event loop has to be waited for.
+        """
+        if self._is_in_pass:
+            self._after_pass.append(call)
+        else:
+            self._loop.call_soon(call)
 
     def handle(self, routing_id: bytes, message: wire.Message) -> None:
         """Handle a message of a peer.
@@ -820,10 +849,14 @@ class Hub:
         self._flush_soon()
 
     def _flush_soon(self) -> None:
-        # If no message is being handled, `DrainedSocket` does not call `flush`.
-        if not self._is_flush_due:
+        if not (self._is_in_pass or self._is_local or self._is_flush_due):
             self._is_flush_due = True
-            asyncio.get_running_loop().call_soon(self.flush)
+            self._loop.call_soon(self.flush)
+
+    def _flush_rest(self) -> None:
+        """Flush soon what was written during a `flush`, and go on with sessions that have ended."""
+        if self._to_flush or self._leaving:
+            self._flush_soon()
 
     def _drained(self, more: bool) -> bool:
         """Handle the end of a pass; return whether peers still wait for their turns."""
@@ -834,6 +867,10 @@ class Hub:
         if self._has_waiting and not (more and time.monotonic() - self._turns_at < READ_S):
             self._run_waiting()
         self.flush()
+        self._is_in_pass = False
+        self._flush_rest()
+        while self._after_pass:
+            self._after_pass.pop(0)()
         return self._has_waiting
 
     def _sweep_if_due(self) -> None:
@@ -888,7 +925,7 @@ class Hub:
             local(message)
             return True
         try:
-            self._socket.send([routing_id, wire.encode(message)])
+            self._socket.send(wire.encode(message), routing_id)
         except zmq.ZMQError as error:
             if error.errno not in {zmq.EHOSTUNREACH, zmq.EAGAIN}:
                 raise

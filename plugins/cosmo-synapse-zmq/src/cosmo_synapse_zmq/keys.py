@@ -16,7 +16,7 @@ import zmq.auth
 from zmq.utils import z85
 
 from cosmo_core import SynapseError
-from cosmo_synapse_zmq.sockets import DrainedSocket
+from cosmo_synapse_zmq.sockets import DrainedSocket, read_parts
 
 KEY_LENGTH: Final = 40
 """Characters in a key, in Z85."""
@@ -173,7 +173,7 @@ class KeyAuthenticator:
         self._authenticator.start()
         self._authenticator.configure_curve(domain="*", location=str(keys.clients))
         self._tasks: set[asyncio.Task[None]] = set()
-        self._socket = DrainedSocket(self._authenticator.zap_socket, self._receive)
+        self._socket = DrainedSocket(self._authenticator.zap_socket, self._receive, read=read_parts)
 
     def _receive(self, parts: list[bytes]) -> None:
         task = asyncio.get_running_loop().create_task(self._authenticator.handle_zap_message(parts))

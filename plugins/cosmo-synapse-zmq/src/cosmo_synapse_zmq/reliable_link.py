@@ -16,7 +16,13 @@ from cosmo_synapse_zmq import wire
 from cosmo_synapse_zmq.address import Address
 from cosmo_synapse_zmq.embedded_hub import LocalConnection, acquire_embedded_hub
 from cosmo_synapse_zmq.keys import PeerKeys
-from cosmo_synapse_zmq.sockets import DrainedSocket, cannot_open, check_open_files
+from cosmo_synapse_zmq.sockets import (
+    DrainedSocket,
+    cannot_open,
+    check_open_files,
+    read_first,
+    read_parts,
+)
 from cosmo_synapse_zmq.stream import ACK_BYTES, ReliableStream
 
 RECONNECT_MS: Final = 50
@@ -91,11 +97,13 @@ class Connection:
         socket.setsockopt(zmq.RCVHWM, 0)
         self._dealer = socket
         try:
-            self._monitor = DrainedSocket(socket.get_monitor_socket(_MONITORED), self._observe)
+            self._monitor = DrainedSocket(
+                socket.get_monitor_socket(_MONITORED), self._observe, read=read_parts
+            )
         except zmq.ZMQError as error:
             socket.close(0)
             raise cannot_open(error) from None
-        self._socket = DrainedSocket(socket, self._receive)
+        self._socket = DrainedSocket(socket, self._receive, read=read_first)
         try:
             socket.connect(address.endpoint)
         except zmq.ZMQError as error:
@@ -115,15 +123,15 @@ class Connection:
             if event & _REJECTED or self._failures >= MAX_FAILURES:
                 self._listener.rejected()
 
-    def _receive(self, parts: list[bytes]) -> None:
+    def _receive(self, raw: bytes) -> None:
         try:
-            message = wire.decode_for_peer(parts[0])
+            message = wire.decode_for_peer(raw)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             logger.warning("the hub sent a malformed message: %s", error)
         else:
             self._listener.receive(message)
             # The hub limits how many bytes may be on their way.
-            self._unacknowledged += len(parts[0])
+            self._unacknowledged += len(raw)
             if self._unacknowledged >= ACK_BYTES:
                 self._unacknowledged = 0
                 self._listener.acknowledge()
@@ -131,7 +139,7 @@ class Connection:
     def send(self, message: wire.Message) -> bool:
         """Send a message; return whether it could be sent."""
         try:
-            self._socket.send([wire.encode(message)])
+            self._socket.send(wire.encode(message))
         except zmq.Again:
             return False
         return True
@@ -227,6 +235,8 @@ class ReliableLink:
         self._was_welcomed = False
         self._is_rejected = False
         self._flush_scheduled = False
+        # Whether the next command is sent at once.
+        self._sends_at_once = True
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self.heard_at = self._loop.time()
@@ -300,14 +310,18 @@ class ReliableLink:
     # --- sending ------------------------------------------------------------------------------------
 
     def _schedule_flush(self) -> None:
-        # The first command is sent at once, for low latency; commands that follow it are batched.
-        if not self._flush_scheduled:
+        # The first command after a message was received is sent at once, for low latency. Commands that
+        # follow it are batched until the event loop turns.
+        if self._sends_at_once:
+            self._sends_at_once = False
+            self.stream.flush()
+        elif not self._flush_scheduled:
             self._flush_scheduled = True
             self._loop.call_soon(self._flush)
-            self.stream.flush()
 
     def _flush(self) -> None:
         self._flush_scheduled = False
+        self._sends_at_once = True
         self.stream.flush()
 
     def _send(self, message: wire.Message) -> bool:
@@ -370,6 +384,7 @@ class ReliableLink:
 
     def receive(self, message: wire.Message) -> None:
         """Handle a message of the hub."""
+        self._sends_at_once = True
         match message:
             case wire.HubData():
                 if self.stream.accept(message.number, message.received):

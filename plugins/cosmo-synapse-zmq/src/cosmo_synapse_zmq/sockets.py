@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final, Generic, TypeVar
 
 import zmq
 
@@ -21,34 +21,39 @@ _SNDMORE: Final = int(zmq.SNDMORE | zmq.NOBLOCK)
 FIRST_FILES: Final = 16
 """How many files ZeroMQ opens, at most, for a process's first socket and its threads."""
 
+M = TypeVar("M")
+
 MAX_IN_A_ROW: Final = 200
 """How many messages are read before other callbacks of the event loop run."""
 
 
-class DrainedSocket:
+class DrainedSocket(Generic[M]):
     """Reads all available messages in one callback, which is 1.5 to 3.8 times faster than ``zmq.asyncio``.
 
     Args:
         socket: The socket; this object closes it.
-        receive: Called with every message, as its parts, which are bytes or a view of bytes.
+        receive: Called with every message.
         on_drained: Called with False when no more messages are available, and with True when `MAX_IN_A_ROW`
             were read. It returns whether it must be called again soon.
-        read: Reads one message that is available, and returns its parts.
+        read: Reads one message. Raises `zmq.Again` if none is available.
     """
 
     def __init__(
         self,
         socket: zmq.Socket[bytes],
-        receive: Callable[[list[Any]], None],
+        receive: Callable[[M], None],
         on_drained: Callable[[bool], bool] = lambda more: False,
-        read: Callable[[zmq.Socket[bytes]], list[Any]] | None = None,
+        *,
+        read: Callable[[zmq.Socket[bytes]], M],
     ) -> None:
         self._socket = socket
         self._receive = receive
         self._on_drained = on_drained
-        self._read = _read if read is None else read
+        self._read = read
         self._loop = asyncio.get_running_loop()
         self._draining = False
+        # Whether a message was sent since the socket was found to be empty.
+        self._has_sent = False
         self._fd = int(socket.get(zmq.FD))
         self._loop.add_reader(self._fd, self._drain)
         self._schedule_drain()
@@ -56,18 +61,36 @@ class DrainedSocket:
     def _drain(self) -> None:
         # While this is set, `send` need not check for messages: this loop reads them.
         self._draining = True
+        again = True
+        try:
+            again = self._drain_once()
+        finally:
+            self._draining = False
+            if again and not self._socket.closed:
+                self._schedule_drain()
+
+    def _drain_once(self) -> bool:
+        """Read and handle messages; return whether this must be called again soon."""
         socket, receive, read = self._socket, self._receive, self._read
         more = True
         for _ in range(MAX_IN_A_ROW):
+            try:
+                # Not asked for first: the descriptor was readable, so there nearly always is one.
+                message = read(socket)
+            except zmq.Again:
+                more = False
+                break
+            receive(message)
             # Cheaper than catching the exception of an empty socket.
             if socket.closed or not int(socket.get(_EVENTS)) & _POLLIN:
                 more = False
                 break
-            receive(read(socket))
+        self._has_sent = False
         again = self._on_drained(more)
-        self._draining = False
-        if not socket.closed and (again or int(socket.get(_EVENTS)) & _POLLIN):
-            self._schedule_drain()
+        return more or again or (self._has_sent and self._is_readable())
+
+    def _is_readable(self) -> bool:
+        return not self._socket.closed and bool(int(self._socket.get(_EVENTS)) & _POLLIN)
 
     def _schedule_drain(self) -> None:
         if not self._draining:
@@ -78,18 +101,20 @@ class DrainedSocket:
         if not self._socket.closed:
             self._drain()
 
-    def send(self, parts: list[bytes]) -> None:
-        """Send a message without waiting.
+    def send(self, message: bytes, routing_id: bytes | None = None) -> None:
+        """Send a message without waiting; a ROUTER needs the routing id of the receiver.
 
         Raises:
             zmq.ZMQError: It cannot be sent now.
         """
-        *first, last = parts
-        for part in first:
-            self._socket.send(part, _SNDMORE)
-        self._socket.send(last, _NOBLOCK)
+        socket = self._socket
+        if routing_id is not None:
+            socket.send(routing_id, _SNDMORE)
+        socket.send(message, _NOBLOCK)
         # The file descriptor signals a change only once, and sending may have consumed the signal.
-        if not self._draining and int(self._socket.get(_EVENTS)) & _POLLIN:
+        if self._draining:
+            self._has_sent = True
+        elif int(socket.get(_EVENTS)) & _POLLIN:
             self._schedule_drain()
 
     def close(self, linger_ms: int = 0) -> None:
@@ -99,8 +124,18 @@ class DrainedSocket:
             self._socket.close(linger_ms)
 
 
-def _read(socket: zmq.Socket[bytes]) -> list[bytes]:
+def read_parts(socket: zmq.Socket[bytes]) -> list[bytes]:
+    """Read a message of any number of parts."""
     return socket.recv_multipart(_NOBLOCK)
+
+
+def read_first(socket: zmq.Socket[bytes]) -> bytes:
+    """Read a message, and return its first part."""
+    # A frame knows whether another one follows. Asking the socket for that costs more than the frame.
+    frame = socket.recv(_NOBLOCK, copy=False)
+    while frame.more and socket.recv(_NOBLOCK, copy=False).more:
+        pass
+    return frame.bytes
 
 
 def check_open_files() -> None:
