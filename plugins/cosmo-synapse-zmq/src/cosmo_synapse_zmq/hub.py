@@ -902,7 +902,8 @@ class Hub:
         self._is_flush_due = False
         self._direct = DIRECT
         self._leaving_s = 0.0
-        self._run_leaving()
+        if self._leaving:
+            self._run_leaving()
         while self._router.queued_bytes + WAITING_BYTES * self._router.queued > MAX_QUEUED_BYTES:
             self._router.discard_queued()
         self._flush_streams()
@@ -915,8 +916,10 @@ class Hub:
             self._enforce_limits(to_flush)
 
     def _sender(self, session_id: bytes) -> Send:
+        routing_ids, send_to = self._routing_ids, self._send
+
         def send(message: wire.Message) -> bool:
-            return self._send(self._routing_ids[session_id], message)
+            return send_to(routing_ids[session_id], message)
 
         return send
 

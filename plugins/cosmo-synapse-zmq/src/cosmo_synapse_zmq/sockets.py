@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 import zmq
+from zmq.backend import zmq_poll
 
 from cosmo_core import SynapseError
 
-# Plain integers: ZeroMQ's options are enums, and reading an enum costs more than reading the option itself.
-_EVENTS: Final = int(zmq.EVENTS)
+# Plain integers: ZeroMQ's flags are enums, which cost more to combine and to pass.
 _POLLIN: Final = int(zmq.POLLIN)
 _NOBLOCK: Final = int(zmq.NOBLOCK)
 _SNDMORE: Final = int(zmq.SNDMORE | zmq.NOBLOCK)
@@ -51,6 +51,8 @@ class DrainedSocket(Generic[M]):
         self._on_drained = on_drained
         self._read = read
         self._loop = asyncio.get_running_loop()
+        # For `zmq_poll`, which takes half as long as reading the option EVENTS: that looks up an enum first.
+        self._poll_items = [(socket, _POLLIN)]
         self._draining = False
         # Whether a message was sent since the socket was found to be empty.
         self._has_sent = False
@@ -71,7 +73,7 @@ class DrainedSocket(Generic[M]):
 
     def _drain_once(self) -> bool:
         """Read and handle messages; return whether this must be called again soon."""
-        socket, receive, read = self._socket, self._receive, self._read
+        socket, receive, read, poll_items = self._socket, self._receive, self._read, self._poll_items
         more = True
         for _ in range(MAX_IN_A_ROW):
             try:
@@ -82,15 +84,12 @@ class DrainedSocket(Generic[M]):
                 break
             receive(message)
             # Cheaper than catching the exception of an empty socket.
-            if socket.closed or not int(socket.get(_EVENTS)) & _POLLIN:
+            if socket.closed or not zmq_poll(poll_items, 0):
                 more = False
                 break
         self._has_sent = False
         again = self._on_drained(more)
-        return more or again or (self._has_sent and self._is_readable())
-
-    def _is_readable(self) -> bool:
-        return not self._socket.closed and bool(int(self._socket.get(_EVENTS)) & _POLLIN)
+        return more or again or (self._has_sent and not socket.closed and bool(zmq_poll(poll_items, 0)))
 
     def _schedule_drain(self) -> None:
         if not self._draining:
@@ -114,7 +113,7 @@ class DrainedSocket(Generic[M]):
         # The file descriptor signals a change only once, and sending may have consumed the signal.
         if self._draining:
             self._has_sent = True
-        elif int(socket.get(_EVENTS)) & _POLLIN:
+        elif zmq_poll(self._poll_items, 0):
             self._schedule_drain()
 
     def close(self, linger_ms: int = 0) -> None:

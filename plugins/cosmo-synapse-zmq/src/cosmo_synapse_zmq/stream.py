@@ -118,11 +118,12 @@ class ReliableStream:
         self._number += 1
         message = (self._number, size, commands)
         self._sent.append(message)
-        if self.connected:
-            if self._held or not self._may_transmit(message):
-                self._held.append(message)
-            else:
-                self._transmit(self._number, commands)
+        if not self.connected:
+            return
+        if self._held or not self._may_transmit(message):
+            self._held.append(message)
+        else:
+            self._transmit(self._number, commands)
 
     def _may_transmit(self, message: tuple[int, int, list[Command]]) -> bool:
         """Return whether a message may be sent now, and count it if so."""
@@ -130,13 +131,14 @@ class ReliableStream:
         if budget is None:
             return True
         _, size, _ = message
-        after = self._in_transit + size
-        more = max(0, after - budget.free) - max(0, self._in_transit - budget.free)
-        is_batch = not self._in_transit and size <= 2 * MAX_BATCH
-        if more and budget.in_transit + more > budget.transit and not is_batch:
-            return False
+        before, after = self._in_transit, self._in_transit + size
+        if after > budget.free:
+            more = after - max(before, budget.free)
+            is_batch = not before and size <= 2 * MAX_BATCH
+            if budget.in_transit + more > budget.transit and not is_batch:
+                return False
+            budget.in_transit += more
         self._in_transit = after
-        budget.in_transit += more
         return True
 
     def _arrived(self, count: int) -> None:
@@ -144,7 +146,8 @@ class ReliableStream:
         budget = self._budget
         if budget is not None:
             before, self._in_transit = self._in_transit, self._in_transit - count
-            budget.in_transit -= max(0, before - budget.free) - max(0, self._in_transit - budget.free)
+            if before > budget.free:
+                budget.in_transit -= before - max(self._in_transit, budget.free)
 
     @property
     def is_held(self) -> bool:
@@ -170,7 +173,8 @@ class ReliableStream:
             acknowledged: Up to which number the other side has received messages.
             size: How many bytes the message has.
         """
-        self.discard_acknowledged(acknowledged)
+        if self._sent:
+            self.discard_acknowledged(acknowledged)
         if number != self.received + 1:
             return False
         self.received = number
