@@ -51,6 +51,8 @@ class DrainedSocket(Generic[M]):
         self._on_drained = on_drained
         self._read = read
         self._loop = asyncio.get_running_loop()
+        # Past the class that only adds options of draft sockets.
+        self._send = super(zmq.Socket, socket).send
         # For `zmq_poll`, which takes half as long as reading the option EVENTS: that looks up an enum first.
         self._poll_items = [(socket, _POLLIN)]
         self._draining = False
@@ -106,10 +108,9 @@ class DrainedSocket(Generic[M]):
         Raises:
             zmq.ZMQError: It cannot be sent now.
         """
-        socket = self._socket
         if routing_id is not None:
-            socket.send(routing_id, _SNDMORE)
-        socket.send(message, _NOBLOCK)
+            self._send(routing_id, _SNDMORE)
+        self._send(message, _NOBLOCK)
         # The file descriptor signals a change only once, and sending may have consumed the signal.
         if self._draining:
             self._has_sent = True

@@ -108,6 +108,11 @@ class ReliableStream:
         elif self._batch_bytes > MAX_BATCH or len(self._batch) >= MAX_COMMANDS:
             self.flush()
 
+    @property
+    def batched(self) -> int:
+        """How many commands are in the batch that is sent next."""
+        return len(self._batch)
+
     def flush(self) -> None:
         """Send the batch, if it is not empty."""
         commands = self._batch
