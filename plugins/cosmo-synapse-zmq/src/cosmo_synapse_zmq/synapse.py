@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+from collections.abc import Awaitable
 from typing import Any, Final
 
 import attrs
@@ -266,6 +267,14 @@ class ZmqSynapse:
             FrameTooLargeError: The frame is larger than ``guarantees.max_frame``; nothing was sent.
             SynapseError: The subject is malformed, or the hub cannot be reached in time.
         """
+        waiting = self._publish(subject, frame, undelivered)
+        if waiting is not None:
+            await waiting
+
+    def _publish(
+        self, subject: str, frame: bytes, undelivered: UndeliveredHandler | None
+    ) -> Awaitable[None] | None:
+        """Send a frame now and return None, or return an awaitable that waits and sends it then."""
         link = self._link
         if link is None:
             raise self._closed(f"publish on {subject}")
@@ -275,7 +284,15 @@ class ZmqSynapse:
             )
         check_subject(subject)
         if _is_full(link) or (undelivered is None and subject in self._paused):
-            await self._wait_to_publish(link, subject, undelivered is None)
+            return self._publish_later(link, subject, frame, undelivered)
+        callback = 0 if undelivered is None else self._callbacks.number(undelivered)
+        link.stream.write(wire.Publish(subject, frame, callback), len(frame))
+        return None
+
+    async def _publish_later(
+        self, link: ReliableLink, subject: str, frame: bytes, undelivered: UndeliveredHandler | None
+    ) -> None:
+        await self._wait_to_publish(link, subject, undelivered is None)
         callback = 0 if undelivered is None else self._callbacks.number(undelivered)
         link.stream.write(wire.Publish(subject, frame, callback), len(frame))
 
