@@ -17,6 +17,8 @@ from cosmo_synapse_memory import MemorySynapse
 NAMESPACE: Final = "demo"
 NEURON: Final = "greeter"
 STREAMER: Final = "streamer"
+THERE: Final = "frames.there"
+BACK: Final = "frames.back"
 INPUT: Final = {"prompt": "Say hello to a project called Cosmonapse in one line."}
 SILENT: Final = "silent"
 CAPABILITY: Final = "greet"

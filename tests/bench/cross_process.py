@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, Protocol
 
-from cosmo_core import Dendrite, connect_synapse
-from tests.bench.bus import NAMESPACE, NEURON, STREAMER, Bus
+from cosmo_core import Dendrite, Synapse, Undelivered, connect_synapse
+from tests.bench.bus import BACK, NAMESPACE, NEURON, STREAMER, THERE, Bus
 from tests.bench.measure import alternate, per_second
 from tests.bench.report import Pair
 from tests.bench.subprocesses import script
@@ -48,6 +49,44 @@ async def dispatching(url: str) -> AsyncIterator[Bus]:
             await orchestrator.wait_until_ready(neuron=NEURON)
             await orchestrator.wait_until_ready(neuron=STREAMER)
             yield Bus(synapse, orchestrator)
+    finally:
+        await synapse.close()
+
+
+class Frames:
+    """Sends frames without a Dendrite, as a Dendrite sends TASKs. Echoes arrive in their order."""
+
+    def __init__(self, synapse: Synapse, frame: bytes) -> None:
+        self._synapse = synapse
+        self._frame = frame
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._loop = asyncio.get_running_loop()
+
+    def receive(self, frame: bytes) -> None:
+        """Take an echo."""
+        self._waiting.popleft().set_result(None)
+
+    def _undelivered(self, frame: bytes, why: Undelivered) -> None:
+        self._waiting.popleft().set_exception(RuntimeError(f"a frame was not delivered: {why}"))
+
+    async def round_trips(self, count: int) -> None:
+        """Send ``count`` frames, each after the echo of the previous one."""
+        for _ in range(count):
+            echoed = self._loop.create_future()
+            self._waiting.append(echoed)
+            await self._synapse.publish(THERE, self._frame, undelivered=self._undelivered)
+            await echoed
+
+
+@asynccontextmanager
+async def sending_frames(url: str, frame: bytes) -> AsyncIterator[RoundTripper]:
+    """Start a child process that echoes frames, after this process has connected."""
+    synapse = await connect_synapse(url)
+    try:
+        frames = Frames(synapse, frame)
+        await synapse.subscribe(BACK, frames.receive)
+        async with script("echo_worker.py", url, "frames"):
+            yield frames
     finally:
         await synapse.close()
 

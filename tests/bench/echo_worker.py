@@ -1,4 +1,7 @@
-"""A worker process: hosts the echo and the streaming Neuron on the bus of a URL until it is terminated."""
+"""A worker process: hosts the echo and the streaming Neuron on the bus of a URL until it is terminated.
+
+With the argument ``frames`` it has no Dendrite, and echoes frames.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from cosmo_core import Axon, Dendrite, connect_synapse
-from tests.bench.bus import NAMESPACE, NEURON, STREAMER, echo, stream
+from tests.bench.bus import BACK, NAMESPACE, NEURON, STREAMER, THERE, echo, stream
 
 
 async def main(url: str) -> None:
@@ -23,5 +26,13 @@ async def main(url: str) -> None:
         await asyncio.Event().wait()
 
 
+async def echo_frames(url: str) -> None:
+    """Publish each frame of `THERE` on `BACK`."""
+    synapse = await connect_synapse(url)
+    await synapse.subscribe(THERE, lambda frame: synapse.publish(BACK, frame), queue_group=NEURON)
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+
+
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    asyncio.run((echo_frames if sys.argv[2:] == ["frames"] else main)(sys.argv[1]))
