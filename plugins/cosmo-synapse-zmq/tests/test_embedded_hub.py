@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cosmo_core import SynapseError
-from cosmo_synapse_zmq import from_url
+from cosmo_synapse_zmq import from_url, wire
 
 if TYPE_CHECKING:
     from tests.conftest import Connect, Recorder, Spawn
@@ -189,3 +189,71 @@ async def test_a_takeover_that_fails_is_logged(
     lock.symlink_to("elsewhere")
     owner.kill()
     await eventually(lambda: f"cannot run an embedded hub at {path}" in caplog.text)
+
+
+async def test_a_handler_is_not_entered_while_it_publishes_to_itself(
+    url: str, connect: Connect, recorder: Callable[[], Recorder]
+) -> None:
+    synapse, got = await connect(url), recorder()
+    inside = False
+
+    def handle(frame: bytes) -> None:
+        nonlocal inside
+        assert not inside
+        inside = True
+        got(frame)
+        if len(frame) < 3:
+            for end in (b"a", b"b"):
+                synapse.send(wire.Publish("own", frame + end, 0), len(frame))
+        inside = False
+
+    await synapse.subscribe("own", handle)
+    await synapse.publish("own", b"x")
+    assert await got.until(7) == [b"x", b"xa", b"xb", b"xaa", b"xab", b"xba", b"xbb"]
+
+
+async def test_synapses_that_answer_each_other_let_other_tasks_run(url: str, connect: Connect) -> None:
+    one, other = await connect(url), await connect(url)
+    done = asyncio.Event()
+    answers = 0
+
+    def ask(frame: bytes) -> None:
+        one.send(wire.Publish("question", frame, 0), len(frame))
+
+    def answer(frame: bytes) -> None:
+        nonlocal answers
+        answers += 1
+        if answers == 200:
+            done.set()
+        else:
+            other.send(wire.Publish("answer", frame, 0), len(frame))
+
+    await one.subscribe("answer", ask)
+    await other.subscribe("question", answer)
+    ask(b"x")
+    turns = 0
+    while not done.is_set():
+        turns += 1
+        await asyncio.sleep(0)
+    assert turns >= 200
+
+
+async def test_frames_of_another_process_and_of_this_one_keep_their_order(
+    url: str, connect: Connect, member: Spawn, recorder: Callable[[], Recorder]
+) -> None:
+    synapse, done = await connect(url), recorder()
+
+    def handle(frame: bytes) -> None:
+        # What follows from a frame comes after the frames that its message had.
+        done(frame)
+        if b"+" not in frame:
+            synapse.send(wire.Publish("done", frame + b"+", 0), len(frame))
+
+    await synapse.subscribe("done", handle)
+    await member(url, "echo")
+    frames = [b"%d" % number for number in range(100)]
+    for frame in frames:
+        await synapse.publish("work", frame)
+    await done.until(200)
+    assert [frame for frame in done.frames if b"+" not in frame] == frames
+    assert [frame for frame in done.frames if b"+" in frame] == [frame + b"+" for frame in frames]
