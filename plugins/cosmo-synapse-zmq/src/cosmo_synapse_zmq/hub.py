@@ -223,6 +223,7 @@ class Hub:
         """
         check_open_files()
         self._loop = asyncio.get_running_loop()
+        self._is_in_pass = False
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         with contextlib.ExitStack() as stack:
             stack.callback(context.destroy, 0)
