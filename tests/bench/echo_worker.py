@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Awaitable
 from pathlib import Path
 
 # A script has only its own folder on the path; the imports below start at the root.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from cosmo_core import Axon, Dendrite, connect_synapse
+from cosmo_core.contracts.delivery import DONE
 from tests.bench.bus import BACK, NAMESPACE, NEURON, STREAMER, THERE, echo, stream
 
 
@@ -29,7 +31,12 @@ async def main(url: str) -> None:
 async def echo_frames(url: str) -> None:
     """Publish each frame of `THERE` on `BACK`."""
     synapse = await connect_synapse(url)
-    await synapse.subscribe(THERE, lambda frame: synapse.publish(BACK, frame), queue_group=NEURON)
+
+    def echo_frame(frame: bytes) -> Awaitable[None] | None:
+        sending = synapse.publish(BACK, frame)
+        return None if sending is DONE else sending
+
+    await synapse.subscribe(THERE, echo_frame, queue_group=NEURON)
     print("ready", flush=True)
     await asyncio.Event().wait()
 

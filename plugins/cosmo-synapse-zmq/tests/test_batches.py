@@ -8,7 +8,10 @@ from collections.abc import AsyncIterator
 import pytest
 import zmq.asyncio
 
+from cosmo_core import FrameTooLargeError, SynapseClosedError, SynapseError
+from cosmo_core.contracts.delivery import DONE
 from cosmo_synapse_zmq import ZmqSynapse, from_url, wire
+from cosmo_synapse_zmq.synapse import WINDOW
 
 
 class Wire:
@@ -82,3 +85,28 @@ async def test_busy_peer_sends_no_message_with_more_than_the_most_commands(peer:
 async def test_peer_that_is_not_busy_any_more_sends_at_once_again(peer: Wire) -> None:
     await peer.turn(5, 1, 2)
     assert await peer.receive(8) == [1, 4, 1, 1, 1]
+
+
+async def test_publishing_is_done_in_the_call_until_it_has_to_wait(peer: Wire) -> None:
+    publish = peer.synapse.publish
+    assert {publish("a", b"x") for _ in range(WINDOW)} == {DONE}
+    waiting = asyncio.ensure_future(publish("a", b"last"))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    sizes = await peer.receive(WINDOW)
+    await peer.send(wire.Heartbeat(len(sizes)))
+    async with asyncio.timeout(10):
+        await waiting
+    assert await peer.receive(1) == [1]
+
+
+async def test_publishing_raises_when_it_is_awaited(peer: Wire) -> None:
+    malformed, large = peer.synapse.publish("a.*", b"x"), peer.synapse.publish("a", 1001 * b"x")
+    with pytest.raises(SynapseError, match=r"'a\.\*' is not a valid subject"):
+        await malformed
+    with pytest.raises(FrameTooLargeError, match="1001 bytes on a exceeds the limit of 1000 bytes"):
+        await large
+    await peer.synapse.close()
+    closed = peer.synapse.publish("a", b"x")
+    with pytest.raises(SynapseClosedError):
+        await closed

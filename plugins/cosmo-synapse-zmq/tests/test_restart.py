@@ -81,7 +81,7 @@ async def test_close_wakes_a_waiting_publisher(hub: RunningHub, connect: Connect
     await hub.stop()
     for _ in range(WINDOW):
         await synapse.publish("a", b"x")
-    waiting = asyncio.create_task(synapse.publish("a", b"x"))
+    waiting = asyncio.ensure_future(synapse.publish("a", b"x"))
     await asyncio.wait((waiting,), timeout=0.05)
     await synapse.close()
     with pytest.raises(SynapseError, match="not connected"):

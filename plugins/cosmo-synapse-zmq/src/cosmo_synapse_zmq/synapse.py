@@ -21,7 +21,7 @@ from cosmo_core import (
     UndeliveredHandler,
 )
 from cosmo_core.arguments import check_count, check_options, check_seconds
-from cosmo_core.contracts.delivery import DEFAULT_MAX_FRAME
+from cosmo_core.contracts.delivery import DEFAULT_MAX_FRAME, DONE
 from cosmo_core.routing import check_pattern, check_subject
 from cosmo_synapse_zmq import wire
 from cosmo_synapse_zmq.address import Address, check_lease
@@ -248,18 +248,18 @@ class ZmqSynapse:
 
     # --- publishing ---------------------------------------------------------------------------------
 
-    async def publish(
+    def publish(
         self,
         subject: str,
         frame: bytes,
         *,
         undelivered: UndeliveredHandler | None = None,
         message_id: str | None = None,
-    ) -> None:
-        """Send ``frame`` to the hub, for all subscribers of ``subject``.
+    ) -> Awaitable[None]:
+        """Send ``frame`` to the hub, for all subscribers of ``subject``, in the call if it need not wait.
 
-        This returns when the frame is queued to be sent. It waits while too many are unacknowledged, or while
-        the queue of the subject is full. ``message_id`` is ignored, because nothing is stored.
+        The awaitable is done when the frame is queued to be sent. It waits while too many are unacknowledged,
+        or while the queue of the subject is full. ``message_id`` is ignored, because nothing is stored.
 
         Raises:
             SynapseClosedError: The Synapse is not connected.
@@ -267,27 +267,25 @@ class ZmqSynapse:
             FrameTooLargeError: The frame is larger than ``guarantees.max_frame``; nothing was sent.
             SynapseError: The subject is malformed, or the hub cannot be reached in time.
         """
-        waiting = self._publish(subject, frame, undelivered)
-        if waiting is not None:
-            await waiting
-
-    def _publish(
-        self, subject: str, frame: bytes, undelivered: UndeliveredHandler | None
-    ) -> Awaitable[None] | None:
-        """Send a frame now and return None, or return an awaitable that waits and sends it then."""
         link = self._link
-        if link is None:
-            raise self._closed(f"publish on {subject}")
-        if len(frame) > self._max_frame:
-            raise self._rejection or FrameTooLargeError(
-                f"a frame of {len(frame)} bytes on {subject} exceeds the limit of {self._max_frame} bytes"
-            )
-        check_subject(subject)
+        if link is None or len(frame) > self._max_frame:
+            return _fail(self._refusal(subject, frame))
+        try:
+            check_subject(subject)
+        except SynapseError as error:
+            return _fail(error)
         if _is_full(link) or (undelivered is None and subject in self._paused):
             return self._publish_later(link, subject, frame, undelivered)
         callback = 0 if undelivered is None else self._callbacks.number(undelivered)
         link.stream.write(wire.Publish(subject, frame, callback), len(frame))
-        return None
+        return DONE
+
+    def _refusal(self, subject: str, frame: bytes) -> SynapseError:
+        if self._link is None:
+            return self._closed(f"publish on {subject}")
+        return self._rejection or FrameTooLargeError(
+            f"a frame of {len(frame)} bytes on {subject} exceeds the limit of {self._max_frame} bytes"
+        )
 
     async def _publish_later(
         self, link: ReliableLink, subject: str, frame: bytes, undelivered: UndeliveredHandler | None
@@ -424,6 +422,10 @@ class ZmqSynapse:
     def __repr__(self) -> str:
         state = "closed" if self._link is None else "connected"
         return f"<ZmqSynapse {state} to {self._address}>"
+
+
+async def _fail(error: SynapseError) -> None:
+    raise error
 
 
 def _is_full(link: ReliableLink) -> bool:
