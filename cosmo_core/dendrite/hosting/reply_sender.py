@@ -106,14 +106,22 @@ class ReplySender:
 
     def begin_send(self, task: Signal, answer: Signal) -> Awaitable[None] | None:
         """Send the Signal that ends ``task`` as `send` does; None if that is done."""
-        if answer.type is not _AGENT_OUTPUT or self._redelivery is not None or "finalize" in task.payload:
+        if answer.type is not _AGENT_OUTPUT or "finalize" in task.payload:
             return self.send(task, answer)
+        sending = self._begin(task, answer)
+        return None if sending is None else self._finish(task, answer, sending)
+
+    def _begin(
+        self, task: Signal, answer: Signal, skip_role_check: bool = False
+    ) -> Awaitable[Dropped | None] | None:
+        """Send the Signal that ends ``task``; None if that is done. What fails is raised when awaited."""
         try:
             subject = self._link.subjects.reply(answer.type, task.meta.get("reply_to"))
-            sending = self._link.begin_send(subject, answer)
+            if self._redelivery is None:
+                return self._link.begin_send(subject, answer, skip_role_check)
+            return self._redelivery.begin_send(task, subject, answer, skip_role_check)
         except Exception as error:  # noqa: BLE001 - handled where it is awaited
-            sending = _raise(error)
-        return None if sending is None else self._finish(task, answer, sending)
+            return _raise(error)
 
     async def send(self, task: Signal, answer: Signal, skip_role_check: bool = False) -> None:
         """Send the Signal that ends ``task``, or an ERROR in its place if it cannot be sent.
@@ -125,17 +133,12 @@ class ReplySender:
         """
         if answer.type in ASKING_TYPES:
             await self._neuron_asks(answer)
-        subject = self.subject(task, answer.type)
-        if self._redelivery is None:
-            sending: Awaitable[Dropped | None] = self._link.send(subject, answer, skip_role_check)
-        else:
-            sending = self._redelivery.send(task, subject, answer, skip_role_check)
-        await self._finish(task, answer, sending)
+        await self._finish(task, answer, self._begin(task, answer, skip_role_check))
 
-    async def _finish(self, task: Signal, answer: Signal, sending: Awaitable[Dropped | None]) -> None:
+    async def _finish(self, task: Signal, answer: Signal, sending: Awaitable[Dropped | None] | None) -> None:
         """Await the answer, and send what follows it or takes its place."""
         try:
-            dropped = await sending
+            dropped = None if sending is None else await sending
         except (UnencodableError, FrameTooLargeError) as error:
             await self.send(task, _unsendable_error(task, answer, error))
         except SynapseError:
@@ -173,7 +176,7 @@ class ReplySender:
         return self._link.subjects.reply(type, request.meta.get("reply_to"))
 
 
-async def _raise(error: Exception) -> None:
+async def _raise(error: Exception) -> Any:
     raise error
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from cosmo_core.contracts.boundary import logger
-from cosmo_core.contracts.delivery import Undelivered
+from cosmo_core.contracts.delivery import DONE, Undelivered
 from cosmo_core.dendrite.transport.link import Link
 from cosmo_core.errors import FrameTooLargeError, SynapseError
 from cosmo_core.protocol.signal import Signal, decode
@@ -76,24 +76,34 @@ class RedeliveryBuffer:
         """The asyncio tasks that send answers again."""
         return [sending for _, sending in self._redelivering.values()]
 
-    def send(
+    def begin_send(
         self, task: Signal, subject: str, answer: Signal, skip_role_check: bool = False
-    ) -> Awaitable[Dropped | None]:
-        """Send a Signal that ends ``task``, as `Link.send` does, and store it."""
+    ) -> Awaitable[Dropped | None] | None:
+        """Send a Signal that ends ``task``, as `Link.begin_send` does, and store it."""
         # An inbox with back-pressure is a queue group, where a tracked publish would not wait; a stored one
         # waits there for its reader.
         tracked = subject != self._link.subjects.broadcast(answer.type) and (
             self._link.stores_answers or "pulse_to" not in task.meta
         )
         publish = partial(self._publish_first, task.id, answer.id, subject, tracked)
-        return self._link.send(subject, answer, skip_role_check, publish)
+        return self._link.begin_send(subject, answer, skip_role_check, publish)
 
-    async def _publish_first(self, task_id: str, id: str, subject: str, tracked: bool, frame: bytes) -> None:
+    def _publish_first(
+        self, task_id: str, id: str, subject: str, tracked: bool, frame: bytes
+    ) -> Awaitable[None]:
         sent = _Sent(id, subject, frame, tracked)
         # Stored first: that it is undeliverable may be known before `_publish` returns.
         self._store(task_id, sent)
         try:
-            await self._publish(sent)
+            sending = self._publish(sent)
+        except FrameTooLargeError:
+            self._remove(task_id, sent)
+            raise
+        return sending if sending is DONE else self._finish_first(task_id, sent, sending)
+
+    async def _finish_first(self, task_id: str, sent: _Sent, sending: Awaitable[None]) -> None:
+        try:
+            await sending
         except FrameTooLargeError:
             self._remove(task_id, sent)
             raise
