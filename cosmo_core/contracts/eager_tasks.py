@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from functools import partial
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar, cast
 
 MAX_DEPTH: Final = 4
 """The number of eager steps within each other; a further task starts in the next turn of the event loop."""
@@ -25,6 +25,7 @@ SHARE_S: Final = 0.001
 MAX_TURN_S: Final = 0.005
 """Seconds of eager steps in one turn of the event loop after which no further task starts eagerly."""
 
+T = TypeVar("T")
 Step = Callable[[], object]
 
 _enter_task: Final = asyncio.tasks._enter_task
@@ -102,6 +103,41 @@ class EagerTasks:
     def _begin_turn(self) -> None:
         self._began = 0.0
         self.is_share_used = self._is_turn_used = False
+
+
+class Begun(Generic[T]):
+    """The rest of a coroutine that `begin` began. Await it in the same task."""
+
+    __slots__ = ("_first", "_work")
+
+    def __init__(self, work: Coroutine[Any, Any, T], first: Any) -> None:
+        self._work = work
+        self._first = first
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        first = self._first
+        while True:
+            try:
+                yield first
+                break
+            except BaseException as error:  # noqa: BLE001 - of the coroutine, such as a cancellation
+                try:
+                    first = self._work.throw(error)
+                except StopIteration as end:
+                    return cast("T", end.value)
+        return (yield from self._work.__await__())
+
+
+def begin(work: Coroutine[Any, Any, T]) -> T | Begun[T]:
+    """Run the first step of a coroutine in the calling task; return its result, or the rest of it.
+
+    That is what ``await`` does, except that a coroutine that awaits nothing needs no awaiting caller.
+    """
+    try:
+        first = work.send(None)
+    except StopIteration as end:
+        return cast("T", end.value)
+    return Begun(work, first)
 
 
 def _is_possible(loop: asyncio.AbstractEventLoop) -> bool:

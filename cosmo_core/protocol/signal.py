@@ -319,10 +319,10 @@ def deadline_ms(seconds: float) -> int:
 
 def shorten_deadline(signal: Signal, seconds: float) -> Signal:
     """Return ``signal`` with its ``deadline_ms`` reduced by the time that it waited on its way (P-5.10)."""
-    left = signal.payload.get("deadline_ms")
-    if left is None:
+    left, waited = signal.payload.get("deadline_ms"), int(seconds * 1000)
+    if left is None or not waited:
         return signal
-    payload = {**signal.payload, "deadline_ms": max(0, int(left - seconds * 1000))}
+    payload = {**signal.payload, "deadline_ms": max(0, left - waited)}
     return msgspec.structs.replace(signal, payload=payload)
 
 

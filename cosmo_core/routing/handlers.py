@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from cosmo_core.contracts.delivery import FrameHandler
+from cosmo_core.contracts.delivery import DONE, FrameHandler
 
 OnDone = Callable[[int, BaseException | None], None]
 """Called when a handler has finished with a frame: with the frame's number, and with what the handler raised
@@ -52,7 +52,7 @@ class HandlerRunner:
         except BaseException as error:  # noqa: BLE001 - logged in `_finished`
             # Also a CancelledError: one from the handler's own calls must not cancel the publisher.
             result = _fail(error)
-        if result is None:
+        if result is None or result is DONE:
             return True
         task = result if isinstance(result, asyncio.Future) else self._start(result)
         self._tasks.add(task)

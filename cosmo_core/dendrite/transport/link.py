@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Literal, cast
@@ -21,6 +21,7 @@ from cosmo_core.contracts.delivery import (
     Subscription,
     UndeliveredHandler,
 )
+from cosmo_core.contracts.eager_tasks import eager_tasks
 from cosmo_core.contracts.options import Role
 from cosmo_core.contracts.synapse import AnswerStore, Synapse, ThreadPublisher
 from cosmo_core.contracts.task_context import outside_task
@@ -32,7 +33,7 @@ from cosmo_core.protocol.signal_type import ORCHESTRATION_TYPES, SignalType
 from cosmo_core.protocol.subjects import Subjects
 
 if TYPE_CHECKING:
-    from cosmo_core.dendrite.transport.middleware import Chain
+    from cosmo_core.dendrite.transport.middleware import Chain, Pending
     from cosmo_core.plugins import Contribution, Dropped, PluginManager, SignalObserver
     from cosmo_core.plugins.shapes import DendriteInfo
 
@@ -173,7 +174,7 @@ class Link:
             self.check_role(signal.type)
         if self._outbound is not None:
             route = _Route(subject, shared=False, since=monotonic(), publish=publish)
-            return self._send_through(self._outbound, route, signal)
+            return self._begin_through(self._outbound, route, signal)
         if self._observers:
             self._observe("sent", signal)
         frame = encode(signal)
@@ -191,7 +192,8 @@ class Link:
     def begin_send_shared(self, subject: str, signal: Signal) -> Awaitable[Dropped | None] | None:
         """Publish as `send_shared` does; None if that is done, and otherwise what completes it."""
         if self._outbound is not None:
-            return self._send_through(self._outbound, _Route(subject, shared=True, since=monotonic()), signal)
+            route = _Route(subject, shared=True, since=monotonic())
+            return self._begin_through(self._outbound, route, signal)
         if self._observers:
             self._observe("sent", signal)
         sending = self._synapse.publish(
@@ -233,34 +235,59 @@ class Link:
         if satisfies(self._synapse, ThreadPublisher):
             self._synapse.publish_from_thread(subject, encode(signal))
 
-    async def _send_through(self, outbound: Chain[_Route], route: _Route, signal: Signal) -> Dropped | None:
+    def _begin_through(
+        self, outbound: Chain[_Route], route: _Route, signal: Signal
+    ) -> Awaitable[Dropped | None] | None:
+        """Send a Signal through the outbound middleware; None if that is done and did not drop it."""
         try:
-            result = await outbound(route, signal)
-        except Exception:
-            if not route.published:
-                raise
-            logger.exception(
-                "an outbound middleware failed after %s %s was published", signal.type.value, signal.id
-            )
+            result = outbound(route, signal)
+        except Exception as error:  # noqa: BLE001 - raised if the Signal was not published
+            self._check_unpublished(route, signal, error)
             return None
-        if route.published or isinstance(result, Signal):
+        if isinstance(result, Signal):
             return None
-        self._observe("dropped", signal, result.reason)
-        return result
+        return self._finish_through(route, signal, result)
 
-    async def _publish(self, route: _Route, signal: Signal) -> Signal:
+    async def _finish_through(
+        self, route: _Route, signal: Signal, result: Signal | Dropped | Pending
+    ) -> Dropped | None:
+        try:
+            passed = await result if isinstance(result, Coroutine) else result
+        except Exception as error:  # noqa: BLE001 - raised if the Signal was not published
+            self._check_unpublished(route, signal, error)
+            return None
+        if route.published or isinstance(passed, Signal):
+            return None
+        self._observe("dropped", signal, passed.reason)
+        return passed
+
+    def _check_unpublished(self, route: _Route, signal: Signal, error: Exception) -> None:
+        """Raise what an outbound middleware raised, or log it if the Signal was published."""
+        if not route.published:
+            raise error
+        reason = "an outbound middleware failed after %s %s was published"
+        logger.error(reason, signal.type.value, signal.id, exc_info=error)
+
+    def _publish(self, route: _Route, signal: Signal) -> Signal | Pending:
         signal = shorten_deadline(signal, monotonic() - route.since)
         frame = encode(signal)
         if self._observers:
             self._observe("sent", signal)
         if route.shared:
-            await self._synapse.publish(
+            sending = self._synapse.publish(
                 route.subject, frame, undelivered=self._undeliverable, message_id=signal.id
             )
         elif route.publish is not None:
-            await route.publish(frame)
+            sending = route.publish(frame)
         else:
-            await self._synapse.publish(route.subject, frame)
+            sending = self._synapse.publish(route.subject, frame)
+        if sending is DONE:
+            route.published = True
+            return signal
+        return self._finish_publish(route, signal, sending)
+
+    async def _finish_publish(self, route: _Route, signal: Signal, sending: Awaitable[None]) -> Signal:
+        await sending
         route.published = True
         return signal
 
@@ -341,6 +368,7 @@ class Link:
     ) -> Receiver:
         # One Signal at a time, in order of arrival: a slow middleware delays Signals, but keeps their order.
         in_order = asyncio.Lock()
+        start = eager_tasks().start
 
         async def run(signal: Signal) -> None:
             since = monotonic()
@@ -352,10 +380,17 @@ class Link:
             if refuse is not None:
                 self.in_middleware[id(signal)] = signal
             try:
-                async with in_order:
-                    reason = await self._run_middleware(inbound, deliver, signal)
-                    if reason is not None and refuse is not None and not works:
-                        await refuse(signal, reason)
+                await in_order.acquire()
+                try:
+                    result = inbound(deliver, signal)
+                    if not isinstance(result, Signal):
+                        result = await result if isinstance(result, Coroutine) else result
+                    if not isinstance(result, Signal):
+                        self._observe("dropped", signal, result.reason)
+                        if refuse is not None and not works:
+                            await refuse(signal, result.reason)
+                finally:
+                    in_order.release()
             finally:
                 self.in_middleware.pop(id(signal), None)
             # Outside the lock: a TASK may take long, and must not delay those after it.
@@ -363,17 +398,11 @@ class Link:
                 if work is not None:
                     await work
 
-        return lambda signal: outside_task(asyncio.get_running_loop().create_task, run(signal))
+        def handle(signal: Signal) -> Awaitable[None] | None:
+            running = outside_task(start, run(signal))
+            return None if running.done() and running.exception() is None else running
 
-    async def _run_middleware(
-        self, inbound: Chain[Receiver], deliver: Receiver, signal: Signal
-    ) -> str | None:
-        """Send a Signal through the inbound middleware; return the reason if it was dropped."""
-        result = await inbound(deliver, signal)
-        if isinstance(result, Signal):
-            return None
-        self._observe("dropped", signal, result.reason)
-        return result.reason
+        return handle
 
     def _ignore_malformed(self, error: MalformedSignalError) -> None:
         self.malformed += 1
@@ -422,11 +451,11 @@ class Link:
         await self.unsubscribe(*reversed(self._subscriptions.values()))
 
 
-async def _refuse(route: _Route, signal: Signal) -> Signal:
+def _refuse(route: _Route, signal: Signal) -> Signal:
     raise not_running()
 
 
-async def _deliver(receive: Receiver, signal: Signal) -> Signal:
+def _deliver(receive: Receiver, signal: Signal) -> Signal:
     receive(signal)
     return signal
 
