@@ -87,4 +87,4 @@ async def test_task_to_a_neuron_that_left_meanwhile_is_not_counted_as_load() -> 
 
     directory = Directory(lambda: 0.0, 30.0)
     directory.count_dispatch(Followed())  # type: ignore[arg-type]
-    assert not directory._loads
+    assert not directory._neurons
