@@ -222,6 +222,7 @@ class Dendrite:
             hosts=self._entity_hosts,
             clock=self._clock,
             heartbeat_s=self._heartbeat_s,
+            discovery_s=self._discovery_s,
         )
         self._directory, self._resolver = self._open_directory("neuron")
         self._describer = Describer(
@@ -231,10 +232,25 @@ class Dendrite:
     def _open_directory(self, role: Literal["neuron", "engram"]) -> tuple[Directory, Resolver]:
         departed = self._extensions.neuron_departed if role == "neuron" else _ignore
         directory = Directory(self._clock.now, self._heartbeat_s, role, departed)
-        resolver = Resolver(directory, self._announcer.discover, discovery_s=self._discovery_s)
+        resolver = Resolver(directory, self._announcer, self._discovery_s, self._listen_soon)
         self._directories.append(directory)
         self._resolvers.append(resolver)
         return directory, resolver
+
+    def _listens_from_start(self) -> bool:
+        """Tell whether others have to be known before they are looked for; one that only works needs none."""
+        bindings = (binding for axon in self._host for binding in axon.engrams)
+        return self.role == "orchestrator" or any(each.directed_type is not None for each in bindings)
+
+    def _listen_soon(self) -> None:
+        """Listen to the announcements of others in the background. Thread-safe."""
+
+        async def listen() -> None:
+            with logged_failures("%r could not listen to the announcements of others", self):
+                await self._announcer.listen()
+
+        if self._life_cycle.running and self._life_cycle.loop is not None:
+            self._life_cycle.loop.call_soon_threadsafe(lambda: self._replies.spawn(listen()))
 
     def _build_dispatching(self) -> None:
         link, directory, pathways = self._link, self._directory, self._pathways
@@ -361,7 +377,7 @@ class Dendrite:
                 await extension.start()
             await self._host.start()
             await self._neurons_changed()
-            await self._announcer.start()
+            await self._announcer.start(self._listens_from_start())
             life.running = True
             await self.plugins.dendrite_started(self)
             self._at_stop(stack, "hooks", self.plugins.dendrite_stopping, self)
@@ -530,8 +546,12 @@ class Dendrite:
     # --- discovery ----------------------------------------------------------------------------------
 
     def find_neurons(self, capability: str | None = None) -> list[NeuronRecord]:
-        """Return the live Neurons of the namespace, or those that have a capability."""
-        return self._directory.records(capability)
+        """Return the live Neurons of the namespace, or those that have a capability.
+
+        A worker knows its own Neurons only until it first looks for others, as this does: it begins to listen
+        to their announcements then, and knows all after `wait_until_ready`, or a moment later.
+        """
+        return self._resolver.records(capability)
 
     async def describe_neuron(self, neuron_id: str, *, timeout_s: float | None = 1.0) -> NeuronDescription:
         """Ask the hosts of a Neuron what it does, and for the JSON Schemas of its inputs and outputs.

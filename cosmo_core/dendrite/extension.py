@@ -105,7 +105,8 @@ class Ports:
         dispatch: Sends a TASK and returns the Pathway that follows it.
         check_dispatching: Raises LifecycleError unless the Dendrite can send.
         resolve: Returns the id of a live Neuron by its id, or by capabilities; raises NoRouteError.
-        is_hosted: Tells whether a Dendrite hosts a Neuron and does not drain it.
+        is_hosted: Tells whether a Dendrite hosts a Neuron and does not drain it. A worker knows only its own
+            Neurons until it looks for others, as ``resolve`` does.
         open_directory: Makes a directory for the announcements of a role, and its resolver. Call it while the
             extension is made.
         register: Announces an entity that was added while the Dendrite runs.
@@ -191,7 +192,10 @@ class Extension:
         return ()
 
     def neuron_departed(self, neuron_id: str, dendrite_id: str) -> None:
-        """Handle that a Neuron deregistered from a Dendrite, or that its heartbeats stopped."""
+        """Handle that a Neuron deregistered from a Dendrite, or that its heartbeats stopped.
+
+        A worker hears of the Neurons of others once it has looked for one, as ``ports.resolve`` does.
+        """
 
     async def trace_stopped(self, stop: Signal) -> Mapping[str, Any]:
         """Handle the STOP of a whole trace; return its part of the STOPPED payload."""

@@ -24,6 +24,9 @@ Token = Annotated[str, Meta(pattern=f"^{TOKEN_PATTERN}$(?!\\n)")]
 MAX_CAPABILITIES: Final = 1_000
 """The most capabilities of a Neuron, and that a TASK, an offer or a DISCOVER can ask for."""
 
+MAX_OTHERS: Final = 1_000
+"""The most further entities that one REGISTER can announce (P-4.19)."""
+
 MAX_DESCRIPTION: Final = 1_024
 """The most characters of the description of a Neuron (P-4.18)."""
 
@@ -250,12 +253,22 @@ class Imprinted(Struct):
     error: Any = None
 
 
+class OtherEntity(Struct):
+    """Another Neuron or Engram of the host that a REGISTER comes from (P-4.19)."""
+
+    id: Token
+    capabilities: Capabilities
+    version: str | None = None
+    load: Any = None
+
+
 class Register(Struct):
-    """A participant announces itself; the last three keys describe a Neuron on request (P-4.17)."""
+    """A participant announces itself and ``others`` of its host (P-4.19); three keys describe it (P-4.17)."""
 
     role: str
     capabilities: Capabilities
     version: str | None = None
+    others: Annotated[list[OtherEntity], Meta(max_length=MAX_OTHERS)] | None = None
     description: Annotated[str, Meta(max_length=MAX_DESCRIPTION)] | None = None
     input_schema: Object | None = None
     output_schema: Object | None = None

@@ -231,7 +231,7 @@ class Checked:
         assert ranked == sum(len(neuron.rankings) for neuron in self.directory._neurons.values())
 
 
-@pytest.mark.clause("P-5.2")
+@pytest.mark.clause("P-5.2", "P-4.19")
 @given(steps=STEPS, kept=st.sampled_from([1, 3, 1_000]))
 @settings(deadline=None)
 def test_directory_is_as_one_that_looks_at_all_records(steps: list[tuple[Any, ...]], kept: int) -> None:

@@ -25,6 +25,8 @@ SCHEMA = json_schema()
 
 def kind(schema: dict[str, Any]) -> str:
     """Return the page's name for the kind of values that ``schema`` allows; null is not mentioned."""
+    if "$ref" in schema:
+        return kind(SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]])
     if "anyOf" in schema:
         return " or ".join(kind(each) for each in schema["anyOf"] if each != {"type": "null"})
     if "enum" in schema:

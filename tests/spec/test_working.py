@@ -302,5 +302,15 @@ async def test_meta_keys_of_the_core_are_documented(start: Start, synapse: Any) 
         await pathway.wait()
     await worker.stop()
     keys = {key for sent in synapse.sent for key in sent.signal.meta}
-    presence = {"dendrite", "role", "heartbeat_s", "load", "pulse_s", "pulse_to", "tasks", "neurons"}
+    presence = {
+        "dendrite",
+        "role",
+        "heartbeat_s",
+        "load",
+        "pulse_s",
+        "pulse_to",
+        "tasks",
+        "neurons",
+        "batches",
+    }
     assert keys == presence | {"reply_to", "task", "asked", "tenant"}

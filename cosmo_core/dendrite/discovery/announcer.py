@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+import asyncio
+from collections.abc import Awaitable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final, Protocol
 
 import attrs
@@ -15,6 +17,18 @@ from cosmo_core.errors import SynapseError
 from cosmo_core.protocol.payloads import without_none
 from cosmo_core.protocol.signal import Directed, Signal
 from cosmo_core.protocol.signal_type import SignalType
+
+SLICE: Final = 8
+"""The number of announcements between two turns of the event loop."""
+
+BATCHED_FROM: Final = 16
+"""The number of entities from which on a host announces many of them in one REGISTER (P-4.20)."""
+
+MAX_BATCH: Final = 32
+"""The number of entities in one REGISTER."""
+
+MAX_BATCH_CAPABILITIES: Final = 2_000
+"""The number of capabilities from which on no further entity is added to a REGISTER: frames stay small."""
 
 _DRAINING: Final = {"status": "draining"}
 
@@ -53,6 +67,11 @@ class HostedEntity:
     details: dict[str, Any] = attrs.field(factory=dict)
 
     @property
+    def shared(self) -> tuple[str, dict[str, Any]]:
+        """What entities in one REGISTER have in common."""
+        return self.registration["role"], self.meta
+
+    @property
     def key(self) -> tuple[str, str]:
         """Its role and its id: a Neuron and an Engram may have the same id."""
         return self.registration["role"], self.id
@@ -69,6 +88,11 @@ class Announcer:
         hosts: The hosts of the entities; read again for every announcement.
         clock: The clock of the heartbeats.
         heartbeat_s: Seconds between two announcements.
+        discovery_s: Seconds in which the hosts answer DISCOVER.
+
+    Attributes:
+        listens: Whether it receives the announcements of others. A Dendrite that only works does so once it
+            looks for others; until then, its directories know what it hosts itself.
     """
 
     _link: Link
@@ -77,19 +101,50 @@ class Announcer:
     _hosts: Sequence[EntityHost]
     _clock: Clock
     _heartbeat_s: float
+    _discovery_s: float
+    listens: bool = attrs.field(default=False, init=False)
+    # The time of the event loop from which on the directories know all others.
+    _complete_at: float = attrs.field(default=0.0, init=False)
+    _lock: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
+    _beats: int = attrs.field(default=0, init=False)
     _draining: bool = attrs.field(default=False, init=False)
     # The entities that accept no new work, and are hosted until their running work ends.
     _withdrawn: dict[tuple[str, str], HostedEntity] = attrs.field(factory=dict, init=False)
 
-    async def start(self) -> None:
-        """Subscribe to announcements, send REGISTER for each entity, and send DISCOVER."""
-        broadcast = self._link.subjects.broadcast
-        for type in (SignalType.REGISTER, SignalType.HEARTBEAT, SignalType.DEREGISTER):
-            await self._link.listen(broadcast(type), self.receive)
-        await self._link.listen(broadcast(SignalType.DISCOVER), self._answer_discover)
-        for entity in self._announced():
-            await self._announce(entity, SignalType.REGISTER)
-        await self.discover({})
+    async def start(self, listen: bool) -> None:
+        """Answer DISCOVER, and send REGISTER for each entity; with ``listen``, listen to others as well."""
+        if listen:
+            await self._subscribe()
+        await self._link.listen(self._link.subjects.broadcast(SignalType.DISCOVER), self._answer_discover)
+        for part, pause in self._parts(self._entities()):
+            await self._announce(part, SignalType.REGISTER)
+            if pause:
+                await asyncio.sleep(0)
+        if listen:
+            await self._send_discover({})
+
+    async def listen(self) -> None:
+        """Begin to receive the announcements of others, and send DISCOVER, unless that was done before."""
+        if self.listens:
+            return
+        async with self._lock:
+            if not self.listens:
+                await self._subscribe()
+                self._complete_at = asyncio.get_running_loop().time() + self._discovery_s
+                await self._send_discover({})
+
+    async def complete(self) -> None:
+        """Listen; if that has just begun, return after the hosts had the time to answer."""
+        await self.listen()
+        left_s = self._complete_at - asyncio.get_running_loop().time()
+        if left_s > 0:
+            await asyncio.sleep(left_s)
+
+    async def _subscribe(self) -> None:
+        types = (SignalType.REGISTER, SignalType.HEARTBEAT, SignalType.DEREGISTER)
+        subjects = map(self._link.subjects.broadcast, types)
+        await self._link.listen_all(*(partial(self._link.listen, each, self.receive) for each in subjects))
+        self.listens = True
 
     def receive(self, signal: Signal) -> None:
         """Record a REGISTER, HEARTBEAT or DEREGISTER."""
@@ -105,19 +160,31 @@ class Announcer:
         while True:
             await self._clock.sleep(self._heartbeat_s)
             for directory in self._directories:
-                directory.sweep()
+                for _ in iter(directory.sweep, False):
+                    await asyncio.sleep(0)
             if self._draining:
                 # Or others would take this host for gone while its last work runs.
                 await self._announce_all(SignalType.HEARTBEAT, _DRAINING)
-            else:
+            elif len(self._entities()) < BATCHED_FROM:
                 await self._announce_all(SignalType.REGISTER)
                 await self._announce_all(SignalType.HEARTBEAT, {"status": "ok"})
+            else:
+                await self._announce_all(SignalType.REGISTER, most=MAX_BATCH)
+                self._beats += 1
+                if self._beats % 2:
+                    # A receiver that ignores the others of a batch must not take them for gone.
+                    await self._announce_all(SignalType.REGISTER)
             for entity in list(self._withdrawn.values()):
-                await self._try_announce(entity, SignalType.HEARTBEAT, _DRAINING)
+                await self._try_announce([entity], SignalType.HEARTBEAT, _DRAINING)
 
     async def discover(self, criteria: dict[str, Any]) -> None:
-        """Send DISCOVER with the payload ``criteria``; an empty one matches every entity."""
-        signal = Signal.new(SignalType.DISCOVER, criteria, meta={"reply_to": self._inbox})
+        """Listen, and send DISCOVER with the payload ``criteria``; an empty one matches every entity."""
+        await self.listen()
+        await self._send_discover(criteria)
+
+    async def _send_discover(self, criteria: dict[str, Any]) -> None:
+        meta = {"reply_to": self._inbox, "batches": True}
+        signal = Signal.new(SignalType.DISCOVER, criteria, meta=meta)
         await self._link.send(self._link.subjects.broadcast(SignalType.DISCOVER), signal)
 
     # --- one entity, while the Dendrite runs --------------------------------------------------------
@@ -126,17 +193,17 @@ class Announcer:
         """Send REGISTER for an entity that was added."""
         # It may have been detached meanwhile.
         if not self._draining and self._is_announced(entity):
-            await self._announce(entity, SignalType.REGISTER)
+            await self._announce([entity], SignalType.REGISTER)
 
     async def withdraw(self, entity: HostedEntity) -> None:
         """Announce that an entity drains, and stop announcing it."""
         self._withdrawn[entity.key] = entity
-        await self._announce(entity, SignalType.HEARTBEAT, _DRAINING)
+        await self._announce([entity], SignalType.HEARTBEAT, _DRAINING)
 
     async def deregister(self, entity: HostedEntity, reason: str | None) -> None:
         """Send DEREGISTER for an entity that was withdrawn and has ended."""
         self._withdrawn.pop(entity.key, None)
-        await self._announce(entity, SignalType.DEREGISTER, without_none(reason=reason))
+        await self._announce([entity], SignalType.DEREGISTER, without_none(reason=reason))
 
     # --- all entities, when the Dendrite stops ------------------------------------------------------
 
@@ -149,32 +216,57 @@ class Announcer:
         """Send DEREGISTER for every entity."""
         await self._announce_all(SignalType.DEREGISTER, without_none(reason=reason))
 
-    async def _announce_all(self, type: SignalType, payload: dict[str, Any] | None = None) -> None:
-        for entity in self._announced():
-            # It may have been detached while the others were announced.
-            if self._is_announced(entity) and not await self._try_announce(entity, type, payload):
+    async def _announce_all(
+        self, type: SignalType, payload: dict[str, Any] | None = None, most: int = 1
+    ) -> None:
+        for part, pause in self._parts(self._entities(), most):
+            if not await self._try_announce(part, type, payload):
                 return
+            if pause:
+                await asyncio.sleep(0)
 
     async def _try_announce(
-        self, entity: HostedEntity, type: SignalType, payload: dict[str, Any] | None
+        self, entities: Sequence[HostedEntity], type: SignalType, payload: dict[str, Any] | None
     ) -> bool:
-        """Announce an entity; tell whether the bus can be reached for the next one."""
+        """Announce entities in one Signal; tell whether the bus can be reached for the next one."""
         try:
-            await self._announce(entity, type, payload)
+            await self._announce(entities, type, payload)
         except SynapseError as error:
             # The records of others expire. A lost bus must not end work that does not need it.
             logger.warning("%s could not be sent: %s", type.value, error)
             return False
         except Exception:
-            logger.exception("%s of %r could not be sent: a middleware failed", type.value, entity.id)
+            logger.exception("%s of %r could not be sent: a middleware failed", type.value, entities[0].id)
         return True
 
-    def _announced(self) -> list[HostedEntity]:
+    def _parts(
+        self, entities: Sequence[HostedEntity], most: int = 1
+    ) -> Iterator[tuple[list[HostedEntity], bool]]:
+        """Yield the entities of each announcement, and whether the event loop gets a turn after it.
+
+        It yields the entities that are still announced then: they may be withdrawn in such a turn.
+        """
+        draining, part, capabilities, sent = self._draining, list[HostedEntity](), 0, 0
+        for entity in entities:
+            full = len(part) >= most or capabilities >= MAX_BATCH_CAPABILITIES
+            if part and (full or entity.shared != part[0].shared):
+                sent += 1
+                yield part, most > 1 or sent % SLICE == 0
+                part, capabilities = [], 0
+            if self._draining is not draining:
+                return
+            if self._is_announced(entity):
+                part.append(entity)
+                capabilities += len(entity.directed.capabilities)
+        if part:
+            yield part, most > 1 or (sent + 1) % SLICE == 0
+
+    def _entities(self) -> list[HostedEntity]:
         entities: list[HostedEntity] = []
         for host in self._hosts:
             with logged_failures("%r could not tell what it hosts, and is not announced", host):
                 entities.extend(host.entities())
-        return [entity for entity in entities if self._is_announced(entity)]
+        return entities
 
     def _is_announced(self, entity: HostedEntity) -> bool:
         served = False
@@ -183,21 +275,51 @@ class Announcer:
         return served and entity.key not in self._withdrawn
 
     async def _announce(
-        self, entity: HostedEntity, type: SignalType, payload: dict[str, Any] | None = None
+        self, entities: Sequence[HostedEntity], type: SignalType, payload: dict[str, Any] | None = None
     ) -> None:
-        content = entity.registration if payload is None else payload
-        signal = Signal.new(type, content, directed=entity.directed, meta=self._meta(entity))
+        content = self._registration(entities) if payload is None else payload
+        signal = Signal.new(type, content, directed=entities[0].directed, meta=self._meta(entities[0]))
         await self._link.send(self._link.subjects.broadcast(type), signal)
+        if not self.listens:
+            self.receive(signal)
+
+    def _registration(self, entities: Sequence[HostedEntity]) -> dict[str, Any]:
+        """Return the payload of a REGISTER for the first entity, which announces the others too (P-4.19)."""
+        first, *others = entities
+        described = [
+            without_none(
+                id=each.id,
+                capabilities=each.registration["capabilities"],
+                version=each.registration.get("version"),
+                load=self._load(each),
+            )
+            for each in others
+        ]
+        return {**first.registration, "others": described} if others else first.registration
+
+    def _meta(self, entity: HostedEntity) -> dict[str, Any]:
+        return {
+            **entity.meta,
+            "role": entity.registration["role"],
+            "dendrite": self._inbox,
+            "heartbeat_s": self._heartbeat_s,
+            "load": self._load(entity),
+        }
+
+    def _load(self, entity: HostedEntity) -> int:
+        load = 0
+        with logged_failures("%r could not tell the load of %r", entity.host, entity.id):
+            load = entity.host.load(entity.id)
+        return load  # noqa: RET504 - a return inside would make this unreachable for mypy
 
     # --- answering DISCOVER -------------------------------------------------------------------------
 
     def _answer_discover(self, discover: Signal) -> Awaitable[None] | None:
-        wanted = set(discover.payload.get("capabilities") or ())
+        neuron, wanted = discover.payload.get("neuron"), set(discover.payload.get("capabilities") or ())
         matching = [
             entity
-            for entity in self._announced()
-            if discover.payload.get("neuron") in {None, entity.id}
-            and wanted.issubset(entity.directed.capabilities)
+            for entity in self._entities()
+            if neuron in {None, entity.id} and wanted.issubset(entity.directed.capabilities)
         ]
         return self._register_with(matching, discover) if matching and not self._draining else None
 
@@ -205,25 +327,15 @@ class Announcer:
         subject = self._link.subjects.reply(SignalType.REGISTER, discover.meta.get("reply_to"))
         # Of all Neurons at once, they could be many times larger than the request.
         detailed = discover.payload.get("details") and discover.payload.get("neuron") is not None
-        for entity in entities:
-            if self._draining or not self._is_announced(entity):
-                continue
+        batched = discover.meta.get("batches") is True and len(entities) >= BATCHED_FROM
+        for part, pause in self._parts(entities, MAX_BATCH if batched else 1):
+            registration = self._registration(part)
             answer = discover.reply(
                 SignalType.REGISTER,
-                {**entity.registration, **entity.details} if detailed else entity.registration,
-                directed=entity.directed,
-                meta=self._meta(entity),
+                {**registration, **part[0].details} if detailed else registration,
+                directed=part[0].directed,
+                meta=self._meta(part[0]),
             )
             await self._link.send(subject, answer)
-
-    def _meta(self, entity: HostedEntity) -> dict[str, Any]:
-        load = 0
-        with logged_failures("%r could not tell the load of %r", entity.host, entity.id):
-            load = entity.host.load(entity.id)
-        return {
-            **entity.meta,
-            "role": entity.registration["role"],
-            "dendrite": self._inbox,
-            "heartbeat_s": self._heartbeat_s,
-            "load": load,
-        }
+            if pause:
+                await asyncio.sleep(0)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import attrs
 
 from cosmo_core.arguments import check_wait
 from cosmo_core.dendrite.discovery.announcer import Announcer
-from cosmo_core.dendrite.discovery.directory import Directory
+from cosmo_core.dendrite.discovery.directory import Directory, NeuronRecord
 from cosmo_core.dendrite.life_cycle import LifeCycle
 from cosmo_core.dendrite.transport.link import Link
 from cosmo_core.errors import LifecycleError, NoRouteError
@@ -33,14 +33,27 @@ class Resolver:
 
     Args:
         directory: The directory to search.
-        discover: Sends DISCOVER with a payload.
+        announcer: Sends DISCOVER, and fills the directory.
         discovery_s: Seconds to wait for an announcement before `NoRouteError`.
+        listen_soon: Makes the announcer listen, in the background.
     """
 
     _directory: Directory
-    _discover: Callable[[dict[str, Any]], Awaitable[None]]
+    _announcer: Announcer
     _discovery_s: float
+    _listen_soon: Callable[[], None]
     _closed: bool = attrs.field(default=False, init=False)
+
+    def records(self, capability: str | None) -> list[NeuronRecord]:
+        """Return what is live, as `Directory.records` does; see `Dendrite.find_neurons`."""
+        known = self._directory.records(capability)
+        if not self._announcer.listens:
+            self._listen_soon()
+        return known
+
+    async def complete(self) -> None:
+        """Return when the directory knows all hosts; see `Announcer.complete`."""
+        await self._announcer.complete()
 
     def close(self) -> None:
         """End every wait with LifecycleError."""
@@ -55,7 +68,7 @@ class Resolver:
             check_token("id", id)
         try:
             async with asyncio.timeout(timeout_s):
-                await self._discover(_criteria(id, capabilities))
+                await self._announcer.discover(_criteria(id, capabilities))
                 while self._directory.find(id, capabilities) is None:
                     await self._wait_for_change()
         except TimeoutError:
@@ -75,7 +88,7 @@ class Resolver:
         found = self._directory.find(id, capabilities)
         if found is not None:
             return found
-        await self._discover(_criteria(id, capabilities))
+        await self._announcer.discover(_criteria(id, capabilities))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._discovery_s):
                 while self._directory.find(id, capabilities) is None:
@@ -152,6 +165,8 @@ class Describer:
         answer = self._answers[discover.id] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(timeout_s):
+                # An error lists those that are known.
+                await self._announcer.listen()
                 await self._link.send_or_raise(self._link.subjects.broadcast(discover.type), discover)
                 told = (await answer).payload
         except TimeoutError:

@@ -15,7 +15,7 @@ from cosmo_core.contracts.axon import Axon
 from cosmo_core.contracts.boundary import logged_failures, logger
 from cosmo_core.contracts.delivery import Subscription
 from cosmo_core.contracts.task_context import current_task
-from cosmo_core.dendrite.discovery.announcer import HostedEntity
+from cosmo_core.dendrite.discovery.announcer import SLICE, HostedEntity
 from cosmo_core.dendrite.hosting.neuron_runner import NeuronRunner, cancelled_error, shutting_down_error
 from cosmo_core.dendrite.hosting.reply_sender import ReplySender
 from cosmo_core.dendrite.hosting.stopped_work import StoppedWork
@@ -63,6 +63,8 @@ class Host:
     _stop_trace: StopTrace
     _name: str
     _runners: dict[str, NeuronRunner] = attrs.field(factory=dict, init=False)
+    # Made once, because every announcement needs all of them.
+    _entities: dict[str, HostedEntity] = attrs.field(factory=dict, init=False)
     _subscriptions: dict[str, list[Subscription]] = attrs.field(factory=dict, init=False)
     # The ids of the Neurons that accept new work.
     _accepting: set[str] = attrs.field(factory=set, init=False)
@@ -75,7 +77,7 @@ class Host:
 
     def entities(self) -> list[HostedEntity]:
         """Return the announcements of the attached Neurons."""
-        return [self.entity(runner.axon) for runner in self._runners.values()]
+        return list(self._entities.values())
 
     def entity(self, axon: Axon) -> HostedEntity:
         """Return the announcement of a Neuron."""
@@ -122,14 +124,17 @@ class Host:
         if axon.neuron_id in self._runners:
             raise ValueError(f"a Neuron {axon.neuron_id!r} is attached to this Dendrite already")
         served = axon.wrapped(wrappers) if wrappers else axon
+        self._entities[axon.neuron_id] = self.entity(served)
         self._runners[axon.neuron_id] = NeuronRunner(
             served, axon.neuron_fn, self._replies, self._seen, self._stopped
         )
 
     async def start(self) -> None:
         """Serve every Neuron attached so far."""
-        for neuron_id in self._runners:
+        for count, neuron_id in enumerate(self._runners, 1):
             await self.serve(neuron_id)
+            if count % SLICE == 0:
+                await asyncio.sleep(0)
 
     async def serve(self, neuron_id: str) -> None:
         """Subscribe to the TASKs of an attached Neuron, and to STOPs of them.
@@ -189,7 +194,7 @@ class Host:
 
     def undo_attach(self, neuron_id: str) -> None:
         """Remove a Neuron that could not be served."""
-        del self._runners[neuron_id]
+        del self._runners[neuron_id], self._entities[neuron_id]
 
     def retire(self, neuron_id: str) -> Axon:
         """Make a Neuron accept no more offered work, and return its Axon.
@@ -220,6 +225,7 @@ class Host:
 
     def _leave(self, neuron_id: str) -> None:
         # A Neuron that detached itself still has to answer: a stop waits for that.
+        del self._entities[neuron_id]
         for work in self._runners.pop(neuron_id).running():
             self._replies.spawn(_ended(work))
 

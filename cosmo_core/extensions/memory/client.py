@@ -148,6 +148,7 @@ class Requests:
         Raises:
             EngramError: There is none.
         """
+        await self._resolver.complete()
         await self._resolve(None, (kind,))
         return list(dict.fromkeys(record.neuron_id for record in self._directory.records(kind)))
 

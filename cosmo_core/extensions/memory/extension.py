@@ -140,7 +140,7 @@ class Memory(Extension):
             EngramRecord(
                 record.neuron_id, record.capabilities[0] if record.capabilities else "", record.dendrite
             )
-            for record in self._directory.records(kind)
+            for record in self._resolver.records(kind)
         ]
 
     async def wait_until_ready(self, engram: str, timeout_s: float | None) -> None:

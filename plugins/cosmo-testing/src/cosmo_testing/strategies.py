@@ -53,7 +53,14 @@ def json_objects() -> st.SearchStrategy[dict[str, Any]]:
 
 def payloads(type: SignalType) -> st.SearchStrategy[dict[str, Any]]:
     """Return a strategy for valid payloads of a type: required, some optional and some unknown keys."""
-    fields = msgspec.structs.fields(PAYLOADS[type])
+    drawn = _objects(PAYLOADS[type])
+    if type is SignalType.TOOL_RESULT:
+        drawn = drawn.filter(lambda payload: "result" in payload or "error" in payload)
+    return drawn
+
+
+def _objects(struct: type[msgspec.Struct]) -> st.SearchStrategy[dict[str, Any]]:
+    fields = msgspec.structs.fields(struct)
     known = {field.encode_name for field in fields}
     required = {field.encode_name: _values(mi.type_info(field.type)) for field in fields if field.required}
     optional = {
@@ -61,8 +68,6 @@ def payloads(type: SignalType) -> st.SearchStrategy[dict[str, Any]]:
     }
     unknown = st.dictionaries(st.text().filter(lambda key: key not in known), json_values(), max_size=2)
     drawn = st.fixed_dictionaries(required, optional=optional)
-    if type is SignalType.TOOL_RESULT:
-        drawn = drawn.filter(lambda payload: "result" in payload or "error" in payload)
     return st.builds(lambda extra, payload: {**extra, **payload}, unknown, drawn)
 
 
@@ -80,6 +85,8 @@ def _values(info: mi.Type) -> st.SearchStrategy[Any]:
             return st.sampled_from(info.values)
         case mi.ListType():
             return st.lists(_values(info.item_type), max_size=3)
+        case mi.StructType():
+            return _objects(info.cls)
         case mi.DictType():
             return json_objects()
         case mi.BoolType():
