@@ -249,8 +249,9 @@ class Dendrite:
             with logged_failures("%r could not listen to the announcements of others", self):
                 await self._announcer.listen()
 
-        if self._life_cycle.running and self._life_cycle.loop is not None:
-            self._life_cycle.loop.call_soon_threadsafe(lambda: self._replies.spawn(listen()))
+        life = self._life_cycle
+        if life.running and life.loop is not None and not life.loop.is_closed():
+            life.loop.call_soon_threadsafe(lambda: self._replies.spawn(listen()))
 
     def _build_dispatching(self) -> None:
         link, directory, pathways = self._link, self._directory, self._pathways

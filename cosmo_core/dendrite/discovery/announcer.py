@@ -174,8 +174,12 @@ class Announcer:
                 if self._beats % 2:
                     # A receiver that ignores the others of a batch must not take them for gone.
                     await self._announce_all(SignalType.REGISTER)
-            for entity in list(self._withdrawn.values()):
-                await self._try_announce([entity], SignalType.HEARTBEAT, _DRAINING)
+            for count, (key, entity) in enumerate(list(self._withdrawn.items()), 1):
+                # It may have been deregistered while the others were announced.
+                if key in self._withdrawn:
+                    await self._try_announce([entity], SignalType.HEARTBEAT, _DRAINING)
+                if count % SLICE == 0:
+                    await asyncio.sleep(0)
 
     async def discover(self, criteria: dict[str, Any]) -> None:
         """Listen, and send DISCOVER with the payload ``criteria``; an empty one matches every entity."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 import attrs
@@ -59,13 +60,18 @@ class NeuronRecord:
     pulse_s: float | None = None
 
 
+@lru_cache(maxsize=1_024)
+def _shared(capabilities: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Return capabilities, and their set; the same objects for equal ones, which many Neurons have."""
+    return capabilities, frozenset(capabilities)
+
+
 @attrs.define(eq=False)
 class _Neuron:
     """What is known of one Neuron.
 
     Attributes:
         hosts: Its records, by Dendrite.
-        counts: The number of hosts that announced each capability.
         able: The capabilities that all hosts have: the bus decides which of them gets a TASK.
         own: The unanswered TASKs that this Dendrite dispatched by capability.
         announced: The sum of the loads that its hosts announced.
@@ -75,7 +81,6 @@ class _Neuron:
     """
 
     hosts: dict[str, NeuronRecord] = attrs.field(factory=dict)
-    counts: dict[str, int] = attrs.field(factory=dict)
     able: frozenset[str] = frozenset()
     own: int = 0
     announced: int = 0
@@ -122,8 +127,8 @@ class Directory:
         self._dendrites: dict[str, int] = {}
         # The id of the last REGISTER, DEREGISTER or draining HEARTBEAT, by Neuron and host.
         self._latest: OrderedDict[Key, str] = OrderedDict()
-        # The Neurons that have a capability on any host.
-        self._index: dict[str, dict[str, None]] = {}
+        # By capability, the Neurons that have it, and the number of their hosts that announced it.
+        self._index: dict[str, dict[str, int]] = {}
         # By the wanted capabilities, the latest asked for last; and these sets by one of their capabilities.
         self._rankings: OrderedDict[frozenset[str], Ranking] = OrderedDict()
         self._wanted: dict[str, set[frozenset[str]]] = {}
@@ -262,21 +267,21 @@ class Directory:
             self._register(neuron, host, signal, signal.payload, signal.meta)
             for other in signal.payload.get("others") or ():
                 self._register(other["id"], host, signal, other, other)
-        elif self._is_latest(neuron, host, signal):
+        elif self._is_latest((neuron, host), signal):
             if signal.type is SignalType.DEREGISTER:
                 self._depart(neuron, host)
             else:
                 self._drain(neuron, host, self._expiry(signal))
 
-    def _is_latest(self, neuron: str, host: str, signal: Signal) -> bool:
+    def _is_latest(self, key: Key, signal: Signal) -> bool:
         """Tell whether an announcement is not older than the last one: a bus may repeat or delay it."""
         if "dendrite" not in signal.meta:
             # Several hosts have no name, and each has a clock of its own.
             return True
-        if signal.id < self._latest.get((neuron, host), ""):
+        if signal.id < self._latest.get(key, ""):
             return False
-        self._latest[neuron, host] = signal.id
-        self._latest.move_to_end((neuron, host))
+        self._latest[key] = signal.id
+        self._latest.move_to_end(key)
         if len(self._latest) > MAX_NEURONS:
             self._latest.popitem(last=False)
         return True
@@ -289,7 +294,8 @@ class Directory:
         described: Mapping[str, Any],
         loaded: Mapping[str, Any],
     ) -> None:
-        if not self._is_latest(name, host, signal):
+        key = name, host
+        if not self._is_latest(key, signal):
             return
         neuron = self._neurons.get(name)
         before = None if neuron is None else neuron.hosts.get(host)
@@ -302,19 +308,19 @@ class Directory:
             neuron = self._neurons[name] = _Neuron()
         if before is None:
             self._count += 1
-            if self._draining.pop((name, host), None) is None:
+            if self._draining.pop(key, None) is None:
                 self._count_neuron(host, 1)
             logger.debug("%s %r is hosted by Dendrite %s", self._role.capitalize(), name, host)
         neuron.hosts[host] = record = NeuronRecord(
             name,
-            tuple(described["capabilities"]),
+            _shared(tuple(described["capabilities"]))[0],
             described.get("version"),
             host,
             self._expiry(signal),
             _announced_load(loaded),
             _announced_seconds(signal, "pulse_s"),
         )
-        self._expiries.add((name, host), record.expires)
+        self._expiries.add(key, record.expires)
         if before is None or before.capabilities != record.capabilities:
             self._update_capabilities(name, neuron, before, record)
             self.notify()
@@ -327,20 +333,22 @@ class Directory:
         had = set(before.capabilities) if before else set[str]()
         has = set(after.capabilities) if after else set[str]()
         for capability in has - had:
-            neuron.counts[capability] = neuron.counts.get(capability, 0) + 1
-            self._index.setdefault(capability, {})[name] = None
+            names = self._index.setdefault(capability, {})
+            names[name] = names.get(name, 0) + 1
         for capability in had - has:
-            neuron.counts[capability] -= 1
-            if not neuron.counts[capability]:
-                del neuron.counts[capability], self._index[capability][name]
-                if not self._index[capability]:
-                    del self._index[capability]
+            names = self._index[capability]
+            names[name] -= 1
+            if not names[name]:
+                del names[name]
+            if not names:
+                del self._index[capability]
         for ranking in neuron.rankings.values():
             ranking.remove(name, neuron.busyness)
         self._ranked -= len(neuron.rankings)
         neuron.rankings.clear()
         hosts = len(neuron.hosts)
-        neuron.able = frozenset(each for each, count in neuron.counts.items() if count == hosts)
+        some = next(iter(neuron.hosts.values())).capabilities if hosts else ()
+        neuron.able = _shared(tuple(each for each in some if self._index[each][name] == hosts))[1]
         if hosts:
             for capability in ("", *neuron.able):
                 for wanted in self._wanted.get(capability, ()):
