@@ -323,7 +323,8 @@ class Announcer:
         matching = [
             entity
             for entity in self._entities()
-            if neuron in {None, entity.id} and wanted.issubset(entity.directed.capabilities)
+            if (neuron is None or neuron == entity.id)
+            and (not wanted or wanted.issubset(entity.directed.capabilities))
         ]
         return self._register_with(matching, discover) if matching and not self._draining else None
 
