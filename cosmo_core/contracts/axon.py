@@ -51,11 +51,15 @@ _THOUGHT_DELTA: Final = SignalType.THOUGHT_DELTA
 _PLAIN: Final = frozenset({str, int, float, bool, list, tuple})
 
 
+Emitter = Callable[[Signal], Awaitable[object] | None]
+"""Sends a Signal; None if it was sent, otherwise what completes it."""
+
+
 class AxonPort(Protocol):
     """The part of a host that an Axon uses."""
 
-    def emit(self, task: Signal, signal: Signal) -> Awaitable[object] | None:
-        """Send ``signal`` to the sender of ``task``; None if it was sent, otherwise what completes it."""
+    def emitter(self, task: Signal, type: SignalType) -> Emitter:
+        """Return a function that sends Signals of a type to the sender of ``task``."""
 
     def error_payload(self, error: BaseException, task: Signal) -> dict[str, Any]:
         """Return the payload of the ERROR for an unexpected exception."""
@@ -259,13 +263,11 @@ class Axon:
 
 
 def _deltas(task: Signal, port: AxonPort) -> Emit:
-    seq = itertools.count()
+    seq, send = itertools.count(), port.emitter(task, _THOUGHT_DELTA)
 
     def emit(delta: str) -> Awaitable[object] | None:
         payload = {"delta": delta, "seq": next(seq)}
-        return port.emit(
-            task, new_unvalidated(_THOUGHT_DELTA, payload, task.trace_id, task.id, task.directed)
-        )
+        return send(new_unvalidated(_THOUGHT_DELTA, payload, task.trace_id, task.id, task.directed))
 
     return emit
 

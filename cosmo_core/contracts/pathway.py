@@ -340,7 +340,10 @@ class Pathway:
             follow: Whether to go on after the answer.
             timeout_s: Seconds until the last one.
         """
-        position = self._first
+        position, cursor = self._first, object()
+        tracked = self._tracks_reading
+        if tracked:
+            self._advance(cursor, position)
         self._readers += readers
         reason = ""
         ends = None if timeout_s is None else monotonic() + timeout_s
@@ -353,6 +356,8 @@ class Pathway:
                     signal = signals[position - self._first]
                     position += 1
                     yield signal
+                    if tracked:
+                        self._advance(cursor, position)
                     if not follow and self._is_last(signal.type):
                         return
                 elif self._closed:
@@ -369,6 +374,8 @@ class Pathway:
             reason = TIMED_OUT
             raise self._timeout_error(TERMINAL_TYPES, timeout_s) from None
         finally:
+            if tracked:
+                self._end_cursor(cursor)
             self._readers -= readers
             if readers:
                 self._read = True
@@ -408,6 +415,11 @@ class Pathway:
             signals.append(signal)
             if len(signals) > self._buffer:
                 self._overflow()
+        if type is _THOUGHT_DELTA and not self._waiters:
+            # Most Signals of a stream: it ends nothing.
+            if self._changed is not None:
+                self._wake()
+            return
         if type in ANSWER_TYPES:
             self.answer = type
             if self._settled is not None:
@@ -426,6 +438,15 @@ class Pathway:
         if type is SignalType.ERROR:
             return self.finalized and self.answer is SignalType.AGENT_OUTPUT
         return type not in AXON_TYPES
+
+    # Whether iterations report how far they have read, with these two methods.
+    _tracks_reading = False
+
+    def _advance(self, cursor: object, position: int) -> None:
+        pass
+
+    def _end_cursor(self, cursor: object) -> None:
+        pass
 
     def _is_new(self, delta: Signal) -> bool:
         seq: int = delta.payload["seq"]
@@ -593,7 +614,9 @@ class BackpressuredPathway(Pathway):
 
     def receive(self, signal: Signal) -> Awaitable[None] | None:
         """Add a received Signal. If the buffer is full, an awaitable is returned that adds it later."""
-        if self._waiting or self._full:
+        signals = self._signals
+        # The length first: it is cheaper than the rest, for every Signal.
+        if self._waiting or (signals is not None and len(signals) >= self._buffer and self._full):
             self._waiting += 1
             return _receive_in_order(weakref.ref(self), self._order, signal)
         self.deliver(signal)
@@ -624,25 +647,18 @@ class BackpressuredPathway(Pathway):
 
     # --- reading ------------------------------------------------------------------------------------
 
-    async def _iterate(
-        self, readers: int, follow: bool, timeout_s: float | None = None
-    ) -> AsyncGenerator[Signal]:
-        cursor, position = object(), self._first
-        self._cursors[cursor] = position
-        try:
-            async with aclosing(super()._iterate(readers, follow, timeout_s)) as signals:
-                async for signal in signals:
-                    position = max(position, self._first)
-                    yield signal
-                    position += 1
-                    self._advance(cursor, position)
-        finally:
-            del self._cursors[cursor]
-            self._advance()
+    _tracks_reading = True
 
-    def _advance(self, cursor: object = None, position: int = 0) -> None:
-        if cursor is not None:
-            self._cursors[cursor] = position
+    def _advance(self, cursor: object, position: int) -> None:
+        self._cursors[cursor] = position
+        slowest = position if len(self._cursors) == 1 else min(self._cursors.values())
+        if slowest > self._read_to:
+            self._read_to = slowest
+        if self._space is not None:
+            self._wake_waiting()
+
+    def _end_cursor(self, cursor: object) -> None:
+        del self._cursors[cursor]
         if self._cursors:
             self._read_to = max(self._read_to, min(self._cursors.values()))
         self._wake_waiting()

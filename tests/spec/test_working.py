@@ -256,11 +256,11 @@ async def test_axon_sends_only_answer_types(start: Start, synapse: Any, type: Si
     before = len(synapse.sent)
     signal = task.reply(type, MINIMAL[type])
     if type in AXON_TYPES:
-        sending = worker._replies.emit(task, signal)
+        sending = worker._replies.emitter(task, type)(signal)
         assert sending is None or await sending is None
     else:
         with pytest.raises(ValueError, match=f"may not produce {type.value}"):
-            worker._replies.emit(task, signal)
+            worker._replies.emitter(task, type)
     assert len(synapse.sent) - before == (type in AXON_TYPES)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from cosmo_core.contracts.axon import error_reply
+from cosmo_core.contracts.axon import Emitter, error_reply
 from cosmo_core.contracts.boundary import described, logger
 from cosmo_core.contracts.clarification import ASKING_TYPES
 from cosmo_core.dendrite.reliability.redelivery import RedeliveryBuffer
@@ -83,11 +84,11 @@ class ReplySender:
 
     # --- AxonPort -----------------------------------------------------------------------------------
 
-    def emit(self, task: Signal, signal: Signal) -> Awaitable[object] | None:
-        """Send a Signal of an Axon to the sender of ``task``; None if it was sent at once."""
-        if signal.type not in AXON_TYPES:
-            raise ValueError(f"an Axon may not produce {signal.type.value}")
-        return self._link.begin_send(self.subject(task, signal.type), signal)
+    def emitter(self, task: Signal, type: SignalType) -> Emitter:
+        """Return a function that sends Signals of a type to the sender of ``task``."""
+        if type not in AXON_TYPES:
+            raise ValueError(f"an Axon may not produce {type.value}")
+        return partial(self._link.begin_send, self.subject(task, type))
 
     def error_payload(self, error: BaseException, task: Signal) -> dict[str, Any]:
         """Return the payload of the ERROR for an exception: a plugin's, that of its code, or its type."""

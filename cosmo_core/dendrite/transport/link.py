@@ -440,15 +440,25 @@ class Link:
         """End subscriptions, all at once, because each may wait for the bus. A failure is logged."""
         for subscription in subscriptions:
             self._subscriptions.pop(id(subscription), None)
-        ended = await asyncio.gather(*(each.unsubscribe() for each in subscriptions), return_exceptions=True)
-        for error in ended:
-            if error is not None:
-                logger.warning("a subscription could not be ended: %s", error)
+        if len(subscriptions) == 1:
+            # As when a Pathway with back-pressure ends: without an asyncio task.
+            await _end(subscriptions[0])
+        else:
+            await asyncio.gather(*map(_end, subscriptions))
 
     async def close(self) -> None:
         """End every subscription, and allow no new one."""
         self._closed = True
         await self.unsubscribe(*reversed(self._subscriptions.values()))
+
+
+async def _end(subscription: Subscription) -> None:
+    try:
+        await subscription.unsubscribe()
+    except BaseException as error:
+        if must_pass(error):
+            raise
+        logger.warning("a subscription could not be ended: %s", error)
 
 
 def _refuse(route: _Route, signal: Signal) -> Signal:
