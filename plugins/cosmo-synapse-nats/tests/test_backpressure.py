@@ -1,4 +1,4 @@
-"""``dispatch(backpressure=True)`` on a durable Synapse: the answer is stored, and no consumer is left."""
+"""``dispatch(backpressure=True)``: no delta is lost, a durable answer is stored, and no consumer is left."""
 
 from __future__ import annotations
 
@@ -61,6 +61,24 @@ async def consumers(store: Any) -> AsyncIterator[Consumers]:
     client = await nats.connect(store.url)
     yield Consumers(client, await client.subscribe("$JS.EVENT.ADVISORY.CONSUMER.DELETED.>"))
     await client.close()
+
+
+@pytest.mark.parametrize("query", ["", "?durable=true"])
+async def test_a_slow_reader_gets_every_delta(store: Any, connect: Any, query: str) -> None:
+    deltas, neuron = 3_000, Gated()
+    neuron.open.set()
+    worker = dendrite(await connect(store, query), Axon(neuron_id="gated", neuron_fn=neuron))
+    reader = dendrite(await connect(store, query, max_in_flight=16, max_pending=16), pathway_buffer=16)
+    async with worker, reader, asyncio.timeout(30):
+        async with await reader.dispatch(neuron="gated", input={"to": deltas}, backpressure=True) as pathway:
+            seen = []
+            async for signal in pathway:
+                seen.append(signal.payload)
+                for _ in range(3):
+                    await asyncio.sleep(0)
+        assert [payload["delta"] for payload in seen[:-1]] == [str(number) for number in range(deltas)]
+        assert seen[-1] == {"output": {"done": True}}
+        assert pathway.dropped == 0
 
 
 def stored(synapse: Any, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:

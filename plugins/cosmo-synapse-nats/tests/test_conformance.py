@@ -88,15 +88,9 @@ class OnNats(SynapseConformance):
 
 class TestCore(OnNats):
     __test__ = True
-    not_applicable: ClassVar[Mapping[str, str]] = {
-        "synapse:group-holds-back": "a NATS server never makes a publisher wait: rejected frames are counted",
-    }
 
 
 class TestDurable(OnNats):
     __test__ = True
     query = "?durable=true&ack_wait_s=1"
     options: ClassVar[Mapping[str, int]] = {"max_waiting": 300}
-    not_applicable: ClassVar[Mapping[str, str]] = {
-        "synapse:group-holds-back": "frames without a callback are not stored, and make no publisher wait",
-    }

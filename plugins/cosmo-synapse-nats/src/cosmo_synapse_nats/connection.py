@@ -467,9 +467,10 @@ class Connection:
         self._cancel_round_trips()
         try:
             async with asyncio.timeout(CLOSE_S):
-                # nats-py leaves tasks of subscriptions behind if its last message cannot be sent.
+                # nats-py leaves tasks of subscriptions behind if its last message cannot be sent. The server
+                # ends all subscriptions of a connection that closes.
                 for subscription in self._subscriptions:
-                    await self._unsubscribe_now(subscription)
+                    self.client.forget(subscription)
                 await self.client.close()
         except (TimeoutError, OSError, errors.Error) as error:
             self.error_log.record("a connection did not close cleanly", describe(error))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, Final
 
 from nats import errors
@@ -18,6 +19,8 @@ from cosmo_core.routing.handlers import HandlerRunner
 from cosmo_synapse_nats.connection import Connection
 from cosmo_synapse_nats.durable.answers import AnswerReader
 from cosmo_synapse_nats.durable.subscription import DurableSubscription
+from cosmo_synapse_nats.flow import GO, MAX_HELD, WAIT, probed
+from cosmo_synapse_nats.send_queue import SendQueue
 
 Callback = Callable[["Msg"], Coroutine[Any, Any, None]]
 
@@ -28,8 +31,9 @@ INTERNAL: Final = ("_INBOX.", "$")
 class CoreSubscription:
     """A subscription on core NATS, with bounded work.
 
-    A full member of a queue group rejects new frames, and tells the publisher if that asked for it. Outside
-    of queue groups, the oldest waiting frame is dropped. Both are counted.
+    A full member of a queue group rejects a frame whose publisher wants to know, and tells it. The publishers
+    of all other frames wait for the member: see `FlowControl`. Outside of queue groups, the oldest waiting
+    frame is dropped. What was rejected or dropped is counted.
 
     Args:
         connection: The connection.
@@ -38,6 +42,8 @@ class CoreSubscription:
         queue_group: The queue group to join, if any.
         max_in_flight: How many frames the handler may work on at once.
         max_pending: How many more may wait.
+        send_queue: Sends the answers to publishers that wait.
+        holds_back: Whether publishers wait for the handler.
     """
 
     def __init__(
@@ -49,19 +55,26 @@ class CoreSubscription:
         *,
         max_in_flight: int,
         max_pending: int,
+        send_queue: SendQueue,
+        holds_back: bool,
     ) -> None:
         self._connection = connection
         self._runner = HandlerRunner(pattern, handler, self._on_done)
-        self._consumer = Consumer(pattern, self._run, prefetch=max_in_flight, max_pending=max_pending)
+        held = max(max_pending, MAX_HELD) if holds_back else max_pending
+        self._consumer = Consumer(pattern, self._run, prefetch=max_in_flight, max_pending=held)
         self._queue_group = queue_group
         self._max_pending = max_pending
         self._pending = 0
         self._rejected = 0
         self._server_subscriptions: list[ServerSubscription] = []
-        # What comes after the frames that wait here: how many frames must have left, and whom to tell.
+        # What comes after the frames that wait here: how many frames must have left, and what to call then.
         self._arrived = 0
-        self._following: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._following: deque[tuple[int, Callable[[], object]]] = deque()
         self._followers = 0
+        self._send_queue = send_queue
+        # Its name in answers to publishers, and the probes of those that wait.
+        self._name = connection.client.new_inbox().rpartition(".")[2].encode() if holds_back else b""
+        self._probes: set[str] = set()
 
     @property
     def dropped(self) -> int:
@@ -92,6 +105,27 @@ class CoreSubscription:
         await self._connection.flush()
         if self._connection.error_log.denied > denied:
             raise SynapseError(f"the server does not allow this user to subscribe to {subject}")
+
+    async def answer_probes(self, pattern: str) -> None:
+        """Let publishers on ``pattern`` wait for the handler, from the next `add_subject` on."""
+        probes = probed(self._connection.servers, pattern)
+        self._server_subscriptions.append(await self._connection.subscribe(probes, self._on_probe))
+
+    async def _on_probe(self, msg: Msg) -> None:
+        # The server may send a probe on behalf of a user of another namespace.
+        if not msg.reply.startswith(f"{self._connection.servers.inbox_prefix}."):
+            return
+        if not self._pending:
+            self._answer_probe(msg.reply)
+            return
+        self._send_queue.send(msg.reply, WAIT + b" " + self._name)
+        if msg.reply not in self._probes:
+            self._probes.add(msg.reply)
+            self._following.append((self._arrived, partial(self._answer_probe, msg.reply)))
+
+    def _answer_probe(self, address: str) -> None:
+        self._probes.discard(address)
+        self._send_queue.send(address, GO + b" " + self._name)
 
     # --- frames -------------------------------------------------------------------------------------
 
@@ -135,9 +169,7 @@ class CoreSubscription:
         self._pending -= count
         left = self._arrived - self._pending
         while self._following and self._following[0][0] <= left:
-            turn = self._following.popleft()[1]
-            if not turn.done():
-                turn.set_result(None)
+            self._following.popleft()[1]()
 
     def following(self, handler: FrameHandler) -> FrameHandler:
         """Return a handler that is called when the frames that arrived here before its frame have left.
@@ -158,7 +190,7 @@ class CoreSubscription:
             if not (self._pending or self._followers):
                 return handler(frame)
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._following.append((self._arrived, turn))
+            self._following.append((self._arrived, partial(_finish, turn)))
             self._followers += 1
             self._leave(0)
             return follow(frame, turn)
@@ -191,6 +223,11 @@ class CoreSubscription:
         """Unsubscribe, and cancel running handlers."""
         await self.unsubscribe()
         await self._runner.close()
+
+
+def _finish(turn: asyncio.Future[None]) -> None:
+    if not turn.done():
+        turn.set_result(None)
 
 
 def _hiding(hidden: tuple[str, ...], callback: Callback) -> Callback:

@@ -19,9 +19,11 @@ from cosmo_core.errors import FrameTooLargeError, SynapseClosedError, SynapseErr
 from cosmo_core.routing import check_pattern, check_subject
 from cosmo_synapse_nats.connection import Connection
 from cosmo_synapse_nats.durable.queues import DurableQueues
+from cosmo_synapse_nats.flow import FlowControl
 from cosmo_synapse_nats.inbox import Inbox
 from cosmo_synapse_nats.keepalive import KeepaliveThread
 from cosmo_synapse_nats.options import HEADROOM, Durability, Servers
+from cosmo_synapse_nats.send_queue import SendQueue
 from cosmo_synapse_nats.subscription import (
     INTERNAL,
     CoreSubscription,
@@ -64,6 +66,8 @@ class NatsSynapse:
         self._max_in_flight = max_in_flight
         self._max_pending = max_pending
         self._connection: Connection | None = None
+        self._flow: FlowControl | None = None
+        self._send_queue: SendQueue | None = None
         self._inbox: Inbox | None = None
         self._queues: DurableQueues | None = None
         self._keepalive: KeepaliveThread | None = None
@@ -95,14 +99,16 @@ class NatsSynapse:
     async def _set_up(self, connection: Connection) -> None:
         max_frame = min(self._max_frame, connection.client.max_payload - HEADROOM)
         self.guarantees = attrs.evolve(self.guarantees, max_frame=max_frame)
-        inbox = Inbox(connection)
+        inbox, flow = Inbox(connection), FlowControl(connection)
         await inbox.open()
+        await flow.open()
+        send_queue = self._send_queue = SendQueue(connection)
         renew_s = 60.0 if self._durability is None else self._durability.ack_wait_s / 3
         keepalive = KeepaliveThread(self._servers, renew_s)
         if self._durability is not None:
-            self._queues = DurableQueues(connection, inbox, keepalive, self._durability)
+            self._queues = DurableQueues(connection, inbox, keepalive, send_queue, self._durability)
             await self._queues.open()
-        self._inbox, self._keepalive = inbox, keepalive
+        self._inbox, self._flow, self._keepalive = inbox, flow, keepalive
 
     def _on_reconnected(self) -> None:
         if self._inbox is not None:
@@ -131,12 +137,16 @@ class NatsSynapse:
         connection, self._connection = self._connection, None
         if connection is None:
             return
+        if self._flow is not None:
+            self._flow.close()
         await self._subscriptions.close()
         if self._queues is not None:
             await self._queues.close()
+        if self._send_queue is not None:
+            await self._send_queue.close()
         keepalive = [] if self._keepalive is None else [self._keepalive.close()]
         await asyncio.gather(connection.close(), *keepalive)
-        self._inbox = self._queues = self._keepalive = None
+        self._inbox = self._flow = self._send_queue = self._queues = self._keepalive = None
 
     # --- frames -------------------------------------------------------------------------------------
 
@@ -159,14 +169,18 @@ class NatsSynapse:
             SynapseError: The subject is malformed, no server could be reached in time, or the frame was not
                 stored.
         """
-        connection, inbox = self._connection, self._inbox
-        if connection is None or inbox is None:
+        connection, inbox, flow = self._connection, self._inbox, self._flow
+        if connection is None or inbox is None or flow is None:
             raise self._closed(f"publish on {subject}")
         check_subject(subject)
         if len(frame) > self.guarantees.max_frame:
             raise self._too_large(subject, frame)
         try:
             if undelivered is None:
+                if (turn := flow.admit(subject, len(frame))) is not None:
+                    await turn
+                    if self._flow is not flow:
+                        raise self._closed(f"publish on {subject}")
                 await connection.client.publish(subject, frame)
             elif self._queues is not None:
                 await self._queues.store(subject, frame, undelivered, message_id)
@@ -237,9 +251,10 @@ class NatsSynapse:
         self, pattern: str, handler: FrameHandler, queue_group: str | None, *, answers: bool
     ) -> NatsSubscription:
         check_pattern(pattern, queue_group)
-        connection, queues = self._connection, self._queues
-        if connection is None:
+        connection, queues, send_queue = self._connection, self._queues, self._send_queue
+        if connection is None or send_queue is None:
             raise self._closed(f"subscribe to {pattern}")
+        holds_back = answers or queue_group is not None
         core = CoreSubscription(
             connection,
             handler,
@@ -247,9 +262,13 @@ class NatsSynapse:
             queue_group,
             max_in_flight=self._max_in_flight,
             max_pending=self._max_pending,
+            send_queue=send_queue,
+            holds_back=holds_back,
         )
         subscription = self._subscriptions.add(core)
         try:
+            if holds_back:
+                await core.answer_probes(pattern)
             hidden = INTERNAL if queues is None else (*INTERNAL, *queues.subjects)
             await core.add_subject(pattern, hidden=hidden)
             if queues is not None and queue_group is not None:

@@ -316,6 +316,21 @@ class LosesAnswers(Double):
             await super().publish(subject, frame, **options)
 
 
+@breaks("synapse:dendrite-backpressure", "deltas came, and")
+class DropsForSlowReaders(Double):
+    async def deliver(self, delivery: Delivery) -> None:
+        if not self.try_deliver(delivery):
+            self.bus.capacity.clear()
+            await self.bus.capacity.wait()
+
+
+@breaks("synapse:dendrite-backpressure", "nothing was read, and the Neuron streamed all")
+class KeepsAllForSlowReaders(Double):
+    async def deliver(self, delivery: Delivery) -> None:
+        if not self.try_deliver(delivery):
+            self.redeliver(delivery)
+
+
 @breaks("synapse:dendrite-stop", "0 of 1 frames came")
 class LosesGoodbyes(Double):
     async def publish(self, subject: str, frame: bytes, **options: Any) -> None:

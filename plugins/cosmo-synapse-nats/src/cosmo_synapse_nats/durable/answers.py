@@ -13,8 +13,9 @@ from cosmo_core.contracts.delivery import FrameHandler
 from cosmo_core.errors import SynapseError
 from cosmo_core.routing.handlers import HandlerRunner
 from cosmo_synapse_nats.connection import Connection
-from cosmo_synapse_nats.durable.pull import PullRequests, SendQueue
+from cosmo_synapse_nats.durable.pull import PullRequests
 from cosmo_synapse_nats.durable.streams import from_this_stream
+from cosmo_synapse_nats.send_queue import SendQueue
 
 FORGOTTEN_S: Final = 30.0
 """Seconds after which the server removes a consumer of answers that is not used any more."""

@@ -1,10 +1,9 @@
-"""Pulling frames of a consumer from the server, and the queue of small messages to the server."""
+"""Pulling frames of a consumer from the server."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -13,11 +12,9 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as ServerSubscription
 
 from cosmo_core.errors import SynapseError
-from cosmo_synapse_nats.connection import CLOSE_S, Connection
+from cosmo_synapse_nats.connection import Connection
 from cosmo_synapse_nats.failures import describe
-
-MAX_WAITING: Final = 100_000
-"""Messages that may wait while the server is gone. A lost acknowledgement causes one more delivery."""
+from cosmo_synapse_nats.send_queue import SendQueue
 
 EXPIRES_S: Final = 30.0
 """Seconds for which one pull request is valid."""
@@ -30,49 +27,6 @@ SILENT_S: Final = 5.0
 
 RETRY_S: Final = 0.5
 """Seconds until a consumer that could not be created is tried again."""
-
-
-class SendQueue:
-    """Acknowledgements and pull requests, which one task sends to the server in order."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._waiting: deque[tuple[str, bytes, str]] = deque(maxlen=MAX_WAITING)
-        self._wake = asyncio.Event()
-        self._task = asyncio.ensure_future(self._run())
-
-    def send(self, subject: str, data: bytes, reply: str = "") -> None:
-        """Queue a message to be published."""
-        self._waiting.append((subject, data, reply))
-        self._wake.set()
-
-    async def close(self) -> None:
-        """Send what is queued, if possible, and stop."""
-        if not self._task.done():
-            self._task.cancel()
-            await asyncio.wait({self._task})
-        try:
-            async with asyncio.timeout(CLOSE_S):
-                await self._send_all()
-        except TimeoutError:
-            self._connection.error_log.record(
-                "acknowledgements could not be sent", "the server does not read"
-            )
-
-    async def _run(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            await self._send_all()
-
-    async def _send_all(self) -> None:
-        client = self._connection.client
-        while self._waiting:
-            subject, data, reply = self._waiting.popleft()
-            try:
-                await client.publish(subject, data, reply)
-            except errors.Error as error:
-                self._connection.error_log.record("an acknowledgement could not be sent", error)
 
 
 class PullRequests:

@@ -16,7 +16,6 @@ from cosmo_synapse_nats.connection import STREAM_HEADER, Connection
 from cosmo_synapse_nats.durable.answers import AnswerReader
 from cosmo_synapse_nats.durable.clock import ServerClock
 from cosmo_synapse_nats.durable.dead_letters import MESSAGE_ID_HEADER, DeadLetterStream
-from cosmo_synapse_nats.durable.pull import SendQueue
 from cosmo_synapse_nats.durable.streams import (
     NO_STORAGE,
     ConsumerIndex,
@@ -30,6 +29,7 @@ from cosmo_synapse_nats.durable.subscription import REPORT_TO_HEADER, DurableSub
 from cosmo_synapse_nats.inbox import Inbox
 from cosmo_synapse_nats.keepalive import KeepaliveThread
 from cosmo_synapse_nats.options import Durability
+from cosmo_synapse_nats.send_queue import SendQueue
 
 FULL: Final = frozenset({10023, NO_STORAGE, 10077})
 """The server's codes for a stream or a store that is full."""
@@ -73,7 +73,12 @@ class DurableQueues:
     """
 
     def __init__(
-        self, connection: Connection, inbox: Inbox, keepalive: KeepaliveThread, durability: Durability
+        self,
+        connection: Connection,
+        inbox: Inbox,
+        keepalive: KeepaliveThread,
+        send_queue: SendQueue,
+        durability: Durability,
     ) -> None:
         self._js = connection.client.jetstream(timeout=API_S)
         self._inbox = inbox
@@ -82,7 +87,7 @@ class DurableQueues:
         self._consumers = ConsumerIndex(self._js, servers.tasks)
         self._shared = Shared(
             connection,
-            SendQueue(connection),
+            send_queue,
             keepalive,
             ServerClock(connection, servers.tasks),
             DeadLetterStream(self._js, servers.dead),
@@ -294,6 +299,5 @@ class DurableQueues:
         return await self._shared.dead_letters.read()
 
     async def close(self) -> None:
-        """Send the waiting acknowledgements, and stop."""
+        """Stop."""
         await self._shared.clock.close()
-        await self._shared.send_queue.close()

@@ -17,10 +17,11 @@ from cosmo_core.routing.handlers import HandlerRunner
 from cosmo_synapse_nats.connection import Connection
 from cosmo_synapse_nats.durable.clock import ServerClock
 from cosmo_synapse_nats.durable.dead_letters import DeadLetterStream
-from cosmo_synapse_nats.durable.pull import PullRequests, SendQueue
+from cosmo_synapse_nats.durable.pull import PullRequests
 from cosmo_synapse_nats.durable.streams import from_this_stream
 from cosmo_synapse_nats.keepalive import KeepaliveThread
 from cosmo_synapse_nats.options import Durability
+from cosmo_synapse_nats.send_queue import SendQueue
 
 ACK: Final = b"+ACK"
 NAK: Final = b"-NAK"

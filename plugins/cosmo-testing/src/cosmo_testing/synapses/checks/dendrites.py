@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import tracemalloc
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 from cosmo_core.contracts.axon import Axon
+from cosmo_core.contracts.pathway import Pathway
 from cosmo_core.dendrite import Dendrite
 from cosmo_core.errors import FrameTooLargeError, MalformedSignalError, NoRouteError
 from cosmo_core.protocol.ids import TOKEN_PATTERN
@@ -20,7 +21,7 @@ from cosmo_testing.conformance.steps import UnmetError, bounded, need, refusal
 from cosmo_testing.synapses.checks.subjects import BAD_TOKENS
 from cosmo_testing.synapses.hosts import NAMESPACE, DendritePair, Stuck, ask, dendrite, dendrite_pair, greeter
 from cosmo_testing.synapses.network import Inbox, listen
-from cosmo_testing.synapses.subject import SynapseUnderTest
+from cosmo_testing.synapses.subject import QUEUE_GROUPS, SynapseUnderTest
 
 DUPLICATES: Final = 1000
 DEEP: Final = 10_000
@@ -54,6 +55,53 @@ async def check_dendrite_no_route(under_test: SynapseUnderTest) -> None:
         need(
             isinstance(error, NoRouteError), f"the Neuron is not hosted, and the dispatch ended in {error!r}"
         )
+
+
+BUFFER: Final = 1024
+"""The number of unread Signals that a Pathway buffers."""
+READ_S: Final = 60.0
+"""Seconds that reading a long stream may take."""
+
+
+@requirement(
+    "synapse:dendrite-backpressure",
+    "A reader with back-pressure MUST hold back its Neuron, and MUST get every delta, in order.",
+    when=[QUEUE_GROUPS],
+)
+async def check_dendrite_backpressure(under_test: SynapseUnderTest) -> None:
+    """Stream more than all buffers hold while nothing is read; then read all of it."""
+    total, streamed = BUFFER + 2 * under_test.capacity + 100, 0
+
+    async def stream(input: dict[str, Any], context: list[Any]) -> AsyncIterator[str]:
+        nonlocal streamed
+        for number in range(total):
+            yield f"{number} "
+            streamed += 1
+
+    async with dendrite_pair(under_test, Axon(neuron_id="streaming", neuron_fn=stream)) as pair:
+        dispatch = pair.caller.dispatch(neuron="streaming", input={}, backpressure=True)
+        async with await bounded("dispatch()", dispatch) as pathway:
+            before = -1
+            while not streamed or streamed > before:
+                before = streamed
+                await pair.network.settle(rounds=5)
+            need(streamed < total, f"nothing was read, and the Neuron streamed all of {total} deltas")
+            read = [signal.payload async for signal in bounded_iteration(pathway)]
+        deltas = [payload["delta"] for payload in read[:-1]]
+        need(
+            len(deltas) == total, f"{len(deltas)} of {total} deltas came, and {pathway.dropped} were dropped"
+        )
+        need(deltas == [f"{number} " for number in range(total)], "the deltas came in another order")
+
+
+async def bounded_iteration(pathway: Pathway) -> AsyncIterator[Signal]:
+    """Yield the Signals of a Pathway, for at most `READ_S` seconds."""
+    try:
+        async with asyncio.timeout(READ_S):
+            async for signal in pathway:
+                yield signal
+    except TimeoutError:
+        raise UnmetError(f"a stream did not end within {READ_S:.0f} s") from None
 
 
 @requirement(
