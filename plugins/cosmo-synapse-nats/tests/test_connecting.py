@@ -149,8 +149,30 @@ async def test_a_flush_is_sent_after_the_commands_before_it() -> None:
         await connection.close()
 
 
-async def _ignore(message: object) -> None:
+def _ignore(message: object) -> None:
     return None
+
+
+async def test_a_message_that_cannot_be_processed_does_not_end_the_reader(
+    server: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = Connection(Servers(hosts=(server.url.removeprefix("nats://"),)), "test")
+    await connection.open()
+    seen: list[bytes] = []
+
+    def fail_first(msg: Any) -> None:
+        seen.append(msg.data)
+        if len(seen) == 1:
+            raise RuntimeError("the first one fails")
+
+    await connection.subscribe("a", fail_first)
+    for number in range(3):
+        assert connection.client.send("a", b"%d" % number)
+    await connection.flush()
+    assert seen == [b"0", b"1", b"2"]
+    assert "a message on a could not be processed" in caplog.text
+    assert connection.error_log.counts["a message could not be processed"] == 1
+    await connection.close()
 
 
 async def test_an_answer_to_a_flush_that_was_given_up_does_not_break_the_connection(

@@ -8,13 +8,14 @@ import os
 import ssl
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from nats import errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as ServerSubscription
 from nats.js.api import Header
+from nats.protocol.command import pub_cmd
 
 from cosmo_core.errors import SynapseAuthError, SynapseError
 from cosmo_synapse_nats.failures import (
@@ -47,6 +48,8 @@ FLUSH_S: Final = 10
 
 STREAM_HEADER: Final = Header.EXPECTED_STREAM.value
 """The header with the name of the stream for which a message is meant; the server checks it."""
+
+Callback: TypeAlias = "Callable[[Msg], None]"
 
 _CREDENTIALS_PARTS: Final = (b"BEGIN NATS USER JWT", b"BEGIN USER NKEY SEED")
 
@@ -120,6 +123,7 @@ class SecuredClient(Client):
         self._stalled = False
         # The bytes that may wait to be sent; -1 if the connection has ended for good.
         self._send_limit = PENDING_BYTES
+        self._flush_scheduled = False
         self._servers = servers
         self._context = servers.tls
 
@@ -136,6 +140,41 @@ class SecuredClient(Client):
         if self._pending_data_size > self._send_limit:
             return self._publish_beyond_limit(subject, payload, reply, headers)
         return super().publish(subject, payload, reply, headers)
+
+    def send(self, subject: str, payload: bytes, reply: str = "") -> bool:
+        """Publish a message without headers; return False if that may take a while: await `publish` then.
+
+        It is written in the next turn of the event loop, together with all others of this turn. `publish` of
+        nats-py needs four coroutines, a future, and a turn of another task for each.
+        """
+        if self._status != Client.CONNECTED or self._pending_data_size > self._send_limit:
+            return False
+        command = pub_cmd(subject, reply, payload)
+        self._pending.append(command)
+        self._pending_data_size += len(command)
+        self.stats["out_msgs"] += 1
+        self.stats["out_bytes"] += len(payload)
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            asyncio.get_running_loop().call_soon(self._write_pending)
+        return True
+
+    def _write_pending(self) -> None:
+        self._flush_scheduled = False
+        transport, queue = self._transport, self._flush_queue
+        if not self._pending or transport is None or queue is None or not self.is_connected:
+            return
+        socket = self._socket()
+        if socket is not None and not socket.get_write_buffer_size():
+            transport.writelines(self._pending)
+            self._pending, self._pending_data_size = [], 0
+        elif queue.empty():
+            # The server reads more slowly: the task of nats-py waits for it.
+            queue.put_nowait(asyncio.get_running_loop().create_future())
+
+    def _socket(self) -> asyncio.WriteTransport | None:
+        writer: asyncio.StreamWriter | None = getattr(self._transport, "_io_writer", None)
+        return None if writer is None else writer.transport
 
     async def _publish_beyond_limit(
         self, subject: str, payload: bytes, reply: str, headers: dict[str, str] | None
@@ -161,9 +200,8 @@ class SecuredClient(Client):
 
     def abort(self) -> None:
         """Close the socket at once, whatever waits to be sent."""
-        writer = getattr(self._transport, "_io_writer", None)
-        if writer is not None:
-            writer.transport.abort()
+        if (socket := self._socket()) is not None:
+            socket.abort()
 
     async def flush(self, timeout: int = FLUSH_S) -> None:
         """Wait until the server has read everything that was sent.
@@ -211,7 +249,10 @@ class SecuredClient(Client):
             self._pongs[0] = asyncio.get_running_loop().create_future()
         await super()._process_pong()
 
-    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+    def _process_headers(self, headers: bytes) -> Coroutine[Any, Any, dict[str, str] | None]:
+        return self._checked_headers(headers) if headers else super()._process_headers(headers)
+
+    async def _checked_headers(self, headers: bytes) -> dict[str, str] | None:
         parsed = await super()._process_headers(headers)
         # The server heeds the first of several equal headers, and only in this spelling; nats-py is lenient.
         if parsed and STREAM_HEADER in parsed and not _names_one_stream(headers):
@@ -255,6 +296,30 @@ class SecuredClient(Client):
 def _names_one_stream(headers: bytes) -> bool:
     name = STREAM_HEADER.encode()
     return headers.count(name) == 1 and b"\r\n" + name + b":" in headers
+
+
+class _Delivery:
+    """Calls a function with each message of a subscription, in the turn in which it was read.
+
+    It is what nats-py takes for the future of a subscription. With a coroutine function instead, nats-py
+    would put each message into a queue, for another task to take it out.
+    """
+
+    def __init__(self, callback: Callback, error_log: ErrorLog) -> None:
+        self._callback = callback
+        self._error_log = error_log
+
+    def cancelled(self) -> bool:
+        """Return False: messages are wanted."""
+        return False
+
+    def set_result(self, msg: Msg) -> None:
+        """Deliver a message. An error must not reach the reader of nats-py, which would end."""
+        try:
+            self._callback(msg)
+        except Exception as error:  # noqa: BLE001
+            logger.exception("a message on %s could not be processed", msg.subject)
+            self._error_log.record("a message could not be processed", describe(error))
 
 
 # --- the connection ---------------------------------------------------------------------------------
@@ -365,10 +430,10 @@ class Connection:
         # nats-py does not notice a server that closes the connection instead of answering; a round trip does.
         await self.flush()
 
-    async def subscribe(
-        self, subject: str, callback: Callable[[Msg], Coroutine[Any, Any, None]], queue_group: str = ""
-    ) -> ServerSubscription:
+    async def subscribe(self, subject: str, callback: Callback, queue_group: str = "") -> ServerSubscription:
         """Subscribe to ``subject``. The server delivers once it has read the request.
+
+        The callback must not block: nothing else is read meanwhile.
 
         Raises:
             nats.errors.Error: The connection has ended.
@@ -376,10 +441,7 @@ class Connection:
         subscription = await self.client.subscribe(
             subject,
             queue=queue_group,
-            cb=callback,
-            # Callbacks never wait, so no message accumulates here, and nats-py need not drop any.
-            pending_msgs_limit=0,
-            pending_bytes_limit=0,
+            future=_Delivery(callback, self.error_log),  # type: ignore[arg-type]
         )
         self._subscriptions.add(subscription)
         return subscription

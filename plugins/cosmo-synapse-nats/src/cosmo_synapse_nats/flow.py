@@ -146,8 +146,9 @@ class FlowControl:
 
     async def _ask(self, subject: str, window: _Window) -> None:
         window.heard.clear()
-        subject = probed(self._connection.servers, subject)
-        await self._connection.client.publish(subject, b"", f"{self._prefix}{window.number}")
+        client, subject = self._connection.client, probed(self._connection.servers, subject)
+        if not client.send(subject, b"", f"{self._prefix}{window.number}"):
+            await client.publish(subject, b"", f"{self._prefix}{window.number}")
 
     async def _opened(self, subject: str, window: _Window) -> None:
         """Wait until the members have taken the last window but one."""
@@ -169,7 +170,7 @@ class FlowControl:
                 else:
                     return
 
-    async def _on_answer(self, msg: Msg) -> None:
+    def _on_answer(self, msg: Msg) -> None:
         window = self._probes.get(msg.subject)
         if window is None:
             return

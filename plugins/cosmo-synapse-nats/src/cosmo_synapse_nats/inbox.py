@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from typing import Final, cast, get_args
 
 from nats.aio.msg import Msg
@@ -32,7 +33,8 @@ class UndeliveredWindow:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._last = 0
-        self._frames: dict[int, tuple[bytes, UndeliveredHandler]] = {}
+        # Ordered: the oldest one of a dict is found behind the places of all that were removed before it.
+        self._frames: OrderedDict[int, tuple[bytes, UndeliveredHandler]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -42,11 +44,13 @@ class UndeliveredWindow:
 
     def add(self, frame: bytes, undelivered: UndeliveredHandler) -> int:
         """Keep ``frame``; return its number."""
-        self._frames[self.next_number()] = (frame, undelivered)
+        self._last = number = self._last + 1
+        self._frames[number] = (frame, undelivered)
         self._bytes += len(frame)
         while len(self._frames) > self._max_frames or self._bytes > self._max_bytes:
-            self.discard(next(iter(self._frames)))
-        return self._last
+            _, (oldest, _) = self._frames.popitem(last=False)
+            self._bytes -= len(oldest)
+        return number
 
     def next_number(self) -> int:
         """Return a new number."""
@@ -134,7 +138,7 @@ class Inbox:
         number = address.removeprefix(self._prefix)
         return int(number) if number.isdigit() else 0
 
-    async def _on_reply(self, msg: Msg) -> None:
+    def _on_reply(self, msg: Msg) -> None:
         number = self._number(msg.subject)
         if msg.data in _CAUSES:
             self.window.report(number, cast("Undelivered", msg.data.decode()))

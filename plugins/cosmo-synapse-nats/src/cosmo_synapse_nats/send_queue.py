@@ -15,7 +15,7 @@ MAX_WAITING: Final = 100_000
 
 
 class SendQueue:
-    """Acknowledgements, pull requests and answers to probes, which one task sends to the server in order."""
+    """Acknowledgements, pull requests, rejections and answers to probes, sent in order."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -24,7 +24,9 @@ class SendQueue:
         self._task = asyncio.ensure_future(self._run())
 
     def send(self, subject: str, data: bytes, reply: str = "") -> None:
-        """Queue a message to be published."""
+        """Publish a message, at once if possible."""
+        if not self._waiting and self._connection.client.send(subject, data, reply):
+            return
         self._waiting.append((subject, data, reply))
         self._wake.set()
 
@@ -54,4 +56,6 @@ class SendQueue:
             try:
                 await client.publish(subject, data, reply)
             except errors.Error as error:
-                self._connection.error_log.record("an acknowledgement could not be sent", error)
+                self._connection.error_log.record(
+                    "an acknowledgement or a rejection could not be sent", error
+                )

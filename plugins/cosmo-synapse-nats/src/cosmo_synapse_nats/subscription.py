@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
-from nats import errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as ServerSubscription
 
@@ -16,13 +15,11 @@ from cosmo_core.contracts.delivery import FrameHandler
 from cosmo_core.errors import SynapseError
 from cosmo_core.routing import Consumer
 from cosmo_core.routing.handlers import HandlerRunner
-from cosmo_synapse_nats.connection import Connection
+from cosmo_synapse_nats.connection import Callback, Connection
 from cosmo_synapse_nats.durable.answers import AnswerReader
 from cosmo_synapse_nats.durable.subscription import DurableSubscription
 from cosmo_synapse_nats.flow import GO, MAX_HELD, WAIT, probed
 from cosmo_synapse_nats.send_queue import SendQueue
-
-Callback = Callable[["Msg"], Coroutine[Any, Any, None]]
 
 INTERNAL: Final = ("_INBOX.", "$")
 """Prefixes of subjects that the server and its clients use internally."""
@@ -111,7 +108,7 @@ class CoreSubscription:
         probes = probed(self._connection.servers, pattern)
         self._server_subscriptions.append(await self._connection.subscribe(probes, self._on_probe))
 
-    async def _on_probe(self, msg: Msg) -> None:
+    def _on_probe(self, msg: Msg) -> None:
         # The server may send a probe on behalf of a user of another namespace.
         if not msg.reply.startswith(f"{self._connection.servers.inbox_prefix}."):
             return
@@ -129,17 +126,17 @@ class CoreSubscription:
 
     # --- frames -------------------------------------------------------------------------------------
 
-    async def _on_frame(self, msg: Msg) -> None:
+    def _on_frame(self, msg: Msg) -> None:
         if msg.reply and self._is_misdirected(msg):
             return
         self._push(msg.data)
 
-    async def _on_group_frame(self, msg: Msg) -> None:
+    def _on_group_frame(self, msg: Msg) -> None:
         if msg.reply and self._is_misdirected(msg):
             return
         if msg.reply and self._pending >= self._max_pending:
             self._rejected += 1
-            await self._report_overload(msg.reply)
+            self._send_queue.send(msg.reply, b"overloaded")
         else:
             self._push(msg.data)
 
@@ -154,11 +151,16 @@ class CoreSubscription:
         return True
 
     def _push(self, frame: bytes) -> None:
-        dropped = self._consumer.dropped
+        consumer = self._consumer
         self._arrived += 1
+        if not self._pending and consumer.has_capacity:
+            if not self._runner.run(frame):
+                consumer.in_flight += 1
+            return
+        dropped = consumer.dropped
         self._pending += 1
-        self._consumer.push(frame)
-        self._leave(self._consumer.dropped - dropped)
+        consumer.push(frame)
+        self._leave(consumer.dropped - dropped)
 
     def _run(self, frame: bytes, number: int, published_at: float) -> bool:
         finished = self._runner.run(frame, number, published_at)
@@ -200,14 +202,6 @@ class CoreSubscription:
     def _on_done(self, number: int, error: BaseException | None) -> None:
         self._consumer.complete()
 
-    async def _report_overload(self, address: str) -> None:
-        try:
-            await self._connection.client.publish(address, b"overloaded")
-        except errors.Error as error:
-            self._connection.error_log.record(
-                "the rejection of a frame could not be sent to its publisher", error
-            )
-
     # --- ending -------------------------------------------------------------------------------------
 
     async def unsubscribe(self) -> None:
@@ -231,9 +225,9 @@ def _finish(turn: asyncio.Future[None]) -> None:
 
 
 def _hiding(hidden: tuple[str, ...], callback: Callback) -> Callback:
-    async def filtered(msg: Msg) -> None:
+    def filtered(msg: Msg) -> None:
         if not msg.subject.startswith(hidden):
-            await callback(msg)
+            callback(msg)
 
     return filtered
 

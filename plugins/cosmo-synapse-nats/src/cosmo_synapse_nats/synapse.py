@@ -181,11 +181,14 @@ class NatsSynapse:
                     await turn
                     if self._flow is not flow:
                         raise self._closed(f"publish on {subject}")
-                await connection.client.publish(subject, frame)
+                address = ""
             elif self._queues is not None:
                 await self._queues.store(subject, frame, undelivered, message_id)
+                return
             else:
-                await connection.client.publish(subject, frame, inbox.register(frame, undelivered))
+                address = inbox.register(frame, undelivered)
+            if not connection.client.send(subject, frame, address):
+                await connection.client.publish(subject, frame, address)
         except errors.Error as error:
             raise self._failure(f"publish on {subject}", error) from error
 

@@ -164,7 +164,7 @@ class PullRequests:
             self._requested = 0
             self.recover()
 
-    async def _on_message(self, msg: Msg) -> None:
+    def _on_message(self, msg: Msg) -> None:
         self._heard_at = asyncio.get_running_loop().time()
         if not msg.reply:
             self._on_status(msg)
