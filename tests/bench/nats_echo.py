@@ -1,16 +1,17 @@
-"""Echoes over bare nats-py: request and reply, and work that a JetStream consumer pulls and acknowledges.
+"""Echoes over bare nats-py: request and reply, and work on JetStream whose answers are sent or stored.
 
-As a script it is the server: ``nats_echo.py requests|work URL`` runs until it is terminated.
+As a script it is the server: ``nats_echo.py requests|work|stored URL`` runs until it is terminated.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import count as numbers
-from typing import Final
+from typing import Any, Final
 
 import nats
 from nats.aio.client import Client
@@ -20,6 +21,7 @@ from nats.js.api import RetentionPolicy
 BODY: Final = b"." * 300
 SUBJECT: Final = "bench-echo"
 WORK: Final = "bench-work"
+ANSWERS: Final = "bench-answers"
 REPLY_TO: Final = "Reply-To"
 WAIT_S: Final = 20
 BATCH: Final = 100
@@ -38,11 +40,11 @@ class RequestClient:
 
 
 class WorkQueueClient:
-    """A client of `echo_work`: it publishes to a stream and waits for the reply."""
+    """A client of `echo_work`: it publishes to a stream and waits for the reply, below ``inbox``."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, inbox: str) -> None:
         self._stream = client.jetstream()
-        self._inbox = client.new_inbox()
+        self._inbox = inbox
         self._numbers = numbers()
         self._waiting: dict[str, asyncio.Future[None]] = {}
 
@@ -77,11 +79,24 @@ async def requests(url: str) -> AsyncIterator[RequestClient]:
 
 @asynccontextmanager
 async def work(url: str) -> AsyncIterator[WorkQueueClient]:
-    """Connect to a server with `echo_work`."""
+    """Connect to a server with `echo_work` that sends its replies."""
     client = await nats.connect(url)
     try:
-        working = WorkQueueClient(client)
+        working = WorkQueueClient(client, client.new_inbox())
         await client.subscribe(working.replies, cb=working.resolve)
+        yield working
+    finally:
+        await client.close()
+
+
+@asynccontextmanager
+async def stored(url: str) -> AsyncIterator[WorkQueueClient]:
+    """Connect to a server with `echo_work` that stores its replies, and read them from their stream."""
+    client = await nats.connect(url)
+    try:
+        working = WorkQueueClient(client, f"{ANSWERS}.{client.new_inbox().rpartition('.')[2]}")
+        # The consumer of least work: it is read in order, and nothing is acknowledged.
+        await client.jetstream().subscribe(working.replies, cb=working.resolve, ordered_consumer=True)
         yield working
     finally:
         await client.close()
@@ -100,12 +115,19 @@ async def echo_requests(url: str) -> None:
     await asyncio.Event().wait()
 
 
-async def echo_work(url: str) -> None:
-    """Pull each message, reply to it and acknowledge it."""
+async def echo_work(url: str, *, stores: bool) -> None:
+    """Pull messages; reply to each, or store the reply and wait until it is stored; then acknowledge it."""
     client = await nats.connect(url)
     stream = client.jetstream()
     await stream.add_stream(name=WORK, subjects=[WORK], retention=RetentionPolicy.WORK_QUEUE)
+    await stream.add_stream(name=ANSWERS, subjects=[f"{ANSWERS}.>"])
     pulled = await stream.pull_subscribe(WORK, durable=WORK, stream=WORK)
+    reply = stream.publish if stores else client.publish
+
+    async def answer(message: Msg) -> None:
+        await reply((message.headers or {})[REPLY_TO], message.data)
+        await message.ack()
+
     print("ready", flush=True)
     while True:
         try:
@@ -113,10 +135,14 @@ async def echo_work(url: str) -> None:
         except TimeoutError:
             # Also raised by nats-py if no message arrived in time.
             continue
-        for message in batch:
-            await client.publish((message.headers or {})[REPLY_TO], message.data)
-            await message.ack()
+        await asyncio.gather(*map(answer, batch))
 
+
+SERVERS: Final[dict[str, Callable[[str], Coroutine[Any, Any, None]]]] = {
+    "requests": echo_requests,
+    "work": partial(echo_work, stores=False),
+    "stored": partial(echo_work, stores=True),
+}
 
 if __name__ == "__main__":
-    asyncio.run({"requests": echo_requests, "work": echo_work}[sys.argv[1]](sys.argv[2]))
+    asyncio.run(SERVERS[sys.argv[1]](sys.argv[2]))

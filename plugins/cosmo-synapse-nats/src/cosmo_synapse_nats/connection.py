@@ -15,7 +15,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as ServerSubscription
 from nats.js.api import Header
-from nats.protocol.command import pub_cmd
+from nats.protocol.command import hpub_cmd, pub_cmd
 
 from cosmo_core.errors import SynapseAuthError, SynapseError
 from cosmo_synapse_nats.failures import (
@@ -124,6 +124,8 @@ class SecuredClient(Client):
         # The bytes that may wait to be sent; -1 if the connection has ended for good.
         self._send_limit = PENDING_BYTES
         self._flush_scheduled = False
+        # Cached: up to Python 3.11, get_running_loop() makes a system call each time.
+        self._loop = asyncio.get_running_loop()
         self._servers = servers
         self._context = servers.tls
 
@@ -141,22 +143,29 @@ class SecuredClient(Client):
             return self._publish_beyond_limit(subject, payload, reply, headers)
         return super().publish(subject, payload, reply, headers)
 
-    def send(self, subject: str, payload: bytes, reply: str = "") -> bool:
-        """Publish a message without headers; return False if that may take a while: await `publish` then.
+    def send(
+        self, subject: str, payload: bytes, reply: str = "", headers: dict[str, str] | None = None
+    ) -> bool:
+        """Publish a message; return False if that may take a while: await `publish` then.
+
+        The values of headers must not contain line breaks.
 
         It is written in the next turn of the event loop, together with all others of this turn. `publish` of
         nats-py needs four coroutines, a future, and a turn of another task for each.
         """
         if self._status != Client.CONNECTED or self._pending_data_size > self._send_limit:
             return False
-        command = pub_cmd(subject, reply, payload)
+        if headers is None:
+            command = pub_cmd(subject, reply, payload)
+        else:
+            command = hpub_cmd(subject, reply, _encoded(headers), payload)
         self._pending.append(command)
         self._pending_data_size += len(command)
         self.stats["out_msgs"] += 1
         self.stats["out_bytes"] += len(payload)
         if not self._flush_scheduled:
             self._flush_scheduled = True
-            asyncio.get_running_loop().call_soon(self._write_pending)
+            self._loop.call_soon(self._write_pending)
         return True
 
     def _write_pending(self) -> None:
@@ -170,7 +179,7 @@ class SecuredClient(Client):
             self._pending, self._pending_data_size = [], 0
         elif queue.empty():
             # The server reads more slowly: the task of nats-py waits for it.
-            queue.put_nowait(asyncio.get_running_loop().create_future())
+            queue.put_nowait(self._loop.create_future())
 
     def _socket(self) -> asyncio.WriteTransport | None:
         writer: asyncio.StreamWriter | None = getattr(self._transport, "_io_writer", None)
@@ -197,6 +206,11 @@ class SecuredClient(Client):
         """Deliver nothing more to a subscription, and do not subscribe it again after a reconnect."""
         self._remove_sub(subscription._id)
         subscription._stop_processing()
+
+    def forget_all(self) -> None:
+        """Deliver nothing more to any subscription."""
+        for subscription in list(self._subs.values()):
+            self.forget(subscription)
 
     def abort(self) -> None:
         """Close the socket at once, whatever waits to be sent."""
@@ -253,6 +267,9 @@ class SecuredClient(Client):
         return self._checked_headers(headers) if headers else super()._process_headers(headers)
 
     async def _checked_headers(self, headers: bytes) -> dict[str, str] | None:
+        parsed = _decoded(headers)
+        if parsed is not None:
+            return parsed
         parsed = await super()._process_headers(headers)
         # The server heeds the first of several equal headers, and only in this spelling; nats-py is lenient.
         if parsed and STREAM_HEADER in parsed and not _names_one_stream(headers):
@@ -291,6 +308,23 @@ class SecuredClient(Client):
             return value
 
         return reveal
+
+
+def _encoded(headers: dict[str, str]) -> bytes:
+    lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+    return f"NATS/1.0\r\n{''.join(lines)}\r\n".encode()
+
+
+def _decoded(headers: bytes) -> dict[str, str] | None:
+    """Return headers that have the form of `_encoded`; None for all others, which nats-py parses."""
+    first, *lines = headers.decode("ascii", "replace").split("\r\n")
+    if first != "NATS/1.0" or lines[-2:] != ["", ""]:
+        return None
+    pairs = [line.split(": ") for line in lines[:-2]]
+    if not all(len(pair) == 2 for pair in pairs):
+        return None
+    parsed: dict[str, str] = dict(pairs)
+    return parsed if len(parsed) == len(pairs) else None
 
 
 def _names_one_stream(headers: bytes) -> bool:
@@ -337,6 +371,7 @@ class Connection:
         servers: The servers.
         where: The same, without secrets.
         client: The nats-py client.
+        loop: The event loop to which it belongs.
         error_log: The errors of the connection.
         failed: Why the connection has ended for good, once it has.
     """
@@ -350,7 +385,8 @@ class Connection:
         self.servers = servers
         self._name = name
         self._on_reconnected = on_reconnected
-        self.failed: asyncio.Future[SynapseError] = asyncio.get_running_loop().create_future()
+        self.loop = asyncio.get_running_loop()
+        self.failed: asyncio.Future[SynapseError] = self.loop.create_future()
         # When the server first rejected this program, after it had accepted it.
         self._rejected_at: float | None = None
         self._attempts: list[Exception] | None = None
@@ -359,7 +395,6 @@ class Connection:
         self._round_trips: set[asyncio.Future[None]] = set()
         # Those for which the server did not answer in time.
         self._overdue: set[asyncio.Future[None]] = set()
-        self._subscriptions: set[ServerSubscription] = set()
         self._connected = asyncio.Event()
 
     async def open(self) -> None:
@@ -438,20 +473,17 @@ class Connection:
         Raises:
             nats.errors.Error: The connection has ended.
         """
-        subscription = await self.client.subscribe(
+        return await self.client.subscribe(
             subject,
             queue=queue_group,
             future=_Delivery(callback, self.error_log),  # type: ignore[arg-type]
         )
-        self._subscriptions.add(subscription)
-        return subscription
 
     async def unsubscribe(self, subscription: ServerSubscription) -> None:
         """Unsubscribe. Messages that the server sent before are delivered first.
 
         It waits at most `UNSUBSCRIBE_S`, and not at all for a server that has not answered yet.
         """
-        self._subscriptions.discard(subscription)
         if not self.client.is_connected:
             await self._unsubscribe_now(subscription)
         elif not await self.completes(self._drain(subscription), 0 if self._overdue else UNSUBSCRIBE_S):
@@ -529,10 +561,9 @@ class Connection:
         self._cancel_round_trips()
         try:
             async with asyncio.timeout(CLOSE_S):
-                # nats-py leaves tasks of subscriptions behind if its last message cannot be sent. The server
-                # ends all subscriptions of a connection that closes.
-                for subscription in self._subscriptions:
-                    self.client.forget(subscription)
+                # nats-py leaves a task of its own behind if its last message cannot be sent. The server ends
+                # all subscriptions of a connection that closes.
+                self.client.forget_all()
                 await self.client.close()
         except (TimeoutError, OSError, errors.Error) as error:
             self.error_log.record("a connection did not close cleanly", describe(error))
@@ -554,7 +585,7 @@ class Connection:
             self._stop_trying.set()
 
     def _on_rejected(self, error: Exception) -> None:
-        now = asyncio.get_running_loop().time()
+        now = self.loop.time()
         if self._rejected_at is None:
             self._rejected_at = now
         elif now - self._rejected_at > REJECTED_S and not self.failed.done():

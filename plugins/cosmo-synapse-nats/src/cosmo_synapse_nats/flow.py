@@ -157,7 +157,7 @@ class FlowControl:
             if not (client.is_connected or window.members):
                 # It may be a subject without members. The buffer of unsent data is bounded.
                 return
-            window.changed = asyncio.get_running_loop().create_future()
+            window.changed = self._connection.loop.create_future()
             try:
                 async with asyncio.timeout(SILENT_S):
                     await window.changed

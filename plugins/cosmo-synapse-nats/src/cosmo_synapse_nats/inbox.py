@@ -117,12 +117,14 @@ class Inbox:
     ) -> Msg | None:
         """Publish, and return the answer; None if there is none in time, or the connection broke."""
         number = self._number(address)
-        answer: asyncio.Future[Msg | None] = asyncio.get_running_loop().create_future()
+        client, loop = self._connection.client, self._connection.loop
+        answer: asyncio.Future[Msg | None] = loop.create_future()
         self._answers[number] = answer
         timer: asyncio.TimerHandle | None = None
         try:
-            await self._connection.client.publish(subject, frame, address, headers)
-            timer = answer.get_loop().call_later(wait_s, _give_up, answer)
+            if not client.send(subject, frame, address, headers):
+                await client.publish(subject, frame, address, headers)
+            timer = loop.call_later(wait_s, _give_up, answer)
             return await answer
         finally:
             if timer is not None:

@@ -191,7 +191,7 @@ class CoreSubscription:
         def handle(frame: bytes) -> Awaitable[None] | None:
             if not (self._pending or self._followers):
                 return handler(frame)
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            turn: asyncio.Future[None] = self._connection.loop.create_future()
             self._following.append((self._arrived, partial(_finish, turn)))
             self._followers += 1
             self._leave(0)

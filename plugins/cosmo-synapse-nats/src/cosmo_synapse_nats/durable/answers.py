@@ -14,7 +14,7 @@ from cosmo_core.errors import SynapseError
 from cosmo_core.routing.handlers import HandlerRunner
 from cosmo_synapse_nats.connection import Connection
 from cosmo_synapse_nats.durable.pull import PullRequests
-from cosmo_synapse_nats.durable.streams import from_this_stream
+from cosmo_synapse_nats.durable.streams import Origin, from_this_stream
 from cosmo_synapse_nats.send_queue import SendQueue
 
 FORGOTTEN_S: Final = 30.0
@@ -110,16 +110,15 @@ class AnswerReader:
         )
 
     def _on_frame(self, msg: Msg) -> None:
-        metadata = msg.metadata
-        sequence = metadata.sequence
-        if metadata.consumer != self._consumer:
+        origin = Origin.of(msg)
+        if origin.consumer != self._consumer:
             # Sent by an earlier consumer: the present one sends it, too.
             return
         self._received += 1
-        if sequence.consumer != self._received:
+        if origin.number != self._received:
             self.pull.recover()
             return
-        self._next = sequence.stream + 1
+        self._next = origin.sequence + 1
         if from_this_stream(msg, self._stream):
             self._runner.run(msg.data)
 

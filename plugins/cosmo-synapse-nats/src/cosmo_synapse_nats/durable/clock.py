@@ -47,12 +47,12 @@ class ServerClock:
             raise SynapseError(f"cannot read the server's clock: {error!r}") from error
         self._set(min(readings))
 
-    def age_s(self, moment: datetime) -> float:
-        """Return how many seconds ago ``moment`` was, by the server's clock."""
+    def age_s(self, moment: float) -> float:
+        """Return how many seconds ago ``moment`` was, in seconds since 1970 by the server's clock."""
         now = time.monotonic()
         if now - self._read_at > FRESH_S:
             self.refresh()
-        return max(0.0, now + self._ahead_s - moment.timestamp())
+        return max(0.0, now + self._ahead_s - moment)
 
     def refresh(self) -> None:
         """Start to read the clock again, in a task."""

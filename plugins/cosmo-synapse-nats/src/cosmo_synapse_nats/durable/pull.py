@@ -110,7 +110,7 @@ class PullRequests:
             "idle_heartbeat": int(HEARTBEAT_S * 1e9),
         }
         self._send_queue.send(self._subject, json.dumps(request).encode(), f"{self._inbox}.{self._request}")
-        self._heard_at = asyncio.get_running_loop().time()
+        self._heard_at = self._connection.loop.time()
         if self._check is None:
             self._check_later(SILENT_S)
 
@@ -148,13 +148,13 @@ class PullRequests:
             await self._connection.unsubscribe(subscription)
 
     def _check_later(self, after_s: float) -> None:
-        self._check = asyncio.get_running_loop().call_later(after_s, self._check_heard)
+        self._check = self._connection.loop.call_later(after_s, self._check_heard)
 
     def _check_heard(self) -> None:
         self._check = None
         if not self._requested or self._closed:
             return
-        left_s = self._heard_at + SILENT_S - asyncio.get_running_loop().time()
+        left_s = self._heard_at + SILENT_S - self._connection.loop.time()
         if left_s > 0:
             self._check_later(left_s)
         elif self._recovering or not self._connection.client.is_connected:
@@ -165,7 +165,7 @@ class PullRequests:
             self.recover()
 
     def _on_message(self, msg: Msg) -> None:
-        self._heard_at = asyncio.get_running_loop().time()
+        self._heard_at = self._connection.loop.time()
         if not msg.reply:
             self._on_status(msg)
             return

@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any, Final, TypeVar
 
 from nats import errors
+from nats.aio.msg import Msg
 
 from cosmo_core.contracts.delivery import DeadLetter, FrameHandler, UndeliveredHandler
 from cosmo_core.errors import SynapseError
@@ -61,6 +62,8 @@ MAX_ID: Final = 256
 API_S: Final = 2.0
 """Seconds that the server may take to answer a JetStream request."""
 
+
+_LINE_BREAKS: Final = str.maketrans("\r\n", "  ")
 
 S = TypeVar("S", DurableSubscription, AnswerReader)
 
@@ -128,15 +131,16 @@ class DurableQueues:
             await self._publish_core(subject, frame, undelivered)
             return
         headers = {MESSAGE_ID_HEADER: self._id(message_id), STREAM_HEADER: self._servers.tasks}
-        address = ""
+        address, until = "", self._until()
         try:
-            async with asyncio.timeout(self._durability.store_timeout_s):
-                if not (self._consumers.has_consumer(subject) or await self._consumers.look_up(subject)):
-                    await self._try_core(subject, frame, undelivered)
-                    return
-                address = headers[REPORT_TO_HEADER] = self._inbox.register(frame, undelivered)
-                stored_subject = f"{self._servers.tasks}.{subject}"
-                answer = await self._request_store(stored_subject, frame, address, headers)
+            if not self._consumers.has_consumer(subject):
+                async with asyncio.timeout_at(until):
+                    if not await self._consumers.look_up(subject):
+                        await self._try_core(subject, frame, undelivered)
+                        return
+            address = headers[REPORT_TO_HEADER] = self._inbox.register(frame, undelivered)
+            stored_subject = f"{self._servers.tasks}.{subject}"
+            answer = await self._request_store(stored_subject, frame, address, headers, until)
         except TimeoutError:
             self._inbox.discard(address)
             raise self._unconfirmed(subject) from None
@@ -155,9 +159,9 @@ class DurableQueues:
         """
         headers = {MESSAGE_ID_HEADER: self._id(message_id), STREAM_HEADER: self._servers.answers}
         stored_subject = f"{self._servers.answers}.{subject}"
+        address = self._inbox.address()
         try:
-            async with asyncio.timeout(self._durability.store_timeout_s):
-                answer = await self._request_store(stored_subject, frame, self._inbox.address(), headers)
+            answer = await self._request_store(stored_subject, frame, address, headers, self._until())
         except TimeoutError:
             raise self._unconfirmed(subject) from None
         if (error := answer.get("error")) is not None:
@@ -198,29 +202,42 @@ class DurableQueues:
             raise SynapseError(
                 f"the message_id has {len(given)} characters; at most {MAX_ID} characters are allowed"
             )
-        return given
+        # A header is one line.
+        return given.translate(_LINE_BREAKS).strip()
+
+    def _until(self) -> float:
+        return self._shared.connection.loop.time() + self._durability.store_timeout_s
 
     async def _request_store(
-        self, subject: str, frame: bytes, address: str, headers: dict[str, str]
+        self, subject: str, frame: bytes, address: str, headers: dict[str, str], until: float
     ) -> dict[str, Any]:
-        """Publish until the server answers for good. It stores a frame that is sent twice once, by its id."""
-        connection, wait_s, unconfirmed = self._shared.connection, FIRST_ATTEMPT_S, 0
-        while True:
-            reconnects = connection.client.stats["reconnects"]
-            msg = await self._inbox.request(subject, frame, address, headers, wait_s)
-            if msg is None:
-                connection.error_log.check_denied(subject)
-                # The connection broke, or the server that had to answer is gone, or its disk is full.
-                wait_s = min(2 * wait_s, LAST_ATTEMPT_S)
-                unconfirmed += connection.client.stats["reconnects"] == reconnects
-                if unconfirmed >= MAX_UNCONFIRMED and await self._cannot_store(headers[STREAM_HEADER]):
-                    return {"error": {"err_code": NO_STORAGE, "description": "its disk seems to be full"}}
-                continue
-            # No data: the server has not opened its store yet.
-            answer: dict[str, Any] = json.loads(msg.data) if msg.data else {"error": {"err_code": IN_PROCESS}}
-            if answer.get("error", {}).get("err_code") not in TRANSIENT:
-                return answer
-            await asyncio.sleep(RETRY_S)
+        """Publish until the server answers for good. It stores a frame that is sent twice once, by its id.
+
+        Raises:
+            TimeoutError: It did not until then, in seconds of the event loop's clock.
+        """
+        wait_s = min(FIRST_ATTEMPT_S, self._durability.store_timeout_s)
+        reconnects = self._shared.connection.client.stats["reconnects"]
+        # It has a timer of its own.
+        msg = await self._inbox.request(subject, frame, address, headers, wait_s)
+        if (answer := _final(msg)) is not None:
+            return answer
+        connection, unconfirmed = self._shared.connection, 0
+        async with asyncio.timeout_at(until):
+            while True:
+                if msg is None:
+                    connection.error_log.check_denied(subject)
+                    # The connection broke, or the server that had to answer is gone, or its disk is full.
+                    wait_s = min(2 * wait_s, LAST_ATTEMPT_S)
+                    unconfirmed += connection.client.stats["reconnects"] == reconnects
+                    if unconfirmed >= MAX_UNCONFIRMED and await self._cannot_store(headers[STREAM_HEADER]):
+                        return {"error": {"err_code": NO_STORAGE, "description": "its disk seems to be full"}}
+                else:
+                    await asyncio.sleep(RETRY_S)
+                reconnects = connection.client.stats["reconnects"]
+                msg = await self._inbox.request(subject, frame, address, headers, wait_s)
+                if (answer := _final(msg)) is not None:
+                    return answer
 
     async def _cannot_store(self, stream: str) -> bool:
         """Report whether the server answers, and has no replica to wait for before it confirms a frame."""
@@ -301,3 +318,14 @@ class DurableQueues:
     async def close(self) -> None:
         """Stop."""
         await self._shared.clock.close()
+
+
+def _final(msg: Msg | None) -> dict[str, Any] | None:
+    """Return the answer of a stream to a frame if it is for good; None to publish the frame again."""
+    # No data: the server has not opened its store yet.
+    if msg is None or not msg.data:
+        return None
+    if b'"error"' not in msg.data:
+        return {}
+    answer: dict[str, Any] = json.loads(msg.data)
+    return None if answer.get("error", {}).get("err_code") in TRANSIENT else answer

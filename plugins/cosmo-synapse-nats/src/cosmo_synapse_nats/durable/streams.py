@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from hashlib import blake2b
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from nats import errors
 from nats.aio.msg import Msg
@@ -23,6 +23,9 @@ NAME_IN_USE: Final = 10058
 
 NO_STORAGE: Final = 10047
 """The server's code for a store that is full, or too small for a stream."""
+
+SHORT_ADDRESS: Final = 9
+"""How many tokens the reply address of a stored message has without a domain."""
 
 PAGE: Final = 256
 """How many consumers the server lists in one answer."""
@@ -141,6 +144,42 @@ def _no_jetstream(where: str) -> str:
     return (
         f"{where} has no JetStream, which durable=true needs: start nats-server with -js and -sd <directory>"
     )
+
+
+class Origin(NamedTuple):
+    """Where a stored message comes from, and how often.
+
+    Attributes:
+        consumer: The name of the consumer.
+        deliveries: How many times the message was delivered.
+        sequence: Its number in the stream.
+        number: The number of the delivery, of all of the consumer.
+        stored_at: When it was stored, in seconds since 1970 by the server's clock.
+    """
+
+    consumer: str
+    deliveries: int
+    sequence: int
+    number: int
+    stored_at: float
+
+    @classmethod
+    def of(cls, msg: Msg) -> Origin:
+        """Read it from the reply address: ``$JS.ACK`` with seven more tokens, or with nine or ten.
+
+        nats-py makes four objects of it, one a datetime.
+
+        Raises:
+            NotJSMessageError: The message does not come from a stream.
+        """
+        tokens = msg.reply.split(".")
+        if len(tokens) > SHORT_ADDRESS:
+            # After the domain and the account.
+            del tokens[2:4]
+        if len(tokens) < SHORT_ADDRESS or tokens[:2] != ["$JS", "ACK"]:
+            raise errors.NotJSMessageError
+        _, consumer, deliveries, sequence, number, stored_at = tokens[2:8]
+        return cls(consumer, int(deliveries), int(sequence), int(number), int(stored_at) / 1e9)
 
 
 def from_this_stream(msg: Msg, stream: str) -> bool:

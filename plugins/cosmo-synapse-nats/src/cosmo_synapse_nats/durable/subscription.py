@@ -18,7 +18,7 @@ from cosmo_synapse_nats.connection import Connection
 from cosmo_synapse_nats.durable.clock import ServerClock
 from cosmo_synapse_nats.durable.dead_letters import DeadLetterStream
 from cosmo_synapse_nats.durable.pull import PullRequests
-from cosmo_synapse_nats.durable.streams import from_this_stream
+from cosmo_synapse_nats.durable.streams import Origin, from_this_stream
 from cosmo_synapse_nats.keepalive import KeepaliveThread
 from cosmo_synapse_nats.options import Durability
 from cosmo_synapse_nats.send_queue import SendQueue
@@ -68,7 +68,7 @@ class DurableSubscription:
         self._shared = shared
         self._prefetch = prefetch
         self._runner = HandlerRunner(pattern, handler, self._on_done)
-        self._unacked: dict[int, Msg] = {}
+        self._unacked: dict[int, tuple[Msg, Origin]] = {}
         # By sequence in the stream, the numbers of the unacknowledged frames.
         self._numbers_by_sequence: dict[int, int] = {}
         self._numbers = count(1)
@@ -92,51 +92,50 @@ class DurableSubscription:
         return self._prefetch - self.in_flight
 
     def _on_frame(self, msg: Msg) -> None:
-        metadata = msg.metadata
-        sequence = metadata.sequence.stream
+        origin = Origin.of(msg)
+        sequence = origin.sequence
         if not from_this_stream(msg, self._shared.connection.servers.tasks):
             self._shared.connection.error_log.record("a frame of another stream was ignored", msg.subject)
             self._shared.send_queue.send(msg.reply, TERM)
             return
         if (number := self._numbers_by_sequence.get(sequence)) is not None:
             # The server takes this member for lost, but the handler is working on the frame.
-            before, self._unacked[number] = self._unacked[number], msg
+            (before, _), self._unacked[number] = self._unacked[number], (msg, origin)
             self._shared.keepalive.remove_lease(before.reply)
             self._shared.keepalive.add_lease(msg.reply)
             return
-        if metadata.num_delivered > self._shared.durability.max_deliveries:
-            self._dead_letter(msg, metadata.num_delivered - 1, "its member was lost")
+        if origin.deliveries > self._shared.durability.max_deliveries:
+            self._dead_letter(msg, origin, origin.deliveries - 1, "its member was lost")
             return
         number = next(self._numbers)
-        self._unacked[number] = msg
+        self._unacked[number] = msg, origin
         self._numbers_by_sequence[sequence] = number
         # Before the handler runs: it may block the event loop.
         self._shared.keepalive.add_lease(msg.reply)
-        if self._runner.run(HeldFrame(msg.data, self._shared.clock.age_s(metadata.timestamp)), number):
+        if self._runner.run(HeldFrame(msg.data, self._shared.clock.age_s(origin.stored_at)), number):
             self._on_done(number, None)
 
     def _on_done(self, number: int, error: BaseException | None) -> None:
-        msg = self._unacked.pop(number)
-        del self._numbers_by_sequence[msg.metadata.sequence.stream]
+        msg, origin = self._unacked.pop(number)
+        del self._numbers_by_sequence[origin.sequence]
         self._shared.keepalive.remove_lease(msg.reply)
-        deliveries = msg.metadata.num_delivered
         if error is None:
             self._shared.send_queue.send(msg.reply, ACK)
         elif self._closing:
             # The handler was cancelled, so the frame can be redelivered at once.
             self._shared.send_queue.send(msg.reply, NAK)
-        elif deliveries < self._shared.durability.max_deliveries:
+        elif origin.deliveries < self._shared.durability.max_deliveries:
             self._nack_with_delay(msg)
         else:
-            self._dead_letter(msg, deliveries, repr(error))
+            self._dead_letter(msg, origin, origin.deliveries, repr(error))
         self.pull.request()
 
     def _nack_with_delay(self, msg: Msg) -> None:
         delay = {"delay": int(self._shared.durability.retry_s * 1e9)}
         self._shared.send_queue.send(msg.reply, NAK + b" " + json.dumps(delay).encode())
 
-    def _dead_letter(self, msg: Msg, deliveries: int, reason: str) -> None:
-        task = asyncio.ensure_future(self._store_dead_letter(msg, deliveries, reason))
+    def _dead_letter(self, msg: Msg, origin: Origin, deliveries: int, reason: str) -> None:
+        task = asyncio.ensure_future(self._store_dead_letter(msg, origin, deliveries, reason))
         self._storing_dead.add(task)
         task.add_done_callback(self._dead_letter_stored)
 
@@ -144,7 +143,7 @@ class DurableSubscription:
         self._storing_dead.discard(task)
         self.pull.request()
 
-    async def _store_dead_letter(self, msg: Msg, deliveries: int, reason: str) -> None:
+    async def _store_dead_letter(self, msg: Msg, origin: Origin, deliveries: int, reason: str) -> None:
         shared = self._shared
         dead = DeadLetter(
             subject=msg.subject.removeprefix(f"{shared.connection.servers.tasks}."),
@@ -152,9 +151,8 @@ class DurableSubscription:
             deliveries=deliveries,
             reason=reason,
         )
-        metadata = msg.metadata
         try:
-            await shared.dead_letters.store(dead, f"{metadata.consumer}.{metadata.sequence.stream}")
+            await shared.dead_letters.store(dead, f"{origin.consumer}.{origin.sequence}")
         except (errors.Error, TimeoutError) as error:
             shared.connection.error_log.record("a dead letter could not be stored; trying again", error)
             self._nack_with_delay(msg)
