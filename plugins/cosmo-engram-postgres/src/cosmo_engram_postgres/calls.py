@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from cosmo_core.errors import EngramError
@@ -43,15 +44,26 @@ class Calls:
         self._closing = False
         self._cut_off = False
 
-    async def run(self, work: Work[T], *, in_transaction: bool = False) -> T:
+    async def run(self, work: Work[T], *, in_transaction: bool = False, counted: bool = True) -> T:
         """Call ``work`` with a connection. If the connection is lost, ``work`` is called again.
 
         Args:
             work: The coroutine function.
             in_transaction: Whether all of its statements are one transaction.
+            counted: Whether it is a call of its own; False for work of calls that wait in `limited`.
 
         Raises:
             EngramError: The call failed, or the Engram is closed.
+        """
+        if counted:
+            return await self.limited(lambda: self._run_with_retries(work, in_transaction))
+        return await self._in_time(self._run_with_retries(work, in_transaction))
+
+    async def limited(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Await a call, which is counted and has the time limit.
+
+        Raises:
+            EngramError: The call failed, too many are under way, or the Engram is closed.
         """
         if self._closing:
             raise closed(self._name)
@@ -64,14 +76,18 @@ class Calls:
         self._running += 1
         self._idle.clear()
         try:
-            async with asyncio.timeout(CALL_S):
-                return await self._run_with_retries(work, in_transaction)
-        except TimeoutError as error:
-            raise failure(self._name, self._place, error) from None
+            return await self._in_time(call())
         finally:
             self._running -= 1
             if not self._running:
                 self._idle.set()
+
+    async def _in_time(self, call: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(CALL_S):
+                return await call
+        except TimeoutError as error:
+            raise failure(self._name, self._place, error) from None
 
     async def close(self) -> None:
         """Wait for the running calls for `CLOSE_S` seconds, and close the connections."""

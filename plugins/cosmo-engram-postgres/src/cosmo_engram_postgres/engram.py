@@ -18,6 +18,7 @@ from cosmo_engram_postgres.connections import Connections
 from cosmo_engram_postgres.dsn import OUR_OPTIONS, Dsn, describe
 from cosmo_engram_postgres.failures import closed
 from cosmo_engram_postgres.finding import findings, statement
+from cosmo_engram_postgres.lookups import Lookups
 from cosmo_engram_postgres.schema import MAX_INDEXED_DIMENSIONS, Database, Schema, prepare
 from cosmo_engram_postgres.writing import Writer
 
@@ -31,6 +32,8 @@ class _Session:
     calls: Calls
     database: Database
     writer: Writer
+    by_id: Lookups
+    by_key: Lookups
 
 
 class PostgresEngram:
@@ -128,8 +131,12 @@ class PostgresEngram:
         found = statement(query, self._schema, session.database)
         if found is None:
             return Findings(())
-        rows = await session.calls.run(lambda connection: connection.fetch(found.sql, *found.arguments))
-        return findings(rows, query.limit)
+        if not query.tags and query.words is None and query.vector is None:
+            if query.id is not None and query.merge_key is None:
+                return await session.by_id.find(query.id, query.limit, found)
+            if query.merge_key is not None and query.id is None:
+                return await session.by_key.find(query.merge_key, query.limit, found)
+        return findings(await session.calls.run(found.fetch), query.limit)
 
     async def imprint(self, write: Write) -> ImprintReceipt:
         """Do a write in one transaction, which is committed when this returns; see `Engram.imprint`.
@@ -191,7 +198,8 @@ class PostgresEngram:
         writer = Writer(
             calls, self._schema, engram_id=self._engram_id, keeps_writes=self._guarantees.keeps_writes
         )
-        return _Session(calls, database, writer)
+        by_id, by_key = Lookups(calls, self._schema, "id"), Lookups(calls, self._schema, "merge_key")
+        return _Session(calls, database, writer, by_id, by_key)
 
 
 def from_url(url: str, *, engram_id: str, engram_kind: str = "context", **options: Any) -> PostgresEngram:

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 import attrs
 
 from cosmo_core.contracts.engram import MAX_INDEXED_BYTES, Findings, Found, Query
+from cosmo_engram_postgres.connections import PooledConnection
 from cosmo_engram_postgres.lexemes import as_tsquery
 from cosmo_engram_postgres.schema import Database, Schema
 
@@ -62,6 +63,10 @@ class Statement:
 
     sql: str
     arguments: list[Any]
+
+    async def fetch(self, connection: PooledConnection) -> list[Any]:
+        """Return the rows."""
+        return await connection.fetch(self.sql, *self.arguments)
 
 
 class _Draft:
