@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 
 import attrs
 from nats import errors
@@ -10,6 +11,7 @@ from nats import errors
 from cosmo_core.arguments import check_count
 from cosmo_core.contracts.delivery import (
     DEFAULT_MAX_FRAME,
+    DONE,
     DeadLetter,
     FrameHandler,
     Guarantees,
@@ -150,18 +152,18 @@ class NatsSynapse:
 
     # --- frames -------------------------------------------------------------------------------------
 
-    async def publish(
+    def publish(
         self,
         subject: str,
         frame: bytes,
         *,
         undelivered: UndeliveredHandler | None = None,
         message_id: str | None = None,
-    ) -> None:
-        """Send ``frame`` to all subscribers of ``subject``.
+    ) -> Awaitable[None]:
+        """Send ``frame`` to all subscribers of ``subject``, if possible in the call.
 
-        With ``undelivered`` and a durable Synapse, the frame is stored when this returns: it survives a crash
-        of the server, and waits for a member of the queue group.
+        With ``undelivered`` and a durable Synapse, the frame is stored when this has been awaited: it
+        survives a crash of the server, and waits for a member of the queue group.
 
         Raises:
             SynapseClosedError: The Synapse is not connected.
@@ -171,24 +173,44 @@ class NatsSynapse:
         """
         connection, inbox, flow = self._connection, self._inbox, self._flow
         if connection is None or inbox is None or flow is None:
-            raise self._closed(f"publish on {subject}")
-        check_subject(subject)
-        if len(frame) > self.guarantees.max_frame:
-            raise self._too_large(subject, frame)
+            return _fail(self._closed(f"publish on {subject}"))
         try:
-            if undelivered is None:
-                if (turn := flow.admit(subject, len(frame))) is not None:
-                    await turn
-                    if self._flow is not flow:
-                        raise self._closed(f"publish on {subject}")
-                address = ""
-            elif self._queues is not None:
-                await self._queues.store(subject, frame, undelivered, message_id)
-                return
-            else:
-                address = inbox.register(frame, undelivered)
+            self._check(subject, frame)
+        except SynapseError as error:
+            return _fail(error)
+        if undelivered is None:
+            address, turn = "", flow.admit(subject, len(frame))
+        elif self._queues is not None:
+            return self._store(self._queues, subject, frame, undelivered, message_id)
+        else:
+            address, turn = inbox.register(frame, undelivered), None
+        if turn is None and connection.client.send(subject, frame, address):
+            return DONE
+        return self._publish_later(connection, subject, frame, address, turn)
+
+    async def _publish_later(
+        self, connection: Connection, subject: str, frame: bytes, address: str, turn: Awaitable[None] | None
+    ) -> None:
+        try:
+            if turn is not None:
+                await turn
+                if self._connection is not connection:
+                    raise self._closed(f"publish on {subject}")
             if not connection.client.send(subject, frame, address):
                 await connection.client.publish(subject, frame, address)
+        except errors.Error as error:
+            raise self._failure(f"publish on {subject}", error) from error
+
+    async def _store(
+        self,
+        queues: DurableQueues,
+        subject: str,
+        frame: bytes,
+        undelivered: UndeliveredHandler,
+        message_id: str | None,
+    ) -> None:
+        try:
+            await queues.store(subject, frame, undelivered, message_id)
         except errors.Error as error:
             raise self._failure(f"publish on {subject}", error) from error
 
@@ -204,9 +226,7 @@ class NatsSynapse:
         if queues is None:
             await self.publish(subject, frame)
             return
-        check_subject(subject)
-        if len(frame) > self.guarantees.max_frame:
-            raise self._too_large(subject, frame)
+        self._check(subject, frame)
         try:
             await queues.store_answer(subject, frame, message_id)
         except errors.Error as error:
@@ -223,9 +243,8 @@ class NatsSynapse:
         keepalive = self._keepalive
         if keepalive is None:
             raise self._closed(f"publish on {subject}")
-        if len(frame) > self.guarantees.max_frame:
-            raise self._too_large(subject, frame)
-        keepalive.publish(check_subject(subject), frame)
+        self._check(subject, frame)
+        keepalive.publish(subject, frame)
 
     async def subscribe(
         self, pattern: str, handler: FrameHandler, *, queue_group: str | None = None
@@ -317,11 +336,13 @@ class NatsSynapse:
             f"cannot {action}: this NatsSynapse is not connected; await connect() first"
         )
 
-    def _too_large(self, subject: str, frame: bytes) -> FrameTooLargeError:
+    def _check(self, subject: str, frame: bytes) -> None:
+        check_subject(subject)
         limit = self.guarantees.max_frame
-        return FrameTooLargeError(
-            f"a frame of {len(frame)} bytes on {subject} exceeds the limit of {limit} bytes"
-        )
+        if len(frame) > limit:
+            raise FrameTooLargeError(
+                f"a frame of {len(frame)} bytes on {subject} exceeds the limit of {limit} bytes"
+            )
 
     def _failure(self, action: str, error: errors.Error) -> SynapseError:
         if isinstance(error, errors.OutboundBufferLimitError):
@@ -339,6 +360,10 @@ class NatsSynapse:
     def __repr__(self) -> str:
         state = "closed" if self._connection is None else "connected"
         return f"<NatsSynapse {self._servers} {state}>"
+
+
+async def _fail(error: SynapseError) -> None:
+    raise error
 
 
 def _guarantees(durability: Durability | None, max_frame: int) -> Guarantees:
