@@ -27,7 +27,7 @@ WINDOW: Final = 256
 SILENT_S: Final = 2.0
 """Seconds after which a waiting publisher sends its probe again, and takes silent members for lost."""
 
-MAX_SUBJECTS: Final = 65_536
+MAX_SUBJECTS: Final = 16_384
 """Subjects for which frames are counted. Beyond that, the count of the oldest one begins again."""
 
 MAX_HELD: Final = 16_384
@@ -37,6 +37,8 @@ GO: Final = b"go"
 WAIT: Final = b"wait"
 
 _UNIT_BITS: Final = 12
+# Shared: each frozenset() takes 216 bytes.
+_EMPTY: Final[frozenset[bytes]] = frozenset()
 
 
 def probed(servers: Servers, subject: str) -> str:
@@ -69,12 +71,10 @@ class _Window:
         # Whether no answer ever came: perhaps there is only a program that listens to everything.
         self.quiet = False
         # All members that answered, those that have not taken the frames, and those heard of since the probe.
-        self.members: set[bytes] = set()
-        self.missing: set[bytes] = set()
-        self.heard: set[bytes] = set()
+        self.members = self.missing = self.heard = _EMPTY
         # Publishers that wait, in order.
         self.waiting = 0
-        self.order = asyncio.Lock()
+        self.order: asyncio.Lock | None = None
         self.changed: asyncio.Future[None] | None = None
 
 
@@ -124,6 +124,8 @@ class FlowControl:
 
     async def _take_turn(self, subject: str, window: _Window, size: int) -> None:
         window.waiting += 1
+        if window.order is None:
+            window.order = asyncio.Lock()
         try:
             async with window.order:
                 if window.spent >= WINDOW:
@@ -140,12 +142,12 @@ class FlowControl:
         window.number = next(self._numbers)
         self._probes[f"{self._prefix}{window.number}"] = window
         window.spent = 0
-        window.missing = set(window.members)
+        window.missing = window.members
         window.is_open = window.quiet
         await self._ask(subject, window)
 
     async def _ask(self, subject: str, window: _Window) -> None:
-        window.heard.clear()
+        window.heard = _EMPTY
         client, subject = self._connection.client, probed(self._connection.servers, subject)
         if not client.send(subject, b"", f"{self._prefix}{window.number}"):
             await client.publish(subject, b"", f"{self._prefix}{window.number}")
@@ -174,20 +176,20 @@ class FlowControl:
         window = self._probes.get(msg.subject)
         if window is None:
             return
-        kind, _, member = msg.data.partition(b" ")
+        kind, _, name = msg.data.partition(b" ")
+        member = frozenset((name,))
         if kind == GO:
-            window.members.add(member)
-            window.missing.discard(member)
+            window.members |= member
+            window.missing -= member
         elif kind == WAIT:
-            window.members.add(member)
-            window.missing.add(member)
+            window.members |= member
+            window.missing |= member
         elif msg.headers is not None and msg.headers.get("Status") == "503":
-            window.members.clear()
-            window.missing.clear()
+            window.members = window.missing = _EMPTY
         else:
             return
         window.quiet = False
-        window.heard.add(member)
+        window.heard |= member
         window.is_open = not window.missing
         if window.is_open:
             _wake(window)
