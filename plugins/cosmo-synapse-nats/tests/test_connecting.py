@@ -285,3 +285,14 @@ async def test_no_secret_is_sent_to_a_server_that_offers_no_tls() -> None:
             message = await fails_to_connect(from_url(f"tls://{userinfo}127.0.0.1:{port}"), SynapseError)
             assert "does not offer TLS" in message
     assert SECRET.encode() not in received
+
+
+async def test_closing_ends_also_those_tasks_of_which_nats_knows_newer_ones(server: Any) -> None:
+    before = asyncio.all_tasks()
+    connection = Connection(Servers(hosts=(server.url.removeprefix("nats://"),)), "test")
+    await connection.open()
+    # As when two attempts to reconnect succeed.
+    for work in (connection.client._ping_interval, connection.client._flusher):
+        asyncio.ensure_future(work())  # noqa: RUF006 - closing has to find it
+    await connection.close()
+    assert asyncio.all_tasks() == before

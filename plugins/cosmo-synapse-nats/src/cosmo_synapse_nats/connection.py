@@ -124,6 +124,8 @@ class SecuredClient(Client):
         # The bytes that may wait to be sent; -1 if the connection has ended for good.
         self._send_limit = PENDING_BYTES
         self._flush_scheduled = False
+        # Those of nats-py that run.
+        self._tasks: set[asyncio.Task[Any]] = set()
         # Cached: up to Python 3.11, get_running_loop() makes a system call each time.
         self._loop = asyncio.get_running_loop()
         self._servers = servers
@@ -243,7 +245,41 @@ class SecuredClient(Client):
             transport.writelines = lambda payload: transport.write(b"".join(payload))  # type: ignore[method-assign]
         return super()._connect_command()
 
+    async def close(self) -> None:
+        """Close the connection, and end all tasks of nats-py.
+
+        nats-py knows the newest task of each kind only. One that reconnects may survive its cancellation, and
+        start others after that.
+        """
+        try:
+            await super().close()
+        finally:
+            await asyncio.sleep(0)
+            while tasks := self._tasks - {asyncio.current_task()}:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
+                await asyncio.sleep(0)
+
+    def _track(self) -> None:
+        if (task := asyncio.current_task()) is not None:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _read_loop(self) -> None:
+        self._track()
+        await super()._read_loop()
+
+    async def _ping_interval(self) -> None:
+        self._track()
+        await super()._ping_interval()
+
+    async def _flusher(self) -> None:
+        self._track()
+        await super()._flusher()
+
     async def _attempt_reconnect(self) -> None:
+        self._track()
         # nats-py raises this if the connection is closed at the end of an attempt.
         with contextlib.suppress(asyncio.InvalidStateError):
             await super()._attempt_reconnect()
