@@ -4,8 +4,8 @@ NATS slows no publisher down. So a publisher counts what it sends on a subject. 
 members of the queue groups there, with a probe: an empty message on a subject of its own, which the server
 delivers after the frames. A member answers ``wait`` if frames that it got before the probe still wait for its
 handler, and ``go`` when none does. Meanwhile the publisher sends one more window, and then it waits. So a
-publisher is at most two windows ahead, and a fast handler never makes it wait. If there is no member, the
-server says so.
+publisher is at most two windows ahead, and a fast handler never makes it wait. Without members, the server
+says so.
 """
 
 from __future__ import annotations
