@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ async def bounded(what: str, step: Awaitable[T], limit_s: float | None = None) -
         raise
 
 
-async def refusal(step: Coroutine[Any, Any, object]) -> Exception | None:
+async def refusal(step: Awaitable[object]) -> Exception | None:
     """Await a step that must fail; return its exception, or None if it did not fail."""
     try:
         await bounded("a step that must be refused", step)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Coroutine
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
@@ -177,7 +177,7 @@ STUCK_S: Final = 2.0
 """Seconds that a cancelled step may still run."""
 
 
-async def _cancelled_after(turns: int, step: Coroutine[Any, Any, object], what: str) -> bool:
+async def _cancelled_after(turns: int, step: Awaitable[object], what: str) -> bool:
     """Cancel a step after some turns; tell whether it was still running."""
     task = asyncio.ensure_future(step)
     for _ in range(turns):

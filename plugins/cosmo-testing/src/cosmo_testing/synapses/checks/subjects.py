@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
@@ -166,7 +166,7 @@ def _around(tokens: Iterable[str]) -> Iterator[str]:
 
 
 async def _need_refused(
-    names: Iterable[str], use: Callable[[str], Coroutine[Any, Any, object]], what: str
+    names: Iterable[str], use: Callable[[str], Awaitable[object]], what: str
 ) -> None:
     for name in names:
         error = await refusal(use(name))
