@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from itertools import product
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from cosmo_core.contracts.synapse import Synapse
 from cosmo_core.errors import SynapseClosedError, SynapseError
@@ -165,9 +165,7 @@ def _around(tokens: Iterable[str]) -> Iterator[str]:
         yield from (token, f"kit.{token}", f"{token}.kit", f"kit.{token}.kit")
 
 
-async def _need_refused(
-    names: Iterable[str], use: Callable[[str], Awaitable[object]], what: str
-) -> None:
+async def _need_refused(names: Iterable[str], use: Callable[[str], Awaitable[object]], what: str) -> None:
     for name in names:
         error = await refusal(use(name))
         refused = isinstance(error, SynapseError) and not isinstance(error, SynapseClosedError)
