@@ -209,14 +209,6 @@ class Pathway:
     async def _wait(self, wanted: frozenset[SignalType], timeout_s: float | None) -> Signal:
         if timeout_s is not None:
             check_wait(timeout_s)
-        if self._signals is None and not self._closed:
-            # A Neuron in this process that awaits nothing has answered after one turn, and the rest is not
-            # needed.
-            try:
-                await one_turn()
-            except asyncio.CancelledError:
-                self._leave(CANCELLED)
-                raise
         if (signal := self.find(wanted)) is not None:
             return signal
         if self._closed:

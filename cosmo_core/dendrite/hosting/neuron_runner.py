@@ -45,7 +45,6 @@ class NeuronRunner:
         self._logs = task_log.is_enabled()
         self._max_running = axon.max_concurrency
         self._max_waiting = axon.max_backlog
-        # Cached: up to Python 3.11 every lookup of the running loop is a system call.
         self._eager: EagerTasks | None = None
         self._running: dict[str, tuple[asyncio.Task[None], Signal]] = {}
         self._replying: set[str] = set()
@@ -121,7 +120,7 @@ class NeuronRunner:
         once the answer was sent again (P-5.6).
         """
         # A future, not a coroutine: a Synapse would wrap a coroutine in an asyncio task, for every TASK.
-        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        answered: asyncio.Future[None] = self._eager_tasks().loop.create_future()
         deliveries = self._unacknowledged.setdefault(task.id, [])
         deliveries.append(answered)
         repeated = self._seen.repeated
@@ -133,6 +132,11 @@ class NeuronRunner:
             self._unacknowledged.pop(task.id, None)
             return refusal if self._seen.repeated == repeated else self._replies.repeat(task.id)
         return answered
+
+    def _eager_tasks(self) -> EagerTasks:
+        # Cached: up to Python 3.11 every lookup of the running loop is a system call.
+        self._eager = self._eager or eager_tasks()
+        return self._eager
 
     def _acknowledge(self, task_id: str, answered: bool, error: BaseException | None) -> None:
         """Acknowledge a TASK that was answered; leave any other to the Synapse, which delivers it again."""
@@ -146,9 +150,7 @@ class NeuronRunner:
                 delivery.set_exception(unanswered if error is None else error)
 
     def _start(self, task: Signal, deadline: float | None) -> None:
-        eager = self._eager
-        if eager is None:
-            eager = self._eager = eager_tasks()
+        eager = self._eager or self._eager_tasks()
         work = eager.start(self._run(task, deadline, eager), self.axon.neuron_id)
         if not work.done():
             self._running[task.id] = (work, task)
