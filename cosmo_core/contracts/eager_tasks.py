@@ -80,13 +80,16 @@ class EagerTasks:
                 task = asyncio.Task(work, loop=loop, name=name)
             finally:
                 del loop.call_soon
+            run, step = self._captured
+            # It would keep the task and its context.
+            del self._captured
             starter = self.current_task()
             if starter is None:
-                self._run(self._step)
+                run(step)
                 return task
             _leave_task(loop, starter)
             try:
-                self._run(self._step)
+                run(step)
             finally:
                 _enter_task(loop, starter)
             return task
@@ -98,7 +101,7 @@ class EagerTasks:
                 self._is_turn_used = taken_s >= MAX_TURN_S
 
     def _capture(self, step: Step, *, context: Context) -> None:
-        self._step, self._run = step, context.run
+        self._captured = (context.run, step)
 
     def _begin_turn(self) -> None:
         self._began = 0.0
