@@ -10,17 +10,22 @@ import re
 from collections.abc import Iterable
 from typing import ClassVar, Final
 
-_SECRET_OPTION: Final = re.compile(
-    r"(\w*(?:pass|pwd|secret|token|cred|key|auth|jwt|sig)\w*\s*=\s*)"
-    r"(?:'(?:[^'\\]|\\.)*'?|(?:(?![&\s]+\w+\s*=).)*)",
-    re.IGNORECASE | re.DOTALL,
+# What may be secret in an address, in the order of its removal, and what is shown instead. The patterns are
+# compiled on use: few programs show an address, and all import this module.
+_SECRETS: Final = (
+    (
+        (
+            r"(?is)(\w*(?:pass|pwd|secret|token|cred|key|auth|jwt|sig)\w*\s*=\s*)"
+            r"(?:'(?:[^'\\]|\\.)*'?|(?:(?![&\s]+\w+\s*=).)*)"
+        ),
+        r"\1…",
+    ),
+    (r"(?is)^(\s*[a-z][a-z0-9+.-]*://|).*@", r"\1…@"),
+    # What is in the place of a port and is not a number may be a password.
+    (r"((?://|[@,])(?:\[[\w:.%]*\]|[^\[\]/:?#,@]*):)(?!\d*(?:[/?#,]|$))[^/?#,]+", r"\1…"),
+    # No address has a fragment: it is part of a password that is not percent-encoded.
+    (r"(?s)(://[^#]*#).+", r"\1…"),
 )
-_USERINFO: Final = re.compile(r"^(\s*[a-z][a-z0-9+.-]*://|).*@", re.IGNORECASE | re.DOTALL)
-# What is in the place of a port and is not a number may be a password.
-_NOT_A_PORT: Final = re.compile(r"((?://|[@,])(?:\[[\w:.%]*\]|[^\[\]/:?#,@]*):)(?!\d*(?:[/?#,]|$))[^/?#,]+")
-
-# No address has a fragment: it is part of a password that is not percent-encoded.
-_FRAGMENT: Final = re.compile(r"(://[^#]*#).+", re.DOTALL)
 
 
 def redacted(address: str) -> str:
@@ -28,8 +33,9 @@ def redacted(address: str) -> str:
 
     It need not be valid: everything before the last ``@`` counts as a password.
     """
-    shown = _USERINFO.sub(r"\1…@", _SECRET_OPTION.sub(r"\1…", address))
-    return _FRAGMENT.sub(r"\1…", _NOT_A_PORT.sub(r"\1…", shown))
+    for secret, shown in _SECRETS:
+        address = re.sub(secret, shown, address)
+    return address
 
 
 MAX_LISTED: Final = 20

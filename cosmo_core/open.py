@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from typing import Any
-from urllib.parse import urlsplit
 
 from cosmo_core.contracts.engram import Engram
 from cosmo_core.contracts.neuron import NeuronFn
@@ -97,6 +96,9 @@ def _scheme(url: str) -> str:
     """Return the scheme of a URL; an empty one without a scheme, or if it is malformed."""
     if not isinstance(url, str):
         raise TypeError(f"a URL is a text such as memory://, not {type(url).__name__}")
+    # Imported on use: a program that is given its Synapse has no URL.
+    from urllib.parse import urlsplit
+
     try:
         return urlsplit(url).scheme
     except ValueError:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from binascii import crc32
 from typing import Any, Final
-from zlib import crc32
 
 import attrs
 import msgspec

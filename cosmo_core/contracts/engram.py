@@ -6,6 +6,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, Final, Literal, Protocol, cast, runtime_checkable
 
 import attrs
@@ -37,7 +38,7 @@ _INVISIBLE: Final = (
     "\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200c-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
     "\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
-_IGNORED: Final = re.compile(f"[{_OPTIONAL}{_INVISIBLE}]+")
+_IGNORED: Final = f"[{_OPTIONAL}{_INVISIBLE}]+"
 # Letters of pointed texts that stand for others: the alef of the Arabic article, and the digraphs of Yiddish.
 _LETTERS: Final = {
     0x0671: "\u0627",
@@ -51,8 +52,14 @@ _SIGNS: Final = (
     "\u0900-\u0903\u093a-\u094f\u0955-\u0957\u0962\u0963\u0981-\u0dff"
     "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ece\u0f71-\u0f84\u102b-\u103e\u17b4-\u17d3"
 )
-_WORD: Final = re.compile(f"[{_UNSPACED}]|(?:[^\\W_{_UNSPACED}]|[{_SIGNS}])+")
+_WORD: Final = f"[{_UNSPACED}]|(?:[^\\W_{_UNSPACED}]|[{_SIGNS}])+"
 _NOT_SEARCHED: Final = frozenset({"id", "embedding"})
+
+
+@cache
+def _pattern(regex: str) -> re.Pattern[str]:
+    """Compile one of the two patterns of words on first use: it takes 2 ms, and few programs search texts."""
+    return re.compile(regex)
 
 
 def words_in(text: str) -> list[str]:
@@ -64,11 +71,11 @@ def words_in(text: str) -> list[str]:
     each character is a word.
     """
     if text.isascii():
-        return [word[:MAX_WORD] for word in _WORD.findall(text.lower())]
-    plain = _IGNORED.sub("", unicodedata.normalize("NFKD", text.casefold()))
+        return [word[:MAX_WORD] for word in _pattern(_WORD).findall(text.lower())]
+    plain = _pattern(_IGNORED).sub("", unicodedata.normalize("NFKD", text.casefold()))
     # Decomposing can bring up characters that have a case, so the case is folded a second time.
     folded = unicodedata.normalize("NFC", plain.casefold().translate(_LETTERS))
-    return [word[:MAX_WORD] for word in _WORD.findall(folded)]
+    return [word[:MAX_WORD] for word in _pattern(_WORD).findall(folded)]
 
 
 def text_of(entry: Mapping[str, Any]) -> str:

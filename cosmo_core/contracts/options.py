@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Literal, Required, TypedDict, TypeVar
 
@@ -209,6 +208,9 @@ Backoff = Callable[[int], float]
 
 def jittered(attempt: int) -> float:
     """Return the seconds to wait after an attempt: random, up to 0.1, 0.2, 0.4, … and at most 10."""
+    # Imported on use: only a retry needs it.
+    import random
+
     return random.uniform(0, min(10.0, 0.1 * 2 ** (attempt - 1)))  # noqa: S311 - spreads load, hides nothing
 
 

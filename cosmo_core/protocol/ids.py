@@ -8,15 +8,15 @@ a new id costs one step of a counter instead of 80 random bits.
 from __future__ import annotations
 
 import itertools
+import os
 import re
-import secrets
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
-import attrs
+import msgspec
 
 from cosmo_core.errors import MalformedSignalError
 
@@ -31,6 +31,7 @@ _COUNTER_BITS: Final = 2 * _PAIR_BITS
 _COUNTER_START_BITS: Final = _COUNTER_BITS - 1
 # The bits before the counter are eleven pairs of characters; the first of them encode the time.
 _RANDOM_BITS: Final = 60
+_DRAWN_BYTES: Final = -(-(_RANDOM_BITS + _COUNTER_START_BITS) // 8)
 _PREFIX_SHIFTS: Final = range(10 * _PAIR_BITS, -1, -_PAIR_BITS)
 _NS_PER_MS: Final = 1_000_000
 
@@ -38,8 +39,7 @@ _NS_PER_MS: Final = 1_000_000
 _token = lru_cache(maxsize=10_000)(re.compile(TOKEN_PATTERN).fullmatch)
 
 
-@attrs.frozen
-class _Tick:
+class _Tick(msgspec.Struct, frozen=True):
     """The state that all ids of one millisecond share; replaced as a whole, for other threads."""
 
     ms: int
@@ -55,9 +55,9 @@ def _encode(value: int) -> str:
 
 def _new_tick(ms: int) -> _Tick:
     ts = datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
-    # One call for both values: each call is a system call.
-    drawn = secrets.randbits(_RANDOM_BITS + _COUNTER_START_BITS)
-    prefix = "evt_" + _encode(ms << _RANDOM_BITS | drawn >> _COUNTER_START_BITS)
+    # One call for both values: each call is a system call. `secrets` would load a module for hashes first.
+    drawn = int.from_bytes(os.urandom(_DRAWN_BYTES))
+    prefix = "evt_" + _encode(ms << _RANDOM_BITS | drawn >> _COUNTER_START_BITS & (1 << _RANDOM_BITS) - 1)
     counter = itertools.count(drawn & (1 << _COUNTER_START_BITS) - 1)
     return _Tick(ms, (ms + 1) * _NS_PER_MS, prefix, counter, ts.removesuffix("+00:00") + "Z")
 

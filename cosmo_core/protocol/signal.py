@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -32,8 +31,6 @@ _child = re.compile(
 ).fullmatch
 _event_id = re.compile(EVENT_ID_PATTERN).fullmatch
 _trace_id = re.compile(TRACE_ID_PATTERN).fullmatch
-_version = re.compile(VERSION_PATTERN, re.ASCII).fullmatch
-_missing = re.compile("Object missing required field `([^`]*)`").match
 
 
 class _ValidatingMeta(msgspec.StructMeta):
@@ -228,7 +225,7 @@ class Signal(msgspec.Struct, frozen=True, omit_defaults=True, metaclass=_Validat
             stamped = _child(f"{self.id} {self.trace_id} {self.ts} {self.parent_id}")
         if stamped is None:
             raise _envelope_error(self)
-        if self.v != "1" and _version(self.v) is None:
+        if self.v != "1" and re.fullmatch(VERSION_PATTERN, self.v, re.ASCII) is None:
             raise MalformedSignalError("v", f"unsupported protocol version {self.v!r}; supported: 1 and 1.x")
         try:
             datetime.fromisoformat(self.ts)
@@ -359,7 +356,7 @@ def _envelope_error(signal: Signal) -> MalformedSignalError:
 def payload_error(type: SignalType, error: Exception) -> MalformedSignalError:
     """Convert msgspec's error about a payload to one that names the key, if msgspec does."""
     reason, path = _split(error)
-    missing = _missing(reason)
+    missing = re.match("Object missing required field `([^`]*)`", reason)
     field = f"payload{path}" + (f".{missing[1]}" if missing else "")
     return MalformedSignalError(field, f"{reason} (in a {type.value})")
 
@@ -410,9 +407,12 @@ _decode_signal: Final = msgspec.json.Decoder(Signal).decode
 
 # The key of each type whose payload has one key with any value: looking for it is a tenth of a validation.
 _FREE_KEYS: Final = {
-    type: fields[0].name
-    for type, fields in ((type, msgspec.structs.fields(payload)) for type, payload in PAYLOADS.items())
-    if len(fields) == 1 and fields[0].required and fields[0].type is Any
+    type: field.name
+    for type, payload in PAYLOADS.items()
+    # Not `fields` of all: that resolves every annotation of a payload.
+    if len(payload.__struct_fields__) == 1
+    for field in msgspec.structs.fields(payload)
+    if field.required and field.type is Any
 }
 
 # The frame that was encoded last. Its envelope is that of a Signal, so a receiver in this process does not
@@ -488,7 +488,9 @@ def _check_integers(frame: bytes) -> None:
         OverflowError: It has one.
     """
     if b"000" in frame[:: _TOO_LONG // 3].translate(_DIGITS) and b"0" * _TOO_LONG in frame.translate(_DIGITS):
-        # The digits may also be text: then the frame is valid.
+        # The digits may also be text: then the frame is valid. Imported on use: hardly any frame gets here.
+        import json
+
         json.loads(frame, parse_int=_double)
 
 
