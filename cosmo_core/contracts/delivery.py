@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Final, Literal, Protocol, Self, runtime_checkable
 
 import attrs
+import msgspec
 
 FrameHandler = Callable[[bytes], Awaitable[None] | None]
 """Receives a frame. If it returns an awaitable, the frame is in flight until that completes.
@@ -111,8 +112,7 @@ class Subscription(Protocol):
         """
 
 
-@attrs.frozen(kw_only=True)
-class DeadLetter:
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """A frame that no member of its queue group acknowledged within ``max_deliveries`` deliveries.
 
     Attributes:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Final, TypeVar, cast
 
-import attrs
+import msgspec
 
 from cosmo_core.contracts.options import WorkOptions
 
@@ -22,8 +22,7 @@ Running = list[Any]
 _running: Final[ContextVar[Running | None]] = ContextVar("cosmo_core_running", default=None)
 
 
-@attrs.frozen
-class CurrentTask:
+class CurrentTask(msgspec.Struct, frozen=True):
     """The TASK that a Neuron runs for.
 
     Attributes:

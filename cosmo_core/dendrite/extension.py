@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
-import attrs
+import msgspec
 
 from cosmo_core.contracts.axon import Axon
 from cosmo_core.contracts.boundary import logged_failures
@@ -82,8 +82,7 @@ class Neurons(Protocol):
         """Subscribe to STOPs of whole traces, also where no Neuron is hosted."""
 
 
-@attrs.frozen(kw_only=True)
-class Ports:
+class Ports(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """All that an extension may use of its Dendrite.
 
     Attributes:

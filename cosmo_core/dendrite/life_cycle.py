@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from threading import get_ident
 from typing import Any, Final, Protocol
 
-import attrs
+import msgspec
 
 from cosmo_core.contracts.boundary import logger
 from cosmo_core.contracts.threads import run_in_loop
@@ -82,8 +82,7 @@ class StopTime:
             work.result()
 
 
-@attrs.define
-class LifeCycle:
+class LifeCycle(msgspec.Struct, eq=False):
     """The state of one Dendrite.
 
     Attributes:

@@ -14,6 +14,7 @@ from itertools import chain
 from typing import Final, get_args
 
 import attrs
+import msgspec
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -391,7 +392,7 @@ class RouterMachine(RuleBasedStateMachine):
         for client in self.clients:
             self.check_client(client)
         assert self.router.discarded == self.discarded
-        assert [attrs.astuple(dead) for dead in self.router.dead_letters] == list(self.dead)
+        assert [msgspec.structs.astuple(dead) for dead in self.router.dead_letters] == list(self.dead)
         self.queues = waiting
         self.begin_step()
 

@@ -8,8 +8,6 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-import attrs
-
 from cosmo_core.contracts.boundary import logger
 from cosmo_core.contracts.delivery import Guarantees, Undelivered, undelivered_message
 from cosmo_core.contracts.pathway import Pathway
@@ -57,7 +55,6 @@ class _Monitored(NamedTuple):
     max_silent_ticks: float
 
 
-@attrs.define(eq=False)
 class FailureDetector:
     """Ends TASKs that get no answer, with an ERROR to the Pathway.
 
@@ -76,15 +73,18 @@ class FailureDetector:
         other: Called with every Signal that was not delivered and is not a TASK.
     """
 
-    _pathways: PathwayRegistry
-    _directory: Directory
-    _other: Callable[[Signal, Undelivered], None]
-    _takeover_s: float = attrs.field(default=0.0, init=False)
-    _tick: int = attrs.field(default=0, init=False)
-    # The ticks of the last work heartbeats by TASK, for those that are monitored.
-    _last_heartbeats: dict[str, int] = attrs.field(factory=dict, init=False)
-    # The monitored TASKs by the tick at which they are checked next.
-    _due: dict[float, list[_Monitored]] = attrs.field(factory=dict, init=False)
+    def __init__(
+        self, pathways: PathwayRegistry, directory: Directory, other: Callable[[Signal, Undelivered], None]
+    ) -> None:
+        self._pathways = pathways
+        self._directory = directory
+        self._other = other
+        self._takeover_s = 0.0
+        self._tick = 0
+        # The ticks of the last work heartbeats by TASK, for those that are monitored.
+        self._last_heartbeats: dict[str, int] = {}
+        # The monitored TASKs by the tick at which they are checked next.
+        self._due: dict[float, list[_Monitored]] = {}
 
     async def run(self, clock: Clock, guarantees: Guarantees) -> None:
         """Check for lost workers every `TICK_S`, until cancelled.

@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-import attrs
+import msgspec
 
 from cosmo_core.contracts.boundary import logger
 from cosmo_core.contracts.delivery import DONE, Undelivered
@@ -31,8 +31,7 @@ PAUSES_S: Final = (0.1, 0.2, 0.4, 0.8, 1.6, 1.6, 1.6, 1.6, 1.6)
 """Seconds before each further attempt to deliver an answer: less than 10 in all."""
 
 
-@attrs.define(eq=False)
-class _Sent:
+class _Sent(msgspec.Struct, eq=False):
     """A Signal that ended a TASK, as it was sent.
 
     Attributes:

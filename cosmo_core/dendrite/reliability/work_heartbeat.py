@@ -13,8 +13,6 @@ from itertools import chain
 from time import monotonic
 from typing import Final
 
-import attrs
-
 from cosmo_core.contracts.boundary import logger
 from cosmo_core.dendrite.hosting.host import PULSE_S, Host
 from cosmo_core.dendrite.life_cycle import Clock
@@ -30,7 +28,6 @@ MAX_NAMED: Final = 1_000
 _WORK: Final = frozenset({SignalType.TASK, SignalType.TASK_AWARDED})
 
 
-@attrs.define(eq=False)
 class WorkHeartbeat:
     """Sends the ids of the TASKs that run or wait here to their senders. Without TASKs nothing is sent.
 
@@ -40,10 +37,11 @@ class WorkHeartbeat:
         name: The id of this Dendrite.
     """
 
-    _link: Link
-    _host: Host
-    _name: str
-    _failing: bool = attrs.field(default=False, init=False)
+    def __init__(self, link: Link, host: Host, name: str) -> None:
+        self._link = link
+        self._host = host
+        self._name = name
+        self._failing = False
 
     async def run(self, clock: Clock) -> None:
         """Send work heartbeats every `PULSE_S`, until cancelled."""

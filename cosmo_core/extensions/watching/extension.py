@@ -6,8 +6,6 @@ import asyncio
 import weakref
 from collections.abc import Callable, Sequence
 
-import attrs
-
 from cosmo_core.contracts.boundary import logger
 from cosmo_core.contracts.delivery import Subscription
 from cosmo_core.contracts.pathway import H, Pathway, PathwayOwner, SignalHandler, any_of
@@ -230,7 +228,6 @@ class ObservedPathway(Pathway):
 # --- subscriptions ----------------------------------------------------------------------------------
 
 
-@attrs.define(eq=False)
 class SharedSubscription:
     """A subscription that exists while it is wanted, and passes each Signal on once.
 
@@ -241,15 +238,21 @@ class SharedSubscription:
         wanted: Tells whether the Signals are wanted at present.
     """
 
-    _ports: Ports
-    patterns: Sequence[str]
-    _receive: Callable[[Signal], None]
-    _wanted: Callable[[], bool]
-    _seen: SeenIds = attrs.field(init=False)
-    _lock: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
-    _subscriptions: list[Subscription] = attrs.field(factory=list, init=False)
+    def __init__(
+        self,
+        ports: Ports,
+        patterns: Sequence[str],
+        receive: Callable[[Signal], None],
+        wanted: Callable[[], bool],
+    ) -> None:
+        self._ports = ports
+        self.patterns = patterns
+        self._receive = receive
+        self._wanted = wanted
+        self._seen = self._new_window()
+        self._lock = asyncio.Lock()
+        self._subscriptions: list[Subscription] = []
 
-    @_seen.default
     def _new_window(self) -> SeenIds:
         return SeenIds(self._ports.clock.now)
 
