@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cosmo_core.contracts.engram import Engram
 from cosmo_core.contracts.neuron import NeuronFn
 from cosmo_core.contracts.synapse import Synapse
 from cosmo_core.errors import EngramError, SynapseError
+
+if TYPE_CHECKING:
+    from cosmo_core.contracts.engram import Engram
 
 
 def Neuron(source: str, **options: Any) -> NeuronFn:  # noqa: N802 - the promised name; reads as a type

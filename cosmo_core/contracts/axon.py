@@ -14,9 +14,9 @@ from typing import Any, Final, Generic, ParamSpec, Protocol, TypedDict, TypeVar,
 import msgspec
 
 from cosmo_core.arguments import check_count, check_options
+from cosmo_core.contracts.bindings import EngramBinding, check_bindings
 from cosmo_core.contracts.boundary import logger, must_pass
 from cosmo_core.contracts.clarification import AskBack, parse_question, question_reply
-from cosmo_core.contracts.engram import EngramBinding, check_bindings
 from cosmo_core.contracts.neuron import (
     WORK_KEYWORDS,
     AnyNeuronFn,

@@ -31,6 +31,7 @@ PUBLIC: Final = (
     "cosmo_llm.options",
     "cosmo_core.dendrite",
     "cosmo_core.dendrite.extension",
+    "cosmo_core.contracts.bindings",
     "cosmo_core.contracts.engram",
     "cosmo_core.plugins",
     "cosmo_core.routing",
@@ -57,7 +58,8 @@ def _object(name: str) -> Any:
 def _public_names(module: str) -> set[str]:
     """Return the names in ``__all__``; without it, those that a package imports or another module defines."""
     found = import_module(module)
-    imported = {name for name, value in vars(found).items() if not isinstance(value, ModuleType)}
+    # Not `vars`, which does not have what is imported on use.
+    imported = {name for name in dir(found) if not isinstance(getattr(found, name), ModuleType)}
     names = getattr(found, "__all__", imported if hasattr(found, "__path__") else _defined_names(found))
     return {f"{module}.{name}" for name in names if name[0] != "_"}
 

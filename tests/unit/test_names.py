@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from subprocess import run
 
 import pytest
 
@@ -12,6 +14,31 @@ from cosmo_core.plugins.advice import CLASSES
 
 def test_sync_is_imported_on_use() -> None:
     assert cosmo_core.sync is import_module("cosmo_core.sync")
+
+
+@pytest.mark.parametrize("name", ["Engram", "Hit", "ObservedPathway", "sync"])
+def test_name_that_is_imported_on_use_is_found(name: str) -> None:
+    assert name in dir(cosmo_core)
+    assert getattr(cosmo_core, name) is getattr(cosmo_core, name)
+
+
+def test_import_loads_no_plugin_system_no_extension_and_nothing_for_engrams() -> None:
+    program = "import sys, cosmo_core; from cosmo_core import Axon, Dendrite; print(*sys.modules)"
+    # In a new process: this one has imported all of these.
+    ran = run([sys.executable, "-I", "-c", program], check=True, capture_output=True, text=True)  # noqa: S603
+    on_use = {
+        "cosmo_core.contracts.engram",
+        "cosmo_core.extensions",
+        "cosmo_core.plugins",
+        "cosmo_core.sync",
+        "hashlib",
+        "importlib_metadata",
+        "json",
+        "pluggy",
+        "random",
+        "urllib.parse",
+    }
+    assert on_use.isdisjoint(ran.stdout.split())
 
 
 @pytest.mark.parametrize("name", CLASSES)
