@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Literal, Required, TypedDict, TypeVar
 
 import attrs
+import msgspec
 
 from cosmo_core.arguments import check_count, check_options, check_seconds, check_wait
 from cosmo_core.errors import PathwayClosedError
@@ -221,8 +222,7 @@ def is_transient(outcome: Signal | Exception) -> bool:
     return outcome.type is SignalType.ERROR and bool(outcome.payload["recoverable"])
 
 
-@attrs.frozen(kw_only=True)
-class RetryStrategy:
+class RetryStrategy(msgspec.Struct, frozen=True, kw_only=True):
     """How often and when a TASK is dispatched again. A failed attempt is stopped first (P-5.16).
 
     Attributes:
@@ -243,7 +243,7 @@ class RetryStrategy:
     retry_on: RetryOn = is_transient
     new_trace: bool = False
 
-    def __attrs_post_init__(self) -> None:
+    def __post_init__(self) -> None:
         check_count("max_attempts", self.max_attempts)
         check_seconds("timeout_s", self.timeout_s, positive=True)
         if not callable(self.backoff):
