@@ -10,7 +10,6 @@ from cosmo_core.contracts.asking import StreamFn as StreamFn
 from cosmo_core.contracts.axon import Axon as Axon
 from cosmo_core.contracts.axon import CallableAxon as CallableAxon
 from cosmo_core.contracts.axon import neuron as neuron
-from cosmo_core.contracts.bindings import EngramBinding as EngramBinding
 from cosmo_core.contracts.bindings import ImprintFn as ImprintFn
 from cosmo_core.contracts.bindings import RecallFn as RecallFn
 from cosmo_core.contracts.clarification import AskBack as AskBack
@@ -76,6 +75,7 @@ from cosmo_core.protocol.signal_type import SignalType as SignalType
 # Imported on use: programs without shared memory, and without observed Pathways, need none of these.
 _ON_USE: typing.Final = {
     "Engram": "cosmo_core.contracts.engram",
+    "EngramBinding": "cosmo_core.contracts.engram",
     "EngramGuarantees": "cosmo_core.contracts.engram",
     "Hit": "cosmo_core.contracts.engram",
     "ImprintReceipt": "cosmo_core.contracts.engram",
@@ -86,6 +86,7 @@ _ON_USE: typing.Final = {
 if typing.TYPE_CHECKING:
     from cosmo_core import sync as sync
     from cosmo_core.contracts.engram import Engram as Engram
+    from cosmo_core.contracts.engram import EngramBinding as EngramBinding
     from cosmo_core.contracts.engram import EngramGuarantees as EngramGuarantees
     from cosmo_core.contracts.engram import Hit as Hit
     from cosmo_core.contracts.engram import ImprintReceipt as ImprintReceipt

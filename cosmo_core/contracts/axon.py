@@ -9,12 +9,24 @@ import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from copy import copy as shallow_copy
 from functools import update_wrapper
-from typing import Any, Final, Generic, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, cast, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Generic,
+    ParamSpec,
+    Protocol,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    cast,
+    overload,
+)
 
 import msgspec
 
 from cosmo_core.arguments import check_count, check_options
-from cosmo_core.contracts.bindings import EngramBinding, check_bindings
+from cosmo_core.contracts.bindings import check_bindings
 from cosmo_core.contracts.boundary import logger, must_pass
 from cosmo_core.contracts.clarification import AskBack, parse_question, question_reply
 from cosmo_core.contracts.neuron import (
@@ -40,6 +52,9 @@ from cosmo_core.protocol.ids import check_token
 from cosmo_core.protocol.payloads import MAX_CAPABILITIES, MAX_DESCRIPTION, check_schema_size, without_none
 from cosmo_core.protocol.signal import Directed, Signal, new_unvalidated, plain_value
 from cosmo_core.protocol.signal_type import SignalType
+
+if TYPE_CHECKING:
+    from cosmo_core.contracts.engram import EngramBinding
 
 ContextFetcher = Callable[[str | None], Awaitable[list[Any]]]
 

@@ -1,4 +1,4 @@
-"""Shared memory: the Engram contract, its queries, writes and results."""
+"""Shared memory: the Engram contract, its queries, writes and results, and the bindings of an Axon."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from typing import Any, Final, Literal, Protocol, cast, runtime_checkable
 import attrs
 import msgspec
 
+from cosmo_core.arguments import check_seconds
 from cosmo_core.errors import EngramError
+from cosmo_core.protocol.ids import check_token
 
 # --- the words of an entry, and how two entries merge -----------------------------------------------
 
@@ -577,3 +579,50 @@ class Engram(Protocol):
         Raises:
             EngramError: The store is closed, or failed.
         """
+
+
+# --- what an Axon binds -----------------------------------------------------------------------------
+
+RECALL_MODES: Final = ("first", "merge", "all")
+"""The values of `RecallMode`."""
+
+RecallMode = Literal["first", "merge", "all"]
+"""How the answers of several Engrams become one result.
+
+``first`` takes the first answer, ``merge`` ranks all hits together, and ``all`` lists the hits of one Engram
+after those of another.
+"""
+
+
+@attrs.frozen
+class EngramBinding:
+    """Binds a name that a Neuron uses to one Engram, or to all Engrams of a kind.
+
+    Args:
+        name: The name that the Neuron uses.
+        directed_id: The id of the Engram; ``name`` by default.
+        directed_type: A kind of Engram. If set, RECALLs go to all Engrams of the kind. IMPRINTs go to
+            ``directed_id``, or without it to the only Engram of the kind.
+        timeout_s: Time limit of a call in seconds. The deadline of the Neuron's TASK limits it further.
+        recall_mode: How the answers of several Engrams become one result.
+
+    Raises:
+        MalformedSignalError: An id or a kind is not a valid token.
+        ValueError: ``timeout_s`` is not positive, or the mode is unknown.
+    """
+
+    name: str
+    directed_id: str | None = None
+    directed_type: str | None = attrs.field(default=None, kw_only=True)
+    timeout_s: float = attrs.field(default=5.0, kw_only=True)
+    recall_mode: RecallMode = attrs.field(default="first", kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        if self.directed_id is None and self.directed_type is None:
+            object.__setattr__(self, "directed_id", self.name)
+        for field in ("directed_id", "directed_type"):
+            if (value := getattr(self, field)) is not None:
+                check_token(field, value)
+        check_seconds("timeout_s", self.timeout_s, positive=True)
+        if self.recall_mode not in RECALL_MODES:
+            raise ValueError(f"EngramBinding {self.name!r}: recall_mode must be first, merge or all")

@@ -18,7 +18,6 @@ from cosmo_core.arguments import check_count, check_options, check_seconds, chec
 from cosmo_core.contracts.asking import AskFn, MapFn, RaceFn, StreamFn
 from cosmo_core.contracts.axon import Axon
 from cosmo_core.contracts.axon import neuron as neuron_axon
-from cosmo_core.contracts.bindings import RecallMode
 from cosmo_core.contracts.boundary import logged_failures, logger
 from cosmo_core.contracts.neuron import WORK_KEYWORDS, AnyNeuronFn, with_keywords
 from cosmo_core.contracts.options import (
@@ -57,7 +56,7 @@ from cosmo_core.protocol.signal import Signal
 from cosmo_core.protocol.signal_type import SignalType
 
 if TYPE_CHECKING:
-    from cosmo_core.contracts.engram import Engram, EngramRecord, ImprintReceipt, RecallResult
+    from cosmo_core.contracts.engram import Engram, EngramRecord, ImprintReceipt, RecallMode, RecallResult
     from cosmo_core.plugins import PluginManager
 
 

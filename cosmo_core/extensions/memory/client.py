@@ -9,9 +9,18 @@ from typing import Any, Final
 import attrs
 
 from cosmo_core.arguments import check_wait
-from cosmo_core.contracts.bindings import RECALL_MODES, EngramBinding, RecallMode
 from cosmo_core.contracts.delivery import Undelivered, undelivered_message
-from cosmo_core.contracts.engram import DEFAULT_LIMIT, OPS, Hit, ImprintReceipt, RecallResult, invalid
+from cosmo_core.contracts.engram import (
+    DEFAULT_LIMIT,
+    OPS,
+    RECALL_MODES,
+    EngramBinding,
+    Hit,
+    ImprintReceipt,
+    RecallMode,
+    RecallResult,
+    invalid,
+)
 from cosmo_core.contracts.neuron import NeuronFn, with_keywords
 from cosmo_core.contracts.task_context import current_task
 from cosmo_core.contracts.threads import RunInLoop

@@ -9,10 +9,9 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from cosmo_core.contracts.axon import Axon
-from cosmo_core.contracts.bindings import EngramBinding
 from cosmo_core.contracts.boundary import logged_failures
 from cosmo_core.contracts.delivery import Undelivered
-from cosmo_core.contracts.engram import Engram, EngramRecord
+from cosmo_core.contracts.engram import Engram, EngramBinding, EngramRecord
 from cosmo_core.dendrite.dispatch.pathway_registry import Receive, Refuse
 from cosmo_core.dendrite.extension import EntityHost, Extension, Ports
 from cosmo_core.extensions.memory.client import Cause, EngramClient, Requests, with_memory

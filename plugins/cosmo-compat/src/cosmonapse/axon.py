@@ -10,7 +10,7 @@ from typing import Any, Final
 import cosmo_core
 from cosmo_core import ImprintReceipt, NeuronFn, Signal
 from cosmo_core.contracts.axon import AxonPort
-from cosmo_core.contracts.bindings import RecallMode
+from cosmo_core.contracts.engram import RecallMode
 from cosmo_core.contracts.neuron import MEMORY_KEYWORDS, declared_keywords
 
 _ANSWERS: Final = {"clarification": "clarifications", "permission": "permissions"}
