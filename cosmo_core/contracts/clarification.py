@@ -5,7 +5,6 @@ from __future__ import annotations
 from binascii import crc32
 from typing import Any, Final
 
-import attrs
 import msgspec
 
 from cosmo_core.errors import NeuronError
@@ -38,12 +37,20 @@ _MARKERS: Final = {
 }
 
 
-@attrs.frozen
-class AskBack:
-    """A question that a Neuron returns instead of an output. Make one with `clarify` or `ask_permission`."""
+class AskBack(msgspec.Struct, frozen=True):
+    """A question that a Neuron returns instead of an output. Make one with `clarify` or `ask_permission`.
+
+    ``repr`` does not show the payload, which may be private.
+    """
 
     type: SignalType
-    payload: dict[str, Any] = attrs.field(repr=False)
+    payload: dict[str, Any]
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("type", self.type)]
+
+    def __repr__(self) -> str:
+        return f"AskBack(type={self.type!r})"
 
 
 def clarify(question: str, context: Any = None) -> AskBack:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Literal, Required, TypedDict, TypeVar
 
-import attrs
 import msgspec
 
 from cosmo_core.arguments import check_count, check_options, check_seconds, check_wait
@@ -257,8 +256,7 @@ class RetryStrategy(msgspec.Struct, frozen=True, kw_only=True):
 # --- bids, and the rules that select one ------------------------------------------------------------
 
 
-@attrs.frozen
-class Bid:
+class Bid(msgspec.Struct, frozen=True):
     """The bid of one Neuron for an offer.
 
     Attributes:

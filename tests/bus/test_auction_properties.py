@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -276,7 +277,7 @@ def test_second_bid_of_same_neuron_is_ignored() -> None:
     actions = RecordingActions()
     auction = Auction("lowest_cost", actions)
     auction.add_bid(A)
-    auction.add_bid(attrs.evolve(A, id="bid9", cost=0.0))
+    auction.add_bid(msgspec.structs.replace(A, id="bid9", cost=0.0))
     auction.end_bidding()
     auction.close()
     assert actions.awards == [A]
