@@ -5,8 +5,11 @@ from __future__ import annotations
 import copy
 import pickle
 import sys
+from collections.abc import Callable
+from enum import Enum
 from typing import Any
 
+import msgspec
 import pytest
 
 from cosmo_core import (
@@ -121,3 +124,70 @@ def test_copy_replace_validates() -> None:
     assert replace(task(), meta={"a": 1}).meta == {"a": 1}
     with pytest.raises(MalformedSignalError, match="trace_id"):
         replace(task(), trace_id="trc_other")
+
+
+# --- envelopes that were changed by means that validate nothing ---------------------------------------
+
+
+def test_list_of_capabilities_becomes_a_tuple_that_cannot_be_changed_later() -> None:
+    names: Any = ["read"]
+    directed = Directed("echo", None, names)
+    names.append("not a name")
+    assert directed == Directed("echo", None, ("read",))
+    assert hash(directed) == hash(Directed("echo", None, ("read",)))
+
+
+@pytest.mark.parametrize("capabilities", ["read", {"read": 1}, None], ids=repr)
+def test_capabilities_are_a_tuple(capabilities: Any) -> None:
+    with pytest.raises(MalformedSignalError, match=r"directed\.capabilities: .* is not a tuple of names"):
+        Directed("echo", None, capabilities)
+
+
+def test_constructor_validates_the_text_that_is_sent() -> None:
+    good = task()
+
+    class Formatted(str):
+        __slots__ = ()
+
+        def __str__(self) -> str:
+            return good.id
+
+        def __format__(self, spec: str) -> str:
+            return good.id
+
+    class Name(str, Enum):  # noqa: UP042 - StrEnum is formatted as its value
+        ID = good.id
+
+    with pytest.raises(MalformedSignalError, match="id: 'no id' is not a valid Signal id"):
+        good.replace(id=Formatted("no id"))
+    assert decode(encode(good.replace(id=Name.ID))) == good
+
+
+BAD_NAME = msgspec.structs.replace(Directed("echo"), id="a.b")
+RAW = msgspec.Raw(b'1}},"trace_id":"no id","more":{"output":{"a":1')
+
+
+@pytest.mark.parametrize("copied", [False, True], ids=["same frame", "copied frame"])
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [
+        ("id", lambda signal: msgspec.structs.replace(signal, id="no id")),
+        ("trace_id", lambda signal: msgspec.structs.replace(signal, trace_id="no id")),
+        ("parent_id", lambda signal: msgspec.structs.replace(signal, parent_id="no id")),
+        ("ts", lambda signal: msgspec.structs.replace(signal, ts="2026-02-30T22:35:51Z")),
+        ("v", lambda signal: msgspec.structs.replace(signal, v="2")),
+        ("directed.id", lambda signal: msgspec.structs.replace(signal, directed=BAD_NAME)),
+        ("trace_id", lambda signal: signal.payload["output"].update(raw=RAW)),
+        ("payload.output", lambda signal: signal.payload.clear()),
+    ],
+)
+@pytest.mark.parametrize("make", [new_unvalidated, Signal.new])
+def test_invalid_signal_is_refused_by_its_receiver(
+    make: Callable[..., Signal], field: str, change: Callable[[Signal], object], copied: bool
+) -> None:
+    signal = make(SignalType.AGENT_OUTPUT, {"output": {}}, directed=Directed("echo"))
+    changed = change(signal)
+    frame = encode(changed if isinstance(changed, Signal) else signal)
+    with pytest.raises(MalformedSignalError) as caught:
+        decode(bytes(bytearray(frame)) if copied else frame)
+    assert caught.value.field == field
