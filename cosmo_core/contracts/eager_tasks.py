@@ -11,7 +11,7 @@ import asyncio
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Generator
-from contextvars import Context
+from contextvars import Context, copy_context
 from functools import partial
 from time import monotonic
 from typing import Any, Final, Generic, TypeVar, cast
@@ -26,7 +26,6 @@ MAX_TURN_S: Final = 0.005
 """Seconds of eager steps in one turn of the event loop after which no further task starts eagerly."""
 
 T = TypeVar("T")
-Step = Callable[[], object]
 
 _enter_task: Final = asyncio.tasks._enter_task
 _leave_task: Final = asyncio.tasks._leave_task
@@ -36,7 +35,8 @@ class EagerTasks:
     """Starts the asyncio tasks of one event loop, eagerly within the limits. `eager_tasks` makes it.
 
     Eager tasks are tasks like others: they have a copy of the context, are the current task while they run,
-    and can be cancelled. An event loop with a task factory of its own starts each task with that.
+    and can be cancelled. An event loop with a task factory of its own starts each task with that; a factory
+    that is set later does so from the next turn on.
 
     Attributes:
         loop: The event loop.
@@ -57,39 +57,50 @@ class EagerTasks:
         self.is_share_used = False
         self._is_turn_used = False
         self._depth = 0
+        # What `_capture` gets from a task that is being made, and the context that it knows the task by.
+        self._step: Callable[..., object] | None = None
+        self._context: Context | None = None
         # When the first eager step of this turn of the event loop began; 0 before it.
         self._began = 0.0
-        self._max_depth = MAX_DEPTH if _is_possible(loop) else 0
+        # Up to Python 3.11 `call_soon` is replaced for a moment. A loop without attributes does not allow
+        # that, and one whose `call_soon` is replaced already keeps its own.
+        needed = {"call_soon": None} if sys.version_info < (3, 12) else {}
+        self._attributes: dict[str, Any] = getattr(loop, "__dict__", needed) if needed else needed
 
     def start(self, work: Coroutine[Any, Any, None], name: str | None = None) -> asyncio.Task[None]:
         """Return a task that runs ``work``: its first step has run, unless a limit was reached."""
         loop = self.loop
-        if self._depth >= self._max_depth or self._is_turn_used:
+        if self._depth >= MAX_DEPTH or self._is_turn_used or "call_soon" in self._attributes:
             return loop.create_task(work, name=name)
         began = self._began
         if not began:
-            began = self._began = monotonic()
+            # Once in a turn: a program may set a factory at any time.
+            if loop.get_task_factory() is not None:
+                return loop.create_task(work, name=name)
+            # In this order: if this fails, as at the limit of recursion, no turn has begun that never ends.
             loop.call_soon(self._begin_turn)
+            began = self._began = monotonic()
         self._depth += 1
         try:
             if sys.version_info >= (3, 12):
                 return asyncio.Task(work, loop=loop, name=name, eager_start=True)
             # A new task gives its first step to `loop.call_soon`; here, that is `_capture`.
+            context = self._context = copy_context()
             loop.call_soon = self._capture  # type: ignore[method-assign, assignment]
             try:
-                task = asyncio.Task(work, loop=loop, name=name)
+                task = asyncio.Task(work, loop=loop, name=name, context=context)
             finally:
                 del loop.call_soon
-            run, step = self._captured
-            # It would keep the task and its context.
-            del self._captured
+            step: Any = self._step
+            # They would keep the task and its context.
+            self._step = self._context = None
             starter = self.current_task()
             if starter is None:
-                run(step)
+                context.run(step)
                 return task
             _leave_task(loop, starter)
             try:
-                run(step)
+                context.run(step)
             finally:
                 _enter_task(loop, starter)
             return task
@@ -100,8 +111,12 @@ class EagerTasks:
                 self.is_share_used = True
                 self._is_turn_used = taken_s >= MAX_TURN_S
 
-    def _capture(self, step: Step, *, context: Context) -> None:
-        self._captured = (context.run, step)
+    def _capture(self, step: Callable[..., object], *args: object, context: Context | None = None) -> object:
+        if context is self._context:
+            self._step = step
+            return None
+        # Of a finalizer: the garbage collector may run while the task is made.
+        return type(self.loop).call_soon(self.loop, step, *args, context=context)
 
     def _begin_turn(self) -> None:
         self._began = 0.0
@@ -141,14 +156,6 @@ def begin(work: Coroutine[Any, Any, T]) -> T | Begun[T]:
     except StopIteration as end:
         return cast("T", end.value)
     return Begun(work, first)
-
-
-def _is_possible(loop: asyncio.AbstractEventLoop) -> bool:
-    """Tell whether tasks of an event loop can start eagerly."""
-    if loop.get_task_factory() is not None:
-        return False
-    # Up to Python 3.11 `call_soon` is replaced for a moment, which a loop written in C does not allow.
-    return sys.version_info >= (3, 12) or (hasattr(loop, "__dict__") and "call_soon" not in vars(loop))
 
 
 _thread: Final = threading.local()

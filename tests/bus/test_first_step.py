@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from contextvars import ContextVar
+import itertools
+from contextvars import ContextVar, copy_context
+from functools import partial
 from typing import Any
 
 import pytest
@@ -200,3 +202,101 @@ async def test_task_factory_of_the_event_loop_is_used() -> None:
     finally:
         loop.set_task_factory(None)
     assert made == ["task"]
+
+
+# --- what a program may do to its event loop ---------------------------------------------------------
+
+
+async def test_task_factory_that_is_set_later_is_used(start: Start) -> None:
+    async def echo(input: dict[str, Any], context: list[Any]) -> Any:
+        return input
+
+    loop = asyncio.get_running_loop()
+    made: list[str | None] = []
+
+    def factory(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> Any:
+        made.append(options.get("name"))
+        return asyncio.Task(work, loop=loop, **options)
+
+    dendrite = await start(echo)
+    await dendrite.dispatch_and_wait(neuron="echo", input={})
+    loop.set_task_factory(factory)
+    try:
+        await dendrite.dispatch_and_wait(neuron="echo", input={}, timeout_s=5)
+    finally:
+        loop.set_task_factory(None)
+    assert len(made) == 1
+
+
+async def test_call_soon_that_the_program_replaced_later_is_kept(start: Start) -> None:
+    async def echo(input: dict[str, Any], context: list[Any]) -> Any:
+        return input
+
+    loop = asyncio.get_running_loop()
+    own, calls = loop.call_soon, 0
+
+    def counted(*args: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return own(*args, **options)
+
+    dendrite = await start(echo)
+    await dendrite.dispatch_and_wait(neuron="echo", input={})
+    loop.call_soon = counted  # type: ignore[method-assign, assignment]
+    try:
+        await dendrite.dispatch_and_wait(neuron="echo", input={}, timeout_s=5)
+        assert vars(loop)["call_soon"] is counted
+        before = calls
+        loop.call_soon(int)
+        assert calls == before + 1
+    finally:
+        del loop.call_soon
+
+
+async def test_finalizer_that_uses_the_event_loop_while_a_task_is_made_loses_nothing() -> None:
+    # The garbage collector may run finalizers at any time; here, the name of the task takes its place.
+    loop = asyncio.get_running_loop()
+    ran: list[str] = []
+    tasks: list[asyncio.Task[None]] = []
+
+    async def run(name: str) -> None:
+        ran.append(name)
+
+    class Name(str):
+        __slots__ = ()
+
+        def __str__(self) -> str:
+            loop.call_soon(ran.append, "plain")
+            loop.call_soon(partial(ran.append, "with context"), context=copy_context())
+            tasks.append(loop.create_task(run("other task")))
+            return "name"
+
+    tasks.append(EagerTasks(loop).start(run("task"), Name("eager")))
+    for task in tasks:
+        await asyncio.wait_for(task, timeout=5)
+    assert sorted(ran) == ["other task", "plain", "task", "with context"]
+
+
+async def test_failure_to_begin_a_turn_does_not_end_eager_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    eager = EagerTasks(loop)
+
+    async def nothing() -> None:
+        pass
+
+    def fail(*args: Any, **options: Any) -> Any:
+        raise RecursionError
+
+    # Each look at the clock is a second later, so every turn is used up by one task.
+    clock = itertools.count(1.0)
+    monkeypatch.setattr(eager_tasks, "monotonic", lambda: next(clock))
+    work = nothing()
+    with monkeypatch.context() as patch:
+        patch.setattr(type(loop), "call_soon", fail)
+        with pytest.raises(RecursionError):
+            eager.start(work)
+    work.close()
+    for _ in range(3):
+        task = eager.start(nothing())
+        assert task.done()
+        await asyncio.sleep(0)
