@@ -220,6 +220,7 @@ async def test_task_factory_that_is_set_later_is_used(start: Start) -> None:
 
     dendrite = await start(echo)
     await dendrite.dispatch_and_wait(neuron="echo", input={})
+    await asyncio.sleep(0)
     loop.set_task_factory(factory)
     try:
         await dendrite.dispatch_and_wait(neuron="echo", input={}, timeout_s=5)
