@@ -182,3 +182,18 @@ async def test_emitter_rejects_invalid_arguments_and_sends_nothing(
     with pytest.raises(LifecycleError):
         await dendrite.emit_plan(new_trace_id(), [])
     assert frames == []
+
+
+async def test_pathway_of_the_sender_gets_what_others_get(start: Start) -> None:
+    async def echo(input: dict[str, Any], context: list[Any]) -> Any:
+        await asyncio.sleep(0)
+        return input
+
+    dendrite = await start(echo)
+    pathway = await dendrite.dispatch(neuron="echo", input={})
+    payload: dict[str, Any] = {"steps": ["look"], "pair": (1, 2), "number": float("nan"), "later": [1]}
+    await dendrite.emit(Signal.new(SignalType.PLAN, payload, trace_id=pathway.trace_id))
+    payload["later"].append(2)
+    async with asyncio.timeout(5):
+        [plan] = [signal async for signal in pathway if signal.type is SignalType.PLAN]
+    assert plan.payload == {"steps": ["look"], "pair": [1, 2], "number": None, "later": [1]}

@@ -27,7 +27,15 @@ from cosmo_core.dendrite.transport.link import Link, rejected
 from cosmo_core.errors import AnswerTimeoutError, PathwayClosedError
 from cosmo_core.protocol.ids import check_token, new_trace_id, new_ulid
 from cosmo_core.protocol.payloads import without_none
-from cosmo_core.protocol.signal import Signal, address, check_signal, deadline_ms, new_unvalidated
+from cosmo_core.protocol.signal import (
+    Signal,
+    address,
+    check_signal,
+    deadline_ms,
+    decode,
+    encode,
+    new_unvalidated,
+)
 from cosmo_core.protocol.signal_type import TERMINAL_TYPES, SignalType
 
 if TYPE_CHECKING:
@@ -111,8 +119,9 @@ class Dispatcher:
             await self._link.send_or_raise(subjects.neuron(signal.type, neuron), signal)
         else:
             await self._link.send_or_raise(subjects.broadcast(signal.type), signal)
-        # It arrives in no inbox, so the Pathways of this Dendrite on its trace get it here.
-        self._pathways.receive(signal)
+        if self._pathways.expects(signal):
+            # It arrives in no inbox, so the Pathways of this Dendrite on its trace get it here, decoded.
+            self._pathways.receive(decode(encode(signal)))
 
     async def send_task(self, options: TaskOptions) -> Signal:
         """Send a TASK and return it. Raises as `Dendrite.dispatch` does."""

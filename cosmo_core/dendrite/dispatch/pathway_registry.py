@@ -150,6 +150,10 @@ class PathwayRegistry:
 
     # --- received Signals ---------------------------------------------------------------------------
 
+    def expects(self, signal: Signal) -> bool:
+        """Tell whether `receive` would deliver a Signal."""
+        return signal.trace_id in self._open or signal.type in self._receivers
+
     def receive(self, signal: Signal) -> None:
         """Handle a Signal from the inbox, or one that this Dendrite emitted to all."""
         if signal.type not in AXON_TYPES:
