@@ -30,6 +30,9 @@ T = TypeVar("T")
 _enter_task: Final = asyncio.tasks._enter_task
 _leave_task: Final = asyncio.tasks._leave_task
 
+# Without a factory, and with that of asyncio, which knows no limits, tasks are started here.
+_OWN_FACTORIES: Final = (None, getattr(asyncio, "eager_task_factory", None))
+
 
 class EagerTasks:
     """Starts the asyncio tasks of one event loop, eagerly within the limits. `eager_tasks` makes it.
@@ -71,12 +74,12 @@ class EagerTasks:
         """Return a task that runs ``work``: its first step has run, unless a limit was reached."""
         loop = self.loop
         if self._depth >= MAX_DEPTH or self._is_turn_used or "call_soon" in self._attributes:
-            return loop.create_task(work, name=name)
+            return self._start_later(work, name)
         began = self._began
         if not began:
             # Once in a turn: a program may set a factory at any time.
-            if loop.get_task_factory() is not None:
-                return loop.create_task(work, name=name)
+            if loop.get_task_factory() not in _OWN_FACTORIES:
+                return self._start_later(work, name)
             # In this order: if this fails, as at the limit of recursion, no turn has begun that never ends.
             loop.call_soon(self._begin_turn)
             began = self._began = monotonic()
@@ -110,6 +113,11 @@ class EagerTasks:
             if taken_s >= SHARE_S:
                 self.is_share_used = True
                 self._is_turn_used = taken_s >= MAX_TURN_S
+
+    def _start_later(self, work: Coroutine[Any, Any, None], name: str | None) -> asyncio.Task[None]:
+        if self.loop.get_task_factory() in _OWN_FACTORIES:
+            return asyncio.Task(work, loop=self.loop, name=name)
+        return self.loop.create_task(work, name=name)
 
     def _capture(self, step: Callable[..., object], *args: object, context: Context | None = None) -> object:
         if context is self._context:

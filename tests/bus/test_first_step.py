@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sys
 from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import Any
@@ -181,6 +182,18 @@ async def test_depth_is_limited() -> None:
     assert len(started) == 10
     # The task beyond the limit started in a later turn, below no other.
     assert deepest == eager_tasks.MAX_DEPTH + 1
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="asyncio.eager_task_factory is new in Python 3.12")
+async def test_other_tasks_get_turns_with_the_eager_factory_of_asyncio(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(vars(asyncio)["eager_task_factory"])
+    try:
+        await test_other_tasks_get_turns_beside_a_busy_caller(start, monkeypatch)
+    finally:
+        loop.set_task_factory(None)
 
 
 async def test_task_factory_of_the_event_loop_is_used() -> None:
