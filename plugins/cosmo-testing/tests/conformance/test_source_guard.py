@@ -44,14 +44,18 @@ def test_forbidden_operation_raises_and_is_recorded(attempt: Callable[[], object
     assert all(each.startswith(words) for each in attempts)
 
 
+@pytest.mark.parametrize("compiled", [False, True])
 def test_code_may_be_imported_where_files_may_not_be_opened(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiled: bool
 ) -> None:
     (tmp_path / "cosmo_lazily_imported.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", not compiled)
+    monkeypatch.delitem(sys.modules, "cosmo_lazily_imported", raising=False)
     with offline(files=True) as attempts:
         import cosmo_lazily_imported  # type: ignore[import-not-found]
     assert cosmo_lazily_imported.__file__ == str(tmp_path / "cosmo_lazily_imported.py")
+    assert (tmp_path / "__pycache__").exists() is compiled
     assert attempts == []
 
 

@@ -71,6 +71,11 @@ def _install() -> None:
     sys.addaudithook(_audit)
 
 
+def _is_code(path: str) -> bool:
+    # Compiled code is written to a file with a number as its last suffix, and renamed.
+    return path.endswith(_CODE) or (path.rpartition(".")[0].endswith(".pyc") and "__pycache__" in path)
+
+
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     if event != "open" and event not in _REACHING_OUT:
         return
@@ -78,7 +83,7 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     if watch is None:
         return
     if event == "open":
-        if not watch.files or str(arguments[0]).endswith(_CODE):
+        if not watch.files or _is_code(str(arguments[0])):
             return
         attempt = f"opens {arguments[0]!r}"
     else:
