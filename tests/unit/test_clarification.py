@@ -7,12 +7,14 @@ from typing import Any, TypedDict
 import pytest
 
 from cosmo_core import AskBack, Axon, Directed, Signal, SignalType, ask_permission, clarify, encode
+from cosmo_core.contracts.axon import Emitter
 
 
 class Port:
     """A port that ignores emitted Signals."""
 
-    async def emit(self, task: Signal, signal: Signal) -> None: ...
+    def emitter(self, task: Signal, type: SignalType) -> Emitter:
+        return lambda signal: None
 
     def error_payload(self, error: BaseException, task: Signal) -> dict[str, Any]:
         raise AssertionError from error

@@ -45,6 +45,7 @@ from cosmo_core import (
     decode,
     encode,
 )
+from cosmo_core.contracts.axon import Emitter
 from cosmo_core.contracts.neuron_types import check_output_type, find_description, find_type
 from cosmo_core.protocol.payloads import MAX_DESCRIPTION, MAX_SCHEMA_BYTES
 
@@ -480,7 +481,8 @@ def test_error_about_an_output_names_its_option() -> None:
 class Port:
     """A port that ignores emitted Signals."""
 
-    async def emit(self, task: Signal, signal: Signal) -> None: ...
+    def emitter(self, task: Signal, type: SignalType) -> Emitter:
+        return lambda signal: None
 
     def error_payload(self, error: BaseException, task: Signal) -> dict[str, Any]:
         raise AssertionError from error
