@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Final, Literal, Protocol, Self, runtime_checkable
 
-import attrs
 import msgspec
 
 FrameHandler = Callable[[bytes], Awaitable[None] | None]
@@ -71,8 +70,7 @@ class HeldFrame(bytes):
         return held
 
 
-@attrs.frozen(kw_only=True)
-class Guarantees:
+class Guarantees(msgspec.Struct, frozen=True, kw_only=True):
     """The guarantees of a Synapse; the conformance kit tests them.
 
     Attributes:

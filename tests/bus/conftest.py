@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-import attrs
+import msgspec
 import pytest
 
 from cosmo_core import (
@@ -47,7 +47,7 @@ class FaultySynapse(MemorySynapse):
         **guarantees: Any,
     ) -> None:
         super().__init__(bus, max_in_flight=max_in_flight, max_pending=max_pending)
-        self.guarantees: Guarantees = attrs.evolve(self.guarantees, **guarantees)
+        self.guarantees: Guarantees = msgspec.structs.replace(self.guarantees, **guarantees)
         self.task_fault: Undelivered | None = None
         self.answer_fault: Undelivered | None = None
         self.handlers: dict[str, FrameHandler] = {}

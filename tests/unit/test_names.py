@@ -27,6 +27,7 @@ def test_import_loads_no_plugin_system_no_extension_and_nothing_for_engrams() ->
     # In a new process: this one has imported all of these.
     ran = run([sys.executable, "-I", "-c", program], check=True, capture_output=True, text=True)  # noqa: S603
     on_use = {
+        "attr",
         "cosmo_core.contracts.engram",
         "cosmo_core.extensions",
         "cosmo_core.plugins",

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
-import attrs
+import msgspec
 
 from cosmo_core.contracts.boundary import logged_failures, logger
 from cosmo_core.dendrite.discovery.directory import Directory
@@ -46,8 +46,7 @@ class EntityHost(Protocol):
         """Return the number of requests that an entity works on; 0 if it is not attached."""
 
 
-@attrs.frozen
-class HostedEntity:
+class HostedEntity(msgspec.Struct, frozen=True):
     """The announcement of a Neuron or an Engram.
 
     Attributes:
@@ -64,7 +63,7 @@ class HostedEntity:
     registration: dict[str, Any]
     meta: dict[str, Any]
     host: EntityHost
-    details: dict[str, Any] = attrs.field(factory=dict)
+    details: dict[str, Any] = {}
 
     @property
     def shared(self) -> tuple[str, dict[str, Any]]:
@@ -77,7 +76,6 @@ class HostedEntity:
         return self.registration["role"], self.id
 
 
-@attrs.define(eq=False)
 class Announcer:
     """Announces the entities of one Dendrite, answers DISCOVER, and fills the directories.
 
@@ -95,21 +93,31 @@ class Announcer:
             looks for others; until then, its directories know what it hosts itself.
     """
 
-    _link: Link
-    _inbox: str
-    _directories: Sequence[Directory]
-    _hosts: Sequence[EntityHost]
-    _clock: Clock
-    _heartbeat_s: float
-    _discovery_s: float
-    listens: bool = attrs.field(default=False, init=False)
-    # The time of the event loop from which on the directories know all others.
-    _complete_at: float = attrs.field(default=0.0, init=False)
-    _lock: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
-    _beats: int = attrs.field(default=0, init=False)
-    _draining: bool = attrs.field(default=False, init=False)
-    # The entities that accept no new work, and are hosted until their running work ends.
-    _withdrawn: dict[tuple[str, str], HostedEntity] = attrs.field(factory=dict, init=False)
+    def __init__(
+        self,
+        link: Link,
+        inbox: str,
+        directories: Sequence[Directory],
+        hosts: Sequence[EntityHost],
+        clock: Clock,
+        heartbeat_s: float,
+        discovery_s: float,
+    ) -> None:
+        self._link = link
+        self._inbox = inbox
+        self._directories = directories
+        self._hosts = hosts
+        self._clock = clock
+        self._heartbeat_s = heartbeat_s
+        self._discovery_s = discovery_s
+        self.listens = False
+        # The time of the event loop from which on the directories know all others.
+        self._complete_at = 0.0
+        self._lock = asyncio.Lock()
+        self._beats = 0
+        self._draining = False
+        # The entities that accept no new work, and are hosted until their running work ends.
+        self._withdrawn: dict[tuple[str, str], HostedEntity] = {}
 
     async def start(self, listen: bool) -> None:
         """Answer DISCOVER, and send REGISTER for each entity; with ``listen``, listen to others as well."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, Literal
 
-import attrs
+import msgspec
 
 from cosmo_core.contracts.boundary import logger
 from cosmo_core.contracts.pathway import Pathway
@@ -37,8 +37,7 @@ _LONGEST_HEARTBEAT_S: Final = 86_400.0
 _MAX_LOAD: Final = 1_000_000
 
 
-@attrs.frozen
-class NeuronRecord:
+class NeuronRecord(msgspec.Struct, frozen=True):
     """One Neuron as one Dendrite hosts it.
 
     Attributes:
@@ -66,8 +65,7 @@ def _shared(capabilities: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[s
     return capabilities, frozenset(capabilities)
 
 
-@attrs.define(eq=False)
-class _Neuron:
+class _Neuron(msgspec.Struct, eq=False):
     """What is known of one Neuron.
 
     Attributes:
@@ -80,13 +78,13 @@ class _Neuron:
         rankings: The rankings that it is in, by the wanted capabilities.
     """
 
-    hosts: dict[str, NeuronRecord] = attrs.field(factory=dict)
+    hosts: dict[str, NeuronRecord] = {}
     able: frozenset[str] = frozenset()
     own: int = 0
     announced: int = 0
     others: int = 0
     busyness: float = 0.0
-    rankings: dict[frozenset[str], Ranking] = attrs.field(factory=dict)
+    rankings: dict[frozenset[str], Ranking] = {}
 
 
 class Directory:

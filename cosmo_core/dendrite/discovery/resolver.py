@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-import attrs
+import msgspec
 
 from cosmo_core.arguments import check_wait
 from cosmo_core.dendrite.discovery.announcer import Announcer
@@ -27,7 +27,6 @@ STALL_TURNS: Final = 10
 """Turns of the event loop, after the time limit, in which an answer that has arrived may be read."""
 
 
-@attrs.define(eq=False)
 class Resolver:
     """Resolves the Neurons, or the Engrams, of a namespace.
 
@@ -38,11 +37,18 @@ class Resolver:
         listen_soon: Makes the announcer listen, in the background.
     """
 
-    _directory: Directory
-    _announcer: Announcer
-    _discovery_s: float
-    _listen_soon: Callable[[], None]
-    _closed: bool = attrs.field(default=False, init=False)
+    def __init__(
+        self,
+        directory: Directory,
+        announcer: Announcer,
+        discovery_s: float,
+        listen_soon: Callable[[], None],
+    ) -> None:
+        self._directory = directory
+        self._announcer = announcer
+        self._discovery_s = discovery_s
+        self._listen_soon = listen_soon
+        self._closed = False
 
     def records(self, capability: str | None) -> list[NeuronRecord]:
         """Return what is live, as `Directory.records` does; see `Dendrite.find_neurons`."""
@@ -114,8 +120,7 @@ def _criteria(id: str | None, capabilities: Sequence[str]) -> dict[str, Any]:
 # --- descriptions -----------------------------------------------------------------------------------
 
 
-@attrs.frozen
-class NeuronDescription:
+class NeuronDescription(msgspec.Struct, frozen=True):
     """What a host tells about a Neuron on request (P-4.17).
 
     Attributes:
@@ -136,7 +141,6 @@ class NeuronDescription:
     output_schema: dict[str, Any] | None
 
 
-@attrs.define(eq=False)
 class Describer:
     """Fetches descriptions of Neurons.
 
@@ -148,13 +152,16 @@ class Describer:
         directory: The Neurons that an error lists.
     """
 
-    _link: Link
-    _life_cycle: LifeCycle
-    _inbox: str
-    _announcer: Announcer
-    _directory: Directory
-    # The answers that callers wait for, by the id of the DISCOVER.
-    _answers: dict[str | None, asyncio.Future[Signal]] = attrs.field(factory=dict, init=False)
+    def __init__(
+        self, link: Link, life_cycle: LifeCycle, inbox: str, announcer: Announcer, directory: Directory
+    ) -> None:
+        self._link = link
+        self._life_cycle = life_cycle
+        self._inbox = inbox
+        self._announcer = announcer
+        self._directory = directory
+        # The answers that callers wait for, by the id of the DISCOVER.
+        self._answers: dict[str | None, asyncio.Future[Signal]] = {}
 
     async def describe(self, neuron_id: str, timeout_s: float | None) -> NeuronDescription:
         """Ask the hosts of a Neuron; the first answer counts. See `Dendrite.describe_neuron`."""

@@ -10,8 +10,6 @@ from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
 
-import attrs
-
 from cosmo_core.arguments import MAX_SECONDS, check_options, check_wait
 from cosmo_core.contracts.boundary import logger
 from cosmo_core.contracts.eager_tasks import EagerTasks, eager_tasks
@@ -45,7 +43,6 @@ if TYPE_CHECKING:
 _TASK: Final = SignalType.TASK
 
 
-@attrs.define(eq=False)
 class Dispatcher:
     """Sends the TASKs of one Dendrite and follows them.
 
@@ -61,21 +58,34 @@ class Dispatcher:
         discovery_s: Seconds to wait for the acknowledgements of a STOP when no such Dendrite is known.
     """
 
-    _link: Link
-    _directory: Directory
-    _resolver: Resolver
-    _pathways: PathwayRegistry
-    _life_cycle: LifeCycle
-    _dendrites: Callable[[], set[str]]
-    _inbox: str
-    _buffer: int
-    _discovery_s: float
-    # By the id of the STOP of a trace.
-    _collectors: dict[str, Callable[[Signal], None]] = attrs.field(factory=dict, init=False)
-    _running: bool = attrs.field(default=False, init=False)
-    _eager: EagerTasks = attrs.field(init=False)
-    # The thread that may dispatch: that of the event loop. It is 0 where none may.
-    _thread: int = attrs.field(default=0, init=False)
+    _eager: EagerTasks
+
+    def __init__(
+        self,
+        link: Link,
+        directory: Directory,
+        resolver: Resolver,
+        pathways: PathwayRegistry,
+        life_cycle: LifeCycle,
+        dendrites: Callable[[], set[str]],
+        inbox: str,
+        buffer: int,
+        discovery_s: float,
+    ) -> None:
+        self._link = link
+        self._directory = directory
+        self._resolver = resolver
+        self._pathways = pathways
+        self._life_cycle = life_cycle
+        self._dendrites = dendrites
+        self._inbox = inbox
+        self._buffer = buffer
+        self._discovery_s = discovery_s
+        # By the id of the STOP of a trace.
+        self._collectors: dict[str, Callable[[Signal], None]] = {}
+        self._running = False
+        # The thread that may dispatch: that of the event loop. It is 0 where none may.
+        self._thread = 0
 
     async def start(self) -> None:
         """Subscribe to the inbox for answers."""

@@ -9,8 +9,6 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
-import attrs
-
 from cosmo_core.contracts.axon import Axon
 from cosmo_core.contracts.boundary import logged_failures, logger
 from cosmo_core.contracts.delivery import Subscription
@@ -43,7 +41,6 @@ StopTrace = Callable[[Signal], Awaitable[dict[str, Any]]]
 _BROADCAST: Final = "*"
 
 
-@attrs.define(eq=False)
 class Host:
     """Runs TASKs on the Axons attached to one Dendrite.
 
@@ -56,21 +53,30 @@ class Host:
         name: The id of this Dendrite.
     """
 
-    _link: Link
-    _replies: ReplySender
-    _seen: SeenIds
-    _stopped: StoppedWork
-    _stop_trace: StopTrace
-    _name: str
-    _runners: dict[str, NeuronRunner] = attrs.field(factory=dict, init=False)
-    # Made once, because every announcement needs all of them.
-    _entities: dict[str, HostedEntity] = attrs.field(factory=dict, init=False)
-    _subscriptions: dict[str, list[Subscription]] = attrs.field(factory=dict, init=False)
-    # The ids of the Neurons that accept new work.
-    _accepting: set[str] = attrs.field(factory=set, init=False)
-    _stopping: bool = attrs.field(default=False, init=False)
-    # Axons may be added concurrently.
-    _lock: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
+    def __init__(
+        self,
+        link: Link,
+        replies: ReplySender,
+        seen: SeenIds,
+        stopped: StoppedWork,
+        stop_trace: StopTrace,
+        name: str,
+    ) -> None:
+        self._link = link
+        self._replies = replies
+        self._seen = seen
+        self._stopped = stopped
+        self._stop_trace = stop_trace
+        self._name = name
+        self._runners: dict[str, NeuronRunner] = {}
+        # Made once, because every announcement needs all of them.
+        self._entities: dict[str, HostedEntity] = {}
+        self._subscriptions: dict[str, list[Subscription]] = {}
+        # The ids of the Neurons that accept new work.
+        self._accepting: set[str] = set()
+        self._stopping = False
+        # Axons may be added concurrently.
+        self._lock = asyncio.Lock()
 
     def __iter__(self) -> Iterator[Axon]:
         return (runner.axon for runner in self._runners.values())

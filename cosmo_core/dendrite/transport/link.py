@@ -9,7 +9,7 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Literal, cast
 
-import attrs
+import msgspec
 
 from cosmo_core.arguments import satisfies
 from cosmo_core.contracts.boundary import logger, must_pass
@@ -47,8 +47,7 @@ Publish = Callable[[bytes], Awaitable[None]]
 """Publishes an encoded Signal."""
 
 
-@attrs.define
-class _Route:
+class _Route(msgspec.Struct):
     """The route of one Signal through the outbound middleware.
 
     Attributes:

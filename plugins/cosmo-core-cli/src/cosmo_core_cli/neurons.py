@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import attrs
 import click
+import msgspec
 
 from cosmo_core import Dendrite, NeuronDescription, NeuronRecord, SignalType, SynapseError
 from cosmo_core_cli.bus import Bus, open_dendrite, wait_for_announcements
@@ -49,7 +50,7 @@ def neurons(name: str | None, watch: bool, as_json: bool, bus: Bus) -> None:
             raise UserError("--watch shows all Neurons: leave out NEURON, or --watch")
         description = asyncio.run(_described(bus, name))
         if as_json:
-            print_json(attrs.asdict(description))
+            print_json(msgspec.structs.asdict(description))
         else:
             _print_description(description)
     elif watch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 
-import attrs
+import msgspec
 from nats import errors
 
 from cosmo_core.arguments import check_count
@@ -100,7 +100,7 @@ class NatsSynapse:
 
     async def _set_up(self, connection: Connection) -> None:
         max_frame = min(self._max_frame, connection.client.max_payload - HEADROOM)
-        self.guarantees = attrs.evolve(self.guarantees, max_frame=max_frame)
+        self.guarantees = msgspec.structs.replace(self.guarantees, max_frame=max_frame)
         inbox, flow = Inbox(connection), FlowControl(connection)
         await inbox.open()
         await flow.open()

@@ -8,7 +8,6 @@ import logging
 from collections.abc import Awaitable
 from typing import Any, Final
 
-import attrs
 import msgspec
 
 from cosmo_core import (
@@ -160,7 +159,7 @@ class ZmqSynapse:
 
     def welcomed(self, max_frame: int) -> None:
         """Adopt the frame limit of the hub."""
-        self.guarantees = attrs.evolve(self.guarantees, max_frame=max_frame)
+        self.guarantees = msgspec.structs.replace(self.guarantees, max_frame=max_frame)
         self._max_frame = max_frame
         self._rejection = None
 

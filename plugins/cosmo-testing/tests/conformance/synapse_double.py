@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import ClassVar
 
 import attrs
+import msgspec
 
 from cosmo_core import (
     DeadLetter,
@@ -321,7 +322,7 @@ class Double:
 class DurableDouble(Double):
     """A double that keeps frames of a queue group while it has no member."""
 
-    guarantees = attrs.evolve(Double.guarantees, durable=True)
+    guarantees = msgspec.structs.replace(Double.guarantees, durable=True)
 
 
 class DoubleUnderTest(SynapseUnderTest):

@@ -6,7 +6,7 @@ import threading
 from itertools import count
 from typing import Any
 
-import attrs
+import msgspec
 from tests.conformance.synapse_double import Consumer, Delivery, Double, breaks
 
 from cosmo_core import FrameHandler, SynapseError, UndeliveredHandler
@@ -148,7 +148,7 @@ class TruncatesLargeFrames(Spreading):
 
 @breaks("synapse:frame-too-large", "ended in None")
 class AcceptsTooMuch(Double):
-    guarantees = attrs.evolve(Double.guarantees, max_frame=1000)
+    guarantees = msgspec.structs.replace(Double.guarantees, max_frame=1000)
 
     async def publish(self, subject: str, frame: bytes, **options: Any) -> None:
         await super().publish(subject, frame[:1000], **options)

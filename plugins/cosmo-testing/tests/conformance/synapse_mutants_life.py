@@ -8,7 +8,7 @@ import socket
 import threading
 from typing import Any
 
-import attrs
+import msgspec
 from tests.conformance.synapse_double import MUTANTS, Consumer, Double, breaks
 
 from cosmo_core import FrameHandler
@@ -16,7 +16,7 @@ from cosmo_core import FrameHandler
 
 @breaks("synapse:shape", "max_deliveries is 0")
 class PromisesNonsense(Double):
-    guarantees = attrs.evolve(Double.guarantees, max_deliveries=0)
+    guarantees = msgspec.structs.replace(Double.guarantees, max_deliveries=0)
 
 
 @breaks("synapse:connect-twice", "came")
