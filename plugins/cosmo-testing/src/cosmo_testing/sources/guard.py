@@ -83,7 +83,8 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     if watch is None:
         return
     if event == "open":
-        if not watch.files or _is_code(str(arguments[0])):
+        # A descriptor is that of a file that is open already.
+        if not watch.files or isinstance(arguments[0], int) or _is_code(str(arguments[0])):
             return
         attempt = f"opens {arguments[0]!r}"
     else:
