@@ -19,7 +19,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 MAX_DEPTH: Final = 4
 """The number of eager steps within each other; a further task starts in the next turn of the event loop."""
 
-SHARE_S: Final = 0.001
+SHARE_S: Final = 0.002
 """Seconds of eager steps in one turn of the event loop after which a caller should wait for the next turn."""
 
 MAX_TURN_S: Final = 0.005

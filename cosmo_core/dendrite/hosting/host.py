@@ -113,7 +113,8 @@ class Host:
 
     def tasks(self) -> Iterator[Signal]:
         """Iterate over the TASKs that run or wait on all Neurons. Thread-safe."""
-        return chain.from_iterable(runner.tasks for runner in list(self._runners.values()))
+        # Most of many Neurons are idle.
+        return chain.from_iterable(runner.tasks for runner in list(self._runners.values()) if runner.load)
 
     def neuron_of(self, work: asyncio.Task[Any]) -> str | None:
         """Return the id of the hosted Neuron that an asyncio task runs, if it runs one. Thread-safe."""
