@@ -31,6 +31,9 @@ from cosmo_core.protocol.subjects import Subjects
 
 if TYPE_CHECKING:
     from cosmo_core.plugins import Dropped, NeuronWrapper
+else:
+    # The plugin system is imported late; the signature of a Struct needs a value for each annotation.
+    Dropped = Any
 
 
 __all__ = ["EntityHost", "Extension", "ExtensionFactory", "HostedEntity", "Ports"]

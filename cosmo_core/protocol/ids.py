@@ -11,7 +11,7 @@ import itertools
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
@@ -45,7 +45,7 @@ class _Tick(msgspec.Struct, frozen=True):
     ms: int
     ends_ns: int
     prefix: str
-    counter: itertools.count[int]
+    counter: Iterator[int]
     ts: str
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+from pkgutil import walk_packages
 from typing import Any
 
+import msgspec
 import pytest
 
+import cosmo_core
 from cosmo_core import AskBack, CurrentTask, DeadLetter, RetryStrategy, SignalType
 from cosmo_core.contracts.options import Bid
 
@@ -45,3 +50,17 @@ def test_repr_names_the_fields() -> None:
 def test_repr_of_a_question_does_not_show_it() -> None:
     asked = AskBack(SignalType.PERMISSION, {"action": "hunter2"})
     assert "hunter2" not in repr(asked) + str(asked.__rich_repr__())
+
+
+def test_every_struct_has_a_signature() -> None:
+    # `help` and the documentation show it; msgspec evaluates the annotations for it.
+    modules = [importlib.import_module(m.name) for m in walk_packages(cosmo_core.__path__, "cosmo_core.")]
+    structs = {
+        value
+        for module in modules
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, msgspec.Struct) and value is not msgspec.Struct
+    }
+    assert len(structs) > 40
+    for struct in structs:
+        assert inspect.signature(struct).parameters.keys() >= set(struct.__struct_fields__)

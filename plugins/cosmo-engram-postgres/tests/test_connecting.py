@@ -190,6 +190,22 @@ def until_connections(trusted: PostgresServer, execute: Execute) -> Callable[[in
     return until
 
 
+async def test_connection_that_is_lost_while_it_opens_is_closed(
+    trusted: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Any] = []
+
+    async def lose(connection: Any) -> bool:
+        opened.append(connection)
+        raise OSError(errno.ECONNRESET, "lost")
+
+    monkeypatch.setattr("cosmo_engram_postgres.connections._is_direct", lose)
+    monkeypatch.setattr("cosmo_engram_postgres.calls.RETRY_S", 0.0)
+    await refused(trusted.dsn)
+    assert opened
+    assert all(connection.is_closed() for connection in opened)
+
+
 async def test_close_leaves_no_connection(
     trusted: PostgresServer,
     schema: str,

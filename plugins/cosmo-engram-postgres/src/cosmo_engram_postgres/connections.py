@@ -153,7 +153,13 @@ class Connections:
                 # A pooler refuses settings that it does not pass on.
                 self._has_pooler = True
             else:
-                if await _is_direct(connection):
+                try:
+                    is_direct = await _is_direct(connection)
+                except BaseException:
+                    # Also a cancellation: nothing else would close it.
+                    connection.terminate()
+                    raise
+                if is_direct:
                     return connection
                 self._has_pooler = True
                 await connection.close(timeout=RELEASE_S)

@@ -72,7 +72,6 @@ _ALL: Final = (
         group="cosmo.hooks",
         object="",
         description="A hook plugin for Cosmo that labels Signals, counts them, and times Neurons.",
-        others=("attrs>=25.1",),
         tested_with=("cosmo-testing", "cosmo-synapse-memory"),
     ),
     Kind(
