@@ -11,8 +11,11 @@ from nats.aio.msg import Msg
 from cosmo_core.contracts.delivery import Undelivered, UndeliveredHandler
 from cosmo_synapse_nats.connection import Connection
 
-MAX_FRAMES: Final = 1024
-MAX_BYTES: Final = 8 * 1024 * 1024
+MAX_FRAMES: Final = 32_768
+"""Frames that may be reported as undelivered: more than a program sends until a busy member has answered."""
+
+MAX_BYTES: Final = 16 * 1024 * 1024
+"""Bytes that these frames may have together."""
 
 _CAUSES: Final[frozenset[bytes]] = frozenset(cause.encode() for cause in get_args(Undelivered))
 
