@@ -134,6 +134,10 @@ class Connections:
         except TimeoutError:
             # A connection is still in use, or the server does not answer.
             pool.terminate()
+        # Closing may have cancelled statements, too; and a transport closes its socket in the next turn.
+        if cancelling := _cancellations():
+            await asyncio.wait(cancelling, timeout=RELEASE_S)
+        await asyncio.sleep(0)
 
     async def _connect(self, dsn: str | None, **options: Any) -> Connection:
         """Open a connection whose behaviour does not depend on the settings of the server or of the user.
