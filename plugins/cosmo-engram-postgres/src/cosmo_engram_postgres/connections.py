@@ -124,8 +124,7 @@ class Connections:
             pool, self._pool = self._pool, None
         if self._releasing:
             await asyncio.wait(self._releasing)
-        if cancelling := _cancellations():
-            await asyncio.wait(cancelling, timeout=RELEASE_S)
+        await _cancellations_end()
         if pool is None:
             return
         try:
@@ -135,8 +134,7 @@ class Connections:
             # A connection is still in use, or the server does not answer.
             pool.terminate()
         # Closing may have cancelled statements, too; and a transport closes its socket in the next turn.
-        if cancelling := _cancellations():
-            await asyncio.wait(cancelling, timeout=RELEASE_S)
+        await _cancellations_end()
         await asyncio.sleep(0)
 
     async def _connect(self, dsn: str | None, **options: Any) -> Connection:
@@ -196,10 +194,12 @@ async def _release(pool: Pool, connection: PooledConnection, is_in_transaction: 
         return
 
 
-def _cancellations() -> list[asyncio.Task[Any]]:
-    """Return the tasks in which asyncpg cancels statements: it does not wait for them when it closes."""
+async def _cancellations_end() -> None:
+    """Wait for the tasks in which asyncpg cancels statements: it does not wait for them when it closes."""
     name = "Connection._cancel"
-    return [task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__qualname__", "") == name]
+    tasks = [task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__qualname__", "") == name]
+    if tasks:
+        await asyncio.wait(tasks, timeout=RELEASE_S)
 
 
 async def _connect(dsn: str | None, **options: Any) -> Connection:
