@@ -10,7 +10,7 @@ from types import FrameType
 
 def work_of(call: Callable[[], object]) -> int:
     """Return how many functions a call calls, those of C included."""
-    calls = 0
+    calls, collects = 0, gc.isenabled()
 
     def count(frame: FrameType, event: str, arg: object) -> None:
         nonlocal calls
@@ -23,5 +23,6 @@ def work_of(call: Callable[[], object]) -> int:
         call()
     finally:
         sys.setprofile(None)
-        gc.enable()
+        if collects:
+            gc.enable()
     return calls

@@ -142,36 +142,29 @@ async def _select(bus: Bus, count: int, samples: int, *, is_dispatch: bool) -> f
 
 
 def _pathways(scale: float) -> Iterator[Figure]:
-    rounds = max(3, int(9 * scale))
-    alternating: list[tuple[str, str, int, Callable[[int], Any], str, str]] = [
-        ("timer pass, {:,} different deadlines", "ms", 50_000, _waiting, "deadlines", "< 0.1 ms"),
-        ("back-pressured dispatch, {:,} held open", "µs", 5_000, _holding, "held open", "≤ 1.2"),
+    rounds, seconds = max(3, int(9 * scale)), _seconds(scale)
+    timer_pass = partial(_alternate, _waiting, rounds)
+    dispatch = partial(_alternate, _holding, rounds)
+    idle = partial(_in_turn, partial(_for_seconds, _idle_share, seconds))
+    stall = partial(_in_turn, partial(_for_seconds, _stall_beside_tasks, seconds))
+    kinds: list[tuple[str, str, int, Callable[[int], Pair], str, str]] = [
+        ("timer pass, {:,} different deadlines", "ms", 50_000, timer_pass, "deadlines", "< 0.1 ms"),
+        ("back-pressured dispatch, {:,} held open", "µs", 5_000, dispatch, "held open", "≤ 1.2"),
+        ("idle CPU, {:,} open Pathways", "% of a core", 100_000, idle, "Pathways", "< 1 %"),
+        ("longest stall, {:,} open TASKs", "ms", 20_000, stall, "TASKs", "< 3 ms"),
     ]
-    for name, unit, full, opened, against, target in alternating:
+    for name, unit, full, measure, against, target in kinds:
         count = _many(full, scale)
         yield Figure(
             name="slopes: " + name.format(count),
             unit=unit,
             against=f"{FEW} {against}",
-            measure=partial(_alternate, opened, count, rounds),
-            target=target,
-        )
-    watched: list[tuple[str, str, int, Callable[[int, float], Awaitable[float]], str, str]] = [
-        ("idle CPU, {:,} open Pathways", "% of a core", 100_000, _idle_share, "Pathways", "< 1 %"),
-        ("longest stall, {:,} open TASKs", "ms", 20_000, _stall_beside_tasks, "TASKs", "< 3 ms"),
-    ]
-    for name, unit, full, cost, against, target in watched:
-        count = _many(full, scale)
-        yield Figure(
-            name="slopes: " + name.format(count),
-            unit=unit,
-            against=f"{FEW} {against}",
-            measure=partial(_in_turn, partial(_for_seconds, cost, _seconds(scale)), count),
+            measure=partial(measure, count),
             target=target,
         )
 
 
-def _alternate(opened: Callable[[int], Any], count: int, rounds: int) -> Pair:
+def _alternate(opened: Callable[[int], Any], rounds: int, count: int) -> Pair:
     async def measure() -> Pair:
         async with opened(count) as value, opened(FEW) as baseline:
             return await alternate(value, baseline, rounds)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-import sys
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 import attrs
@@ -18,6 +15,7 @@ from cosmo_core.dendrite.discovery import directory as module
 from cosmo_core.dendrite.discovery.directory import MISSED_HEARTBEATS, Directory
 from cosmo_core.dendrite.discovery.ordering import SLACK, Expiries, Ranking
 from cosmo_core.protocol.signal import Directed
+from tests.counting import work_of
 
 NAMES, HOSTS = st.sampled_from("abc"), st.sampled_from(["h1", "h2"])
 WANTED = [(), ("x",), ("y",), ("x", "y"), ("x", "y", "z"), ("unknown",)]
@@ -247,26 +245,6 @@ def test_directory_is_as_one_that_looks_at_all_records(steps: list[tuple[Any, ..
 # --- counted work -----------------------------------------------------------------------------------
 
 
-def calls(work: Callable[[], object]) -> int:
-    """Return the number of function calls that ``work`` makes, those of C functions too."""
-    count, collects = 0, gc.isenabled()
-
-    def note(frame: FrameType, event: str, argument: object) -> None:
-        nonlocal count
-        count += event in {"call", "c_call"}
-
-    # The collector runs when it wants to, and calls what libraries registered.
-    gc.disable()
-    sys.setprofile(note)
-    try:
-        work()
-    finally:
-        sys.setprofile(None)
-        if collects:
-            gc.enable()
-    return count
-
-
 def filled(count: int) -> Directory:
     """Return a directory of many Neurons with capability ``x``, half of them with ``y`` as well."""
     directory = Directory(lambda: 0.0, 10)
@@ -303,7 +281,7 @@ def test_work_of_a_directory_does_not_grow_with_the_number_of_neurons() -> None:
             lambda: directory.receive(leaves),
             lambda: directory.records("unknown"),
         ]
-        return [calls(step) for step in steps]
+        return [work_of(step) for step in steps]
 
     few, many = work(filled(10)), work(filled(10_000))
     assert many == few
@@ -314,7 +292,7 @@ def test_a_replica_that_joins_or_leaves_costs_the_same_beside_many() -> None:
     def work(directory: Directory) -> list[int]:
         joins = announcement(SignalType.REGISTER, "n0", "new", capabilities=["x"])
         leaves = announcement(SignalType.DEREGISTER, "n0", "new")
-        return [calls(lambda signal=signal: directory.receive(signal)) for signal in (joins, leaves)]  # type: ignore[misc]
+        return [work_of(lambda signal=signal: directory.receive(signal)) for signal in (joins, leaves)]  # type: ignore[misc]
 
     def replicas(count: int) -> Directory:
         directory = Directory(lambda: 0.0, 10)
