@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
-from typing import Any, Final, Literal, Protocol, Self, runtime_checkable
+from typing import Any, Final, Literal, NoReturn, Protocol, Self, runtime_checkable
 
 import msgspec
 
@@ -22,6 +22,12 @@ class _Done:
 
 DONE: Final[Awaitable[None]] = _Done()
 """An awaitable that is done: what `Synapse.publish` may return if nothing has to be waited for."""
+
+
+async def failed(error: BaseException) -> NoReturn:
+    """Raise ``error`` when awaited: what a `Synapse.publish` that is a plain function returns if it fails."""
+    raise error
+
 
 Undelivered = Literal["no_consumers", "overloaded", "lost", "failed"]
 """Why a frame for a queue group was not delivered.

@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, copy_context
 from functools import partial
 from time import monotonic
+from types import coroutine
 from typing import Any, Final, Generic, TypeVar, cast
 
 MAX_DEPTH: Final = 4
@@ -129,6 +130,12 @@ class EagerTasks:
     def _begin_turn(self) -> None:
         self._began = 0.0
         self.is_share_used = self._is_turn_used = False
+
+
+@coroutine
+def one_turn() -> Generator[None]:
+    """Let the event loop turn once: `asyncio.sleep(0)` at a third of its cost."""
+    yield
 
 
 class Begun(Generic[T]):

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import AbstractContextManager, aclosing
 from time import monotonic
-from types import coroutine
 from typing import Any, Final, Protocol, Self, TypeVar
 
 from cosmo_core.arguments import check_wait
@@ -34,12 +33,6 @@ LEFT: Final = "its caller left before the answer"
 
 # Named once: up to Python 3.11, looking up an enum's member costs as much as a call.
 _THOUGHT_DELTA: Final = SignalType.THOUGHT_DELTA
-
-
-@coroutine
-def one_turn() -> Generator[None]:
-    """Let the event loop turn once: `asyncio.sleep(0)` at a third of its cost."""
-    yield
 
 
 def call_handler(name: object, handler: SignalHandler, signal: Signal) -> Awaitable[None] | None:

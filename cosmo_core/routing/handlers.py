@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from cosmo_core.contracts.delivery import DONE, FrameHandler
+from cosmo_core.contracts.delivery import DONE, FrameHandler, failed
 
 OnDone = Callable[[int, BaseException | None], None]
 """Called when a handler has finished with a frame: with the frame's number, and with what the handler raised
@@ -51,7 +51,7 @@ class HandlerRunner:
             raise
         except BaseException as error:  # noqa: BLE001 - logged in `_finished`
             # Also a CancelledError: one from the handler's own calls must not cancel the publisher.
-            result = _fail(error)
+            result = failed(error)
         if result is None or result is DONE:
             return True
         task = result if isinstance(result, asyncio.Future) else self._start(result)
@@ -94,10 +94,6 @@ class HandlerRunner:
     def _other_tasks(self) -> set[asyncio.Future[None]]:
         # A handler may close its own Synapse: it must not wait for itself.
         return self._tasks - {asyncio.current_task()}
-
-
-async def _fail(error: BaseException) -> None:
-    raise error
 
 
 async def _await(result: Awaitable[None]) -> None:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cosmo_core.arguments import MAX_SECONDS, check_options, check_wait
 from cosmo_core.contracts.boundary import logger
-from cosmo_core.contracts.eager_tasks import EagerTasks, eager_tasks
+from cosmo_core.contracts.eager_tasks import EagerTasks, eager_tasks, one_turn
 from cosmo_core.contracts.options import RetryStrategy, TaskOptions, check_work, work_payload
-from cosmo_core.contracts.pathway import CANCELLED, BackpressuredPathway, Pathway, TerminalPathway, one_turn
+from cosmo_core.contracts.pathway import CANCELLED, BackpressuredPathway, Pathway, TerminalPathway
 from cosmo_core.contracts.task_context import running_task, with_cause, within_task
 from cosmo_core.dendrite.discovery.directory import Directory
 from cosmo_core.dendrite.discovery.resolver import Resolver

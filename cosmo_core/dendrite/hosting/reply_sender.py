@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cosmo_core.contracts.axon import Emitter, error_reply
 from cosmo_core.contracts.boundary import described, logger
 from cosmo_core.contracts.clarification import ASKING_TYPES
+from cosmo_core.contracts.delivery import failed
 from cosmo_core.dendrite.reliability.redelivery import RedeliveryBuffer
 from cosmo_core.dendrite.transport.link import Link
 from cosmo_core.errors import CosmoError, FrameTooLargeError, SynapseError, UnencodableError
@@ -122,7 +123,7 @@ class ReplySender:
                 return self._link.begin_send(subject, answer, skip_role_check)
             return self._redelivery.begin_send(task, subject, answer, skip_role_check)
         except Exception as error:  # noqa: BLE001 - handled where it is awaited
-            return _raise(error)
+            return failed(error)
 
     async def send(self, task: Signal, answer: Signal, skip_role_check: bool = False) -> None:
         """Send the Signal that ends ``task``, or an ERROR in its place if it cannot be sent.
@@ -175,10 +176,6 @@ class ReplySender:
     def subject(self, request: Signal, type: SignalType) -> str:
         """Return the subject of a reply: the inbox of the requester, or the broadcast subject without one."""
         return self._link.subjects.reply(type, request.meta.get("reply_to"))
-
-
-async def _raise(error: Exception) -> Any:
-    raise error
 
 
 def _unsendable_error(task: Signal, answer: Signal, error: Exception) -> Signal:

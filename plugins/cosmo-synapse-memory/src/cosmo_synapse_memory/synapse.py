@@ -16,6 +16,7 @@ from cosmo_core.contracts.delivery import (
     FrameHandler,
     Guarantees,
     UndeliveredHandler,
+    failed,
 )
 from cosmo_core.errors import FrameTooLargeError, SynapseClosedError, SynapseError, redacted
 from cosmo_core.protocol.ids import is_token
@@ -183,7 +184,7 @@ class MemorySynapse:
         try:
             blocked = self._route(subject, frame, undelivered)
         except SynapseError as error:
-            return _fail(error)
+            return failed(error)
         return DONE if blocked is None else self._bus.deliver(blocked)
 
     async def _refuse(self, subject: str, frame: bytes) -> None:
@@ -221,10 +222,6 @@ class MemorySynapse:
 
     def __repr__(self) -> str:
         return f"<MemorySynapse {'connected' if self._connected else 'closed'}>"
-
-
-async def _fail(error: SynapseError) -> None:
-    raise error
 
 
 def from_url(url: str, **options: Any) -> MemorySynapse:

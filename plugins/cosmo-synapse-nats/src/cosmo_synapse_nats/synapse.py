@@ -16,6 +16,7 @@ from cosmo_core.contracts.delivery import (
     FrameHandler,
     Guarantees,
     UndeliveredHandler,
+    failed,
 )
 from cosmo_core.errors import FrameTooLargeError, SynapseClosedError, SynapseError
 from cosmo_core.routing import check_pattern, check_subject
@@ -173,11 +174,11 @@ class NatsSynapse:
         """
         connection, inbox, flow = self._connection, self._inbox, self._flow
         if connection is None or inbox is None or flow is None:
-            return _fail(self._closed(f"publish on {subject}"))
+            return failed(self._closed(f"publish on {subject}"))
         try:
             self._check(subject, frame)
         except SynapseError as error:
-            return _fail(error)
+            return failed(error)
         if undelivered is None:
             address, turn = "", flow.admit(subject, len(frame))
         elif self._queues is not None:
@@ -360,10 +361,6 @@ class NatsSynapse:
     def __repr__(self) -> str:
         state = "closed" if self._connection is None else "connected"
         return f"<NatsSynapse {self._servers} {state}>"
-
-
-async def _fail(error: SynapseError) -> None:
-    raise error
 
 
 def _guarantees(durability: Durability | None, max_frame: int) -> Guarantees:

@@ -20,7 +20,7 @@ from cosmo_core import (
     UndeliveredHandler,
 )
 from cosmo_core.arguments import check_count, check_options, check_seconds
-from cosmo_core.contracts.delivery import DEFAULT_MAX_FRAME, DONE
+from cosmo_core.contracts.delivery import DEFAULT_MAX_FRAME, DONE, failed
 from cosmo_core.routing import check_pattern, check_subject
 from cosmo_synapse_zmq import wire
 from cosmo_synapse_zmq.address import Address, check_lease
@@ -268,11 +268,11 @@ class ZmqSynapse:
         """
         link = self._link
         if link is None or len(frame) > self._max_frame:
-            return _fail(self._refusal(subject, frame))
+            return failed(self._refusal(subject, frame))
         try:
             check_subject(subject)
         except SynapseError as error:
-            return _fail(error)
+            return failed(error)
         if _is_full(link) or (undelivered is None and subject in self._paused):
             return self._publish_later(link, subject, frame, undelivered)
         callback = 0 if undelivered is None else self._callbacks.number(undelivered)
@@ -421,10 +421,6 @@ class ZmqSynapse:
     def __repr__(self) -> str:
         state = "closed" if self._link is None else "connected"
         return f"<ZmqSynapse {state} to {self._address}>"
-
-
-async def _fail(error: SynapseError) -> None:
-    raise error
 
 
 def _is_full(link: ReliableLink) -> bool:
